@@ -1,0 +1,1 @@
+//! The perpetual node and the command-line tool of Perennis.

@@ -1,0 +1,1 @@
+//! The browser edition of the Perennis SDK.

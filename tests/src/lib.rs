@@ -1,0 +1,1 @@
+//! Scenarios, interoperation and crash tests of the whole product.

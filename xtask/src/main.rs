@@ -1,0 +1,2 @@
+//! Tasks of the Perennis workspace.
+fn main() {}
