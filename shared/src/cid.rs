@@ -1,0 +1,352 @@
+//! Content identifiers and the blocks they name.
+//!
+//! Owns the reading of CIDs (versions 0 and 1), the list of hashes we trust, and [`Block`]: bytes
+//! that are known to have the CID they are filed under. A CID with any hash can be read, because
+//! documents of others may link to it; content is only ever accepted under a hash of [`HashFn`].
+//!
+//! The text and the bytes are read by code of our own, on top of the `cid` crate's type: that
+//! crate's readers take trailing bytes, search for `/ipfs/` inside text and do not bound its length.
+
+use alloc::vec::Vec;
+
+use blake3::Hasher as Blake3;
+use bytes::Bytes;
+use multibase::Base;
+use multihash::Multihash;
+use sha2::{Digest, Sha256, Sha512};
+
+use crate::{
+    limits::{
+        BLOCK_BYTES, CID_BYTES, CID_TEXT_BYTES, DIGEST_BYTES, IDENTITY_BYTES, LimitExceeded,
+        WIRE_BLOCK_BYTES,
+    },
+    varint::{self, VarintError},
+};
+
+/// A content identifier (CID specification, versions 0 and 1) with a digest of at most 64 bytes.
+pub use ::cid::Cid;
+
+/// Codecs this product can read, by their number in the multicodec table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Bytes without structure, 0x55.
+    Raw,
+    /// DAG-PB, the UnixFS codec, 0x70.
+    DagPb,
+    /// DAG-CBOR, 0x71.
+    DagCbor,
+    /// A libp2p public key, 0x72.
+    Libp2pKey,
+    /// DAG-JSON, 0x0129.
+    DagJson,
+}
+
+impl Codec {
+    /// The codec's number in the multicodec table.
+    pub const fn code(self) -> u64 {
+        match self {
+            Codec::Raw => 0x55,
+            Codec::DagPb => 0x70,
+            Codec::DagCbor => 0x71,
+            Codec::Libp2pKey => 0x72,
+            Codec::DagJson => 0x0129,
+        }
+    }
+
+    /// The codec of a number of the multicodec table, when we can read it.
+    pub const fn from_code(code: u64) -> Option<Codec> {
+        match code {
+            0x55 => Some(Codec::Raw),
+            0x70 => Some(Codec::DagPb),
+            0x71 => Some(Codec::DagCbor),
+            0x72 => Some(Codec::Libp2pKey),
+            0x0129 => Some(Codec::DagJson),
+            _ => None,
+        }
+    }
+}
+
+/// Hash functions under which content is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HashFn {
+    /// The content itself, at most 64 bytes, 0x00.
+    Identity,
+    /// SHA2-256 with its full 32 bytes, 0x12. What we create.
+    Sha2_256,
+    /// SHA2-512 with its full 64 bytes, 0x13.
+    Sha2_512,
+    /// BLAKE3 with 32 bytes, 0x1e.
+    Blake3,
+}
+
+impl HashFn {
+    /// The hash function's number in the multicodec table.
+    pub const fn code(self) -> u64 {
+        match self {
+            HashFn::Identity => 0x00,
+            HashFn::Sha2_256 => 0x12,
+            HashFn::Sha2_512 => 0x13,
+            HashFn::Blake3 => 0x1e,
+        }
+    }
+
+    /// The hash function of a number of the multicodec table, when it is on our list.
+    pub const fn from_code(code: u64) -> Option<HashFn> {
+        match code {
+            0x00 => Some(HashFn::Identity),
+            0x12 => Some(HashFn::Sha2_256),
+            0x13 => Some(HashFn::Sha2_512),
+            0x1e => Some(HashFn::Blake3),
+            _ => None,
+        }
+    }
+}
+
+/// The CID we give to content: version 1, SHA2-256.
+pub fn cid_of(codec: Codec, bytes: &[u8]) -> Cid {
+    let digest = Sha256::digest(bytes);
+    let hash = Multihash::wrap(HashFn::Sha2_256.code(), &digest)
+        .expect("32 bytes fit into a multihash of 64");
+    Cid::new_v1(codec.code(), hash)
+}
+
+/// Whether the CID holds its content itself, so that there is no block to look for.
+pub fn is_identity(cid: &Cid) -> bool {
+    cid.hash().code() == HashFn::Identity.code()
+}
+
+/// Parses a CID from text: version 0 in base58btc, version 1 in multibase base32, base36, base58btc,
+/// base64 or base64url.
+///
+/// # Errors
+/// Refuses other bases, text above [`CID_TEXT_BYTES`], prefixes such as `/ipfs/`, and whatever
+/// [`parse_cid_bytes`] refuses.
+pub fn parse_cid(text: &str) -> Result<Cid, CidError> {
+    LimitExceeded::check("CID text bytes", CID_TEXT_BYTES, text.len())?;
+    if text.len() == 46 && text.starts_with("Qm") {
+        let bytes = Base::Base58Btc
+            .decode(text)
+            .map_err(|_| CidError::Text("not base58btc"))?;
+        return parse_cid_bytes(&bytes);
+    }
+    let (base, name) = match text.as_bytes().first() {
+        Some(b'b') => (Base::Base32Lower, "not base32 in lower case"),
+        Some(b'B') => (Base::Base32Upper, "not base32 in upper case"),
+        Some(b'k') => (Base::Base36Lower, "not base36 in lower case"),
+        Some(b'K') => (Base::Base36Upper, "not base36 in upper case"),
+        Some(b'z') => (Base::Base58Btc, "not base58btc"),
+        Some(b'm') => (Base::Base64, "not base64 without padding"),
+        Some(b'u') => (Base::Base64Url, "not base64url without padding"),
+        _ => {
+            return Err(CidError::Text(
+                "no base we read: b, k, z, m and u are known",
+            ));
+        }
+    };
+    let bytes = base.decode(&text[1..]).map_err(|_| CidError::Text(name))?;
+    let cid = parse_cid_bytes(&bytes)?;
+    if cid.version() == ::cid::Version::V0 {
+        return Err(CidError::Text("a CID of version 0 has no multibase prefix"));
+    }
+    // The crate's bases take both cases; one CID shall have one text in each base.
+    match cid.to_string_of_base(base) {
+        Ok(canonical) if canonical == text => Ok(cid),
+        _ => Err(CidError::Text(name)),
+    }
+}
+
+/// Parses a binary CID of version 0 or 1.
+///
+/// # Errors
+/// Refuses trailing bytes, numbers that are not in their shortest form, other versions, and digests
+/// above [`DIGEST_BYTES`].
+pub fn parse_cid_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
+    LimitExceeded::check("CID bytes", CID_BYTES, bytes.len())?;
+    let (cid, length) = read_cid(bytes)?;
+    if length == bytes.len() {
+        Ok(cid)
+    } else {
+        Err(CidError::TrailingBytes {
+            extra: bytes.len() - length,
+        })
+    }
+}
+
+/// Reads a binary CID from the start of `bytes`; returns it and its length.
+///
+/// # Errors
+/// As [`parse_cid_bytes`], trailing bytes excepted.
+pub fn read_cid(bytes: &[u8]) -> Result<(Cid, usize), CidError> {
+    if bytes.starts_with(&[0x12, 0x20]) {
+        let digest = bytes.get(2..34).ok_or(CidError::Truncated)?;
+        let hash = Multihash::wrap(HashFn::Sha2_256.code(), digest)
+            .expect("32 bytes fit into a multihash of 64");
+        let cid = Cid::new_v0(hash).expect("a SHA2-256 digest of 32 bytes makes a version 0");
+        return Ok((cid, 34));
+    }
+    let mut at = 0;
+    let mut next = || -> Result<(u64, usize), CidError> {
+        let rest = bytes.get(at..).ok_or(CidError::Truncated)?;
+        let (number, length) = varint::read_u63(rest).map_err(|error| match error {
+            VarintError::Truncated => CidError::Truncated,
+            VarintError::Invalid => CidError::Varint,
+        })?;
+        at += length;
+        Ok((number, at))
+    };
+    let (version, _) = next()?;
+    if version != 1 {
+        return Err(CidError::Version(version));
+    }
+    let (codec, _) = next()?;
+    let (code, _) = next()?;
+    let (length, start) = next()?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    LimitExceeded::check("digest bytes", DIGEST_BYTES, length)?;
+    let digest = bytes
+        .get(start..start + length)
+        .ok_or(CidError::Truncated)?;
+    let hash = Multihash::wrap(code, digest).expect("the length was checked against the limit");
+    Ok((Cid::new_v1(codec, hash), start + length))
+}
+
+/// Appends the binary form of a CID, as `Cid::to_bytes` gives it but without a vector of its own.
+pub fn write_cid(out: &mut Vec<u8>, cid: &Cid) {
+    if cid.version() == ::cid::Version::V1 {
+        out.push(1);
+        varint::write(out, cid.codec());
+    }
+    varint::write(out, cid.hash().code());
+    varint::write(out, u64::from(cid.hash().size()));
+    out.extend_from_slice(cid.hash().digest());
+}
+
+/// Length in bytes of what [`write_cid`] appends.
+pub fn cid_len(cid: &Cid) -> usize {
+    cid.encoded_len()
+}
+
+/// Checks that `bytes` are the content `cid` names.
+///
+/// # Errors
+/// Refuses content above [`WIRE_BLOCK_BYTES`], hashes that are not on the list of [`HashFn`], digests
+/// that are cut short, and content with another digest.
+pub fn verify(cid: &Cid, bytes: &[u8]) -> Result<(), VerifyError> {
+    LimitExceeded::check("block bytes", WIRE_BLOCK_BYTES, bytes.len())?;
+    let code = cid.hash().code();
+    let expected = cid.hash().digest();
+    let hash = HashFn::from_code(code).ok_or(VerifyError::HashNotAllowed { code })?;
+    let matches = match hash {
+        HashFn::Identity => {
+            LimitExceeded::check("identity CID bytes", IDENTITY_BYTES, bytes.len())?;
+            expected == bytes
+        }
+        HashFn::Sha2_256 => expected == Sha256::digest(bytes).as_slice(),
+        HashFn::Sha2_512 => expected == Sha512::digest(bytes).as_slice(),
+        HashFn::Blake3 => {
+            let mut hasher = Blake3::new();
+            hasher.update(bytes);
+            expected == hasher.finalize().as_bytes()
+        }
+    };
+    if matches {
+        Ok(())
+    } else {
+        Err(VerifyError::Mismatch)
+    }
+}
+
+/// Bytes that are known to be what their CID says. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    cid: Cid,
+    bytes: Bytes,
+}
+
+impl Block {
+    /// Makes a block of our own: its CID has version 1 and SHA2-256.
+    ///
+    /// # Errors
+    /// Refuses content above [`BLOCK_BYTES`].
+    pub fn new(codec: Codec, bytes: impl Into<Bytes>) -> Result<Block, LimitExceeded> {
+        let bytes = bytes.into();
+        LimitExceeded::check("block bytes", BLOCK_BYTES, bytes.len())?;
+        Ok(Block {
+            cid: cid_of(codec, &bytes),
+            bytes,
+        })
+    }
+
+    /// Makes a block of content from outside after checking it with [`verify`].
+    ///
+    /// # Errors
+    /// Whatever [`verify`] refuses.
+    pub fn verified(cid: Cid, bytes: impl Into<Bytes>) -> Result<Block, VerifyError> {
+        let bytes = bytes.into();
+        verify(&cid, &bytes)?;
+        Ok(Block { cid, bytes })
+    }
+
+    /// The block's name.
+    pub fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    /// The block's content.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Name and content.
+    pub fn into_parts(self) -> (Cid, Bytes) {
+        (self.cid, self.bytes)
+    }
+}
+
+/// Why something is no CID.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CidError {
+    /// The text is in no base we read, or breaks the rules of its base.
+    #[error("not a CID: {0}")]
+    Text(&'static str),
+    /// The bytes end inside the CID.
+    #[error("not a CID: it ends too early")]
+    Truncated,
+    /// There is more after the CID.
+    #[error("not a CID: {extra} bytes follow its digest")]
+    TrailingBytes {
+        /// How many bytes follow.
+        extra: usize,
+    },
+    /// A number is not in its shortest form, or too large.
+    #[error("not a CID: a number in it is not in its shortest form")]
+    Varint,
+    /// A version this specification does not define.
+    #[error("CID version {0} is unknown; 0 and 1 are known")]
+    Version(u64),
+    /// Text, bytes or digest are above a limit.
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
+}
+
+/// Why content is not accepted under a CID.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The content has another digest than the CID says.
+    #[error("the content does not match its CID")]
+    Mismatch,
+    /// The CID's hash function is not on our list.
+    #[error("hash function {code:#x} is not accepted; use sha2-256, sha2-512, blake3 or identity")]
+    HashNotAllowed {
+        /// The function's number in the multicodec table.
+        code: u64,
+    },
+    /// The content is above a limit.
+    #[error(transparent)]
+    TooLarge(#[from] LimitExceeded),
+}
+
+#[cfg(test)]
+mod tests;

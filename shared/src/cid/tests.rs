@@ -1,0 +1,158 @@
+use super::*;
+use alloc::{format, string::ToString, vec, vec::Vec};
+use proptest::prelude::*;
+
+/// `hello` under each hash we accept, as other implementations name it.
+const HELLO: [(&str, u64); 4] = [
+    (
+        "bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq",
+        0x12,
+    ),
+    (
+        "bafkrgqe3ohjcjplc6n4f3fwunlj6upltggn7xqujbsvnvyw764srszz4u4rshq6ztos4chl4plgg4ffyyxnayrtdi5oc4xb2332g645433aeg",
+        0x13,
+    ),
+    (
+        "bafkr4ihkr4ld3m4gqkjf4reryxsy2s5tkbxprqkow6fin2iiyvreuzzab4",
+        0x1e,
+    ),
+    ("bafkqablimvwgy3y", 0x00),
+];
+
+#[test]
+fn content_is_accepted_under_the_hashes_of_the_list() {
+    for (text, code) in HELLO {
+        let cid = parse_cid(text).expect(text);
+        assert_eq!(cid.hash().code(), code);
+        assert_eq!(verify(&cid, b"hello"), Ok(()), "{text}");
+        assert_eq!(verify(&cid, b"hellp"), Err(VerifyError::Mismatch), "{text}");
+    }
+}
+
+#[test]
+fn other_hashes_are_read_but_verify_nothing() {
+    let cid = parse_cid_bytes(&[1, 0x55, 0x11, 2, 0xab, 0xcd]).unwrap();
+    assert_eq!(
+        verify(&cid, b"hello"),
+        Err(VerifyError::HashNotAllowed { code: 0x11 })
+    );
+}
+
+#[test]
+fn a_digest_cut_short_is_refused() {
+    for (text, code) in HELLO {
+        let full = parse_cid(text).unwrap();
+        let digest = full.hash().digest();
+        let short = Multihash::wrap(code, &digest[..digest.len() - 1]).unwrap();
+        let cid = Cid::new_v1(0x55, short);
+        assert_eq!(verify(&cid, b"hello"), Err(VerifyError::Mismatch), "{text}");
+    }
+}
+
+#[test]
+fn sizes_are_checked_against_their_limits() {
+    let over = vec![0; BLOCK_BYTES + 1];
+    let error = Block::new(Codec::Raw, over.clone()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "block bytes: 1048577 is above the limit of 1048576"
+    );
+    let from_wire = Block::verified(cid_of(Codec::Raw, &over), over).unwrap();
+    assert_eq!(from_wire.bytes().len(), BLOCK_BYTES + 1);
+    let over = vec![0; WIRE_BLOCK_BYTES + 1];
+    assert!(matches!(
+        Block::verified(cid_of(Codec::Raw, &over), over),
+        Err(VerifyError::TooLarge(_))
+    ));
+}
+
+#[test]
+fn the_same_cid_is_read_from_every_base() {
+    let cid = parse_cid(HELLO[0].0).unwrap();
+    let bases = [
+        Base::Base32Lower,
+        Base::Base32Upper,
+        Base::Base36Lower,
+        Base::Base36Upper,
+        Base::Base58Btc,
+        Base::Base64,
+        Base::Base64Url,
+    ];
+    for base in bases {
+        let text = cid.to_string_of_base(base).unwrap();
+        assert_eq!(parse_cid(&text), Ok(cid), "{text}");
+    }
+    let version_0 = "QmWDtUQj38YLW8v3q4A6LwPn4vYKEbuKWpgSm6bjKW6Xfe";
+    assert_eq!(parse_cid(version_0).unwrap().to_string(), version_0);
+}
+
+#[test]
+fn what_is_no_cid_is_refused() {
+    let good = HELLO[0].0;
+    let table = [
+        "".to_string(),
+        "b".to_string(),
+        "Qm".to_string(),
+        format!("/ipfs/{good}"),
+        format!(" {good}"),
+        format!("{good}a"),
+        good.to_uppercase().replacen('B', "b", 1),
+        "zQmWDtUQj38YLW8v3q4A6LwPn4vYKEbuKWpgSm6bjKW6Xfe".to_string(),
+        "f01551200".to_string(),
+        "ä".to_string(),
+        "a".repeat(CID_TEXT_BYTES + 1),
+    ];
+    for text in table {
+        assert!(parse_cid(&text).is_err(), "{text}");
+    }
+    let bytes: [(&[u8], CidError); 6] = [
+        (&[], CidError::Truncated),
+        (&[0x12, 0x20, 1], CidError::Truncated),
+        (&[1, 0x55, 0, 2, 9], CidError::Truncated),
+        (&[1, 0x55, 0, 1, 9, 9], CidError::TrailingBytes { extra: 1 }),
+        (&[2, 0x55, 0, 1, 9], CidError::Version(2)),
+        (&[1, 0xd5, 0x00, 0, 1, 9], CidError::Varint),
+    ];
+    for (bytes, error) in bytes {
+        assert_eq!(parse_cid_bytes(bytes), Err(error), "{bytes:?}");
+    }
+    assert!(matches!(
+        parse_cid_bytes(&[1, 0x55, 0, 65]),
+        Err(CidError::Limit(LimitExceeded {
+            actual: 65,
+            max: 64,
+            ..
+        }))
+    ));
+}
+
+proptest! {
+    #[test]
+    fn bytes_of_a_cid_come_back(
+        codec in 0..=(u64::MAX >> 1),
+        code in 0..=(u64::MAX >> 1),
+        digest in proptest::collection::vec(any::<u8>(), 0..=64),
+    ) {
+        let cid = Cid::new_v1(codec, Multihash::wrap(code, &digest).unwrap());
+        let mut bytes = Vec::new();
+        write_cid(&mut bytes, &cid);
+        prop_assert_eq!(&bytes, &cid.to_bytes());
+        prop_assert_eq!(bytes.len(), cid_len(&cid));
+        prop_assert_eq!(parse_cid_bytes(&bytes), Ok(cid));
+        prop_assert_eq!(parse_cid(&cid.to_string()), Ok(cid));
+    }
+
+    #[test]
+    fn bytes_that_are_read_are_the_bytes_that_are_written(
+        bytes in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
+        if let Ok(cid) = parse_cid_bytes(&bytes) {
+            prop_assert_eq!(cid.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn no_text_panics(text in "[bBkKzmuQ]?\\PC{0,60}") {
+        let _ = parse_cid(&text);
+    }
+}

@@ -1,0 +1,82 @@
+//! Every size, count and depth this crate accepts, with the unit in its name.
+//!
+//! A limit is checked before memory is taken for what it bounds, and the error names the limit, the
+//! most it allows and what was found: [`LimitExceeded`].
+
+/// Largest block we create, in bytes: 1 MiB.
+pub const BLOCK_BYTES: usize = 1 << 20;
+/// Largest block we accept from somebody else, in bytes: 2 MiB, as IPFS implementations agree.
+pub const WIRE_BLOCK_BYTES: usize = 2 << 20;
+/// Largest content of an identity CID, in bytes.
+pub const IDENTITY_BYTES: usize = 64;
+/// Longest digest of a multihash, in bytes.
+pub const DIGEST_BYTES: usize = 64;
+/// Longest binary CID, in bytes: version, codec, hash code, digest length and digest.
+pub const CID_BYTES: usize = 9 + 9 + 9 + 9 + DIGEST_BYTES;
+/// Longest CID as text, in bytes, multibase prefix included.
+pub const CID_TEXT_BYTES: usize = 256;
+/// Most links that one block may hold.
+pub const BLOCK_LINKS: usize = 32_768;
+
+/// Deepest nesting of lists and maps in a DAG-CBOR block.
+pub const CBOR_DEPTH: usize = 64;
+/// Most values that one decoded DAG-CBOR block may hold in memory.
+pub const CBOR_VALUES: usize = 262_144;
+/// Deepest nesting of lists and maps in DAG-JSON text.
+pub const JSON_DEPTH: usize = 64;
+/// Most values that one decoded DAG-JSON text may hold in memory.
+pub const JSON_VALUES: usize = 262_144;
+/// Largest DAG-JSON text, in bytes: a block of 2 MiB whose bytes are all escaped.
+pub const JSON_BYTES: usize = 6 * WIRE_BLOCK_BYTES;
+
+/// Largest header of a CARv1 file, in bytes.
+pub const CAR_HEADER_BYTES: usize = 4_096;
+/// Most roots a CARv1 header may name.
+pub const CAR_ROOTS: usize = 32;
+/// Largest section of a CARv1 file, in bytes: a CID and a block.
+pub const CAR_SECTION_BYTES: usize = CID_BYTES + WIRE_BLOCK_BYTES;
+
+/// Largest serialized IPNS record, in bytes (IPNS specification, "Record Size Limit").
+pub const RECORD_BYTES: usize = 10_240;
+
+/// Something from outside is larger, longer, deeper or more than a limit allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{limit}: {actual} is above the limit of {max}")]
+pub struct LimitExceeded {
+    /// What is limited, with its unit, for example `block bytes`.
+    pub limit: &'static str,
+    /// The most that is allowed.
+    pub max: u64,
+    /// What was found, as far as it is known: reading stops at the limit.
+    pub actual: u64,
+}
+
+impl LimitExceeded {
+    /// Checks `actual` against `max`; `limit` names what is measured and its unit.
+    ///
+    /// # Errors
+    /// Returns the exceeded limit when `actual` is above `max`.
+    pub fn check(limit: &'static str, max: usize, actual: usize) -> Result<(), LimitExceeded> {
+        if actual <= max {
+            return Ok(());
+        }
+        Err(LimitExceeded {
+            limit,
+            max: max as u64,
+            actual: actual as u64,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn limit_itself_is_allowed_and_the_error_names_limit_and_value() {
+        assert_eq!(LimitExceeded::check("block bytes", 4, 4), Ok(()));
+        let error = LimitExceeded::check("block bytes", 4, 5).unwrap_err();
+        assert_eq!(error.to_string(), "block bytes: 5 is above the limit of 4");
+    }
+}
