@@ -56,7 +56,7 @@ pub(crate) fn run(needs: &[Need]) -> Result<()> {
     apt::install(&lacking)?;
     for need in &lacking {
         match need {
-            Need::Compiler | Need::Libclang | Need::Node | Need::Browser => {}
+            Need::Compiler | Need::Libclang | Need::Node | Need::Browser | Need::LoadGenerator => {}
             Need::RustComponents => rustup(&["component", "add", "clippy", "rustfmt"])?,
             Need::WasmTarget => rustup(&["target", "add", needs::WASM_TARGET])?,
             Need::WasmTools => {

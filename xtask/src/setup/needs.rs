@@ -25,6 +25,8 @@ pub(crate) enum Need {
     Browser,
     /// cargo-deny.
     CargoDeny,
+    /// wrk, which puts a server under load; only for `xtask bench`.
+    LoadGenerator,
 }
 
 impl Need {
@@ -38,6 +40,7 @@ impl Need {
             Self::Node => "Node.js and npm (wasm-opt runs on them)",
             Self::WasmTools => "wasm-bindgen 0.2.108 and wasm-opt 132",
             Self::Browser => "Chromium and ChromeDriver (browser tests)",
+            Self::LoadGenerator => "wrk (load on a server, for benchmarks)",
             Self::CargoDeny => "cargo-deny 0.20.2 (licences, bans and sources of dependencies)",
         }
     }
@@ -55,6 +58,7 @@ impl Need {
             Self::WasmTools => tools::WASM_BINDGEN.is_installed() && tools::wasm_opt().is_file(),
             Self::Browser => chromium().is_some() && chromedriver().is_some(),
             Self::CargoDeny => tools::CARGO_DENY.is_installed(),
+            Self::LoadGenerator => shell::which(&["wrk"]).is_some(),
         }
     }
 
@@ -68,6 +72,7 @@ impl Need {
                 &["chromium", "chromium-driver"],
                 &["chromium-browser", "chromium-chromedriver"],
             ],
+            Self::LoadGenerator => &[&["wrk"]],
             Self::RustComponents | Self::WasmTarget | Self::WasmTools | Self::CargoDeny => &[],
         }
     }

@@ -1,0 +1,229 @@
+//! What each figure is called for people, and what it should reach.
+
+use super::figure::Figure;
+
+/// What a figure should reach.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+    /// At least so many times the peer's, measured in the same run.
+    TimesPeer(f64),
+    /// At most so much more than the peer's.
+    AtMostAbovePeer(f64),
+    /// Told for its own sake.
+    Shown,
+}
+
+pub(super) struct Named {
+    pub(super) figure: &'static str,
+    pub(super) title: &'static str,
+    pub(super) goal: Goal,
+}
+
+const fn named(figure: &'static str, title: &'static str, goal: Goal) -> Named {
+    Named {
+        figure,
+        title,
+        goal,
+    }
+}
+
+/// In the order of the report.
+pub(super) const NAMED: &[Named] = &[
+    named(
+        "ipns/create",
+        "IPNS record created and signed",
+        Goal::TimesPeer(8.0),
+    ),
+    named(
+        "ipns/validate",
+        "IPNS record parsed and verified",
+        Goal::TimesPeer(3.0),
+    ),
+    named(
+        "ipns/size",
+        "IPNS record, same fields",
+        Goal::AtMostAbovePeer(1.0),
+    ),
+    named(
+        "store/put/1KiB",
+        "Blocks of 1 KiB written, synced per 1,000",
+        Goal::TimesPeer(3.0),
+    ),
+    named(
+        "store/get/1KiB",
+        "Blocks of 1 KiB read at random, each verified",
+        Goal::TimesPeer(3.0),
+    ),
+    named(
+        "store/put/256KiB",
+        "Blocks of 256 KiB written",
+        Goal::TimesPeer(2.0),
+    ),
+    named(
+        "store/get/256KiB",
+        "Blocks of 256 KiB read at random, each verified",
+        Goal::TimesPeer(5.0),
+    ),
+    named(
+        "store/written",
+        "Bytes written to the disk per byte of block",
+        Goal::AtMost(1.15),
+    ),
+    named(
+        "store/rss/1M",
+        "Store process with 1 M blocks of 1 KiB",
+        Goal::AtMost(300.0),
+    ),
+    named(
+        "list/update/blocks",
+        "Blocks rewritten by one label in a list of 100,000",
+        Goal::AtMost(8.0),
+    ),
+    named(
+        "list/update/bytes",
+        "Bytes rewritten by it",
+        Goal::AtMost(64.0),
+    ),
+    named("list/import", "Import of 100,000 rows", Goal::AtMost(5.0)),
+    named(
+        "list/proof",
+        "Inclusion proof in a list of 100,000",
+        Goal::AtMost(4096.0),
+    ),
+    named(
+        "log/append",
+        "Log entries signed and appended",
+        Goal::AtLeast(16_600.0),
+    ),
+    named(
+        "log/open",
+        "Log of 10,000 entries reopened",
+        Goal::AtMost(100.0),
+    ),
+    named(
+        "http/ipns",
+        "IPNS record by GET, 32 connections",
+        Goal::TimesPeer(5.0),
+    ),
+    named(
+        "http/block/1KiB",
+        "Raw block of 1 KiB by GET, 32 connections",
+        Goal::TimesPeer(2.5),
+    ),
+    named(
+        "http/block/256KiB",
+        "Raw block of 256 KiB by GET, 32 connections",
+        Goal::TimesPeer(1.0),
+    ),
+    named(
+        "publish/rate",
+        "Durable publishes, 64 clients",
+        Goal::AtLeast(1000.0),
+    ),
+    named("publish/p99", "Slowest of 100 of them", Goal::AtMost(100.0)),
+    named("node/rss/idle", "Idle node", Goal::AtMost(60.0)),
+    named(
+        "node/start/1M",
+        "Start with 1 M blocks until ready",
+        Goal::AtMost(1.0),
+    ),
+    named(
+        "kill/points",
+        "kill -9 points with acknowledged writes checked",
+        Goal::AtLeast(2000.0),
+    ),
+    named("kill/lost", "Acknowledged writes lost", Goal::AtMost(0.0)),
+    named("kill/half", "Half-visible writes", Goal::AtMost(0.0)),
+    named(
+        "kill/starts-failed",
+        "Starts that failed",
+        Goal::AtMost(0.0),
+    ),
+];
+
+/// The name and goal of a figure; one without an entry is shown under its own name.
+pub(super) fn of(figure: &Figure) -> (&str, Goal) {
+    NAMED
+        .iter()
+        .find(|named| named.figure == figure.name)
+        .map_or((figure.name.as_str(), Goal::Shown), |named| {
+            (named.title, named.goal)
+        })
+}
+
+/// The goal in words, and whether it is met; `None` where there is nothing to compare with.
+pub(super) fn verdict(figure: &Figure, goal: Goal) -> (String, Option<bool>) {
+    let peer = figure.peer.as_ref().map(|(_, value)| *value);
+    match goal {
+        Goal::AtLeast(least) => (format!("≥ {}", short(least)), Some(figure.value >= least)),
+        Goal::AtMost(most) => (format!("≤ {}", short(most)), Some(figure.value <= most)),
+        Goal::TimesPeer(times) => (
+            format!("≥ {}× peer", short(times)),
+            figure.ratio().map(|ratio| ratio >= times),
+        ),
+        Goal::AtMostAbovePeer(more) => (
+            format!("≤ peer + {}", short(more)),
+            peer.map(|peer| figure.value <= peer + more),
+        ),
+        Goal::Shown => (String::new(), None),
+    }
+}
+
+/// Three figures that count, thousands apart.
+pub(super) fn short(value: f64) -> String {
+    let decimals = match value.abs() {
+        v if v == 0.0 || v >= 100.0 || v.fract() == 0.0 => 0,
+        v if v >= 10.0 => 1,
+        v if v >= 0.1 => 2,
+        _ => 4,
+    };
+    let plain = format!("{value:.decimals$}");
+    let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
+    let (sign, digits) = whole
+        .strip_prefix('-')
+        .map_or(("", whole), |digits| ("-", digits));
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    match fraction {
+        "" => format!("{sign}{grouped}"),
+        _ => format!("{sign}{grouped}.{fraction}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_grouped() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1_234_567.8, "1,234,568"),
+            (999.4, "999"),
+            (12.345, "12.3"),
+            (1.149, "1.15"),
+            (8.0, "8"),
+            (0.0123, "0.0123"),
+        ] {
+            assert_eq!(short(value), text);
+        }
+    }
+
+    #[test]
+    fn a_goal_is_met_or_missed_as_measured() {
+        let figure = Figure::new("a", 30.0, "x/s").beside("Peer", 10.0);
+        assert_eq!(verdict(&figure, Goal::TimesPeer(3.0)).1, Some(true));
+        assert_eq!(verdict(&figure, Goal::TimesPeer(3.1)).1, Some(false));
+        assert_eq!(verdict(&figure, Goal::AtMost(29.9)).1, Some(false));
+        assert_eq!(verdict(&figure, Goal::AtMostAbovePeer(20.0)).1, Some(true));
+        let alone = Figure::new("a", 30.0, "x/s");
+        assert_eq!(verdict(&alone, Goal::TimesPeer(3.0)).1, None);
+    }
+}

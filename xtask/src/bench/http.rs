@@ -1,0 +1,89 @@
+//! The node over HTTP against Kubo, by `wrk -c32`: IPNS records and raw blocks of two sizes.
+//!
+//! Both serve the same bytes from a folder of their own, take turns under load, and are given the same paths in the same
+//! order; the figure is the mean of the rounds.
+
+mod kubo;
+mod load;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::{
+    figure::Figure,
+    node::{self, Node},
+};
+use crate::setup::{self, Need};
+use kubo::Kubo;
+use load::Target;
+
+const ROUNDS: u32 = 2;
+
+/// Blocks of each size, so that neither server answers from one cache line.
+pub(super) const SMALL: (usize, u32) = (1 << 10, 512);
+pub(super) const LARGE: (usize, u32) = (256 << 10, 64);
+
+/// What a server serves for each figure.
+struct Served {
+    record: Target,
+    small: Target,
+    large: Target,
+}
+
+/// Measures ours, and Kubo's where Go is there to build it.
+///
+/// # Errors
+/// A server does not start, answers with an error, or wrk is not to be had.
+pub(super) fn measure() -> Result<Vec<Figure>> {
+    setup::run(&[Need::LoadGenerator])?;
+    let scratch = node::Scratch::new("http")?;
+    let (ours, ours_served) = serve_ours(&scratch.path().join("ours"))?;
+    let peer = Kubo::start(&scratch.path().join("kubo"))?;
+    let mut figures = Vec::new();
+    for (name, unit, pick) in FIGURES {
+        let mut our_rate = 0.0;
+        let mut peer_rate = 0.0;
+        for _ in 0..ROUNDS {
+            our_rate += load::rate(pick(&ours_served))? / f64::from(ROUNDS);
+            if let Some(peer) = &peer {
+                peer_rate += load::rate(pick(peer.served()))? / f64::from(ROUNDS);
+            }
+        }
+        let figure = Figure::new(name, our_rate, unit);
+        figures.push(match &peer {
+            Some(_) => figure.beside("Kubo 0.43.0", peer_rate),
+            None => figure,
+        });
+    }
+    drop(ours);
+    Ok(figures)
+}
+
+type Pick = fn(&Served) -> &Target;
+
+const FIGURES: &[(&str, &str, Pick)] = &[
+    ("http/ipns", "requests/s", |served| &served.record),
+    ("http/block/1KiB", "requests/s", |served| &served.small),
+    ("http/block/256KiB", "requests/s", |served| &served.large),
+];
+
+fn serve_ours(dir: &Path) -> Result<(Node, Served)> {
+    let seeded = node::seed(dir, &[SMALL, LARGE])?;
+    let node = Node::start(dir)?;
+    let name = seeded.name.context("the seed publishes a name")?;
+    let blocks = |size: usize| -> Vec<String> {
+        seeded
+            .blocks
+            .iter()
+            .filter(|(bytes, _)| *bytes == size)
+            .map(|(_, cid)| format!("/ipfs/{cid}?format=raw"))
+            .collect()
+    };
+    let served = Served {
+        record: Target::record(node.address(), format!("/routing/v1/ipns/{name}")),
+        small: Target::blocks(node.address(), blocks(SMALL.0), SMALL.0),
+        large: Target::blocks(node.address(), blocks(LARGE.0), LARGE.0),
+    };
+    Ok((node, served))
+}

