@@ -17,9 +17,14 @@ use crate::{
 };
 
 pub mod dag_cbor;
+pub mod dag_json;
+pub mod dag_pb;
 mod fields;
+mod link;
+pub mod protobuf;
 
 pub use fields::{Fields, FromValue};
+pub use link::links;
 
 /// A value of the IPLD data model.
 #[derive(Debug, Clone, PartialEq)]

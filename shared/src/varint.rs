@@ -21,7 +21,6 @@ pub(crate) fn read_u63(input: &[u8]) -> Result<(u64, usize), VarintError> {
 }
 
 /// Reads a protobuf varint: at most 10 bytes, 64 bits. Returns the number and its length.
-#[allow(dead_code, reason = "the protobuf reader follows in the next change")]
 pub(crate) fn read_u64(input: &[u8]) -> Result<(u64, usize), VarintError> {
     read(input, 10)
 }

@@ -110,4 +110,4 @@ fn decode_value(decoder: &mut Decoder<'_>, left: &mut usize) -> Result<Value, Co
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
