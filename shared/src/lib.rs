@@ -16,6 +16,9 @@ extern crate std;
 
 pub mod cid;
 pub mod codec;
+pub mod did;
+pub mod ipns;
+pub mod kdf;
 pub mod limits;
 pub mod sign;
 pub mod time;

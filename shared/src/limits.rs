@@ -39,6 +39,11 @@ pub const CAR_SECTION_BYTES: usize = CID_BYTES + WIRE_BLOCK_BYTES;
 /// Largest serialized IPNS record, in bytes (IPNS specification, "Record Size Limit").
 pub const RECORD_BYTES: usize = 10_240;
 
+/// Longest passphrase, in bytes of UTF-8.
+pub const PASSPHRASE_BYTES: usize = 65_536;
+/// Longest account name of a derivation, in bytes of UTF-8.
+pub const ACCOUNT_BYTES: usize = 256;
+
 /// Something from outside is larger, longer, deeper or more than a limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit}: {actual} is above the limit of {max}")]

@@ -284,8 +284,6 @@ const fn with_sign(mut bytes: [u8; 32]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     fn key(byte: u8) -> SigningKey {

@@ -1,0 +1,10 @@
+//! Identities: derivation from a passphrase, decentralized identifiers and their documents.
+//!
+//! Owns the way from a passphrase to keys, the text of `did:key` and `did:ipns`, and the DID document. Must never
+//! touch: randomness, the clock, files; a passphrase is an argument and no secret is ever printed.
+
+mod derive;
+mod id;
+
+pub use derive::{DeriveError, Identity, Profile, Purpose};
+pub use id::{Did, DidError};

@@ -1,0 +1,32 @@
+//! Choosing among records of one name (specification, "Record Selection").
+
+use core::cmp::Ordering;
+
+use crate::ipns::Record;
+
+/// Compares two verified records of one name: the greater is to be used.
+///
+/// The higher sequence wins, then the later end, then the bytewise larger pair of signed data and signature. Every
+/// [`Record`] has a version 2 signature, so that the specification's first rule has nothing left to decide. The last
+/// rule looks at nothing that a carrier can change, so that all who know the same records choose the same.
+pub fn compare(a: &Record, b: &Record) -> Ordering {
+    let rank = |record: &Record| (record.sequence(), record.validity());
+    rank(a).cmp(&rank(b)).then_with(|| {
+        let (data_a, signature_a) = a.identity();
+        let (data_b, signature_b) = b.identity();
+        data_a
+            .cmp(data_b)
+            .then_with(|| signature_a.as_bytes().cmp(signature_b.as_bytes()))
+    })
+}
+
+/// The best of some verified records of one name by [`compare`]; `None` of none.
+pub fn select<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<&'a Record> {
+    records.into_iter().max_by(|a, b| compare(a, b))
+}
+
+/// Whether two verified records of one name contradict each other: one sequence, two values. Only the holder of the
+/// key can make such a pair.
+pub fn equivocates(a: &Record, b: &Record) -> bool {
+    a.sequence() == b.sequence() && a.value() != b.value()
+}
