@@ -1,1 +1,14 @@
 //! Client of Perennis: publish, update, resolve, back up and restore an identity and its lists.
+//!
+//! One source compiles for native targets and for browsers. What differs between them lives in [`rt`]
+//! and nowhere else: no other module names a platform.
+//!
+//! - [`rt`]: sleep, deadlines, clock, randomness, tasks and HTTP, each with a native and a browser twin.
+//! - [`store`]: the [`BlockStore`](store::BlockStore) a client keeps its blocks and its state in, and two
+//!   implementations: in memory, and (feature `disk`) in a file.
+
+pub mod error;
+pub mod rt;
+pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,153 @@
+//! The platform: time, randomness, tasks and HTTP.
+//!
+//! Two twin modules with equal behaviour stand behind these functions: `native` on tokio, `web` on the
+//! browser's event loop (window and every kind of worker). This file and its folder are the only place
+//! where the target may be asked for. Futures are `Send` on native targets and need not be in a browser;
+//! [`MaybeSend`] and [`BoxFuture`] say so once.
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use futures_util::future::{Either, select};
+use perennis_shared::time::Millis;
+
+pub mod http;
+#[cfg(not(target_family = "wasm"))]
+mod native;
+#[cfg(target_family = "wasm")]
+mod web;
+
+#[cfg(not(target_family = "wasm"))]
+use native as platform;
+#[cfg(target_family = "wasm")]
+use web as platform;
+
+pub use platform::{BoxFuture, BoxStream, MaybeSend, MaybeSync};
+
+/// Operating system or browser had no randomness to give.
+#[derive(Debug, thiserror::Error)]
+#[error("no randomness is available")]
+pub struct RandomError(#[from] getrandom::Error);
+
+/// A future did not finish within its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not finished within {} ms", .after.as_millis())]
+pub struct Elapsed {
+    /// The time it was given.
+    pub after: Duration,
+}
+
+/// The wall clock in Unix milliseconds. It may jump; measure durations with [`monotonic`].
+#[must_use]
+pub fn now() -> Millis {
+    platform::now()
+}
+
+/// Time since an arbitrary start, for measuring. In a browser it follows the page's clock.
+#[must_use]
+pub fn monotonic() -> Duration {
+    platform::monotonic()
+}
+
+/// Waits. On a native target it must be called within a tokio runtime.
+pub async fn sleep(duration: Duration) {
+    platform::sleep(duration).await;
+}
+
+/// Runs `future` for at most `after`, then drops it.
+///
+/// # Errors
+/// [`Elapsed`] when it had not finished.
+pub async fn timeout<F: Future>(after: Duration, future: F) -> Result<F::Output, Elapsed> {
+    match select(pin!(future), pin!(platform::sleep(after))).await {
+        Either::Left((output, _)) => Ok(output),
+        Either::Right(((), _)) => Err(Elapsed { after }),
+    }
+}
+
+/// `N` random bytes fit for keys.
+///
+/// # Errors
+/// [`RandomError`] when the platform has none.
+pub fn random<const N: usize>() -> Result<[u8; N], RandomError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A number to spread retries with. It is not secret: without randomness it falls back to the clock.
+#[must_use]
+pub fn jitter() -> u64 {
+    random::<8>().map_or_else(
+        |_| monotonic().as_nanos().try_into().unwrap_or(u64::MAX),
+        u64::from_le_bytes,
+    )
+}
+
+/// Runs `future` beside the caller, to its end. On a native target it must be called within a tokio
+/// runtime, and ends with it.
+pub fn spawn<F: Future<Output = ()> + MaybeSend + 'static>(future: F) {
+    platform::spawn(future);
+}
+
+/// Runs a function that waits for a disk or computes for long, away from the event loop where the
+/// platform has other threads, and in place where it has none.
+///
+/// # Errors
+/// The function panicked, or the runtime is shutting down.
+pub async fn blocking<T, F>(function: F) -> Result<T, Cancelled>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    platform::blocking(function).await
+}
+
+/// A blocking function did not come back.
+#[derive(Debug, thiserror::Error)]
+#[error("a background task was cancelled")]
+pub struct Cancelled(#[source] Option<Box<dyn std::error::Error + Send + Sync>>);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn timeout_ends_what_never_ends() {
+        let after = Duration::from_millis(1);
+        assert_eq!(
+            timeout(after, pending::<()>()).await,
+            Err(Elapsed { after })
+        );
+    }
+
+    #[tokio::test]
+    async fn timeout_gives_what_is_ready_even_with_no_time() {
+        assert_eq!(timeout(Duration::ZERO, ready(7)).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn blocking_brings_its_result_back() {
+        assert_eq!(blocking(|| 6 * 7).await.unwrap(), 42);
+    }
+
+    #[tokio::test]
+    async fn blocking_reports_a_panic_as_an_error() {
+        assert!(blocking(|| panic!("on purpose")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn spawned_work_runs() {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        spawn(async move { assert!(tell.send(5).is_ok()) });
+        assert_eq!(told.await.unwrap(), 5);
+    }
+
+    #[test]
+    fn two_draws_differ() {
+        assert_ne!(random::<32>().unwrap(), random::<32>().unwrap());
+    }
+}

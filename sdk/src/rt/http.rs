@@ -1,0 +1,328 @@
+//! HTTP with deadlines and bounded bodies, the same on both platforms.
+//!
+//! Three times guard every exchange, because a server may answer slowly in three ways: not accepting the
+//! connection, sitting on its answer, or sending the body drop by drop without end. A body is read in
+//! chunks, and whoever collects one names the most bytes it will take.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use reqwest::{
+    Method,
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+};
+
+use super::{BoxStream, monotonic, now, platform, timeout};
+use crate::error::{ErrorKind, Retryable};
+
+/// How long to wait for each part of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpTimes {
+    /// For a connection. Browsers keep their own time.
+    pub connect: Duration,
+    /// Between two chunks of a body.
+    pub idle: Duration,
+}
+
+impl Default for HttpTimes {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(15),
+        }
+    }
+}
+
+/// A cheap handle to a pool of connections.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    times: HttpTimes,
+}
+
+/// One request to an absolute `http` or `https` URL.
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: Method,
+    url: String,
+    accept: Option<&'static str>,
+    body: Option<(&'static str, Bytes)>,
+    deadline: Duration,
+}
+
+/// The head of an answer, and its body still to be read.
+pub struct Response {
+    status: u16,
+    headers: HeaderMap,
+    body: Body,
+}
+
+/// A body that arrives in chunks until its deadline.
+pub struct Body {
+    chunks: BoxStream<'static, Result<Bytes, reqwest::Error>>,
+    idle: Duration,
+    within: Duration,
+    ends_at: Duration,
+}
+
+/// Why an exchange did not come to its end.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The platform's HTTP client could not be set up.
+    #[error("the HTTP client could not be set up")]
+    Setup(#[source] reqwest::Error),
+    /// The request itself is malformed.
+    #[error("the request is malformed")]
+    Request(#[source] reqwest::Error),
+    /// No connection came about: name not found, refused, TLS failed, or the browser forbade it.
+    #[error("no connection")]
+    Connect(#[source] reqwest::Error),
+    /// The connection broke before the answer was complete.
+    #[error("the connection broke")]
+    Broken(#[source] reqwest::Error),
+    /// The answer, or its next part, did not come in time.
+    #[error("{what} did not come within {} ms", .after.as_millis())]
+    Deadline {
+        /// What was waited for.
+        what: &'static str,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// The body is larger than the caller takes.
+    #[error("the body is larger than {max} bytes")]
+    TooLarge {
+        /// The most bytes the caller takes.
+        max: usize,
+    },
+}
+
+impl Retryable for HttpError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Connect(_) | Self::Broken(_) | Self::Deadline { .. } => ErrorKind::Retry,
+            Self::Request(_) | Self::TooLarge { .. } => ErrorKind::Reject,
+            Self::Setup(_) => ErrorKind::Fatal,
+        }
+    }
+}
+
+impl Http {
+    /// Sets the client up. Nothing is dialled yet.
+    ///
+    /// # Errors
+    /// [`HttpError::Setup`] when the platform has no working TLS or `fetch`.
+    pub fn new(times: HttpTimes) -> Result<Self, HttpError> {
+        let client = platform::http_client(times.connect).map_err(HttpError::Setup)?;
+        Ok(Self { client, times })
+    }
+
+    /// Sends `request` and waits for the head of the answer. Whatever its status, an answer is a success.
+    ///
+    /// # Errors
+    /// No connection, or no answer before the request's deadline.
+    pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
+        let ends_at = monotonic() + request.deadline;
+        let mut builder = platform::prepare(self.client.request(request.method, &request.url));
+        if let Some(accept) = request.accept {
+            builder = builder.header(ACCEPT, accept);
+        }
+        if let Some((content_type, body)) = request.body {
+            builder = builder.header(CONTENT_TYPE, content_type).body(body);
+        }
+        let answer = timeout(request.deadline, builder.send())
+            .await
+            .map_err(|elapsed| HttpError::Deadline {
+                what: "an answer",
+                after: elapsed.after,
+            })?
+            .map_err(sending_failed)?;
+        Ok(Response {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body: Body {
+                chunks: Box::pin(answer.bytes_stream()),
+                idle: self.times.idle,
+                within: request.deadline,
+                ends_at,
+            },
+        })
+    }
+}
+
+impl Request {
+    /// The time a request has from its start to the last byte of its answer unless told otherwise.
+    pub const DEADLINE: Duration = Duration::from_secs(30);
+
+    /// Reads `url`.
+    #[must_use]
+    pub fn get(url: impl Into<String>) -> Self {
+        Self::new(Method::GET, url.into())
+    }
+
+    /// Puts `body` at `url`.
+    #[must_use]
+    pub fn put(url: impl Into<String>, content_type: &'static str, body: Bytes) -> Self {
+        Self::new(Method::PUT, url.into()).with_body(content_type, body)
+    }
+
+    /// Hands `body` to `url`.
+    #[must_use]
+    pub fn post(url: impl Into<String>, content_type: &'static str, body: Bytes) -> Self {
+        Self::new(Method::POST, url.into()).with_body(content_type, body)
+    }
+
+    /// Asks for one content type.
+    #[must_use]
+    pub fn accepting(mut self, content_type: &'static str) -> Self {
+        self.accept = Some(content_type);
+        self
+    }
+
+    /// Gives the whole exchange this long instead of [`Request::DEADLINE`].
+    #[must_use]
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    fn new(method: Method, url: String) -> Self {
+        Self {
+            method,
+            url,
+            accept: None,
+            body: None,
+            deadline: Self::DEADLINE,
+        }
+    }
+
+    fn with_body(mut self, content_type: &'static str, body: Bytes) -> Self {
+        self.body = Some((content_type, body));
+        self
+    }
+}
+
+impl Response {
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Whether the answer is of this content type, parameters aside.
+    #[must_use]
+    pub fn is(&self, content_type: &str) -> bool {
+        self.text(CONTENT_TYPE.as_str()).is_some_and(|value| {
+            let essence = value.split(';').next().unwrap_or_default();
+            essence.trim().eq_ignore_ascii_case(content_type)
+        })
+    }
+
+    /// How long the server asks to be left alone (RFC 9110, section 10.2.3), in seconds or as a date.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        parse_retry_after(self.text(RETRY_AFTER.as_str())?, now().0)
+    }
+
+    /// Collects the body, at most `max` bytes of it.
+    ///
+    /// # Errors
+    /// The body is larger, stalls, breaks off, or goes on beyond the deadline.
+    pub async fn bytes(self, max: usize) -> Result<Bytes, HttpError> {
+        let announced = self
+            .text(CONTENT_LENGTH.as_str())
+            .and_then(|length| length.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > max as u64) {
+            return Err(HttpError::TooLarge { max });
+        }
+        let mut body = self.body;
+        let mut collected = BytesMut::new();
+        while let Some(chunk) = body.chunk().await? {
+            if chunk.len() > max - collected.len() {
+                return Err(HttpError::TooLarge { max });
+            }
+            collected.extend_from_slice(&chunk);
+        }
+        Ok(collected.freeze())
+    }
+
+    /// The body, to be read in chunks.
+    #[must_use]
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
+    fn text(&self, header: &str) -> Option<&str> {
+        self.headers.get(header)?.to_str().ok()
+    }
+}
+
+impl Body {
+    /// The next chunk, or none at the end.
+    ///
+    /// # Errors
+    /// The body stalls, breaks off, or goes on beyond the deadline.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+        let left = self.ends_at.saturating_sub(monotonic());
+        if left.is_zero() {
+            return Err(HttpError::Deadline {
+                what: "the end of the answer",
+                after: self.within,
+            });
+        }
+        match timeout(left.min(self.idle), self.chunks.next()).await {
+            Ok(chunk) => chunk.transpose().map_err(HttpError::Broken),
+            Err(elapsed) => Err(HttpError::Deadline {
+                what: "the next part of the answer",
+                after: elapsed.after,
+            }),
+        }
+    }
+}
+
+fn sending_failed(error: reqwest::Error) -> HttpError {
+    if error.is_builder() {
+        HttpError::Request(error)
+    } else if platform::is_connect(&error) {
+        HttpError::Connect(error)
+    } else {
+        HttpError::Broken(error)
+    }
+}
+
+fn parse_retry_after(value: &str, now_ms: u64) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(value)
+        .ok()?
+        .duration_since(UNIX_EPOCH)
+        .ok()?;
+    Some(at.saturating_sub(Duration::from_millis(now_ms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now_ms = 784_111_770_000;
+        assert_eq!(
+            parse_retry_after("120", now_ms),
+            Some(Duration::from_secs(120))
+        );
+        assert_eq!(
+            parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now_ms),
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(
+            parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now_ms * 2),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(parse_retry_after("soon", now_ms), None);
+        assert_eq!(parse_retry_after("-1", now_ms), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! Where a client keeps its blocks and its state.
+//!
+//! A [`BlockStore`] holds verified blocks by CID and small named rows of state. One [`Changes`] is applied
+//! whole or not at all, and is durable when [`BlockStore::commit`] returns: everything the client promises
+//! (a staged label, an outbox that survives the tab) rests on that. The suite in
+//! [`testing`](crate::testing) holds every implementation to it.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use perennis_shared::cid::{Block, Cid, VerifyError};
+
+use crate::{
+    error::{ErrorKind, Retryable},
+    rt::{MaybeSend, MaybeSync},
+};
+
+#[cfg(feature = "disk")]
+mod disk;
+mod memory;
+
+#[cfg(feature = "disk")]
+pub use disk::{Disk, DiskOptions};
+pub use memory::Memory;
+
+/// Blocks and named rows, changed together.
+///
+/// Handles are cheap to share and calls may overlap; commits happen one after another.
+pub trait BlockStore: MaybeSend + MaybeSync {
+    /// The block, checked against its CID as it was read; none if it is not here.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the stored bytes are not those of the CID, or the backend fails.
+    fn block(
+        &self,
+        cid: &Cid,
+    ) -> impl Future<Output = Result<Option<Block>, StoreError>> + MaybeSend;
+
+    /// Whether bytes are kept for this CID. They are not read.
+    ///
+    /// # Errors
+    /// The backend fails.
+    fn has(&self, cid: &Cid) -> impl Future<Output = Result<bool, StoreError>> + MaybeSend;
+
+    /// Applies all of `changes` or, on an error or a crash, none of it. Durable on return.
+    /// A dropped call is applied whole or not at all as well.
+    ///
+    /// # Errors
+    /// The backend fails or is full.
+    fn commit(&self, changes: Changes) -> impl Future<Output = Result<(), StoreError>> + MaybeSend;
+
+    /// The row of this name, if it is set.
+    ///
+    /// # Errors
+    /// The backend fails.
+    fn state(
+        &self,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + MaybeSend;
+
+    /// The names of all rows that begin with `prefix`, ascending by their bytes.
+    ///
+    /// # Errors
+    /// The backend fails.
+    fn state_keys(
+        &self,
+        prefix: &str,
+    ) -> impl Future<Output = Result<Vec<String>, StoreError>> + MaybeSend;
+
+    /// At most `limit` CIDs that follow `after`, ascending by their binary form.
+    ///
+    /// # Errors
+    /// The backend fails.
+    fn cids(
+        &self,
+        after: Option<&Cid>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Cid>, StoreError>> + MaybeSend;
+}
+
+/// What one commit does. Deletions come first, so a CID in both `delete` and `put` stays; of two rows with
+/// one name the later counts.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Blocks to keep. One that is already here is left as it is.
+    pub put: Vec<Block>,
+    /// Blocks to drop. One that is not here is no error.
+    pub delete: Vec<Cid>,
+    /// Rows to set, or with no value to clear.
+    pub state: Vec<(String, Option<Bytes>)>,
+}
+
+impl Changes {
+    /// No change.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps these blocks.
+    #[must_use]
+    pub fn put(mut self, blocks: impl IntoIterator<Item = Block>) -> Self {
+        self.put.extend(blocks);
+        self
+    }
+
+    /// Drops these blocks.
+    #[must_use]
+    pub fn delete(mut self, cids: impl IntoIterator<Item = Cid>) -> Self {
+        self.delete.extend(cids);
+        self
+    }
+
+    /// Sets a row.
+    #[must_use]
+    pub fn set(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.state.push((key.into(), Some(value.into())));
+        self
+    }
+
+    /// Clears a row.
+    #[must_use]
+    pub fn clear(mut self, key: impl Into<String>) -> Self {
+        self.state.push((key.into(), None));
+        self
+    }
+}
+
+/// What a backend reports when it fails.
+pub type BackendError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a store did not do what was asked.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The stored bytes are not those of the CID. They never reach a caller.
+    #[error("the stored bytes of block {cid} are damaged")]
+    Corrupt {
+        /// The block asked for.
+        cid: Box<Cid>,
+        /// What the check found.
+        source: VerifyError,
+    },
+    /// A row holds bytes its reader does not understand.
+    #[error("the row {key} is damaged: {what}")]
+    CorruptRow {
+        /// The name of the row.
+        key: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Another process holds the store.
+    #[error("{place} is in use by another process")]
+    Locked {
+        /// The file or database.
+        place: String,
+    },
+    /// There is no space left.
+    #[error("no space is left for {place}")]
+    Full {
+        /// The file or database.
+        place: String,
+        /// What the backend reported.
+        source: BackendError,
+    },
+    /// A later version of this software wrote the store.
+    #[error("{place} has format {found}; this version reads up to {known}")]
+    NewerFormat {
+        /// The file or database.
+        place: String,
+        /// Its format.
+        found: u64,
+        /// The newest format this version knows.
+        known: u64,
+    },
+    /// The place cannot be opened: it is missing, not writable, or not a store.
+    #[error("{place} cannot be opened")]
+    Open {
+        /// The file or database.
+        place: String,
+        /// What the backend reported.
+        source: BackendError,
+    },
+    /// The backend failed otherwise.
+    #[error("the store failed to {action}")]
+    Backend {
+        /// What it was to do.
+        action: &'static str,
+        /// What it reported.
+        source: BackendError,
+    },
+}
+
+impl StoreError {
+    /// A stable name for scripts and for JavaScript.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Corrupt { .. } => "block_damaged",
+            Self::CorruptRow { .. } => "state_damaged",
+            Self::Locked { .. } => "store_in_use",
+            Self::Full { .. } => "store_full",
+            Self::NewerFormat { .. } => "newer_format",
+            Self::Open { .. } => "store_not_opened",
+            Self::Backend { .. } => "store_failed",
+        }
+    }
+}
+
+impl Retryable for StoreError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Corrupt { .. } | Self::CorruptRow { .. } => ErrorKind::Corrupt,
+            Self::Locked { .. } => ErrorKind::Retry,
+            Self::Full { .. }
+            | Self::NewerFormat { .. }
+            | Self::Open { .. }
+            | Self::Backend { .. } => ErrorKind::Fatal,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Conformance suites and doubles. Only tests use this (feature `testing`).
+
+pub mod block_store;
