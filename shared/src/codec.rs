@@ -16,6 +16,7 @@ use crate::{
     limits::LimitExceeded,
 };
 
+pub mod car;
 pub mod dag_cbor;
 pub mod dag_json;
 pub mod dag_pb;
