@@ -1,1 +1,3 @@
 //! Scenarios, interoperation and crash tests of the whole product.
+
+pub mod measure;
