@@ -4,7 +4,9 @@
 //! touch: randomness, the clock, files; a passphrase is an argument and no secret is ever printed.
 
 mod derive;
+mod document;
 mod id;
 
 pub use derive::{DeriveError, Identity, Profile, Purpose};
+pub use document::{DidDocument, DocumentError, SOURCES, Service, key_document};
 pub use id::{Did, DidError};

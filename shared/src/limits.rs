@@ -44,6 +44,19 @@ pub const PASSPHRASE_BYTES: usize = 65_536;
 /// Longest account name of a derivation, in bytes of UTF-8.
 pub const ACCOUNT_BYTES: usize = 256;
 
+/// Largest DID document, in bytes.
+pub const DID_DOCUMENT_BYTES: usize = 65_536;
+/// Most keys in a DID document.
+pub const DID_KEYS: usize = 32;
+/// Most other names (`alsoKnownAs`) in a DID document.
+pub const DID_NAMES: usize = 16;
+/// Most services in a DID document.
+pub const DID_SERVICES: usize = 16;
+/// Most endpoints of one service in a DID document.
+pub const DID_ENDPOINTS: usize = 16;
+/// Longest URL, name or type in a DID document, in bytes.
+pub const DID_URI_BYTES: usize = 2_048;
+
 /// Something from outside is larger, longer, deeper or more than a limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit}: {actual} is above the limit of {max}")]

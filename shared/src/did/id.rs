@@ -1,5 +1,6 @@
 //! Decentralized identifiers: `did:key` (W3C CCG method) and `did:ipns` (ours).
 
+use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
@@ -16,6 +17,9 @@ const IPNS_METHOD: &str = "did:ipns:";
 
 /// Multicodec of an Ed25519 public key (0xed) as a varint.
 const ED25519_CODEC: [u8; 2] = [0xed, 0x01];
+
+/// Multicodec of an X25519 public key (0xec) as a varint.
+const X25519_CODEC: [u8; 2] = [0xec, 0x01];
 
 /// The identifier of an identity.
 ///
@@ -111,12 +115,14 @@ impl FromStr for Did {
     }
 }
 
-/// A public key as `publicKeyMultibase` of a Multikey: base58btc of the multicodec and the key, `z6Mk…`.
-pub(super) fn multikey(key: &[u8; PUBLIC_KEY_BYTES]) -> alloc::string::String {
-    let mut bytes = [0; 2 + PUBLIC_KEY_BYTES];
-    bytes[..2].copy_from_slice(&ED25519_CODEC);
-    bytes[2..].copy_from_slice(key);
-    multibase::encode(Base::Base58Btc, bytes)
+/// An Ed25519 key as `publicKeyMultibase` of a Multikey: base58btc of the multicodec and the key, `z6Mk…`.
+pub(super) fn multikey(key: &[u8; PUBLIC_KEY_BYTES]) -> String {
+    multibase::encode(Base::Base58Btc, [&ED25519_CODEC[..], key].concat())
+}
+
+/// An X25519 key as `publicKeyMultibase` of a Multikey, `z6LS…`.
+pub(super) fn multikey_x25519(key: &[u8; PUBLIC_KEY_BYTES]) -> String {
+    multibase::encode(Base::Base58Btc, [&X25519_CODEC[..], key].concat())
 }
 
 /// Reads what [`multikey`] wrote.

@@ -351,9 +351,9 @@ pub enum RecordError {
         /// The broken rule.
         reason: &'static str,
     },
-    /// The signed data are not canonical DAG-CBOR, or hold a value of the wrong kind.
-    #[error("the record's data are malformed")]
-    Data(#[from] CodecError),
+    /// The bytes are not an `IpnsEntry` protobuf, or the data in it not canonical DAG-CBOR.
+    #[error("not an IPNS record: it cannot be decoded")]
+    Codec(#[from] CodecError),
     /// The end of the record is not an RFC 3339 time.
     #[error("the record's validity is malformed")]
     Validity(#[from] TimeError),
@@ -399,7 +399,7 @@ impl RecordError {
     pub const fn code(&self) -> &'static str {
         match self {
             RecordError::TooLarge(_) => "too_large",
-            RecordError::Malformed { .. } | RecordError::Data(_) | RecordError::Validity(_) => {
+            RecordError::Malformed { .. } | RecordError::Codec(_) | RecordError::Validity(_) => {
                 "malformed"
             }
             RecordError::V1Only => "v1_only",
