@@ -6,9 +6,19 @@
 //! - [`rt`]: sleep, deadlines, clock, randomness, tasks and HTTP, each with a native and a browser twin.
 //! - [`store`]: the [`BlockStore`](store::BlockStore) a client keeps its blocks and its state in, and two
 //!   implementations: in memory, and (feature `disk`) in a file.
+//! - [`router`]: finding the newest record of a name, in one place or in many, never going back.
+//! - [`exchange`]: fetching blocks by CID from sources that are not trusted.
+//! - [`remote`]: what a server refuses, and when to ask it again.
+//! - [`error`]: what a caller may do about an error.
 
 pub mod error;
+pub mod exchange;
+mod node_url;
+pub mod remote;
+pub mod router;
 pub mod rt;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+
+pub use node_url::{NodeUrl, NodeUrlError};

@@ -23,6 +23,8 @@ pub struct HttpTimes {
     pub connect: Duration,
     /// Between two chunks of a body.
     pub idle: Duration,
+    /// From the start of a request to the last byte of its answer, unless the request has its own.
+    pub whole: Duration,
 }
 
 impl Default for HttpTimes {
@@ -30,6 +32,7 @@ impl Default for HttpTimes {
         Self {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(15),
+            whole: Duration::from_secs(30),
         }
     }
 }
@@ -48,7 +51,7 @@ pub struct Request {
     url: String,
     accept: Option<&'static str>,
     body: Option<(&'static str, Bytes)>,
-    deadline: Duration,
+    deadline: Option<Duration>,
 }
 
 /// The head of an answer, and its body still to be read.
@@ -123,7 +126,8 @@ impl Http {
     /// # Errors
     /// No connection, or no answer before the request's deadline.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
-        let ends_at = monotonic() + request.deadline;
+        let within = request.deadline.unwrap_or(self.times.whole);
+        let ends_at = monotonic() + within;
         let mut builder = platform::prepare(self.client.request(request.method, &request.url));
         if let Some(accept) = request.accept {
             builder = builder.header(ACCEPT, accept);
@@ -131,7 +135,7 @@ impl Http {
         if let Some((content_type, body)) = request.body {
             builder = builder.header(CONTENT_TYPE, content_type).body(body);
         }
-        let answer = timeout(request.deadline, builder.send())
+        let answer = timeout(within, builder.send())
             .await
             .map_err(|elapsed| HttpError::Deadline {
                 what: "an answer",
@@ -144,7 +148,7 @@ impl Http {
             body: Body {
                 chunks: Box::pin(answer.bytes_stream()),
                 idle: self.times.idle,
-                within: request.deadline,
+                within,
                 ends_at,
             },
         })
@@ -152,9 +156,6 @@ impl Http {
 }
 
 impl Request {
-    /// The time a request has from its start to the last byte of its answer unless told otherwise.
-    pub const DEADLINE: Duration = Duration::from_secs(30);
-
     /// Reads `url`.
     #[must_use]
     pub fn get(url: impl Into<String>) -> Self {
@@ -180,10 +181,10 @@ impl Request {
         self
     }
 
-    /// Gives the whole exchange this long instead of [`Request::DEADLINE`].
+    /// Gives the whole exchange this long instead of [`HttpTimes::whole`].
     #[must_use]
     pub fn within(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = Some(deadline);
         self
     }
 
@@ -193,7 +194,7 @@ impl Request {
             url,
             accept: None,
             body: None,
-            deadline: Self::DEADLINE,
+            deadline: None,
         }
     }
 

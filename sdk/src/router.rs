@@ -1,0 +1,143 @@
+//! Finding the newest record of a name.
+//!
+//! A [`Router`] answers for one place: an HTTP endpoint ([`Http`]), what this client has seen before
+//! ([`Local`]). [`Composite`] asks many at once. Every record a router gives is verified: signed by the key of
+//! its name and not expired. Whether it is the newest is another question, which [`Local`] answers as far as
+//! this client can know: it never lets a name go back.
+
+use std::{sync::Arc, time::Duration};
+
+use perennis_shared::ipns::{Name, Record, RecordError};
+
+use crate::{
+    error::{ErrorKind, Retryable},
+    remote::RemoteError,
+    rt::{BoxFuture, MaybeSend, MaybeSync},
+    store::StoreError,
+};
+
+mod composite;
+mod http;
+mod local;
+
+pub use composite::{Composite, CompositeTimes, Gathered};
+pub use http::Http;
+pub use local::{Equivocation, Local, Observation, Verdict};
+
+/// One place that keeps records.
+pub trait Router: MaybeSend + MaybeSync {
+    /// What to call this place when telling people about it, for example its URL.
+    fn label(&self) -> String;
+
+    /// The record this place has for `name`: verified, and not expired now.
+    fn resolve<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Record, RouteError>>;
+
+    /// Gives `record` to this place to keep for `name`.
+    fn publish<'a>(
+        &'a self,
+        name: &'a Name,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), RouteError>>;
+}
+
+/// Why a router has no record to give, or does not take one.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// There is no record of this name.
+    #[error("no record of {name} was found")]
+    NotFound {
+        /// The name asked for.
+        name: Name,
+    },
+    /// What came back is no valid record of this name.
+    #[error("the record is not valid")]
+    Record(#[from] RecordError),
+    /// The record is valid, but a newer one was seen before: it is a replay.
+    #[error("the record has sequence {offered}, but {seen} was seen before")]
+    Stale {
+        /// The highest sequence seen.
+        seen: u64,
+        /// The sequence of the record.
+        offered: u64,
+    },
+    /// The server failed or refused.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The place did not answer in time.
+    #[error("no answer within {} ms", .after.as_millis())]
+    Deadline {
+        /// The time it was given.
+        after: Duration,
+    },
+    /// The client's own store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nobody who was asked had a valid record, and not all of them said that there is none.
+    #[error("no valid record of {name}: {}", summary(.failures))]
+    Nobody {
+        /// The name asked for.
+        name: Name,
+        /// What each of them answered, under its label.
+        failures: Vec<(String, Arc<RouteError>)>,
+    },
+}
+
+impl RouteError {
+    /// A stable name for scripts and for JavaScript.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Record(error) => error.code(),
+            Self::Stale { .. } => "stale_record",
+            Self::Remote(error) => error.code(),
+            Self::Deadline { .. } => "deadline",
+            Self::Store(error) => error.code(),
+            Self::Nobody { failures, .. } => match failures.as_slice() {
+                [(_, only)] => only.code(),
+                _ => "no_valid_record",
+            },
+        }
+    }
+}
+
+impl Retryable for RouteError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } | Self::Record(RecordError::Expired { .. }) => ErrorKind::Reject,
+            Self::Record(_) => ErrorKind::Corrupt,
+            Self::Stale { .. } => ErrorKind::Reject,
+            Self::Remote(error) => error.kind(),
+            Self::Deadline { .. } => ErrorKind::Retry,
+            Self::Store(error) => error.kind(),
+            Self::Nobody { failures, .. } => {
+                // One who may answer later makes it worth asking again.
+                let kinds = || failures.iter().map(|(_, error)| error.kind());
+                if kinds().any(|kind| kind == ErrorKind::Retry) {
+                    ErrorKind::Retry
+                } else {
+                    kinds().next().unwrap_or(ErrorKind::Reject)
+                }
+            }
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Remote(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+fn summary(failures: &[(String, Arc<RouteError>)]) -> String {
+    if failures.is_empty() {
+        return "nobody was asked".to_owned();
+    }
+    let told: Vec<String> = failures
+        .iter()
+        .map(|(label, error)| format!("{label}: {error}"))
+        .collect();
+    told.join("; ")
+}
