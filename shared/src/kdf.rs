@@ -6,9 +6,12 @@
 //! Results are erased when dropped. The scrypt implementation frees its working memory without erasing it; that
 //! memory holds intermediate states, never the passphrase.
 
+use alloc::string::String;
+
 use hkdf::Hkdf;
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use unicode_normalization::UnicodeNormalization;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Length of every secret derived here, in bytes.
 pub const SECRET_BYTES: usize = 32;
@@ -88,6 +91,27 @@ pub fn stretch(passphrase: &[u8], salt: &[u8], cost: Cost) -> Zeroizing<[u8; SEC
     secret
 }
 
+/// A typed passphrase in the one Unicode form that is stretched (NFKD), so that keyboards that compose letters and
+/// those that do not give the same keys.
+pub fn normalise(passphrase: &str) -> Zeroizing<String> {
+    let mut normalised = Zeroizing::new(String::with_capacity(4 * passphrase.len()));
+    for letter in passphrase.nfkd() {
+        push_erasing(&mut normalised, letter);
+    }
+    normalised
+}
+
+/// Appends a letter; when the text must move to a larger place, erases the old one.
+fn push_erasing(text: &mut Zeroizing<String>, letter: char) {
+    if text.len() + letter.len_utf8() > text.capacity() {
+        let mut larger = String::with_capacity(2 * text.capacity() + 4);
+        larger.push_str(text);
+        text.zeroize();
+        **text = larger;
+    }
+    text.push(letter);
+}
+
 /// Derives one secret for one purpose: HKDF-SHA-256 with `salt` naming the format and `info` the purpose.
 pub fn expand(secret: &[u8], salt: &[u8], info: &[u8]) -> Zeroizing<[u8; SECRET_BYTES]> {
     let mut derived = Zeroizing::new([0; SECRET_BYTES]);
@@ -158,6 +182,16 @@ mod tests {
                 Err(CostError::TooCostly { log_n, r, p })
             );
         }
+    }
+
+    #[test]
+    fn text_grows_without_losing_letters() {
+        let mut text = Zeroizing::new(String::new());
+        for letter in "aé🔑".chars().cycle().take(100) {
+            push_erasing(&mut text, letter);
+        }
+        let expected: String = "aé🔑".chars().cycle().take(100).collect();
+        assert_eq!(*text, expected);
     }
 
     #[test]

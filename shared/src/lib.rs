@@ -20,6 +20,7 @@ pub mod codec;
 pub mod did;
 pub mod ipns;
 pub mod kdf;
+pub mod keywrap;
 pub mod limits;
 pub mod sign;
 pub mod time;

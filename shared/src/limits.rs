@@ -57,6 +57,13 @@ pub const DID_ENDPOINTS: usize = 16;
 /// Longest URL, name or type in a DID document, in bytes.
 pub const DID_URI_BYTES: usize = 2_048;
 
+/// Largest sealed key file, in bytes.
+pub const KEY_FILE_BYTES: usize = 2_048;
+/// Most seeds in a sealed key file.
+pub const KEY_FILE_SEEDS: usize = 16;
+/// Longest label of a seed in a key file, in bytes.
+pub const KEY_FILE_LABEL_BYTES: usize = 32;
+
 /// Something from outside is larger, longer, deeper or more than a limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit}: {actual} is above the limit of {max}")]
