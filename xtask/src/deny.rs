@@ -16,7 +16,6 @@ pub(crate) fn run() -> Result<()> {
     setup::run(&[Need::CargoDeny])?;
     let mut deny = shell::command(tools::CARGO_DENY.program("cargo-deny"));
     deny.args([
-        "--offline",
         "--locked",
         "--workspace",
         "--all-features",
