@@ -1,9 +1,13 @@
 //! The fuzz targets in fuzz/, built on the stable toolchain: coverage comes from the compiler's own sanitizer pass, and
 //! the address sanitizer is not needed where no code is unsafe.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{shell, workspace};
 
@@ -66,22 +70,34 @@ fn fuzz<'a>(targets: impl Iterator<Item = &'a String>, seconds: u32) -> Result<(
         .env("RUSTFLAGS", RUSTFLAGS);
     shell::run(&mut cargo)?;
     for target in targets {
-        let corpus = folder().join("corpus").join(target);
-        let artifacts = folder().join("artifacts").join(target);
-        fs::create_dir_all(&corpus)?;
-        fs::create_dir_all(&artifacts)?;
-        let mut program = Command::new(built.join(&host).join("release").join(target));
-        program
-            .current_dir(folder())
-            .arg(&corpus)
-            .arg(format!("-max_total_time={seconds}"))
-            .arg("-rss_limit_mb=2048")
-            .arg("-timeout=10")
-            .arg("-verbosity=0")
-            .arg(format!("-artifact_prefix={}/", artifacts.display()));
-        shell::run(&mut program)?;
+        let program = built.join(&host).join("release").join(target);
+        println!("{target}: {}", run_target(&program, target, seconds)?);
     }
     Ok(())
+}
+
+/// Runs one target and returns its last line, such as `Done 12345 runs in 2 second(s)`.
+fn run_target(program: &Path, target: &str, seconds: u32) -> Result<String> {
+    let corpus = folder().join("corpus").join(target);
+    let artifacts = folder().join("artifacts").join(target);
+    fs::create_dir_all(&corpus)?;
+    fs::create_dir_all(&artifacts)?;
+    let output = Command::new(program)
+        .current_dir(folder())
+        .arg(&corpus)
+        .arg(format!("-max_total_time={seconds}"))
+        .args(["-rss_limit_mb=2048", "-timeout=10"])
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .output()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    let printed = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        eprintln!("{printed}");
+        bail!("{target} fails; its input is in {}", artifacts.display());
+    }
+    let done = printed.lines().rev().find(|line| line.starts_with("Done "));
+    done.map(str::to_owned)
+        .with_context(|| format!("{target} ended without saying that it ran"))
 }
 
 /// Names of the files in fuzz/fuzz_targets.

@@ -14,9 +14,7 @@ type Work = fn(&mut Tally) -> Result<()>;
 /// In the order they run.
 const STEPS: &[(&str, Work)] = &[
     ("setup", |_| setup::run(&setup::ALL)),
-    ("fmt", |_| {
-        shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
-    }),
+    ("fmt", |_| format()),
     ("check", |_| check::all()),
     ("licences", |_| licences::run()),
     ("deny", |_| deny::run()),
@@ -85,6 +83,15 @@ fn tests(tally: &mut Tally) -> Result<()> {
     })
 }
 
+/// The workspace, and the two packages that are workspaces of their own.
+fn format() -> Result<()> {
+    shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    for manifest in ["fuzz/Cargo.toml", "tests/no_std/Cargo.toml"] {
+        shell::run(shell::cargo().args(["fmt", "--manifest-path", manifest, "--check"]))?;
+    }
+    Ok(())
+}
+
 fn clippy() -> Result<()> {
     shell::run(shell::cargo().args([
         "clippy",
@@ -123,7 +130,9 @@ fn clippy_wasm() -> Result<()> {
 
 fn documents() -> Result<()> {
     let mut cargo: Command = shell::cargo();
-    cargo.args(["doc", "--workspace", "--no-deps", "--release", "--locked"]);
+    // Libraries only: the program and the browser package are both called perennis.
+    cargo.args(["doc", "--workspace", "--lib", "--no-deps"]);
+    cargo.args(["--release", "--locked"]);
     shell::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
