@@ -323,7 +323,7 @@ fn is_run(text: &str) -> bool {
 fn repeated_unit(text: &str) -> Option<&str> {
     let cuts = text.char_indices().skip(1).map(|(at, _)| at);
     cuts.take_while(|at| at * 2 <= text.len())
-        .filter(|at| text.len() % at == 0)
+        .filter(|at| text.len().is_multiple_of(*at))
         .map(|at| &text[..at])
         .find(|unit| text.len() > 2 && text.split(unit).all(str::is_empty))
 }
