@@ -80,11 +80,14 @@ fn fuzz<'a>(targets: impl Iterator<Item = &'a String>, seconds: u32) -> Result<(
 fn run_target(program: &Path, target: &str, seconds: u32) -> Result<String> {
     let corpus = folder().join("corpus").join(target);
     let artifacts = folder().join("artifacts").join(target);
+    // Read and never written: small valid inputs that are part of the repository.
+    let seeds = folder().join("seeds").join(target);
     fs::create_dir_all(&corpus)?;
     fs::create_dir_all(&artifacts)?;
     let output = Command::new(program)
         .current_dir(folder())
         .arg(&corpus)
+        .args(seeds.is_dir().then_some(&seeds))
         .arg(format!("-max_total_time={seconds}"))
         .args(["-rss_limit_mb=2048", "-timeout=10"])
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
