@@ -1,0 +1,114 @@
+//! The command line: an SDK client with a store of its own, and the door to a node for its operator.
+//!
+//! A command reads its arguments ([`args`]), works, and prints through [`output`]; it ends with one of
+//! the exit codes in [`failure`]. Only `node run` starts a node in this process: every other command
+//! that needs one speaks HTTP to it. The contract for scripts is in `docs/CLI.md`, the shape of each
+//! `--json` document in `docs/schema/cli`.
+
+#![allow(dead_code, reason = "commands that use the rest come next")]
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+mod args;
+mod car;
+mod dag;
+mod failure;
+mod files;
+mod id;
+mod output;
+mod page;
+mod record;
+mod secret;
+mod unlock;
+mod when;
+
+use args::{Cli, Command, Global};
+use failure::Failure;
+use output::Output;
+
+/// Runs the command line of this process and returns its exit code: 0 done, 1 failed, 2 usage,
+/// 3 invalid, 4 not found, 5 not reachable now.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &arguments),
+    };
+    let output = Output::new(cli.global.json, cli.global.quiet);
+    match run(cli, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// What every command is given.
+struct Context<'a> {
+    output: &'a Output,
+    global: &'a Global,
+}
+
+impl Context<'_> {
+    fn passphrase_file(&self) -> Option<&std::path::Path> {
+        self.global.passphrase_file.as_deref()
+    }
+}
+
+fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
+    let context = Context {
+        output,
+        global: &cli.global,
+    };
+    match cli.command {
+        Command::Id(command) => id::run(&context, &command),
+        Command::Record(command) => record::run(&context, &command),
+        Command::Car(command) => car::run(&context, &command),
+        Command::Dag(command) => dag::run(&context, &command),
+        Command::Completions { shell } => completions(&context, shell),
+    }
+}
+
+fn completions(context: &Context<'_>, shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "perennis", &mut script);
+    context.output.bytes(&script)
+}
+
+/// Help and version go to stdout with 0; everything else clap says is a usage error.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    // The flags are not parsed, so `--json` is looked for by hand.
+    let json = arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json");
+    if json {
+        let text = error.render().to_string();
+        let message = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ");
+        Output::new(true, false).failure(
+            &Failure::usage(message).hint("see `perennis --help` and `perennis COMMAND --help`"),
+        );
+    } else {
+        let _ = error.print();
+        let _ = io::stderr().flush();
+    }
+    ExitCode::from(2)
+}

@@ -1,0 +1,136 @@
+//! The command tree and its global flags, as clap reads them.
+//!
+//! Every public word of the command line stands here or in the files below: one file per group of
+//! commands. Nothing here does any work. A secret is never an argument: only the name of a file that
+//! holds it is.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+mod check;
+mod id;
+
+pub(crate) use check::{
+    CarCommand, CarVerify, DagCodec, DagCommand, DagConvert, RecordCommand, RecordInspect,
+    RecordVerify,
+};
+pub(crate) use id::{IdCommand, IdDerive, ProfileName};
+
+/// Keeps an identity and its lists alive after the tab closes.
+///
+/// A passphrase is the identity: the same words give the same DID on every device. Labels are kept in
+/// a signed list; `publish` hands it to perpetual nodes that go on serving it, and `restore` brings
+/// everything back from the passphrase alone.
+#[derive(Debug, Parser)]
+#[command(name = "perennis", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// Flags every command takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 invalid (a check said no), 4 not found,
+5 not reachable now (a retry may help).";
+
+/// Flags every command takes, before or after its name.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Directory of this user's identity, list and settings [default: ~/.perennis]
+    #[arg(long, global = true, env = "PERENNIS_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print one JSON document (or one per line for streams) on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print no progress and no remarks
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more on stderr; twice for every detail
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Read the passphrase from FILE (`-`: stdin); one newline at its end is not part of it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Derive an identity
+    #[command(subcommand)]
+    Id(IdCommand),
+    /// Look into an IPNS record
+    #[command(subcommand)]
+    Record(RecordCommand),
+    /// Check a CAR file
+    #[command(subcommand)]
+    Car(CarCommand),
+    /// Convert IPLD data
+    #[command(subcommand)]
+    Dag(DagCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How the passphrase becomes an identity, where the home does not know it yet.
+#[derive(Debug, Args)]
+pub(crate) struct Derivation {
+    /// Derivation profile: v2, or v1 for identities of the x.com extension
+    #[arg(long, value_enum, value_name = "PROFILE")]
+    pub(crate) profile: Option<ProfileName>,
+    /// Account name mixed into the derivation (v2). Without it the passphrase alone is the identity
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_anywhere() {
+        for line in [
+            "perennis --json --home /h id derive --account a",
+            "perennis id derive --account a --json --home /h",
+            "perennis id --json derive --home /h --account a",
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert!(cli.global.json);
+            assert_eq!(cli.global.home, Some(PathBuf::from("/h")));
+        }
+    }
+
+    #[test]
+    fn no_argument_takes_a_secret() {
+        fn walk(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                let takes_value = argument.get_action().takes_values();
+                let secret = ["passphrase", "password", "secret", "seed", "key"]
+                    .iter()
+                    .any(|word| id.contains(word));
+                assert!(
+                    !(secret && takes_value) || id.ends_with("_file"),
+                    "{} {id} takes a secret as its value",
+                    command.get_name()
+                );
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Cli::command());
+    }
+}

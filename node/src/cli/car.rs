@@ -1,0 +1,190 @@
+//! `perennis car verify`: every block against its CID, and nothing linked that is missing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read as _;
+
+use perennis_shared::cid::{Cid, VerifyError};
+use perennis_shared::codec::car::{CarError, Decoder, Event};
+use perennis_shared::codec::{CodecError, links};
+use serde::Serialize;
+
+use super::Context;
+use super::args::{CarCommand, CarVerify};
+use super::failure::{Failure, file_failure, with_causes};
+use super::files::{self, name_of};
+use super::page::{bytes_text, count};
+
+/// Bytes read at a time.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Missing CIDs that are told.
+const MISSING_TOLD: usize = 100;
+
+pub(crate) fn run(context: &Context<'_>, command: &CarCommand) -> Result<(), Failure> {
+    match command {
+        CarCommand::Verify(arguments) => verify(context, arguments),
+    }
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    valid: bool,
+    reason: Option<&'static str>,
+    roots: Vec<String>,
+    blocks: u64,
+    bytes: u64,
+    missing: Vec<String>,
+    complete: bool,
+}
+
+/// What was found in the file so far.
+#[derive(Default)]
+struct Found {
+    roots: Vec<Cid>,
+    present: BTreeSet<Cid>,
+    linked: BTreeSet<Cid>,
+    blocks: u64,
+    bytes: u64,
+}
+
+/// Why a file is not valid: a word for programs and the cause for people.
+struct Refusal {
+    reason: &'static str,
+    cause: String,
+}
+
+fn verify(context: &Context<'_>, arguments: &CarVerify) -> Result<(), Failure> {
+    let mut found = Found::default();
+    let refusal = read(context, arguments, &mut found)?;
+    let missing: Vec<&Cid> = found
+        .roots
+        .iter()
+        .filter(|root| !found.present.contains(*root) && !found.linked.contains(*root))
+        .chain(found.linked.difference(&found.present))
+        .collect();
+    let complete = refusal.is_none() && missing.is_empty();
+    let refusal = refusal.or_else(|| {
+        (!complete && !arguments.partial).then(|| Refusal {
+            reason: "incomplete",
+            cause: format!(
+                "{} linked from the file but not in it (--partial allows that)",
+                if missing.len() == 1 {
+                    "1 block is".to_owned()
+                } else {
+                    format!("{} are", count(missing.len() as u64, "block"))
+                }
+            ),
+        })
+    });
+    let verdict = Verdict {
+        valid: refusal.is_none(),
+        reason: refusal.as_ref().map(|refusal| refusal.reason),
+        roots: found.roots.iter().map(Cid::to_string).collect(),
+        blocks: found.blocks,
+        bytes: found.bytes,
+        missing: missing
+            .iter()
+            .take(MISSING_TOLD)
+            .map(|cid| cid.to_string())
+            .collect(),
+        complete,
+    };
+    context.output.answer(&verdict, |page| {
+        let line = match &refusal {
+            None => page.paint.good("valid: every block matches its CID"),
+            Some(refusal) => format!("{}: {}", page.paint.bad("not valid"), refusal.cause),
+        };
+        page.line(line);
+        page.fields(&[
+            ("blocks", Some(count(verdict.blocks, "block"))),
+            ("size", Some(bytes_text(verdict.bytes))),
+        ]);
+        for root in &verdict.roots {
+            page.fields(&[("root", Some(root.clone()))]);
+        }
+        for cid in &verdict.missing {
+            page.fields(&[("missing", Some(cid.clone()))]);
+        }
+    })?;
+    if verdict.valid {
+        Ok(())
+    } else {
+        Err(Failure::verdict())
+    }
+}
+
+/// Reads the whole file; the first thing wrong with it ends the reading.
+fn read(
+    context: &Context<'_>,
+    arguments: &CarVerify,
+    found: &mut Found,
+) -> Result<Option<Refusal>, Failure> {
+    let size = fs::metadata(&arguments.file).map_or(0, |metadata| metadata.len());
+    let mut source = files::open(&arguments.file)?;
+    let bar = context
+        .output
+        .bar(&format!("verifying {}", name_of(&arguments.file)), size);
+    let mut decoder = Decoder::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    let refusal = loop {
+        let length = source
+            .read(&mut piece)
+            .map_err(|error| file_failure("read", &arguments.file, &error))?;
+        if length == 0 {
+            break decoder.finish().err().map(|error| refusal_of(&error));
+        }
+        found.bytes += length as u64;
+        bar.inc(length as u64);
+        decoder.push(&piece[..length]);
+        if let Err(refusal) = take_events(&mut decoder, found) {
+            break Some(refusal);
+        }
+    };
+    bar.finish_and_clear();
+    Ok(refusal)
+}
+
+fn take_events(decoder: &mut Decoder, found: &mut Found) -> Result<(), Refusal> {
+    while let Some(event) = decoder.next_event().map_err(|error| refusal_of(&error))? {
+        match event {
+            Event::Header(header) => found.roots = header.roots,
+            Event::Block(block) => {
+                let cid = *block.cid();
+                match links(&cid, block.bytes()) {
+                    Ok(links) => found.linked.extend(links),
+                    // A codec that is not known here has no links we could follow; its bytes are checked.
+                    Err(CodecError::UnknownCodec(_)) => {}
+                    Err(error) => {
+                        return Err(Refusal {
+                            reason: "malformed_block",
+                            cause: format!("block {cid}: {}", with_causes(&error)),
+                        });
+                    }
+                }
+                found.present.insert(cid);
+                found.blocks += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refusal_of(error: &CarError) -> Refusal {
+    let reason = match error {
+        CarError::Truncated { .. } => "truncated",
+        CarError::Version(_) => "unknown_version",
+        CarError::Limit { .. } => "too_large",
+        CarError::Block { source, .. } => match source {
+            VerifyError::Mismatch => "cid_mismatch",
+            VerifyError::HashNotAllowed { .. } => "hash_not_allowed",
+            VerifyError::TooLarge(_) => "too_large",
+            _ => "bad_block",
+        },
+        _ => "malformed",
+    };
+    Refusal {
+        reason,
+        cause: with_causes(error),
+    }
+}

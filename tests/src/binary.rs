@@ -1,0 +1,48 @@
+//! Where the binary under test is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The path of the binary `perennis`: `PERENNIS_BIN` if set, else the one this workspace builds, brought
+/// up to date first in the profile the tests were built in.
+///
+/// # Panics
+/// When it cannot be built: no scenario means anything then.
+#[must_use]
+pub fn perennis() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("PERENNIS_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => build(),
+    })
+}
+
+/// The root of the workspace.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
+
+fn build() -> PathBuf {
+    // A test runs from target/PROFILE/deps.
+    let test = std::env::current_exe().expect("a running test has a path");
+    let profile_dir = test
+        .ancestors()
+        .find(|dir| dir.join("deps").is_dir())
+        .expect("tests run below their profile's folder")
+        .to_owned();
+    let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let status = Command::new(env!("CARGO"))
+        .current_dir(workspace())
+        .args(["build", "--quiet", "--package", "perennis-node"])
+        .args(["--bin", "perennis", "--profile", profile])
+        .status()
+        .expect("cargo starts");
+    assert!(status.success(), "the binary under test does not build");
+    profile_dir.join(format!("perennis{}", std::env::consts::EXE_SUFFIX))
+}

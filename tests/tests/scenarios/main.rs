@@ -1,0 +1,8 @@
+//! One file for each user story and for each kind of bad input, driven through the real binary.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod car_files;
+mod command_line;
+mod dag_conversion;
+mod passphrases;
+mod records;
