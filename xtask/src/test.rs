@@ -132,7 +132,7 @@ fn documents() -> Result<()> {
     let mut cargo: Command = shell::cargo();
     // Libraries only: the program and the browser package are both called perennis.
     cargo.args(["doc", "--workspace", "--lib", "--no-deps"]);
-    cargo.args(["--release", "--locked"]);
+    cargo.args(["--all-features", "--release", "--locked"]);
     shell::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
