@@ -152,6 +152,24 @@ proptest! {
     }
 
     #[test]
+    fn changed_text_is_refused_or_another_cid(
+        seed: [u8; 8],
+        base in prop::sample::select(&[Base::Base32Lower, Base::Base36Lower, Base::Base58Btc, Base::Base64][..]),
+        at: prop::sample::Index,
+        byte in 0x20u8..0x7f,
+    ) {
+        let cid = cid_of(Codec::DagCbor, &seed);
+        let mut text = cid.to_string_of_base(base).unwrap().into_bytes();
+        let at = at.index(text.len());
+        let is_changed = text[at] != byte;
+        text[at] = byte;
+        let text = core::str::from_utf8(&text).unwrap();
+        if let Ok(read) = parse_cid(text) {
+            prop_assert_eq!(read != cid, is_changed);
+        }
+    }
+
+    #[test]
     fn no_text_panics(text in "[bBkKzmuQ]?\\PC{0,60}") {
         let _ = parse_cid(&text);
     }

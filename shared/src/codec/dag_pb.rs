@@ -232,6 +232,24 @@ mod tests {
     use proptest::prelude::*;
     use std::string::ToString;
 
+    #[test]
+    fn a_node_has_its_known_bytes() {
+        let node = Node {
+            links: vec![Link {
+                hash: crate::cid::parse_cid("bafkqabiaaebagba").unwrap(),
+                name: Some("a".into()),
+                size_claimed: Some(300),
+            }],
+            data: Some(vec![8, 1]),
+        };
+        let bytes = encode(&node).unwrap();
+        assert_eq!(
+            hex::encode(&bytes),
+            "12110a09015500050001020304 120161 18ac02 0a020801".replace(' ', "")
+        );
+        assert_eq!(decode(&bytes), Ok(node));
+    }
+
     fn link_message(fields: &[(u32, &[u8])]) -> Vec<u8> {
         let mut message = Writer::new();
         for (number, bytes) in fields {

@@ -70,6 +70,7 @@ mod tests {
     };
     use alloc::vec;
     use multihash::Multihash;
+    use proptest::prelude::*;
     use std::string::ToString;
 
     fn inline(codec: Codec, content: &[u8]) -> Cid {
@@ -142,5 +143,30 @@ mod tests {
             error.to_string(),
             "links in a block: 32769 is above the limit of 32768"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_of_any_codec_never_panic(
+            codec in prop::sample::select(&[0x55, 0x70, 0x71, 0x72, 0x0129, 0x78][..]),
+            bytes in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let cid = Cid::new_v1(codec, *cid_of(Codec::Raw, &bytes).hash());
+            if let Ok(found) = links(&cid, &bytes) {
+                prop_assert!(!found.iter().any(is_identity));
+            }
+        }
+
+        #[test]
+        fn the_links_are_those_of_the_value(value in dag_cbor::tests::any_value()) {
+            let bytes = dag_cbor::encode(&value).unwrap();
+            let mut expected = Vec::new();
+            collect_from(&dag_cbor::decode(&bytes).unwrap(), &mut expected).unwrap();
+            let mut found = links(&cid_of(Codec::DagCbor, &bytes), &bytes).unwrap();
+            // The names of maps are in another order in a value than in its bytes.
+            found.sort();
+            expected.sort();
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -37,8 +37,6 @@ impl Decoder {
 
     /// Takes the next piece of the file, of any length.
     pub fn push(&mut self, piece: &[u8]) {
-        self.buffer.drain(..self.at);
-        self.at = 0;
         self.buffer.extend_from_slice(piece);
     }
 
@@ -60,10 +58,15 @@ impl Decoder {
             self.buffer = Vec::new();
             self.at = 0;
         }
+        if matches!(event, Ok(None)) {
+            self.buffer.drain(..self.at);
+            self.at = 0;
+        }
         event
     }
 
-    /// Bytes the decoder holds.
+    /// Bytes the decoder holds: after [`Decoder::next_event`] had nothing more, those of the section that
+    /// is not complete.
     pub fn held(&self) -> usize {
         self.buffer.len()
     }

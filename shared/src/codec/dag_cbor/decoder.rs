@@ -423,9 +423,10 @@ impl ListItems {
     /// call closes the list.
     ///
     /// # Errors
-    /// None today; the form leaves room for lists with rules of their own.
+    /// Refuses an input that ends where the item should begin.
     pub fn next(&mut self, decoder: &mut Decoder<'_>) -> Result<bool, CodecError> {
         match self.remaining.checked_sub(1) {
+            Some(_) if decoder.at == decoder.input.len() => Err(decoder.truncated()),
             Some(remaining) => {
                 self.remaining = remaining;
                 Ok(true)

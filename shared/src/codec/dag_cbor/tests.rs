@@ -218,6 +218,47 @@ fn typed_reading_names_missing_and_unknown_fields() {
 }
 
 #[test]
+fn typed_reading_covers_what_a_signature_covers() {
+    let mut encoder = Encoder::new();
+    encoder.list(2).unwrap();
+    encoder.map(1).unwrap();
+    encoder.key("n");
+    encoder.int(-5).unwrap();
+    encoder.end();
+    encoder.bytes(&[9; 4]);
+    encoder.end();
+    let length = encoder.len();
+    let bytes = encoder.finish().unwrap();
+    assert_eq!(bytes.len(), length);
+    let mut decoder = Decoder::new(&bytes).unwrap();
+    let mut items = decoder.list().unwrap();
+    assert_eq!((items.remaining(), items.next(&mut decoder)), (2, Ok(true)));
+    let start = decoder.offset();
+    decoder.skip(&mut |_| Ok(())).unwrap();
+    assert_eq!(decoder.since(start), b"\xa1\x61n\x24");
+    assert_eq!(items.next(&mut decoder), Ok(true));
+    let place = decoder.clone();
+    assert_eq!(decoder.byte_array(), Ok([9; 4]));
+    let error = place.clone().byte_array::<5>().unwrap_err();
+    assert_eq!(error.to_string(), "bytes of the wrong length at byte 5");
+    let error = place.clone().text().unwrap_err();
+    assert_eq!(error.to_string(), "not text, which is required at byte 5");
+    assert_eq!(items.next(&mut decoder), Ok(false));
+    decoder.finish().unwrap();
+    assert!(Decoder::new(b"\x20").unwrap().uint().is_err());
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "fewer entries")]
+fn lists_that_are_too_short_are_found_while_developing() {
+    let mut encoder = Encoder::new();
+    let _ = encoder.list(2);
+    encoder.null();
+    encoder.end();
+}
+
+#[test]
 #[cfg(debug_assertions)]
 #[should_panic(expected = "canonical order")]
 fn names_out_of_order_are_found_while_developing() {
