@@ -47,9 +47,11 @@ impl Did {
 
     /// Parses `did:key:z6Mk…`, `did:ipns:k51…`, or an IPNS name alone, which is read as `did:ipns`.
     ///
+    /// A name is read in every spelling that [`Name::parse`] knows and always written in its canonical
+    /// one.
+    ///
     /// # Errors
-    /// Refuses other methods, keys that are not Ed25519, paths, queries and fragments, and a `did:ipns` whose name is
-    /// not in its canonical spelling (base36), so that one identity has one text.
+    /// Refuses other methods, keys and names that are not Ed25519, paths, queries and fragments.
     pub fn parse(text: &str) -> Result<Did, DidError> {
         if text.len() > DID_TEXT_BYTES {
             return Err(DidError::TooLong { bytes: text.len() });
@@ -57,16 +59,16 @@ impl Did {
         if let Some(key) = text.strip_prefix(KEY_METHOD) {
             return parse_multikey(key).map(|key| Did::from_key(&key));
         }
-        if let Some(name) = text.strip_prefix(IPNS_METHOD) {
-            if !name.starts_with('k') {
-                return Err(DidError::NotCanonical);
-            }
-            return Ok(Did::from_name(Name::parse(name)?));
+        let name = match text.strip_prefix(IPNS_METHOD) {
+            None if text.starts_with("did:") => return Err(DidError::UnknownMethod),
+            None => Name::parse(text)?,
+            Some(name) if name.starts_with('/') => return Err(DidError::Path),
+            Some(name) => Name::parse(name)?,
+        };
+        match name.ed25519_bytes() {
+            Some(_) => Ok(Did::from_name(name)),
+            None => Err(DidError::UnsupportedKey),
         }
-        if text.starts_with("did:") {
-            return Err(DidError::UnknownMethod);
-        }
-        Ok(Did::from_name(Name::parse(text)?))
     }
 
     /// The IPNS name under which this identity's records are looked for: the name of a `did:ipns` itself, and the name
@@ -154,14 +156,14 @@ pub enum DidError {
     /// Another method than `key` and `ipns`.
     #[error("this DID method is not known; did:key and did:ipns are")]
     UnknownMethod,
-    /// The name of a `did:ipns` is spelled in another base than base36.
-    #[error("a did:ipns holds its name in base36, which looks like did:ipns:k51…")]
-    NotCanonical,
+    /// A path stands where the name should.
+    #[error("a did:ipns holds a name alone, which looks like did:ipns:k51…")]
+    Path,
     /// The text after `did:key:` is not a key in base58btc.
     #[error("not a did:key: a key in base58btc is expected, which looks like did:key:z6Mk…")]
     NotAKey,
-    /// The `did:key` is of another key type.
-    #[error("this did:key is not an Ed25519 key; only those are supported")]
+    /// The identifier is of another key type.
+    #[error("this DID is not of an Ed25519 key; only those are supported")]
     UnsupportedKey,
     /// The key of the `did:key` cannot be used.
     #[error("the key of this did:key cannot be used")]
@@ -196,6 +198,8 @@ mod tests {
         assert!(!ipns.is_key());
         assert_eq!((ipns.name(), ipns.public_key()), (key.name(), None));
         assert_ne!(ipns, key);
+        let base32 = key.name().to_cid().to_string();
+        assert_eq!(Did::parse(&format!("did:ipns:{base32}")), Ok(ipns));
         assert_eq!(Did::parse(NAME), Ok(ipns));
         assert_eq!(Did::parse(&format!("/ipns/{NAME}")), Ok(ipns));
         assert_eq!(Did::parse(&key.name().peer_id()), Ok(ipns));
@@ -203,7 +207,6 @@ mod tests {
 
     #[test]
     fn what_is_no_identifier_of_ours_is_refused_with_the_reason() {
-        let base32 = Name::parse(NAME).unwrap().to_cid().to_string();
         let table = [
             ("did:web:example.org", DidError::UnknownMethod),
             ("did:", DidError::UnknownMethod),
@@ -220,7 +223,15 @@ mod tests {
                 DidError::UnsupportedKey,
             ),
             (&format!("{KEY}#{}", &KEY[8..]), DidError::NotAKey),
-            (&format!("did:ipns:{base32}"), DidError::NotCanonical),
+            (
+                "did:ipns:QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+                DidError::UnsupportedKey,
+            ),
+            (&format!("did:ipns:/ipns/{NAME}"), DidError::Path),
+            (
+                "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+                DidError::UnsupportedKey,
+            ),
             (&"z".repeat(161), DidError::TooLong { bytes: 161 }),
         ];
         for (text, error) in table {
