@@ -14,6 +14,8 @@ use std::{
 use libtest_mimic::{Arguments, Conclusion, Trial};
 
 mod codec;
+mod did;
+mod ipns;
 
 fn main() {
     run(&folder()).exit();
@@ -23,6 +25,8 @@ fn run(folder: &Path) -> Conclusion {
     let mut trials = Vec::new();
     if folder.is_dir() {
         codec::add(&folder.join("codec"), &mut trials);
+        did::add(&folder.join("did"), &mut trials);
+        ipns::add(&folder.join("ipns"), &mut trials);
     } else {
         eprintln!(
             "no vectors in {}; PERENNIS_VECTORS names their folder",
