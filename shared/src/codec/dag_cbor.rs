@@ -12,10 +12,12 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use super::{CodecError, Value};
 use crate::limits::{CBOR_VALUES, LimitExceeded};
 
+mod containers;
 mod decoder;
 mod encoder;
 
-pub use decoder::{Decoder, Kind, ListItems, MapEntries};
+pub use containers::{ListItems, MapEntries};
+pub use decoder::{Decoder, Kind};
 pub use encoder::Encoder;
 
 /// Encodes a value in its only form.

@@ -251,7 +251,7 @@ impl Encoder {
         if let Some(last) = open.last_key.replace(key.clone()) {
             let (last, key) = (&self.out[last], &self.out[key]);
             debug_assert!(
-                super::decoder::key_order(last, key).is_lt(),
+                super::containers::key_order(last, key).is_lt(),
                 "names of a map are not in canonical order"
             );
         }
