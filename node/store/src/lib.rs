@@ -1,1 +1,38 @@
 //! Durable store of a perpetual node: blocks in segment files, everything else in RocksDB.
+//!
+//! ```text
+//! Batch → commit (one thread) → log: segments/00000001.seg …   one sync for a group of batches
+//!                             → index: RocksDB                  what the log says, in order of keys
+//! Store ← index, segments                                       every block is checked as it is read
+//! ```
+//!
+//! The log comes first and holds everything; the index is what reading it from the start would give, and is
+//! replayed from where it got to after a crash. There is one write path, [`Store::commit`], and it acknowledges
+//! only what is durable.
+//!
+//! This crate knows nothing about networks, asynchronous runtimes, what a head means or who may write.
+
+mod batch;
+mod commit;
+pub mod disk;
+mod format;
+mod group;
+mod index;
+mod keys;
+pub mod kv;
+mod log;
+mod rows;
+mod segment;
+mod store;
+
+pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES};
+pub use format::FORMAT;
+pub use index::SegmentUse;
+pub use keys::Queue;
+pub use kv::RocksOptions;
+pub use rows::{HeadRow, QuarantineRow, QueueRow};
+pub use segment::{Location, SegmentNumber};
+pub use store::{OpenError, ReadError, Store, StoreOptions, StoreState, StoreStats};
+
+/// The queue of damaged blocks that wait to be fetched again; the key is the binary CID.
+pub const REFETCH: Queue = Queue(0);

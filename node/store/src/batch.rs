@@ -1,0 +1,286 @@
+//! What a caller asks for in one commit.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use perennis_shared::cid::{Block, Cid};
+use perennis_shared::ipns::Name;
+use perennis_shared::limits::LimitExceeded;
+use perennis_shared::time::Millis;
+
+use crate::keys::{self, Queue};
+use crate::kv::KvError;
+use crate::rows::HeadRow;
+use crate::segment::Location;
+
+/// Most bytes of blocks and rows in one batch.
+pub const BATCH_BYTES: usize = 64 << 20;
+/// Longest key of a pin, a queue entry or a meta row, in bytes.
+pub const KEY_BYTES: usize = 1024;
+
+/// Changes that are applied whole or not at all, durable when the commit is acknowledged.
+///
+/// The parts are checked in the commit itself against what is stored then, so two batches cannot both win: heads
+/// against the high-water mark, required blocks against what garbage collection removed meanwhile.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) heads: Vec<(Name, HeadRow)>,
+    pub(crate) required: Vec<Cid>,
+    pub(crate) rows: Vec<Change>,
+    pub(crate) reclaim: Option<Reclaim>,
+}
+
+/// A change of a row.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+    Pin(Vec<u8>, Cid),
+    Unpin(Vec<u8>),
+    Enqueue {
+        queue: Queue,
+        key: Vec<u8>,
+        due: Millis,
+        payload: Vec<u8>,
+    },
+    Dequeue {
+        queue: Queue,
+        key: Vec<u8>,
+        due: Millis,
+    },
+}
+
+/// What only the store's own upkeep asks for; such a batch is a group of its own.
+#[derive(Debug)]
+pub(crate) enum Reclaim {
+    /// Drops these blocks, if no pin changed since `pins` and none was asked for meanwhile.
+    Forget { cids: Vec<Cid>, pins: u64 },
+    /// Writes these blocks anew, those that still lie where they were read.
+    Move(Vec<(Location, Block)>),
+    /// Sets a damaged block aside.
+    Quarantine {
+        cid: Cid,
+        at: Location,
+        reason: String,
+        now: Millis,
+    },
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps a block. One that is stored already costs nothing.
+    pub fn put_block(&mut self, block: Block) -> &mut Self {
+        self.blocks.push(block);
+        self
+    }
+
+    /// Asks that this block is stored when the commit happens, put by this batch or before.
+    pub fn require(&mut self, cid: Cid) -> &mut Self {
+        self.required.push(cid);
+        self
+    }
+
+    /// Makes this the head of a name. The commit is refused as [`CommitError::Stale`] where the stored sequence is
+    /// higher, and as [`CommitError::Equivocation`] where it is equal and the value is another. Of two records
+    /// with one sequence and one value the one that is valid longer stays.
+    pub fn put_head(&mut self, name: Name, head: HeadRow) -> &mut Self {
+        self.heads.push((name, head));
+        self
+    }
+
+    /// Keeps all that is reachable from `root`, under a key of the caller's. The root must be stored.
+    pub fn pin(&mut self, key: &[u8], root: Cid) -> &mut Self {
+        self.required.push(root);
+        self.rows.push(Change::Pin(keys::key(keys::PIN, key), root));
+        self
+    }
+
+    /// Keeps all that is reachable from `root`, which need not be stored yet.
+    pub fn pin_ahead(&mut self, key: &[u8], root: Cid) -> &mut Self {
+        self.rows.push(Change::Pin(keys::key(keys::PIN, key), root));
+        self
+    }
+
+    /// Lets go of a pin.
+    pub fn unpin(&mut self, key: &[u8]) -> &mut Self {
+        self.rows.push(Change::Unpin(keys::key(keys::PIN, key)));
+        self
+    }
+
+    /// Puts an entry into a queue, in place of one with the same key.
+    pub fn enqueue(
+        &mut self,
+        queue: Queue,
+        key: &[u8],
+        due: Millis,
+        payload: impl Into<Vec<u8>>,
+    ) -> &mut Self {
+        self.rows.push(Change::Enqueue {
+            queue,
+            key: key.to_vec(),
+            due,
+            payload: payload.into(),
+        });
+        self
+    }
+
+    /// Takes an entry out of a queue, if it is still due at `due`: one that was put in again meanwhile stays.
+    pub fn dequeue(&mut self, queue: Queue, key: &[u8], due: Millis) -> &mut Self {
+        self.rows.push(Change::Dequeue {
+            queue,
+            key: key.to_vec(),
+            due,
+        });
+        self
+    }
+
+    /// Sets a row of the caller's.
+    pub fn put_meta(&mut self, key: &[u8], value: impl Into<Vec<u8>>) -> &mut Self {
+        self.rows
+            .push(Change::Put(keys::key(keys::META, key), value.into()));
+        self
+    }
+
+    /// Removes a row of the caller's.
+    pub fn delete_meta(&mut self, key: &[u8]) -> &mut Self {
+        self.rows.push(Change::Delete(keys::key(keys::META, key)));
+        self
+    }
+
+    /// Whether it asks for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+            && self.heads.is_empty()
+            && self.required.is_empty()
+            && self.rows.is_empty()
+            && self.reclaim.is_none()
+    }
+
+    pub(crate) fn reclaiming(reclaim: Reclaim) -> Self {
+        Self {
+            reclaim: Some(reclaim),
+            ..Self::default()
+        }
+    }
+
+    /// About how many bytes it writes.
+    pub(crate) fn bytes(&self) -> usize {
+        let blocks: usize = self
+            .blocks
+            .iter()
+            .map(|block| block.bytes().len() + 64)
+            .sum();
+        let heads: usize = self
+            .heads
+            .iter()
+            .map(|(_, head)| head.record.len() + head.value.len() + 128)
+            .sum();
+        let rows: usize = self
+            .rows
+            .iter()
+            .map(|change| match change {
+                Change::Put(key, value) => key.len() + value.len(),
+                Change::Enqueue { key, payload, .. } => 2 * key.len() + payload.len() + 32,
+                Change::Pin(key, _) => key.len() + 64,
+                Change::Delete(key) | Change::Unpin(key) | Change::Dequeue { key, .. } => {
+                    key.len() + 16
+                }
+            })
+            .sum();
+        let moved = match &self.reclaim {
+            Some(Reclaim::Move(moved)) => moved
+                .iter()
+                .map(|(_, block)| block.bytes().len() + 64)
+                .sum(),
+            Some(Reclaim::Forget { cids, .. }) => cids.len() * 48,
+            Some(Reclaim::Quarantine { .. }) => 128,
+            None => 0,
+        };
+        blocks + heads + rows + moved
+    }
+
+    /// Checks what can be checked before the commit.
+    pub(crate) fn check(&self) -> Result<(), LimitExceeded> {
+        LimitExceeded::check("batch bytes", BATCH_BYTES, self.bytes())?;
+        for change in &self.rows {
+            let key = match change {
+                Change::Put(key, _)
+                | Change::Delete(key)
+                | Change::Pin(key, _)
+                | Change::Unpin(key)
+                | Change::Enqueue { key, .. }
+                | Change::Dequeue { key, .. } => key,
+            };
+            LimitExceeded::check("key bytes", KEY_BYTES, key.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Commit {
+    /// The group it became durable in; later commits have the same or a higher one.
+    pub group: u64,
+    /// Blocks that were not stored before.
+    pub new_blocks: u64,
+    /// Their bytes.
+    pub new_bytes: u64,
+    /// Blocks that were dropped, moved or set aside; only in the store's own upkeep.
+    pub reclaimed_blocks: u64,
+}
+
+/// Why a commit was refused or failed. Nothing of its batch is seen.
+#[non_exhaustive]
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A newer head of the name is stored.
+    #[error("sequence {offered} is older than the stored sequence {stored} of {name}")]
+    Stale {
+        /// The name.
+        name: Box<Name>,
+        /// The sequence of the stored head.
+        stored: u64,
+        /// The sequence that was offered.
+        offered: u64,
+    },
+    /// Two values with one sequence: the owner of the key signed both. The offered record is kept as evidence.
+    #[error("{name} has another value with the same sequence {sequence}")]
+    Equivocation {
+        /// The name.
+        name: Box<Name>,
+        /// The sequence of both.
+        sequence: u64,
+        /// The record that is stored.
+        stored: Bytes,
+    },
+    /// Blocks that the batch requires are not stored.
+    #[error("{} required blocks are not stored", .0.len())]
+    MissingBlocks(Vec<Cid>),
+    /// The batch, or a key in it, is too large.
+    #[error(transparent)]
+    TooLarge(#[from] LimitExceeded),
+    /// No space is left. The store serves reads and reclaims space; it takes writes again when there is space.
+    #[error("the disk is full; nothing was written")]
+    Full,
+    /// Pins changed while garbage was collected; the collection marks again.
+    #[error("pins changed")]
+    PinsChanged,
+    /// The disk failed.
+    #[error("the disk failed to take the commit")]
+    Disk(#[source] Arc<io::Error>),
+    /// The index failed. The store must be opened again; what was acknowledged is in the log.
+    #[error("the index failed to take the commit")]
+    Index(#[source] Arc<KvError>),
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}

@@ -1,0 +1,105 @@
+//! The seam to files: what the store asks of a disk, and nothing else.
+//!
+//! [`Real`] is the file system. The tests drive the store through a disk that lies (module `testing`): it forgets
+//! what was not synced, tears writes, flips bits, runs full. The contract that every write path relies on:
+//! what [`DiskFile::write_at`] wrote is durable once a later [`DiskFile::sync`] has returned, and not before; what
+//! changed in a folder (a file made, renamed or removed) is durable once [`Disk::sync_dir`] has returned.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+mod real;
+
+pub use real::Real;
+
+/// Files and folders.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Makes a file, emptying one that is there, with `bytes` of space reserved and reading as zeros.
+    ///
+    /// # Errors
+    /// The file system's; [`io::ErrorKind::StorageFull`] when the space is not there.
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// The names of the files in a folder, in no order.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file another name, replacing one that has it.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file one more name.
+    ///
+    /// # Errors
+    /// The file system's; hard links must be supported.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes a folder and those above it.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes what changed in a folder durable.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file, shared by any number of readers and one writer.
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    /// The file system's; [`io::ErrorKind::UnexpectedEof`] when the file ends before.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`. Not durable before [`sync`](DiskFile::sync).
+    ///
+    /// # Errors
+    /// The file system's; a part may have been written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the written bytes durable.
+    ///
+    /// # Errors
+    /// The file system's. What was written since the last success may be lost, whatever later calls say.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The length in bytes, reserved space included.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Cuts the file to `bytes`.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn truncate(&self, bytes: u64) -> io::Result<()>;
+
+    /// Reserves space up to a length of `bytes`; what is new reads as zeros.
+    ///
+    /// # Errors
+    /// The file system's; [`io::ErrorKind::StorageFull`] when the space is not there.
+    fn reserve(&self, bytes: u64) -> io::Result<()>;
+}

@@ -1,0 +1,122 @@
+//! The file system.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::FallocateFlags;
+
+use super::{Disk, DiskFile};
+
+/// Files of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Real;
+
+impl Disk for Real {
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        if bytes > 0 {
+            reserve(&file, bytes).inspect_err(|_| {
+                // An empty file that stays would be mistaken for one that was written to.
+                let _ = fs::remove_file(path);
+            })?;
+        }
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(
+            OpenOptions::new().read(true).write(true).open(path)?,
+        )))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        fs::read_dir(dir)?
+            .filter_map(|entry| match entry {
+                Err(error) => Some(Err(error)),
+                Ok(entry) => match entry.file_type() {
+                    Err(error) => Some(Err(error)),
+                    Ok(kind) if kind.is_file() => entry.file_name().into_string().ok().map(Ok),
+                    Ok(_) => None,
+                },
+            })
+            .collect()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
+
+/// Takes the space now, so that a sync need not write the file's length. A file system without that call keeps
+/// the promise by writing zeros.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+            let zeros = vec![0; 1 << 16];
+            let mut offset = file.metadata()?.len();
+            while offset < bytes {
+                let length = zeros
+                    .len()
+                    .min(usize::try_from(bytes - offset).unwrap_or(usize::MAX));
+                file.write_all_at(&zeros[..length], offset)?;
+                offset += length as u64;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        reserve(&self.0, bytes)
+    }
+}

@@ -1,0 +1,134 @@
+//! The version of what is on the disk, and the lock that keeps a second process out.
+//!
+//! The file `FORMAT` holds one line, `perennis-store 1`. An older version is migrated step by step when the store is
+//! opened; a newer one is refused.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::store::OpenError;
+
+/// The version this release writes.
+pub const FORMAT: u32 = 1;
+const FILE: &str = "FORMAT";
+const PREFIX: &str = "perennis-store ";
+
+/// Locks the folder for as long as the file is held.
+pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("LOCK");
+    let refused = |source: io::Error| OpenError::NotWritable {
+        dir: dir.to_path_buf(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+            dir: dir.to_path_buf(),
+        }),
+        Err(TryLockError::Error(source)) => Err(refused(source)),
+    }
+}
+
+/// Checks the version of the store in `dir`, or writes it where there is no store yet.
+pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join(FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => match parse(&text) {
+            Some(FORMAT) => Ok(()),
+            Some(found) if found > FORMAT => Err(OpenError::NewerFormat {
+                dir: dir.to_path_buf(),
+                found,
+                known: FORMAT,
+            }),
+            _ => Err(OpenError::NotAStore { path }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            write(dir).map_err(|source| OpenError::NotWritable {
+                dir: dir.to_path_buf(),
+                source,
+            })
+        }
+        Err(source) => Err(OpenError::NotWritable {
+            dir: dir.to_path_buf(),
+            source,
+        }),
+    }
+}
+
+fn parse(text: &str) -> Option<u32> {
+    text.strip_prefix(PREFIX)?
+        .trim_end()
+        .parse()
+        .ok()
+        .filter(|version| *version > 0)
+}
+
+/// Writes the version whole: under another name first.
+pub(crate) fn write(dir: &Path) -> io::Result<()> {
+    let new = dir.join("FORMAT.new");
+    let mut file = File::create(&new)?;
+    writeln!(file, "{PREFIX}{FORMAT}")?;
+    file.sync_all()?;
+    fs::rename(new, dir.join(FILE))?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_newer_format_is_refused_with_both_versions_and_another_file_is_no_store() {
+        let dir = tempfile::tempdir().unwrap();
+        check(dir.path()).unwrap();
+        assert_eq!(
+            fs::read_to_string(dir.path().join(FILE)).unwrap(),
+            "perennis-store 1\n"
+        );
+        check(dir.path()).unwrap();
+        fs::write(dir.path().join(FILE), "perennis-store 2\n").unwrap();
+        let error = check(dir.path()).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                OpenError::NewerFormat {
+                    found: 2,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        for text in [
+            "",
+            "perennis-store",
+            "perennis-store x",
+            "perennis-store 0",
+            "something else 1",
+        ] {
+            fs::write(dir.path().join(FILE), text).unwrap();
+            assert!(
+                matches!(check(dir.path()).unwrap_err(), OpenError::NotAStore { .. }),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_second_opener_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        assert!(matches!(lock(dir.path()), Err(OpenError::Locked { .. })));
+        drop(held);
+        lock(dir.path()).unwrap();
+    }
+}

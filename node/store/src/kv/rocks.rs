@@ -1,0 +1,126 @@
+//! RocksDB as the index.
+//!
+//! Its own write-ahead log is off: ours, the segment log, comes first and holds all it needs. There is one column
+//! family, so memtables reach the disk in the order of the writes, which is what the contract of [`Kv`] asks for.
+//! Values are short and random, so nothing is compressed. Memory is bounded: two memtables and one cache, which
+//! also holds filters and index blocks.
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, Direction, FlushOptions, IteratorMode, Options, ReadOptions,
+    WriteBatch, WriteOptions, checkpoint::Checkpoint,
+};
+
+use super::{Kv, KvBatch, KvError, Row};
+
+/// How much memory the index may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RocksOptions {
+    /// Bytes of one memtable; there are at most two.
+    pub memtable_bytes: usize,
+    /// Bytes of the cache of data, filter and index blocks.
+    pub cache_bytes: usize,
+    /// Files held open.
+    pub open_files: i32,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self {
+            memtable_bytes: 16 << 20,
+            cache_bytes: 32 << 20,
+            open_files: 256,
+        }
+    }
+}
+
+/// An index in RocksDB.
+#[derive(Debug)]
+pub struct Rocks {
+    db: DB,
+    place: PathBuf,
+}
+
+impl Rocks {
+    /// Opens the index in a folder, making it when it is not there.
+    ///
+    /// # Errors
+    /// RocksDB's own.
+    pub fn open(dir: &Path, options: &RocksOptions) -> Result<Self, KvError> {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&Cache::new_lru_cache(options.cache_bytes));
+        table.set_bloom_filter(10.0, false);
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        table.set_format_version(6);
+        table.set_block_size(8 << 10);
+
+        let mut db = Options::default();
+        db.create_if_missing(true);
+        db.set_block_based_table_factory(&table);
+        db.set_write_buffer_size(options.memtable_bytes);
+        db.set_max_write_buffer_number(2);
+        db.set_max_open_files(options.open_files);
+        db.set_max_background_jobs(2);
+        db.set_keep_log_file_num(2);
+        db.set_max_log_file_size(1 << 20);
+        db.set_bytes_per_sync(1 << 20);
+        db.set_level_compaction_dynamic_level_bytes(true);
+        db.set_optimize_filters_for_hits(false);
+        Ok(Self {
+            db: DB::open(&db, dir)?,
+            place: dir.to_path_buf(),
+        })
+    }
+
+    /// The folder it is in.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+}
+
+impl Kv for Rocks {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        Ok(self.db.get(key)?)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, KvError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        let rows = self
+            .db
+            .iterator_opt(IteratorMode::From(from, Direction::Forward), options);
+        rows.take(limit)
+            .map(|row| {
+                row.map(|(key, value)| (key.into(), value.into()))
+                    .map_err(Into::into)
+            })
+            .collect()
+    }
+
+    fn write(&self, batch: KvBatch) -> Result<(), KvError> {
+        let mut rows = WriteBatch::default();
+        for (key, value) in &batch.rows {
+            match value {
+                Some(value) => rows.put(key, value),
+                None => rows.delete(key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        Ok(self.db.write_opt(rows, &options)?)
+    }
+
+    fn flush(&self, wait: bool) -> Result<(), KvError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(wait);
+        Ok(self.db.flush_opt(&options)?)
+    }
+
+    fn copy_to(&self, dir: &Path) -> Result<(), KvError> {
+        // With no log of its own, what is only in memory must be flushed into the copy: 0 forces that.
+        Ok(Checkpoint::new(&self.db)?.create_checkpoint_with_log_size(dir, 0)?)
+    }
+}
