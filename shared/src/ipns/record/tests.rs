@@ -3,6 +3,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::ipns::wire::Envelope;
@@ -111,6 +112,67 @@ impl Forge {
 fn a_record_is_byte_equal_to_that_of_npm_ipns() {
     let record = create(&npm_key(), &fields(VALUE, 7)).unwrap();
     assert_eq!(hex::encode(record.bytes()), NPM_RECORD);
+}
+
+/// Length and SHA2-256 of records that npm `ipns` 10.1.6 made with the same key.
+#[test]
+fn records_with_extreme_fields_are_byte_equal_to_those_of_npm_ipns() {
+    let long = alloc::format!("{VALUE}/ä/{}", "x".repeat(200));
+    let table = [
+        (
+            (VALUE, 0, 0, "1970-01-01T00:00:00Z"),
+            (
+                319,
+                "40c80bfe399dff5ac625c57c874303bc83d195c827e90eba72bfa19c8b683e4b",
+            ),
+        ),
+        (
+            (
+                "/ipns/k51qzi5uqu5dkb540xsenixdu9b1v21zx2t8ipuu5nmov96ssxlzf9gwyun1y9",
+                24,
+                23,
+                "2026-11-21T09:27:00.000000001Z",
+            ),
+            (
+                391,
+                "884486561f26b706ae94b96d2289495e111b14ab71ddb79fc590f7bf22ef5412",
+            ),
+        ),
+        (
+            (
+                &long,
+                65_536,
+                4_294_967_296,
+                "2026-11-21T09:27:00.123456789Z",
+            ),
+            (
+                747,
+                "605618a248784412b75b8ecaf007b8451862e46a91c06201cd60e95fca378ed1",
+            ),
+        ),
+        (
+            ("/x", u64::MAX, u64::MAX, "9999-12-31T23:59:59.999999999Z"),
+            (
+                290,
+                "765da629a3704e0fd4690136ad9c8f544a7478347250fb67ffa6d275ce29e567",
+            ),
+        ),
+    ];
+    for ((value, sequence, ttl_ns, validity), (length, digest)) in table {
+        let fields = RecordFields {
+            value,
+            sequence,
+            validity: Timestamp::parse(validity).unwrap(),
+            ttl: Duration::from_nanos(ttl_ns),
+        };
+        let record = create(&npm_key(), &fields).unwrap();
+        assert_eq!(record.bytes().len(), length, "{value}");
+        assert_eq!(
+            hex::encode(Sha256::digest(record.bytes())),
+            digest,
+            "{value}"
+        );
+    }
 }
 
 #[test]
@@ -336,9 +398,8 @@ fn keys_sent_along_must_be_the_names_own() {
         assert_eq!(verify(&with_key(&other), &name), Err(RecordError::WrongKey));
     }
     // A name that is the SHA2-256 of a key, as RSA keys have: the key belongs to it, and cannot be used.
-    use sha2::Digest;
     let rsa = [&[0x08, 0x00, 0x12, 0x82, 0x01][..], &[7; 130]].concat();
-    let digest = sha2::Sha256::digest(&rsa);
+    let digest = Sha256::digest(&rsa);
     let rsa_name = Name::from_bytes(&[&[0x12, 0x20][..], &digest].concat()).unwrap();
     assert_eq!(
         verify(&with_key(&rsa), &rsa_name),
