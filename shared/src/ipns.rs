@@ -14,6 +14,8 @@
 mod create;
 mod name;
 mod record;
+#[cfg(test)]
+mod samples;
 mod select;
 mod wire;
 

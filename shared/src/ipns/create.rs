@@ -88,3 +88,126 @@ fn encode_data(
     encoder.end();
     encoder.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::ipns::samples::{NPM_RECORD, VALUE, fields, key, name_of, npm_key};
+    use crate::time::Millis;
+
+    #[test]
+    fn a_record_is_byte_equal_to_that_of_npm_ipns() {
+        let record = create(&npm_key(), &fields(VALUE, 7)).unwrap();
+        assert_eq!(hex::encode(record.bytes()), NPM_RECORD);
+    }
+
+    /// Length and SHA2-256 of records that npm `ipns` 10.1.6 made with the same key.
+    #[test]
+    fn records_with_extreme_fields_are_byte_equal_to_those_of_npm_ipns() {
+        let long = alloc::format!("{VALUE}/ä/{}", "x".repeat(200));
+        let table = [
+            (
+                (VALUE, 0, 0, "1970-01-01T00:00:00Z"),
+                (
+                    319,
+                    "40c80bfe399dff5ac625c57c874303bc83d195c827e90eba72bfa19c8b683e4b",
+                ),
+            ),
+            (
+                (
+                    "/ipns/k51qzi5uqu5dkb540xsenixdu9b1v21zx2t8ipuu5nmov96ssxlzf9gwyun1y9",
+                    24,
+                    23,
+                    "2026-11-21T09:27:00.000000001Z",
+                ),
+                (
+                    391,
+                    "884486561f26b706ae94b96d2289495e111b14ab71ddb79fc590f7bf22ef5412",
+                ),
+            ),
+            (
+                (
+                    &long,
+                    65_536,
+                    4_294_967_296,
+                    "2026-11-21T09:27:00.123456789Z",
+                ),
+                (
+                    747,
+                    "605618a248784412b75b8ecaf007b8451862e46a91c06201cd60e95fca378ed1",
+                ),
+            ),
+            (
+                ("/x", u64::MAX, u64::MAX, "9999-12-31T23:59:59.999999999Z"),
+                (
+                    290,
+                    "765da629a3704e0fd4690136ad9c8f544a7478347250fb67ffa6d275ce29e567",
+                ),
+            ),
+        ];
+        for ((value, sequence, ttl_ns, validity), (length, digest)) in table {
+            let fields = RecordFields {
+                value,
+                sequence,
+                validity: Timestamp::parse(validity).unwrap(),
+                ttl: Duration::from_nanos(ttl_ns),
+            };
+            let record = create(&npm_key(), &fields).unwrap();
+            assert_eq!(record.bytes().len(), length, "{value}");
+            assert_eq!(
+                hex::encode(Sha256::digest(record.bytes())),
+                digest,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_record_is_not_made() {
+        assert_eq!(
+            create(&key(1), &fields("", 1)),
+            Err(RecordError::InvalidValue)
+        );
+        assert_eq!(
+            create(&key(1), &fields("ipfs/x", 1)),
+            Err(RecordError::InvalidValue)
+        );
+        let long = alloc::format!("/{}", "x".repeat(10_240));
+        assert_eq!(
+            create(&key(1), &fields(&long, 1)).unwrap_err().code(),
+            "too_large"
+        );
+        // The value is in the record twice.
+        let half = alloc::format!("/{}", "x".repeat(5_200));
+        assert_eq!(
+            create(&key(1), &fields(&half, 1)).unwrap_err().code(),
+            "too_large"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_made_is_read_back(
+            seed: [u8; 32],
+            value in "/[ -~]{0,300}",
+            sequence: u64,
+            secs in 0i64..253_402_300_799,
+            nanos in 0u32..1_000_000_000,
+            ttl: u64,
+        ) {
+            let key = SigningKey::from_seed(&seed);
+            let validity = Timestamp::new(secs, nanos).unwrap();
+            let ttl = Duration::from_nanos(ttl);
+            let made = create(&key, &RecordFields { value: &value, sequence, validity, ttl }).unwrap();
+            let read = UnverifiedRecord::parse(made.bytes()).unwrap().verify(&name_of(&key), Millis(0)).unwrap();
+            prop_assert_eq!(&read, &made);
+            prop_assert_eq!(read.path(), Some(&value[..]));
+            prop_assert_eq!(read.sequence(), sequence);
+            prop_assert_eq!(read.validity(), validity);
+            prop_assert_eq!(u128::from(read.ttl_ns()), ttl.as_nanos());
+        }
+    }
+}

@@ -30,3 +30,44 @@ pub fn select<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<&'a R
 pub fn equivocates(a: &Record, b: &Record) -> bool {
     a.sequence() == b.sequence() && a.value() != b.value()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipns::samples::{fields, key};
+    use crate::ipns::{RecordFields, create};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn the_best_record_is_chosen_by_sequence_then_end_then_bytes() {
+        let make = |value, sequence, validity: &str| {
+            create(
+                &key(1),
+                &RecordFields {
+                    validity: Timestamp::parse(validity).unwrap(),
+                    ..fields(value, sequence)
+                },
+            )
+            .unwrap()
+        };
+        let (early, late) = ("2100-01-01T00:00:00Z", "2100-01-01T00:00:00.000000001Z");
+        let ordered = [
+            make("/ipfs/b", 1, late),
+            make("/ipfs/a", 2, early),
+            make("/ipfs/b", 2, early),
+            make("/ipfs/a", 2, late),
+            make("/ipfs/a", u64::MAX, early),
+        ];
+        for (a, left) in ordered.iter().enumerate() {
+            for (b, right) in ordered.iter().enumerate() {
+                assert_eq!(compare(left, right), a.cmp(&b), "{a} and {b}");
+            }
+        }
+        assert_eq!(select(ordered.iter().rev()), Some(&ordered[4]));
+        assert_eq!(select(&ordered[..2]), Some(&ordered[1]));
+        assert_eq!(select([]), None);
+        assert!(equivocates(&ordered[1], &ordered[2]));
+        assert!(!equivocates(&ordered[1], &ordered[3]));
+        assert!(!equivocates(&ordered[0], &ordered[1]));
+    }
+}
