@@ -24,5 +24,6 @@ pub mod keywrap;
 pub mod limits;
 pub mod passphrase;
 pub mod sign;
+pub mod taglist;
 pub mod time;
 pub(crate) mod varint;

@@ -64,6 +64,37 @@ pub const KEY_FILE_SEEDS: usize = 16;
 /// Longest label of a seed in a key file, in bytes.
 pub const KEY_FILE_LABEL_BYTES: usize = 32;
 
+/// Longest handle, in bytes, without its `@`.
+pub const HANDLE_BYTES: usize = 15;
+/// Longest label, in bytes.
+pub const LABEL_BYTES: usize = 50;
+/// Longest note on a label, in characters.
+pub const NOTE_CHARS: usize = 280;
+/// Longest DID named as the source of a label, in bytes.
+pub const SOURCE_BYTES: usize = 256;
+/// Longest key of a tag list's tree, in bytes: handle, zero byte, label.
+pub const LIST_KEY_BYTES: usize = HANDLE_BYTES + 1 + LABEL_BYTES;
+/// Largest node of a tag list's tree, in bytes.
+pub const TREE_NODE_BYTES: usize = 4_096;
+/// Most levels of a tag list's tree, leaves included: enough for 8¹¹ leaves.
+pub const TREE_LEVELS: usize = 12;
+/// Largest proof about a label, in bytes: one node for each level and their framing.
+pub const PROOF_BYTES: usize = TREE_LEVELS * (TREE_NODE_BYTES + 3) + 16;
+/// Most rows of a page of a scan or a difference.
+pub const PAGE_ROWS: usize = 10_000;
+/// Most changes that a log entry lists; more are carried by the tree root alone.
+pub const ENTRY_CHANGES: usize = 256;
+/// Largest log entry, in bytes.
+pub const ENTRY_BYTES: usize = 64 * 1024;
+/// Most heads that one log entry may follow.
+pub const ENTRY_PREVIOUS: usize = 16;
+/// Largest file of labels that is imported, in bytes.
+pub const IMPORT_BYTES: usize = 64 << 20;
+/// Most labels of one import.
+pub const IMPORT_ROWS: usize = 1_000_000;
+/// Most labels on one handle in a taglist/v1 document.
+pub const COMPAT_TAGS: usize = 100;
+
 /// Something from outside is larger, longer, deeper or more than a limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit}: {actual} is above the limit of {max}")]

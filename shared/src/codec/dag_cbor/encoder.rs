@@ -176,6 +176,13 @@ impl Encoder {
         self.out.push(0xf6);
     }
 
+    /// Writes a value that is already encoded, such as one read with
+    /// [`Decoder::since`](super::Decoder::since). The caller vouches for its form.
+    pub(crate) fn encoded(&mut self, value: &[u8]) {
+        self.value();
+        self.out.extend_from_slice(value);
+    }
+
     /// Bytes written so far.
     pub fn len(&self) -> usize {
         self.out.len()

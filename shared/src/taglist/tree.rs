@@ -1,0 +1,110 @@
+//! A list's rows as a deterministic Merkle search tree.
+//!
+//! # Shape
+//! The rows, sorted by key, are cut into leaves; the leaves, each under its separator, are cut into
+//! branches, those into branches again, until one node is left: the root. Where to cut is decided from
+//! the start of each node by nothing but the items since that start ([`node::Chunk`]), so equal
+//! rows give an equal tree, whatever the order of changes that led there:
+//!
+//! - after the 10th row of a leaf and the 16th child of a branch;
+//! - after a row once the keys and rows of the leaf have 640 bytes or more;
+//! - from the 4th row of a leaf on and the 8th child of a branch on, when the first four bytes of
+//!   `SHA-256(level byte ‖ key or separator)`, as a big-endian number, are below 2³²/4 (leaves) or 2³²/5
+//!   (branches).
+//!
+//! The minimum and maximum hold for every list: whoever mines keys whose hashes cut always or never cannot
+//! make nodes larger or the tree deeper, only have more nodes rewritten by a change. The separator of a node is
+//! the shortest beginning of its first row's key that sorts above the last key before it, and empty
+//! for the first node of a level. A child of a branch holds keys from its separator up to the next one.
+//!
+//! # Bytes
+//! A node is a DAG-CBOR map of `l`, its level (0 for leaves), and `n`, a flat list:
+//! - leaf: for each row `shared` (integer), `suffix` (bytes) and the row ([`super::Row`]); the key is the
+//!   first `shared` bytes of the key before it and `suffix`; `shared` is the most it can be;
+//! - branch: the link of the first child, then for each further child `shared`, `suffix` and link; its
+//!   separator is compressed against the separator before it in this list. The first child has the
+//!   separator that its parent gives the branch itself.
+//!
+//! A list without rows has no root.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use crate::{
+    cid::{Block, Cid},
+    codec::CodecError,
+    limits::LimitExceeded,
+};
+
+mod apply;
+mod cursor;
+mod diff;
+mod merge;
+mod node;
+mod proof;
+mod read;
+
+pub use apply::{apply, apply_rows};
+pub use diff::{Change, DiffPage, diff};
+pub use merge::merge;
+pub use proof::{Proof, ProofError, Proven, prove};
+pub use read::{Page, blocks, row, rows, scan};
+
+/// The outcome of changing a tree.
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    /// The new root; `None` for a list without rows.
+    pub root: Option<Cid>,
+    /// Blocks of the new tree that the old one does not have; children come before their parents.
+    pub added: Vec<Block>,
+    /// Blocks of the old tree that the new one does not have. Older log entries may still need them.
+    pub removed: Vec<Cid>,
+}
+
+/// Why a tree cannot be read or changed.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// A block is not in the view: fetch it, add it and call again.
+    #[error("block {0} is missing")]
+    Missing(Cid),
+    /// A block is no node of a tree, or not one that belongs in its place.
+    #[error("block {cid} is not a node of this tag list")]
+    Node {
+        /// The block.
+        cid: Cid,
+        /// What is wrong with it.
+        source: Box<NodeError>,
+    },
+    /// The changes are not sorted by key, or two are about one key.
+    #[error("the changes are not sorted by key, or two of them are about one key")]
+    Unsorted,
+    /// The tree would have too many levels.
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
+}
+
+/// Why bytes are not a node that belongs in its place in a tree.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// Not in the form of a node.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Its level is not one below its parent's.
+    #[error("the node is of level {found}, not {expected}")]
+    Level {
+        /// The level its place asks for.
+        expected: u8,
+        /// The level it says.
+        found: u8,
+    },
+    /// It holds keys that belong elsewhere.
+    #[error("the node holds keys outside the range that its parent gives it")]
+    Range,
+    /// A row is not in its only form.
+    #[error("a row of the node is not valid")]
+    Row(#[source] CodecError),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Finding a node of one level and the one before it.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use super::{
+    NodeError, TreeError,
+    node::{Body, Item, Node},
+};
+use crate::{
+    cid::Cid,
+    taglist::{Blocks, key::KeyBytes},
+};
+
+/// A node with its place: it holds keys from `lower` up to `upper`.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) cid: Cid,
+    pub(super) node: Node,
+    pub(super) lower: KeyBytes,
+    pub(super) upper: Option<KeyBytes>,
+}
+
+impl Placed {
+    /// Whether a key belongs here, given that it is not below `lower`.
+    pub(super) fn is_below_upper(&self, key: &KeyBytes) -> bool {
+        self.upper.is_none_or(|upper| *key < upper)
+    }
+}
+
+/// Reads the root.
+pub(super) fn load_root<B: Blocks + ?Sized>(root: &Cid, blocks: &B) -> Result<Placed, TreeError> {
+    load(root, KeyBytes::EMPTY, None, None, blocks)
+}
+
+/// Reads the child at `index` of a branch.
+pub(super) fn load_child<B: Blocks + ?Sized>(
+    parent: &Placed,
+    index: usize,
+    blocks: &B,
+) -> Result<Placed, TreeError> {
+    let Item { key, body } = &parent.node.items[index];
+    let Body::Child(cid) = body else {
+        unreachable!("only branches are descended into")
+    };
+    let upper = parent.node.upper_of(index, parent.upper);
+    load(cid, *key, upper, Some(parent.node.level - 1), blocks)
+}
+
+/// Reads a node that belongs between two keys and, except the root, to a known level.
+pub(super) fn load<B: Blocks + ?Sized>(
+    cid: &Cid,
+    lower: KeyBytes,
+    upper: Option<KeyBytes>,
+    level: Option<u8>,
+    blocks: &B,
+) -> Result<Placed, TreeError> {
+    let bytes = blocks.block(cid).ok_or(TreeError::Missing(*cid))?;
+    let refused = |source| TreeError::Node {
+        cid: *cid,
+        source: Box::new(source),
+    };
+    let node = Node::decode(&bytes, &lower, upper.as_ref()).map_err(refused)?;
+    if let Some(expected) = level
+        && expected != node.level
+    {
+        let found = node.level;
+        return Err(refused(NodeError::Level { expected, found }));
+    }
+    Ok(Placed {
+        cid: *cid,
+        node,
+        lower,
+        upper,
+    })
+}
+
+/// Walks forward over the nodes of one level. The path from the root is kept, so that a step to a neighbour
+/// does not start from the root again.
+pub(super) struct Cursor<'a, B: ?Sized> {
+    blocks: &'a B,
+    level: u8,
+    /// From the root down to the parent of the node that was sought last.
+    path: Vec<Placed>,
+}
+
+impl<'a, B: Blocks + ?Sized> Cursor<'a, B> {
+    /// A cursor over `level`, which is not above the root's.
+    pub(super) fn new(root: Placed, level: u8, blocks: &'a B) -> Cursor<'a, B> {
+        Cursor {
+            blocks,
+            level,
+            path: alloc::vec![root],
+        }
+    }
+
+    /// The node that holds `key` or would. Keys must not go back from call to call.
+    pub(super) fn seek(&mut self, key: &KeyBytes) -> Result<Placed, TreeError> {
+        while self.path.len() > 1
+            && !self
+                .path
+                .last()
+                .is_some_and(|node| node.is_below_upper(key))
+        {
+            self.path.pop();
+        }
+        loop {
+            let parent = self.path.last().expect("the root stays on the path");
+            if parent.node.level == self.level {
+                return Ok(parent.clone());
+            }
+            let index = parent.node.position(key.as_slice()).unwrap_or(0);
+            let child = load_child(parent, index, self.blocks)?;
+            if child.node.level == self.level {
+                return Ok(child);
+            }
+            self.path.push(child);
+        }
+    }
+}
+
+/// The last key that sorts below `separator`, the lower end of a leaf.
+pub(super) fn last_key_below<B: Blocks + ?Sized>(
+    root: &Placed,
+    separator: &KeyBytes,
+    blocks: &B,
+) -> Result<Option<KeyBytes>, TreeError> {
+    let mut node = root.clone();
+    loop {
+        let below = node
+            .node
+            .items
+            .partition_point(|item| item.key < *separator);
+        let Some(index) = below.checked_sub(1) else {
+            return Ok(None);
+        };
+        if node.node.level == 0 {
+            return Ok(Some(node.node.items[index].key));
+        }
+        node = load_child(&node, index, blocks)?;
+    }
+}

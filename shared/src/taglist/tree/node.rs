@@ -1,0 +1,261 @@
+//! Nodes: their bytes, and where a level is cut into them.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::NodeError;
+use crate::{
+    cid::{Block, Cid, Codec},
+    codec::{
+        CodecError,
+        dag_cbor::{Decoder, Encoder},
+    },
+    limits::{LimitExceeded, TREE_LEVELS, TREE_NODE_BYTES},
+    taglist::{Key, key::KeyBytes},
+};
+
+/// Where a level is cut.
+struct Cut {
+    min_items: usize,
+    max_items: usize,
+    max_bytes: usize,
+    /// A hash below this cuts.
+    below: u32,
+}
+
+const LEAF: Cut = Cut {
+    min_items: 4,
+    max_items: 10,
+    max_bytes: 640,
+    below: u32::MAX / 4,
+};
+
+const BRANCH: Cut = Cut {
+    min_items: 8,
+    max_items: 16,
+    max_bytes: usize::MAX,
+    below: u32::MAX / 5,
+};
+
+/// What is under a key or separator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Body {
+    /// The bytes of a row.
+    Row(Bytes),
+    /// A node of the level below.
+    Child(Cid),
+}
+
+/// A key with its row, or a separator with its child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) key: KeyBytes,
+    pub(super) body: Body,
+}
+
+/// A node that has been read. The first separator of a branch is the one its parent gives it.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) level: u8,
+    pub(super) items: Vec<Item>,
+}
+
+impl Node {
+    /// Reads a node that belongs between `lower` (included) and `upper` (excluded).
+    pub(super) fn decode(
+        bytes: &Bytes,
+        lower: &KeyBytes,
+        upper: Option<&KeyBytes>,
+    ) -> Result<Node, NodeError> {
+        LimitExceeded::check("tree node bytes", TREE_NODE_BYTES, bytes.len())
+            .map_err(CodecError::Limit)?;
+        let mut decoder = Decoder::new(bytes)?;
+        let mut fields = decoder.map()?;
+        fields.required(&mut decoder, "l")?;
+        let level = decoder.uint()?;
+        if level >= TREE_LEVELS as u64 {
+            return Err(decoder.malformed("a level above the limit").into());
+        }
+        let level = level as u8;
+        fields.required(&mut decoder, "n")?;
+        let items = if level == 0 {
+            decode_leaf(&mut decoder, bytes)?
+        } else {
+            decode_branch(&mut decoder, lower)?
+        };
+        fields.finish(&mut decoder)?;
+        decoder.finish()?;
+        let sorted = items.windows(2).all(|pair| pair[0].key < pair[1].key);
+        let (Some(first), Some(last)) = (items.first(), items.last()) else {
+            return Err(NodeError::Range);
+        };
+        if !sorted || first.key < *lower || upper.is_some_and(|upper| last.key >= *upper) {
+            return Err(NodeError::Range);
+        }
+        Ok(Node { level, items })
+    }
+
+    /// The item that holds `key`, or whose child would: the last one that is not above it.
+    pub(super) fn position(&self, key: &[u8]) -> Option<usize> {
+        self.items
+            .partition_point(|item| item.key.as_slice() <= key)
+            .checked_sub(1)
+    }
+
+    /// The separator above the child at `index`: the next one's, or the node's own upper end.
+    pub(super) fn upper_of(&self, index: usize, upper: Option<KeyBytes>) -> Option<KeyBytes> {
+        self.items.get(index + 1).map(|item| item.key).or(upper)
+    }
+}
+
+fn decode_leaf(decoder: &mut Decoder<'_>, bytes: &Bytes) -> Result<Vec<Item>, CodecError> {
+    let mut list = decoder.list()?;
+    let count = list.remaining() / 3;
+    LimitExceeded::check("rows of a leaf", LEAF.max_items, count)?;
+    let mut items: Vec<Item> = Vec::with_capacity(count);
+    while list.next(decoder)? {
+        let before = items.last().map_or(KeyBytes::EMPTY, |item| item.key);
+        let key = decode_key(decoder, &before)?;
+        Key::parse(key.as_slice()).map_err(|_| decoder.malformed("not the key of a label"))?;
+        if !list.next(decoder)? || !list.next(decoder)? {
+            return Err(decoder.malformed("a row that is cut short"));
+        }
+        let start = decoder.offset();
+        decoder.skip(&mut |_| Err(CodecError::Inexpressible("a link inside a row")))?;
+        let body = Body::Row(bytes.slice(start..decoder.offset()));
+        items.push(Item { key, body });
+    }
+    Ok(items)
+}
+
+fn decode_branch(decoder: &mut Decoder<'_>, lower: &KeyBytes) -> Result<Vec<Item>, CodecError> {
+    let mut list = decoder.list()?;
+    let count = list.remaining().div_ceil(3);
+    LimitExceeded::check("children of a branch", BRANCH.max_items, count)?;
+    let mut items: Vec<Item> = Vec::with_capacity(count);
+    let mut before = KeyBytes::EMPTY;
+    while list.next(decoder)? {
+        let mut key = *lower;
+        if !items.is_empty() {
+            key = decode_key(decoder, &before)?;
+            before = key;
+            if !list.next(decoder)? || !list.next(decoder)? {
+                return Err(decoder.malformed("a child that is cut short"));
+            }
+        }
+        let body = Body::Child(decoder.link()?);
+        items.push(Item { key, body });
+    }
+    Ok(items)
+}
+
+/// Reads `shared` and `suffix`. The caller has asked the list for the first of them and asks for what follows.
+fn decode_key(decoder: &mut Decoder<'_>, before: &KeyBytes) -> Result<KeyBytes, CodecError> {
+    let shared = usize::try_from(decoder.uint()?).unwrap_or(usize::MAX);
+    let suffix = decoder.bytes()?;
+    let invalid = decoder.malformed("a key that is not compressed by its rule");
+    let Some(head) = before.as_slice().get(..shared) else {
+        return Err(invalid);
+    };
+    // One byte more in common would have belonged to `shared`.
+    let in_common = before.as_slice().get(shared).zip(suffix.first());
+    if suffix.is_empty() || in_common.is_some_and(|(before, own)| before == own) {
+        return Err(invalid);
+    }
+    KeyBytes::join(head, suffix).ok_or(invalid)
+}
+
+/// A node being filled. It knows when it is full by its own items alone.
+pub(super) struct Chunk {
+    level: u8,
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+impl Chunk {
+    pub(super) fn new(level: u8) -> Chunk {
+        Chunk {
+            level,
+            items: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Adds an item. Whether the node ends with it.
+    pub(super) fn push(&mut self, item: Item) -> bool {
+        let cut = if self.level == 0 { &LEAF } else { &BRANCH };
+        if let Body::Row(row) = &item.body {
+            self.bytes += item.key.as_slice().len() + row.len();
+        }
+        let count = self.items.len() + 1;
+        let ends = count >= cut.max_items
+            || self.bytes >= cut.max_bytes
+            || (count >= cut.min_items && self.hash(&item.key) < cut.below);
+        self.items.push(item);
+        ends
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Ends the node: its items and its block. The chunk is empty afterwards.
+    pub(super) fn take(&mut self) -> Result<(Vec<Item>, Block), LimitExceeded> {
+        let items = core::mem::take(&mut self.items);
+        self.bytes = 0;
+        let block = encode(self.level, &items)?;
+        Ok((items, block))
+    }
+
+    fn hash(&self, key: &KeyBytes) -> u32 {
+        let mut input = [0; 1 + crate::limits::LIST_KEY_BYTES];
+        let key = key.as_slice();
+        input[0] = self.level;
+        input[1..=key.len()].copy_from_slice(key);
+        let digest = Sha256::digest(&input[..=key.len()]);
+        u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+    }
+}
+
+pub(super) fn encode(level: u8, items: &[Item]) -> Result<Block, LimitExceeded> {
+    LimitExceeded::check("tree levels", TREE_LEVELS, usize::from(level) + 1)?;
+    let mut encoder = Encoder::with_capacity(16 + items.len() * 56);
+    let written = (|| {
+        encoder.map(2)?;
+        encoder.key("l");
+        encoder.uint(u64::from(level));
+        encoder.key("n");
+        encoder.list(if level == 0 {
+            items.len() * 3
+        } else {
+            items.len() * 3 - 2
+        })?;
+        let mut before: &[u8] = &[];
+        for (index, item) in items.iter().enumerate() {
+            let key = item.key.as_slice();
+            if level == 0 || index > 0 {
+                let shared = common(before, key);
+                encoder.uint(shared as u64);
+                encoder.bytes(&key[shared..]);
+                before = key;
+            }
+            match &item.body {
+                Body::Row(row) => encoder.encoded(row),
+                Body::Child(cid) => encoder.link(cid),
+            }
+        }
+        encoder.end();
+        encoder.end();
+        encoder.finish()
+    })();
+    let bytes: Vec<u8> = written.expect("two levels of nesting and a bounded size");
+    LimitExceeded::check("tree node bytes", TREE_NODE_BYTES, bytes.len())?;
+    Block::new(Codec::DagCbor, bytes)
+}
+
+/// Length of the longest common beginning.
+pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
