@@ -10,9 +10,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use bip39::Language;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use zeroize::Zeroizing;
+
+use super::WORDS;
 
 /// An unrelated word.
 pub(super) const WORD_BITS: u32 = 10;
@@ -163,10 +166,28 @@ pub fn estimate(passphrase: &str) -> Estimate {
             weakness: Weakness::WellKnown,
         };
     }
+    if looks_generated(&tokens, function_words) {
+        return Estimate {
+            bits: bits.max(judge.seen.len() as u32 * WORD_BITS),
+            weakness: Weakness::Short,
+        };
+    }
     Estimate {
         bits,
         weakness: judge.weakness,
     }
+}
+
+/// Whether this is what [`super::generate`] makes: its words in its number and nothing else. Some of
+/// them are common words, and one in two hundred is there twice, by chance and not by habit. Who
+/// writes six words that mean something hardly finds all of them in the list.
+fn looks_generated(tokens: &[Token<'_>], function_words: usize) -> bool {
+    let list = Language::English.word_list();
+    tokens.len() >= WORDS
+        && function_words <= 2
+        && tokens
+            .iter()
+            .all(|token| list.binary_search(&token.text).is_ok())
 }
 
 /// Letters of a passphrase that are looked at; what comes after them is worth nothing more.
