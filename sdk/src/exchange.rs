@@ -26,7 +26,10 @@ use crate::{
     error::{ErrorKind, Retryable},
     node_url::NodeUrl,
     remote::{RemoteError, refusal, with_retries},
-    rt::http::{Http, Request},
+    rt::{
+        BoxFuture,
+        http::{Http, Request},
+    },
     store::{BlockStore, StoreError},
 };
 
@@ -261,11 +264,7 @@ impl Exchange {
                 walk.again(absent);
                 continue;
             }
-            let blocks: Vec<Result<Block, FetchError>> = stream::iter(&absent)
-                .map(|cid| self.block(cid))
-                .buffer_unordered(self.limits.concurrency)
-                .collect()
-                .await;
+            let blocks = self.blocks(&absent, self.limits.concurrency).await;
             for block in blocks {
                 let block = block?;
                 offered.insert(*block.cid(), block);
@@ -276,6 +275,20 @@ impl Exchange {
             );
             walk.again(absent);
         }
+    }
+
+    /// Several blocks, `concurrency` at a time, in no order.
+    pub(crate) async fn blocks(
+        &self,
+        cids: &[Cid],
+        concurrency: usize,
+    ) -> Vec<Result<Block, FetchError>> {
+        let fetch = |cid| -> BoxFuture<'_, _> { Box::pin(self.block(cid)) };
+        let fetches: Vec<BoxFuture<'_, _>> = cids.iter().map(fetch).collect();
+        stream::iter(fetches)
+            .buffer_unordered(concurrency)
+            .collect()
+            .await
     }
 
     /// What the sources send as a CAR of `root`: of the first that sends anything useful. It may lack blocks

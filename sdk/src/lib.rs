@@ -11,6 +11,7 @@
 //! - [`remote`]: what a server refuses, and when to ask it again.
 //! - [`error`]: what a caller may do about an error.
 
+pub mod client;
 pub mod error;
 pub mod exchange;
 mod node_url;

@@ -62,9 +62,12 @@ impl Composite {
     /// [`RouteError::NotFound`] when all agree that there is no record; [`RouteError::Nobody`] with each
     /// answer when none had a valid one.
     pub async fn gather(&self, name: &Name) -> Result<Gathered, RouteError> {
-        let mut asked: FuturesUnordered<_> = (self.routers.iter().enumerate())
-            .map(|(index, router)| async move { (index, router.resolve(name).await) })
-            .collect();
+        let mut asked = FuturesUnordered::new();
+        for (index, router) in self.routers.iter().enumerate() {
+            let asking = async move { (index, router.resolve(name).await) };
+            let asking: BoxFuture<'_, _> = Box::pin(asking);
+            asked.push(asking);
+        }
         let mut answers: Vec<Option<Result<Record, RouteError>>> =
             self.routers.iter().map(|_| None).collect();
         let start = rt::monotonic();

@@ -4,3 +4,4 @@
 mod double;
 mod fetching;
 mod routing;
+mod staging;

@@ -1,0 +1,347 @@
+//! Handing what was published to nodes, until each has acknowledged it.
+//!
+//! The outbox names the record to deliver and the nodes that still lack it. It is written in the commit that
+//! makes a publish durable here and shrinks by one node in the commit that records its acknowledgement, so an
+//! interruption at any point costs at most a message sent twice. Delivering needs no identity: the record is
+//! signed.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use perennis_shared::{
+    cid::Cid,
+    codec::car::CarError,
+    ipns::{Name, Record},
+    limits::LimitExceeded,
+    time::Timestamp,
+};
+
+use super::{
+    Client,
+    message::{self, Reply},
+    rows::{self, Acknowledged, Outbox, RowValue},
+};
+use crate::{
+    error::{ErrorKind, Retryable},
+    exchange::{FetchError, Walk},
+    node_url::NodeUrl,
+    remote::{Refusal, RemoteError, with_retries},
+    rt::{self, BoxFuture},
+    store::{BlockStore, Changes, StoreError},
+};
+
+/// Messages to one node within one delivery: each further one carries blocks the node said it lacks.
+const ROUNDS: usize = 4;
+
+/// What became of a publish.
+#[derive(Clone, Debug)]
+pub struct PublishOutcome {
+    /// The name.
+    pub name: Name,
+    /// The record's sequence.
+    pub sequence: u64,
+    /// The newest log entry.
+    pub head: Cid,
+    /// Until when the name resolves without being renewed.
+    pub valid_until: Timestamp,
+    /// Each node and what it answered.
+    pub nodes: Vec<NodeOutcome>,
+}
+
+/// What one node answered.
+#[derive(Clone, Debug)]
+pub struct NodeOutcome {
+    /// The node.
+    pub url: NodeUrl,
+    /// Whether it holds everything durably.
+    pub stored: bool,
+    /// Why it does not.
+    pub error: Option<Arc<DeliverError>>,
+}
+
+/// Why a node has not acknowledged a message.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// The node failed or refused.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The node has seen something newer, from another device of this identity.
+    #[error("the node holds something newer ({}): publish again to merge it", .0.code)]
+    Superseded(Refusal),
+    /// The node keeps lacking blocks that were sent.
+    #[error("the node lacks block {cid} although it was sent")]
+    Insatiable {
+        /// One of the blocks.
+        cid: Box<Cid>,
+    },
+    /// A block of the own list is not here any more.
+    #[error("block {cid} of the own list is not here; check the backup")]
+    Incomplete {
+        /// The block.
+        cid: Box<Cid>,
+    },
+    /// A block of the own list cannot be read.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The message cannot be made.
+    #[error("the message cannot be made")]
+    Car(#[from] CarError),
+    /// The record is too large for a block.
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl DeliverError {
+    /// A stable name for scripts and for JavaScript.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Remote(error) => error.code(),
+            Self::Superseded(_) => "superseded",
+            Self::Insatiable { .. } => "node_lacks_blocks",
+            Self::Incomplete { .. } => "block_lost",
+            Self::Fetch(error) => error.code(),
+            Self::Car(_) | Self::Limit(_) => "message_too_large",
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl Retryable for DeliverError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Remote(error) => error.kind(),
+            Self::Superseded(_) => ErrorKind::Retry,
+            Self::Insatiable { .. } | Self::Car(_) | Self::Limit(_) => ErrorKind::Reject,
+            Self::Incomplete { .. } => ErrorKind::Corrupt,
+            Self::Fetch(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+impl<S: BlockStore + 'static> Client<S> {
+    /// Sends what was published before to the nodes that have not acknowledged it. None when nothing waits.
+    ///
+    /// # Errors
+    /// The store fails. What each node answers is in the outcome.
+    pub async fn deliver(&self) -> Result<Option<PublishOutcome>, StoreError> {
+        let _publishing = self.shared.publishing.lock().await;
+        let Some(facts) = self.identity().await? else {
+            return Ok(None);
+        };
+        match self.outbox(&facts.name).await? {
+            Some(outbox) => {
+                let sent = self
+                    .send(&facts.name, &outbox.record, &outbox.waiting)
+                    .await;
+                sent.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn outbox(&self, name: &Name) -> Result<Option<Outbox>, StoreError> {
+        let key = rows::outbox_key(name);
+        let row = self.shared.store.state(&key).await?;
+        row.map(|bytes| Outbox::from_row(name, &key, &bytes))
+            .transpose()
+    }
+
+    /// Sends to all these nodes at once and records each acknowledgement as it comes.
+    pub(super) async fn send(
+        &self,
+        name: &Name,
+        record: &Record,
+        to: &[NodeUrl],
+    ) -> Result<PublishOutcome, StoreError> {
+        let head = record.head().unwrap_or_default();
+        let mut under_way = FuturesUnordered::new();
+        for (index, url) in to.iter().enumerate() {
+            let sending = async move { (index, self.send_to(name, record, &head, url).await) };
+            let sending: BoxFuture<'_, _> = Box::pin(sending);
+            under_way.push(sending);
+        }
+        let mut nodes: Vec<Option<NodeOutcome>> = to.iter().map(|_| None).collect();
+        while let Some((index, sent)) = under_way.next().await {
+            let url = to[index].clone();
+            let error = match sent {
+                Ok(()) => {
+                    self.acknowledge(name, record, &head, &url).await?;
+                    None
+                }
+                Err(error) => {
+                    tracing::debug!(%url, %error, "a node has not stored what was published");
+                    Some(Arc::new(error))
+                }
+            };
+            nodes[index] = Some(NodeOutcome {
+                url,
+                stored: error.is_none(),
+                error,
+            });
+        }
+        Ok(PublishOutcome {
+            name: *name,
+            sequence: record.sequence(),
+            head,
+            valid_until: record.validity(),
+            nodes: nodes.into_iter().flatten().collect(),
+        })
+    }
+
+    async fn send_to(
+        &self,
+        name: &Name,
+        record: &Record,
+        head: &Cid,
+        url: &NodeUrl,
+    ) -> Result<(), DeliverError> {
+        let known = self.acknowledged(name, url).await?;
+        let mut blocks = self
+            .unknown_to(name, head, known.map(|known| known.head))
+            .await?;
+        let mut sent: HashSet<Cid> = blocks.iter().copied().collect();
+        for _ in 0..ROUNDS {
+            let body = self.message(record, head, &blocks).await?;
+            let shared = &self.shared;
+            let deadline = shared.config.publish_time;
+            let reply = with_retries(&shared.config.backoff, || {
+                message::post(&shared.http, url, name, record, body.clone(), deadline)
+            });
+            let missing = match reply.await? {
+                Reply::Stored => return Ok(()),
+                Reply::Superseded(refusal) => return Err(DeliverError::Superseded(refusal)),
+                Reply::Missing(missing) => missing,
+            };
+            if let Some(cid) = missing.iter().find(|cid| sent.contains(cid)) {
+                return Err(DeliverError::Insatiable {
+                    cid: Box::new(*cid),
+                });
+            }
+            // It cannot know what lies below the blocks it lacks, so those are sent with all below them.
+            let below = self.reachable(&missing, &HashSet::new()).await?;
+            blocks.extend(below.into_iter().filter(|cid| sent.insert(*cid)));
+        }
+        let cid = Box::new(*head);
+        Err(DeliverError::Insatiable { cid })
+    }
+
+    async fn message(
+        &self,
+        record: &Record,
+        head: &Cid,
+        blocks: &[Cid],
+    ) -> Result<Bytes, DeliverError> {
+        let record = message::record_block(record)?;
+        let mut writer = message::writer(head, &record)?;
+        for cid in blocks {
+            let block = self.shared.store.block(cid).await?;
+            let lost = || DeliverError::Incomplete {
+                cid: Box::new(*cid),
+            };
+            writer.push(&block.ok_or_else(lost)?);
+        }
+        writer.push(&record);
+        Ok(writer.take().into())
+    }
+
+    /// The blocks of the list at `head` that a node which has `known` is likely to lack.
+    async fn unknown_to(
+        &self,
+        name: &Name,
+        head: &Cid,
+        known: Option<Cid>,
+    ) -> Result<Vec<Cid>, DeliverError> {
+        let stop: HashSet<Cid> = known.into_iter().collect();
+        let mut unknown = Vec::new();
+        let mut entries = vec![*head];
+        while let Some(entry) = entries.pop() {
+            if stop.contains(&entry) {
+                continue;
+            }
+            let key = rows::added_key(name, &entry);
+            match self.shared.store.state(&key).await? {
+                Some(row) => {
+                    let added = rows::Added::from_row(&key, &row)?;
+                    unknown.extend(added.blocks);
+                    entries.extend(added.previous);
+                }
+                None => unknown.extend(self.reachable(&[entry], &stop).await?),
+            }
+        }
+        let mut seen = HashSet::new();
+        unknown.retain(|cid| seen.insert(*cid));
+        Ok(unknown)
+    }
+
+    /// Everything in the own store below `roots`, these among them, except what only lies below `stop`.
+    pub(super) async fn reachable(
+        &self,
+        roots: &[Cid],
+        stop: &HashSet<Cid>,
+    ) -> Result<Vec<Cid>, DeliverError> {
+        let mut walk = Walk::new(roots);
+        let mut reachable = Vec::new();
+        while let Some(cid) = walk.next() {
+            if stop.contains(&cid) {
+                continue;
+            }
+            let block = self.shared.store.block(&cid).await?;
+            let lost = || DeliverError::Incomplete { cid: Box::new(cid) };
+            walk.follow(&block.ok_or_else(lost)?)?;
+            reachable.push(cid);
+        }
+        Ok(reachable)
+    }
+
+    pub(super) async fn acknowledged(
+        &self,
+        name: &Name,
+        url: &NodeUrl,
+    ) -> Result<Option<Acknowledged>, StoreError> {
+        let key = rows::node_key(name, url);
+        let row = self.shared.store.state(&key).await?;
+        row.map(|bytes| Acknowledged::from_row(&key, &bytes))
+            .transpose()
+    }
+
+    /// Takes a node out of the outbox, in the commit that says what it has.
+    async fn acknowledge(
+        &self,
+        name: &Name,
+        record: &Record,
+        head: &Cid,
+        url: &NodeUrl,
+    ) -> Result<(), StoreError> {
+        let _writing = self.shared.writing.lock().await;
+        let has = Acknowledged {
+            head: *head,
+            sequence: record.sequence(),
+            at: rt::now(),
+        };
+        let mut changes = Changes::new().set(rows::node_key(name, url), has.to_row());
+        if let Some(mut outbox) = self.outbox(name).await?
+            && outbox.record == *record
+        {
+            outbox.waiting.retain(|waiting| waiting != url);
+            if outbox.waiting.is_empty() {
+                changes = changes.clear(rows::outbox_key(name));
+                let added = self
+                    .shared
+                    .store
+                    .state_keys(&rows::added_prefix(name))
+                    .await?;
+                changes = added.into_iter().fold(changes, Changes::clear);
+            } else {
+                changes = changes.set(rows::outbox_key(name), outbox.to_row());
+            }
+        }
+        self.shared.store.commit(changes).await
+    }
+}

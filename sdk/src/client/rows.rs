@@ -1,0 +1,334 @@
+//! The client's state rows and their bytes.
+//!
+//! | row | holds |
+//! |---|---|
+//! | `me` | the current identity: DID, did:key, name, profile; public facts only |
+//! | `staged/{name}/{number}` | unsigned changes in the order they were made |
+//! | `head/{name}` | the newest log entry of the list that is here whole |
+//! | `outbox/{name}` | the record to deliver and the nodes that have not acknowledged it |
+//! | `node/{name}/{url}` | what a node acknowledged last |
+//! | `added/{name}/{entry}` | the blocks that came with an entry, until every node has them |
+//! | `record/{name}`, `equivocation/{name}/…` | see [`router::Local`](crate::router::Local) |
+//!
+//! Values are DAG-CBOR maps, read strictly. Rows are written only in commits that make them true.
+
+use bytes::Bytes;
+use perennis_shared::{
+    cid::{Cid, parse_cid_bytes},
+    codec::{CodecError, FieldProblem, Fields, Value, dag_cbor},
+    did::{Did, Identity, Profile},
+    ipns::{Name, Record, UnverifiedRecord},
+    taglist::{Colour, Handle, Key, Label, Note, Op, Source, Subject, Tag},
+    time::Millis,
+};
+
+use crate::{node_url::NodeUrl, store::StoreError};
+
+/// Most changes in one row.
+pub(super) const STAGED_ROW_OPS: usize = 1_000;
+
+pub(super) const ME: &str = "me";
+
+pub(super) fn staged_prefix(name: &Name) -> String {
+    format!("staged/{name}/")
+}
+
+pub(super) fn staged_key(name: &Name, number: u64) -> String {
+    format!("staged/{name}/{number:020}")
+}
+
+pub(super) fn head_key(name: &Name) -> String {
+    format!("head/{name}")
+}
+
+pub(super) fn outbox_key(name: &Name) -> String {
+    format!("outbox/{name}")
+}
+
+pub(super) fn node_prefix(name: &Name) -> String {
+    format!("node/{name}/")
+}
+
+pub(super) fn node_key(name: &Name, url: &NodeUrl) -> String {
+    format!("node/{name}/{url}")
+}
+
+pub(super) fn added_prefix(name: &Name) -> String {
+    format!("added/{name}/")
+}
+
+pub(super) fn added_key(name: &Name, entry: &Cid) -> String {
+    format!("added/{name}/{entry}")
+}
+
+/// What is public about an identity. It is kept so that changes can be staged without the passphrase, and so
+/// that another passphrase is noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityFacts {
+    /// The DID.
+    pub did: Did,
+    /// The DID document's other name for it: the `did:key` of a v2 identity, the `did:ipns` of a v1 one.
+    pub also_known_as: Did,
+    /// The `did:key` of the key that signs the log.
+    pub did_key: String,
+    /// The IPNS name.
+    pub name: Name,
+    /// How it was derived.
+    pub profile: Profile,
+}
+
+impl From<&Identity> for IdentityFacts {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            did: identity.did(),
+            also_known_as: identity.also_known_as(),
+            did_key: identity.did_key_uri(),
+            name: identity.name(),
+            profile: identity.profile(),
+        }
+    }
+}
+
+/// What is still to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outbox {
+    pub(super) record: Record,
+    pub(super) waiting: Vec<NodeUrl>,
+}
+
+/// What a node acknowledged last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Acknowledged {
+    pub(super) head: Cid,
+    pub(super) sequence: u64,
+    pub(super) at: Millis,
+}
+
+/// What came with an own log entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Added {
+    /// The entry's block and the others that it needs and its predecessors do not.
+    pub(super) blocks: Vec<Cid>,
+    /// The entries it follows.
+    pub(super) previous: Vec<Cid>,
+}
+
+/// A row's type: how its value is written and read.
+pub(super) trait RowValue: Sized {
+    fn to_value(&self) -> Value;
+    fn from_fields(fields: &mut Fields) -> Result<Self, CodecError>;
+
+    fn to_row(&self) -> Bytes {
+        encode(&self.to_value())
+    }
+
+    fn from_row(key: &str, bytes: &[u8]) -> Result<Self, StoreError> {
+        let read = || -> Result<Self, CodecError> {
+            let mut fields = dag_cbor::decode(bytes)?.into_fields()?;
+            let row = Self::from_fields(&mut fields)?;
+            fields.finish()?;
+            Ok(row)
+        };
+        read().map_err(|_| damaged(key))
+    }
+}
+
+impl RowValue for IdentityFacts {
+    fn to_value(&self) -> Value {
+        Value::map([
+            ("did", Value::from(self.did.to_string())),
+            ("alsoKnownAs", self.also_known_as.to_string().into()),
+            ("didKey", self.did_key.clone().into()),
+            ("name", self.name.to_string().into()),
+            ("profile", self.profile.as_str().into()),
+        ])
+    }
+
+    fn from_fields(fields: &mut Fields) -> Result<Self, CodecError> {
+        Ok(Self {
+            did: parsed(fields, "did", |text| Did::parse(text).ok())?,
+            also_known_as: parsed(fields, "alsoKnownAs", |text| Did::parse(text).ok())?,
+            did_key: fields.take_text("didKey")?,
+            name: parsed(fields, "name", |text| Name::parse(text).ok())?,
+            profile: parsed(fields, "profile", Profile::parse)?,
+        })
+    }
+}
+
+impl RowValue for Acknowledged {
+    fn to_value(&self) -> Value {
+        Value::map([
+            ("head", Value::Link(self.head)),
+            ("sequence", self.sequence.into()),
+            ("at", self.at.0.into()),
+        ])
+    }
+
+    fn from_fields(fields: &mut Fields) -> Result<Self, CodecError> {
+        Ok(Self {
+            head: fields.take_link("head")?,
+            sequence: fields.take_u64("sequence")?,
+            at: Millis(fields.take_u64("at")?),
+        })
+    }
+}
+
+impl RowValue for Added {
+    fn to_value(&self) -> Value {
+        let links = |cids: &[Cid]| Value::List(cids.iter().copied().map(Value::Link).collect());
+        Value::map([
+            ("blocks", links(&self.blocks)),
+            ("previous", links(&self.previous)),
+        ])
+    }
+
+    fn from_fields(fields: &mut Fields) -> Result<Self, CodecError> {
+        Ok(Self {
+            blocks: fields.take_list("blocks")?,
+            previous: fields.take_list("previous")?,
+        })
+    }
+}
+
+impl Outbox {
+    pub(super) fn to_row(&self) -> Bytes {
+        let waiting = self.waiting.iter().map(|url| Value::from(url.to_string()));
+        encode(&Value::map([
+            ("record", Value::Bytes(self.record.bytes().to_vec())),
+            ("waiting", Value::List(waiting.collect())),
+        ]))
+    }
+
+    pub(super) fn from_row(name: &Name, key: &str, bytes: &[u8]) -> Result<Self, StoreError> {
+        let read = || -> Option<Self> {
+            let mut fields = dag_cbor::decode(bytes).ok()?.into_fields().ok()?;
+            let record = fields.take_bytes("record").ok()?;
+            let waiting = fields.take_list::<String>("waiting").ok()?;
+            fields.finish().ok()?;
+            let record = UnverifiedRecord::parse(&record).ok()?;
+            Some(Self {
+                record: record.verify_at_any_time(name).ok()?,
+                waiting: waiting
+                    .iter()
+                    .map(|url| url.parse().ok())
+                    .collect::<Option<_>>()?,
+            })
+        };
+        read().ok_or_else(|| damaged(key))
+    }
+}
+
+/// A head row is the binary CID.
+pub(super) fn parse_head(key: &str, bytes: &[u8]) -> Result<Cid, StoreError> {
+    parse_cid_bytes(bytes).map_err(|_| damaged(key))
+}
+
+/// A staged row is a list of changes: `{h, l, …}` sets a label, `{k}` removes one.
+pub(super) fn encode_ops(ops: &[Op]) -> Bytes {
+    encode(&Value::List(ops.iter().map(op_value).collect()))
+}
+
+pub(super) fn parse_ops(key: &str, bytes: &[u8]) -> Result<Vec<Op>, StoreError> {
+    let Ok(Value::List(items)) = dag_cbor::decode(bytes) else {
+        return Err(damaged(key));
+    };
+    let ops = items.into_iter().map(parse_op);
+    ops.collect::<Result<_, _>>().map_err(|_| damaged(key))
+}
+
+fn op_value(op: &Op) -> Value {
+    let label = match op {
+        Op::Remove(key) => return Value::map([("k", Value::Bytes(key.as_bytes().to_vec()))]),
+        Op::Set(label) => label,
+    };
+    let mut fields = vec![
+        ("h", Value::from(label.subject.handle.as_str())),
+        ("l", label.label.as_str().into()),
+        ("a", label.created.0.into()),
+        ("u", label.updated.0.into()),
+    ];
+    if let Some(id) = label.subject.id {
+        fields.push(("i", id.into()));
+    }
+    if let Some(Colour(bytes)) = label.colour {
+        fields.push(("c", Value::Bytes(bytes.to_vec())));
+    }
+    if let Some(note) = &label.note {
+        fields.push(("n", note.as_str().into()));
+    }
+    if let Some(source) = &label.source {
+        fields.push(("s", source.as_str().into()));
+    }
+    if let Some(end) = label.expires {
+        fields.push(("x", end.0.into()));
+    }
+    if label.negated {
+        fields.push(("t", true.into()));
+    }
+    Value::map(fields)
+}
+
+fn parse_op(value: Value) -> Result<Op, CodecError> {
+    let mut fields = value.into_fields()?;
+    if let Some(key) = fields.take_opt::<Vec<u8>>("k")? {
+        fields.finish()?;
+        let key = Key::parse(&key).map_err(|_| out_of_range("k"))?;
+        return Ok(Op::Remove(key));
+    }
+    let subject = Subject {
+        handle: parsed(&mut fields, "h", |text| Handle::parse(text).ok())?,
+        id: fields.take_opt("i")?,
+    };
+    let label = Label {
+        subject,
+        label: parsed(&mut fields, "l", |text| Tag::parse(text).ok())?,
+        colour: match fields.take_opt::<Vec<u8>>("c")? {
+            Some(bytes) => Some(Colour(bytes.try_into().map_err(|_| out_of_range("c"))?)),
+            None => None,
+        },
+        note: parsed_opt(&mut fields, "n", |text| Note::parse(text).ok())?,
+        source: parsed_opt(&mut fields, "s", |text| Source::parse(text).ok())?,
+        created: Millis(fields.take_u64("a")?),
+        updated: Millis(fields.take_u64("u")?),
+        expires: fields.take_opt("x")?.map(Millis),
+        negated: fields.take_opt("t")?.unwrap_or(false),
+    };
+    fields.finish()?;
+    Ok(Op::Set(label))
+}
+
+fn parsed<T>(
+    fields: &mut Fields,
+    name: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T, CodecError> {
+    parse(&fields.take_text(name)?).ok_or_else(|| out_of_range(name))
+}
+
+fn parsed_opt<T>(
+    fields: &mut Fields,
+    name: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, CodecError> {
+    match fields.take_opt::<String>(name)? {
+        Some(text) => parse(&text).map(Some).ok_or_else(|| out_of_range(name)),
+        None => Ok(None),
+    }
+}
+
+fn out_of_range(name: &str) -> CodecError {
+    CodecError::field(name, FieldProblem::Range)
+}
+
+fn encode(value: &Value) -> Bytes {
+    dag_cbor::encode(value)
+        .expect("rows hold bounded values without floats")
+        .into()
+}
+
+fn damaged(key: &str) -> StoreError {
+    StoreError::CorruptRow {
+        key: key.to_owned(),
+        what: "it cannot be decoded",
+    }
+}
