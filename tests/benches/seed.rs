@@ -1,0 +1,102 @@
+//! Fills the data folder of a node that is not running, through its store, so that a bench can start on it:
+//! `seed DIR 1024x512 262144x64` makes 512 blocks of 1 KiB and 64 of 256 KiB, all pinned, and one published name.
+//!
+//! Prints the name and the CIDs as lines of JSON. No figure: this is how the other benches get their node.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench fails by panicking and reports on standard output"
+)]
+
+use std::{path::Path, time::Duration, time::SystemTime};
+
+use perennis_shared::{
+    cid::{Block, Cid, Codec},
+    codec::{Value, dag_cbor},
+    ipns::{self, Name, RecordFields},
+    sign::SigningKey,
+    time::{Millis, Timestamp},
+};
+use perennis_store::{Batch, HeadRow, Store, StoreOptions};
+use perennis_tests::measure;
+
+/// Blocks of one commit.
+const BATCH: usize = 1000;
+/// Links of one root, so that it stays well below the limit of a block.
+const LINKS: usize = 10_000;
+/// Most CIDs that are printed for each length.
+const PRINTED: usize = 1000;
+const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+
+fn main() {
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    let Some(dir) = arguments.next() else {
+        // `cargo bench` without arguments runs every bench; this one has nothing to do then.
+        return;
+    };
+    let store = Store::open(Path::new(&dir), &StoreOptions::default()).unwrap();
+    let mut roots = Vec::new();
+    for argument in arguments {
+        let (bytes, count) = argument.split_once('x').unwrap();
+        let (bytes, count): (usize, u64) = (bytes.parse().unwrap(), count.parse().unwrap());
+        roots.extend(put_blocks(&store, bytes, count));
+    }
+    let name = put_name(&store, *roots.first().unwrap());
+    println!("{{\"ipnsName\":\"{name}\"}}");
+}
+
+/// Puts the blocks and roots that link them, pins the roots, and returns them.
+fn put_blocks(store: &Store, bytes: usize, count: u64) -> Vec<Cid> {
+    let mut cids = Vec::new();
+    let mut batch = Batch::new();
+    for index in 0..count {
+        let content = measure::bytes(bytes, index);
+        let block = Block::new(Codec::Raw, content).unwrap();
+        if cids.len() < PRINTED {
+            println!("{{\"cid\":\"{}\",\"bytes\":{bytes}}}", block.cid());
+        }
+        cids.push(*block.cid());
+        batch.put_block(block);
+        let full = (index as usize + 1).is_multiple_of(BATCH) || bytes * BATCH > 32 << 20;
+        if full || index + 1 == count {
+            store.commit(std::mem::take(&mut batch)).unwrap();
+        }
+    }
+    let mut roots = Vec::new();
+    for links in cids.chunks(LINKS) {
+        let list = Value::List(links.iter().map(|cid| Value::Link(*cid)).collect());
+        let root = Block::new(Codec::DagCbor, dag_cbor::encode(&list).unwrap()).unwrap();
+        let cid = *root.cid();
+        let mut batch = Batch::new();
+        batch.put_block(root).pin(&cid.to_bytes(), cid);
+        store.commit(batch).unwrap();
+        roots.push(cid);
+    }
+    roots
+}
+
+/// Puts a head as a publish would.
+fn put_name(store: &Store, head: Cid) -> Name {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    let now = Millis(u64::try_from(now.as_millis()).unwrap());
+    let key = SigningKey::from_seed(&[9; 32]);
+    let value = format!("/ipfs/{head}");
+    let validity = Timestamp::from(Millis(now.0 + u64::try_from(LIFETIME.as_millis()).unwrap()));
+    let ttl = Duration::from_secs(300);
+    let fields = RecordFields {
+        value: &value,
+        sequence: 1,
+        validity,
+        ttl,
+    };
+    let record = ipns::create(&key, &fields).unwrap();
+    let name = Name::from_public_key(&key.public());
+    let mut batch = Batch::new();
+    batch.put_head(name, HeadRow::new(&record, now));
+    store.commit(batch).unwrap();
+    name
+}
