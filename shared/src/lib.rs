@@ -22,6 +22,7 @@ pub mod ipns;
 pub mod kdf;
 pub mod keywrap;
 pub mod limits;
+pub mod log;
 pub mod passphrase;
 pub mod sign;
 pub mod taglist;

@@ -89,7 +89,6 @@ pub enum Op {
     Remove(Key),
 }
 
-#[allow(dead_code, reason = "the log follows in the next change")]
 impl Op {
     /// Which label on which handle is changed.
     pub fn key(&self) -> Key {

@@ -2,20 +2,22 @@
 //!
 //! # Shape
 //! The rows, sorted by key, are cut into leaves; the leaves, each under its separator, are cut into
-//! branches, those into branches again, until one node is left: the root. Where to cut is decided from
-//! the start of each node by nothing but the items since that start ([`node::Chunk`]), so equal
-//! rows give an equal tree, whatever the order of changes that led there:
+//! branches, those into branches again, until one node is left: the root. The separator of a row is the
+//! shortest beginning of its key that sorts above the key before it, and empty for the list's first row; a
+//! node has the separator of its first row, and a child of a branch holds keys from its separator up to
+//! the next one. Where to cut is decided from the start of each node by nothing but the items since that start
+//! and the next separator, so equal rows give an equal tree, whatever the order of changes that led
+//! there. A node ends before a separator:
 //!
-//! - after the 10th row of a leaf and the 16th child of a branch;
-//! - after a row once the keys and rows of the leaf have 640 bytes or more;
-//! - from the 4th row of a leaf on and the 8th child of a branch on, when the first four bytes of
-//!   `SHA-256(level byte ‖ key or separator)`, as a big-endian number, are below 2³²/4 (leaves) or 2³²/5
-//!   (branches).
+//! - when it has 10 rows or 16 children;
+//! - when the keys and rows of a leaf have 640 bytes or more;
+//! - when it has at least 4 rows or 8 children, and the first four bytes of the SHA-256 of the separator, as a
+//!   big-endian number, are at most (2³² − 1) / 4^(level + 1), leaves being level 0.
 //!
-//! The minimum and maximum hold for every list: whoever mines keys whose hashes cut always or never cannot
-//! make nodes larger or the tree deeper, only have more nodes rewritten by a change. The separator of a node is
-//! the shortest beginning of its first row's key that sorts above the last key before it, and empty
-//! for the first node of a level. A child of a branch holds keys from its separator up to the next one.
+//! One number decides on all levels: a cut of a level is more likely where the level below is always cut,
+//! which keeps the effect of a change in place. The minimum and maximum hold for every list: whoever mines keys
+//! whose hashes cut always or never cannot make nodes larger or the tree deeper, only have more nodes rewritten
+//! by a change.
 //!
 //! # Bytes
 //! A node is a DAG-CBOR map of `l`, its level (0 for leaves), and `n`, a flat list:
@@ -43,7 +45,7 @@ mod node;
 mod proof;
 mod read;
 
-pub use apply::{apply, apply_rows};
+pub use apply::{apply, apply_rows, retain};
 pub use diff::{Change, DiffPage, diff};
 pub use merge::merge;
 pub use proof::{Proof, ProofError, Proven, prove};

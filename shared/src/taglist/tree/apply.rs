@@ -9,12 +9,14 @@ use bytes::Bytes;
 
 use super::{
     TreeError, Update,
-    cursor::{Cursor, Placed, last_key_below, load_root},
-    node::{Body, Chunk, Item, common},
+    cursor::{Cursor, Placed, load_root},
+    node::{Body, Chunk, Item, separator},
+    read::rows,
 };
 use crate::{
     cid::{Block, Cid},
-    taglist::{Blocks, Op, Row, Stamp, key::KeyBytes, row::encode_row},
+    limits::PAGE_ROWS,
+    taglist::{Blocks, KeyPrefix, Op, Row, Stamp, key::KeyBytes, row::encode_row},
 };
 
 /// Applies the changes of one log entry to the tree at `root`; `None` is a list without rows.
@@ -54,6 +56,31 @@ pub fn apply_rows<B: Blocks + ?Sized>(
         .iter()
         .map(|row| (*row.key.raw(), Some(Body::Row(row.encode().into()))));
     apply_edits(root, edits.collect(), blocks)
+}
+
+/// Takes out the rows that `keep` says no to; returns how many they were. For compaction: a row that is taken
+/// out can come back from a device that still has it, which one that says "removed" does not.
+///
+/// # Errors
+/// As [`apply`].
+pub fn retain<B: Blocks + ?Sized>(
+    root: Option<Cid>,
+    blocks: &B,
+    keep: &mut dyn FnMut(&Row) -> bool,
+) -> Result<(Update, u64), TreeError> {
+    let mut edits = Vec::new();
+    let mut after = None;
+    loop {
+        let page = rows(root, &KeyPrefix::ALL, after.as_ref(), PAGE_ROWS, blocks)?;
+        let dropped = page.items.iter().filter(|row| !keep(row));
+        edits.extend(dropped.map(|row| (*row.key.raw(), None)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let dropped = edits.len() as u64;
+    Ok((apply_edits(root, edits, blocks)?, dropped))
 }
 
 /// A key or separator and what shall be there: `None` takes it out.
@@ -195,45 +222,64 @@ impl Writer {
         items: impl Iterator<Item = Item>,
     ) -> Result<Vec<Item>, TreeError> {
         let mut nodes = Vec::new();
-        let mut chunk = Chunk::new(level);
-        let mut last = None;
+        let mut cutter = Cutter::new(level, KeyBytes::EMPTY);
         for item in items {
-            if chunk.push(item) {
-                nodes.push(self.write(&mut chunk, &mut last, None)?);
-            }
+            nodes.extend(cutter.push(item, self)?);
         }
-        if !chunk.is_empty() {
-            nodes.push(self.write(&mut chunk, &mut last, None)?);
-        }
+        nodes.extend(cutter.end(self)?);
         Ok(nodes)
-    }
-
-    /// Ends a node. `last` is the last key before it and becomes its own last key. A leaf's separator is
-    /// computed, unless it is known.
-    fn write(
-        &mut self,
-        chunk: &mut Chunk,
-        last: &mut Option<KeyBytes>,
-        known: Option<KeyBytes>,
-    ) -> Result<Item, TreeError> {
-        let (items, block) = chunk.take()?;
-        let (first, end) = (&items[0], &items[items.len() - 1]);
-        let key = match first.body {
-            Body::Child(_) => first.key,
-            Body::Row(_) => known.unwrap_or_else(|| separator(last.as_ref(), &first.key)),
-        };
-        *last = Some(end.key);
-        let body = Body::Child(*block.cid());
-        self.added.push(block);
-        Ok(Item { key, body })
     }
 }
 
-/// The shortest beginning of `first` above `last`; empty when there is nothing before.
-fn separator(last: Option<&KeyBytes>, first: &KeyBytes) -> KeyBytes {
-    match last {
-        Some(last) => first.truncated(common(last.as_slice(), first.as_slice()) + 1),
-        None => KeyBytes::EMPTY,
+/// Cuts items into nodes, from the beginning of a node on.
+struct Cutter {
+    chunk: Chunk,
+    /// The separator of the first node.
+    start: KeyBytes,
+    /// The last key so far.
+    last: Option<KeyBytes>,
+}
+
+impl Cutter {
+    fn new(level: u8, start: KeyBytes) -> Cutter {
+        Cutter {
+            chunk: Chunk::new(level),
+            start,
+            last: None,
+        }
+    }
+
+    /// Adds an item; returns the node that ends before it, if one does.
+    fn push(&mut self, item: Item, writer: &mut Writer) -> Result<Option<Item>, TreeError> {
+        let separator = match (&self.last, &item.body) {
+            (None, _) => self.start,
+            (Some(_), Body::Child(_)) => item.key,
+            (last, Body::Row(_)) => separator(last.as_ref(), &item.key),
+        };
+        let ended = if self.ends_before(&separator) {
+            self.end(writer)?
+        } else {
+            None
+        };
+        self.last = Some(item.key);
+        self.chunk.push(separator, item);
+        Ok(ended)
+    }
+
+    /// Whether the node ends before an item with this separator.
+    fn ends_before(&self, separator: &KeyBytes) -> bool {
+        !self.chunk.is_empty() && self.chunk.ends_before(separator)
+    }
+
+    /// Ends the node, if it has items.
+    fn end(&mut self, writer: &mut Writer) -> Result<Option<Item>, TreeError> {
+        if self.chunk.is_empty() {
+            return Ok(None);
+        }
+        let (key, block) = self.chunk.take()?;
+        let body = Body::Child(*block.cid());
+        writer.added.push(block);
+        Ok(Some(Item { key, body }))
     }
 }
 
@@ -278,126 +324,88 @@ impl Changes {
     }
 }
 
-/// The end of a rewritten stretch of leaves whose last key has changed: the separator of the next leaf must be
-/// computed again.
-struct Seam {
-    /// The next leaf's old separator.
-    next: KeyBytes,
-    /// The last key before it now; `None` when there is none.
-    last: Option<KeyBytes>,
-}
-
 impl<B: Blocks + ?Sized> Level<'_, B> {
     fn rewrite(mut self, edits: &[Edit]) -> Result<Changes, TreeError> {
         let mut cursor = Cursor::new(self.root.clone(), self.level, self.blocks);
         let mut rest = edits;
-        let mut seam: Option<Seam> = None;
         while let Some((key, _)) = rest.first() {
-            let node = cursor.seek(key)?;
-            let before = match seam.take() {
-                Some(seam) if seam.next == node.lower => Some(seam.last),
-                Some(other) => {
-                    self.mend(&other)?;
-                    None
+            let mut node = cursor.seek(key)?;
+            // Whether the node before ends here depends on this node's first item: if that is taken out, the
+            // decision is made again.
+            while removes_first(rest, &node) {
+                match cursor.before(&node.lower)? {
+                    Some(before) => node = before,
+                    None => break,
                 }
-                None => None,
-            };
-            seam = self.rewrite_stretch(node, before, &mut rest, &mut cursor)?;
-        }
-        if let Some(seam) = seam {
-            self.mend(&seam)?;
+            }
+            self.rewrite_stretch(node, &mut rest, &mut cursor)?;
         }
         Ok(self.changes)
     }
 
-    /// Rewrites nodes from `node` on until the new cuts meet the old ones. `before` is the last key before
-    /// the node if the stretch before has changed it.
+    /// Rewrites nodes from `node` on until the new cuts meet the old ones.
     fn rewrite_stretch(
         &mut self,
         mut node: Placed,
-        before: Option<Option<KeyBytes>>,
         rest: &mut &[Edit],
         cursor: &mut Cursor<'_, B>,
-    ) -> Result<Option<Seam>, TreeError> {
-        let mut chunk = Chunk::new(self.level);
-        let start = node.lower;
-        let old_first = node.node.items[0].key;
-        let mut before = before;
-        // `Some` once a key has been written: the last one.
-        let mut written: Option<KeyBytes> = None;
-        let mut first_node = true;
+    ) -> Result<(), TreeError> {
+        let mut cutter = Cutter::new(self.level, node.lower);
         loop {
             self.changes.removed.insert(node.lower, node.cid);
             self.writer.removed.push(node.cid);
             let end = rest.partition_point(|(key, _)| node.is_below_upper(key));
             let (here, later) = rest.split_at(end);
             *rest = later;
-            let old_last = node.node.items[node.node.items.len() - 1].key;
+            let old_last = node.node.items.last().map(|item| item.key);
             let upper = node.upper;
             for item in Merged::new(node.node.items, here) {
-                let first_of_chunk = chunk.is_empty().then_some(item.key);
-                if let Some(first) = first_of_chunk.filter(|_| first_node && self.level == 0)
-                    && first != old_first
-                    && before.is_none()
-                {
-                    before = Some(last_key_below(self.root, &start, self.blocks)?);
-                }
-                if chunk.push(item) {
-                    self.end_node(&mut chunk, &mut written, before, start, first_node)?;
-                    first_node = false;
-                }
+                let ended = cutter.push(item, self.writer)?;
+                self.insert(ended);
             }
             let Some(next) = upper else {
-                if !chunk.is_empty() {
-                    self.end_node(&mut chunk, &mut written, before, start, first_node)?;
-                }
-                return Ok(None);
+                let ended = cutter.end(self.writer)?;
+                self.insert(ended);
+                return Ok(());
             };
-            if chunk.is_empty() {
-                if self.level > 0 || written == Some(old_last) {
-                    return Ok(None);
-                }
-                let last = match written {
-                    Some(last) => Some(last),
-                    None => match before {
-                        Some(before) => before,
-                        None => last_key_below(self.root, &start, self.blocks)?,
-                    },
-                };
-                return Ok(Some(Seam { next, last }));
+            // The next node's separator is what it was when the key before it is, and its own first item.
+            let is_seam = cutter.last == old_last || (self.level > 0 && cutter.last.is_some());
+            let meets = is_seam
+                && cutter.ends_before(&next)
+                && !self.next_loses_first(rest, &next, cursor)?;
+            if meets {
+                let ended = cutter.end(self.writer)?;
+                self.insert(ended);
+                return Ok(());
             }
             node = cursor.seek(&next)?;
         }
     }
 
-    fn end_node(
-        &mut self,
-        chunk: &mut Chunk,
-        written: &mut Option<KeyBytes>,
-        before: Option<Option<KeyBytes>>,
-        start: KeyBytes,
-        first_node: bool,
-    ) -> Result<(), TreeError> {
-        // The first node of a stretch keeps its separator when neither its first key nor the one before it
-        // has changed.
-        let known = (first_node && before.is_none()).then_some(start);
-        if first_node {
-            *written = before.flatten();
+    /// Whether the edits take out the first item of the node that begins at `next`.
+    fn next_loses_first(
+        &self,
+        rest: &[Edit],
+        next: &KeyBytes,
+        cursor: &mut Cursor<'_, B>,
+    ) -> Result<bool, TreeError> {
+        if !matches!(rest.first(), Some((_, None))) {
+            return Ok(false);
         }
-        let item = self.writer.write(chunk, written, known)?;
-        self.changes.inserted.insert(item.key, child(&item));
-        Ok(())
+        Ok(removes_first(rest, &cursor.seek(next)?))
     }
 
-    /// Gives the leaf behind a seam its new separator.
-    fn mend(&mut self, seam: &Seam) -> Result<(), TreeError> {
-        let mut cursor = Cursor::new(self.root.clone(), 0, self.blocks);
-        let leaf = cursor.seek(&seam.next)?;
-        let key = separator(seam.last.as_ref(), &leaf.node.items[0].key);
-        self.changes.removed.insert(leaf.lower, leaf.cid);
-        self.changes.inserted.insert(key, leaf.cid);
-        Ok(())
+    fn insert(&mut self, ended: Option<Item>) {
+        if let Some(item) = ended {
+            self.changes.inserted.insert(item.key, child(&item));
+        }
     }
+}
+
+/// Whether the next edit takes out the first item of `node`.
+fn removes_first(edits: &[Edit], node: &Placed) -> bool {
+    let first = node.node.items.first().map(|item| item.key);
+    matches!(edits.first(), Some((key, None)) if Some(*key) == first)
 }
 
 /// The items of a node with the edits made in it.

@@ -74,7 +74,7 @@ pub(super) fn load<B: Blocks + ?Sized>(
     })
 }
 
-/// Walks forward over the nodes of one level. The path from the root is kept, so that a step to a neighbour
+/// Walks over the nodes of one level. The path from the root is kept, so that a step to a neighbour
 /// does not start from the root again.
 pub(super) struct Cursor<'a, B: ?Sized> {
     blocks: &'a B,
@@ -93,14 +93,36 @@ impl<'a, B: Blocks + ?Sized> Cursor<'a, B> {
         }
     }
 
-    /// The node that holds `key` or would. Keys must not go back from call to call.
+    /// The node that holds `key` or would.
     pub(super) fn seek(&mut self, key: &KeyBytes) -> Result<Placed, TreeError> {
-        while self.path.len() > 1
-            && !self
-                .path
-                .last()
-                .is_some_and(|node| node.is_below_upper(key))
-        {
+        self.descend(
+            |node| node.lower <= *key && node.is_below_upper(key),
+            |node| node.position(key.as_slice()),
+        )
+    }
+
+    /// The node before the one that begins at `separator`, if there is one.
+    pub(super) fn before(&mut self, separator: &KeyBytes) -> Result<Option<Placed>, TreeError> {
+        if *separator == KeyBytes::EMPTY {
+            return Ok(None);
+        }
+        self.descend(
+            |node| node.lower < *separator && node.upper.is_none_or(|upper| *separator <= upper),
+            |node| {
+                let below = node.items.partition_point(|item| item.key < *separator);
+                below.checked_sub(1)
+            },
+        )
+        .map(Some)
+    }
+
+    /// Goes up until `holds`, then down to the level by `choose`.
+    fn descend(
+        &mut self,
+        holds: impl Fn(&Placed) -> bool,
+        choose: impl Fn(&Node) -> Option<usize>,
+    ) -> Result<Placed, TreeError> {
+        while self.path.len() > 1 && !self.path.last().is_some_and(&holds) {
             self.path.pop();
         }
         loop {
@@ -108,34 +130,12 @@ impl<'a, B: Blocks + ?Sized> Cursor<'a, B> {
             if parent.node.level == self.level {
                 return Ok(parent.clone());
             }
-            let index = parent.node.position(key.as_slice()).unwrap_or(0);
+            let index = choose(&parent.node).unwrap_or(0);
             let child = load_child(parent, index, self.blocks)?;
             if child.node.level == self.level {
                 return Ok(child);
             }
             self.path.push(child);
         }
-    }
-}
-
-/// The last key that sorts below `separator`, the lower end of a leaf.
-pub(super) fn last_key_below<B: Blocks + ?Sized>(
-    root: &Placed,
-    separator: &KeyBytes,
-    blocks: &B,
-) -> Result<Option<KeyBytes>, TreeError> {
-    let mut node = root.clone();
-    loop {
-        let below = node
-            .node
-            .items
-            .partition_point(|item| item.key < *separator);
-        let Some(index) = below.checked_sub(1) else {
-            return Ok(None);
-        };
-        if node.node.level == 0 {
-            return Ok(Some(node.node.items[index].key));
-        }
-        node = load_child(&node, index, blocks)?;
     }
 }

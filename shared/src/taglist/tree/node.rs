@@ -16,27 +16,23 @@ use crate::{
     taglist::{Key, key::KeyBytes},
 };
 
-/// Where a level is cut.
+/// Where a level may be cut and where it must be.
 struct Cut {
     min_items: usize,
     max_items: usize,
     max_bytes: usize,
-    /// A hash below this cuts.
-    below: u32,
 }
 
 const LEAF: Cut = Cut {
     min_items: 4,
     max_items: 10,
     max_bytes: 640,
-    below: u32::MAX / 4,
 };
 
 const BRANCH: Cut = Cut {
     min_items: 8,
     max_items: 16,
     max_bytes: usize::MAX,
-    below: u32::MAX / 5,
 };
 
 /// What is under a key or separator.
@@ -167,9 +163,11 @@ fn decode_key(decoder: &mut Decoder<'_>, before: &KeyBytes) -> Result<KeyBytes, 
     KeyBytes::join(head, suffix).ok_or(invalid)
 }
 
-/// A node being filled. It knows when it is full by its own items alone.
+/// A node being filled. Whether it ends before the next item depends on its own items and that item's
+/// separator alone.
 pub(super) struct Chunk {
     level: u8,
+    separator: KeyBytes,
     items: Vec<Item>,
     bytes: usize,
 }
@@ -178,44 +176,56 @@ impl Chunk {
     pub(super) fn new(level: u8) -> Chunk {
         Chunk {
             level,
+            separator: KeyBytes::EMPTY,
             items: Vec::new(),
             bytes: 0,
         }
     }
 
-    /// Adds an item. Whether the node ends with it.
-    pub(super) fn push(&mut self, item: Item) -> bool {
+    /// Whether the node ends before an item with this separator.
+    pub(super) fn ends_before(&self, separator: &KeyBytes) -> bool {
         let cut = if self.level == 0 { &LEAF } else { &BRANCH };
+        let count = self.items.len();
+        count >= cut.max_items
+            || self.bytes >= cut.max_bytes
+            || (count >= cut.min_items && hash(separator) <= u32::MAX >> (2 * self.level + 2))
+    }
+
+    /// Adds an item; the first one gives the node its separator.
+    pub(super) fn push(&mut self, separator: KeyBytes, item: Item) {
+        if self.items.is_empty() {
+            self.separator = separator;
+        }
         if let Body::Row(row) = &item.body {
             self.bytes += item.key.as_slice().len() + row.len();
         }
-        let count = self.items.len() + 1;
-        let ends = count >= cut.max_items
-            || self.bytes >= cut.max_bytes
-            || (count >= cut.min_items && self.hash(&item.key) < cut.below);
         self.items.push(item);
-        ends
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Ends the node: its items and its block. The chunk is empty afterwards.
-    pub(super) fn take(&mut self) -> Result<(Vec<Item>, Block), LimitExceeded> {
-        let items = core::mem::take(&mut self.items);
+    /// Ends the node: its separator and its block. The chunk is empty afterwards.
+    pub(super) fn take(&mut self) -> Result<(KeyBytes, Block), LimitExceeded> {
+        let block = encode(self.level, &self.items)?;
+        self.items.clear();
         self.bytes = 0;
-        let block = encode(self.level, &items)?;
-        Ok((items, block))
+        Ok((self.separator, block))
     }
+}
 
-    fn hash(&self, key: &KeyBytes) -> u32 {
-        let mut input = [0; 1 + crate::limits::LIST_KEY_BYTES];
-        let key = key.as_slice();
-        input[0] = self.level;
-        input[1..=key.len()].copy_from_slice(key);
-        let digest = Sha256::digest(&input[..=key.len()]);
-        u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+/// The number that decides about a cut at this separator, on every level.
+pub(super) fn hash(separator: &KeyBytes) -> u32 {
+    let digest = Sha256::digest(separator.as_slice());
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// The shortest beginning of `key` above `last`, the key before it; empty when there is none.
+pub(super) fn separator(last: Option<&KeyBytes>, key: &KeyBytes) -> KeyBytes {
+    match last {
+        Some(last) => key.truncated(common(last.as_slice(), key.as_slice()) + 1),
+        None => KeyBytes::EMPTY,
     }
 }
 
@@ -256,6 +266,6 @@ pub(super) fn encode(level: u8, items: &[Item]) -> Result<Block, LimitExceeded> 
 }
 
 /// Length of the longest common beginning.
-pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
+fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
