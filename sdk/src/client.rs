@@ -3,12 +3,14 @@
 //! A client has one store and one current identity, of which it keeps public facts only: whatever signs is
 //! handed the [`Identity`] for that call. Changes are staged without it. What each call promises:
 //!
-//! - [`Client::stage`]: the changes survive a crash and are are there until they are signed.
-//! - [`Client::deliver`]: what was signed is sent until every node has acknowledged it; the identity is not needed.
+//! - [`Client::stage`]: the changes survive a crash and are visible in [`Client::labels`] at once.
+//! - [`Client::publish`]: what the network has newer is merged first; then one log entry and one record are signed
+//!   and kept here durably, before anything is sent. From then on any number of crashes and failed
+//!   nodes only delay delivery: [`Client::deliver`] goes on without the identity.
 //! - [`Client::resolve`]: the best valid record among all who were asked, never older than what this client has seen.
 //!
-//! The network is reached through [`router`](crate::router) and [`exchange`](crate::exchange); nothing
-//! unverified leaves them. The state rows are described in `rows`.
+//! The network is reached through [`router`] and [`exchange`](crate::exchange); nothing unverified
+//! leaves them. The state rows are described in `rows`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,16 +27,23 @@ use crate::{
 };
 
 mod backup;
+mod capsule;
 mod deliver;
+mod labels;
 mod ledger;
 mod message;
+mod publish;
 mod resolve;
 mod rows;
 mod stage;
+mod view;
 
 pub use backup::{Backup, BackupCheck, NodeBackup};
+pub use capsule::{CapsuleReader, CapsuleSummary, Export, ExportError, RestoreError};
 pub use deliver::{DeliverError, NodeOutcome, PublishOutcome};
+pub use labels::{ForeignLabels, LabelFilter, LabelPage, LabelQuery, ListedLabel};
 pub use ledger::ListError;
+pub use publish::{PublishError, PublishOptions};
 pub use resolve::{Refused, ResolveError, Resolved};
 pub use rows::IdentityFacts;
 pub use stage::StageError;

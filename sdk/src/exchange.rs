@@ -397,6 +397,12 @@ impl Walk {
         self.next.pop_front()
     }
 
+    /// The next blocks to visit, as many as are worth one trip to a store.
+    pub(crate) fn next_several(&mut self) -> Vec<Cid> {
+        const SEVERAL: usize = 256;
+        self.next.drain(..self.next.len().min(SEVERAL)).collect()
+    }
+
     /// Goes on to what a visited block links to.
     pub(crate) fn follow(&mut self, block: &Block) -> Result<(), FetchError> {
         let links = codec::links(block.cid(), block.bytes());

@@ -22,6 +22,7 @@ mod local;
 
 pub use composite::{Composite, CompositeTimes, Gathered};
 pub use http::Http;
+pub(crate) use local::mark_changes;
 pub use local::{Equivocation, Local, Observation, Verdict};
 
 /// One place that keeps records.

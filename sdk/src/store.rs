@@ -3,7 +3,7 @@
 //! A [`BlockStore`] holds verified blocks by CID and small named rows of state. One [`Changes`] is applied
 //! whole or not at all, and is durable when [`BlockStore::commit`] returns: everything the client promises
 //! (a staged label, an outbox that survives the tab) rests on that. The suite in
-//! [`testing`](crate::testing) holds every implementation to it.
+//! `testing` holds every implementation to it.
 
 use std::future::Future;
 
@@ -35,6 +35,24 @@ pub trait BlockStore: MaybeSend + MaybeSync {
         &self,
         cid: &Cid,
     ) -> impl Future<Output = Result<Option<Block>, StoreError>> + MaybeSend;
+
+    /// Several blocks, each as [`BlockStore::block`] gives it, in the order asked for. A backend for which one
+    /// trip is cheaper than many has its own.
+    ///
+    /// # Errors
+    /// As [`BlockStore::block`], for the first one that fails.
+    fn blocks(
+        &self,
+        cids: &[Cid],
+    ) -> impl Future<Output = Result<Vec<Option<Block>>, StoreError>> + MaybeSend {
+        async move {
+            let mut blocks = Vec::with_capacity(cids.len());
+            for cid in cids {
+                blocks.push(self.block(cid).await?);
+            }
+            Ok(blocks)
+        }
+    }
 
     /// Whether bytes are kept for this CID. They are not read.
     ///

@@ -10,7 +10,7 @@ use std::{collections::HashSet, sync::Arc};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use perennis_shared::{
-    cid::Cid,
+    cid::{Block, Cid},
     codec::car::CarError,
     ipns::{Name, Record},
     limits::LimitExceeded,
@@ -240,12 +240,10 @@ impl<S: BlockStore + 'static> Client<S> {
     ) -> Result<Bytes, DeliverError> {
         let record = message::record_block(record)?;
         let mut writer = message::writer(head, &record)?;
-        for cid in blocks {
-            let block = self.shared.store.block(cid).await?;
-            let lost = || DeliverError::Incomplete {
-                cid: Box::new(*cid),
-            };
-            writer.push(&block.ok_or_else(lost)?);
+        for several in blocks.chunks(256) {
+            for block in self.present(several).await? {
+                writer.push(&block);
+            }
         }
         writer.push(&record);
         Ok(writer.take().into())
@@ -288,16 +286,28 @@ impl<S: BlockStore + 'static> Client<S> {
     ) -> Result<Vec<Cid>, DeliverError> {
         let mut walk = Walk::new(roots);
         let mut reachable = Vec::new();
-        while let Some(cid) = walk.next() {
-            if stop.contains(&cid) {
-                continue;
+        loop {
+            let mut cids = walk.next_several();
+            if cids.is_empty() {
+                return Ok(reachable);
             }
-            let block = self.shared.store.block(&cid).await?;
-            let lost = || DeliverError::Incomplete { cid: Box::new(cid) };
-            walk.follow(&block.ok_or_else(lost)?)?;
-            reachable.push(cid);
+            cids.retain(|cid| !stop.contains(cid));
+            for block in self.present(&cids).await? {
+                walk.follow(&block)?;
+                reachable.push(*block.cid());
+            }
         }
-        Ok(reachable)
+    }
+
+    /// Own blocks that must be here.
+    async fn present(&self, cids: &[Cid]) -> Result<Vec<Block>, DeliverError> {
+        let found = self.shared.store.blocks(cids).await?;
+        let or_lost = |(block, cid): (Option<Block>, &Cid)| {
+            block.ok_or_else(|| DeliverError::Incomplete {
+                cid: Box::new(*cid),
+            })
+        };
+        found.into_iter().zip(cids).map(or_lost).collect()
     }
 
     pub(super) async fn acknowledged(

@@ -1,12 +1,31 @@
 //! The own log: reading entries, following them, adding to them.
 
-use perennis_shared::taglist::{LabelError, tree::TreeError};
+use std::time::Duration;
 
-use super::{StageError, resolve::ResolveError};
+use perennis_shared::{
+    cid::{Block, Cid},
+    did::{Did, DidDocument, DocumentError, Identity},
+    ipns::Name,
+    log::{self, Author, Entry, EntryError, LogError, Relation, UnverifiedEntry},
+    taglist::{
+        Key, LabelError, Op,
+        tree::{self, DiffPage, TreeError},
+    },
+};
+
+use super::{
+    Client, StageError,
+    publish::keep_entry,
+    resolve::ResolveError,
+    rows::{self, Acknowledged, RowValue},
+    view::{NeedsBlock, View, ViewError},
+};
 use crate::{
     error::{ErrorKind, Retryable},
-    exchange::FetchError,
-    store::StoreError,
+    exchange::{Exchange, FetchError},
+    node_url::NodeUrl,
+    rt,
+    store::{BlockStore, Changes, StoreError},
 };
 
 /// Why a list or its log cannot be read.
@@ -24,7 +43,24 @@ pub enum ListError {
     Fetch(#[from] FetchError),
     /// A block is not part of a tag list.
     #[error("the list is not valid")]
-    Tree(#[from] TreeError),
+    Tree(#[source] Box<TreeError>),
+    /// A log cannot be read or continued.
+    #[error("the log is not valid")]
+    Log(#[source] Box<LogError>),
+    /// An entry is not genuine.
+    #[error("log entry {cid} is not genuine")]
+    Entry {
+        /// The entry.
+        cid: Box<Cid>,
+        /// What is wrong with it.
+        source: Box<EntryError>,
+    },
+    /// The DID document of the log cannot be read.
+    #[error("the DID document is not valid")]
+    Document(#[from] DocumentError),
+    /// Nothing was published yet.
+    #[error("the list has no entry yet")]
+    Empty,
     /// The filter matches no possible label.
     #[error("the filter is not valid")]
     Filter(#[from] LabelError),
@@ -42,6 +78,11 @@ impl ListError {
             Self::Resolve(error) => error.code(),
             Self::Fetch(error) => error.code(),
             Self::Tree(_) => "invalid_list",
+            Self::Log(error) if is_clock(error) => "clock_off",
+            Self::Log(_) => "invalid_log",
+            Self::Entry { .. } => "invalid_entry",
+            Self::Document(_) => "invalid_document",
+            Self::Empty => "empty_list",
             Self::Filter(_) => "invalid_filter",
             Self::Store(error) => error.code(),
         }
@@ -51,11 +92,39 @@ impl ListError {
 impl Retryable for ListError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoIdentity | Self::Filter(_) => ErrorKind::Reject,
+            Self::NoIdentity | Self::Empty | Self::Filter(_) => ErrorKind::Reject,
+            Self::Log(error) if is_clock(error) => ErrorKind::Reject,
             Self::Resolve(error) => error.kind(),
             Self::Fetch(error) => error.kind(),
-            Self::Tree(_) => ErrorKind::Corrupt,
+            Self::Tree(_) | Self::Log(_) | Self::Entry { .. } | Self::Document(_) => {
+                ErrorKind::Corrupt
+            }
             Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+fn is_clock(error: &LogError) -> bool {
+    matches!(error, LogError::Clock(_))
+}
+
+impl From<TreeError> for ListError {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(Box::new(error))
+    }
+}
+
+impl From<LogError> for ListError {
+    fn from(error: LogError) -> Self {
+        Self::Log(Box::new(error))
+    }
+}
+
+impl<E: Into<Self>> From<ViewError<E>> for ListError {
+    fn from(error: ViewError<E>) -> Self {
+        match error {
+            ViewError::Function(error) => error.into(),
+            ViewError::Fetch(error) => error.into(),
         }
     }
 }
@@ -66,5 +135,301 @@ impl From<StageError> for ListError {
             StageError::NoIdentity => Self::NoIdentity,
             StageError::Store(error) => error.into(),
         }
+    }
+}
+
+impl NeedsBlock for LogError {
+    fn missing(&self) -> Option<Cid> {
+        Self::missing(self)
+    }
+}
+
+/// A signed entry and the blocks that came with it.
+pub(super) struct Signed {
+    pub(super) entry: Block,
+    pub(super) blocks: Vec<Block>,
+}
+
+impl<S: BlockStore + 'static> Client<S> {
+    /// The newest `limit` entries of the own log, newest first. A compacted log ends with its compaction.
+    ///
+    /// # Errors
+    /// There is no current identity, nothing was signed yet, or a block cannot be had.
+    pub async fn history(&self, limit: usize) -> Result<Vec<Entry>, ListError> {
+        let name = self.identity().await?.ok_or(ListError::NoIdentity)?.name;
+        let head = self.own_head(&name).await?.ok_or(ListError::Empty)?;
+        self.history_from(&name, &head, limit).await
+    }
+
+    /// The newest `limit` entries that somebody has published, newest first.
+    ///
+    /// # Errors
+    /// The DID does not resolve, or a block cannot be had or is not genuine.
+    pub async fn history_of(&self, did: &Did, limit: usize) -> Result<Vec<Entry>, ListError> {
+        let resolved = self.resolve(did).await?;
+        self.history_from(&resolved.name, &resolved.head, limit)
+            .await
+    }
+
+    async fn history_from(
+        &self,
+        name: &Name,
+        head: &Cid,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ListError> {
+        let mut view = self.view(&[]);
+        let head = entry(&mut view, name, head).await?;
+        let entries = view
+            .run(|blocks| log::history(&head, limit, blocks))
+            .await?;
+        self.keep(view).await?;
+        Ok(entries)
+    }
+
+    /// What changed from the list at the entry `old` to the list at the entry `new`, both of `did`: at most
+    /// `limit` changes behind the key `after`. Without `old` everything is new.
+    ///
+    /// # Errors
+    /// An entry is not one of `did`, or a block cannot be had.
+    pub async fn diff(
+        &self,
+        did: &Did,
+        old: Option<&Cid>,
+        new: &Cid,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<DiffPage, ListError> {
+        let name = did.name();
+        let mut view = self.view(&[]);
+        let old = match old {
+            Some(old) => entry(&mut view, &name, old).await?.root(),
+            None => None,
+        };
+        let new = entry(&mut view, &name, new).await?.root();
+        let page = view
+            .run(|blocks| tree::diff(old, new, after, limit, blocks))
+            .await?;
+        self.keep(view).await?;
+        Ok(page)
+    }
+
+    /// Starts the own log anew with the latest state of each label. Labels that have ended are dropped, and so are
+    /// the traces of labels removed longer than `keep_removed` ago. The next publish sends it; readers of the old log
+    /// follow. Gives the first entry of the new log.
+    ///
+    /// # Errors
+    /// Nothing was signed yet, the identity is another one, or a block cannot be had.
+    pub async fn compact(
+        &self,
+        identity: &Identity,
+        keep_removed: Duration,
+    ) -> Result<Entry, super::PublishError> {
+        let _publishing = self.shared.publishing.lock().await;
+        let name = self.recognise_locked(identity).await?.name;
+        let own = self.own_head(&name).await?.ok_or(ListError::Empty)?;
+        let mut view = self.view(&[]);
+        let head = entry(&mut view, &name, &own).await?;
+        let document = view.block(head.document()).await.map_err(ListError::from)?;
+        let author = author(identity, *head.document());
+        let now = rt::now();
+        let new = view
+            .run(|blocks| log::compact(&author, &head, keep_removed, now, blocks))
+            .await
+            .map_err(ListError::from)?;
+        let signed = Signed::new(&new.entry, new.added, &document, Some(&head));
+        let changes = keep_entry(Changes::new(), &name, &signed, []);
+        self.shared.store.commit(changes).await?;
+        Ok(new.entry)
+    }
+
+    pub(super) fn view(&self, more: &[NodeUrl]) -> View<'_, S> {
+        View::new(&self.shared.store, self.sources(more))
+    }
+
+    pub(super) async fn keep(&self, view: View<'_, S>) -> Result<(), StoreError> {
+        match view.keep() {
+            Some(changes) => self.shared.store.commit(changes).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Fetches the whole log at `head` and makes it part of the own one: adopts it when it builds on the own
+    /// head, merges when both have gone on. Without an identity nothing can be merged: then the blocks are kept,
+    /// and the next publish merges.
+    pub(super) async fn take_in(
+        &self,
+        identity: Option<&Identity>,
+        name: &Name,
+        head: Cid,
+        nodes: &[NodeUrl],
+    ) -> Result<(), ListError> {
+        let own = self.own_head(name).await?;
+        if own == Some(head) {
+            return Ok(());
+        }
+        let store = &self.shared.store;
+        let missing = self.sources(nodes).missing_below(&**store, &[head]).await?;
+        if !missing.is_empty() {
+            let damaged: Vec<Cid> = missing.iter().map(|block| *block.cid()).collect();
+            store
+                .commit(Changes::new().delete(damaged).put(missing))
+                .await?;
+        }
+        let mut view = self.view(nodes);
+        let theirs = entry(&mut view, name, &head).await?;
+        let adopt = Changes::new().set(rows::head_key(name), head.to_bytes());
+        let Some(own) = own else {
+            return Ok(store.commit(adopt).await?);
+        };
+        let ours = entry(&mut view, name, &own).await?;
+        let relation = view
+            .run(|blocks| log::relation(&ours, &theirs, blocks))
+            .await?;
+        match relation {
+            Relation::Same | Relation::Older => return Ok(()),
+            Relation::Newer => return Ok(store.commit(adopt).await?),
+            // Whoever compacted had what was published, so only an unpublished head has something of its own.
+            Relation::NewerCompacted if self.is_published(name, &own).await? => {
+                return Ok(store.commit(adopt).await?);
+            }
+            Relation::NewerCompacted | Relation::Concurrent => {}
+        }
+        let Some(identity) = identity else {
+            return Ok(());
+        };
+        let newer = if theirs.clock() > ours.clock() {
+            &theirs
+        } else {
+            &ours
+        };
+        let author = author(identity, *newer.document());
+        let document = view.block(newer.document()).await?;
+        let (heads, now) = ([ours, theirs], rt::now());
+        let merged = view
+            .run(|blocks| log::merge(&author, &heads, now, blocks))
+            .await?;
+        let signed = Signed::new(&merged.entry, merged.added, &document, None);
+        let changes = keep_entry(Changes::new(), name, &signed, [own, head]);
+        Ok(store.commit(changes).await?)
+    }
+
+    /// Signs changes as the entry after the own head.
+    pub(super) async fn append(
+        &self,
+        identity: &Identity,
+        name: &Name,
+        own: Option<Cid>,
+        ops: Vec<Op>,
+        document: &Block,
+    ) -> Result<Signed, ListError> {
+        let mut view = self.view(&[]);
+        let head = match own {
+            Some(own) => Some(entry(&mut view, name, &own).await?),
+            None => None,
+        };
+        let author = author(identity, *document.cid());
+        let now = rt::now();
+        let appended = view
+            .run(|blocks| log::append(&author, head.as_ref(), ops.clone(), now, blocks))
+            .await?;
+        Ok(Signed::new(
+            &appended.entry,
+            appended.added,
+            document,
+            head.as_ref(),
+        ))
+    }
+
+    async fn is_published(&self, name: &Name, head: &Cid) -> Result<bool, StoreError> {
+        for key in self
+            .shared
+            .store
+            .state_keys(&rows::node_prefix(name))
+            .await?
+        {
+            if let Some(row) = self.shared.store.state(&key).await?
+                && Acknowledged::from_row(&key, &row)?.head == *head
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Nobody to fetch from.
+    pub(super) fn offline(&self) -> Exchange {
+        let config = &self.shared.config;
+        Exchange::new(
+            self.shared.http.clone(),
+            Vec::new(),
+            config.backoff,
+            config.fetch,
+        )
+    }
+}
+
+impl Signed {
+    /// An entry that follows `before`; its document goes along when none of those had it.
+    fn new(entry: &Entry, mut added: Vec<Block>, document: &Block, before: Option<&Entry>) -> Self {
+        added.retain(|block| block.cid() != entry.cid());
+        if before.is_none_or(|before| before.document() != document.cid()) {
+            added.push(document.clone());
+        }
+        Self {
+            entry: entry.block().clone(),
+            blocks: added,
+        }
+    }
+}
+
+/// The entry `cid` of the log of `name`: signed by a key that its DID document lists.
+pub(super) async fn entry<S: BlockStore>(
+    view: &mut View<'_, S>,
+    name: &Name,
+    cid: &Cid,
+) -> Result<Entry, ListError> {
+    let block = view.block(cid).await?;
+    let refused = |source| ListError::Entry {
+        cid: Box::new(*cid),
+        source: Box::new(source),
+    };
+    let unverified = UnverifiedEntry::parse(&block).map_err(refused)?;
+    let document = view.block(unverified.document()).await?;
+    unverified
+        .verify(name, &document, rt::now())
+        .map_err(refused)
+}
+
+/// The DID document of an entry.
+pub(super) async fn document_of<S: BlockStore>(
+    view: &mut View<'_, S>,
+    entry: &Entry,
+) -> Result<DidDocument, ListError> {
+    let block = view.block(entry.document()).await?;
+    Ok(DidDocument::from_block(&block)?)
+}
+
+/// Verifies every entry of the log at `head`: who signed it, and that it follows from those before it.
+pub(super) async fn verify_log<S: BlockStore>(
+    view: &mut View<'_, S>,
+    name: &Name,
+    head: &Cid,
+) -> Result<(), ListError> {
+    let head = entry(view, name, head).await?;
+    let all = view
+        .run(|blocks| log::history(&head, usize::MAX, blocks))
+        .await?;
+    for linked in all {
+        let verified = entry(view, name, linked.cid()).await?;
+        view.run(|blocks| log::follows(&verified, blocks)).await?;
+    }
+    Ok(())
+}
+
+fn author(identity: &Identity, document: Cid) -> Author<'_> {
+    Author {
+        did: identity.did(),
+        signer: identity.signer(),
+        document,
     }
 }

@@ -54,7 +54,7 @@ pub struct Refused {
 pub enum ResolveError {
     /// Nobody had a valid record, and none seen before is still valid.
     #[error(transparent)]
-    Route(#[from] RouteError),
+    Route(Box<RouteError>),
     /// The record is valid but points at something else than content.
     #[error("the name points at {value:?}, which is not /ipfs/<CID>")]
     NoHead {
@@ -75,6 +75,12 @@ impl ResolveError {
             Self::NoHead { .. } => "no_head",
             Self::Store(error) => error.code(),
         }
+    }
+}
+
+impl From<RouteError> for ResolveError {
+    fn from(error: RouteError) -> Self {
+        Self::Route(Box::new(error))
     }
 }
 
@@ -131,7 +137,7 @@ impl<S: BlockStore + 'static> Client<S> {
             Verdict::Stale => {
                 let (seen, sequence) = (observation.best, offered.sequence());
                 if seen.is_expired(rt::now()) {
-                    return Err(ResolveError::Route(RouteError::Stale {
+                    return Err(ResolveError::from(RouteError::Stale {
                         seen: seen.sequence(),
                         offered: sequence,
                     }));

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use perennis_shared::{
     cid::{Cid, parse_cid_bytes},
     codec::{CodecError, FieldProblem, Fields, Value, dag_cbor},
-    did::{Did, Identity, Profile},
+    did::{Did, DidDocument, Identity, Profile},
     ipns::{Name, Record, UnverifiedRecord},
     taglist::{Colour, Handle, Key, Label, Note, Op, Source, Subject, Tag},
     time::Millis,
@@ -86,6 +86,26 @@ impl From<&Identity> for IdentityFacts {
             name: identity.name(),
             profile: identity.profile(),
         }
+    }
+}
+
+impl IdentityFacts {
+    /// What a DID document says about its identity; none when it does not say enough.
+    pub(super) fn of_document(document: &DidDocument) -> Option<Self> {
+        let did = *document.id();
+        let also_known_as = document.also_known_as().first()?;
+        let profile = if did.is_key() {
+            Profile::V1
+        } else {
+            Profile::V2
+        };
+        Some(Self {
+            did,
+            also_known_as: Did::parse(also_known_as).ok()?,
+            did_key: Did::from_key(document.keys().first()?).to_string(),
+            name: did.name(),
+            profile,
+        })
     }
 }
 

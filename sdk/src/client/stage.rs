@@ -47,7 +47,7 @@ pub(super) struct Staged {
 }
 
 impl<S: BlockStore + 'static> Client<S> {
-    /// Keeps changes of the own list, all or none, until they are signed. No identity is needed.
+    /// Keeps changes of the own list, all or none, until [`Client::publish`] signs them. No identity is needed.
     /// Gives the number of changes that wait now.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::lock::Mutex;
+use futures_util::lock::{Mutex, MutexGuard};
 use perennis_shared::ipns::{self, Name, Record, UnverifiedRecord};
 
 use super::{RouteError, Router};
@@ -106,6 +106,11 @@ impl<S: BlockStore> Local<S> {
             kept: parse_mark(name, kept_key, &kept)?,
             other: parse_mark(name, other_key, &other)?,
         }))
+    }
+
+    /// Keeps others from replacing a mark until the guard is dropped, so that a larger commit can.
+    pub(crate) async fn hold(&self) -> MutexGuard<'_, ()> {
+        self.observing.lock().await
     }
 
     async fn compare(

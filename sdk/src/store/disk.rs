@@ -109,21 +109,31 @@ impl Disk {
 
 impl BlockStore for Disk {
     async fn block(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
-        let key = cid.to_bytes();
+        Ok(self.blocks(&[*cid]).await?.pop().flatten())
+    }
+
+    async fn blocks(&self, cids: &[Cid]) -> Result<Vec<Option<Block>>, StoreError> {
+        let wanted = cids.to_vec();
         let found = self
-            .run("read a block", move |database| {
+            .run("read blocks", move |database| {
                 let table = database.begin_read()?.open_table(BLOCKS)?;
-                let found = table.get(key.as_slice())?;
-                Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+                let mut found = Vec::with_capacity(wanted.len());
+                for cid in wanted {
+                    let value = table.get(cid.to_bytes().as_slice())?;
+                    // Checked here, off the event loop.
+                    found.push(value.map(|value| {
+                        Block::verified(cid, Bytes::copy_from_slice(value.value()))
+                            .map_err(|source| (Box::new(cid), source))
+                    }));
+                }
+                Ok(found)
             })
             .await?;
-        found
-            .map(|bytes| Block::verified(*cid, bytes))
-            .transpose()
-            .map_err(|source| StoreError::Corrupt {
-                cid: Box::new(*cid),
-                source,
-            })
+        let damaged = |(cid, source)| StoreError::Corrupt { cid, source };
+        let found = found
+            .into_iter()
+            .map(|block| block.transpose().map_err(damaged));
+        found.collect()
     }
 
     async fn has(&self, cid: &Cid) -> Result<bool, StoreError> {

@@ -3,7 +3,7 @@
 //! An implementation describes how it is opened in a [`Place`] and lists the suite with
 //! [`block_store_suite!`](crate::block_store_suite), naming the attribute of its test runner:
 //!
-//! ```ignore
+//! ```text
 //! perennis_sdk::block_store_suite!(#[tokio::test] MyPlace);
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -37,6 +37,7 @@ macro_rules! block_store_suite {
             absent_is_none
             committed_block_is_read_back
             every_codec_and_size_is_read_back
+            several_blocks_are_read_in_the_order_asked_for
             committed_row_is_read_back
             empty_and_odd_rows_are_kept
             commit_applies_all_parts
@@ -104,6 +105,20 @@ pub async fn every_codec_and_size_is_read_back<P: Place>(place: &P) {
     for block in &blocks {
         expect_block(&store, block).await;
     }
+}
+
+/// Many at once are the same as one by one, absent and repeated ones included.
+pub async fn several_blocks_are_read_in_the_order_asked_for<P: Place>(place: &P) {
+    let store = place.open().await;
+    let (a, b, absent) = (raw(b"a"), raw(b"b"), raw(b"absent"));
+    store
+        .commit(Changes::new().put([a.clone(), b.clone()]))
+        .await
+        .unwrap();
+    let cids = [*b.cid(), *absent.cid(), *a.cid(), *b.cid()];
+    let found = store.blocks(&cids).await.unwrap();
+    assert_eq!(found, [Some(b.clone()), None, Some(a), Some(b)]);
+    assert!(store.blocks(&[]).await.unwrap().is_empty());
 }
 
 /// A row comes back as it went in, is replaced, and is cleared.

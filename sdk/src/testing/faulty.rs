@@ -66,6 +66,11 @@ impl<S: BlockStore> BlockStore for Faulty<S> {
         self.within.block(cid).await
     }
 
+    async fn blocks(&self, cids: &[Cid]) -> Result<Vec<Option<Block>>, StoreError> {
+        self.check()?;
+        self.within.blocks(cids).await
+    }
+
     async fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
         self.check()?;
         self.within.has(cid).await

@@ -70,6 +70,7 @@ struct Inside {
     faults: HashMap<Door, VecDeque<Fault>>,
     always: HashMap<Door, Fault>,
     requests: Vec<Door>,
+    published_blocks: Vec<usize>,
 }
 
 /// A running node. It stops with the test's runtime.
@@ -141,6 +142,11 @@ impl Node {
     pub(crate) fn requests(&self, door: Door) -> usize {
         let inside = self.inside.lock().unwrap();
         inside.requests.iter().filter(|seen| **seen == door).count()
+    }
+
+    /// How many blocks each publish message held, the record's not counted.
+    pub(crate) fn published_blocks(&self) -> Vec<usize> {
+        self.inside.lock().unwrap().published_blocks.clone()
     }
 
     fn fault(&self, door: Door) -> Option<Fault> {
@@ -252,6 +258,7 @@ impl Node {
         if record.head() != Some(head) {
             return refuse(StatusCode::UNPROCESSABLE_ENTITY, "invalid_record", &[]);
         }
+        inside.published_blocks.push(sent.len());
         if let Some(seen) = inside.records.get(&name.to_string()) {
             if ipns::equivocates(seen, &record) {
                 return refuse(StatusCode::CONFLICT, "equivocation", &[]);

@@ -1,7 +1,12 @@
 //! The client against nodes that run in this process and misbehave on request.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod crashing;
 mod double;
 mod fetching;
+mod logging;
+mod people;
+mod publishing;
+mod restoring;
 mod routing;
 mod staging;

@@ -1,0 +1,192 @@
+//! Listing labels: one's own with what is staged, and those of others.
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use perennis_shared::{
+    cid::Cid,
+    did::Did,
+    taglist::{Handle, Key, KeyPrefix, Label, LabelError, Op, tree},
+};
+
+use super::{Client, ListError, Resolved, ledger::entry, view::View};
+use crate::{rt, store::BlockStore};
+
+/// Which labels to list.
+#[derive(Clone, Debug, Default)]
+pub enum LabelFilter {
+    /// All of them.
+    #[default]
+    All,
+    /// Those on handles that begin with this text, with or without `@`, in any case.
+    HandlesFrom(String),
+    /// Those on one handle.
+    Handle(Handle),
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct LabelQuery {
+    /// Which labels.
+    pub filter: LabelFilter,
+    /// Begins behind this key: the `next` of the page before.
+    pub after: Option<Key>,
+    /// Most labels of the page.
+    pub limit: usize,
+    /// Lists labels that have ended as well.
+    pub with_expired: bool,
+}
+
+impl Default for LabelQuery {
+    /// The first 100 labels that have not ended.
+    fn default() -> Self {
+        Self {
+            filter: LabelFilter::All,
+            after: None,
+            limit: 100,
+            with_expired: false,
+        }
+    }
+}
+
+/// A part of a list, ascending by handle and label.
+#[derive(Clone, Debug, Default)]
+pub struct LabelPage {
+    /// The labels.
+    pub labels: Vec<ListedLabel>,
+    /// Where the next page begins; none on the last one.
+    pub next: Option<Key>,
+}
+
+/// A label of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedLabel {
+    /// The label.
+    pub label: Label,
+    /// It waits to be signed and published.
+    pub staged: bool,
+}
+
+/// Labels of somebody, and the head they were read at.
+#[derive(Clone, Debug)]
+pub struct ForeignLabels {
+    /// Where the name points.
+    pub resolved: Resolved,
+    /// The labels.
+    pub page: LabelPage,
+}
+
+impl<S: BlockStore + 'static> Client<S> {
+    /// The own labels, as they will be once what is staged is published. Blocks that are not here any more are fetched.
+    ///
+    /// # Errors
+    /// There is no current identity, or a block cannot be had.
+    pub async fn labels(&self, query: &LabelQuery) -> Result<LabelPage, ListError> {
+        let name = self.identity().await?.ok_or(ListError::NoIdentity)?.name;
+        let staged = self.read_staged(&name).await?;
+        let mut overlay = BTreeMap::new();
+        for op in staged.ops {
+            let key = op.key();
+            match op {
+                Op::Set(label) => overlay.insert(key, Some(label)),
+                Op::Remove(_) => overlay.insert(key, None),
+            };
+        }
+        let mut view = self.view(&[]);
+        let root = match self.own_head(&name).await? {
+            Some(head) => entry(&mut view, &name, &head).await?.root(),
+            None => None,
+        };
+        let page = page(&mut view, root, &overlay, query).await?;
+        self.keep(view).await?;
+        Ok(page)
+    }
+
+    /// The labels that somebody has published. What is fetched for it is verified and kept.
+    ///
+    /// # Errors
+    /// The DID does not resolve, or a block of the list cannot be had or is not what it should be.
+    pub async fn labels_of(
+        &self,
+        did: &Did,
+        query: &LabelQuery,
+    ) -> Result<ForeignLabels, ListError> {
+        let resolved = self.resolve(did).await?;
+        let mut view = self.view(&[]);
+        let root = entry(&mut view, &resolved.name, &resolved.head)
+            .await?
+            .root();
+        let page = page(&mut view, root, &BTreeMap::new(), query).await?;
+        self.keep(view).await?;
+        Ok(ForeignLabels { resolved, page })
+    }
+}
+
+/// Lists `root` with `overlay` in front of it.
+async fn page<S: BlockStore>(
+    view: &mut View<'_, S>,
+    root: Option<Cid>,
+    overlay: &BTreeMap<Key, Option<Label>>,
+    query: &LabelQuery,
+) -> Result<LabelPage, ListError> {
+    let prefix = query.filter.prefix()?;
+    let limit = query.limit.max(1);
+    let now = rt::now();
+    let mut labels: Vec<ListedLabel> = Vec::new();
+    let mut after = query.after;
+    loop {
+        let rows = view
+            .run(|blocks| tree::scan(root, &prefix, after.as_ref(), limit, blocks))
+            .await?;
+        let mut merged: BTreeMap<Key, ListedLabel> = BTreeMap::new();
+        for label in rows.items {
+            let staged = false;
+            merged.insert(label.key(), ListedLabel { label, staged });
+        }
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let end = rows.next.map_or(Bound::Unbounded, Bound::Included);
+        for (key, change) in overlay.range((start, end)) {
+            match change {
+                Some(label) if query.filter.matches(key) => {
+                    let listed = ListedLabel {
+                        label: label.clone(),
+                        staged: true,
+                    };
+                    merged.insert(*key, listed);
+                }
+                _ => drop(merged.remove(key)),
+            }
+        }
+        let is_listed = |listed: &ListedLabel| query.with_expired || !listed.label.is_expired(now);
+        labels.extend(merged.into_values().filter(is_listed));
+        if labels.len() > limit {
+            labels.truncate(limit);
+            let next = labels.last().map(|listed| listed.label.key());
+            return Ok(LabelPage { labels, next });
+        }
+        match rows.next {
+            Some(next) => after = Some(next),
+            None => return Ok(LabelPage { labels, next: None }),
+        }
+    }
+}
+
+impl LabelFilter {
+    fn prefix(&self) -> Result<KeyPrefix, LabelError> {
+        match self {
+            Self::All => Ok(KeyPrefix::ALL),
+            Self::HandlesFrom(text) => KeyPrefix::of_handles(text),
+            Self::Handle(handle) => Ok(KeyPrefix::of_handle(handle)),
+        }
+    }
+
+    fn matches(&self, key: &Key) -> bool {
+        match self {
+            Self::All => true,
+            Self::HandlesFrom(text) => {
+                let text = text.strip_prefix('@').unwrap_or(text).to_ascii_lowercase();
+                key.handle().as_str().starts_with(&text)
+            }
+            Self::Handle(handle) => key.handle() == handle.lower(),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Publishing: merge what is newer, sign, keep, send.
+//!
+//! The order is what makes it safe. First the network is asked for the newest head; what another device has
+//! published is fetched and merged. Then one entry for all staged changes and one record are signed, with a
+//! sequence above every one seen. Blocks, head, record and outbox are kept in one durable commit, which also
+//! ends the staging. Only then anything is sent. A node that meanwhile took a record of another device
+//! says so, and the whole is done again on top of that.
+
+use std::time::Duration;
+
+use perennis_shared::{
+    cid::{Block, Cid},
+    did::{DidDocument, DocumentError, Identity},
+    ipns::{self, Name, Record, RecordError, RecordFields},
+    time::Timestamp,
+};
+
+use super::{
+    Client, DeliverError, IdentityError, IdentityFacts, ListError, PublishOutcome, ResolveError,
+    distinct,
+    ledger::{Signed, document_of, entry},
+    rows::{self, Added, Outbox, RowValue},
+};
+use crate::{
+    error::{ErrorKind, Retryable},
+    node_url::NodeUrl,
+    router::{RouteError, mark_changes},
+    rt,
+    store::{BlockStore, Changes, StoreError},
+};
+
+/// How often a publish starts over because another device was faster.
+const ATTEMPTS: usize = 4;
+/// Most sources that a DID document lists by itself.
+const SOURCES: usize = 8;
+
+/// What a publish may be told.
+#[derive(Clone, Debug)]
+pub struct PublishOptions {
+    /// How long the record is valid: until then the name resolves without being renewed.
+    pub lifetime: Duration,
+    /// How long readers may use the record without asking again.
+    pub ttl: Duration,
+    /// Where the DID document says that blocks can be fetched. None adds the nodes that are published to.
+    pub sources: Option<Vec<NodeUrl>>,
+}
+
+impl Default for PublishOptions {
+    /// Valid for 90 days, cached for 5 minutes.
+    fn default() -> Self {
+        Self {
+            lifetime: Duration::from_secs(90 * 24 * 60 * 60),
+            ttl: Duration::from_secs(5 * 60),
+            sources: None,
+        }
+    }
+}
+
+/// Why nothing was published. What became of each node is no error: the outcome tells it.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// No node was named.
+    #[error("no node was named to publish to")]
+    NoNode,
+    /// The identity is not the one whose list is here.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// What the network has newer cannot be read, so it cannot be merged.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// What the network says about the own name cannot be used.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// The record cannot be made.
+    #[error("the record cannot be made")]
+    Record(#[from] RecordError),
+    /// The DID document cannot be made.
+    #[error("the DID document cannot be made")]
+    Document(#[from] DocumentError),
+    /// The name has used up its sequence numbers.
+    #[error("the name has used its last sequence number and cannot be published any more")]
+    SequenceExhausted,
+    /// Other devices published each time in between.
+    #[error("other devices keep publishing at the same time; try again")]
+    Contended,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl PublishError {
+    /// A stable name for scripts and for JavaScript.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NoNode => "no_node",
+            Self::Identity(error) => error.code(),
+            Self::List(error) => error.code(),
+            Self::Resolve(error) => error.code(),
+            Self::Record(error) => error.code(),
+            Self::Document(_) => "invalid_document",
+            Self::SequenceExhausted => "sequence_exhausted",
+            Self::Contended => "contended",
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl Retryable for PublishError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoNode | Self::Record(_) | Self::Document(_) | Self::SequenceExhausted => {
+                ErrorKind::Reject
+            }
+            Self::Identity(error) => error.kind(),
+            Self::List(error) => error.kind(),
+            Self::Resolve(error) => error.kind(),
+            Self::Contended => ErrorKind::Retry,
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+impl<S: BlockStore + 'static> Client<S> {
+    /// Signs what is staged and publishes the list to `nodes`, merging what other devices have published.
+    /// With nothing staged the record is delivered again where it is missing, and renewed when half of its
+    /// life is over.
+    ///
+    /// When this returns, and already when sending begins, everything is durable here: what a node has not
+    /// acknowledged stays in the outbox for [`Client::deliver`] or the next publish.
+    ///
+    /// # Errors
+    /// Nothing could be signed. That no node has acknowledged is not an error, but told in the outcome.
+    pub async fn publish(
+        &self,
+        identity: &Identity,
+        nodes: &[NodeUrl],
+        options: &PublishOptions,
+    ) -> Result<PublishOutcome, PublishError> {
+        if nodes.is_empty() {
+            return Err(PublishError::NoNode);
+        }
+        let nodes = distinct(nodes.iter());
+        let _publishing = self.shared.publishing.lock().await;
+        let facts = self.recognise_locked(identity).await?;
+        for _ in 0..ATTEMPTS {
+            self.catch_up(identity, &facts, &nodes).await?;
+            let outbox = self.sign(identity, &facts, &nodes, options).await?;
+            let outcome = self.send(&facts.name, &outbox.record, &nodes).await?;
+            let is_superseded = outcome
+                .nodes
+                .iter()
+                .any(|node| matches!(node.error.as_deref(), Some(DeliverError::Superseded(_))));
+            if !is_superseded {
+                return Ok(outcome);
+            }
+        }
+        Err(PublishError::Contended)
+    }
+
+    pub(super) async fn recognise_locked(
+        &self,
+        identity: &Identity,
+    ) -> Result<IdentityFacts, IdentityError> {
+        let _writing = self.shared.writing.lock().await;
+        self.recognise(identity).await
+    }
+
+    /// Brings the own list up to what the network and imported records say.
+    async fn catch_up(
+        &self,
+        identity: &Identity,
+        facts: &IdentityFacts,
+        nodes: &[NodeUrl],
+    ) -> Result<(), PublishError> {
+        let mut heads: Vec<Cid> = Vec::new();
+        match self.resolve_with(&facts.did, nodes).await {
+            Ok(resolved) => {
+                heads.push(resolved.head);
+                heads.extend(resolved.equivocation.and_then(|pair| pair.other.head()));
+            }
+            Err(ResolveError::Route(error)) if is_silence(&error) => {
+                tracing::debug!(%error, "nobody tells a newer head; going on with what is here");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let mark = self.shared.local.mark(&facts.name).await?;
+        heads.extend(mark.and_then(|record| record.head()));
+        for head in heads {
+            self.take_in(Some(identity), &facts.name, head, nodes)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes entry and record, and keeps them with the outbox in one commit.
+    async fn sign(
+        &self,
+        identity: &Identity,
+        facts: &IdentityFacts,
+        nodes: &[NodeUrl],
+        options: &PublishOptions,
+    ) -> Result<Outbox, PublishError> {
+        let _writing = self.shared.writing.lock().await;
+        let name = &facts.name;
+        let staged = self.read_staged(name).await?;
+        let own = self.own_head(name).await?;
+        let (document, is_new_document) =
+            self.document(identity, name, own, nodes, options).await?;
+        let mut changes = Changes::new();
+        let head = match own {
+            Some(head) if staged.ops.is_empty() && !is_new_document => head,
+            _ => {
+                let signed = self
+                    .append(identity, name, own, staged.ops, &document)
+                    .await?;
+                changes = keep_entry(changes, name, &signed, own);
+                changes = staged.keys.into_iter().fold(changes, Changes::clear);
+                *signed.entry.cid()
+            }
+        };
+        let record = self.record(identity, name, head, options).await?;
+        let former = self.outbox(name).await?;
+        let waiting = former.map(|outbox| outbox.waiting).unwrap_or_default();
+        let outbox = Outbox {
+            record,
+            waiting: distinct(nodes.iter().chain(&waiting)),
+        };
+        // The mark must not be replaced by an older record that is being observed at the same time.
+        let _observing = self.shared.local.hold().await;
+        let mark = mark_changes(name, &outbox.record);
+        changes.state.extend(mark.state);
+        let changes = changes.set(rows::outbox_key(name), outbox.to_row());
+        self.shared.store.commit(changes).await?;
+        Ok(outbox)
+    }
+
+    /// The record for `head`: the one there is while it points there and has half of its life left.
+    async fn record(
+        &self,
+        identity: &Identity,
+        name: &Name,
+        head: Cid,
+        options: &PublishOptions,
+    ) -> Result<Record, PublishError> {
+        let now = rt::now();
+        let mark = self.shared.local.mark(name).await?;
+        let contradicted = self.shared.local.equivocation(name).await?;
+        if let Some(mark) = &mark {
+            let is_contradicted = contradicted.is_some_and(|pair| pair.kept == *mark);
+            let renew_at = now + options.lifetime / 2;
+            if mark.head() == Some(head) && !is_contradicted && !mark.is_expired(renew_at) {
+                return Ok(mark.clone());
+            }
+        }
+        let sequence = match mark {
+            Some(mark) => mark.sequence().checked_add(1),
+            None => Some(1),
+        };
+        let fields = RecordFields {
+            value: &format!("/ipfs/{head}"),
+            sequence: sequence.ok_or(PublishError::SequenceExhausted)?,
+            validity: Timestamp::from(now + options.lifetime),
+            ttl: options.ttl,
+        };
+        Ok(ipns::create(identity.ipns_signer(), &fields)?)
+    }
+
+    /// The DID document to publish, and whether it differs from the one of the own head.
+    async fn document(
+        &self,
+        identity: &Identity,
+        name: &Name,
+        own: Option<Cid>,
+        nodes: &[NodeUrl],
+        options: &PublishOptions,
+    ) -> Result<(Block, bool), PublishError> {
+        let now = rt::now();
+        let mut former = None;
+        if let Some(own) = own {
+            let mut view = self.view(nodes);
+            let own = entry(&mut view, name, &own).await?;
+            former = Some(document_of(&mut view, &own).await?);
+        }
+        let is_new = former.is_none();
+        let mut document = former.unwrap_or_else(|| DidDocument::new(identity, now));
+        let listed: Vec<String> = document.sources().map(str::to_owned).collect();
+        let mut wanted: Vec<String> = match &options.sources {
+            Some(sources) => sources.iter().map(NodeUrl::to_string).collect(),
+            None => {
+                let new = nodes.iter().map(NodeUrl::to_string);
+                listed
+                    .iter()
+                    .cloned()
+                    .chain(new.filter(|url| !listed.contains(url)))
+                    .collect()
+            }
+        };
+        wanted.truncate(SOURCES.max(listed.len()));
+        let has_changed = wanted != listed;
+        if has_changed {
+            document.set_sources(&wanted, now)?;
+        }
+        Ok((document.to_block()?, is_new || has_changed))
+    }
+}
+
+/// The changes that make a signed entry the own head.
+pub(super) fn keep_entry(
+    changes: Changes,
+    name: &Name,
+    signed: &Signed,
+    previous: impl IntoIterator<Item = Cid>,
+) -> Changes {
+    let entry = *signed.entry.cid();
+    let blocks = || signed.blocks.iter().chain([&signed.entry]);
+    let added = Added {
+        blocks: blocks().map(|block| *block.cid()).collect(),
+        previous: previous.into_iter().collect(),
+    };
+    changes
+        .put(blocks().cloned())
+        .set(rows::head_key(name), entry.to_bytes())
+        .set(rows::added_key(name, &entry), added.to_row())
+}
+
+/// Nobody has a record, or nobody answered: nothing newer is known.
+fn is_silence(error: &RouteError) -> bool {
+    match error {
+        RouteError::NotFound { .. } | RouteError::Stale { .. } => true,
+        other => other.kind() == ErrorKind::Retry || matches!(other, RouteError::Nobody { .. }),
+    }
+}

@@ -1,0 +1,255 @@
+//! A view of blocks in memory for the tree and the log, filled as they ask.
+//!
+//! The tree and the log are functions over blocks that are there; what they lack they name and are called
+//! again. Because a call starts over each time, blocks are read ahead in key order: twice as many for each
+//! further thing that was missing, so that a long scan starts over a few times, not once a block.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use perennis_shared::{
+    cid::{Block, Cid},
+    codec,
+    taglist::{Blocks, tree::TreeError},
+};
+
+use crate::{
+    exchange::{Exchange, FetchError},
+    store::{BlockStore, Changes, StoreError},
+};
+
+/// Most blocks read ahead at once.
+const MOST_AHEAD: usize = 4_096;
+/// Most blocks fetched ahead at once.
+const MOST_FETCHED_AHEAD: usize = 64;
+/// Blocks fetched together.
+const CONCURRENCY: usize = 8;
+
+/// An error that may only say which block to get.
+pub(super) trait NeedsBlock {
+    fn missing(&self) -> Option<Cid>;
+}
+
+impl NeedsBlock for TreeError {
+    fn missing(&self) -> Option<Cid> {
+        match self {
+            Self::Missing(cid) => Some(*cid),
+            _ => None,
+        }
+    }
+}
+
+/// Why a function over blocks did not come to its end.
+pub(super) enum ViewError<E> {
+    /// The function failed.
+    Function(E),
+    /// A block it needs cannot be had.
+    Fetch(FetchError),
+}
+
+impl<E> From<FetchError> for ViewError<E> {
+    fn from(error: FetchError) -> Self {
+        Self::Fetch(error)
+    }
+}
+
+/// Blocks that are there.
+#[derive(Default)]
+pub(super) struct Loaded {
+    blocks: HashMap<Cid, Bytes>,
+}
+
+impl Blocks for Loaded {
+    fn block(&self, cid: &Cid) -> Option<Bytes> {
+        self.blocks.get(cid).cloned()
+    }
+}
+
+/// Blocks of a store and, where it lacks one, of the network.
+pub(super) struct View<'a, S> {
+    store: &'a S,
+    exchange: Exchange,
+    loaded: Loaded,
+    /// Of each loaded block its links, and of each link where it stands.
+    links: HashMap<Cid, Vec<Cid>>,
+    parents: HashMap<Cid, (Cid, usize)>,
+    /// Blocks that came from the network and are not yet kept.
+    fetched: Vec<Block>,
+    misses: u32,
+}
+
+impl<'a, S: BlockStore> View<'a, S> {
+    pub(super) fn new(store: &'a S, exchange: Exchange) -> Self {
+        Self {
+            store,
+            exchange,
+            loaded: Loaded::default(),
+            links: HashMap::new(),
+            parents: HashMap::new(),
+            fetched: Vec::new(),
+            misses: 0,
+        }
+    }
+
+    /// Calls `function` until it needs no further block.
+    pub(super) async fn run<T, E: NeedsBlock>(
+        &mut self,
+        mut function: impl FnMut(&Loaded) -> Result<T, E>,
+    ) -> Result<T, ViewError<E>> {
+        loop {
+            let error = match function(&self.loaded) {
+                Ok(output) => return Ok(output),
+                Err(error) => error,
+            };
+            match error.missing() {
+                Some(cid) if !self.loaded.blocks.contains_key(&cid) => self.load(cid).await?,
+                _ => return Err(ViewError::Function(error)),
+            }
+        }
+    }
+
+    /// One block.
+    pub(super) async fn block(&mut self, cid: &Cid) -> Result<Block, FetchError> {
+        let block = match self.stored(cid).await? {
+            Some(block) => block,
+            None => {
+                let block = self.exchange.block(cid).await?;
+                self.fetched.push(block.clone());
+                block
+            }
+        };
+        self.admit(&block);
+        Ok(block)
+    }
+
+    /// The changes that keep what came from the network, if anything did. Damaged blocks are replaced.
+    pub(super) fn keep(self) -> Option<Changes> {
+        if self.fetched.is_empty() {
+            return None;
+        }
+        let cids: Vec<Cid> = self.fetched.iter().map(|block| *block.cid()).collect();
+        Some(Changes::new().delete(cids).put(self.fetched))
+    }
+
+    /// Loads a block and, in key order, some that follow it.
+    async fn load(&mut self, cid: Cid) -> Result<(), FetchError> {
+        self.block(&cid).await?;
+        let was_here = self.fetched.last().is_none_or(|last| *last.cid() != cid);
+        self.misses += 1;
+        let most = if was_here {
+            MOST_AHEAD
+        } else {
+            MOST_FETCHED_AHEAD
+        };
+        let mut budget = 1_usize.checked_shl(self.misses).unwrap_or(most).min(most);
+        // A chain (the log) goes on at the same place of each block.
+        let mut at = cid;
+        while budget > 0
+            && let Some(next) = self.onward(at)
+            && !self.loaded.blocks.contains_key(&next)
+        {
+            self.load_ahead(vec![next], was_here).await?;
+            budget -= 1;
+            at = next;
+        }
+        at = cid;
+        while budget > 0 {
+            let ahead = self.following(at, budget);
+            let Some(last) = ahead.last().copied() else {
+                return Ok(());
+            };
+            budget -= ahead.len().min(budget);
+            self.load_ahead(ahead, was_here).await?;
+            at = last;
+        }
+        Ok(())
+    }
+
+    /// Reading ahead takes what can be had: what is truly needed is asked for again, and then its error counts.
+    async fn load_ahead(&mut self, ahead: Vec<Cid>, only_here: bool) -> Result<(), FetchError> {
+        let mut absent = Vec::new();
+        match self.store.blocks(&ahead).await {
+            Ok(found) => {
+                for (cid, block) in ahead.into_iter().zip(found) {
+                    match block {
+                        Some(block) => self.admit(&block),
+                        None => absent.push(cid),
+                    }
+                }
+            }
+            Err(StoreError::Corrupt { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        if only_here {
+            return Ok(());
+        }
+        let fetched = self.exchange.blocks(&absent, CONCURRENCY).await;
+        for block in fetched.into_iter().flatten() {
+            self.admit(&block);
+            self.fetched.push(block);
+        }
+        Ok(())
+    }
+
+    /// The link of a block that stands where the block itself stands in its parent.
+    fn onward(&self, cid: Cid) -> Option<Cid> {
+        let (_, index) = self.parents.get(&cid)?;
+        self.links.get(&cid)?.get(*index).copied()
+    }
+
+    /// At most `most` blocks that follow `cid` in key order and are not loaded: what is below it, else the
+    /// rest of its siblings, else what follows its parent.
+    fn following(&self, cid: Cid, most: usize) -> Vec<Cid> {
+        let unloaded = |cids: &[Cid]| -> Vec<Cid> {
+            let absent = cids
+                .iter()
+                .filter(|cid| !self.loaded.blocks.contains_key(*cid));
+            absent.take(most).copied().collect()
+        };
+        let below = self
+            .links
+            .get(&cid)
+            .map(|links| unloaded(links))
+            .unwrap_or_default();
+        if !below.is_empty() {
+            return below;
+        }
+        let mut at = cid;
+        while let Some((parent, index)) = self.parents.get(&at) {
+            let siblings = self.links.get(parent).map_or(&[][..], Vec::as_slice);
+            for sibling in siblings.iter().skip(index + 1) {
+                match self.links.get(sibling) {
+                    None => return unloaded(&siblings[index + 1..]),
+                    Some(children) => {
+                        let below = unloaded(children);
+                        if !below.is_empty() {
+                            return below;
+                        }
+                    }
+                }
+            }
+            at = *parent;
+        }
+        Vec::new()
+    }
+
+    fn admit(&mut self, block: &Block) {
+        // Links only guide the reading ahead: a block that cannot be read is left to its reader.
+        let links = codec::links(block.cid(), block.bytes()).unwrap_or_default();
+        for (index, link) in links.iter().enumerate() {
+            self.parents.entry(*link).or_insert((*block.cid(), index));
+        }
+        self.links.insert(*block.cid(), links);
+        self.loaded
+            .blocks
+            .insert(*block.cid(), block.bytes().clone());
+    }
+
+    /// A damaged block counts as missing, so that it is fetched anew.
+    async fn stored(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
+        match self.store.block(cid).await {
+            Err(StoreError::Corrupt { .. }) => Ok(None),
+            other => other,
+        }
+    }
+}
