@@ -55,8 +55,9 @@ pub(crate) enum Change {
 /// What only the store's own upkeep asks for; such a batch is a group of its own.
 #[derive(Debug)]
 pub(crate) enum Reclaim {
-    /// Drops these blocks, if no pin changed since `pins` and none was asked for meanwhile.
-    Forget { cids: Vec<Cid>, pins: u64 },
+    /// Drops these blocks, but those that were put or required meanwhile, if all roots that were pinned meanwhile
+    /// are among the `marked`.
+    Forget { cids: Vec<Cid>, marked: usize },
     /// Writes these blocks anew, those that still lie where they were read.
     Move(Vec<(Location, Block)>),
     /// Sets a damaged block aside.

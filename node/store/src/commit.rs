@@ -25,7 +25,7 @@ use crate::keys::{self, Queue};
 use crate::kv::KvError;
 use crate::log::Log;
 use crate::rows::HeadRow;
-use crate::segment::Location;
+use crate::segment::{Location, SegmentNumber};
 
 /// Most bytes of one group, unless a single batch is larger.
 const GROUP_BYTES: usize = 8 << 20;
@@ -37,11 +37,14 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<Commit, CommitError>) + Send>;
 
 /// What the committer is asked to do.
 pub(crate) enum Work {
-    Commit(Batch, Reply),
+    Commit(Box<Batch>, Reply),
     /// Ends the open segment and flushes the index, so that all before this is in files that stay as they are.
     Seal(Sender<Result<(), CommitError>>),
-    /// Copies the index, with the log sealed, so that the copy and the segments fit together.
-    Copy(PathBuf, Sender<Result<(), CommitError>>),
+    /// Copies the index, with the log sealed, so that the copy and the segments fit together. Answers with the
+    /// number of the next segment: those before it belong to the copy.
+    Copy(PathBuf, Sender<Result<SegmentNumber, CommitError>>),
+    /// Begins to note what is put, required and pinned, for a collection of garbage.
+    Watch(Sender<Result<(), CommitError>>),
     Close,
 }
 
@@ -51,12 +54,19 @@ pub(crate) struct Shared {
     pub(crate) index: Index,
     pub(crate) full: AtomicBool,
     pub(crate) failed: AtomicBool,
-    /// Counts changes of pins.
-    pub(crate) pins: AtomicU64,
-    /// While garbage is collected: what was put or required meanwhile, and must stay.
-    pub(crate) young: Mutex<Option<HashSet<Cid>>>,
+    /// While garbage is collected.
+    pub(crate) young: Mutex<Option<Young>>,
     pub(crate) groups: AtomicU64,
     pub(crate) batches: AtomicU64,
+}
+
+/// What happened since a collection of garbage began.
+#[derive(Debug, Default)]
+pub(crate) struct Young {
+    /// Blocks that were put or required: they stay.
+    pub(crate) kept: HashSet<Cid>,
+    /// Roots that were pinned, noted once their blocks can be read: they are marked before anything is dropped.
+    pub(crate) roots: Vec<Cid>,
 }
 
 /// A file that is given up when the disk is full, so that garbage collection can write.
@@ -107,9 +117,13 @@ impl Committer {
         let mut waiting = None;
         while let Some(next) = waiting.take().or_else(|| work.recv().ok()) {
             match next {
-                Work::Commit(batch, reply) => waiting = self.gather(batch, reply, work),
+                Work::Commit(batch, reply) => waiting = self.gather(*batch, reply, work),
                 Work::Seal(reply) => drop(reply.send(self.seal())),
                 Work::Copy(dir, reply) => drop(reply.send(self.copy(&dir))),
+                Work::Watch(reply) => {
+                    *self.shared.young.lock() = Some(Young::default());
+                    drop(reply.send(Ok(())));
+                }
                 Work::Close => break,
             }
         }
@@ -129,7 +143,7 @@ impl Committer {
                     if batch.reclaim.is_none() && bytes + batch.bytes() <= GROUP_BYTES =>
                 {
                     bytes += batch.bytes();
-                    group.push((batch, reply));
+                    group.push((*batch, reply));
                 }
                 Ok(other) => {
                     next = Some(other);
@@ -154,12 +168,19 @@ impl Committer {
         for (batch, reply) in batches {
             answers.push((group.add(batch), reply));
         }
-        let Pending { blocks, ops, .. } = group;
+        let Pending {
+            blocks, ops, roots, ..
+        } = group;
         let number = if blocks.is_empty() && ops.is_empty() {
             Ok(self.shared.groups.load(Ordering::Acquire))
         } else {
             self.write(&blocks, ops, !reclaiming)
         };
+        if number.is_ok()
+            && let Some(young) = self.shared.young.lock().as_mut()
+        {
+            young.roots.extend(roots);
+        }
         self.shared
             .batches
             .fetch_add(answers.len() as u64, Ordering::Relaxed);
@@ -169,6 +190,8 @@ impl Committer {
                     group: *group,
                     ..commit
                 }),
+                // The proof against the signer could not be kept: let it be offered again.
+                (Err(failed), Err(CommitError::Equivocation { .. })) => Err(failed.clone()),
                 // What was refused was refused whether or not the others could be written.
                 (_, Err(refused)) => Err(refused),
                 (Err(failed), Ok(_)) => Err(failed.clone()),
@@ -194,9 +217,9 @@ impl Committer {
             + 4096;
         if self.logged_bytes >= self.flush_bytes {
             self.logged_bytes = 0;
-            if let Err(error) = self.shared.index.kv.flush(false) {
+            if self.shared.index.kv.flush(false).is_err() {
+                // This group is durable and seen; the next ones are refused.
                 self.shared.failed.store(true, Ordering::Release);
-                return Err(CommitError::Index(Arc::new(error)));
             }
         }
         Ok(group.end.group)
@@ -235,13 +258,14 @@ impl Committer {
             .map_err(|error| CommitError::Index(Arc::new(error)))
     }
 
-    fn copy(&mut self, dir: &Path) -> Result<(), CommitError> {
+    fn copy(&mut self, dir: &Path) -> Result<SegmentNumber, CommitError> {
         self.seal()?;
         self.shared
             .index
             .kv
             .copy_to(dir)
-            .map_err(|error| CommitError::Index(Arc::new(error)))
+            .map_err(|error| CommitError::Index(Arc::new(error)))?;
+        Ok(self.log.next_segment())
     }
 }
 
@@ -258,6 +282,7 @@ struct Pending<'a> {
     new: HashSet<Cid>,
     blocks: Vec<Block>,
     ops: Vec<Op>,
+    roots: Vec<Cid>,
 }
 
 /// The changes of one batch, kept apart until all of it is accepted.
@@ -267,7 +292,7 @@ struct Part {
     new: HashSet<Cid>,
     blocks: Vec<Block>,
     ops: Vec<Op>,
-    pins_changed: bool,
+    roots: Vec<Cid>,
     commit: Commit,
 }
 
@@ -291,6 +316,7 @@ impl<'a> Pending<'a> {
             new: HashSet::new(),
             blocks: Vec::new(),
             ops: Vec::new(),
+            roots: Vec::new(),
         }
     }
 
@@ -308,9 +334,7 @@ impl<'a> Pending<'a> {
             );
         }
         result?;
-        if part.pins_changed {
-            self.shared.pins.fetch_add(1, Ordering::AcqRel);
-        }
+        self.roots.append(&mut part.roots);
         self.rows.extend(part.rows);
         self.new.extend(part.new);
         self.blocks.append(&mut part.blocks);
@@ -324,7 +348,7 @@ impl<'a> Pending<'a> {
         }
         let mut young = self.shared.young.lock();
         if let Some(young) = young.as_mut() {
-            young.extend(
+            young.kept.extend(
                 batch
                     .blocks
                     .iter()
@@ -384,7 +408,7 @@ impl<'a> Pending<'a> {
         if let Some(stored) = stored {
             if head.sequence < stored.sequence {
                 return Err(CommitError::Stale {
-                    name: Box::new(name.clone()),
+                    name: Box::new(*name),
                     stored: stored.sequence,
                     offered: head.sequence,
                 });
@@ -393,7 +417,7 @@ impl<'a> Pending<'a> {
                 if head.value != stored.value {
                     part.put(keys::evidence(name, head.sequence), head.record.to_vec());
                     return Err(CommitError::Equivocation {
-                        name: Box::new(name.clone()),
+                        name: Box::new(*name),
                         sequence: head.sequence,
                         stored: Bytes::clone(&stored.record),
                     });
@@ -412,10 +436,10 @@ impl<'a> Pending<'a> {
             Change::Put(key, value) => part.put(key, value),
             Change::Delete(key) => part.delete(key),
             Change::Pin(key, root) => {
-                let root = root.to_bytes();
-                if self.value(part, &key)?.as_ref() != Some(&root) {
-                    part.pins_changed = true;
-                    part.put(key, root);
+                let bytes = root.to_bytes();
+                if self.value(part, &key)?.as_ref() != Some(&bytes) {
+                    part.roots.push(root);
+                    part.put(key, bytes);
                 }
             }
             Change::Unpin(key) => part.delete(key),
@@ -453,15 +477,14 @@ impl<'a> Pending<'a> {
 
     fn reclaim(&self, part: &mut Part, reclaim: Reclaim) -> Result<(), CommitError> {
         match reclaim {
-            Reclaim::Forget { cids, pins } => {
-                if self.shared.pins.load(Ordering::Acquire) != pins {
-                    return Err(CommitError::PinsChanged);
-                }
+            Reclaim::Forget { cids, marked } => {
                 let young = self.shared.young.lock();
-                for cid in cids
-                    .iter()
-                    .filter(|cid| !young.as_ref().is_some_and(|young| young.contains(cid)))
-                {
+                // Without one nobody noted what must stay: that collection has ended.
+                let young = young
+                    .as_ref()
+                    .filter(|young| young.roots.len() == marked)
+                    .ok_or(CommitError::PinsChanged)?;
+                for cid in cids.iter().filter(|cid| !young.kept.contains(cid)) {
                     part.ops.push(Op::Forget(cid.to_bytes()));
                     part.commit.reclaimed_blocks += 1;
                 }

@@ -130,13 +130,11 @@ impl Index {
         batch.put([keys::TOTAL], total.to_le_bytes());
         batch.put([keys::APPLIED], group.end.to_bytes());
         self.kv.write(batch)?;
-        state.segments.extend(touched);
         state.totals.blocks = total;
-        state.totals.bytes = state
-            .segments
-            .values()
-            .map(|segment| segment.live_bytes)
-            .sum();
+        for (number, segment) in touched {
+            let before = state.segments.insert(number, segment).unwrap_or_default();
+            state.totals.bytes = (state.totals.bytes + segment.live_bytes) - before.live_bytes;
+        }
         Ok(())
     }
 
@@ -146,7 +144,9 @@ impl Index {
         batch.delete(keys::segment(number));
         let mut state = self.state.lock();
         self.kv.write(batch)?;
-        state.segments.remove(&number);
+        if let Some(dropped) = state.segments.remove(&number) {
+            state.totals.bytes -= dropped.live_bytes;
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@
 //! | `s` segment | number u32 | live u64, used u64 |
 //! | `a` applied | (none) | segment u32, offset u32, group u64 |
 //! | `t` total | (none) | blocks u64 |
+//! | `u` upkeep | (none) | where the scrub is |
 //!
 //! Integers in keys are big-endian, so that rows sort by them.
 
@@ -35,6 +36,8 @@ pub(crate) const SEGMENT: u8 = b's';
 pub(crate) const APPLIED: u8 = b'a';
 /// How many blocks there are.
 pub(crate) const TOTAL: u8 = b't';
+/// Where the scrub is.
+pub(crate) const UPKEEP: u8 = b'u';
 
 /// A queue of due rows. Its number is chosen by the caller and stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,7 +13,11 @@
 //! This crate knows nothing about networks, asynchronous runtimes, what a head means or who may write.
 
 mod batch;
+mod collect;
 mod commit;
+mod compact;
+#[cfg(test)]
+mod crash;
 pub mod disk;
 mod format;
 mod group;
@@ -21,18 +25,28 @@ mod index;
 mod keys;
 pub mod kv;
 mod log;
+mod read;
 mod rows;
+mod scrub;
 mod segment;
+mod snapshot;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES};
+pub use collect::{CollectProgress, Collection};
+pub use compact::{CompactStep, UpkeepError};
 pub use format::FORMAT;
 pub use index::SegmentUse;
 pub use keys::Queue;
 pub use kv::RocksOptions;
+pub use read::ReadError;
 pub use rows::{HeadRow, QuarantineRow, QueueRow};
+pub use scrub::ScrubStep;
 pub use segment::{Location, SegmentNumber};
-pub use store::{OpenError, ReadError, Store, StoreOptions, StoreState, StoreStats};
+pub use snapshot::{Snapshot, SnapshotError};
+pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
 
 /// The queue of damaged blocks that wait to be fetched again; the key is the binary CID.
 pub const REFETCH: Queue = Queue(0);

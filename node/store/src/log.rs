@@ -93,8 +93,11 @@ struct Open {
 }
 
 impl Log {
-    /// Reads what lies behind `applied` and goes on from its end. Does not fail for want of space or for a damaged
-    /// segment: the next group then goes into a new one.
+    /// Reads what lies behind `applied` and goes on from its end. Does not fail for want of space or for damage: the
+    /// next group then goes into a new segment.
+    ///
+    /// # Errors
+    /// The disk does not let a segment be read. To go on without it would lose what was acknowledged.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -117,9 +120,7 @@ impl Log {
             .copied()
             .filter(|number| *number >= applied.segment)
         {
-            let Ok(segment) = Segment::open(disk.as_ref(), dir, number) else {
-                continue;
-            };
+            let segment = Segment::open(disk.as_ref(), dir, number)?;
             let from = if number == applied.segment {
                 applied.offset
             } else {
@@ -141,7 +142,11 @@ impl Log {
             dir: dir.to_path_buf(),
             segment_bytes,
             open: None,
-            next_segment: last.map_or(SegmentNumber(1), SegmentNumber::next),
+            // The segments up to the applied one may all be compacted away; their numbers stay used, because a
+            // replay begins at the applied one.
+            next_segment: last
+                .map_or(applied.segment, |last| last.max(applied.segment))
+                .next(),
             last_group,
             next_group: highest.max(last_group) + 1,
         };
@@ -174,9 +179,9 @@ impl Log {
         }
     }
 
-    /// The segment that is written to.
-    pub(crate) fn open_segment(&self) -> Option<SegmentNumber> {
-        self.open.as_ref().map(|open| open.segment.number)
+    /// The number of the segment that comes after all that were made.
+    pub(crate) fn next_segment(&self) -> SegmentNumber {
+        self.next_segment
     }
 
     /// Writes one group and makes it durable.

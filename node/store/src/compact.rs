@@ -1,0 +1,302 @@
+//! Gives back the space of segments that are mostly dead.
+//!
+//! The blocks of such a segment that are still known are written anew through the one write path; the index is
+//! flushed, so that no replay needs the segment any more; its row goes; then the file. A crash at any point leaves
+//! either the old place or the new one, and at worst a file that no row knows, which the next run removes.
+
+use std::io;
+
+use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
+
+use crate::batch::{Batch, CommitError, Reclaim};
+use crate::commit::Work;
+use crate::index::SegmentUse;
+use crate::keys;
+use crate::kv::KvError;
+use crate::read::ReadError;
+use crate::segment::{HEADER_BYTES, Kind, Location, Records, Segment, SegmentNumber};
+use crate::store::{Store, is_lost, quarantine};
+
+/// Bytes of blocks that are moved in one commit.
+const MOVE_BYTES: usize = 2 << 20;
+/// Rows of the index that are looked through at once.
+const PAGE_ROWS: usize = 4096;
+
+/// What one step of compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompactStep {
+    /// Segment files that were removed.
+    pub segments: u64,
+    /// Blocks that were written anew.
+    pub moved_blocks: u64,
+    /// Their bytes.
+    pub moved_bytes: u64,
+    /// Bytes of the files that were removed.
+    pub freed_bytes: u64,
+    /// Whether no other segment is as dead as was asked for.
+    pub done: bool,
+}
+
+/// Why a step of compaction, or of garbage collection, ended.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum UpkeepError {
+    /// The commit of the step failed.
+    #[error("a step of upkeep was not committed")]
+    Commit(#[from] CommitError),
+    /// A block or the index could not be read.
+    #[error("a step of upkeep could not read")]
+    Read(#[from] ReadError),
+    /// The index failed.
+    #[error("the index failed in a step of upkeep")]
+    Index(#[from] KvError),
+    /// A segment file could not be read or removed.
+    #[error("{segment} could not be read or removed")]
+    Segment {
+        /// The segment.
+        segment: SegmentNumber,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A pinned block is damaged or unreadable, so what it links to is not known and nothing is dropped. It waits in
+    /// [`crate::REFETCH`]; put it again, or unpin its root.
+    #[error(
+        "{cid} is pinned and cannot be read, so nothing is dropped until it was fetched again or its root unpinned"
+    )]
+    Damaged {
+        /// The block.
+        cid: Box<Cid>,
+    },
+    /// A pinned block is not what its codec says, so what it links to is not known and nothing is dropped.
+    #[error("{cid} is pinned and its links cannot be read")]
+    Links {
+        /// The block.
+        cid: Box<Cid>,
+        /// What is wrong with it.
+        source: perennis_shared::codec::CodecError,
+    },
+    /// Pins changed faster than they could be followed. Nothing is wrong; try again later.
+    #[error("pins change too fast to collect garbage now")]
+    Busy,
+}
+
+impl Store {
+    /// Rewrites the deadest segment of which at most `live_percent` is alive, and removes its file. Waits for other
+    /// upkeep. Call it until the step says that it is done.
+    ///
+    /// # Errors
+    /// The step did not finish; calling again goes on where it stopped.
+    pub fn compact(&self, live_percent: u8) -> Result<CompactStep, UpkeepError> {
+        let inner = self.inner();
+        let _upkeep = inner.upkeep.lock();
+        let mut step = self.remove_unknown()?;
+        let Some((number, last)) = self.deadest(live_percent) else {
+            step.done = true;
+            return Ok(step);
+        };
+        if last {
+            // It is still written to: what comes now goes into the next.
+            inner.ask(Work::Seal)?;
+        }
+        self.empty(number, &mut step)?;
+        // From here on no replay begins before the moves.
+        inner.shared.index.kv.flush(true)?;
+        let path = number.path(&inner.segments_dir());
+        let failed = |source| UpkeepError::Segment {
+            segment: number,
+            source,
+        };
+        let length = inner.disk.open(&path).and_then(|file| file.length());
+        inner.shared.index.drop_segment(number)?;
+        match inner.disk.remove(&path) {
+            // It may have been lost before: then that is all there is to do.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        inner.forget_file(number);
+        inner.disk.sync_dir(&inner.segments_dir()).map_err(failed)?;
+        step.segments += 1;
+        step.freed_bytes += length.unwrap_or(0);
+        step.done = self.deadest(live_percent).is_none();
+        Ok(step)
+    }
+
+    /// The segment with the least in it, and whether it is the last.
+    fn deadest(&self, live_percent: u8) -> Option<(SegmentNumber, bool)> {
+        let uses = self.inner().segment_uses();
+        let last = uses.keys().next_back().copied();
+        let share = |segment: &SegmentUse| segment.live_bytes * 100 / segment.used_bytes.max(1);
+        let dead = uses.iter().filter(|(number, segment)| {
+            let emptied = segment.used_bytes > 0 || Some(**number) != last;
+            // The last is worth it only when it is large: it fills up by itself.
+            let large =
+                Some(**number) != last || segment.used_bytes >= self.inner().segment_bytes / 4;
+            emptied && large && share(segment) <= u64::from(live_percent)
+        });
+        dead.min_by_key(|(_, segment)| share(segment))
+            .map(|(number, _)| (*number, Some(*number) == last))
+    }
+
+    /// Moves what is alive in a segment.
+    fn empty(&self, number: SegmentNumber, step: &mut CompactStep) -> Result<(), UpkeepError> {
+        let inner = self.inner();
+        let failed = |source| UpkeepError::Segment {
+            segment: number,
+            source,
+        };
+        let segment = match Segment::open(inner.disk.as_ref(), &inner.segments_dir(), number) {
+            Ok(segment) => Some(segment),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        if let Some(segment) = segment {
+            let mut records = Records::new(&segment, HEADER_BYTES).map_err(failed)?;
+            let mut moving = Moving::default();
+            loop {
+                let Some(record) = records.next().map_err(failed)? else {
+                    if records.resync(0).map_err(failed)? {
+                        continue;
+                    }
+                    break;
+                };
+                let Some(cid) = parse_cid_bytes(&record.key)
+                    .ok()
+                    .filter(|_| record.kind == Kind::Block)
+                else {
+                    continue;
+                };
+                let at = Location {
+                    segment: number,
+                    offset: u32::try_from(record.body_offset).unwrap_or(u32::MAX),
+                    length: u32::try_from(record.body.len()).unwrap_or(u32::MAX),
+                };
+                if inner.shared.index.location(&cid)? == Some(at)
+                    && let Ok(block) = Block::verified(cid, record.body)
+                {
+                    moving.push(at, block);
+                    self.move_full(&mut moving, step)?;
+                }
+            }
+            self.move_all(&mut moving, step)?;
+        }
+        if inner
+            .segment_uses()
+            .get(&number)
+            .is_some_and(|segment| segment.live_bytes > 0)
+        {
+            // The head of a record is damaged, or the file is gone: the index knows what else should be there.
+            self.empty_by_index(number, step)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Store::empty`], by looking through the whole index. Damaged blocks are set aside.
+    fn empty_by_index(
+        &self,
+        number: SegmentNumber,
+        step: &mut CompactStep,
+    ) -> Result<(), UpkeepError> {
+        let inner = self.inner();
+        let mut from = vec![keys::BLOCK];
+        let mut moving = Moving::default();
+        loop {
+            let rows = inner
+                .shared
+                .index
+                .kv
+                .scan(&from, &keys::end_of(keys::BLOCK), PAGE_ROWS)?;
+            let Some((last, _)) = rows.last() else { break };
+            from = keys::after(last.clone());
+            for (key, value) in &rows {
+                let place = keys::read_location(value).filter(|place| place.segment == number);
+                let (Some(at), Some(cid)) = (place, keys::cid_of(key)) else {
+                    continue;
+                };
+                match inner.read(at).map(|bytes| Block::verified(cid, bytes)) {
+                    Ok(Ok(block)) => {
+                        moving.push(at, block);
+                        self.move_full(&mut moving, step)?;
+                    }
+                    Ok(Err(damage)) => {
+                        self.commit(quarantine(&cid, at, &damage))?;
+                    }
+                    Err(damage) if is_lost(&damage) => {
+                        self.commit(quarantine(&cid, at, &damage))?;
+                    }
+                    // That may pass: the segment stays.
+                    Err(source) => {
+                        return Err(UpkeepError::Segment {
+                            segment: number,
+                            source,
+                        });
+                    }
+                }
+            }
+        }
+        self.move_all(&mut moving, step)
+    }
+
+    fn move_full(&self, moving: &mut Moving, step: &mut CompactStep) -> Result<(), UpkeepError> {
+        if moving.bytes >= MOVE_BYTES {
+            self.move_all(moving, step)?;
+        }
+        Ok(())
+    }
+
+    fn move_all(&self, moving: &mut Moving, step: &mut CompactStep) -> Result<(), UpkeepError> {
+        let Moving { blocks, bytes } = std::mem::take(moving);
+        if !blocks.is_empty() {
+            step.moved_bytes += bytes as u64;
+            step.moved_blocks += self
+                .commit(Batch::reclaiming(Reclaim::Move(blocks)))?
+                .reclaimed_blocks;
+        }
+        Ok(())
+    }
+
+    /// Removes files that no row knows: those of a compaction that ended early, and of groups that failed.
+    fn remove_unknown(&self) -> Result<CompactStep, UpkeepError> {
+        let inner = self.inner();
+        let uses = inner.segment_uses();
+        let mut step = CompactStep::default();
+        // The last that has a row, and those behind it, may be in the making.
+        let Some(last) = uses.keys().next_back().copied() else {
+            return Ok(step);
+        };
+        let failed = |source| UpkeepError::Segment {
+            segment: last,
+            source,
+        };
+        let names = inner.disk.list(&inner.segments_dir()).map_err(failed)?;
+        for number in names.iter().filter_map(|name| SegmentNumber::parse(name)) {
+            if number < last && !uses.contains_key(&number) {
+                let path = number.path(&inner.segments_dir());
+                let length = inner.disk.open(&path).and_then(|file| file.length());
+                inner
+                    .disk
+                    .remove(&path)
+                    .map_err(|source| UpkeepError::Segment {
+                        segment: number,
+                        source,
+                    })?;
+                step.segments += 1;
+                step.freed_bytes += length.unwrap_or(0);
+            }
+        }
+        Ok(step)
+    }
+}
+
+/// Blocks on their way.
+#[derive(Default)]
+struct Moving {
+    blocks: Vec<(Location, Block)>,
+    bytes: usize,
+}
+
+impl Moving {
+    fn push(&mut self, at: Location, block: Block) {
+        self.bytes += block.bytes().len();
+        self.blocks.push((at, block));
+    }
+}

@@ -1,0 +1,211 @@
+//! Faults without a power cut: errors at every point, a full disk, damage, a folder that refuses.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use super::model::{Model, Step, WORKLOAD, batch, seen};
+use super::{DIR, Machine, check, points, run};
+use crate::testing::{Loss, Power};
+use crate::{CommitError, REFETCH, ReadError, StoreState};
+
+/// Segment files that have a name, the oldest first.
+fn segment_files(machine: &Machine) -> Vec<(PathBuf, usize)> {
+    let mut files = machine.disk.files();
+    files.retain(|(path, _)| path.extension().is_some_and(|name| name == "seg"));
+    files
+}
+
+#[test]
+fn an_error_at_every_point_is_told_and_what_was_acknowledged_stays() {
+    for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        for point in 0..points() {
+            let context = format!("{kind} at {point}");
+            let machine = Machine::new(Power::default());
+            machine.power.fail_at(point, kind);
+            let mut model = Model::default();
+            let mut states = vec![model.clone()];
+            let Ok(store) = machine.open() else { continue };
+            for step in WORKLOAD {
+                if !model.suits(*step) {
+                    continue;
+                }
+                let result = run(&store, *step);
+                let mut after = model.clone();
+                after.apply(*step);
+                if result.is_ok() {
+                    model = after.clone();
+                    states = vec![after];
+                } else {
+                    model = model.unfinished(*step);
+                    // Only what fails last may be in the log all the same.
+                    states = vec![model.clone(), after];
+                }
+                assert!(model.matches(&seen(&store)), "{context}: {step:?}");
+                if store.state() == StoreState::Failed {
+                    break;
+                }
+            }
+            drop(store);
+            check(
+                &machine.restart(Loss::Everything, Power::default()),
+                &states,
+                &context,
+            );
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_serves_reads_collects_garbage_and_comes_back() {
+    let machine = Machine::new(Power::default());
+    machine.disk.set_space(Some(20 << 10));
+    let store = machine.open().unwrap();
+    let mut model = Model::default();
+    let mut number = 1;
+    let full = loop {
+        match store.commit(batch(number)) {
+            Ok(_) => model.apply(Step::Commit(number)),
+            Err(error) => break error,
+        }
+        number += 1;
+        assert!(number < 60, "the disk never ran full");
+    };
+    assert!(matches!(full, CommitError::Full), "{full}");
+    assert_eq!(store.state(), StoreState::Full);
+    assert!(model.matches(&seen(&store)));
+    // Full it stays, and says so, until something is collected.
+    assert!(matches!(
+        store.commit(batch(number)),
+        Err(CommitError::Full)
+    ));
+    run(&store, Step::Collect).unwrap();
+    model.apply(Step::Collect);
+    run(&store, Step::Compact).unwrap();
+    assert!(model.matches(&seen(&store)));
+    store.commit(batch(number)).unwrap();
+    model.apply(Step::Commit(number));
+    assert_eq!(store.state(), StoreState::Writable);
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    assert!(model.matches(&seen(&machine.open().unwrap())));
+}
+
+#[test]
+fn a_full_disk_comes_back_when_somebody_else_makes_space() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    store.commit(batch(1)).unwrap();
+    machine.disk.set_space(Some(machine.disk.used_bytes()));
+    let mut number = 2;
+    while store.commit(batch(number)).is_ok() {
+        number += 1;
+    }
+    assert_eq!(store.state(), StoreState::Full);
+    machine.disk.set_space(None);
+    store.commit(batch(number)).unwrap();
+    assert_eq!(store.state(), StoreState::Writable);
+}
+
+#[test]
+fn every_flipped_bit_of_a_block_is_found_and_the_block_heals_when_it_is_put_again() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    store.commit(batch(1)).unwrap();
+    let before = seen(&store);
+    let (path, length) = segment_files(&machine).remove(0);
+    let mut found = 0;
+    for offset in 0..length.min(1200) {
+        assert!(machine.disk.damage(&path, offset, 1 << (offset % 8)));
+        for cid in before.blocks.keys() {
+            match store.block(cid) {
+                Ok(Some(_)) => {}
+                Err(ReadError::Corrupt { cid: bad, .. }) => {
+                    assert_eq!(*bad, *cid);
+                    // The next commit comes after the quarantine: both go through the committer.
+                    let healed = store.commit(batch(1)).unwrap();
+                    assert_eq!(healed.new_blocks, 1);
+                    assert!(store.block(cid).unwrap().is_some());
+                    assert!(store.quarantine(None, 10).unwrap().is_empty());
+                    found += 1;
+                }
+                other => panic!("{offset}: {other:?}"),
+            }
+        }
+        assert!(machine.disk.damage(&path, offset, 1 << (offset % 8)));
+    }
+    assert!(found >= 3, "{found}");
+}
+
+#[test]
+fn a_damaged_block_is_recorded_reported_queued_and_no_longer_served() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    store.commit(batch(1)).unwrap();
+    let cids: Vec<_> = seen(&store).blocks.into_keys().collect();
+    machine.disk.set_read_fault(Some(ErrorKind::Other));
+    assert!(matches!(store.block(&cids[0]), Err(ReadError::Disk { .. })));
+    machine.disk.set_read_fault(None);
+    assert!(
+        store.block(&cids[0]).unwrap().is_some(),
+        "a fault that passes takes nothing"
+    );
+    machine.disk.set_read_fault(Some(ErrorKind::UnexpectedEof));
+    assert!(matches!(store.block(&cids[0]), Err(ReadError::Disk { .. })));
+    machine.disk.set_read_fault(None);
+    store.scrub(u64::MAX).unwrap();
+    assert!(store.block(&cids[0]).unwrap().is_none());
+    assert_eq!(store.quarantine(None, 10).unwrap()[0].cid, cids[0]);
+    let refetch = store.queue_next(REFETCH).unwrap().unwrap();
+    assert_eq!(refetch.key, cids[0].to_bytes());
+    // It is a fact of the log too.
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let store = machine.open().unwrap();
+    assert!(!store.has(&cids[0]).unwrap());
+    assert_eq!(store.quarantine(None, 10).unwrap().len(), 1);
+}
+
+#[test]
+fn damage_anywhere_in_the_log_never_stops_the_start() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for number in 1..6 {
+        store.commit(batch(number)).unwrap();
+    }
+    let all = seen(&store);
+    machine.power.cut();
+    drop(store);
+    // Nothing of the index survives, so the whole log is replayed.
+    let mut machine = machine.restart(Loss::Everything, Power::default());
+    for (path, length) in segment_files(&machine) {
+        for offset in (0..length).step_by(7) {
+            machine.disk.damage(&path, offset, 0x40);
+            let power = Power::default();
+            let copy = Machine {
+                disk: machine.disk.survivors(Loss::Everything, &power),
+                durable: crate::kv::Durable::default(),
+                power,
+            };
+            let store = copy.open().unwrap();
+            for cid in store.cids(None, usize::MAX).unwrap() {
+                match store.block(&cid) {
+                    Ok(Some(block)) => assert_eq!(all.blocks.get(&cid), Some(block.bytes())),
+                    Err(ReadError::Corrupt { .. }) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            store.commit(batch(50)).unwrap();
+            machine.disk.damage(&path, offset, 0x40);
+        }
+    }
+    machine.durable = crate::kv::Durable::default();
+    assert_eq!(seen(&machine.open().unwrap()), all);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told() {
+    let machine = Machine::new(Power::default());
+    machine.disk.set_read_only(true);
+    let error = machine.open().unwrap_err();
+    assert!(error.to_string().contains(DIR), "{error}");
+}

@@ -1,0 +1,104 @@
+//! The scrub: reads every block again and again, so that damage is found while there is still another copy.
+//!
+//! The caller throttles: a step reads about as many bytes as it is given, and its place is kept in the store, so that
+//! a restart goes on where it was. What is damaged is set aside as in any read and waits in [`crate::REFETCH`].
+
+use perennis_shared::cid::Cid;
+
+use crate::batch::{Batch, Change};
+use crate::compact::UpkeepError;
+use crate::keys;
+use crate::read::ReadError;
+use crate::segment::Location;
+use crate::store::Store;
+
+/// Most blocks of one step.
+const STEP_ROWS: usize = 4096;
+
+/// What a step of the scrub found, and how far the round is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScrubStep {
+    /// Blocks that were read.
+    pub checked_blocks: u64,
+    /// Their bytes.
+    pub checked_bytes: u64,
+    /// Blocks whose bytes are damaged. They are set aside.
+    pub damaged: Vec<Cid>,
+    /// Blocks that the disk did not give out. They stay and are read again in the next round.
+    pub unreadable: Vec<Cid>,
+    /// Blocks that were read in this round, steps before this one included.
+    pub round_blocks: u64,
+    /// Whether this step ended the round. The next begins a new one.
+    pub round_done: bool,
+}
+
+impl Store {
+    /// Reads the next blocks, of about `bytes` bytes together but at least one, and checks them.
+    ///
+    /// # Errors
+    /// The index fails, or the place could not be kept: the same blocks are read again then.
+    pub fn scrub(&self, bytes: u64) -> Result<ScrubStep, UpkeepError> {
+        let kv = &self.inner().shared.index.kv;
+        let place = kv.value(&[keys::UPKEEP])?;
+        let (before, after) = place.as_deref().and_then(read_place).unwrap_or((0, &[]));
+        let from = if after.is_empty() {
+            vec![keys::BLOCK]
+        } else {
+            keys::after(keys::key(keys::BLOCK, after))
+        };
+        let mut rows = kv.scan(&from, &keys::end_of(keys::BLOCK), STEP_ROWS)?;
+        let found = rows.len();
+        let mut sum = 0;
+        let length = |value: &[u8]| keys::read_location(value).map_or(0, |at| u64::from(at.length));
+        rows.truncate(
+            rows.iter()
+                .take_while(|(_, value)| {
+                    let before = sum;
+                    sum += length(value);
+                    before < bytes.max(1)
+                })
+                .count(),
+        );
+        let mut step = ScrubStep {
+            round_done: found < STEP_ROWS && rows.len() == found,
+            ..ScrubStep::default()
+        };
+        let last = rows.last().map(|(key, _)| key[1..].to_vec());
+        // In the order of the disk, not of the index.
+        let mut blocks: Vec<(Location, Cid)> = rows
+            .iter()
+            .filter_map(|(key, value)| Some((keys::read_location(value)?, keys::cid_of(key)?)))
+            .collect();
+        blocks.sort_unstable_by_key(|(at, _)| *at);
+        for (at, cid) in blocks {
+            match self.block(&cid) {
+                Ok(_) => {}
+                Err(ReadError::Corrupt { .. }) => step.damaged.push(cid),
+                Err(ReadError::Disk { .. }) => step.unreadable.push(cid),
+                Err(error) => return Err(error.into()),
+            }
+            step.checked_blocks += 1;
+            step.checked_bytes += u64::from(at.length);
+        }
+        step.round_blocks = before + step.checked_blocks;
+        let next = match last.filter(|_| !step.round_done) {
+            Some(last) => write_place(step.round_blocks, &last),
+            None => write_place(0, &[]),
+        };
+        if place.as_deref() != Some(next.as_slice()) {
+            let mut batch = Batch::new();
+            batch.rows.push(Change::Put(vec![keys::UPKEEP], next));
+            self.commit(batch)?;
+        }
+        Ok(step)
+    }
+}
+
+fn write_place(blocks: u64, cid: &[u8]) -> Vec<u8> {
+    [&blocks.to_le_bytes(), cid].concat()
+}
+
+fn read_place(value: &[u8]) -> Option<(u64, &[u8])> {
+    let (blocks, cid) = value.split_first_chunk::<8>()?;
+    Some((u64::from_le_bytes(*blocks), cid))
+}

@@ -1,0 +1,150 @@
+//! Snapshots: a folder that opens as a store of its own, as of one commit.
+//!
+//! Segments that are sealed are linked, not copied: they do not change any more, whoever holds them. Only the last is
+//! copied, because a store that is opened goes on writing in its last segment. The folder is put together under
+//! another name and gets its own when it is complete and durable.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::batch::CommitError;
+use crate::commit::Work;
+use crate::format;
+use crate::segment::SegmentNumber;
+use crate::store::{Store, segments};
+
+/// Bytes that are copied at once.
+const COPY_BYTES: usize = 1 << 20;
+
+/// Why there is no snapshot.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// There is something at the place of the snapshot.
+    #[error("{} is there already; name a folder that does not exist", dir.display())]
+    Exists {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The folder could not be written.
+    #[error("the snapshot could not be written to {}", dir.display())]
+    Disk {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The index could not be copied.
+    #[error("the index could not be copied")]
+    Index(#[from] CommitError),
+}
+
+/// What a snapshot holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Segments in it.
+    pub segments: u64,
+    /// Those that share their bytes with the store.
+    pub linked_segments: u64,
+}
+
+impl Store {
+    /// Writes a snapshot of all that is acknowledged into `dir`, which must not exist. Commits wait while the index
+    /// is copied; segments are linked where both folders are on one file system, else copied.
+    ///
+    /// # Errors
+    /// The folder is there, or cannot be written. What was begun is removed.
+    pub fn snapshot(&self, dir: &Path) -> Result<Snapshot, SnapshotError> {
+        if fs::symlink_metadata(dir).is_ok() {
+            return Err(SnapshotError::Exists {
+                dir: dir.to_path_buf(),
+            });
+        }
+        // No compaction may remove a segment before it is linked.
+        let _upkeep = self.inner().upkeep.lock();
+        let partial = partial(dir);
+        let snapshot = self.snapshot_into(&partial).and_then(|snapshot| {
+            fs::rename(&partial, dir)
+                .and_then(|()| sync_dir(parent(dir)))
+                .map_err(|source| failed(dir, source))?;
+            Ok(snapshot)
+        });
+        snapshot.inspect_err(|_| {
+            // A rest that cannot be removed is not mistaken for a snapshot: it has another name.
+            let _ = fs::remove_dir_all(&partial);
+        })
+    }
+
+    fn snapshot_into(&self, dir: &Path) -> Result<Snapshot, SnapshotError> {
+        let inner = self.inner();
+        let failed = |source| failed(dir, source);
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        fs::create_dir_all(segments(dir)).map_err(failed)?;
+        let next = inner.ask(|reply| Work::Copy(dir.join("index"), reply))?;
+        let names = inner.disk.list(&inner.segments_dir()).map_err(failed)?;
+        let mut numbers: Vec<_> = names
+            .iter()
+            .filter_map(|name| SegmentNumber::parse(name))
+            .filter(|number| *number < next)
+            .collect();
+        numbers.sort_unstable();
+        let mut snapshot = Snapshot::default();
+        for number in &numbers {
+            let from = number.path(&inner.segments_dir());
+            let to = number.path(&segments(dir));
+            let linked = Some(number) != numbers.last() && inner.disk.link(&from, &to).is_ok();
+            if !linked {
+                copy(inner.disk.as_ref(), &from, &to).map_err(failed)?;
+            }
+            snapshot.segments += 1;
+            snapshot.linked_segments += u64::from(linked);
+        }
+        sync_dir(&segments(dir)).map_err(failed)?;
+        format::write(dir).map_err(failed)?;
+        sync_dir(dir).map_err(failed)?;
+        Ok(snapshot)
+    }
+}
+
+fn copy(disk: &dyn crate::disk::Disk, from: &Path, to: &Path) -> io::Result<()> {
+    let from = disk.open(from)?;
+    let length = from.length()?;
+    let to = disk.create(to, length)?;
+    let mut offset = 0;
+    let mut bytes = vec![0; COPY_BYTES];
+    while offset < length {
+        let part = usize::try_from(length - offset).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+        from.read_at(&mut bytes[..part], offset)?;
+        to.write_at(&bytes[..part], offset)?;
+        offset += part as u64;
+    }
+    to.sync()
+}
+
+fn partial(dir: &Path) -> PathBuf {
+    let mut name = dir.file_name().map_or_else(OsString::new, OsString::from);
+    name.push(".partial");
+    dir.with_file_name(name)
+}
+
+fn parent(dir: &Path) -> &Path {
+    dir.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
+}
+
+fn failed(dir: &Path, source: io::Error) -> SnapshotError {
+    SnapshotError::Disk {
+        dir: dir.to_path_buf(),
+        source,
+    }
+}
