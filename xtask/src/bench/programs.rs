@@ -15,13 +15,9 @@ const OLDEST_NODE: u32 = 22;
 /// # Errors
 /// Something does not build.
 pub(super) fn build() -> Result<()> {
-    shell::run(shell::cargo().args([
-        "build",
-        "--workspace",
-        "--all-targets",
-        "--release",
-        "--locked",
-    ]))
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--workspace", "--release", "--locked"]);
+    shell::run(cargo.args(["--bins", "--bench", "*"]))
 }
 
 /// Records created and validated, beside the JavaScript library.
