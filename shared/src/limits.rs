@@ -92,6 +92,8 @@ pub const ENTRY_PREVIOUS: usize = 16;
 pub const IMPORT_BYTES: usize = 64 << 20;
 /// Most labels of one import.
 pub const IMPORT_ROWS: usize = 1_000_000;
+/// Most problems of an import that are kept; more are counted.
+pub const IMPORT_PROBLEMS: usize = 100;
 /// Most labels on one handle in a taglist/v1 document.
 pub const COMPAT_TAGS: usize = 100;
 

@@ -8,6 +8,8 @@
 //! Nothing here signs, fetches or stores: blocks are read through [`Blocks`] and new ones are returned.
 
 mod blocks;
+pub mod export;
+pub mod import;
 mod key;
 mod label;
 mod row;

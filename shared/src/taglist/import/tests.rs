@@ -1,0 +1,299 @@
+use super::*;
+use crate::{
+    limits::COMPAT_TAGS,
+    taglist::{Colour, Handle, Note, Source, Subject, Tag, export},
+};
+use proptest::prelude::*;
+use std::{format, string::ToString};
+
+const AT: Millis = Millis(1_795_253_220_000);
+
+fn label(handle: &str, tag: &str) -> Label {
+    Label::new(Handle::parse(handle).unwrap(), Tag::parse(tag).unwrap(), AT)
+}
+
+fn problems(import: &Import) -> Vec<(u64, u64, String)> {
+    let problems = import.problems().iter();
+    problems
+        .map(|problem| {
+            (
+                problem.place.line,
+                problem.place.column,
+                problem.problem.to_string(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn csv_is_read_with_every_column() {
+    let text = "\u{feff}label,Handle,note,color,source,id,created,updated,expires,negated\r\n\
+                spam,@Bob,\"says \"\"hi\"\", twice\r\nor more\",#FF0000,did:key:z6Mk,42,2026-01-02,1700000000000,2027-01-01T00:00:00+01:00,yes\r\n\
+                \r\n\
+                bot,al,,,,,,,,\n\
+                ai,al,,,,,,,,false";
+    let labels = csv(text.as_bytes(), AT).unwrap().into_labels().unwrap();
+    let mut bob = label("Bob", "spam");
+    bob.subject.id = Some(42);
+    bob.note = Some(Note::parse("says \"hi\", twice\nor more").unwrap());
+    bob.colour = Some(Colour([255, 0, 0]));
+    bob.source = Some(Source::parse("did:key:z6Mk").unwrap());
+    bob.created = Millis::parse_rfc3339("2026-01-02T00:00:00Z").unwrap();
+    bob.updated = Millis(1_700_000_000_000);
+    bob.expires = Some(Millis::parse_rfc3339("2026-12-31T23:00:00Z").unwrap());
+    bob.negated = true;
+    assert_eq!(labels, [label("al", "ai"), label("al", "bot"), bob]);
+}
+
+#[test]
+fn csv_problems_name_line_and_column() {
+    let text = "handle,label,note,expires,negated,id,colour\n\
+                a b,x,,,,,\n\
+                a,X,,,,,\n\
+                \"b\",y,\"two\nlines\",,,,\n\
+                c,z,,soon,,,\n\
+                c,z,,,perhaps,,\n\
+                c,z,,,,-1,\n\
+                c,z,,,,,red\n\
+                c,z\n\
+                B,y,,,,,\n";
+    let import = csv(text.as_bytes(), AT).unwrap();
+    let places: Vec<_> = problems(&import)
+        .into_iter()
+        .map(|(line, column, _)| (line, column))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            (2, 1),
+            (3, 2),
+            (6, 4),
+            (7, 5),
+            (8, 6),
+            (9, 7),
+            (10, 0),
+            (11, 0)
+        ]
+    );
+    assert_eq!(
+        import.problems()[7].to_string(),
+        "line 11, column 0: the same label on the same handle is on line 4"
+    );
+    assert_eq!(import.valid_count(), 1);
+    let refused = import.into_labels().unwrap_err();
+    assert_eq!(refused.problem_count(), 8);
+    assert_eq!(refused.into_valid()[0].key(), label("b", "y").key());
+}
+
+#[test]
+fn files_that_are_no_csv_are_refused() {
+    let table: [(&[u8], &str); 9] = [
+        (b"", "the file is empty"),
+        (b"\n \n", "the file is empty"),
+        (
+            b"handle\na",
+            "the first line must name the columns; `label` is missing",
+        ),
+        (b"handle,label,label\n", "column `label` is there twice"),
+        (
+            b"handle,label,size\n",
+            "column `size` is not known; known are handle, label, note, colour, source, id, created, updated, expires and negated",
+        ),
+        (
+            b"handle,label\na,\"x\n",
+            "line 2: the quotes of a field are not closed, or text follows or precedes them",
+        ),
+        (
+            b"handle,label\na,\"x\"y\n",
+            "line 2: the quotes of a field are not closed, or text follows or precedes them",
+        ),
+        (
+            b"handle,label\na,x\"y\"\n",
+            "line 2: the quotes of a field are not closed, or text follows or precedes them",
+        ),
+        (
+            b"handle,label\na,x\n\xff",
+            "the file is not UTF-8 text; the first wrong byte is on line 3",
+        ),
+    ];
+    for (bytes, message) in table {
+        assert_eq!(csv(bytes, AT).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn problems_beyond_the_limit_are_counted() {
+    let text = "handle,label\n".to_string() + &"?,x\n".repeat(IMPORT_PROBLEMS + 5);
+    let import = csv(text.as_bytes(), AT).unwrap();
+    assert_eq!(import.problems().len(), IMPORT_PROBLEMS);
+    assert_eq!(import.problem_count(), IMPORT_PROBLEMS as u64 + 5);
+}
+
+#[test]
+fn compat_documents_are_read_alone_in_arrays_and_on_lines() {
+    let one =
+        r#"{"version":1,"handle":"@Al","updated":"2026-11-21T09:27:00Z","tags":["spam","ai"]}"#;
+    let two =
+        r#"{ "tags" : [ ], "handle" : "@bo", "updated":1795253220000, "version":"taglist/v1" }"#;
+    let expected = [label("Al", "ai"), label("Al", "spam")];
+    for text in [
+        one.to_string(),
+        format!("[{one}]"),
+        format!(" [\n{one} ,\n{two}\n]\n"),
+        format!("{one}\n{two}\n"),
+    ] {
+        let labels = compat(text.as_bytes()).unwrap().into_labels().unwrap();
+        assert_eq!(labels, expected, "{text}");
+    }
+    assert!(compat(b"[]").unwrap().into_labels().unwrap().is_empty());
+}
+
+#[test]
+fn compat_problems_name_line_and_label() {
+    let document = |body: &str| format!("{{\"version\":1,\"updated\":1,{body}}}\n");
+    let many: Vec<String> = (0..=COMPAT_TAGS).map(|n| format!("\"t{n}\"")).collect();
+    let text = [
+        document(r#""handle":"@a","tags":["ok","Bad","ok"]"#),
+        document(r#""handle":"a","tags":[]"#),
+        document(r#""handle":"@a b","tags":[]"#),
+        document(r#""handle":"@b","tags":["x"],"more":1"#),
+        document(r#""handle":"@b""#),
+        document(&format!(r#""handle":"@c","tags":[{}]"#, many.join(","))),
+        document(r#""handle":"@d","tags":["}"]"#),
+        r#"{"version":2,"handle":"@b","updated":1,"tags":[]}"#.to_string() + "\n",
+        r#"{"version":1,"handle":"@b","updated":-1,"tags":[]}"#.to_string() + "\n",
+        r#"{"version":1,"handle":"@b","updated":"now","tags":[]}"#.to_string() + "\n",
+        r#"{"version":1,"handle":"@b","handle":"@c","updated":1,"tags":[]}"#.to_string(),
+    ]
+    .concat();
+    let import = compat(text.as_bytes()).unwrap();
+    let places: Vec<_> = problems(&import)
+        .into_iter()
+        .map(|(line, column, _)| (line, column))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            (1, 2),
+            (1, 3),
+            (2, 0),
+            (3, 0),
+            (4, 0),
+            (5, 0),
+            (6, 0),
+            (7, 1),
+            (8, 0),
+            (9, 0),
+            (10, 0),
+            (11, 0)
+        ]
+    );
+    assert_eq!(
+        import.problems()[1].problem,
+        RowProblem::Duplicate { first: 1 }
+    );
+    assert_eq!(
+        import.problems()[4].problem.to_string(),
+        "field `more` is not known here"
+    );
+}
+
+#[test]
+fn files_that_are_no_json_are_refused() {
+    for (text, line) in [
+        ("[", 1),
+        ("[{}", 1),
+        ("[{},]", 1),
+        ("[{}\n{}]", 2),
+        ("[]\n[]", 2),
+        ("{\"a\":\"}\"", 1),
+        ("{},{}", 1),
+        ("1", 1),
+        ("\nnull", 2),
+    ] {
+        let error = compat(text.as_bytes()).unwrap_err();
+        assert_eq!(error, ImportError::Json { line }, "{text}");
+    }
+}
+
+#[test]
+fn golden_exports() {
+    let mut noted = label("Bob", "spam");
+    noted.note = Some(Note::parse("a, \"b\"\nc").unwrap());
+    noted.colour = Some(Colour([1, 2, 3]));
+    noted.expires = Some(Millis(0));
+    let mut negated = label("al", "bot");
+    negated.negated = true;
+    let labels = [negated, noted];
+    assert_eq!(
+        export::csv(&labels),
+        "handle,label,note,colour,source,id,created,updated,expires,negated\r\n\
+         @al,bot,,,,,2026-11-21T09:27:00.000Z,2026-11-21T09:27:00.000Z,,true\r\n\
+         @Bob,spam,\"a, \"\"b\"\"\nc\",#010203,,,2026-11-21T09:27:00.000Z,2026-11-21T09:27:00.000Z,1970-01-01T00:00:00.000Z,false\r\n"
+    );
+    let compat = export::compat(&labels);
+    assert_eq!(compat.left_out, 1);
+    assert_eq!(
+        compat.text,
+        "[\n{\"version\":1,\"handle\":\"@Bob\",\"updated\":\"2026-11-21T09:27:00.000Z\",\"tags\":[\"spam\"]}\n]\n"
+    );
+}
+
+fn any_label() -> impl Strategy<Value = Label> {
+    let time = || (0u64..250_000_000_000_000).prop_map(Millis);
+    (
+        (
+            "[a-zA-Z0-9_]{1,15}",
+            any::<Option<u64>>(),
+            "[a-z0-9-]{1,50}",
+        ),
+        any::<Option<[u8; 3]>>(),
+        proptest::option::of("[a-z\",;ä€\\n ]{1,80}"),
+        proptest::option::of("did:[a-z0-9]{1,8}:[a-zA-Z0-9._-]{1,80}"),
+        (time(), time(), proptest::option::of(time())),
+        any::<bool>(),
+    )
+        .prop_map(
+            |((handle, id, tag), colour, note, source, times, negated)| Label {
+                subject: Subject {
+                    handle: Handle::parse(&handle).unwrap(),
+                    id,
+                },
+                label: Tag::parse(&tag).unwrap(),
+                colour: colour.map(Colour),
+                note: note.map(|note| Note::parse(&note).unwrap()),
+                source: source.map(|source| Source::parse(&source).unwrap()),
+                created: times.0,
+                updated: times.1,
+                expires: times.2,
+                negated,
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn what_is_exported_is_imported_again(labels in proptest::collection::vec(any_label(), 1..20)) {
+        let labels: BTreeMap<Key, Label> =
+            labels.into_iter().map(|label| (label.key(), label)).collect();
+        let labels: Vec<Label> = labels.into_values().collect();
+        let text = export::csv(&labels);
+        let read = csv(text.as_bytes(), AT).unwrap().into_labels();
+        prop_assert_eq!(read.as_ref(), Ok(&labels));
+        let text = export::compat(&labels).text;
+        let read = compat(text.as_bytes()).unwrap().into_labels().unwrap();
+        let keys: Vec<Key> = read.iter().map(Label::key).collect();
+        let expected: Vec<Key> =
+            labels.iter().filter(|label| !label.negated).map(Label::key).collect();
+        prop_assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn no_text_panics(text in "[\\[\\]{}\",:a\\\\\\n\\r 1@]{0,60}", body in "\\PC{0,60}") {
+        let _ = compat(text.as_bytes());
+        let _ = csv(text.as_bytes(), AT);
+        let _ = csv(format!("handle,label\n{text}").as_bytes(), AT);
+        let _ = csv(body.as_bytes(), AT);
+        let _ = compat(body.as_bytes());
+    }
+}
