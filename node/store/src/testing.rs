@@ -5,9 +5,12 @@
 //! [`Loss`]: a store is opened on the survivors, and what it shows is held against what was acknowledged. Points can
 //! also fail without a cut, space can run out, and bytes that were safe can be damaged.
 //!
+//! [`kill`] is the same idea with a real process, a real disk and `SIGKILL`.
+//!
 //! Nothing here reads a clock or draws randomness: a seed names a run.
 
 mod disk;
+pub mod kill;
 mod kv;
 mod power;
 

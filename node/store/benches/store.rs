@@ -1,0 +1,239 @@
+//! The store against RocksDB BlobDB of the same library, on the same disk in the same run.
+//!
+//! Both write batches that are synced, both check each block against its CID after reading. Prints a figure a line, as
+//! JSON. `--quick` (and Cargo's own check that benches run) measures little.
+#![allow(clippy::print_stdout, reason = "figures are printed")]
+
+#[path = "store/blob.rs"]
+mod blob;
+#[path = "store/figures.rs"]
+mod figures;
+
+use std::env;
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use figures::{Draw, contents, print, print_beside, resident_mib, written_bytes};
+use perennis_shared::cid::{Block, Codec};
+use perennis_store::{Batch, Store, StoreOptions};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const KIB: usize = 1 << 10;
+
+struct Size {
+    name: &'static str,
+    block_bytes: usize,
+    blocks: usize,
+    batch: usize,
+    reads: usize,
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    if let Some(at) = arguments
+        .iter()
+        .position(|argument| argument == "--resident")
+    {
+        return resident(Path::new(&arguments[at + 1]));
+    }
+    let part = if has("--quick") || !has("--bench") {
+        50
+    } else {
+        1
+    };
+    let sizes = [
+        Size {
+            name: "1KiB",
+            block_bytes: KIB,
+            blocks: 200_000 / part,
+            batch: 1000,
+            reads: 200_000 / part,
+        },
+        Size {
+            name: "256KiB",
+            block_bytes: 256 * KIB,
+            blocks: 4_000 / part,
+            batch: 16,
+            reads: 8_000 / part,
+        },
+    ];
+    for size in &sizes {
+        compare(size)?;
+    }
+    small_commits(if part == 1 { 20_000 } else { 500 })?;
+    million(1_000_000 / part)
+}
+
+/// Puts and gets of one size, of the store and of BlobDB.
+fn compare(size: &Size) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let blocks: Vec<Block> = contents(size.blocks, size.block_bytes);
+    let payload = (size.blocks * size.block_bytes) as f64;
+
+    let peer = blob::Peer::open(&dir.path().join("blob"))?;
+    let start = Instant::now();
+    for batch in blocks.chunks(size.batch) {
+        peer.put(batch)?;
+    }
+    let peer_put = rate(size.blocks, start);
+
+    let store = Store::open(&dir.path().join("store"), &StoreOptions::default())?;
+    let before = written_bytes();
+    let start = Instant::now();
+    for blocks in blocks.chunks(size.batch) {
+        let mut batch = Batch::new();
+        for block in blocks {
+            batch.put_block(block.clone());
+        }
+        store.commit(batch)?;
+    }
+    let put = rate(size.blocks, start);
+    let written = before
+        .zip(written_bytes())
+        .map(|(before, after)| (after - before) as f64 / payload);
+    print_beside(
+        &format!("store/put/{}", size.name),
+        put,
+        "blocks/s",
+        peer_put,
+    );
+    if let Some(written) = written {
+        print(&format!("store/written/{}", size.name), written, "B/B");
+        if size.block_bytes > KIB {
+            print("store/written", written, "B/B");
+        }
+    }
+
+    let cids: Vec<_> = blocks.iter().map(|block| *block.cid()).collect();
+    drop(blocks);
+    let mut draw = Draw(1);
+    let start = Instant::now();
+    for _ in 0..size.reads {
+        let cid = &cids[draw.below(cids.len())];
+        peer.block(cid)?.ok_or("the peer has lost a block")?;
+    }
+    let peer_get = rate(size.reads, start);
+    let mut draw = Draw(1);
+    let start = Instant::now();
+    for _ in 0..size.reads {
+        let cid = &cids[draw.below(cids.len())];
+        store.block(cid)?.ok_or("the store has lost a block")?;
+    }
+    print_beside(
+        &format!("store/get/{}", size.name),
+        rate(size.reads, start),
+        "blocks/s",
+        peer_get,
+    );
+    Ok(())
+}
+
+/// Commits of one small block each from 64 threads that wait for the answer.
+fn small_commits(commits: u64) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let store = Store::open(dir.path(), &StoreOptions::default())?;
+    let left = AtomicU64::new(commits);
+    let start = Instant::now();
+    let mut waits: Vec<Duration> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..64)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut waits = Vec::new();
+                    while let Ok(number) =
+                        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                            left.checked_sub(1)
+                        })
+                    {
+                        let mut batch = Batch::new();
+                        let text = format!("{number:0600}").into_bytes();
+                        if let Ok(block) = Block::new(Codec::Raw, text) {
+                            batch.put_block(block);
+                        }
+                        batch.put_meta(&number.to_be_bytes(), number.to_be_bytes());
+                        let asked = Instant::now();
+                        if store.commit(batch).is_ok() {
+                            waits.push(asked.elapsed());
+                        }
+                    }
+                    waits
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_default())
+            .collect()
+    });
+    let took = start.elapsed();
+    waits.sort_unstable();
+    if waits.len() as u64 != commits {
+        return Err("a commit failed".into());
+    }
+    print(
+        "store/commit/64",
+        commits as f64 / took.as_secs_f64(),
+        "commits/s",
+    );
+    print(
+        "store/commit/64/p99",
+        waits[waits.len() * 99 / 100].as_secs_f64() * 1e3,
+        "ms",
+    );
+    Ok(())
+}
+
+/// A store of very many small blocks: how long it takes to open, and what it holds in memory when it is read.
+fn million(blocks: usize) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let store = Store::open(dir.path(), &StoreOptions::default())?;
+    let mut draw = Draw(2);
+    for _ in 0..blocks / 1000 {
+        let mut batch = Batch::new();
+        for _ in 0..1000 {
+            batch.put_block(draw.block(KIB));
+        }
+        store.commit(batch)?;
+    }
+    drop(store);
+    // Memory is that of a process that did nothing else.
+    let output = std::process::Command::new(env::current_exe()?)
+        .arg("--resident")
+        .arg(dir.path())
+        .output()?;
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err("the process that reads failed".into())
+    }
+}
+
+fn resident(dir: &Path) -> Result<()> {
+    let start = Instant::now();
+    let store = Arc::new(Store::open(dir, &StoreOptions::default())?);
+    print("store/open/1M", start.elapsed().as_secs_f64() * 1e3, "ms");
+    print("store/rss/idle", resident_mib()?, "MiB");
+    let mut after = None;
+    loop {
+        let page = store.cids(after.as_ref(), 10_000)?;
+        let Some(last) = page.last().copied() else {
+            break;
+        };
+        for cid in page.iter().step_by(5) {
+            store.block(cid)?.ok_or("a block is gone")?;
+        }
+        after = Some(last);
+    }
+    print("store/rss/1M", resident_mib()?, "MiB");
+    Ok(())
+}
+
+fn rate(count: usize, start: Instant) -> f64 {
+    count as f64 / start.elapsed().as_secs_f64()
+}

@@ -1,0 +1,45 @@
+//! The peer: RocksDB with its values in blob files, as it is set up for blocks.
+
+use std::path::Path;
+
+use perennis_shared::cid::{Block, Cid};
+use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Options, WriteBatch, WriteOptions};
+
+use crate::Result;
+
+pub(crate) struct Peer(DB);
+
+impl Peer {
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        // The same memory as the store's index has; nothing compressed, as the contents are random.
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&Cache::new_lru_cache(32 << 20));
+        table.set_bloom_filter(10.0, false);
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_block_based_table_factory(&table);
+        options.set_compression_type(DBCompressionType::None);
+        options.set_enable_blob_files(true);
+        options.set_min_blob_size(512);
+        options.set_blob_compression_type(DBCompressionType::None);
+        options.set_max_background_jobs(2);
+        Ok(Self(DB::open(&options, dir)?))
+    }
+
+    pub(crate) fn put(&self, blocks: &[Block]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for block in blocks {
+            batch.put(block.cid().to_bytes(), block.bytes());
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        Ok(self.0.write_opt(batch, &options)?)
+    }
+
+    pub(crate) fn block(&self, cid: &Cid) -> Result<Option<Block>> {
+        let Some(bytes) = self.0.get(cid.to_bytes())? else {
+            return Ok(None);
+        };
+        Ok(Some(Block::verified(*cid, bytes)?))
+    }
+}
