@@ -2,7 +2,7 @@
 //! is, and how fast entries are signed, appended and read back. All in memory: the disk is the store's bench.
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use bytes::Bytes;
 use perennis_shared::{
@@ -10,7 +10,7 @@ use perennis_shared::{
     did::{DidDocument, Identity},
     log::{self, Appended, Author, Entry, UnverifiedEntry},
     taglist::{
-        Handle, KeyPrefix, Label, Op, Tag,
+        Handle, KeyPrefix, Label, Op, Tag, import,
         tree::{self, Proof},
     },
     time::Millis,
@@ -60,8 +60,11 @@ fn label(index: u64, at: u64) -> Label {
 
 fn list(author: &Author<'_>) {
     let mut view = View::new();
+    let file = csv();
     let (time, head) = seconds(|| {
-        let ops = (0..ROWS).map(|index| Op::Set(label(index, 0))).collect();
+        let labels = import::csv(file.as_bytes(), NOW).unwrap();
+        let labels = labels.into_labels().expect("every row is valid");
+        let ops = labels.into_iter().map(Op::Set).collect();
         let Appended { entry, added, .. } = log::append(author, None, ops, NOW, &view).unwrap();
         keep(&mut view, &added);
         entry
@@ -82,6 +85,15 @@ fn list(author: &Author<'_>) {
         proof.to_bytes().len()
     });
     say("list/proof", proofs.max().unwrap() as f64, "bytes");
+}
+
+/// A file as a person would have it: handles, labels, notes.
+fn csv() -> String {
+    let mut text = String::from("handle,label,note\n");
+    for index in 0..ROWS {
+        writeln!(text, "@u{index},seen,note {}", index % 97).unwrap();
+    }
+    text
 }
 
 fn log_of_many(identity: &Identity, author: &Author<'_>, document: &Block) {
