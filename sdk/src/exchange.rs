@@ -35,6 +35,8 @@ use crate::{
 
 const RAW_TYPE: &str = "application/vnd.ipld.raw";
 const CAR_TYPE: &str = "application/vnd.ipld.car";
+/// More blocks than this on one level of a DAG are asked for as a CAR.
+const SINGLE_BLOCKS: usize = 32;
 
 /// Bounds of one fetch.
 #[derive(Clone, Copy, Debug)]
@@ -255,10 +257,14 @@ impl Exchange {
             let Some(first) = absent.first().copied() else {
                 return Ok(fetched);
             };
-            // A root that is missing is likely to be missing with all that is below it.
-            let is_root = absent
+            // A root that is missing is likely to be missing with all that is below it, and many missing blocks
+            // are cheaper in one file, even if some of it is here.
+            let is_bulk = absent.len() > SINGLE_BLOCKS;
+            let is_wanted = |root: &&Cid| is_bulk || absent.contains(*root);
+            let is_root = roots
                 .iter()
-                .find(|cid| roots.contains(cid) && tried_car.insert(**cid));
+                .filter(is_wanted)
+                .find(|root| tried_car.insert(**root));
             if let Some(root) = is_root.copied() {
                 offered.extend(self.car_of_any(&root).await);
                 walk.again(absent);

@@ -3,6 +3,7 @@
 //! One source compiles for native targets and for browsers. What differs between them lives in [`rt`]
 //! and nowhere else: no other module names a platform.
 //!
+//! - [`client`]: the client itself: stage, publish, resolve, list, restore. Begin here.
 //! - [`rt`]: sleep, deadlines, clock, randomness, tasks and HTTP, each with a native and a browser twin.
 //! - [`store`]: the [`BlockStore`](store::BlockStore) a client keeps its blocks and its state in, and two
 //!   implementations: in memory, and (feature `disk`) in a file.

@@ -129,6 +129,7 @@ async fn page<S: BlockStore>(
     query: &LabelQuery,
 ) -> Result<LabelPage, ListError> {
     let prefix = query.filter.prefix()?;
+    view.in_bulk(root);
     let limit = query.limit.max(1);
     let now = rt::now();
     let mut labels: Vec<ListedLabel> = Vec::new();

@@ -150,7 +150,11 @@ impl<S: BlockStore + 'static> Client<S> {
                 answer
             }
         };
-        answer.equivocation = answer.equivocation.or(gathered.equivocation);
+        if let Some(pair) = gathered.equivocation {
+            // Kept as evidence too, whichever of the two was observed first.
+            local.observe(&name, &pair.other).await?;
+            answer.equivocation.get_or_insert(pair);
+        }
         Ok(answer)
     }
 }

@@ -22,6 +22,8 @@ use crate::{
 const MOST_AHEAD: usize = 4_096;
 /// Most blocks fetched ahead at once.
 const MOST_FETCHED_AHEAD: usize = 64;
+/// After so many misses, some sixty blocks, a list is fetched as a whole.
+const SINGLE_MISSES: u32 = 5;
 /// Blocks fetched together.
 const CONCURRENCY: usize = 8;
 
@@ -76,6 +78,8 @@ pub(super) struct View<'a, S> {
     /// Blocks that came from the network and are not yet kept.
     fetched: Vec<Block>,
     misses: u32,
+    /// A DAG that is worth fetching as one, once much of it turns out to be needed.
+    bulk: Option<Cid>,
 }
 
 impl<'a, S: BlockStore> View<'a, S> {
@@ -88,7 +92,13 @@ impl<'a, S: BlockStore> View<'a, S> {
             parents: HashMap::new(),
             fetched: Vec::new(),
             misses: 0,
+            bulk: None,
         }
+    }
+
+    /// Fetches what is missing below `root` as one CAR when a call needs more than some of it.
+    pub(super) fn in_bulk(&mut self, root: Option<Cid>) {
+        self.bulk = root;
     }
 
     /// Calls `function` until it needs no further block.
@@ -136,6 +146,17 @@ impl<'a, S: BlockStore> View<'a, S> {
         self.block(&cid).await?;
         let was_here = self.fetched.last().is_none_or(|last| *last.cid() != cid);
         self.misses += 1;
+        if !was_here
+            && self.misses > SINGLE_MISSES
+            && let Some(root) = self.bulk.take()
+            && let Ok(blocks) = self.exchange.missing_below(self.store, &[root]).await
+        {
+            for block in &blocks {
+                self.admit(block);
+            }
+            self.fetched.extend(blocks);
+            return Ok(());
+        }
         let most = if was_here {
             MOST_AHEAD
         } else {

@@ -431,3 +431,35 @@ async fn forged_block_never_becomes_a_label() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
+
+#[tokio::test]
+async fn large_list_of_somebody_else_is_read_in_few_requests() {
+    let node = Node::start().await;
+    let client = device(&[&node]);
+    client.adopt(&alice()).await.unwrap();
+    let many: Vec<Op> = (0..3000)
+        .map(|n| set(&format!("user{n}"), "seen"))
+        .collect();
+    client.stage(&many).await.unwrap();
+    publish(&client, &alice(), &[&node]).await;
+    let reader = device(&[&node]);
+    let few = LabelQuery {
+        limit: 50,
+        ..LabelQuery::default()
+    };
+    let page = reader.labels_of(&alice().did(), &few).await.unwrap().page;
+    assert_eq!(page.labels.len(), 50);
+    assert!(
+        node.requests(Door::Raw) < 80,
+        "{}",
+        node.requests(Door::Raw)
+    );
+    assert_eq!(node.requests(Door::Car), 0);
+    assert_eq!(seen(&reader, &alice()).await.len(), 3000);
+    assert_eq!(node.requests(Door::Car), 1);
+    assert!(
+        node.requests(Door::Raw) < 200,
+        "{}",
+        node.requests(Door::Raw)
+    );
+}
