@@ -105,7 +105,7 @@ pub(crate) async fn refusal(response: Response) -> RemoteError {
         refusal.code = error.code;
         refusal.message = error.message;
         refusal.hint = error.hint;
-        refusal.missing = error.missing;
+        refusal.missing = error.missing.unwrap_or_default();
     }
     refusal.into()
 }
@@ -123,7 +123,7 @@ struct ErrorFields {
     #[serde(default)]
     hint: Option<String>,
     #[serde(default)]
-    missing: Vec<String>,
+    missing: Option<Vec<String>>,
 }
 
 /// Calls `attempt` until it succeeds, fails in a way no retry helps, or the policy ends. A pause the server

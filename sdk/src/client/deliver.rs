@@ -207,7 +207,7 @@ impl<S: BlockStore + 'static> Client<S> {
             .unknown_to(name, head, known.map(|known| known.head))
             .await?;
         let mut sent: HashSet<Cid> = blocks.iter().copied().collect();
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let body = self.message(record, head, &blocks).await?;
             let shared = &self.shared;
             let deadline = shared.config.publish_time;
@@ -224,8 +224,14 @@ impl<S: BlockStore + 'static> Client<S> {
                     cid: Box::new(*cid),
                 });
             }
-            // It cannot know what lies below the blocks it lacks, so those are sent with all below them.
-            let below = self.reachable(&missing, &HashSet::new()).await?;
+            // It cannot know what lies below the blocks it lacks, so those are sent with all below them. It may
+            // also not list all it lacks: the next time it is given everything.
+            let roots = if round == 0 {
+                &missing[..]
+            } else {
+                &[*head][..]
+            };
+            let below = self.reachable(roots, &HashSet::new()).await?;
             blocks.extend(below.into_iter().filter(|cid| sent.insert(*cid)));
         }
         let cid = Box::new(*head);

@@ -35,6 +35,9 @@ use serde_json::json;
 const RECORD_TYPE: &str = "application/vnd.ipfs.ipns-record";
 const CAR_TYPE: &str = "application/vnd.ipld.car";
 
+/// Most missing blocks that a refusal lists.
+const MISSING_LISTED: usize = 3;
+
 /// What one request meets instead of, or before, a proper answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
@@ -278,6 +281,7 @@ impl Node {
             }
         }
         if !missing.is_empty() {
+            missing.truncate(MISSING_LISTED);
             return refuse(StatusCode::UNPROCESSABLE_ENTITY, "missing_blocks", &missing);
         }
         inside.blocks = blocks;

@@ -6,7 +6,7 @@ use perennis_sdk::{
     client::{IdentityError, LabelFilter, LabelQuery, PublishError, PublishOptions, StageError},
     error::{ErrorKind, Retryable},
     rt,
-    store::Memory,
+    store::{BlockStore, Memory},
 };
 use perennis_shared::taglist::{Handle, Op};
 
@@ -109,6 +109,23 @@ async fn node_that_lost_blocks_is_given_them_again() {
     let outcome = publish(&client, &alice(), &[&node]).await;
     assert_eq!(stored(&outcome), [true]);
     assert_eq!(node.requests(Door::Publish), 3);
+}
+
+#[tokio::test]
+async fn node_that_lost_more_than_it_lists_is_given_everything() {
+    let node = Node::start().await;
+    let client = device(&[&node]);
+    client.adopt(&alice()).await.unwrap();
+    let many: Vec<Op> = (0..500).map(|n| set(&format!("user{n}"), "seen")).collect();
+    client.stage(&many).await.unwrap();
+    publish(&client, &alice(), &[&node]).await;
+    for cid in client.store().cids(None, 30).await.unwrap() {
+        node.forget_block(&cid);
+    }
+    client.stage(&[set("@b", "y")]).await.unwrap();
+    let outcome = publish(&client, &alice(), &[&node]).await;
+    assert_eq!(stored(&outcome), [true], "{:?}", outcome.nodes);
+    assert_eq!(seen(&device(&[&node]), &alice()).await.len(), 501);
 }
 
 #[tokio::test]
