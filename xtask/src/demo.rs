@@ -10,13 +10,13 @@ use crate::{browser, setup, shell, workspace};
 /// Something does not build, or a step of the tour fails.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     shell::step("setup", || setup::run(&setup::BUILD))?;
+    shell::step("browser package", browser::build)?;
     shell::step(
         "build (RocksDB takes 10 to 20 minutes the first time)",
         build,
     )?;
-    let page = shell::step("browser package", browser::build)?;
     let mut tour = shell::command(workspace::target().join("release/perennis"));
-    tour.arg("tour").args(arguments).env("PERENNIS_PAGE", page);
+    tour.arg("tour").args(arguments);
     shell::run(&mut tour)
 }
 

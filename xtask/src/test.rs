@@ -19,6 +19,7 @@ const STEPS: &[(&str, Work)] = &[
     ("licences", |_| licences::run()),
     ("deny", |_| deny::run()),
     ("no-std", |_| no_std::run()),
+    ("page", |_| browser::build()),
     ("tests", tests),
     ("one-rocksdb", |_| {
         one_rocksdb(&workspace::target().join("release/build"))

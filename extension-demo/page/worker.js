@@ -1,0 +1,49 @@
+// Runs the SDK off the page's thread: deriving an identity takes a good part of a second, and the page
+// must stay alive meanwhile. One message is one call; the answer carries the same id.
+import init, { Client, Identity, generatePassphrase } from "./pkg/perennis.js";
+
+const ready = init({ module_or_path: new URL("./pkg/perennis_bg.wasm", import.meta.url) });
+// A failure reaches the page with its first call, not as an unhandled rejection.
+ready.catch(() => {});
+
+let identity = null;
+let client = null;
+
+const calls = {
+  ready: () => true,
+  generate: () => generatePassphrase(),
+  // Each identity has a database of its own: another passphrase opens another list.
+  async open({ passphrase, profile, account }) {
+    const next = Identity.derive(passphrase, { profile, account });
+    const opened = await Client.open({
+      database: `perennis-${next.ipnsName}`, nodes: [new URL("/", self.location.href).origin],
+    });
+    await opened.adopt(next);
+    client?.free();
+    identity?.free();
+    [client, identity] = [opened, next];
+    return { did: identity.did, ipnsName: identity.ipnsName };
+  },
+  list: () => client.labels({ limit: 500 }),
+  staged: () => client.staged(),
+  add: ({ handle, label, note }) => client.label(handle, label, note ? { note } : {}),
+  remove: ({ handle, label }) => client.unlabel(handle, label),
+  publish: () => client.publish(identity),
+  async restore() {
+    await client.restore(identity);
+    return client.backupBlocks();
+  },
+  async resolve({ target }) {
+    return client.labelsOf(target, { limit: 100 });
+  },
+};
+
+self.onmessage = async ({ data: { id, call, args } }) => {
+  try {
+    await ready;
+    self.postMessage({ id, value: await calls[call](args ?? {}) });
+  } catch (error) {
+    const { code = "failed", message = String(error), retryable = false } = error ?? {};
+    self.postMessage({ id, error: { code, message, retryable } });
+  }
+};

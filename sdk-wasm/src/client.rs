@@ -1,0 +1,466 @@
+//! The client in JavaScript.
+
+use js_sys::{Array, Object, Uint8Array};
+use perennis_sdk::NodeUrl;
+use perennis_sdk::client::{
+    self, CapsuleReader, CapsuleSummary, ClientConfig, LabelFilter, LabelPage, LabelQuery,
+    ListedLabel, PublishOptions, PublishOutcome, Resolved,
+};
+use perennis_sdk::rt;
+use perennis_shared::did::Did;
+use perennis_shared::taglist::{Colour, Handle, Key, Label, Note, Op, Tag};
+use perennis_shared::time::Millis;
+use std::time::Duration;
+use wasm_bindgen::prelude::*;
+
+use crate::error::{JsResult, from_sdk, invalid, make};
+use crate::identity::Identity;
+use crate::indexed_db::IndexedDb;
+use crate::lock::{self, Guard};
+use crate::object::{Fields, Options};
+
+/// Labels of one page unless the caller says otherwise.
+const PAGE: u64 = 100;
+/// Largest capsule that is taken in, in bytes.
+const CAPSULE_BYTES: usize = 256 << 20;
+
+/// One identity's list in this browser, and its way to the network.
+#[wasm_bindgen]
+pub struct Client {
+    inner: client::Client<IndexedDb>,
+    nodes: Vec<NodeUrl>,
+    database: String,
+}
+
+#[wasm_bindgen]
+impl Client {
+    /// Opens the client's database, making it when it is not there.
+    ///
+    /// Options: `database`, its name (default `"perennis"`; one per identity); `nodes`, base URLs of the nodes that are
+    /// published to and asked; `routers` and `gateways`, further ones that are only asked.
+    ///
+    /// # Errors
+    /// The browser refuses storage, or a URL is not one.
+    pub async fn open(options: Option<Object>) -> JsResult<Client> {
+        let options = Options::new(options);
+        let database = options
+            .text("database")?
+            .unwrap_or_else(|| "perennis".into());
+        let nodes = options.urls("nodes")?.unwrap_or_default();
+        let config = ClientConfig {
+            nodes: nodes.clone(),
+            routers: options.urls("routers")?.unwrap_or_default(),
+            gateways: options.urls("gateways")?.unwrap_or_default(),
+            ..ClientConfig::default()
+        };
+        let store = IndexedDb::open(&database)
+            .await
+            .map_err(|error| from_sdk(error.code(), &error))?;
+        let inner =
+            client::Client::new(store, config).map_err(|error| invalid("no_http", &error))?;
+        Ok(Self {
+            inner,
+            nodes,
+            database,
+        })
+    }
+
+    /// Makes an identity the one of this database. Nothing secret is kept.
+    ///
+    /// # Errors
+    /// `other_identity`: the database belongs to another one, so most likely the passphrase was another.
+    pub async fn adopt(&self, identity: &Identity) -> JsResult<()> {
+        let _guard = self.lock().await?;
+        self.inner
+            .adopt(&identity.0)
+            .await
+            .map(drop)
+            .map_err(|error| from_sdk(error.code(), &error))
+    }
+
+    /// The identity of this database, `{did, didKey, ipnsName, profile}`, or undefined.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn identity(&self) -> JsResult<JsValue> {
+        let facts = self
+            .inner
+            .identity()
+            .await
+            .map_err(|error| from_sdk(error.code(), &error))?;
+        Ok(facts.map_or(JsValue::UNDEFINED, |facts| {
+            Fields::new()
+                .set("did", facts.did.to_string())
+                .set("didKey", facts.did_key)
+                .set("ipnsName", facts.name.to_string())
+                .set("profile", facts.profile.as_str())
+                .done()
+        }))
+    }
+
+    /// Puts a label on a handle, or changes it. Kept durably here and listed at once; `publish` makes it known.
+    ///
+    /// Options: `note`, `colour` (`#rrggbb`), `expires` (Unix milliseconds), `id` (the account's number), `negated`.
+    /// Resolves to how many changes wait to be published.
+    ///
+    /// # Errors
+    /// The handle, the label or an option is not valid, or the store fails.
+    pub async fn label(&self, handle: &str, label: &str, options: Option<Object>) -> JsResult<u32> {
+        let options = Options::new(options);
+        let mut wanted = Label::new(parse_handle(handle)?, parse_tag(label)?, rt::now());
+        let invalid_label = |error| invalid("invalid_label", &error);
+        wanted.note = options
+            .text("note")?
+            .map(|note| Note::parse(&note))
+            .transpose()
+            .map_err(invalid_label)?;
+        wanted.colour = options
+            .text("colour")?
+            .map(|colour| Colour::parse(&colour))
+            .transpose()
+            .map_err(invalid_label)?;
+        wanted.expires = options.number("expires")?.map(Millis);
+        wanted.subject.id = options.number("id")?;
+        self.stage(Op::Set(wanted)).await
+    }
+
+    /// Takes a label off a handle. Resolves to how many changes wait to be published.
+    ///
+    /// # Errors
+    /// The handle or the label is not valid, or the store fails.
+    pub async fn unlabel(&self, handle: &str, label: &str) -> JsResult<u32> {
+        self.stage(Op::Remove(Key::new(
+            &parse_handle(handle)?,
+            &parse_tag(label)?,
+        )))
+        .await
+    }
+
+    /// How many changes wait to be published.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn staged(&self) -> JsResult<u32> {
+        let staged = self
+            .inner
+            .staged()
+            .await
+            .map_err(|error| from_sdk(error.code(), &error))?;
+        Ok(count(staged.len()))
+    }
+
+    /// One page of the own labels, with what is staged: `{labels, next}`.
+    ///
+    /// Options: `prefix` (of handles), `after` (the `next` of the page before), `limit` (default 100).
+    ///
+    /// # Errors
+    /// There is no identity, or a block cannot be had.
+    pub async fn labels(&self, options: Option<Object>) -> JsResult<JsValue> {
+        let query = parse_query(&Options::new(options))?;
+        let page = self
+            .inner
+            .labels(&query)
+            .await
+            .map_err(|error| from_sdk(error.code(), &error))?;
+        Ok(page_object(&page))
+    }
+
+    /// One page of the labels that somebody has published: `{labels, next, head, sequence, …}`.
+    ///
+    /// # Errors
+    /// The DID does not resolve, or a block cannot be had or is not what it should be.
+    #[wasm_bindgen(js_name = labelsOf)]
+    pub async fn labels_of(&self, did: &str, options: Option<Object>) -> JsResult<JsValue> {
+        let query = parse_query(&Options::new(options))?;
+        let found = self.inner.labels_of(&parse_did(did)?, &query).await;
+        let found = found.map_err(|error| from_sdk(error.code(), &error))?;
+        let resolved: Object = resolved_object(&found.resolved).unchecked_into();
+        let page: Object = page_object(&found.page).unchecked_into();
+        Ok(Object::assign(&resolved, &page).into())
+    }
+
+    /// Signs what is staged and sends it to the nodes: `{name, sequence, head, validUntil, nodes: [{url, stored, error}]}`.
+    ///
+    /// What was signed is kept here before anything is sent, so that a closed tab loses nothing: `deliver` goes on. When
+    /// at least one node has stored it, every own block is checked and missing ones are brought back (`backupBlocks`).
+    ///
+    /// Options: `nodes` (instead of the client's), `lifetimeDays` (default 90).
+    ///
+    /// # Errors
+    /// Nothing was signed, or no node has stored it: `not_delivered`, and `retryable` says whether one may yet.
+    pub async fn publish(&self, identity: &Identity, options: Option<Object>) -> JsResult<JsValue> {
+        let options = Options::new(options);
+        let nodes = options.urls("nodes")?.unwrap_or_else(|| self.nodes.clone());
+        let mut publish = PublishOptions::default();
+        if let Some(days) = options.number("lifetimeDays")? {
+            publish.lifetime = Duration::from_secs(days.saturating_mul(24 * 60 * 60));
+        }
+        let guard = self.lock().await?;
+        let outcome = self.inner.publish(&identity.0, &nodes, &publish).await;
+        drop(guard);
+        let outcome = outcome.map_err(|error| from_sdk(error.code(), &error))?;
+        self.delivered(&outcome)?;
+        self.backup_blocks().await?;
+        Ok(outcome_object(&outcome))
+    }
+
+    /// Sends what an earlier publish could not: the same outcome, or undefined where nothing waits.
+    ///
+    /// # Errors
+    /// The store fails, or still no node has stored it.
+    pub async fn deliver(&self) -> JsResult<JsValue> {
+        let _guard = self.lock().await?;
+        let outcome = self
+            .inner
+            .deliver()
+            .await
+            .map_err(|error| from_sdk(error.code(), &error))?;
+        let Some(outcome) = outcome else {
+            return Ok(JsValue::UNDEFINED);
+        };
+        self.delivered(&outcome)?;
+        Ok(outcome_object(&outcome))
+    }
+
+    /// Where a DID or an IPNS name points: `{did, name, head, sequence, validUntil, source}`. A record older than one
+    /// this client has seen is refused.
+    ///
+    /// # Errors
+    /// Nobody has a valid record, or it points at something that is no list.
+    pub async fn resolve(&self, did: &str) -> JsResult<JsValue> {
+        let resolved = self.inner.resolve(&parse_did(did)?).await;
+        Ok(resolved_object(
+            &resolved.map_err(|error| from_sdk(error.code(), &error))?,
+        ))
+    }
+
+    /// Checks every own block against its CID, and fetches what is lost or damaged here from the nodes:
+    /// `{blocks, bytes, repaired, lost}`. Runs by itself after each publish; call it periodically as well.
+    ///
+    /// # Errors
+    /// There is no identity, or the store fails.
+    #[wasm_bindgen(js_name = backupBlocks)]
+    pub async fn backup_blocks(&self) -> JsResult<JsValue> {
+        let _guard = self.lock().await?;
+        let check = self
+            .inner
+            .check_backup()
+            .await
+            .map_err(|error| from_sdk(error.code(), &error))?;
+        let lost = check
+            .lost
+            .iter()
+            .map(|(cid, _)| JsValue::from(cid.to_string()));
+        Ok(Fields::new()
+            .set("blocks", count(check.blocks))
+            .set("bytes", exact(check.bytes))
+            .set("repaired", count(check.repaired.len()))
+            .set("lost", lost.collect::<Array>())
+            .done())
+    }
+
+    /// Brings an identity's data back from the nodes, into an empty database or over an older state.
+    ///
+    /// # Errors
+    /// No node has a valid record, or the data cannot be had whole.
+    pub async fn restore(&self, identity: &Identity) -> JsResult<JsValue> {
+        let _guard = self.lock().await?;
+        let resolved = self.inner.restore(&identity.0, &self.nodes).await;
+        Ok(resolved_object(
+            &resolved.map_err(|error| from_sdk(error.code(), &error))?,
+        ))
+    }
+
+    /// Everything of this identity as one CAR file, which any IPFS node imports.
+    ///
+    /// # Errors
+    /// Nothing was published yet, or a block is lost.
+    #[wasm_bindgen(js_name = exportCapsule)]
+    pub async fn export_capsule(&self) -> JsResult<Uint8Array> {
+        let failed = |error: client::ExportError| from_sdk(error.code(), &error);
+        let mut export = self.inner.export().await.map_err(failed)?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = export.chunk().await.map_err(failed)? {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Uint8Array::from(bytes.as_slice()))
+    }
+
+    /// Takes in a CAR file made by `exportCapsule`, after verifying all of it: `{name, head, sequence, blocks}`.
+    ///
+    /// # Errors
+    /// The file is damaged, not whole, or another identity's than the one of this database.
+    #[wasm_bindgen(js_name = importCapsule)]
+    pub async fn import_capsule(&self, bytes: &[u8]) -> JsResult<JsValue> {
+        let failed = |error: client::RestoreError| from_sdk(error.code(), &error);
+        let mut reader = CapsuleReader::new(CAPSULE_BYTES);
+        reader.push(bytes).map_err(failed)?;
+        let _guard = self.lock().await?;
+        let CapsuleSummary {
+            name,
+            head,
+            sequence,
+            blocks,
+        } = self.inner.import(reader).await.map_err(failed)?;
+        Ok(Fields::new()
+            .set("name", name.to_string())
+            .set("head", head.to_string())
+            .set("sequence", exact(sequence))
+            .set("blocks", count(blocks))
+            .done())
+    }
+}
+
+impl Client {
+    async fn lock(&self) -> JsResult<Guard> {
+        lock::acquire(&format!("perennis:{}", self.database))
+            .await
+            .map_err(|_| {
+                make(
+                    "busy",
+                    "another tab of this site is changing the same list; close it or try again",
+                    true,
+                )
+            })
+    }
+
+    async fn stage(&self, op: Op) -> JsResult<u32> {
+        let _guard = self.lock().await?;
+        let staged = self
+            .inner
+            .stage(&[op])
+            .await
+            .map_err(|error| from_sdk(error.code(), &error))?;
+        Ok(count(staged))
+    }
+
+    /// An error where no node stored it.
+    fn delivered(&self, outcome: &PublishOutcome) -> JsResult<()> {
+        if outcome.nodes.iter().any(|node| node.stored) {
+            return Ok(());
+        }
+        let Some(error) = outcome.nodes.iter().find_map(|node| node.error.as_deref()) else {
+            return Err(make(
+                "not_delivered",
+                "no node was named to publish to",
+                false,
+            ));
+        };
+        Err(from_sdk("not_delivered", error))
+    }
+}
+
+fn parse_handle(text: &str) -> JsResult<Handle> {
+    Handle::parse(text).map_err(|error| invalid("invalid_handle", &error))
+}
+
+fn parse_tag(text: &str) -> JsResult<Tag> {
+    Tag::parse(text).map_err(|error| invalid("invalid_label", &error))
+}
+
+fn parse_did(text: &str) -> JsResult<Did> {
+    Did::parse(text).map_err(|error| invalid("invalid_did", &error))
+}
+
+fn parse_query(options: &Options) -> JsResult<LabelQuery> {
+    let filter = options
+        .text("prefix")?
+        .map_or(LabelFilter::All, LabelFilter::HandlesFrom);
+    let limit = options.number("limit")?.unwrap_or(PAGE).clamp(1, 10_000);
+    let after = options
+        .text("after")?
+        .map(|text| parse_cursor(&text))
+        .transpose()?;
+    Ok(LabelQuery {
+        filter,
+        after,
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        ..LabelQuery::default()
+    })
+}
+
+/// A place in a list as text: the handle and the label.
+fn cursor(key: &Key) -> String {
+    format!("{} {}", key.handle().as_str(), key.label().as_str())
+}
+
+fn parse_cursor(text: &str) -> JsResult<Key> {
+    let (handle, label) = text.split_once(' ').ok_or_else(|| {
+        make(
+            "invalid_argument",
+            "the option after must be the next of a page",
+            false,
+        )
+    })?;
+    Ok(Key::new(&parse_handle(handle)?, &parse_tag(label)?))
+}
+
+fn page_object(page: &LabelPage) -> JsValue {
+    Fields::new()
+        .set(
+            "labels",
+            page.labels.iter().map(label_object).collect::<Array>(),
+        )
+        .set_some("next", page.next.as_ref().map(cursor))
+        .done()
+}
+
+fn label_object(listed: &ListedLabel) -> JsValue {
+    let label = &listed.label;
+    Fields::new()
+        .set("handle", label.subject.handle.as_str())
+        .set_some("id", label.subject.id.map(exact))
+        .set("label", label.label.as_str())
+        .set_some("note", label.note.as_ref().map(Note::as_str))
+        .set_some("colour", label.colour.map(|colour| colour.to_string()))
+        .set("created", exact(label.created.0))
+        .set("updated", exact(label.updated.0))
+        .set_some("expires", label.expires.map(|at| exact(at.0)))
+        .set("negated", label.negated)
+        .set("staged", listed.staged)
+        .done()
+}
+
+fn resolved_object(resolved: &Resolved) -> JsValue {
+    Fields::new()
+        .set("did", resolved.did.to_string())
+        .set("name", resolved.name.to_string())
+        .set("head", resolved.head.to_string())
+        .set("sequence", exact(resolved.sequence))
+        .set("validUntil", resolved.valid_until.to_string())
+        .set("source", resolved.source.as_str())
+        .set("equivocation", resolved.equivocation.is_some())
+        .done()
+}
+
+fn outcome_object(outcome: &PublishOutcome) -> JsValue {
+    let nodes = outcome.nodes.iter().map(|node| {
+        Fields::new()
+            .set("url", node.url.to_string())
+            .set("stored", node.stored)
+            .set_some(
+                "error",
+                node.error
+                    .as_deref()
+                    .map(|error| from_sdk(error.code(), error)),
+            )
+            .done()
+    });
+    Fields::new()
+        .set("name", outcome.name.to_string())
+        .set("sequence", exact(outcome.sequence))
+        .set("head", outcome.head.to_string())
+        .set("validUntil", outcome.valid_until.to_string())
+        .set("nodes", nodes.collect::<Array>())
+        .done()
+}
+
+/// A number as JavaScript counts. Above 2^53, which no clock and no counter of ours reaches, it is rounded.
+#[allow(clippy::cast_precision_loss, reason = "said above")]
+fn exact(number: u64) -> f64 {
+    number as f64
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

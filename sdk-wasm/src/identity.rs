@@ -1,0 +1,83 @@
+//! Identities in JavaScript.
+
+use js_sys::Object;
+use perennis_sdk::rt;
+use perennis_shared::did::{self, Profile};
+use perennis_shared::passphrase;
+use wasm_bindgen::prelude::*;
+
+use crate::error::{JsResult, invalid, make};
+use crate::object::Options;
+
+/// Words of a generated passphrase: 88 bits.
+const WORDS: usize = 8;
+
+/// The keys of one identity. They never leave this module's memory; `free()` wipes them.
+#[wasm_bindgen]
+pub struct Identity(pub(crate) did::Identity);
+
+#[wasm_bindgen]
+impl Identity {
+    /// Derives an identity from a passphrase. Takes a good part of a second and up to 128 MiB: call it in a worker.
+    ///
+    /// Options: `profile`, `"v2"` (default, for new identities) or `"v1"`; `account`, which v2 mixes in (default `""`).
+    ///
+    /// # Errors
+    /// The passphrase or the account is empty or too long, or the profile is unknown.
+    pub fn derive(passphrase: &str, options: Option<Object>) -> JsResult<Identity> {
+        let options = Options::new(options);
+        let profile = options.text("profile")?.unwrap_or_else(|| "v2".into());
+        let account = options.text("account")?.unwrap_or_default();
+        let derived = match Profile::parse(&profile) {
+            Some(Profile::V1) => did::Identity::derive_v1(passphrase.as_bytes()),
+            Some(Profile::V2) => did::Identity::derive_v2(passphrase, &account),
+            None => {
+                return Err(make(
+                    "unknown_profile",
+                    "the profile must be v1 or v2",
+                    false,
+                ));
+            }
+        };
+        derived
+            .map(Self)
+            .map_err(|error| invalid("invalid_passphrase", &error))
+    }
+
+    /// The DID.
+    #[wasm_bindgen(getter)]
+    pub fn did(&self) -> String {
+        self.0.did().to_string()
+    }
+
+    /// The `did:key` of the key that signs the log.
+    #[wasm_bindgen(getter, js_name = didKey)]
+    pub fn did_key(&self) -> String {
+        self.0.did_key_uri()
+    }
+
+    /// The IPNS name in base36.
+    #[wasm_bindgen(getter, js_name = ipnsName)]
+    pub fn ipns_name(&self) -> String {
+        self.0.name().to_string()
+    }
+
+    /// `"v1"` or `"v2"`.
+    #[wasm_bindgen(getter)]
+    pub fn profile(&self) -> String {
+        self.0.profile().as_str().into()
+    }
+}
+
+/// Makes a passphrase of eight words from the browser's randomness.
+///
+/// # Errors
+/// The browser has no randomness.
+#[wasm_bindgen(js_name = generatePassphrase)]
+pub fn generate_passphrase() -> JsResult<String> {
+    let random = rt::random::<{ WORDS * passphrase::RANDOM_BYTES_PER_WORD }>()
+        .map_err(|error| invalid("no_randomness", &error))?;
+    passphrase::generate(WORDS, &random)
+        .map(|phrase| phrase.to_string())
+        .map_err(|error| invalid("no_passphrase", &error))
+}

@@ -1,0 +1,351 @@
+//! The client's store in IndexedDB: blocks by the bytes of their CID, state rows by name.
+//!
+//! One commit is one read-write transaction with durability `strict` (browsers default to `relaxed`, which loses
+//! acknowledged writes when the power fails), so it is seen whole or not at all; what was put is read back before
+//! it is acknowledged. Everything is encoded before a transaction opens: a transaction commits itself as soon as
+//! its task yields with no request under way.
+//!
+//! Source: Indexed Database API 3.0, sections 2.7 (transactions) and 4.9 (`IDBTransactionOptions`).
+
+use std::fmt;
+
+use bytes::Bytes;
+use idb::{Database, DatabaseEvent as _, Factory, KeyRange, ObjectStore, ObjectStoreParams, Query};
+use idb::{Transaction, TransactionMode, TransactionResult};
+use js_sys::{Array, Function, JsString, Object, Reflect, Uint8Array};
+use perennis_sdk::store::{BackendError, BlockStore, Changes, StoreError};
+use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{DomException, IdbDatabase, IdbTransaction};
+
+/// The layout of the database. A newer one is refused by the browser.
+const VERSION: u32 = 1;
+const BLOCKS: &str = "blocks";
+const STATE: &str = "state";
+
+/// A client's store in one IndexedDB database of the page's origin.
+///
+/// Several may be open on one database, in one tab or in many: each sees the others' commits.
+pub struct IndexedDb {
+    name: String,
+    database: IdbDatabase,
+}
+
+impl IndexedDb {
+    /// Opens the database `name`, creating it when it is not there.
+    ///
+    /// # Errors
+    /// The browser refuses storage (private windows of some browsers, blocked site data, a full disk), or a newer
+    /// release wrote the database.
+    pub async fn open(name: &str) -> Result<Self, StoreError> {
+        let opening = |error: idb::Error| open_failed(name, error);
+        let mut request = Factory::new()
+            .and_then(|factory| factory.open(name, Some(VERSION)))
+            .map_err(opening)?;
+        request.on_upgrade_needed(|event| {
+            // A failure in here aborts the upgrade, and with it the request below, which tells the cause.
+            if let Ok(database) = event.database() {
+                for store in [BLOCKS, STATE] {
+                    drop(database.create_object_store(store, ObjectStoreParams::new()));
+                }
+            }
+        });
+        let database = IdbDatabase::from(request.await.map_err(opening)?);
+
+        // A tab that upgrades or deletes the database must not wait for this one.
+        let closing = database.clone();
+        let close = Closure::<dyn Fn()>::new(move || closing.close());
+        database.set_onversionchange(Some(close.into_js_value().unchecked_ref()));
+        Ok(Self {
+            name: name.into(),
+            database,
+        })
+    }
+
+    /// Deletes the database `name` with all that is in it.
+    ///
+    /// # Errors
+    /// The browser refuses storage.
+    pub async fn delete(name: &str) -> Result<(), StoreError> {
+        let deleting = |error: idb::Error| open_failed(name, error);
+        let request = Factory::new()
+            .and_then(|factory| factory.delete(name))
+            .map_err(deleting)?;
+        request.await.map_err(deleting)
+    }
+
+    /// Opens a read-only transaction on one object store.
+    fn read(&self, store: &str) -> Result<ObjectStore, idb::Error> {
+        Database::from(self.database.clone())
+            .transaction(&[store], TransactionMode::ReadOnly)?
+            .object_store(store)
+    }
+
+    /// Opens a read-write transaction with durability `strict`, which the library has no call for.
+    fn write(&self) -> Result<Transaction, JsValue> {
+        let options = Object::new();
+        Reflect::set(&options, &"durability".into(), &"strict".into())?;
+        let scope = Array::of2(&BLOCKS.into(), &STATE.into());
+        Reflect::get(&self.database, &"transaction".into())?
+            .dyn_into::<Function>()?
+            .call3(&self.database, &scope, &"readwrite".into(), &options)?
+            .dyn_into::<IdbTransaction>()
+            .map(Transaction::from)
+    }
+
+    async fn apply(&self, changes: &Encoded) -> Result<(), StoreError> {
+        let failed = |error: idb::Error| self.write_failed(error);
+        let transaction = self
+            .write()
+            .map_err(|cause| self.write_failed(idb::Error::TransactionOpenFailed(cause)))?;
+        let blocks = transaction.object_store(BLOCKS).map_err(failed)?;
+        let state = transaction.object_store(STATE).map_err(failed)?;
+        // The requests run in the order they are made; the transaction tells how they ended.
+        for key in &changes.delete {
+            blocks.delete(Query::Key(key.into())).map_err(failed)?;
+        }
+        for (key, value) in &changes.put {
+            blocks.put(value, Some(key)).map_err(failed)?;
+        }
+        for (key, value) in &changes.state {
+            match value {
+                Some(value) => drop(state.put(value, Some(key)).map_err(failed)?),
+                None => drop(state.delete(Query::Key(key.into())).map_err(failed)?),
+            }
+        }
+        match transaction.await.map_err(failed)? {
+            TransactionResult::Committed => Ok(()),
+            TransactionResult::Aborted => Err(StoreError::Backend {
+                action: "commit",
+                source: Browser::boxed("the browser aborted the transaction"),
+            }),
+        }
+    }
+
+    /// Compares what was put with what the database now gives.
+    async fn read_back(&self, changes: &Encoded, blocks: &[Block]) -> Result<(), StoreError> {
+        let failed = |error: idb::Error| backend("read back", error);
+        let store = self.read(BLOCKS).map_err(failed)?;
+        // All requests first: the transaction lives while one is under way.
+        let requests = changes
+            .put
+            .iter()
+            .map(|(key, _)| store.get(Query::Key(key.into())))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed)?;
+        for (request, block) in requests.into_iter().zip(blocks) {
+            let found = request.await.map_err(failed)?.map(bytes_of);
+            if found.as_ref() != Some(block.bytes()) {
+                return Err(StoreError::Backend {
+                    action: "read back",
+                    source: Browser::boxed(&format!("block {} was not kept", block.cid())),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn write_failed(&self, error: idb::Error) -> StoreError {
+        let quota = match &error {
+            idb::Error::DomException(cause) => cause.name() == "QuotaExceededError",
+            idb::Error::TransactionOpenFailed(cause) | idb::Error::UpdateFailed(cause) => cause
+                .dyn_ref::<DomException>()
+                .is_some_and(|cause| cause.name() == "QuotaExceededError"),
+            _ => false,
+        };
+        if quota {
+            let source = Browser::boxed(&error.to_string());
+            StoreError::Full {
+                place: self.name.clone(),
+                source,
+            }
+        } else {
+            backend("commit", error)
+        }
+    }
+}
+
+impl Drop for IndexedDb {
+    fn drop(&mut self) {
+        // Runs after the transactions under way.
+        self.database.close();
+    }
+}
+
+impl BlockStore for IndexedDb {
+    async fn block(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
+        let failed = |error: idb::Error| backend("read a block", error);
+        let request = self
+            .read(BLOCKS)
+            .and_then(|store| store.get(Query::Key(key_of(cid))))
+            .map_err(failed)?;
+        match request.await.map_err(failed)? {
+            None => Ok(None),
+            Some(value) => Block::verified(*cid, bytes_of(value))
+                .map(Some)
+                .map_err(|source| StoreError::Corrupt {
+                    cid: Box::new(*cid),
+                    source,
+                }),
+        }
+    }
+
+    async fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
+        let failed = |error: idb::Error| backend("look for a block", error);
+        let request = self
+            .read(BLOCKS)
+            .and_then(|store| store.get_key(Query::Key(key_of(cid))))
+            .map_err(failed)?;
+        Ok(request
+            .await
+            .map_err(failed)?
+            .is_some_and(|key| !key.is_undefined()))
+    }
+
+    async fn commit(&self, changes: Changes) -> Result<(), StoreError> {
+        let encoded = Encoded::new(&changes);
+        self.apply(&encoded).await?;
+        self.read_back(&encoded, &changes.put).await
+    }
+
+    async fn state(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let failed = |error: idb::Error| backend("read a row", error);
+        let request = self
+            .read(STATE)
+            .and_then(|store| store.get(Query::Key(key.into())))
+            .map_err(failed)?;
+        Ok(request.await.map_err(failed)?.map(bytes_of))
+    }
+
+    async fn state_keys(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let failed = |error: idb::Error| backend("list rows", error);
+        let request = self
+            .read(STATE)
+            .and_then(|store| {
+                let range = KeyRange::lower_bound(&prefix.into(), Some(false))?;
+                store.get_all_keys(Some(Query::KeyRange(range)), None)
+            })
+            .map_err(failed)?;
+        let mut keys: Vec<String> = request
+            .await
+            .map_err(failed)?
+            .into_iter()
+            .filter_map(|key| key.as_string())
+            .filter(|key| key.starts_with(prefix))
+            .collect();
+        // The browser orders by UTF-16 code units.
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    async fn cids(&self, after: Option<&Cid>, limit: usize) -> Result<Vec<Cid>, StoreError> {
+        let failed = |error: idb::Error| backend("list blocks", error);
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        // To IndexedDB no limit and a limit of zero are the same.
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let request = self
+            .read(BLOCKS)
+            .and_then(|store| {
+                let range = after
+                    .map(|after| KeyRange::lower_bound(&key_of(after), Some(true)))
+                    .transpose()?;
+                store.get_all_keys(range.map(Query::KeyRange), Some(limit))
+            })
+            .map_err(failed)?;
+        let keys = request.await.map_err(failed)?;
+        keys.into_iter()
+            .map(|key| {
+                parse_cid_bytes(&Uint8Array::new(&key).to_vec()).map_err(|_| {
+                    StoreError::CorruptRow {
+                        key: BLOCKS.into(),
+                        what: "a key is not a CID",
+                    }
+                })
+            })
+            .collect()
+    }
+}
+
+/// The changes as JavaScript values, made before the transaction opens.
+struct Encoded {
+    put: Vec<(JsValue, JsValue)>,
+    delete: Vec<JsValue>,
+    state: Vec<(JsValue, Option<JsValue>)>,
+}
+
+impl Encoded {
+    fn new(changes: &Changes) -> Self {
+        let bytes = |bytes: &[u8]| JsValue::from(Uint8Array::from(bytes));
+        Self {
+            put: changes
+                .put
+                .iter()
+                .map(|block| (key_of(block.cid()), bytes(block.bytes())))
+                .collect(),
+            delete: changes.delete.iter().map(key_of).collect(),
+            state: changes
+                .state
+                .iter()
+                .map(|(key, value)| {
+                    (
+                        JsString::from(key.as_str()).into(),
+                        value.as_deref().map(bytes),
+                    )
+                })
+                .collect(),
+        }
+    }
+}
+
+fn key_of(cid: &Cid) -> JsValue {
+    Uint8Array::from(cid.to_bytes().as_slice()).into()
+}
+
+fn bytes_of(value: JsValue) -> Bytes {
+    Uint8Array::new(&value).to_vec().into()
+}
+
+fn backend(action: &'static str, error: idb::Error) -> StoreError {
+    StoreError::Backend {
+        action,
+        source: Browser::boxed(&error.to_string()),
+    }
+}
+
+fn open_failed(name: &str, error: idb::Error) -> StoreError {
+    let newer = matches!(&error, idb::Error::DomException(cause) if cause.name() == "VersionError");
+    if newer {
+        let found = u64::from(VERSION) + 1;
+        StoreError::NewerFormat {
+            place: name.into(),
+            found,
+            known: u64::from(VERSION),
+        }
+    } else {
+        StoreError::Open {
+            place: name.into(),
+            source: Browser::boxed(&error.to_string()),
+        }
+    }
+}
+
+/// What the browser said, as text: its own error objects belong to one thread.
+#[derive(Debug)]
+struct Browser(String);
+
+impl Browser {
+    fn boxed(text: &str) -> BackendError {
+        Box::new(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Browser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Browser {}

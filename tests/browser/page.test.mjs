@@ -1,0 +1,159 @@
+// The page as a person uses it: a real Chromium, a real node, storage that is cleared, a node that dies.
+//
+// PERENNIS_BIN: the binary `perennis`, with the page built into it. `cargo xtask browser` sets it.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+
+const PASSPHRASE = "correct horse battery staple";
+const KNOWN_DID = "did:key:z6MkqbYdXMHUZSYSC7yfSP67LeKnMMNTNsT5U66YHbwb67f6";
+const KNOWN_NAME = "k51qzi5uqu5dkb540xsenixdu9b1v21zx2t8ipuu5nmov96ssxlzf9gwyun1y9";
+const CHROMIUM_ARGS = [
+  "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+];
+
+let scratch;
+before(async () => { scratch = await mkdtemp(join(tmpdir(), "perennis-page-")); });
+after(() => rm(scratch, { recursive: true, force: true }));
+
+async function startNode(dir, listen = "127.0.0.1:0") {
+  const node = spawn(process.env.PERENNIS_BIN, [
+    "--json", "node", "run", "--data", join(scratch, dir), "--listen", listen,
+  ], { stdio: ["ignore", "pipe", "inherit"] });
+  const [line] = await once(createInterface({ input: node.stdout }), "line");
+  const { event, http } = JSON.parse(line);
+  assert.equal(event, "ready");
+  return { http, stop: async (signal) => { node.kill(signal); await once(node, "exit"); } };
+}
+
+async function openBrowser(profile, node) {
+  const context = await chromium.launchPersistentContext(join(scratch, profile), {
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: CHROMIUM_ARGS,
+  });
+  const page = context.pages()[0] ?? await context.newPage();
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(String(error)));
+  await page.goto(`${node.http}/page/`);
+  await status(page, "Ready.");
+  return { page, faults, close: () => context.close() };
+}
+
+const status = (page, text) => page.locator("#status", { hasText: text }).waitFor({ timeout: 60_000 });
+
+async function openIdentity(page) {
+  await page.fill("#passphrase", PASSPHRASE);
+  await page.selectOption("#profile", "v1");
+  await page.click("#identity-form button[type=submit]");
+  await status(page, "Identity open.");
+}
+
+async function addLabel(page, handle, label, note = "") {
+  await page.fill("#handle", handle);
+  await page.fill("#label", label);
+  await page.fill("#note", note);
+  await page.click("#add");
+  await status(page, "Kept in this browser.");
+}
+
+const rows = (page) => page.locator("#labels tr").allInnerTexts();
+
+// sha2-256 CIDv1 in base32: the digest is its last 32 bytes.
+function digestOf(cid) {
+  let bits = "";
+  for (const letter of cid.slice(1)) bits += "abcdefghijklmnopqrstuvwxyz234567".indexOf(letter).toString(2).padStart(5, "0");
+  const bytes = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  return bytes.subarray(-32).toString("hex");
+}
+
+test("label, reload, publish, lose everything, restore", async () => {
+  const node = await startNode("node-story");
+  const first = await openBrowser("first", node);
+  const { page } = first;
+
+  await openIdentity(page);
+  assert.equal(await page.innerText("#did"), KNOWN_DID);
+  assert.equal(await page.innerText("#name"), KNOWN_NAME);
+
+  await addLabel(page, "@Alice", "friend", "met in Prague");
+  await addLabel(page, "@spam_bot", "spam");
+  assert.match(await page.innerText("#staged"), /2 changes/);
+
+  // What was staged survives the tab.
+  await page.reload();
+  await status(page, "Ready.");
+  await openIdentity(page);
+  assert.equal((await rows(page)).length, 2);
+  assert.match(await page.innerText("#staged"), /2 changes/);
+
+  await page.click("#publish");
+  await status(page, "Published");
+  const head = await page.innerText("#head");
+  assert.match(await page.innerText("#nodes"), /✓/);
+  assert.match(await page.innerText("#staged"), /Nothing/);
+
+  const raw = await fetch(`${node.http}/ipfs/${head}?format=raw`);
+  assert.equal(raw.status, 200);
+  assert.equal(createHash("sha256").update(Buffer.from(await raw.arrayBuffer())).digest("hex"), digestOf(head));
+
+  await page.click("#resolve");
+  await status(page, "Resolved");
+  const resolved = JSON.parse(await page.innerText("#resolved"));
+  assert.equal(resolved.head, head);
+  assert.deepEqual(resolved.labels.map(({ handle }) => handle.toLowerCase()).sort(), ["alice", "spam_bot"]);
+  assert.deepEqual(first.faults, []);
+  await first.close();
+
+  // Another device with nothing but the passphrase.
+  const second = await openBrowser("second", node);
+  await openIdentity(second.page);
+  assert.equal((await rows(second.page)).length, 0);
+  await second.page.click("#restore");
+  await status(second.page, "Restored");
+  const restored = (await rows(second.page)).join("\n");
+  assert.match(restored, /@Alice\s+friend\s+met in Prague/i);
+  assert.match(restored, /@spam_bot\s+spam/);
+  assert.deepEqual(second.faults, []);
+  await second.close();
+  await node.stop("SIGTERM");
+});
+
+test("a node that is gone costs nothing", async () => {
+  const node = await startNode("node-gone");
+  const browser = await openBrowser("third", node);
+  const { page } = browser;
+  await openIdentity(page);
+  await addLabel(page, "@carol", "colleague");
+  await node.stop("SIGKILL");
+
+  await page.click("#publish");
+  await status(page, "Trying again may help.");
+  assert.equal((await rows(page)).length, 1);
+
+  const again = await startNode("node-gone", new URL(node.http).host);
+  await page.click("#publish");
+  await status(page, "Published");
+  assert.match(await page.innerText("#nodes"), /✓/);
+  await browser.close();
+  await again.stop("SIGTERM");
+});
+
+test("a handle that X would refuse is refused with the reason", async () => {
+  const node = await startNode("node-refused");
+  const browser = await openBrowser("fourth", node);
+  await openIdentity(browser.page);
+  await browser.page.fill("#handle", "not a handle");
+  await browser.page.fill("#label", "spam");
+  await browser.page.click("#add");
+  await browser.page.locator("#status.bad", { hasText: "handle" }).waitFor();
+  assert.equal((await rows(browser.page)).length, 0);
+  await browser.close();
+  await node.stop("SIGTERM");
+});
