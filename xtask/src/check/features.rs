@@ -22,6 +22,8 @@ const ROWS: &[(char, u32)] = &[
 
 /// What stands before a function that a runner runs, within this many lines.
 const TEST_MARKS: &[&str] = &["#[test]", "#[tokio::test", "#[wasm_bindgen_test"];
+/// A file whose functions a runner without attributes is given by name.
+const LISTED: &str = "Trial::test(";
 const MARK_DISTANCE: usize = 8;
 
 pub(super) fn check() -> Result<Findings> {
@@ -113,9 +115,11 @@ fn problem_with(test: &str, read: &impl Fn(&str) -> Option<String>) -> Option<St
     let before = lines
         .get(at.saturating_sub(MARK_DISTANCE)..at)
         .unwrap_or_default();
-    let marked = before
-        .iter()
-        .any(|line| TEST_MARKS.iter().any(|mark| line.contains(mark)));
+    let is_listed = text.contains(LISTED);
+    let marked = is_listed
+        || before
+            .iter()
+            .any(|line| TEST_MARKS.iter().any(|mark| line.contains(mark)));
     (!marked).then(|| format!("`{name}` in `{path}` is no test"))
 }
 
