@@ -293,6 +293,20 @@ async fn record_of_a_node_that_was_silent_before_is_merged_on_conflict() {
 }
 
 #[tokio::test]
+async fn node_that_claims_something_newer_and_shows_nothing_stops_nobody() {
+    let (good, odd) = (Node::start().await, Node::start().await);
+    odd.always(Door::Publish, Fault::Status(409, None));
+    let client = device(&[&good]);
+    client.adopt(&alice()).await.unwrap();
+    client.stage(&[set("@a", "x")]).await.unwrap();
+    let outcome = publish(&client, &alice(), &[&good, &odd]).await;
+    assert_eq!((outcome.sequence, stored(&outcome)), (1, vec![true, false]));
+    let error = outcome.nodes[1].error.as_ref().unwrap();
+    assert_eq!(error.code(), "superseded");
+    assert_eq!(odd.requests(Door::Publish), 1);
+}
+
+#[tokio::test]
 async fn replay_by_a_node_does_not_take_the_client_back() {
     let node = Node::start().await;
     let client = device(&[&node]);
