@@ -5,8 +5,6 @@
 //! that needs one speaks HTTP to it. The contract for scripts is in `docs/CLI.md`, the shape of each
 //! `--json` document in `docs/schema/cli`.
 
-#![allow(dead_code, reason = "commands that use the rest come next")]
-
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -15,20 +13,33 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 mod args;
+mod ask;
+mod capsule;
 mod car;
 mod dag;
 mod failure;
 mod files;
+mod home;
 mod id;
+mod label;
+mod log;
+mod names;
+mod node;
 mod output;
 mod page;
+mod publish;
 mod record;
+mod resolve;
+mod restore;
+mod sealed;
 mod secret;
+mod session;
 mod unlock;
 mod when;
 
 use args::{Cli, Command, Global};
 use failure::Failure;
+use home::Home;
 use output::Output;
 
 /// Runs the command line of this process and returns its exit code: 0 done, 1 failed, 2 usage,
@@ -57,6 +68,10 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    fn home(&self) -> Result<Home, Failure> {
+        Home::locate(self.global.home.as_deref())
+    }
+
     fn passphrase_file(&self) -> Option<&std::path::Path> {
         self.global.passphrase_file.as_deref()
     }
@@ -69,6 +84,17 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     };
     match cli.command {
         Command::Id(command) => id::run(&context, &command),
+        Command::Label(command) => label::run(&context, &command),
+        Command::Publish(arguments) => publish::run(&context, &arguments),
+        Command::Resolve(arguments) => resolve::run(&context, &arguments),
+        Command::Log(command) => log::run(&context, &command),
+        Command::Diff(arguments) => log::run_diff(&context, &arguments),
+        Command::Export(arguments) => capsule::export(&context, &arguments),
+        Command::Import(arguments) => capsule::import(&context, &arguments),
+        Command::Restore(arguments) => restore::run(&context, &arguments),
+        Command::Node(command) => node::run(&context, &command),
+        Command::Name(command) => names::run_names(&context, &command),
+        Command::Pin(command) => names::run_pins(&context, &command),
         Command::Record(command) => record::run(&context, &command),
         Command::Car(command) => car::run(&context, &command),
         Command::Dag(command) => dag::run(&context, &command),

@@ -10,12 +10,25 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod check;
 mod id;
+mod label;
+mod log;
+mod node;
+mod share;
 
 pub(crate) use check::{
     CarCommand, CarVerify, DagCodec, DagCommand, DagConvert, RecordCommand, RecordInspect,
     RecordVerify,
 };
-pub(crate) use id::{IdCommand, IdDerive, ProfileName};
+pub(crate) use id::{IdCommand, IdDerive, IdNew, ProfileName};
+pub(crate) use label::{
+    LabelAdd, LabelCommand, LabelExport, LabelFormat, LabelImport, LabelList, LabelRemove,
+};
+pub(crate) use log::{Diff, LogCommand, LogCompact, LogShow};
+pub(crate) use node::{
+    NameCommand, NameList, NameShow, NodeCommand, NodeStatus, OneNode, PageArgs, PinCommand,
+    PinList,
+};
+pub(crate) use share::{Export, Import, Publish, Resolve, Restore};
 
 /// Keeps an identity and its lists alive after the tab closes.
 ///
@@ -35,7 +48,13 @@ pub(crate) struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 invalid (a check said no), 4 not found,
-5 not reachable now (a retry may help).";
+5 not reachable now (a retry may help).
+
+First steps:
+  perennis node run --data ./node-data          a perpetual node on 127.0.0.1:4780
+  perennis id new                               an identity from a new passphrase
+  perennis label add @handle spam --expires 90d
+  perennis publish";
 
 /// Flags every command takes, before or after its name.
 #[derive(Debug, Args)]
@@ -60,9 +79,36 @@ pub(crate) struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Derive an identity
+    /// Make, derive or show an identity
     #[command(subcommand)]
     Id(IdCommand),
+    /// Change and read the list of labels
+    #[command(subcommand)]
+    Label(LabelCommand),
+    /// Sign what was changed and store it durably on perpetual nodes
+    Publish(Publish),
+    /// Find the newest state of an identity
+    Resolve(Resolve),
+    /// Read or compact the signed log
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Show what changed between two states of a list
+    Diff(Diff),
+    /// Write the whole identity as one CAR file
+    Export(Export),
+    /// Read an exported CAR file into this home
+    Import(Import),
+    /// Bring everything back from the passphrase alone
+    Restore(Restore),
+    /// Run a perpetual node, or ask how it is
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Names a node keeps alive
+    #[command(subcommand)]
+    Name(NameCommand),
+    /// What a node has pinned
+    #[command(subcommand)]
+    Pin(PinCommand),
     /// Look into an IPNS record
     #[command(subcommand)]
     Record(RecordCommand),
@@ -77,6 +123,15 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// The nodes a command talks to.
+#[derive(Debug, Args)]
+pub(crate) struct Nodes {
+    /// A perpetual node; may be given several times. Default: the nodes this home used before, else
+    /// http://127.0.0.1:4780
+    #[arg(long = "node", value_name = "URL")]
+    pub(crate) urls: Vec<String>,
 }
 
 /// How the passphrase becomes an identity, where the home does not know it yet.
@@ -104,9 +159,9 @@ mod tests {
     #[test]
     fn global_flags_stand_anywhere() {
         for line in [
-            "perennis --json --home /h id derive --account a",
-            "perennis id derive --account a --json --home /h",
-            "perennis id --json derive --home /h --account a",
+            "perennis --json --home /h label list --limit 3",
+            "perennis label list --limit 3 --json --home /h",
+            "perennis label --json list --home /h --limit 3",
         ] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert!(cli.global.json);

@@ -1,10 +1,12 @@
 //! What a command ends with when it does not end well: an exit code, a stable code for programs, the
 //! cause in words and the next step.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use perennis_sdk::error::{ErrorKind as Choice, Retryable};
 use serde::Serialize;
 
 /// The exit codes scripts rely on.
@@ -32,7 +34,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
     pub(crate) hint: String,
     /// The command has printed its one document already (a check's verdict): print no second one.
@@ -40,17 +42,21 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        exit: Exit,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             exit,
-            code,
+            code: code.into(),
             message: message.into(),
             hint: String::new(),
             told: false,
         }
     }
 
-    pub(crate) fn failed(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn failed(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, code, message)
     }
 
@@ -58,11 +64,14 @@ impl Failure {
         Self::new(Exit::Usage, "usage", message)
     }
 
-    pub(crate) fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(Exit::Invalid, code, message)
     }
 
-    pub(crate) fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn not_found(
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(Exit::NotFound, code, message)
     }
 
@@ -86,6 +95,17 @@ impl Failure {
         }
     }
 
+    /// What a part of the client or the node reports. Its kind decides the exit code, its code the hint.
+    pub(crate) fn of<E: Retryable + Error + 'static>(error: &E, code: &str) -> Self {
+        let exit = match (code, error.kind()) {
+            ("not_found", _) => Exit::NotFound,
+            (_, Choice::Retry) => Exit::Unreachable,
+            (_, Choice::Reject | Choice::Corrupt) => Exit::Invalid,
+            (_, Choice::Fatal) => Exit::Failed,
+        };
+        Self::new(exit, code.to_owned(), with_causes(error)).hint(next_step(code, exit))
+    }
+
     /// The next step for the user.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
@@ -101,7 +121,7 @@ impl Failure {
     pub(crate) fn document(&self) -> FailureDocument<'_> {
         FailureDocument {
             error: FailureBody {
-                code: self.code,
+                code: &self.code,
                 message: &self.message,
                 hint: &self.hint,
             },
@@ -123,6 +143,46 @@ fn append_causes(text: &mut String, mut cause: Option<&(dyn Error + 'static)>) {
             let _ = write!(text, ": {line}");
         }
         cause = error.source();
+    }
+}
+
+/// What to do about a failure that a part below the command line reported.
+pub(crate) fn next_step(code: &str, exit: Exit) -> &'static str {
+    match code {
+        "not_found" => {
+            "check the DID and the --node; an identity is found once it was published there"
+        }
+        "no_identity" => {
+            "make one with `perennis id new`, or bring yours back with `perennis restore`"
+        }
+        "other_identity" => "use another --home for another identity",
+        "stale_record" => "somebody replays an old record: ask other nodes with --node",
+        "superseded" | "contended" => "run `perennis publish` again: it merges what is newer",
+        "unreachable" | "deadline" | "connection_broken" => {
+            "check that the node runs (`perennis node status --node URL`) and try again"
+        }
+        "block_unavailable" | "no_source" => "name a node that has the blocks with --node",
+        "store_in_use" => {
+            "wait for the other perennis that works in this home, or use another --home"
+        }
+        "store_full" | "disk_full" => {
+            "free space on that disk and run the command again; nothing half-written remains"
+        }
+        "newer_format" => "install the version that wrote it; nothing was changed",
+        "block_damaged" | "state_damaged" | "block_lost" => {
+            "move the home away and run `perennis restore`"
+        }
+        "store_not_opened" | "store_failed" => {
+            "check that the home is a directory this user may write to"
+        }
+        "unpublished" => "run `perennis publish` first",
+        "older_than_here" => "nothing to do: this home is newer than the file",
+        _ => match exit {
+            Exit::Unreachable => "try again in a moment",
+            Exit::NotFound => "check the spelling",
+            Exit::Failed => "run it again with -vv to see more",
+            Exit::Usage | Exit::Invalid => "correct the input and run it again",
+        },
     }
 }
 

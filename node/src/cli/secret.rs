@@ -32,15 +32,21 @@ pub(crate) fn read_passphrase(file: Option<&Path>, prompt: &str) -> Result<Passp
     }
 }
 
-/// Like [`read_passphrase`], but what is typed is asked for twice.
-pub(crate) fn read_new_passphrase(
-    file: Option<&Path>,
-    prompt: &str,
-) -> Result<Passphrase, Failure> {
-    if let Some(path) = file {
-        return read_file(path);
+/// Reads the passphrase from `file` (`-` is stdin).
+pub(crate) fn read_passphrase_file(file: &Path) -> Result<Passphrase, Failure> {
+    read_file(file)
+}
+
+/// Asks for a new passphrase on the terminal, twice; `None` when it is left empty, or when there is no terminal to
+/// ask on.
+pub(crate) fn ask_new_passphrase(prompt: &str) -> Result<Option<Passphrase>, Failure> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
     }
-    let first = ask(prompt)?;
+    let first = match ask(prompt) {
+        Err(failure) if failure.code == "passphrase_empty" => return Ok(None),
+        typed => typed?,
+    };
     let second = ask("The same again: ")?;
     if first.reveal() != second.reveal() {
         return Err(
@@ -48,7 +54,7 @@ pub(crate) fn read_new_passphrase(
                 .hint("run the command again"),
         );
     }
-    Ok(first)
+    Ok(Some(first))
 }
 
 fn ask(prompt: &str) -> Result<Passphrase, Failure> {
@@ -130,10 +136,10 @@ fn parse_passphrase(bytes: Zeroizing<Vec<u8>>, origin: &str) -> Result<Passphras
 mod tests {
     use super::*;
 
-    fn parse(bytes: &[u8]) -> Result<String, &'static str> {
+    fn parse(bytes: &[u8]) -> Result<String, String> {
         parse_passphrase(Zeroizing::new(bytes.to_vec()), "a test")
             .map(|phrase| phrase.reveal().to_owned())
-            .map_err(|failure| failure.code)
+            .map_err(|failure| failure.code.into_owned())
     }
 
     #[test]

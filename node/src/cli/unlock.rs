@@ -5,7 +5,9 @@ use perennis_shared::did::{Identity, Profile};
 use super::Context;
 use super::args::{Derivation, ProfileName};
 use super::failure::{Failure, with_causes};
-use super::secret::Passphrase;
+use super::home::{Home, KnownIdentity};
+use super::sealed;
+use super::secret::{Passphrase, read_passphrase};
 
 /// Derives the identity; takes about as long as the profile's scrypt does, so a spinner shows it.
 pub(crate) fn derive(
@@ -42,4 +44,53 @@ pub(crate) fn derivation_of(asked: &Derivation) -> Result<(Profile, &str), Failu
         }
         (profile, account) => Ok((profile, account.unwrap_or_default())),
     }
+}
+
+/// Asks for the passphrase and returns the identity of this home. A passphrase that gives another
+/// identity is refused by naming that one: nothing is ever signed by mistake.
+pub(crate) fn unlock(
+    context: &Context<'_>,
+    home: &Home,
+    known: &KnownIdentity,
+) -> Result<Identity, Failure> {
+    let phrase = read_passphrase(
+        context.passphrase_file(),
+        &format!("Passphrase of {}: ", known.did),
+    )?;
+    if let Some(identity) = sealed::open(context, &home.sealed_key_path(), &phrase)?
+        && identity.did().to_string() == known.did
+    {
+        return Ok(identity);
+    }
+    let profile = profile_of(known)?;
+    let identity = derive(context, &phrase, profile, &known.account)?;
+    if identity.did().to_string() == known.did {
+        return Ok(identity);
+    }
+    Err(Failure::invalid(
+        "wrong_passphrase",
+        format!(
+            "this passphrase gives {}, but this home is {}",
+            identity.did(),
+            known.did
+        ),
+    )
+    .hint(
+        "type the passphrase of this home's identity; to work as the other one, use another --home \
+         (nothing was signed)",
+    ))
+}
+
+/// The profile a home's identity was derived with.
+pub(crate) fn profile_of(known: &KnownIdentity) -> Result<Profile, Failure> {
+    Profile::parse(&known.profile).ok_or_else(|| {
+        Failure::invalid(
+            "home_damaged",
+            format!(
+                "identity.json names a profile this version does not know: {:?}",
+                known.profile
+            ),
+        )
+        .hint("run `perennis restore` in another --home")
+    })
 }

@@ -129,7 +129,7 @@ pub(crate) fn span_text(millis: u64) -> String {
     for (index, (unit, name)) in UNITS.iter().enumerate() {
         let last = index + 1 == UNITS.len();
         if millis >= 2 * unit || last {
-            return super::page::count(millis / unit, name);
+            return super::page::count((millis + unit / 2) / unit, name);
         }
     }
     String::new()

@@ -167,9 +167,9 @@ pub(crate) fn http() -> Http {
 
 pub(crate) fn times() -> HttpTimes {
     HttpTimes {
-        connect: Duration::from_secs(2),
-        idle: Duration::from_millis(500),
-        whole: Duration::from_millis(1_500),
+        connect: Duration::from_millis(500),
+        idle: Duration::from_millis(150),
+        whole: Duration::from_millis(600),
     }
 }
 

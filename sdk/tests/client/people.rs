@@ -32,10 +32,10 @@ pub(crate) fn config(nodes: &[&Node]) -> ClientConfig {
         backoff: backoff(),
         http: times(),
         resolve: CompositeTimes {
-            deadline: Duration::from_secs(10),
-            settle: Duration::from_secs(2),
+            deadline: Duration::from_secs(5),
+            settle: Duration::from_millis(700),
         },
-        publish_time: Duration::from_secs(20),
+        publish_time: Duration::from_secs(2),
         ..ClientConfig::default()
     }
 }

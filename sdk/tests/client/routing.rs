@@ -50,8 +50,8 @@ fn all(nodes: &[&Node]) -> Composite {
         .iter()
         .map(|node| Arc::new(at(node)) as Arc<dyn Router>);
     let times = CompositeTimes {
-        deadline: Duration::from_secs(10),
-        settle: Duration::from_secs(2),
+        deadline: Duration::from_secs(5),
+        settle: Duration::from_millis(800),
     };
     Composite::new(routers.collect(), times)
 }

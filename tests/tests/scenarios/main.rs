@@ -4,5 +4,8 @@
 mod car_files;
 mod command_line;
 mod dag_conversion;
+mod identity;
+mod labels;
 mod passphrases;
 mod records;
+mod user;

@@ -1,0 +1,85 @@
+//! `perennis node …`, `name …` and `pin …`
+
+use clap::{Args, Subcommand};
+
+/// Node commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Ask a running node how it is
+    Status(NodeStatus),
+}
+
+/// `node status`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeStatus {
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+}
+
+/// Name commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NameCommand {
+    /// List the names a node keeps
+    List(NameList),
+    /// Show one name: until when it is alive and what happens next
+    Show(NameShow),
+}
+
+/// `name list`.
+#[derive(Debug, Args)]
+pub(crate) struct NameList {
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+    /// The page.
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+}
+
+/// `name show`.
+#[derive(Debug, Args)]
+pub(crate) struct NameShow {
+    /// An IPNS name or a DID
+    pub(crate) name: String,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+}
+
+/// Pin commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PinCommand {
+    /// List what a node has pinned
+    List(PinList),
+}
+
+/// `pin list`.
+#[derive(Debug, Args)]
+pub(crate) struct PinList {
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+    /// The page.
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+}
+
+/// A command that asks one node.
+#[derive(Debug, Args)]
+pub(crate) struct OneNode {
+    /// The node [default: the first one this home used, else http://127.0.0.1:4780]
+    #[arg(long = "node", value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+/// One page of a long list.
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// Go on behind the `next` of the page before
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+    /// Rows on a page
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) limit: u32,
+}

@@ -1,0 +1,63 @@
+//! `perennis publish`, `resolve`, `export`, `import` and `restore`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Derivation, Nodes};
+
+/// `publish`: asks for the passphrase once, signs one entry and one record.
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// Where to publish.
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
+    /// How long the record is valid: 90d, 12h, 4w
+    #[arg(long, value_name = "TIME", default_value = "90d")]
+    pub(crate) lifetime: String,
+    /// How long resolvers may cache the record
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub(crate) ttl: String,
+    /// How the passphrase becomes an identity, in a home that has none.
+    #[command(flatten)]
+    pub(crate) derivation: Derivation,
+}
+
+/// `resolve`.
+#[derive(Debug, Args)]
+pub(crate) struct Resolve {
+    /// A DID or an IPNS name [default: the identity of this home]
+    #[arg(value_name = "DID")]
+    pub(crate) did: Option<String>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The CAR file to write
+    pub(crate) file: PathBuf,
+    /// Write over a file that exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The CAR file to read
+    pub(crate) file: PathBuf,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// Whom to ask.
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
+    /// How the passphrase becomes the identity; without a profile v2 is tried, then v1.
+    #[command(flatten)]
+    pub(crate) derivation: Derivation,
+}

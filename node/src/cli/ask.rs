@@ -1,0 +1,112 @@
+//! Questions to one node over HTTP, answered with JSON.
+
+use std::time::Duration;
+
+use perennis_sdk::rt::http::{Http, HttpTimes, Request};
+use serde_json::Value;
+
+use super::Context;
+use super::args::{OneNode, PageArgs};
+use super::failure::{Exit, Failure};
+use super::session::nodes_to_ask;
+
+/// Largest answer that is read, in bytes.
+const ANSWER_BYTES: usize = 16 << 20;
+
+/// A node to ask.
+pub(crate) struct NodeClient {
+    pub(crate) url: String,
+    http: Http,
+}
+
+impl NodeClient {
+    /// The node that was named, else the first one this home used, else the default.
+    pub(crate) fn new(context: &Context<'_>, node: &OneNode) -> Result<Self, Failure> {
+        let named: Vec<String> = node.url.iter().cloned().collect();
+        let nodes = nodes_to_ask(&context.home()?, &named)?;
+        let times = HttpTimes {
+            connect: Duration::from_secs(5),
+            ..HttpTimes::default()
+        };
+        let http = Http::new(times).map_err(|error| {
+            Failure::failed("http_client", "cannot set up the HTTP client").because(&error)
+        })?;
+        Ok(Self {
+            url: nodes.first().map(ToString::to_string).unwrap_or_default(),
+            http,
+        })
+    }
+
+    /// GET; the status and the body as JSON (null when there is none).
+    pub(crate) async fn get(&self, path: &str) -> Result<(u16, Value), Failure> {
+        let answer = async {
+            let request = Request::get(format!("{}{path}", self.url)).accepting("application/json");
+            let response = self.http.send(request).await?;
+            let status = response.status();
+            Ok((status, response.bytes(ANSWER_BYTES).await?))
+        };
+        let (status, body) = answer
+            .await
+            .map_err(|error: perennis_sdk::rt::http::HttpError| {
+                Failure::unreachable(format!("the node {} does not answer", self.url))
+                    .because(&error)
+                    .hint("start it with `perennis node run`, or name another one with --node")
+            })?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// GET, where anything but 200 is a failure.
+    pub(crate) async fn expect(&self, path: &str) -> Result<Value, Failure> {
+        let (status, body) = self.get(path).await?;
+        if status == 200 && !body.is_null() {
+            return Ok(body);
+        }
+        let text = |field: &str| {
+            body["error"][field]
+                .as_str()
+                .map(super::page::plain)
+                .filter(|text| !text.is_empty())
+        };
+        let exit = match status {
+            404 => Exit::NotFound,
+            400..=428 => Exit::Invalid,
+            _ => Exit::Unreachable,
+        };
+        Err(Failure::new(
+            exit,
+            text("code").unwrap_or_else(|| "http_status".to_owned()),
+            text("message").unwrap_or_else(|| format!("{} answered {status}", self.url)),
+        )
+        .hint(text("hint").unwrap_or_else(|| "check that a perennis node runs there".to_owned())))
+    }
+}
+
+/// The query of one page.
+pub(crate) fn page_query(page: &PageArgs) -> String {
+    let mut query = format!("?limit={}", page.limit);
+    if let Some(after) = &page.after {
+        query.push_str("&after=");
+        for byte in after.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                query.push(char::from(byte));
+            } else {
+                query.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_escaped_in_the_query() {
+        let page = PageArgs {
+            after: Some("a/b&c=d é".to_owned()),
+            limit: 5,
+        };
+        assert_eq!(page_query(&page), "?limit=5&after=a%2Fb%26c%3Dd%20%C3%A9");
+    }
+}

@@ -1,0 +1,146 @@
+//! `perennis name list`, `name show` and `pin list`: what a node keeps.
+
+use perennis_shared::time::Millis;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Context;
+use super::args::{NameCommand, NameList, NameShow, PinCommand, PinList};
+use super::ask::{NodeClient, page_query};
+use super::failure::Failure;
+use super::node::value_text;
+use super::page::{Page, bytes_text, count, plain};
+use super::session::{block_on, parse_did};
+use super::when::{now, relative};
+
+pub(crate) fn run_names(context: &Context<'_>, command: &NameCommand) -> Result<(), Failure> {
+    match command {
+        NameCommand::List(arguments) => block_on(list_names(context, arguments)),
+        NameCommand::Show(arguments) => block_on(show_name(context, arguments)),
+    }
+}
+
+pub(crate) fn run_pins(context: &Context<'_>, command: &PinCommand) -> Result<(), Failure> {
+    match command {
+        PinCommand::List(arguments) => block_on(list_pins(context, arguments)),
+    }
+}
+
+#[derive(Serialize)]
+struct NamesDocument {
+    url: String,
+    names: Vec<Value>,
+    next: Option<String>,
+}
+
+async fn list_names(context: &Context<'_>, arguments: &NameList) -> Result<(), Failure> {
+    let node = NodeClient::new(context, &arguments.node)?;
+    let mut body = node
+        .expect(&format!("/v1/names{}", page_query(&arguments.page)))
+        .await?;
+    let document = NamesDocument {
+        url: node.url,
+        names: take_rows(&mut body, "names"),
+        next: body["next"].as_str().map(str::to_owned),
+    };
+    context.output.answer(&document, |page| {
+        let moment = now();
+        let rows: Vec<Vec<String>> = document
+            .names
+            .iter()
+            .map(|name| {
+                vec![
+                    text(name, "name"),
+                    text(name, "sequence"),
+                    until(name, moment),
+                    text(name, "pin"),
+                    bytes_text(name["bytes"].as_u64().unwrap_or(0)),
+                ]
+            })
+            .collect();
+        page.table(&["NAME", "SEQUENCE", "ALIVE UNTIL", "PIN", "SIZE"], &rows);
+        foot(page, rows.len(), "name", document.next.as_deref());
+    })
+}
+
+async fn show_name(context: &Context<'_>, arguments: &NameShow) -> Result<(), Failure> {
+    let name = parse_did(&arguments.name)?.name();
+    let node = NodeClient::new(context, &arguments.node)?;
+    let body = node.expect(&format!("/v1/names/{name}")).await?;
+    context.output.answer(&body, |page| {
+        let fields: Vec<(&str, Option<String>)> = body
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| !value.is_null() && !value.is_object())
+            .map(|(field, value)| (field.as_str(), Some(value_text(value))))
+            .collect();
+        page.fields(&fields);
+        page.fields(&[("alive for", Some(until(&body, now())))]);
+    })
+}
+
+#[derive(Serialize)]
+struct PinsDocument {
+    url: String,
+    pins: Vec<Value>,
+    next: Option<String>,
+}
+
+async fn list_pins(context: &Context<'_>, arguments: &PinList) -> Result<(), Failure> {
+    let node = NodeClient::new(context, &arguments.node)?;
+    let mut body = node
+        .expect(&format!("/v1/pins{}", page_query(&arguments.page)))
+        .await?;
+    let document = PinsDocument {
+        url: node.url,
+        pins: take_rows(&mut body, "pins"),
+        next: body["next"].as_str().map(str::to_owned),
+    };
+    context.output.answer(&document, |page| {
+        let rows: Vec<Vec<String>> = document
+            .pins
+            .iter()
+            .map(|pin| {
+                vec![
+                    text(pin, "cid"),
+                    text(pin, "state"),
+                    text(pin, "blocks"),
+                    bytes_text(pin["bytes"].as_u64().unwrap_or(0)),
+                ]
+            })
+            .collect();
+        page.table(&["CID", "STATE", "BLOCKS", "SIZE"], &rows);
+        foot(page, rows.len(), "pin", document.next.as_deref());
+    })
+}
+
+fn take_rows(body: &mut Value, field: &str) -> Vec<Value> {
+    match body[field].take() {
+        Value::Array(rows) => rows,
+        _ => Vec::new(),
+    }
+}
+
+fn text(row: &Value, field: &str) -> String {
+    match &row[field] {
+        Value::Null => String::new(),
+        value => plain(&value_text(value)),
+    }
+}
+
+fn until(row: &Value, moment: Millis) -> String {
+    row["aliveUntil"]
+        .as_str()
+        .and_then(|text| Millis::parse_rfc3339(text).ok())
+        .map_or_else(String::new, |end| relative(end, moment))
+}
+
+fn foot(page: &mut Page, rows: usize, noun: &str, next: Option<&str>) {
+    let mut line = count(rows as u64, noun);
+    if let Some(next) = next {
+        line.push_str(&format!(", more with --after {}", plain(next)));
+    }
+    let line = page.paint.dim(line);
+    page.line(line);
+}

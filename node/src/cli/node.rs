@@ -1,0 +1,71 @@
+//! `perennis node status`.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Context;
+use super::args::{NodeCommand, NodeStatus};
+use super::ask::NodeClient;
+use super::failure::{Exit, Failure};
+use super::page::plain;
+use super::session::block_on;
+
+pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Failure> {
+    match command {
+        NodeCommand::Status(arguments) => block_on(status(context, arguments)),
+    }
+}
+
+#[derive(Serialize)]
+struct StatusDocument {
+    url: String,
+    live: bool,
+    ready: bool,
+    status: Value,
+}
+
+async fn status(context: &Context<'_>, arguments: &NodeStatus) -> Result<(), Failure> {
+    let node = NodeClient::new(context, &arguments.node)?;
+    let (live, _) = node.get("/health/live").await?;
+    let (ready, status) = node.get("/health/ready").await?;
+    let document = StatusDocument {
+        url: node.url.clone(),
+        live: live == 200,
+        ready: ready == 200,
+        status,
+    };
+    context.output.answer(&document, |page| {
+        let state = match (document.live, document.ready) {
+            (true, true) => page.paint.good("ready"),
+            (true, false) => page.paint.warn("live, but it takes no writes now"),
+            (false, _) => page.paint.bad("no perennis node"),
+        };
+        page.line(format!("{}  {state}", document.url));
+        if let Some(fields) = document.status.as_object() {
+            let rows: Vec<(&str, Option<String>)> = fields
+                .iter()
+                .map(|(name, value)| (name.as_str(), Some(value_text(value))))
+                .collect();
+            page.fields(&rows);
+        }
+    })?;
+    if document.live && document.ready {
+        Ok(())
+    } else {
+        if !context.output.is_json() {
+            context
+                .output
+                .remark("look at its log, or run `perennis node doctor` on its machine");
+        }
+        Err(Failure::told(Exit::Unreachable))
+    }
+}
+
+/// A JSON value in one line for people.
+pub(crate) fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => plain(text),
+        Value::Array(items) => items.iter().map(value_text).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,87 @@
+//! `perennis resolve`.
+
+use perennis_sdk::client::Resolved;
+use serde::Serialize;
+
+use super::Context;
+use super::args::Resolve;
+use super::failure::Failure;
+use super::session::{Session, block_on, parse_did, told};
+use super::when::{moment_text, now};
+
+/// What [`Resolved::source`] says when the record was here.
+const CACHE: &str = "cache";
+
+pub(crate) fn run(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failure> {
+    block_on(resolve(context, arguments))
+}
+
+/// Where an identity points, in documents.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResolveDocument {
+    did: String,
+    name: String,
+    head: String,
+    sequence: u64,
+    valid_until: String,
+    source: String,
+}
+
+async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failure> {
+    let named = arguments.did.as_deref().map(parse_did).transpose()?;
+    let session = Session::open(context, &arguments.nodes.urls).await?;
+    let did = match named {
+        Some(did) => did,
+        None => parse_did(&session.home.expect_identity()?.did)?,
+    };
+    let spinner = context.output.spinner("resolving");
+    let resolved = session.client.resolve(&did).await;
+    spinner.finish_and_clear();
+    let resolved = resolved.map_err(told!())?;
+    warn(context, &resolved);
+    let document = ResolveDocument {
+        did: did.to_string(),
+        name: resolved.name.to_string(),
+        head: resolved.head.to_string(),
+        sequence: resolved.sequence,
+        valid_until: resolved.valid_until.to_string(),
+        source: source_text(&resolved.source),
+    };
+    context.output.answer(&document, |page| {
+        let until = resolved.valid_until.to_millis();
+        page.fields(&[
+            ("DID", Some(document.did.clone())),
+            ("name", Some(document.name.clone())),
+            ("head", Some(document.head.clone())),
+            ("sequence", Some(document.sequence.to_string())),
+            ("alive until", Some(moment_text(until, now()))),
+            ("from", Some(document.source.clone())),
+        ]);
+    })
+}
+
+/// The node that gave a record, or `local`.
+pub(crate) fn source_text(source: &str) -> String {
+    if source == CACHE {
+        "local".to_owned()
+    } else {
+        source.to_owned()
+    }
+}
+
+/// Tells what was wrong on the way, though the answer is good.
+pub(crate) fn warn(context: &Context<'_>, resolved: &Resolved) {
+    if resolved.equivocation.is_some() {
+        context.output.warn(format!(
+            "two records of sequence {} contradict each other: its owner, or whoever has the key, signed both",
+            resolved.sequence
+        ));
+    }
+    if let Some(refused) = &resolved.refused {
+        context.output.warn(format!(
+            "{} offered an older record (sequence {}): refused",
+            refused.source, refused.sequence
+        ));
+    }
+}
