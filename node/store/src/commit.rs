@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) index: Index,
     pub(crate) full: AtomicBool,
     pub(crate) failed: AtomicBool,
+    /// Whether there may be a block in quarantine: without one, no put needs to look for its own.
+    pub(crate) quarantined: AtomicBool,
     /// While garbage is collected.
     pub(crate) young: Mutex<Option<Young>>,
     pub(crate) groups: AtomicU64,
@@ -375,9 +377,11 @@ impl<'a> Pending<'a> {
         if is_identity(&cid) || self.is_stored(part, &cid)? {
             return Ok(());
         }
-        let quarantine = keys::key(keys::QUARANTINE, &cid.to_bytes());
-        if self.value(part, &quarantine)?.is_some() {
-            part.delete(quarantine);
+        if self.shared.quarantined.load(Ordering::Acquire) {
+            let quarantine = keys::key(keys::QUARANTINE, &cid.to_bytes());
+            if self.value(part, &quarantine)?.is_some() {
+                part.delete(quarantine);
+            }
         }
         part.commit.new_blocks += 1;
         part.commit.new_bytes += block.bytes().len() as u64;
@@ -504,6 +508,7 @@ impl<'a> Pending<'a> {
                 now,
             } => {
                 if self.location(&cid)? == Some(at) {
+                    self.shared.quarantined.store(true, Ordering::Release);
                     let bytes = cid.to_bytes();
                     part.ops.push(Op::Forget(bytes.clone()));
                     let mut row = now.0.to_le_bytes().to_vec();

@@ -10,6 +10,7 @@ use crate::group::Op;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError};
 use crate::log::{Group, Position};
+use crate::places::Places;
 use crate::segment::{HEADER_BYTES, Location, SegmentNumber};
 
 /// How full a segment is.
@@ -31,6 +32,7 @@ pub(crate) struct Totals {
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) kv: Arc<dyn Kv>,
+    places: Places,
     state: Mutex<State>,
 }
 
@@ -55,6 +57,7 @@ impl Index {
         }
         Ok(Self {
             kv,
+            places: Places::default(),
             state: Mutex::new(state),
         })
     }
@@ -75,10 +78,29 @@ impl Index {
             .and_then(|value| keys::read_location(&value)))
     }
 
+    /// Where a block probably lies: what is read there is checked, and [`Index::location`] asked where that fails.
+    pub(crate) fn probable_location(&self, cid: &Cid) -> Result<Option<Location>, KvError> {
+        let key = keys::block(cid);
+        match self.places.find(self.places.hash(&key)) {
+            Ok(location) => Ok(Some(location)),
+            Err(missed) => {
+                let location = self
+                    .kv
+                    .value(&key)?
+                    .and_then(|value| keys::read_location(&value));
+                if let Some(location) = location {
+                    self.places.remember(missed, location);
+                }
+                Ok(location)
+            }
+        }
+    }
+
     /// Applies a group. `fresh` says that none of its blocks is known and it forgets none, as in every group that is
     /// not the store's own upkeep; the look-ups are spared then.
     pub(crate) fn apply(&self, group: &Group, fresh: bool) -> Result<(), KvError> {
         let mut batch = KvBatch::default();
+        let mut moved = Vec::with_capacity(group.blocks.len());
         let mut state = self.state.lock();
         let mut next = Delta {
             state: &mut state,
@@ -90,7 +112,9 @@ impl Index {
                 next.drop_block(old);
             }
             next.add_block(*location);
-            batch.put(keys::block(cid), keys::write_location(*location));
+            let key = keys::block(cid);
+            moved.push((self.places.hash(&key), Some(*location)));
+            batch.put(key, keys::write_location(*location));
         }
         for op in &group.ops {
             match op {
@@ -105,6 +129,7 @@ impl Index {
                     {
                         next.drop_block(old);
                     }
+                    moved.push((self.places.hash(&key), None));
                     batch.delete(key);
                 }
             }
@@ -130,6 +155,9 @@ impl Index {
         batch.put([keys::TOTAL], total.to_le_bytes());
         batch.put([keys::APPLIED], group.end.to_bytes());
         self.kv.write(batch)?;
+        for (hash, location) in moved {
+            self.places.change(hash, location);
+        }
         state.totals.blocks = total;
         for (number, segment) in touched {
             let before = state.segments.insert(number, segment).unwrap_or_default();

@@ -25,6 +25,7 @@ mod index;
 mod keys;
 pub mod kv;
 mod log;
+mod places;
 mod read;
 mod rows;
 mod scrub;

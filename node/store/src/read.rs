@@ -51,7 +51,12 @@ impl Store {
         }
         let mut seen = None;
         loop {
-            let Some(location) = self.inner().shared.index.location(cid)? else {
+            let index = &self.inner().shared.index;
+            let location = match seen {
+                None => index.probable_location(cid)?,
+                Some(_) => index.location(cid)?,
+            };
+            let Some(location) = location else {
                 return Ok(None);
             };
             // A block that compaction moved while it was read is read again where it is now.

@@ -19,6 +19,7 @@ use crate::commit::{Committer, Reserve, Shared, Work};
 use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
 use crate::index::{Index, SegmentUse};
+use crate::keys;
 use crate::kv::{Kv, KvError, Rocks, RocksOptions};
 use crate::log::Log;
 use crate::segment::{Location, SegmentNumber};
@@ -212,10 +213,13 @@ impl Store {
             dir: dir.to_path_buf(),
             bytes: options.reserve_bytes,
         };
+        let (from, to) = ([keys::QUARANTINE], keys::end_of(keys::QUARANTINE));
+        let quarantine_rows = index.kv.scan(&from, &to, 1).map_err(index_failed)?;
         let shared = Arc::new(Shared {
             index,
             full: AtomicBool::new(reserve.take().is_err()),
             failed: AtomicBool::new(false),
+            quarantined: AtomicBool::new(!quarantine_rows.is_empty()),
             young: Mutex::new(None),
             groups: AtomicU64::new(group),
             batches: AtomicU64::new(0),

@@ -36,6 +36,13 @@ impl Peer {
         Ok(self.0.write_opt(batch, &options)?)
     }
 
+    /// Waits until nothing is done behind the caller's back.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.0.flush()?;
+        self.0.compact_range::<&[u8], &[u8]>(None, None);
+        Ok(())
+    }
+
     pub(crate) fn block(&self, cid: &Cid) -> Result<Option<Block>> {
         let Some(bytes) = self.0.get(cid.to_bytes())? else {
             return Ok(None);

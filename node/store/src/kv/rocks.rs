@@ -61,6 +61,9 @@ impl Rocks {
         db.set_block_based_table_factory(&table);
         db.set_write_buffer_size(options.memtable_bytes);
         db.set_max_write_buffer_number(2);
+        // Most look-ups before a put find nothing.
+        db.set_memtable_whole_key_filtering(true);
+        db.set_memtable_prefix_bloom_ratio(0.05);
         db.set_max_open_files(options.open_files);
         db.set_max_background_jobs(2);
         db.set_keep_log_file_num(2);

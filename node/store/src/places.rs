@@ -1,0 +1,163 @@
+//! Remembers where blocks lie, so that a hot block is read without asking the index.
+//!
+//! A fixed table, one slot a hash: a new entry takes the place of an old one. It may be wrong (two blocks can share a
+//! hash), so who uses it checks what it reads and asks the index where that fails. It never keeps an old place: a
+//! change of the index is told to it after the change, and what a reader found before that is not taken in any more.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use parking_lot::Mutex;
+
+use crate::segment::{Location, SegmentNumber};
+
+/// Parts with a lock of their own.
+const SHARDS: usize = 64;
+/// Slots of a part, of 24 bytes each: 12 MiB in all, of which a process holds what it has used.
+const SLOTS: usize = 8192;
+
+/// Hash, segment and offset, length and one. All zeros: empty.
+type Slot = [u64; 3];
+
+#[derive(Debug)]
+pub(crate) struct Places {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Shard {
+    /// Counts the changes that were told.
+    changes: u64,
+    slots: Vec<Slot>,
+}
+
+/// A question that was not answered: what the index says can be remembered under it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missed {
+    hash: u64,
+    changes: u64,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        let shard = || {
+            Mutex::new(Shard {
+                changes: 0,
+                slots: vec![[0; 3]; SLOTS],
+            })
+        };
+        Self {
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Places {
+    /// The number a block goes by here; `key` is its key in the index.
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// Where the block probably lies.
+    pub(crate) fn find(&self, hash: u64) -> Result<Location, Missed> {
+        let shard = self.shard(hash).lock();
+        let [found, place, length] = shard.slots[slot(hash)];
+        if found == hash && length > 0 {
+            return Ok(Location {
+                segment: SegmentNumber((place >> 32) as u32),
+                offset: place as u32,
+                length: (length - 1) as u32,
+            });
+        }
+        Err(Missed {
+            hash,
+            changes: shard.changes,
+        })
+    }
+
+    /// Remembers what the index said, unless it changed since the question.
+    pub(crate) fn remember(&self, missed: Missed, location: Location) {
+        let mut shard = self.shard(missed.hash).lock();
+        if shard.changes == missed.changes {
+            shard.slots[slot(missed.hash)] = entry(missed.hash, location);
+        }
+    }
+
+    /// Takes in a change of the index that has just become visible.
+    pub(crate) fn change(&self, hash: u64, location: Option<Location>) {
+        let mut shard = self.shard(hash).lock();
+        shard.changes += 1;
+        let slot = &mut shard.slots[slot(hash)];
+        match location {
+            Some(location) => *slot = entry(hash, location),
+            None if slot[0] == hash => *slot = [0; 3],
+            None => {}
+        }
+    }
+
+    fn shard(&self, hash: u64) -> &Mutex<Shard> {
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+}
+
+fn slot(hash: u64) -> usize {
+    hash as usize % SLOTS
+}
+
+fn entry(hash: u64, location: Location) -> Slot {
+    let place = u64::from(location.segment.0) << 32 | u64::from(location.offset);
+    [hash, place, u64::from(location.length) + 1]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn location(offset: u32) -> Location {
+        Location {
+            segment: SegmentNumber(u32::MAX),
+            offset,
+            length: 0,
+        }
+    }
+
+    #[test]
+    fn what_was_told_is_found_and_what_was_taken_back_is_not() {
+        let places = Places::default();
+        let hash = places.hash(b"key");
+        places.find(hash).unwrap_err();
+        places.change(hash, Some(location(7)));
+        assert_eq!(places.find(hash).unwrap(), location(7));
+        places.change(hash, None);
+        places.find(hash).unwrap_err();
+    }
+
+    #[test]
+    fn an_answer_that_is_older_than_a_change_is_not_remembered() {
+        let places = Places::default();
+        let hash = places.hash(b"key");
+        let early = places.find(hash).unwrap_err();
+        places.change(hash, Some(location(2)));
+        places.remember(early, location(1));
+        assert_eq!(places.find(hash).unwrap(), location(2));
+        places.change(hash, None);
+        places.remember(early, location(1));
+        let late = places.find(hash).unwrap_err();
+        places.remember(late, location(3));
+        assert_eq!(places.find(hash).unwrap(), location(3));
+    }
+
+    #[test]
+    fn another_block_in_the_same_slot_takes_its_place() {
+        let places = Places::default();
+        let other = 1 << 50 | 5;
+        places.change(5, Some(location(1)));
+        places.change(other, Some(location(2)));
+        assert_eq!(slot(5), slot(other));
+        places.change(5, None);
+        assert_eq!(places.find(other).unwrap(), location(2));
+    }
+}
