@@ -10,6 +10,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use idb::request::GetStoreRequest;
 use idb::{Database, DatabaseEvent as _, Factory, KeyRange, ObjectStore, ObjectStoreParams, Query};
 use idb::{Transaction, TransactionMode, TransactionResult};
 use js_sys::{Array, Function, JsString, Object, Reflect, Uint8Array};
@@ -127,13 +128,8 @@ impl IndexedDb {
     async fn read_back(&self, changes: &Encoded, blocks: &[Block]) -> Result<(), StoreError> {
         let failed = |error: idb::Error| backend("read back", error);
         let store = self.read(BLOCKS).map_err(failed)?;
-        // All requests first: the transaction lives while one is under way.
-        let requests = changes
-            .put
-            .iter()
-            .map(|(key, _)| store.get(Query::Key(key.into())))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(failed)?;
+        let keys = changes.put.iter().map(|(key, _)| key.clone());
+        let requests = get_all(&store, keys).map_err(failed)?;
         for (request, block) in requests.into_iter().zip(blocks) {
             let found = request.await.map_err(failed)?.map(bytes_of);
             if found.as_ref() != Some(block.bytes()) {
@@ -175,20 +171,28 @@ impl Drop for IndexedDb {
 
 impl BlockStore for IndexedDb {
     async fn block(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
-        let failed = |error: idb::Error| backend("read a block", error);
-        let request = self
-            .read(BLOCKS)
-            .and_then(|store| store.get(Query::Key(key_of(cid))))
-            .map_err(failed)?;
-        match request.await.map_err(failed)? {
-            None => Ok(None),
-            Some(value) => Block::verified(*cid, bytes_of(value))
-                .map(Some)
-                .map_err(|source| StoreError::Corrupt {
-                    cid: Box::new(*cid),
-                    source,
-                }),
+        let mut blocks = self.blocks(std::slice::from_ref(cid)).await?;
+        Ok(blocks.pop().flatten())
+    }
+
+    async fn blocks(&self, cids: &[Cid]) -> Result<Vec<Option<Block>>, StoreError> {
+        let failed = |error: idb::Error| backend("read blocks", error);
+        // An empty transaction would only be waited for.
+        if cids.is_empty() {
+            return Ok(Vec::new());
         }
+        let store = self.read(BLOCKS).map_err(failed)?;
+        let requests = get_all(&store, cids.iter().map(key_of)).map_err(failed)?;
+        let mut blocks = Vec::with_capacity(cids.len());
+        for (request, cid) in requests.into_iter().zip(cids) {
+            let bytes = request.await.map_err(failed)?.map(bytes_of);
+            let verified = bytes.map(|bytes| Block::verified(*cid, bytes)).transpose();
+            blocks.push(verified.map_err(|source| StoreError::Corrupt {
+                cid: Box::new(*cid),
+                source,
+            })?);
+        }
+        Ok(blocks)
     }
 
     async fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
@@ -298,6 +302,14 @@ impl Encoded {
                 .collect(),
         }
     }
+}
+
+/// Asks for all keys at once: the transaction lives while a request is under way.
+fn get_all(
+    store: &ObjectStore,
+    keys: impl Iterator<Item = JsValue>,
+) -> Result<Vec<GetStoreRequest>, idb::Error> {
+    keys.map(|key| store.get(Query::Key(key))).collect()
 }
 
 fn key_of(cid: &Cid) -> JsValue {
