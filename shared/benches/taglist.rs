@@ -11,13 +11,17 @@ use std::{collections::HashMap, time::Instant};
 
 use bytes::Bytes;
 use perennis_shared::{
-    cid::Cid,
+    cid::{Block, Cid},
+    did::{DidDocument, Identity, Profile},
+    log::{self, Author, Entry, UnverifiedEntry},
     taglist::{
-        Blocks, DeviceTag, Handle, Hlc, Key, Label, Note, Op, Row, Stamp, Tag,
+        Blocks, DeviceTag, Handle, Hlc, Key, KeyPrefix, Label, Note, Op, Row, Stamp, Tag, export,
+        import,
         tree::{self, Update},
     },
     time::Millis,
 };
+use zeroize::Zeroizing;
 
 #[derive(Default)]
 struct Store(HashMap<Cid, Bytes>);
@@ -168,6 +172,78 @@ fn main() {
     tree::apply_rows(root, &more, &store).unwrap();
     report(
         "import-into/100000",
+        start.elapsed().as_secs_f64() * 1e3,
+        "ms",
+    );
+    csv_of_100_000(&labels);
+    log_of_10_000(&labels);
+}
+
+/// A log of 10,000 entries of one new label each: appended, opened again, and read back to its first entry.
+fn log_of_10_000(labels: &[Label]) {
+    const ENTRIES: usize = 10_000;
+    let identity = Identity::from_root(Profile::V2, Zeroizing::new([7; 32]));
+    let document = DidDocument::new(&identity, Millis(NOW)).to_block().unwrap();
+    let author = Author {
+        did: identity.did(),
+        signer: identity.signer(),
+        document: *document.cid(),
+    };
+    let mut store = Store::default();
+    let mut head: Option<Entry> = None;
+    let step = labels.len() / ENTRIES;
+    // Neither sorted nor all in one place: the order in which labels are made.
+    let ops: Vec<Op> = (0..ENTRIES)
+        .map(|n| Op::Set(labels[(n * 7_919 % ENTRIES) * step].clone()))
+        .collect();
+    let start = Instant::now();
+    for (n, op) in ops.into_iter().enumerate() {
+        let now = Millis(NOW + n as u64);
+        let appended = log::append(&author, head.as_ref(), vec![op], now, &store).unwrap();
+        for block in appended.added {
+            let (cid, bytes) = block.into_parts();
+            store.0.insert(cid, bytes);
+        }
+        head = Some(appended.entry);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    report("log/append/10000", ENTRIES as f64 / seconds, "entries/s");
+    let head = head.unwrap();
+
+    let start = Instant::now();
+    let block = Block::verified(*head.cid(), store.block(head.cid()).unwrap()).unwrap();
+    let opened = UnverifiedEntry::parse(&block)
+        .unwrap()
+        .verify(&identity.name(), &document, Millis(NOW + ENTRIES as u64))
+        .unwrap();
+    let page = tree::scan(opened.root(), &KeyPrefix::ALL, None, 50, &store).unwrap();
+    assert_eq!(page.items.len(), 50);
+    report("log/open/10000", start.elapsed().as_secs_f64() * 1e3, "ms");
+
+    let start = Instant::now();
+    let entries = log::history(&opened, usize::MAX, &store).unwrap();
+    assert_eq!(entries.len(), ENTRIES);
+    report(
+        "log/history/10000",
+        start.elapsed().as_secs_f64() * 1e3,
+        "ms",
+    );
+}
+
+/// Rows of a CSV file to labels, and labels to a CSV file.
+fn csv_of_100_000(labels: &[Label]) {
+    let start = Instant::now();
+    let text = export::csv(labels);
+    report(
+        "csv/export/100000",
+        start.elapsed().as_secs_f64() * 1e3,
+        "ms",
+    );
+    let start = Instant::now();
+    let import = import::csv(text.as_bytes(), Millis(NOW)).unwrap();
+    assert_eq!(import.valid_count(), labels.len());
+    report(
+        "csv/import/100000",
         start.elapsed().as_secs_f64() * 1e3,
         "ms",
     );

@@ -76,7 +76,7 @@ pub const SOURCE_BYTES: usize = 256;
 pub const LIST_KEY_BYTES: usize = HANDLE_BYTES + 1 + LABEL_BYTES;
 /// Largest node of a tag list's tree, in bytes.
 pub const TREE_NODE_BYTES: usize = 4_096;
-/// Most levels of a tag list's tree, leaves included: enough for 8¹¹ leaves.
+/// Most levels of a tag list's tree, leaves included: 4¹¹ leaves whatever their keys.
 pub const TREE_LEVELS: usize = 12;
 /// Largest proof about a label, in bytes: one node for each level and their framing.
 pub const PROOF_BYTES: usize = TREE_LEVELS * (TREE_NODE_BYTES + 3) + 16;

@@ -9,10 +9,10 @@
 //! and the next separator, so equal rows give an equal tree, whatever the order of changes that led
 //! there. A node ends before a separator:
 //!
-//! - when it has 10 rows or 16 children;
-//! - when the keys and rows of a leaf have 640 bytes or more;
-//! - when it has at least 4 rows or 8 children, and the first four bytes of the SHA-256 of the separator, as a
-//!   big-endian number, are at most (2³² − 1) / 4^(level + 1), leaves being level 0.
+//! - when it has 12 rows or 14 children;
+//! - when the keys and rows of a leaf have 960 bytes or more;
+//! - when it has at least 3 rows or 4 children, and the first four bytes of the SHA-256 of the separator, as a
+//!   big-endian number, are at most ⌊⌊(2³² − 1) / 4⌋ / 5^level⌋, leaves being level 0.
 //!
 //! One number decides on all levels: a cut of a level is more likely where the level below is always cut,
 //! which keeps the effect of a change in place. The minimum and maximum hold for every list: whoever mines keys

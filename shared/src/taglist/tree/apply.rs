@@ -2,6 +2,7 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     vec::Vec,
 };
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     TreeError, Update,
-    cursor::{Cursor, Placed, load_root},
+    cursor::{Cursor, Nodes, Placed, load_root},
     node::{Body, Chunk, Item, separator},
     read::rows,
 };
@@ -152,11 +153,12 @@ impl Writer {
         mut edits: Vec<Edit>,
         blocks: &B,
     ) -> Result<Option<Cid>, TreeError> {
+        let nodes = Nodes::new(blocks);
         for level in 0..=old.node.level {
             let changes = Level {
                 root: old,
                 level,
-                blocks,
+                nodes: &nodes,
                 writer: self,
                 changes: Changes::default(),
             }
@@ -294,7 +296,7 @@ fn child(item: &Item) -> Cid {
 struct Level<'a, B: ?Sized> {
     root: &'a Placed,
     level: u8,
-    blocks: &'a B,
+    nodes: &'a Nodes<'a, B>,
     writer: &'a mut Writer,
     changes: Changes,
 }
@@ -326,7 +328,7 @@ impl Changes {
 
 impl<B: Blocks + ?Sized> Level<'_, B> {
     fn rewrite(mut self, edits: &[Edit]) -> Result<Changes, TreeError> {
-        let mut cursor = Cursor::new(self.root.clone(), self.level, self.blocks);
+        let mut cursor = Cursor::new(self.root.clone(), self.level, self.nodes);
         let mut rest = edits;
         while let Some((key, _)) = rest.first() {
             let mut node = cursor.seek(key)?;
@@ -359,7 +361,7 @@ impl<B: Blocks + ?Sized> Level<'_, B> {
             *rest = later;
             let old_last = node.node.items.last().map(|item| item.key);
             let upper = node.upper;
-            for item in Merged::new(node.node.items, here) {
+            for item in Merged::new(Rc::unwrap_or_clone(node.node).items, here) {
                 let ended = cutter.push(item, self.writer)?;
                 self.insert(ended);
             }
@@ -402,10 +404,17 @@ impl<B: Blocks + ?Sized> Level<'_, B> {
     }
 }
 
-/// Whether the next edit takes out the first item of `node`.
+/// Whether the edits take out the first item of `node` without putting in one before it, which would leave the node
+/// its separator. Edits may take out keys that are not there.
 fn removes_first(edits: &[Edit], node: &Placed) -> bool {
-    let first = node.node.items.first().map(|item| item.key);
-    matches!(edits.first(), Some((key, None)) if Some(*key) == first)
+    if !matches!(edits.first(), Some((_, None))) {
+        return false;
+    }
+    let Some(first) = node.node.items.first() else {
+        return false;
+    };
+    let found = edits.binary_search_by(|(key, _)| key.cmp(&first.key));
+    found.is_ok_and(|index| edits[index].1.is_none())
 }
 
 /// The items of a node with the edits made in it.

@@ -1,6 +1,7 @@
 //! Finding a node of one level and the one before it.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, rc::Rc, vec::Vec};
+use core::cell::RefCell;
 
 use super::{
     NodeError, TreeError,
@@ -15,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Placed {
     pub(super) cid: Cid,
-    pub(super) node: Node,
+    pub(super) node: Rc<Node>,
     pub(super) lower: KeyBytes,
     pub(super) upper: Option<KeyBytes>,
 }
@@ -38,12 +39,53 @@ pub(super) fn load_child<B: Blocks + ?Sized>(
     index: usize,
     blocks: &B,
 ) -> Result<Placed, TreeError> {
+    let (cid, lower, upper) = child_of(parent, index);
+    load(&cid, lower, upper, Some(parent.node.level - 1), blocks)
+}
+
+/// Name and range of the child at `index` of a branch.
+fn child_of(parent: &Placed, index: usize) -> (Cid, KeyBytes, Option<KeyBytes>) {
     let Item { key, body } = &parent.node.items[index];
     let Body::Child(cid) = body else {
         unreachable!("only branches are descended into")
     };
-    let upper = parent.node.upper_of(index, parent.upper);
-    load(cid, *key, upper, Some(parent.node.level - 1), blocks)
+    (*cid, *key, parent.node.upper_of(index, parent.upper))
+}
+
+/// Branches of one tree that have been read, so that a change which visits the tree once for each level
+/// reads each of them once.
+pub(super) struct Nodes<'a, B: ?Sized> {
+    blocks: &'a B,
+    branches: RefCell<BTreeMap<Cid, Rc<Node>>>,
+}
+
+impl<'a, B: Blocks + ?Sized> Nodes<'a, B> {
+    pub(super) fn new(blocks: &'a B) -> Nodes<'a, B> {
+        Nodes {
+            blocks,
+            branches: RefCell::new(BTreeMap::new()),
+        }
+    }
+
+    fn child(&self, parent: &Placed, index: usize) -> Result<Placed, TreeError> {
+        let (cid, lower, upper) = child_of(parent, index);
+        // A node has one place in a tree, so what was read there is what would be read again.
+        if let Some(node) = self.branches.borrow().get(&cid) {
+            return Ok(Placed {
+                cid,
+                node: Rc::clone(node),
+                lower,
+                upper,
+            });
+        }
+        let level = parent.node.level - 1;
+        let placed = load(&cid, lower, upper, Some(level), self.blocks)?;
+        if level > 0 {
+            let mut branches = self.branches.borrow_mut();
+            branches.insert(cid, Rc::clone(&placed.node));
+        }
+        Ok(placed)
+    }
 }
 
 /// Reads a node that belongs between two keys and, except the root, to a known level.
@@ -68,7 +110,7 @@ pub(super) fn load<B: Blocks + ?Sized>(
     }
     Ok(Placed {
         cid: *cid,
-        node,
+        node: Rc::new(node),
         lower,
         upper,
     })
@@ -77,7 +119,7 @@ pub(super) fn load<B: Blocks + ?Sized>(
 /// Walks over the nodes of one level. The path from the root is kept, so that a step to a neighbour
 /// does not start from the root again.
 pub(super) struct Cursor<'a, B: ?Sized> {
-    blocks: &'a B,
+    nodes: &'a Nodes<'a, B>,
     level: u8,
     /// From the root down to the parent of the node that was sought last.
     path: Vec<Placed>,
@@ -85,9 +127,9 @@ pub(super) struct Cursor<'a, B: ?Sized> {
 
 impl<'a, B: Blocks + ?Sized> Cursor<'a, B> {
     /// A cursor over `level`, which is not above the root's.
-    pub(super) fn new(root: Placed, level: u8, blocks: &'a B) -> Cursor<'a, B> {
+    pub(super) fn new(root: Placed, level: u8, nodes: &'a Nodes<'a, B>) -> Cursor<'a, B> {
         Cursor {
-            blocks,
+            nodes,
             level,
             path: alloc::vec![root],
         }
@@ -131,7 +173,7 @@ impl<'a, B: Blocks + ?Sized> Cursor<'a, B> {
                 return Ok(parent.clone());
             }
             let index = choose(&parent.node).unwrap_or(0);
-            let child = load_child(parent, index, self.blocks)?;
+            let child = self.nodes.child(parent, index)?;
             if child.node.level == self.level {
                 return Ok(child);
             }

@@ -24,14 +24,14 @@ struct Cut {
 }
 
 const LEAF: Cut = Cut {
-    min_items: 4,
-    max_items: 10,
-    max_bytes: 640,
+    min_items: 3,
+    max_items: 12,
+    max_bytes: 960,
 };
 
 const BRANCH: Cut = Cut {
-    min_items: 8,
-    max_items: 16,
+    min_items: 4,
+    max_items: 14,
     max_bytes: usize::MAX,
 };
 
@@ -188,7 +188,7 @@ impl Chunk {
         let count = self.items.len();
         count >= cut.max_items
             || self.bytes >= cut.max_bytes
-            || (count >= cut.min_items && hash(separator) <= u32::MAX >> (2 * self.level + 2))
+            || (count >= cut.min_items && hash(separator) <= cut_below(self.level))
     }
 
     /// Adds an item; the first one gives the node its separator.
@@ -213,6 +213,11 @@ impl Chunk {
         self.bytes = 0;
         Ok((self.separator, block))
     }
+}
+
+/// The greatest number of a separator that cuts a level: 1 in 4 rows, and of what a level cuts 1 in 5 the one above.
+pub(super) fn cut_below(level: u8) -> u32 {
+    (u32::MAX / 4) / 5u32.pow(u32::from(level).min(TREE_LEVELS as u32))
 }
 
 /// The number that decides about a cut at this separator, on every level.

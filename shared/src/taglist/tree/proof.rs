@@ -6,7 +6,7 @@
 //! give it, and finds the key in the leaf or not. The proof therefore shows what looking the key up
 //! gives, and nothing else fits: there is one path for each key. The empty list's proof has no nodes.
 
-use alloc::vec::Vec;
+use alloc::{rc::Rc, vec::Vec};
 
 use bytes::Bytes;
 
@@ -160,7 +160,7 @@ fn conclude(
 ) -> Result<Proven, ProofError> {
     let leaf = Placed {
         cid,
-        node,
+        node: Rc::new(node),
         lower,
         upper,
     };
