@@ -208,7 +208,9 @@ impl Committer {
             .map_err(|error| self.disk_failed(error))?;
         if let Err(error) = self.shared.index.apply(&group, fresh) {
             // The log has it; the index cannot follow. Only a replay brings the two together again.
+            // Where the disk is full, the next start needs space to do so.
             self.shared.failed.store(true, Ordering::Release);
+            self.reserve.release();
             return Err(CommitError::Index(Arc::new(error)));
         }
         self.shared.groups.store(group.end.group, Ordering::Release);
@@ -222,6 +224,7 @@ impl Committer {
             if self.shared.index.kv.flush(false).is_err() {
                 // This group is durable and seen; the next ones are refused.
                 self.shared.failed.store(true, Ordering::Release);
+                self.reserve.release();
             }
         }
         Ok(group.end.group)
