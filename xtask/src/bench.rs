@@ -28,7 +28,8 @@ const PARTS: &[(&str, Part)] = &[
     ("kill", programs::kill),
 ];
 
-/// Runs the named parts, or all, and writes the report. Parts that are not run keep the figures they had.
+/// Runs the named parts, or all, and writes the report. Parts that are not run keep the figures they had; `--report`
+/// runs none.
 ///
 /// # Errors
 /// A part fails, or there is none of that name.
@@ -40,6 +41,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     {
         println!("{}", names.join("\n"));
         return Ok(());
+    }
+    if arguments
+        .first()
+        .is_some_and(|argument| argument == "--report")
+    {
+        return report::write(&report::kept()?);
     }
     for argument in arguments {
         ensure!(

@@ -77,6 +77,33 @@ pub(super) const NAMED: &[Named] = &[
         Goal::AtMost(300.0),
     ),
     named(
+        "store/open/1M",
+        "Store with 1 M blocks opened",
+        Goal::AtMost(1000.0),
+    ),
+    named(
+        "store/commit/64",
+        "Durable commits of one small block, 64 writers",
+        Goal::Shown,
+    ),
+    named("store/commit/64/p99", "Slowest of 100 of them", Goal::Shown),
+    named("store/rss/idle", "Store process, empty", Goal::Shown),
+    named(
+        "store/written/1KiB",
+        "Bytes written per byte of block, 1 KiB",
+        Goal::AtMost(1.15),
+    ),
+    named(
+        "store/written/256KiB",
+        "Bytes written per byte of block, 256 KiB",
+        Goal::AtMost(1.15),
+    ),
+    named(
+        "kill/acknowledged",
+        "Writes acknowledged before kills, each checked",
+        Goal::Shown,
+    ),
+    named(
         "list/update/blocks",
         "Blocks rewritten by one label in a list of 100,000",
         Goal::AtMost(8.0),
