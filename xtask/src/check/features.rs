@@ -10,6 +10,9 @@ use crate::workspace;
 
 const TABLE: &str = "docs/FEATURES.md";
 
+/// Names the test behind each promise.
+const PROMISES: &str = "docs/SECURITY.md";
+
 /// Letters of the mission and how many rows each has.
 const ROWS: &[(char, u32)] = &[
     ('A', 17),
@@ -29,9 +32,23 @@ const MARK_DISTANCE: usize = 8;
 pub(super) fn check() -> Result<Findings> {
     let text = std::fs::read_to_string(workspace::root().join(TABLE))
         .with_context(|| format!("cannot read {TABLE}"))?;
-    Ok(findings(&text, |path| {
-        std::fs::read_to_string(workspace::root().join(path)).ok()
-    }))
+    let read = |path: &str| std::fs::read_to_string(workspace::root().join(path)).ok();
+    let mut found = findings(&text, read);
+    let promises = read(PROMISES).with_context(|| format!("cannot read {PROMISES}"))?;
+    found.extend(
+        named_tests(&promises)
+            .filter_map(|test| problem_with(test, &read))
+            .map(|problem| format!("{PROMISES}: {problem}")),
+    );
+    Ok(found)
+}
+
+/// Every `path.rs::name` in a text.
+fn named_tests(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|span| span.contains(".rs::"))
 }
 
 /// One row: `| A1 | part | works | `path::test`, … |`.
@@ -137,6 +154,15 @@ mod tests {
 
     fn read(path: &str) -> Option<String> {
         (path == "a.rs").then(|| "#[test]\nfn it_holds() {}\nfn helper() {}\n".to_owned())
+    }
+
+    #[test]
+    fn tests_are_found_in_running_text() {
+        let text = "`a` and `a.rs::it_holds`, `b.rs::gone`; a.rs::bare";
+        assert_eq!(
+            named_tests(text).collect::<Vec<_>>(),
+            ["a.rs::it_holds", "b.rs::gone"]
+        );
     }
 
     #[test]
