@@ -4,7 +4,10 @@
 //! connection, sitting on its answer, or sending the body drop by drop without end. A body is read in
 //! chunks, and whoever collects one names the most bytes it will take.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    net::IpAddr,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -42,7 +45,11 @@ impl Default for HttpTimes {
 pub struct Http {
     client: reqwest::Client,
     times: HttpTimes,
+    rule: Option<AddressRule>,
 }
+
+/// Says whether an address may be dialled.
+pub type AddressRule = fn(IpAddr) -> bool;
 
 /// One request to an absolute `http` or `https` URL.
 #[derive(Clone, Debug)]
@@ -93,6 +100,9 @@ pub enum HttpError {
         /// The time it was given.
         after: Duration,
     },
+    /// The address is not one that may be dialled.
+    #[error("this address must not be dialled")]
+    Forbidden,
     /// The body is larger than the caller takes.
     #[error("the body is larger than {max} bytes")]
     TooLarge {
@@ -105,7 +115,7 @@ impl Retryable for HttpError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Connect(_) | Self::Broken(_) | Self::Deadline { .. } => ErrorKind::Retry,
-            Self::Request(_) | Self::TooLarge { .. } => ErrorKind::Reject,
+            Self::Request(_) | Self::Forbidden | Self::TooLarge { .. } => ErrorKind::Reject,
             Self::Setup(_) => ErrorKind::Fatal,
         }
     }
@@ -118,7 +128,27 @@ impl Http {
     /// [`HttpError::Setup`] when the platform has no working TLS or `fetch`.
     pub fn new(times: HttpTimes) -> Result<Self, HttpError> {
         let client = platform::http_client(times.connect).map_err(HttpError::Setup)?;
-        Ok(Self { client, times })
+        Ok(Self {
+            client,
+            times,
+            rule: None,
+        })
+    }
+
+    /// Sets up a client that dials only addresses the rule lets, for URLs that strangers wrote. What a host's name
+    /// resolves to is checked at the moment it is dialled. In a browser, which has rules of its own and shows no
+    /// addresses, only URLs with an address in them are checked.
+    ///
+    /// # Errors
+    /// As [`Http::new`].
+    pub fn guarded(times: HttpTimes, rule: AddressRule) -> Result<Self, HttpError> {
+        let client =
+            platform::guarded_http_client(times.connect, rule).map_err(HttpError::Setup)?;
+        Ok(Self {
+            client,
+            times,
+            rule: Some(rule),
+        })
     }
 
     /// Sends `request` and waits for the head of the answer. Whatever its status, an answer is a success.
@@ -126,6 +156,11 @@ impl Http {
     /// # Errors
     /// No connection, or no answer before the request's deadline.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
+        if let Some(rule) = self.rule
+            && literal_address(&request.url).is_some_and(|address| !rule(address))
+        {
+            return Err(HttpError::Forbidden);
+        }
         let within = request.deadline.unwrap_or(self.times.whole);
         let ends_at = monotonic() + within;
         let mut builder = platform::prepare(self.client.request(request.method, &request.url));
@@ -282,6 +317,13 @@ impl Body {
     }
 }
 
+/// The address in a URL whose host is no name.
+fn literal_address(url: &str) -> Option<IpAddr> {
+    let url = reqwest::Url::parse(url).ok()?;
+    let host = url.host_str()?;
+    host.trim_matches(['[', ']']).parse().ok()
+}
+
 fn sending_failed(error: reqwest::Error) -> HttpError {
     if error.is_builder() {
         HttpError::Request(error)
@@ -307,6 +349,21 @@ fn parse_retry_after(value: &str, now_ms: u64) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_in_urls_are_seen_in_every_spelling() {
+        let loopback = Some(IpAddr::from([127, 0, 0, 1]));
+        for url in [
+            "http://127.0.0.1:80/x",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://127.1",
+        ] {
+            assert_eq!(literal_address(url), loopback, "{url}");
+        }
+        assert!(literal_address("http://[::1]/").is_some_and(|address| address.is_loopback()));
+        assert_eq!(literal_address("http://example.org/127.0.0.1"), None);
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

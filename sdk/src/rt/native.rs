@@ -2,15 +2,17 @@
 
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::Pin,
-    sync::{Once, OnceLock},
+    sync::{Arc, Once, OnceLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::Stream;
 use perennis_shared::time::Millis;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::Cancelled;
+use super::{Cancelled, http::AddressRule};
 
 /// `Send` where tasks move between threads.
 pub trait MaybeSend: Send {}
@@ -58,6 +60,20 @@ where
 
 /// A client that dials directly: no proxy of the environment, no redirects, TLS by rustls on ring.
 pub(super) fn http_client(connect: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    http_client_builder(connect).build()
+}
+
+/// The same, and only to addresses the rule lets.
+pub(super) fn guarded_http_client(
+    connect: Duration,
+    rule: AddressRule,
+) -> Result<reqwest::Client, reqwest::Error> {
+    http_client_builder(connect)
+        .dns_resolver(Arc::new(Guarded(rule)))
+        .build()
+}
+
+fn http_client_builder(connect: Duration) -> reqwest::ClientBuilder {
     static PROVIDER: Once = Once::new();
     // A program that has chosen another provider keeps it.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
@@ -66,7 +82,25 @@ pub(super) fn http_client(connect: Duration) -> Result<reqwest::Client, reqwest:
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("perennis/", env!("CARGO_PKG_VERSION")))
-        .build()
+}
+
+/// The system's resolver, without the addresses that the rule forbids. The connection is made to what comes out of
+/// it, so that a name cannot resolve to something else after the check.
+struct Guarded(AddressRule);
+
+impl Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        let rule = self.0;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|address| rule(address.ip())).collect();
+            if allowed.is_empty() {
+                return Err("the name has no address that may be dialled".into());
+            }
+            let allowed: Addrs = Box::new(allowed.into_iter());
+            Ok(allowed)
+        })
+    }
 }
 
 /// What the platform adds to each request: nothing here, no cache stands in between.

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use futures_util::Stream;
 use perennis_shared::time::Millis;
 
-use super::Cancelled;
+use super::{Cancelled, http::AddressRule};
 
 /// Nothing to ask: tasks stay on their thread.
 pub trait MaybeSend {}
@@ -59,6 +59,14 @@ where
 /// A client over `fetch`. The browser connects, so it has no deadline of its own for that.
 pub(super) fn http_client(_connect: Duration) -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder().build()
+}
+
+/// The same: a browser shows no addresses to check.
+pub(super) fn guarded_http_client(
+    connect: Duration,
+    _rule: AddressRule,
+) -> Result<reqwest::Client, reqwest::Error> {
+    http_client(connect)
 }
 
 /// Past the browser's cache (a record must be the newest, and blocks have their own store) and without
