@@ -1,4 +1,25 @@
 //! The perpetual node and the command-line tool of Perennis.
+//!
+//! A node keeps what was published to it: it verifies everything that comes in (`ingest`, the write door), serves it
+//! from memory (`read`, the read door), and works by itself to keep it alive (`workers`). [`app`] wires it together,
+//! [`config`] says how. The command line ([`cli`]) is a client of its own and reaches a node over HTTP only.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+pub mod app;
+mod causes;
 pub mod cli;
+pub mod config;
+mod http;
+mod ingest;
+mod kept;
+mod keystore;
+mod metrics;
+mod outbound;
+mod read;
+mod storage;
+mod token;
+mod workers;
+
+pub use keystore::KeystoreError;
+pub use storage::OpenError;
+pub use token::TokenError;

@@ -1,0 +1,281 @@
+//! Wiring: from a configuration to a node that serves, and back to files that are closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use perennis_sdk::rt;
+use perennis_shared::time::Millis;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::causes::chain;
+use crate::config::Config;
+use crate::http::Server;
+use crate::ingest::Ingest;
+use crate::keystore::{Keystore, KeystoreError};
+use crate::metrics::{Metrics, StoreSizes};
+use crate::read::Read;
+use crate::storage::{OpenError, Storage};
+use crate::token::{Token, TokenError};
+use crate::workers::Workers;
+use crate::workers::republish::Republish;
+
+/// Everything a running node consists of.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) read: Arc<Read>,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) keystore: Arc<Keystore>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) republish: Arc<Republish>,
+    pub(crate) workers: Workers,
+    pub(crate) token: Token,
+    pub(crate) started_at: Millis,
+    storage: Storage,
+    stopping: AtomicBool,
+}
+
+impl Node {
+    /// Why the node takes no writes now; empty when it does.
+    pub(crate) fn not_ready(&self) -> Vec<&'static str> {
+        let mut reasons = Vec::new();
+        if self.stopping.load(Ordering::Relaxed) {
+            reasons.push("stopping");
+        }
+        reasons.extend(self.storage.trouble());
+        reasons
+    }
+
+    pub(crate) fn storage_sizes(&self) -> StoreSizes {
+        self.storage.sizes()
+    }
+
+    pub(crate) fn name_count(&self) -> u64 {
+        self.storage.name_count()
+    }
+}
+
+/// A node that runs. Dropping it stops the node without waiting; [`RunningNode::shutdown`] waits.
+pub struct RunningNode {
+    node: Arc<Node>,
+    http_addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    workers: JoinSet<()>,
+}
+
+impl RunningNode {
+    /// Opens the data directory, binds the address and starts serving.
+    ///
+    /// It must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is in the way: the directory, its lock, its format, the key, the address.
+    pub async fn start(config: Config) -> Result<RunningNode, StartError> {
+        let token = match &config.http.token_file {
+            Some(file) => Token::read(file)?,
+            None => Token::none(),
+        };
+        // The address first: it is taken at once, and nothing was written when it cannot be had.
+        let address = config.http.listen;
+        let bind_failed = |source| StartError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind_failed)?;
+        let http_addr = listener.local_addr().map_err(bind_failed)?;
+
+        let metrics = Arc::new(Metrics::new());
+        let (storage, keystore) = open(&config).await?;
+        let keystore = Arc::new(keystore);
+        let read = Arc::new(Read::new(
+            storage.clone(),
+            &config.cache,
+            Arc::clone(&metrics),
+        ));
+        let ingest = Arc::new(Ingest::new(
+            &config,
+            storage.clone(),
+            Arc::clone(&read),
+            Arc::clone(&keystore),
+            Arc::clone(&metrics),
+        ));
+        let republish = Arc::new(Republish::new(
+            &config.ipns,
+            storage.clone(),
+            Arc::clone(&metrics),
+        )?);
+        let (stop, stopped) = watch::channel(false);
+        let workers = Workers::new();
+        let tasks = workers.start(
+            &config, &storage, &read, &ingest, &republish, &metrics, &stopped,
+        )?;
+        let node = Arc::new(Node {
+            config,
+            read,
+            ingest,
+            keystore,
+            metrics,
+            republish,
+            workers,
+            token,
+            started_at: rt::now(),
+            storage,
+            stopping: AtomicBool::new(false),
+        });
+        count(&node, stopped.clone());
+        let server = Server::new(listener, Arc::clone(&node)).run(stopped);
+        tracing::info!(address = %http_addr, data = %node.config.data.display(), "the node serves");
+        Ok(RunningNode {
+            node,
+            http_addr,
+            stop,
+            server: tokio::spawn(server),
+            workers: tasks,
+        })
+    }
+
+    /// The address HTTP is served on.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// The base URL of the node.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.http_addr)
+    }
+
+    /// Finishes the requests that were begun, for at most 20 seconds, stops the workers at their next step, and
+    /// closes the store. What was acknowledged is durable before and without this.
+    pub async fn shutdown(mut self) {
+        self.node.stopping.store(true, Ordering::Relaxed);
+        // The receivers may be gone already; then there is nothing to tell.
+        let _ = self.stop.send(true);
+        if let Err(error) = (&mut self.server).await {
+            tracing::error!(%error, "the HTTP server ended badly");
+        }
+        while let Some(ended) = self.workers.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a worker ended badly");
+            }
+        }
+        let node = self.node;
+        // Closing waits for the disk. A thread that cannot be had leaves it to the end of the process.
+        let _ = rt::blocking(move || drop(node)).await;
+        tracing::info!("the node has stopped");
+    }
+}
+
+/// Counts the names beside everything else: a million of them takes seconds.
+fn count(node: &Arc<Node>, stopped: watch::Receiver<bool>) {
+    let storage = node.storage.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = storage.count_names(|| *stopped.borrow()) {
+            tracing::error!(error = %chain(&error), "the names could not be counted");
+        }
+    });
+}
+
+async fn open(config: &Config) -> Result<(Storage, Keystore), StartError> {
+    let data = config.data.clone();
+    let passphrase_file = config.keystore.passphrase_file.clone();
+    let routers = config.ipns.routers.clone();
+    rt::blocking(move || {
+        std::fs::create_dir_all(&data).map_err(|source| StartError::Data {
+            path: data.clone(),
+            source,
+        })?;
+        let storage = Storage::open(&data, &routers)?;
+        let keystore = Keystore::open(&data, passphrase_file.as_deref())?;
+        Ok((storage, keystore))
+    })
+    .await
+    .map_err(|_| StartError::Interrupted)?
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system reported.
+        source: io::Error,
+    },
+    /// The data directory cannot be made.
+    #[error("the data directory {} cannot be used", path.display())]
+    Data {
+        /// The directory.
+        path: PathBuf,
+        /// What the system reported.
+        source: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The node's key cannot be used.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The bearer token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The HTTP client for routers and sources cannot be set up.
+    #[error("no HTTP client can be set up")]
+    Client(#[from] rt::http::HttpError),
+    /// The start was interrupted.
+    #[error("the start was interrupted")]
+    Interrupted,
+}
+
+impl StartError {
+    /// A word for machines, stable between versions.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            StartError::Bind { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => "port_in_use",
+                _ => "cannot_listen",
+            },
+            StartError::Data { .. } => "data_directory",
+            StartError::Store(error) => error.code(),
+            StartError::Keystore(_) => "node_key",
+            StartError::Token(_) => "token_file",
+            StartError::Client(_) => "http_client",
+            StartError::Interrupted => "interrupted",
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            StartError::Bind { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "stop the program that listens there, or give another address with --listen (port 0 takes a free one)"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 need privileges: give a higher one with --listen"
+                }
+                _ => "give an address of this machine with --listen",
+            },
+            StartError::Data { .. } => {
+                "make the directory writable for the node's user, or give another one with --data"
+            }
+            StartError::Store(error) => error.hint(),
+            StartError::Keystore(_) => {
+                "restore node.key and its passphrase from a backup; without them remove both files, and the node makes a new key"
+            }
+            StartError::Token(_) => {
+                "write a token of at least 16 visible characters into the file, readable by the node's user only"
+            }
+            StartError::Client(_) => "check the system's TLS certificates",
+            StartError::Interrupted => "start the node again",
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The list of settings: the one place where a key, its meaning, its bounds and its field meet.
+
+use std::time::Duration;
+
+use super::value::{Given, Refusal, show_size, show_span};
+use super::{Config, LogFormat};
+
+/// One setting.
+pub struct Setting {
+    /// Its key: table, dot, name.
+    pub key: &'static str,
+    /// What it is for, with units and bounds.
+    pub meaning: &'static str,
+    pub(super) set: fn(&mut Config, &Given) -> Result<(), Refusal>,
+    pub(super) show: fn(&Config) -> String,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+/// Every setting, in the order of the documentation.
+#[must_use]
+pub fn settings() -> &'static [Setting] {
+    SETTINGS
+}
+
+macro_rules! setting {
+    ($key:literal, $meaning:literal, $($field:ident).+, |$given:ident| $parse:expr, |$value:ident| $show:expr) => {
+        Setting {
+            key: $key,
+            meaning: $meaning,
+            set: |config, $given| {
+                config.$($field).+ = $parse;
+                Ok(())
+            },
+            show: |config| {
+                let $value = &config.$($field).+;
+                $show
+            },
+        }
+    };
+}
+
+static SETTINGS: &[Setting] = &[
+    setting!(
+        "data",
+        "directory of the node's data",
+        data,
+        |given| given.path()?,
+        |value| value.display().to_string()
+    ),
+    setting!(
+        "http.listen",
+        "address and port of the HTTP server; port 0 takes a free one",
+        http.listen,
+        |given| given.address()?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "http.token-file",
+        "file with the bearer token for calls that change something; required for other than loopback addresses",
+        http.token_file,
+        |given| Some(given.path()?),
+        |value| show_path(value.as_deref())
+    ),
+    setting!(
+        "http.max-connections",
+        "connections served at once, 1 to 100,000",
+        http.max_connections,
+        |given| given.count(1, 100_000)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "http.header-timeout",
+        "time for the head of a request, and for an idle connection, 100ms to 5m",
+        http.header_timeout,
+        |given| given.span(SECOND / 10, 300 * SECOND)?,
+        |value| show_span(*value)
+    ),
+    setting!(
+        "http.idle-timeout",
+        "longest pause inside a body, 100ms to 5m",
+        http.idle_timeout,
+        |given| given.span(SECOND / 10, 300 * SECOND)?,
+        |value| show_span(*value)
+    ),
+    setting!(
+        "http.body-timeout",
+        "time for a whole body, 100ms to 1h",
+        http.body_timeout,
+        |given| given.span(SECOND / 10, HOUR)?,
+        |value| show_span(*value)
+    ),
+    setting!(
+        "ipns.republish-period",
+        "time between two puts of a record to a router, 1s to 24h (records in the public DHT end after 48h)",
+        ipns.republish_period,
+        |given| given.span(SECOND, DAY)?,
+        |value| show_span(*value)
+    ),
+    setting!(
+        "ipns.republish-concurrency",
+        "records put at the same time to one router, 1 to 1,024",
+        ipns.republish_concurrency,
+        |given| given.count(1, 1_024)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "ipns.routers",
+        "delegated routing endpoints that records are put to",
+        ipns.routers,
+        |given| given.urls()?,
+        |value| value.join(", ")
+    ),
+    setting!(
+        "admission.allow",
+        "DIDs or IPNS names that may publish; none lets everybody",
+        admission.allow,
+        |given| given.names()?,
+        |value| value
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    ),
+    setting!(
+        "admission.max-names",
+        "most names kept, from 1",
+        admission.max_names,
+        |given| given.number(1, u64::MAX >> 1)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "admission.name-size",
+        "most bytes of blocks kept for one name, 4KiB to 1TiB",
+        admission.name_bytes,
+        |given| given.size(4 * KIB, TIB)?,
+        |value| show_size(*value)
+    ),
+    setting!(
+        "admission.name-blocks",
+        "most blocks kept for one name, from 4",
+        admission.name_blocks,
+        |given| given.number(4, u64::MAX >> 1)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "admission.message-size",
+        "largest publish message, 16KiB to 48MiB",
+        admission.message_bytes,
+        |given| given.size(16 * KIB, 48 * MIB)?,
+        |value| show_size(*value)
+    ),
+    setting!(
+        "admission.memory",
+        "memory for messages that are being received, 16KiB to 64GiB",
+        admission.memory_bytes,
+        |given| given.size(16 * KIB, 65_536 * MIB)?,
+        |value| show_size(*value)
+    ),
+    setting!(
+        "admission.name-rate",
+        "writes per minute for one name, 1 to 1,000,000",
+        admission.name_rate,
+        |given| given.count(1, 1_000_000)? as u32,
+        |value| value.to_string()
+    ),
+    setting!(
+        "admission.address-rate",
+        "writes per minute from one address that is not loopback, 1 to 1,000,000",
+        admission.address_rate,
+        |given| given.count(1, 1_000_000)? as u32,
+        |value| value.to_string()
+    ),
+    setting!(
+        "pins.scan-period",
+        "time between two scans of all heads, 1s to 30d",
+        pins.scan_period,
+        |given| given.span(SECOND, 30 * DAY)?,
+        |value| show_span(*value)
+    ),
+    setting!(
+        "pins.sources",
+        "gateways asked for missing blocks, beside those a DID document lists",
+        pins.sources,
+        |given| given.urls()?,
+        |value| value.join(", ")
+    ),
+    setting!(
+        "pins.allow-private-sources",
+        "whether sources that a DID document lists may be loopback or private addresses",
+        pins.allow_private_sources,
+        |given| given.flag()?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "cache.blocks",
+        "verified blocks kept in memory, 1MiB to 1TiB",
+        cache.block_bytes,
+        |given| given.size(MIB, TIB)?,
+        |value| show_size(*value)
+    ),
+    setting!(
+        "cache.records",
+        "encoded records kept in memory, 16 to 100,000,000",
+        cache.records,
+        |given| given.count(16, 100_000_000)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "scrub.period",
+        "time between the starts of two rounds that read every block again, 1m to 365d",
+        scrub.period,
+        |given| given.span(60 * SECOND, 365 * DAY)?,
+        |value| show_span(*value)
+    ),
+    setting!(
+        "scrub.rate",
+        "most bytes read in a second by these rounds, 64KiB to 1TiB",
+        scrub.bytes_per_second,
+        |given| given.size(64 * KIB, TIB)?,
+        |value| show_size(*value)
+    ),
+    setting!(
+        "keystore.passphrase-file",
+        "file with the passphrase that seals the node's key; without it one is made beside the key",
+        keystore.passphrase_file,
+        |given| Some(given.path()?),
+        |value| show_path(value.as_deref())
+    ),
+    setting!(
+        "log.format",
+        "how log lines look: human or json",
+        log.format,
+        |given| match given.string()?.as_str() {
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            _ => {
+                return Err(Refusal {
+                    message: "is no format".to_owned(),
+                    fix: "write human or json".to_owned(),
+                });
+            }
+        },
+        |value| match value {
+            LogFormat::Human => "human".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        }
+    ),
+    setting!(
+        "log.filter",
+        "which lines are written: error, warn, info, debug, trace, or a filter by module",
+        log.filter,
+        |given| {
+            let text = given.string()?;
+            if tracing_subscriber::EnvFilter::try_new(&text).is_err() {
+                return Err(Refusal {
+                    message: "is no filter".to_owned(),
+                    fix: "write a level such as info, or info,perennis_node::workers=debug"
+                        .to_owned(),
+                });
+            }
+            text
+        },
+        |value| value.clone()
+    ),
+];
+
+fn show_path(path: Option<&std::path::Path>) -> String {
+    path.map(|path| path.display().to_string())
+        .unwrap_or_default()
+}

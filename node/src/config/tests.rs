@@ -1,0 +1,148 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+
+fn in_file(text: &str) -> (tempfile::TempDir, Sources) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.toml");
+    std::fs::write(&file, text).unwrap();
+    let sources = Sources {
+        file: Some(file),
+        ..Sources::default()
+    };
+    (dir, sources)
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let (_dir, sources) = in_file(text);
+    let error = load(&sources).unwrap_err();
+    error
+        .problems
+        .iter()
+        .map(|problem| {
+            let line = match &problem.origin {
+                Origin::File { line, .. } => *line,
+                _ => 0,
+            };
+            format!(
+                "{line}: {} {}; {}",
+                problem.key, problem.message, problem.fix
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn nothing_given_is_the_default() {
+    let loaded = load(&Sources::default()).unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert!(loaded.shown.iter().all(|row| row.origin == Origin::Default));
+}
+
+#[test]
+fn what_is_shown_can_be_written_again() {
+    let shown = load(&Sources::default()).unwrap().shown;
+    let flags = shown
+        .iter()
+        .filter(|row| !row.value.is_empty())
+        .map(|row| (row.key.to_owned(), row.value.clone()))
+        .collect();
+    let again = load(&Sources {
+        flags,
+        ..Sources::default()
+    });
+    assert_eq!(again.unwrap().config, Config::default());
+}
+
+#[test]
+fn later_sources_win_and_the_origin_is_told() {
+    let (dir, mut sources) = in_file(
+        "data = \"d\"\n[ipns]\nrepublish-period = \"2h\"\nrouters = [\"https://a.example\", \"http://b.example/\"]\n\n[cache]\nrecords = 1_000\n",
+    );
+    sources.environment = vec![
+        ("PERENNIS_IPNS_REPUBLISH_PERIOD".into(), "3h".into()),
+        ("PERENNIS_HOME".into(), "/nowhere".into()),
+        ("PERENNIS_CACHE_RECORDS".into(), "2000".into()),
+    ];
+    sources.flags = vec![("cache.records".into(), "3000".into())];
+    let loaded = load(&sources).unwrap();
+    assert_eq!(loaded.config.data, dir.path().join("d"));
+    assert_eq!(
+        loaded.config.ipns.republish_period,
+        Duration::from_secs(3 * 3_600)
+    );
+    assert_eq!(
+        loaded.config.ipns.routers,
+        ["https://a.example", "http://b.example"]
+    );
+    assert_eq!(loaded.config.cache.records, 3_000);
+    let origin = |key: &str| {
+        let row = loaded.shown.iter().find(|row| row.key == key).unwrap();
+        row.origin.to_string()
+    };
+    assert!(origin("ipns.routers").ends_with("node.toml:4"));
+    assert_eq!(
+        origin("ipns.republish-period"),
+        "variable PERENNIS_IPNS_REPUBLISH_PERIOD"
+    );
+    assert_eq!(origin("cache.records"), "flag for cache.records");
+}
+
+#[test]
+fn every_problem_is_told_with_its_line_and_a_fix() {
+    let found = problems(
+        "[http]\nlisten = \"everywhere\"\nmax-conections = 3\n\n[ipns]\nrepublish-period = \"4 fortnights\"\nrouters = [\"ftp://x\"]\n[admission]\nname-size = \"1B\"\nname-rate = 1.5\n[pins]\nallow-private-sources = \"perhaps\"\n",
+    );
+    let expected = [
+        "3: http.max-conections is no setting; did you mean http.max-connections?",
+        "2: http.listen = \"everywhere\" is no address with a port; write it as 127.0.0.1:4780 or [::1]:4780",
+        "6: ipns.republish-period = \"4 fortnights\" is no span of time; write a span of time such as 30s, 15m, 4h or 7d, from 1s to 1d",
+        "7: ipns.routers = [\"ftp://x\"] holds something that is no base URL; write \"ftp://x\" as https://host[:port], without user, query or fragment",
+        "9: admission.name-size = \"1B\" is out of range; write a size such as 64MiB, from 4KiB to 1TiB",
+        "10: admission.name-rate = \"1.5\" is no whole number; write a whole number from 1 to 1000000",
+        "12: pins.allow-private-sources = \"perhaps\" is neither true nor false; write true or false",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_corrupt_line_is_told() {
+    let found = problems("data = \"d\"\n[http\nlisten = 3\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("2:  is no TOML: "), "{}", found[0]);
+    let found = problems("data = \"d\"\ndata = \"e\"\n");
+    assert!(found[0].starts_with("2:  is no TOML: "), "{}", found[0]);
+}
+
+#[test]
+fn a_missing_file_is_told() {
+    let error = load(&Sources {
+        file: Some("/nonexistent/node.toml".into()),
+        ..Sources::default()
+    });
+    let text = error.unwrap_err().to_string();
+    assert!(
+        text.contains("/nonexistent/node.toml:1: cannot be read"),
+        "{text}"
+    );
+}
+
+#[test]
+fn other_machines_need_a_token() {
+    let found = problems("http.listen = \"0.0.0.0:80\"\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("set http.token-file"), "{}", found[0]);
+    let (_dir, sources) = in_file("http.listen = \"0.0.0.0:80\"\nhttp.token-file = \"token\"\n");
+    load(&sources).unwrap();
+    let missing = check(&sources).unwrap_err().to_string();
+    assert!(missing.contains("which cannot be read"), "{missing}");
+}
+
+#[test]
+fn keys_and_variables_are_unique() {
+    let mut keys: Vec<String> = settings().iter().map(|row| variable_of(row.key)).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), settings().len());
+    assert!(!keys.contains(&"PERENNIS_HOME".to_owned()));
+}

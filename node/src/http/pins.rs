@@ -1,0 +1,89 @@
+//! `/v1/pins` and `/v1/index`: what is kept, and for whom.
+
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::answer::{Answer, Refusal, json};
+use super::names::PageQuery;
+use crate::app::Node;
+use crate::kept::Pin;
+
+#[derive(Serialize)]
+struct Pins {
+    pins: Vec<PinRow>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PinRow {
+    cid: String,
+    name: String,
+    state: &'static str,
+    missing_blocks: Option<u64>,
+    bytes: u64,
+    blocks: u64,
+    since: String,
+}
+
+/// A page of pins: the newest head of each name, with everything below it.
+pub(super) async fn list(node: &Node, query: Option<&str>) -> Result<Answer, Refusal> {
+    let page = PageQuery::parse(query)?;
+    let (rows, next) = page.rows(node).await?;
+    let pins = rows
+        .iter()
+        .filter(|(_, kept)| kept.facts.pin != Pin::RecordOnly)
+        .filter_map(|(name, kept)| {
+            Some(PinRow {
+                cid: kept.head?.to_string(),
+                name: name.to_string(),
+                state: kept.facts.pin.name(),
+                missing_blocks: kept.facts.pin.missing(),
+                bytes: kept.facts.bytes,
+                blocks: kept.facts.blocks,
+                since: kept.stored_at.to_string(),
+            })
+        })
+        .collect();
+    Ok(json(StatusCode::OK, &Pins { pins, next }))
+}
+
+#[derive(Serialize)]
+struct Index {
+    entries: Vec<IndexRow>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IndexRow {
+    did: String,
+    name: String,
+    head: String,
+    document: Option<String>,
+    tag_list: Option<String>,
+    sequence: u64,
+    alive_until: String,
+}
+
+/// A page of the identities that are pinned completely.
+pub(super) async fn index(node: &Node, query: Option<&str>) -> Result<Answer, Refusal> {
+    let page = PageQuery::parse(query)?;
+    let (rows, next) = page.rows(node).await?;
+    let entries = rows
+        .iter()
+        .filter(|(_, kept)| kept.facts.is_pinned_list())
+        .filter_map(|(name, kept)| {
+            Some(IndexRow {
+                did: kept.facts.did.clone()?,
+                name: name.to_string(),
+                head: kept.head?.to_string(),
+                document: kept.facts.document.map(|cid| cid.to_string()),
+                tag_list: kept.facts.list.map(|cid| cid.to_string()),
+                sequence: kept.sequence,
+                alive_until: kept.valid_until.to_string(),
+            })
+        })
+        .collect();
+    Ok(json(StatusCode::OK, &Index { entries, next }))
+}

@@ -1,0 +1,99 @@
+//! Health, metrics and the status of the node.
+
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
+use serde::Serialize;
+
+use super::answer::{Answer, Refusal, answer, json};
+use crate::app::Node;
+use crate::workers::WorkerStatus;
+
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    reasons: Vec<&'static str>,
+}
+
+pub(super) fn live() -> Answer {
+    let health = Health {
+        status: "ok",
+        reasons: Vec::new(),
+    };
+    json(StatusCode::OK, &health)
+}
+
+pub(super) fn ready(node: &Node) -> Answer {
+    let reasons = node.not_ready();
+    let (code, status) = if reasons.is_empty() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    };
+    json(code, &Health { status, reasons })
+}
+
+pub(super) fn metrics(node: &Node) -> Result<Answer, Refusal> {
+    let sizes = node.storage_sizes();
+    let text = node.metrics.text(sizes).map_err(|_| Refusal::internal())?;
+    Ok(answer(
+        StatusCode::OK,
+        OPEN_METRICS,
+        bytes::Bytes::from(text),
+    ))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    version: &'static str,
+    node: String,
+    started_at: String,
+    ready: bool,
+    reasons: Vec<&'static str>,
+    store: Store,
+    names: u64,
+    republish: Republish,
+    workers: Vec<WorkerStatus>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Store {
+    blocks: u64,
+    bytes: u64,
+    read_only: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Republish {
+    period_seconds: u64,
+    routers: Vec<String>,
+}
+
+pub(super) fn status(node: &Node) -> Answer {
+    let reasons = node.not_ready();
+    let sizes = node.storage_sizes();
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        node: node.keystore.did().to_owned(),
+        started_at: node.started_at.to_string(),
+        ready: reasons.is_empty(),
+        reasons,
+        store: Store {
+            blocks: sizes.blocks,
+            bytes: sizes.bytes,
+            read_only: sizes.read_only,
+        },
+        names: node.name_count(),
+        republish: Republish {
+            period_seconds: node.config.ipns.republish_period.as_secs(),
+            routers: node.config.ipns.routers.clone(),
+        },
+        workers: node.workers.status(),
+    };
+    json(StatusCode::OK, &status)
+}

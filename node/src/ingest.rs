@@ -1,0 +1,464 @@
+//! The write door: the only way blocks and records come into the store.
+//!
+//! Owns the order of checks: admission (who, how often, how large), form (every CID while decoding), the record
+//! against the name, the head against the record, completeness, quota, the stored head, and then **one** durable
+//! batch with blocks, head, pins and queue rows. Only after it does a caller hear yes. Must never touch: sockets.
+//!
+//! Invariant: whatever lies below a stored block of a complete name is stored too, since a batch is taken only when
+//! every link of its blocks leads into the batch or to a block that is here. So completeness is checked for the
+//! blocks of a message alone, whatever the size of the list they belong to.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use perennis_sdk::rt;
+use perennis_shared::cid::{Block, Cid, is_identity};
+use perennis_shared::codec::{self, CodecError};
+use perennis_shared::ipns::{Name, Record, UnverifiedRecord, compare, equivocates};
+use perennis_shared::log::{Entry, UnverifiedEntry};
+use perennis_shared::time::Millis;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::config::Config;
+use crate::kept::{Facts, Kept, Pin};
+use crate::keystore::Keystore;
+use crate::metrics::{Metrics, Outcome};
+use crate::read::Read;
+use crate::storage::{Change, ChangeError, Storage};
+
+mod admission;
+mod error;
+mod message;
+mod receipt;
+
+pub(crate) use error::IngestError;
+pub(crate) use message::Message;
+pub(crate) use receipt::Receipt;
+
+use admission::Admission;
+
+/// Most missing blocks that one refusal lists.
+const MISSING_LISTED: usize = 1_000;
+
+/// Writes.
+pub(crate) struct Ingest {
+    storage: Storage,
+    read: Arc<Read>,
+    keystore: Arc<Keystore>,
+    metrics: Arc<Metrics>,
+    admission: Admission,
+    memory: Arc<Semaphore>,
+    /// Rung when a head was stored whose blocks are not all here.
+    pub(crate) incomplete: Arc<Notify>,
+    /// Rung when a record was stored that routers are to be told about.
+    pub(crate) fresh: Arc<Notify>,
+    routers: Vec<String>,
+    message_bytes: u64,
+}
+
+impl Ingest {
+    pub(crate) fn new(
+        config: &Config,
+        storage: Storage,
+        read: Arc<Read>,
+        keystore: Arc<Keystore>,
+        metrics: Arc<Metrics>,
+    ) -> Ingest {
+        let memory = usize::try_from(config.admission.memory_bytes / message::UNIT_BYTES)
+            .unwrap_or(Semaphore::MAX_PERMITS)
+            .min(Semaphore::MAX_PERMITS);
+        Ingest {
+            storage,
+            read,
+            keystore,
+            metrics,
+            admission: Admission::new(&config.admission),
+            memory: Arc::new(Semaphore::new(memory)),
+            incomplete: Arc::new(Notify::new()),
+            fresh: Arc::new(Notify::new()),
+            routers: config.ipns.routers.clone(),
+            message_bytes: config.admission.message_bytes,
+        }
+    }
+
+    /// Whether a name may write now, from this address. Asked before a body is read.
+    pub(crate) fn admit(&self, name: &Name, peer: IpAddr) -> Result<(), IngestError> {
+        self.admission.admit(name, peer, Instant::now())
+    }
+
+    /// Most blocks kept for one name.
+    pub(crate) fn most_blocks(&self) -> u64 {
+        self.admission.most_blocks()
+    }
+
+    /// Begins to receive a publish message.
+    pub(crate) fn receive(&self) -> Message {
+        Message::new(Arc::clone(&self.memory), self.message_bytes)
+    }
+
+    /// Stores a whole publish message.
+    pub(crate) async fn publish(
+        &self,
+        name: &Name,
+        message: Message,
+    ) -> Result<Receipt, IngestError> {
+        let started = Instant::now();
+        let result = self.publish_unmeasured(name, message).await;
+        self.measure(started, &result);
+        result
+    }
+
+    async fn publish_unmeasured(
+        &self,
+        name: &Name,
+        message: Message,
+    ) -> Result<Receipt, IngestError> {
+        let message = message.finish()?;
+        let now = rt::now();
+        let record = UnverifiedRecord::parse(message.record.bytes())?.verify(name, now)?;
+        if record.head() != Some(message.head) {
+            return Err(IngestError::OtherHead { head: message.head });
+        }
+        let received = message.blocks.len() as u64;
+        let kept = self.storage.kept(*name).await?;
+        let known = self.is_known(name, kept.as_ref(), &record).await?;
+        if let Some(kept) = kept.as_ref().filter(|_| known)
+            && kept.facts.pin == Pin::Pinned
+            // A block may have been damaged since: then this message heals it.
+            && self.has_all(&message.blocks).await?
+        {
+            return Ok(self.receipt(name, &record, kept.stored_at, received, 0));
+        }
+
+        let graph = self.graph(name, message.head, message.blocks).await?;
+        // What was there before stays until the graph is walked again, which counts exactly.
+        let before = kept.as_ref().map(|kept| &kept.facts);
+        let facts = Facts {
+            bytes: graph.new_bytes + before.map_or(0, |facts| facts.bytes),
+            blocks: graph.new.len() as u64 + before.map_or(0, |facts| facts.blocks),
+            ..facts_of(&graph.head)
+        };
+        self.admission.check_size(&facts)?;
+        let fresh = graph.new.len() as u64;
+        let change = Change {
+            facts,
+            blocks: graph.new,
+            required: graph.required,
+            ..Change::of(*name, record.clone(), now)
+        };
+        self.commit(change, kept.as_ref()).await?;
+        Ok(self.receipt(name, &record, now, received, fresh))
+    }
+
+    async fn has_all(&self, blocks: &[Block]) -> Result<bool, IngestError> {
+        let cids = blocks.iter().map(|block| *block.cid()).collect();
+        Ok(self.storage.absent(cids).await?.is_empty())
+    }
+
+    /// Stores a bare record. Blocks below an unknown head are fetched later.
+    pub(crate) async fn put_record(
+        &self,
+        name: &Name,
+        bytes: &[u8],
+    ) -> Result<Receipt, IngestError> {
+        let started = Instant::now();
+        let result = self.put_record_unmeasured(name, bytes).await;
+        self.measure(started, &result);
+        result
+    }
+
+    async fn put_record_unmeasured(
+        &self,
+        name: &Name,
+        bytes: &[u8],
+    ) -> Result<Receipt, IngestError> {
+        let now = rt::now();
+        let record = UnverifiedRecord::parse(bytes)?.verify(name, now)?;
+        let kept = self.storage.kept(*name).await?;
+        let known = self.is_known(name, kept.as_ref(), &record).await?;
+        if let Some(kept) = kept.as_ref().filter(|_| known) {
+            return Ok(self.receipt(name, &record, kept.stored_at, 0, 0));
+        }
+        let mut facts = match &kept {
+            Some(kept) => kept.facts.clone(),
+            None => Facts::unknown(),
+        };
+        if kept.as_ref().is_none_or(|kept| kept.head != record.head()) {
+            facts.pin = match record.head() {
+                Some(_) => Pin::Queued,
+                None => Pin::RecordOnly,
+            };
+        }
+        let change = Change {
+            facts,
+            ..Change::of(*name, record.clone(), now)
+        };
+        self.commit(change, kept.as_ref()).await?;
+        Ok(self.receipt(name, &record, now, 0, 0))
+    }
+
+    /// Stores blocks that were fetched for a head that is kept, and what was found about it. `blocks` hold whatever
+    /// was missing below the head.
+    pub(crate) async fn adopt(
+        &self,
+        name: &Name,
+        kept: &Kept,
+        blocks: Vec<Block>,
+        found: Found,
+    ) -> Result<(), IngestError> {
+        let record = UnverifiedRecord::parse(&kept.record)?.verify_at_any_time(name)?;
+        let facts = match found {
+            Found::Complete { bytes, count } => {
+                let head = record.head().ok_or(IngestError::NotAMessage("no head"))?;
+                let sent = by_cid(&blocks);
+                let head = self.examine(name, &head, &sent).await?;
+                Facts {
+                    bytes,
+                    blocks: count,
+                    ..facts_of(&head)
+                }
+            }
+            Found::Incomplete { missing } => Facts {
+                pin: Pin::Incomplete { missing },
+                ..kept.facts.clone()
+            },
+            Found::Foreign => Facts {
+                pin: Pin::RecordOnly,
+                ..Facts::unknown()
+            },
+        };
+        self.admission.check_size(&facts)?;
+        let change = Change {
+            facts,
+            blocks,
+            is_new_record: false,
+            ..Change::of(*name, record, kept.stored_at)
+        };
+        self.commit(change, Some(kept)).await
+    }
+
+    /// Compares a record with the one that is kept: true when it is the same one.
+    async fn is_known(
+        &self,
+        name: &Name,
+        kept: Option<&Kept>,
+        record: &Record,
+    ) -> Result<bool, IngestError> {
+        let Some(kept) = kept else {
+            return Ok(false);
+        };
+        // It was verified when it came in, and may have ended since: its sequence counts all the same.
+        let stored = UnverifiedRecord::parse(&kept.record)?.verify_at_any_time(name)?;
+        if stored == *record {
+            return Ok(true);
+        }
+        if equivocates(&stored, record) {
+            self.metrics.equivocation();
+            // The store refuses it once more, and keeps it as evidence.
+            self.storage.offer(*name, record.clone()).await?;
+            return Err(IngestError::Equivocation {
+                sequence: record.sequence(),
+            });
+        }
+        if compare(record, &stored).is_lt() {
+            return Err(IngestError::Stale {
+                known: stored.sequence(),
+                offered: record.sequence(),
+            });
+        }
+        Ok(false)
+    }
+
+    async fn commit(&self, mut change: Change, before: Option<&Kept>) -> Result<(), IngestError> {
+        if before.is_none() {
+            self.admission.check_names(self.storage.name_count())?;
+        }
+        let name = change.name;
+        let offered = change.record.sequence();
+        let is_list = change.facts.is_pinned_list();
+        let was_list = before.is_some_and(|kept| kept.facts.is_pinned_list());
+        let wakes_routers = change.is_new_record;
+        let wakes_fetch = matches!(change.facts.pin, Pin::Queued | Pin::Incomplete { .. });
+        change.routers = self.routers.clone();
+        let committed = self.storage.commit(change).await;
+        committed.map_err(|error| match error {
+            ChangeError::Stale { known } => IngestError::Stale { known, offered },
+            ChangeError::Equivocation => IngestError::Equivocation { sequence: offered },
+            ChangeError::Missing(cids) => IngestError::Missing { cids },
+            ChangeError::TooLarge(limit) => IngestError::TooLarge(limit),
+            ChangeError::Full => IngestError::Full,
+            ChangeError::Storage(error) => IngestError::Storage(error),
+        })?;
+        self.read.changed(&name);
+        if before.is_none() {
+            self.storage.name_added();
+        }
+        self.metrics.changed(
+            i64::from(before.is_none()),
+            i64::from(is_list) - i64::from(was_list),
+        );
+        if wakes_routers {
+            self.fresh.notify_waiters();
+        }
+        if wakes_fetch {
+            self.incomplete.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Checks the head and everything below it that is new.
+    async fn graph(
+        &self,
+        name: &Name,
+        head: Cid,
+        blocks: Vec<Block>,
+    ) -> Result<Graph, IngestError> {
+        let mut sent = by_cid(&blocks);
+        drop(blocks);
+        let examined = self.examine(name, &head, &sent).await?;
+
+        let mut new = Vec::new();
+        let mut new_bytes = 0;
+        let mut required = Vec::new();
+        let mut missing = Vec::new();
+        let mut seen = HashSet::from([head]);
+        let mut level = vec![head];
+        while !level.is_empty() {
+            let mut outside = Vec::new();
+            let mut next = Vec::new();
+            for cid in level {
+                let Some(block) = sent.remove(&cid) else {
+                    outside.push(cid);
+                    continue;
+                };
+                for link in links(&block)? {
+                    if !is_identity(&link) && seen.insert(link) {
+                        next.push(link);
+                    }
+                }
+                new_bytes += block.bytes().len() as u64;
+                new.push(block);
+            }
+            required.extend_from_slice(&outside);
+            missing.extend(self.storage.absent(outside).await?);
+            if missing.len() > MISSING_LISTED {
+                break;
+            }
+            level = next;
+        }
+        if !missing.is_empty() {
+            missing.truncate(MISSING_LISTED);
+            return Err(IngestError::Missing { cids: missing });
+        }
+        // Blocks that nothing leads to are left out: nobody could ask for them, nobody would hold them.
+        let fresh = self
+            .storage
+            .absent(new.iter().map(|block| *block.cid()).collect())
+            .await?;
+        let fresh: HashSet<Cid> = fresh.into_iter().collect();
+        new.retain(|block| {
+            let keep = fresh.contains(block.cid());
+            if !keep {
+                new_bytes -= block.bytes().len() as u64;
+            }
+            keep
+        });
+        Ok(Graph {
+            head: examined,
+            new,
+            new_bytes,
+            required,
+        })
+    }
+
+    /// Reads the head, and checks that it was signed by the identity whose name it is.
+    async fn examine(
+        &self,
+        name: &Name,
+        head: &Cid,
+        sent: &HashMap<Cid, Block>,
+    ) -> Result<Entry, IngestError> {
+        let missing = |cid: Cid| IngestError::Missing { cids: vec![cid] };
+        let entry = self.block(sent, head).await?;
+        let entry = entry.ok_or_else(|| missing(*head))?;
+        let entry = UnverifiedEntry::parse(&entry)?;
+        let document = self.block(sent, entry.document()).await?;
+        let document = document.ok_or_else(|| missing(*entry.document()))?;
+        Ok(entry.verify(name, &document, rt::now())?)
+    }
+
+    async fn block(
+        &self,
+        sent: &HashMap<Cid, Block>,
+        cid: &Cid,
+    ) -> Result<Option<Block>, IngestError> {
+        match sent.get(cid) {
+            Some(block) => Ok(Some(block.clone())),
+            None => Ok(self.read.block(cid).await?),
+        }
+    }
+
+    fn receipt(
+        &self,
+        name: &Name,
+        record: &Record,
+        stored_at: Millis,
+        received: u64,
+        new: u64,
+    ) -> Receipt {
+        Receipt::sign(&self.keystore, name, record, stored_at, received, new)
+    }
+
+    fn measure(&self, started: Instant, result: &Result<Receipt, IngestError>) {
+        let outcome = match result {
+            Ok(_) => Outcome::Ok,
+            Err(error) if error.is_failure() => Outcome::Failed,
+            Err(_) => Outcome::Refused,
+        };
+        self.metrics.published(outcome, started.elapsed());
+    }
+}
+
+/// The new part of a graph, checked.
+struct Graph {
+    head: Entry,
+    new: Vec<Block>,
+    new_bytes: u64,
+    /// Blocks that are here already and that the new ones lead to.
+    required: Vec<Cid>,
+}
+
+/// What a walk from a head found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Everything below it, what was fetched included.
+    Complete { bytes: u64, count: u64 },
+    /// Some blocks could not be had.
+    Incomplete { missing: u64 },
+    /// It is no log of ours.
+    Foreign,
+}
+
+/// What a head that was verified says, with everything below it here.
+fn facts_of(head: &Entry) -> Facts {
+    Facts {
+        did: Some(head.did().to_string()),
+        document: Some(*head.document()),
+        list: head.root(),
+        pin: Pin::Pinned,
+        ..Facts::unknown()
+    }
+}
+
+fn by_cid(blocks: &[Block]) -> HashMap<Cid, Block> {
+    blocks
+        .iter()
+        .map(|block| (*block.cid(), block.clone()))
+        .collect()
+}
+
+fn links(block: &Block) -> Result<Vec<Cid>, CodecError> {
+    codec::links(block.cid(), block.bytes())
+}

@@ -1,0 +1,212 @@
+//! Who may write, how often, and how much.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use perennis_shared::ipns::Name;
+use quick_cache::sync::Cache;
+
+use super::IngestError;
+use crate::config::AdmissionConfig;
+use crate::kept::Facts;
+
+/// Names and addresses whose rate is remembered. Whoever is forgotten starts with a full bucket again.
+const REMEMBERED: usize = 65_536;
+
+/// The rules of the configuration and the rates seen lately.
+pub(super) struct Admission {
+    rules: AdmissionConfig,
+    names: Cache<Name, Arc<Bucket>>,
+    addresses: Cache<IpAddr, Arc<Bucket>>,
+}
+
+impl Admission {
+    pub(super) fn new(rules: &AdmissionConfig) -> Admission {
+        Admission {
+            rules: rules.clone(),
+            names: Cache::new(REMEMBERED),
+            addresses: Cache::new(REMEMBERED),
+        }
+    }
+
+    pub(super) fn admit(&self, name: &Name, peer: IpAddr, now: Instant) -> Result<(), IngestError> {
+        if !self.rules.allow.is_empty() && !self.rules.allow.contains(name) {
+            return Err(IngestError::NotAllowed);
+        }
+        if !peer.is_loopback() {
+            take(
+                &self.addresses,
+                &counted(peer),
+                self.rules.address_rate,
+                now,
+            )
+            .map_err(|retry_after| IngestError::TooOften {
+                what: "this address",
+                per_minute: self.rules.address_rate,
+                retry_after,
+            })?;
+        }
+        take(&self.names, name, self.rules.name_rate, now).map_err(|retry_after| {
+            IngestError::TooOften {
+                what: "this name",
+                per_minute: self.rules.name_rate,
+                retry_after,
+            }
+        })
+    }
+
+    pub(super) fn check_size(&self, facts: &Facts) -> Result<(), IngestError> {
+        let bounds = [
+            ("bytes", facts.bytes, self.rules.name_bytes),
+            ("blocks", facts.blocks, self.rules.name_blocks),
+        ];
+        for (what, needed, allowed) in bounds {
+            if needed > allowed {
+                return Err(IngestError::Quota {
+                    what,
+                    needed,
+                    allowed,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn most_blocks(&self) -> u64 {
+        self.rules.name_blocks
+    }
+
+    pub(super) fn check_names(&self, names: u64) -> Result<(), IngestError> {
+        if names < self.rules.max_names {
+            return Ok(());
+        }
+        Err(IngestError::Quota {
+            what: "names",
+            needed: names + 1,
+            allowed: self.rules.max_names,
+        })
+    }
+}
+
+/// One household shares the first 64 bits of its IPv6 addresses.
+fn counted(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.into(),
+            None => std::net::Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        },
+        v4 => v4,
+    }
+}
+
+/// Tokens that come back evenly over a minute; at most a minute's worth.
+struct Bucket(Mutex<(f64, Instant)>);
+
+fn take<K: Clone + Eq + std::hash::Hash>(
+    buckets: &Cache<K, Arc<Bucket>>,
+    key: &K,
+    per_minute: u32,
+    now: Instant,
+) -> Result<(), Duration> {
+    let most = f64::from(per_minute);
+    let bucket = match buckets.get(key) {
+        Some(bucket) => bucket,
+        None => {
+            let bucket = Arc::new(Bucket(Mutex::new((most, now))));
+            buckets.insert(key.clone(), Arc::clone(&bucket));
+            bucket
+        }
+    };
+    let mut state = bucket.0.lock();
+    let per_second = most / 60.0;
+    let (left, since) = *state;
+    let passed = now.saturating_duration_since(since).as_secs_f64();
+    let left = (left + passed * per_second).min(most);
+    if left < 1.0 {
+        *state = (left, now);
+        return Err(Duration::from_secs_f64((1.0 - left) / per_second));
+    }
+    *state = (left - 1.0, now);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::sign::SigningKey;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn name(seed: u8) -> Name {
+        Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public())
+    }
+
+    fn admission(change: impl FnOnce(&mut AdmissionConfig)) -> Admission {
+        let mut rules = Config::default().admission;
+        change(&mut rules);
+        Admission::new(&rules)
+    }
+
+    #[test]
+    fn a_name_has_its_rate_and_gets_it_back_with_time() {
+        let admission = admission(|rules| rules.name_rate = 2);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let now = Instant::now();
+        admission.admit(&name(1), peer, now).unwrap();
+        admission.admit(&name(1), peer, now).unwrap();
+        let refused = admission.admit(&name(1), peer, now).unwrap_err();
+        let IngestError::TooOften { retry_after, .. } = refused else {
+            panic!("{refused}");
+        };
+        assert_eq!(retry_after, Duration::from_secs(30));
+        admission.admit(&name(2), peer, now).unwrap();
+        admission.admit(&name(1), peer, now + retry_after).unwrap();
+        assert!(admission.admit(&name(1), peer, now + retry_after).is_err());
+    }
+
+    #[test]
+    fn an_address_has_its_rate_and_loopback_none() {
+        let admission = admission(|rules| rules.address_rate = 1);
+        let now = Instant::now();
+        let peer: IpAddr = "2001:db8::1".parse().unwrap();
+        let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
+        let stranger: IpAddr = "2001:db8:0:1::1".parse().unwrap();
+        admission.admit(&name(1), peer, now).unwrap();
+        assert!(admission.admit(&name(2), neighbour, now).is_err());
+        admission.admit(&name(3), stranger, now).unwrap();
+        for seed in 10..20 {
+            admission
+                .admit(&name(seed), IpAddr::from([127, 0, 0, 1]), now)
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_list_of_names_lets_only_those_in() {
+        let admission = admission(|rules| rules.allow = vec![name(1)]);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        admission.admit(&name(1), peer, Instant::now()).unwrap();
+        assert!(matches!(
+            admission.admit(&name(2), peer, Instant::now()),
+            Err(IngestError::NotAllowed)
+        ));
+    }
+
+    #[test]
+    fn quotas_name_what_is_used_up() {
+        let admission = admission(|rules| rules.max_names = 2);
+        admission.check_names(1).unwrap();
+        assert!(matches!(
+            admission.check_names(2),
+            Err(IngestError::Quota {
+                what: "names",
+                needed: 3,
+                allowed: 2
+            })
+        ));
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a write was refused.
+
+use std::time::Duration;
+
+use perennis_shared::cid::Cid;
+use perennis_shared::codec::CodecError;
+use perennis_shared::codec::car::CarError;
+use perennis_shared::ipns::RecordError;
+use perennis_shared::limits::LimitExceeded;
+use perennis_shared::log::EntryError;
+
+use crate::read::ReadError;
+use crate::storage::StorageError;
+
+/// Why a write was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum IngestError {
+    /// The name is not on the operator's list.
+    #[error("this name may not publish here")]
+    NotAllowed,
+    /// Too many writes.
+    #[error("{what} may write {per_minute} times a minute")]
+    TooOften {
+        what: &'static str,
+        per_minute: u32,
+        retry_after: Duration,
+    },
+    /// A quota is used up.
+    #[error("this needs {needed} {what} and {allowed} are allowed")]
+    Quota {
+        what: &'static str,
+        needed: u64,
+        allowed: u64,
+    },
+    /// The memory for messages is in use.
+    #[error("too many messages are being received")]
+    Busy,
+    /// The body is no CAR file, or a block in it is not what its CID says.
+    #[error("the message is no valid CAR file")]
+    Car(#[from] CarError),
+    /// The body is a CAR file and not a publish message.
+    #[error("the CAR file is no publish message: {0}")]
+    NotAMessage(&'static str),
+    /// The record is refused.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The record points at something else than the message's head.
+    #[error("the record does not point at the head {head}")]
+    OtherHead { head: Cid },
+    /// The head is no log entry of this name.
+    #[error("the head is no entry of this name's log")]
+    Head(#[from] EntryError),
+    /// A block breaks the rules of its codec.
+    #[error("a block breaks the rules of its codec")]
+    Codec(#[from] CodecError),
+    /// Blocks below the head are neither in the message nor here.
+    #[error("{} blocks below the head are missing", cids.len())]
+    Missing { cids: Vec<Cid> },
+    /// A newer record is kept.
+    #[error("sequence {offered} is older than what is kept; the kept sequence is {known}")]
+    Stale { known: u64, offered: u64 },
+    /// The key signed two values with one sequence.
+    #[error("another value with sequence {sequence} is kept")]
+    Equivocation { sequence: u64 },
+    /// The message is more than one commit takes.
+    #[error("the message is too large")]
+    TooLarge(#[source] LimitExceeded),
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// Something stored could not be read.
+    #[error("the store could not be read")]
+    Read(#[from] ReadError),
+    /// The store failed.
+    #[error("the store failed")]
+    Storage(#[from] StorageError),
+}
+
+impl IngestError {
+    /// Whether the node failed, and not a rule said no.
+    pub(crate) const fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            IngestError::Busy | IngestError::Full | IngestError::Read(_) | IngestError::Storage(_)
+        )
+    }
+}

@@ -1,0 +1,187 @@
+//! A publish message while it is received: CARv1 with the roots `[head, record]` and the record as its last block.
+
+use std::sync::Arc;
+
+use perennis_shared::cid::{Block, Cid, Codec};
+use perennis_shared::codec::car::{Decoder, Event};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::IngestError;
+
+/// Memory is counted in units of this many bytes.
+pub(super) const UNIT_BYTES: u64 = 4_096;
+
+/// What one block costs in memory beside its bytes.
+const BLOCK_COST: u64 = 256;
+
+/// A message that is being received. It holds no more than its share of the memory for messages.
+pub(crate) struct Message {
+    decoder: Decoder,
+    roots: Option<(Cid, Cid)>,
+    blocks: Vec<Block>,
+    held: u64,
+    limit: u64,
+    memory: Arc<Semaphore>,
+    permits: Option<OwnedSemaphorePermit>,
+}
+
+/// A message that was received and has the expected form.
+pub(super) struct Whole {
+    pub(super) head: Cid,
+    pub(super) record: Block,
+    pub(super) blocks: Vec<Block>,
+    /// The share of the memory, held until the message is dropped.
+    _permits: Option<OwnedSemaphorePermit>,
+}
+
+impl Message {
+    pub(super) fn new(memory: Arc<Semaphore>, limit: u64) -> Message {
+        Message {
+            decoder: Decoder::new(),
+            roots: None,
+            blocks: Vec::new(),
+            held: 0,
+            limit,
+            memory,
+            permits: None,
+        }
+    }
+
+    /// Most bytes a message may have.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Takes the next piece and checks every block that is complete with it.
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), IngestError> {
+        self.reserve(self.decoder.held() as u64 + piece.len() as u64)?;
+        self.decoder.push(piece);
+        while let Some(event) = self.decoder.next_event()? {
+            match event {
+                Event::Header(header) => match header.roots.as_slice() {
+                    [head, record] if record.codec() == Codec::Raw.code() => {
+                        self.roots = Some((*head, *record));
+                    }
+                    _ => return Err(IngestError::NotAMessage("its roots are not [head, record]")),
+                },
+                Event::Block(block) => {
+                    self.held += BLOCK_COST + block.bytes().len() as u64;
+                    self.blocks.push(block);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the blocks so far and this much more may be held.
+    fn reserve(&mut self, more: u64) -> Result<(), IngestError> {
+        let units = (self.held + more).div_ceil(UNIT_BYTES) as usize;
+        let have = self
+            .permits
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
+        let Some(needed) = units.checked_sub(have).filter(|needed| *needed > 0) else {
+            return Ok(());
+        };
+        let needed = u32::try_from(needed).map_err(|_| IngestError::Busy)?;
+        let permit = Arc::clone(&self.memory)
+            .try_acquire_many_owned(needed)
+            .map_err(|_| IngestError::Busy)?;
+        match &mut self.permits {
+            Some(permits) => permits.merge(permit),
+            None => self.permits = Some(permit),
+        }
+        Ok(())
+    }
+
+    /// Checks the form of the whole message.
+    pub(super) fn finish(mut self) -> Result<Whole, IngestError> {
+        self.decoder.finish()?;
+        let (head, record) = self
+            .roots
+            .ok_or(IngestError::NotAMessage("it has no header"))?;
+        let last = self
+            .blocks
+            .pop()
+            .ok_or(IngestError::NotAMessage("it has no blocks"))?;
+        if *last.cid() != record {
+            return Err(IngestError::NotAMessage(
+                "its last block is not the record its header names",
+            ));
+        }
+        Ok(Whole {
+            head,
+            record: last,
+            blocks: self.blocks,
+            _permits: self.permits,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::codec::car;
+
+    use super::*;
+
+    fn raw(bytes: Vec<u8>) -> Block {
+        Block::new(Codec::Raw, bytes).unwrap()
+    }
+
+    fn receive(file: &[u8], memory_units: usize, piece: usize) -> Result<Whole, IngestError> {
+        let memory = Arc::new(Semaphore::new(memory_units));
+        let mut message = Message::new(memory, 1 << 20);
+        for piece in file.chunks(piece) {
+            message.push(piece)?;
+        }
+        message.finish()
+    }
+
+    #[test]
+    fn a_message_is_read_in_pieces_of_any_size() {
+        let (head, record) = (raw(vec![1; 900]), raw(vec![2; 90]));
+        let file = car::write(&[*head.cid(), *record.cid()], [&head, &record]).unwrap();
+        for piece in [1, 7, 500, 5_000] {
+            let whole = receive(&file, 100, piece).unwrap();
+            assert_eq!(whole.head, *head.cid());
+            assert_eq!(whole.record, record);
+            assert_eq!(whole.blocks, [head.clone()]);
+        }
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        let (head, record) = (raw(vec![1; 9]), raw(vec![2; 9]));
+        let roots = [*head.cid(), *record.cid()];
+        let one_root = car::write(&roots[..1], [&head, &record]).unwrap();
+        let wrong_end = car::write(&roots, [&record, &head]).unwrap();
+        let no_blocks = car::write(&roots, []).unwrap();
+        for file in [one_root, wrong_end, no_blocks] {
+            assert!(matches!(
+                receive(&file, 100, 1_000),
+                Err(IngestError::NotAMessage(_))
+            ));
+        }
+        let whole = car::write(&roots, [&head, &record]).unwrap();
+        for cut in 0..whole.len() {
+            assert!(receive(&whole[..cut], 100, 1_000).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_message_beyond_the_memory_is_refused_and_gives_its_share_back() {
+        let blocks: Vec<Block> = (0..64).map(|i| raw(vec![i; 4_096])).collect();
+        let roots = [*blocks[0].cid(), *blocks[63].cid()];
+        let file = car::write(&roots, &blocks).unwrap();
+        let memory = Arc::new(Semaphore::new(32));
+        let mut message = Message::new(Arc::clone(&memory), 1 << 20);
+        let refused = file
+            .chunks(1_000)
+            .find_map(|piece| message.push(piece).err());
+        assert!(matches!(refused, Some(IngestError::Busy)));
+        drop(message);
+        assert_eq!(memory.available_permits(), 32);
+    }
+}

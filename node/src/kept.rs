@@ -1,0 +1,207 @@
+//! What the node keeps about a name: its record, and facts found while storing it.
+
+use bytes::Bytes;
+use perennis_shared::cid::Cid;
+use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
+use perennis_shared::time::Millis;
+
+/// A name's newest record and what is known about its graph.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    /// The signed record.
+    pub(crate) record: Bytes,
+    /// Its sequence.
+    pub(crate) sequence: u64,
+    /// The CID its value points at, when it is exactly `/ipfs/<CID>`.
+    pub(crate) head: Option<Cid>,
+    /// Its end.
+    pub(crate) valid_until: Millis,
+    /// When it was stored.
+    pub(crate) stored_at: Millis,
+    /// The rest.
+    pub(crate) facts: Facts,
+}
+
+/// What was found about a name, beside its record. Stored as DAG-CBOR beside the head.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Facts {
+    /// Bytes of the blocks below the head that are here.
+    pub(crate) bytes: u64,
+    /// How many they are.
+    pub(crate) blocks: u64,
+    /// The DID of the identity, when the head is an entry of its log.
+    pub(crate) did: Option<String>,
+    /// The DID document the head links to.
+    pub(crate) document: Option<Cid>,
+    /// The root of the tag list the head links to; none for an empty list.
+    pub(crate) list: Option<Cid>,
+    /// Whether everything below the head is here.
+    pub(crate) pin: Pin,
+}
+
+/// Whether everything below a head is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pin {
+    /// Nobody has looked yet.
+    Queued,
+    /// Everything is here and held.
+    Pinned,
+    /// Some blocks are missing; the pin scan asks the sources for them again.
+    Incomplete {
+        /// How many are known to be missing; more may be below them.
+        missing: u64,
+    },
+    /// The name points at something else than a log of ours: its record is kept alive, no block is.
+    RecordOnly,
+}
+
+impl Pin {
+    /// The word for documents.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Pin::Queued => "queued",
+            Pin::Pinned => "pinned",
+            Pin::Incomplete { .. } => "incomplete",
+            Pin::RecordOnly => "record_only",
+        }
+    }
+
+    /// How many blocks are known to be missing, where somebody looked.
+    pub(crate) const fn missing(self) -> Option<u64> {
+        match self {
+            Pin::Queued => None,
+            Pin::Pinned | Pin::RecordOnly => Some(0),
+            Pin::Incomplete { missing } => Some(missing),
+        }
+    }
+}
+
+impl Facts {
+    /// What is known about a name whose head nobody has looked at.
+    pub(crate) fn unknown() -> Facts {
+        Facts {
+            bytes: 0,
+            blocks: 0,
+            did: None,
+            document: None,
+            list: None,
+            pin: Pin::Queued,
+        }
+    }
+
+    /// Whether this is a tag list that is here completely.
+    pub(crate) fn is_pinned_list(&self) -> bool {
+        self.pin == Pin::Pinned && self.did.is_some()
+    }
+
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        let link = |cid: Option<Cid>| cid.map_or(Value::Null, Value::Link);
+        let value = Value::map([
+            ("v", Value::from(1_u64)),
+            ("bytes", Value::from(self.bytes)),
+            ("blocks", Value::from(self.blocks)),
+            ("did", self.did.clone().map_or(Value::Null, Value::Text)),
+            ("doc", link(self.document)),
+            ("list", link(self.list)),
+            ("pin", Value::from(self.pin.name())),
+            ("missing", Value::from(self.pin.missing().unwrap_or(0))),
+        ]);
+        dag_cbor::encode(&value)
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Facts, CodecError> {
+        let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
+        if fields.take_u64("v")? != 1 {
+            return Err(CodecError::field("v", FieldProblem::Range));
+        }
+        let missing = fields.take_u64("missing")?;
+        let facts = Facts {
+            bytes: fields.take_u64("bytes")?,
+            blocks: fields.take_u64("blocks")?,
+            did: nullable(&mut fields, "did")?,
+            document: nullable(&mut fields, "doc")?,
+            list: nullable(&mut fields, "list")?,
+            pin: match fields.take_text("pin")?.as_str() {
+                "queued" => Pin::Queued,
+                "pinned" => Pin::Pinned,
+                "incomplete" => Pin::Incomplete { missing },
+                "record_only" => Pin::RecordOnly,
+                _ => return Err(CodecError::field("pin", FieldProblem::Invalid("no state"))),
+            },
+        };
+        fields.finish()?;
+        Ok(facts)
+    }
+}
+
+/// A field that is always there and may be null.
+pub(crate) fn nullable<T: perennis_shared::codec::FromValue>(
+    fields: &mut Fields,
+    name: &str,
+) -> Result<Option<T>, CodecError> {
+    match fields.take::<Value>(name)? {
+        Value::Null => Ok(None),
+        value => T::from_value(value)
+            .map(Some)
+            .map_err(|problem| CodecError::field(name, problem)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::cid::{Codec, cid_of};
+
+    use super::*;
+
+    fn facts(pin: Pin) -> Facts {
+        Facts {
+            bytes: 4_096,
+            blocks: 7,
+            did: Some("did:key:z6Mk".into()),
+            document: Some(cid_of(Codec::DagCbor, b"document")),
+            list: None,
+            pin,
+        }
+    }
+
+    #[test]
+    fn facts_are_read_back() {
+        for pin in [
+            Pin::Queued,
+            Pin::Pinned,
+            Pin::Incomplete { missing: 3 },
+            Pin::RecordOnly,
+        ] {
+            let bytes = facts(pin).to_bytes().unwrap();
+            assert_eq!(Facts::from_bytes(&bytes).unwrap(), facts(pin));
+        }
+    }
+
+    #[test]
+    fn golden_bytes_of_version_1() {
+        let golden = concat!(
+            "a8617601636469646c6469643a6b65793a7a364d6b63646f63d82a5825000171122043cc23fa52b87b4c",
+            "c1d02b5b114154151d6adddb17c9fddc06b027fa99e240086370696e6a696e636f6d706c657465646c69",
+            "7374f665627974657319100066626c6f636b7307676d697373696e6703",
+        );
+        let bytes = facts(Pin::Incomplete { missing: 3 }).to_bytes().unwrap();
+        assert_eq!(hex::encode(&bytes), golden);
+    }
+
+    #[test]
+    fn other_versions_and_unknown_fields_are_refused() {
+        let mut value = match dag_cbor::decode(&facts(Pin::Pinned).to_bytes().unwrap()).unwrap() {
+            Value::Map(map) => map,
+            other => panic!("{other:?}"),
+        };
+        value.insert("v".into(), Value::from(2_u64));
+        let newer = dag_cbor::encode(&Value::Map(value.clone())).unwrap();
+        assert!(Facts::from_bytes(&newer).is_err());
+        value.insert("v".into(), Value::from(1_u64));
+        value.insert("more".into(), Value::Null);
+        let more = dag_cbor::encode(&Value::Map(value)).unwrap();
+        assert!(Facts::from_bytes(&more).is_err());
+    }
+}

@@ -1,0 +1,260 @@
+//! The node's own key: made once, sealed on disk, used to sign receipts.
+//!
+//! Owns two files in the data directory: `node.key`, a sealed key file ([`perennis_shared::keywrap`]), and, when the
+//! operator names no passphrase file, `node.passphrase`, readable by the node's user only. A passphrase beside the
+//! key protects backups of the key file alone, so `node doctor` warns about it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use perennis_sdk::rt;
+use perennis_shared::did::Did;
+use perennis_shared::kdf::Cost;
+use perennis_shared::keywrap::{self, OpenError, SALT_BYTES, SEED_BYTES, SealError};
+use perennis_shared::sign::SigningKey;
+use zeroize::Zeroizing;
+
+const KEY_FILE: &str = "node.key";
+const PASSPHRASE_FILE: &str = "node.passphrase";
+
+/// The label of the seed in the key file.
+const LABEL: &str = "node";
+
+/// Largest passphrase file that is read, in bytes.
+const PASSPHRASE_FILE_BYTES: u64 = 4_096;
+
+/// The node's key.
+pub(crate) struct Keystore {
+    key: SigningKey,
+    did: String,
+}
+
+impl Keystore {
+    /// Opens the node's key, or makes one when there is none. Stretching the passphrase takes some tenths of a second.
+    pub(crate) fn open(
+        directory: &Path,
+        passphrase_file: Option<&Path>,
+    ) -> Result<Keystore, KeystoreError> {
+        let file = key_file(directory);
+        let sealed = match fs::read(&file) {
+            Ok(sealed) => Some(sealed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(KeystoreError::Io { path: file, source }),
+        };
+        let passphrase = passphrase(directory, passphrase_file, sealed.is_some())?;
+        let key = match sealed {
+            Some(sealed) => {
+                let seeds = keywrap::open(&sealed, &passphrase).map_err(|source| {
+                    KeystoreError::Sealed {
+                        path: file.clone(),
+                        source,
+                    }
+                })?;
+                let seed = seeds
+                    .get(LABEL)
+                    .ok_or(KeystoreError::NoNodeKey { path: file })?;
+                SigningKey::from_seed(seed)
+            }
+            None => make(&file, &passphrase)?,
+        };
+        let did = Did::from_key(&key.public()).to_string();
+        Ok(Keystore { key, did })
+    }
+
+    /// The key.
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// The `did:key` of the key: the node's name in receipts.
+    pub(crate) fn did(&self) -> &str {
+        &self.did
+    }
+}
+
+/// The file that holds the node's key.
+pub(crate) fn key_file(directory: &Path) -> PathBuf {
+    directory.join(KEY_FILE)
+}
+
+fn make(file: &Path, passphrase: &str) -> Result<SigningKey, KeystoreError> {
+    let seed = Zeroizing::new(rt::random::<SEED_BYTES>()?);
+    let salt = rt::random::<SALT_BYTES>()?;
+    // A file of the node's own random passphrase needs no long stretching; start-up counts.
+    let sealed = keywrap::seal(&[(LABEL, &seed)], passphrase, &salt, Cost::V1)?;
+    write_new(file, &sealed)?;
+    Ok(SigningKey::from_seed(&seed))
+}
+
+fn passphrase(
+    directory: &Path,
+    named: Option<&Path>,
+    key_exists: bool,
+) -> Result<Zeroizing<String>, KeystoreError> {
+    let own = directory.join(PASSPHRASE_FILE);
+    let path = named.unwrap_or(&own);
+    match read_passphrase(path) {
+        Ok(passphrase) => Ok(passphrase),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() && !key_exists => {
+            let random = Zeroizing::new(rt::random::<32>()?);
+            let mut text = Zeroizing::new(String::with_capacity(64));
+            for byte in random.iter() {
+                text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+                text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+            }
+            write_new(&own, text.as_bytes())?;
+            Ok(text)
+        }
+        Err(source) => Err(KeystoreError::Passphrase {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Reads a passphrase; one line end is not part of it.
+fn read_passphrase(path: &Path) -> io::Result<Zeroizing<String>> {
+    if fs::metadata(path)?.len() > PASSPHRASE_FILE_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the file is too large for a passphrase",
+        ));
+    }
+    let text = Zeroizing::new(fs::read_to_string(path)?);
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
+    let failed = |source| KeystoreError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let temporary = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        fs::File::open(directory)?.sync_all()
+    };
+    write().map_err(failed)
+}
+
+/// Why the node's key cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeystoreError {
+    /// A file could not be read or written.
+    #[error("{} cannot be read or written", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system reported.
+        source: io::Error,
+    },
+    /// The file with the passphrase could not be read.
+    #[error("the passphrase of the node's key cannot be read from {}", path.display())]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// What the system reported.
+        source: io::Error,
+    },
+    /// The key file is damaged, newer, or sealed under another passphrase.
+    #[error("{} cannot be opened", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: OpenError,
+    },
+    /// The key file holds no node key.
+    #[error("{} holds no node key", path.display())]
+    NoNodeKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A new key could not be sealed.
+    #[error("the node's key cannot be sealed")]
+    Seal(#[from] SealError),
+    /// There is no randomness.
+    #[error("no key can be made")]
+    Random(#[from] rt::RandomError),
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_made_once_and_readable_by_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Keystore::open(dir.path(), None).unwrap();
+        let second = Keystore::open(dir.path(), None).unwrap();
+        assert_eq!(first.did(), second.did());
+        assert!(dir.path().join(PASSPHRASE_FILE).exists());
+        for name in [KEY_FILE, PASSPHRASE_FILE] {
+            let mode = fs::metadata(dir.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_named_passphrase_file_is_used_and_another_passphrase_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        fs::write(&file, "correct horse\n").unwrap();
+        Keystore::open(dir.path(), Some(&file)).unwrap();
+        assert!(!dir.path().join(PASSPHRASE_FILE).exists());
+        fs::write(&file, "correct horse").unwrap();
+        Keystore::open(dir.path(), Some(&file)).unwrap();
+        fs::write(&file, "wrong horse").unwrap();
+        let error = Keystore::open(dir.path(), Some(&file)).err().unwrap();
+        assert!(matches!(
+            error,
+            KeystoreError::Sealed {
+                source: OpenError::WrongPassphrase,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn a_key_without_its_passphrase_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        Keystore::open(dir.path(), None).unwrap();
+        fs::remove_file(dir.path().join(PASSPHRASE_FILE)).unwrap();
+        let error = Keystore::open(dir.path(), None).err().unwrap();
+        assert!(matches!(error, KeystoreError::Passphrase { .. }));
+        assert!(!dir.path().join(PASSPHRASE_FILE).exists());
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        Keystore::open(dir.path(), None).unwrap();
+        let path = dir.path().join(KEY_FILE);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(Keystore::open(dir.path(), None).is_err());
+    }
+}

@@ -1,0 +1,209 @@
+//! The read door: blocks and records, from memory where they were read before.
+//!
+//! Owns two bounded caches. A block is checked against its CID once, when it leaves the disk, and is then handed out
+//! by reference. A record is kept with the headers it is served with. Must never touch: the network, writing.
+//!
+//! Invariant: a record in the cache is never older than the one in the store. A writer takes the entry out after its
+//! commit; a reader that was reading meanwhile finds its place taken away and leaves nothing behind.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use perennis_shared::cid::{Block, Cid, Codec, HashFn, cid_of, is_identity};
+use perennis_shared::ipns::{Name, UnverifiedRecord};
+use perennis_shared::limits::WIRE_BLOCK_BYTES;
+use perennis_shared::time::Millis;
+use quick_cache::sync::Cache;
+use quick_cache::{OptionsBuilder, Weighter};
+
+use crate::config::CacheConfig;
+use crate::kept::Kept;
+use crate::metrics::Metrics;
+use crate::storage::{Storage, StorageError};
+
+/// Reads for the HTTP server.
+pub(crate) struct Read {
+    storage: Storage,
+    blocks: Cache<Cid, Block, ByBytes>,
+    records: Cache<Name, Arc<ServedRecord>>,
+    metrics: Arc<Metrics>,
+}
+
+/// A record as it is served.
+#[derive(Debug)]
+pub(crate) struct ServedRecord {
+    /// The signed record.
+    pub(crate) bytes: Bytes,
+    /// Changes with the record.
+    pub(crate) etag: HeaderValue,
+    /// How long its author lets caches keep it.
+    pub(crate) ttl_seconds: u64,
+    /// Its end.
+    pub(crate) valid_until: Millis,
+}
+
+/// Weighs a cached block by the memory it holds.
+#[derive(Clone)]
+struct ByBytes;
+
+/// What an entry costs beside its bytes.
+const ENTRY_BYTES: u64 = 320;
+
+impl Weighter<Cid, Block> for ByBytes {
+    fn weight(&self, _: &Cid, block: &Block) -> u64 {
+        ENTRY_BYTES + block.bytes().len() as u64
+    }
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ReadError {
+    /// The stored bytes are not those of the CID; they were set aside.
+    #[error("the block is damaged")]
+    Corrupt,
+    /// Nothing is kept under such CIDs.
+    #[error("the CID's hash function is not accepted")]
+    HashNotAllowed,
+    /// The store failed.
+    #[error("the store failed")]
+    Storage(#[source] StorageError),
+}
+
+impl From<StorageError> for ReadError {
+    fn from(error: StorageError) -> ReadError {
+        match error {
+            StorageError::Corrupt => ReadError::Corrupt,
+            other => ReadError::Storage(other),
+        }
+    }
+}
+
+impl Read {
+    pub(crate) fn new(storage: Storage, sizes: &CacheConfig, metrics: Arc<Metrics>) -> Read {
+        Read {
+            storage,
+            blocks: block_cache(sizes.block_bytes),
+            records: Cache::new(sizes.records),
+            metrics,
+        }
+    }
+
+    /// A block that is in memory.
+    pub(crate) fn cached_block(&self, cid: &Cid) -> Option<Block> {
+        let block = self.blocks.get(cid);
+        if block.is_some() {
+            self.metrics.block_cache_hit();
+        }
+        block
+    }
+
+    /// A block, checked against its CID; `None` when it is not here.
+    pub(crate) async fn block(&self, cid: &Cid) -> Result<Option<Block>, ReadError> {
+        if HashFn::from_code(cid.hash().code()).is_none() {
+            return Err(ReadError::HashNotAllowed);
+        }
+        if is_identity(cid) {
+            let content = Bytes::copy_from_slice(cid.hash().digest());
+            return Ok(Block::verified(*cid, content).ok());
+        }
+        let place = match self.blocks.get_value_or_guard_async(cid).await {
+            Ok(block) => {
+                self.metrics.block_cache_hit();
+                return Ok(Some(block));
+            }
+            Err(place) => place,
+        };
+        self.metrics.block_cache_miss();
+        let found = self.storage.block(*cid).await?;
+        if let Some(block) = &found {
+            // It does not matter when somebody was faster: the bytes are the same.
+            let _ = place.insert(block.clone());
+        }
+        Ok(found)
+    }
+
+    /// A record that is in memory.
+    pub(crate) fn cached_record(&self, name: &Name) -> Option<Arc<ServedRecord>> {
+        self.records.get(name)
+    }
+
+    /// The newest record of a name, whether or not it has ended.
+    pub(crate) async fn record(&self, name: &Name) -> Result<Option<Arc<ServedRecord>>, ReadError> {
+        let place = match self.records.get_value_or_guard_async(name).await {
+            Ok(record) => return Ok(Some(record)),
+            Err(place) => place,
+        };
+        let kept = self.kept(name).await?;
+        let Some(record) = kept.as_ref().and_then(ServedRecord::new).map(Arc::new) else {
+            return Ok(None);
+        };
+        // A writer may have taken the place away; what was read is still a true answer to this request.
+        let _ = place.insert(Arc::clone(&record));
+        Ok(Some(record))
+    }
+
+    /// All that is kept about a name.
+    pub(crate) async fn kept(&self, name: &Name) -> Result<Option<Kept>, ReadError> {
+        Ok(self.storage.kept(*name).await?)
+    }
+
+    /// A page of names in the order of their bytes.
+    pub(crate) async fn names(
+        &self,
+        after: Option<Name>,
+        limit: usize,
+    ) -> Result<Vec<(Name, Kept)>, ReadError> {
+        Ok(self.storage.names(after, limit).await?)
+    }
+
+    /// Whether the key of a name has signed two values with one sequence.
+    pub(crate) async fn has_evidence(&self, name: &Name) -> Result<bool, ReadError> {
+        Ok(self.storage.has_evidence(*name).await?)
+    }
+
+    /// Forgets the record of a name; called after each commit that changed it.
+    pub(crate) fn changed(&self, name: &Name) {
+        self.records.remove(name);
+    }
+
+    /// Forgets a block that was deleted or set aside.
+    pub(crate) fn dropped(&self, cid: &Cid) {
+        self.blocks.remove(cid);
+    }
+}
+
+impl ServedRecord {
+    fn new(kept: &Kept) -> Option<ServedRecord> {
+        // It was verified when it came in; its signed part tells the TTL.
+        let record = UnverifiedRecord::parse(&kept.record).ok()?;
+        let tag = cid_of(Codec::Raw, &kept.record);
+        let etag = HeaderValue::from_str(&format!("\"{tag}\"")).ok()?;
+        Some(ServedRecord {
+            bytes: kept.record.clone(),
+            etag,
+            ttl_seconds: record.ttl_ns() / 1_000_000_000,
+            valid_until: kept.valid_until,
+        })
+    }
+}
+
+fn block_cache(bytes: u64) -> Cache<Cid, Block, ByBytes> {
+    // Few shards, so that each has room for the largest block.
+    let shards = usize::try_from(bytes / (4 * WIRE_BLOCK_BYTES as u64))
+        .unwrap_or(16)
+        .clamp(1, 16);
+    let expected = usize::try_from(bytes / 4_096).unwrap_or(1 << 20);
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(expected)
+        .weight_capacity(bytes)
+        .shards(shards)
+        .build();
+    match options {
+        Ok(options) => {
+            Cache::with_options(options, ByBytes, Default::default(), Default::default())
+        }
+        Err(_) => Cache::with_weighter(expected, bytes, ByBytes),
+    }
+}

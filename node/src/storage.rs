@@ -1,0 +1,412 @@
+//! The store as the node uses it: asynchronous, in terms of names, records and routers.
+//!
+//! Owns the keys of the node's own rows and the numbers of its queues, and keeps waiting for the disk away from the
+//! tasks that serve requests. Must never touch: decisions. Whether something may be stored is the write door's.
+//!
+//! | row | key | value |
+//! |---|---|---|
+//! | pin | `h/`, name | head |
+//! | meta | `n/`, name | [`Facts`] |
+//! | meta | `p/`, number of the router, name | [`PutRow`] |
+//! | meta | `r/`, number of the router | URL of the router |
+//! | meta | `f/`, name | fetches that failed, u32, big-endian |
+//! | meta | `scan` | the name the pin scan has walked last |
+//! | meta | `scrub` | the CID the scrub has read last |
+//! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
+//! | queue 1 | name | heads with missing blocks |
+//! | queue 16 and up | name | records to be put, a queue for each router |
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use perennis_sdk::rt;
+use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
+use perennis_shared::ipns::{Name, Record};
+use perennis_shared::time::Millis;
+use perennis_store::{Batch, HeadRow, Queue, ReadError, Store, StoreOptions, StoreState};
+use tokio::sync::oneshot;
+
+use crate::kept::{Facts, Kept, Pin};
+use crate::metrics::StoreSizes;
+use crate::workers::scrub::ScrubPage;
+
+mod errors;
+mod queues;
+
+pub use errors::OpenError;
+pub(crate) use errors::{ChangeError, StorageError};
+pub(crate) use queues::Scheduled;
+
+const FETCH: Queue = Queue(1);
+const FIRST_ROUTER: u8 = 16;
+const ROUTERS: u8 = 200;
+
+const HEAD: &[u8] = b"h/";
+const FACTS: &[u8] = b"n/";
+const PUT: &[u8] = b"p/";
+const ROUTER: &[u8] = b"r/";
+const FETCHES: &[u8] = b"f/";
+const SCAN: &[u8] = b"scan";
+const SCRUB: &[u8] = b"scrub";
+const SCRUBBED: &[u8] = b"scrubbed";
+
+/// Names counted in one step at the start.
+const COUNTED: usize = 1_024;
+
+/// A handle on the store; clones are handles on the same one.
+#[derive(Clone)]
+pub(crate) struct Storage {
+    store: Store,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// The queue of each router.
+    routers: HashMap<String, Queue>,
+    names: AtomicU64,
+}
+
+/// What the write door asks for: a record, its blocks, and what follows from it, in one batch.
+pub(crate) struct Change {
+    pub(crate) name: Name,
+    pub(crate) record: Record,
+    pub(crate) stored_at: Millis,
+    pub(crate) facts: Facts,
+    pub(crate) blocks: Vec<Block>,
+    /// Blocks that must be here, beside those of this change.
+    pub(crate) required: Vec<Cid>,
+    /// Whether routers are to hear of the record.
+    pub(crate) is_new_record: bool,
+    pub(crate) routers: Vec<String>,
+}
+
+impl Change {
+    /// A change that stores a record and nothing else yet.
+    pub(crate) fn of(name: Name, record: Record, stored_at: Millis) -> Change {
+        Change {
+            name,
+            record,
+            stored_at,
+            facts: Facts::unknown(),
+            blocks: Vec::new(),
+            required: Vec::new(),
+            is_new_record: true,
+            routers: Vec::new(),
+        }
+    }
+}
+
+impl Storage {
+    /// Opens the store and gives each router its queue. Waits for the disk.
+    pub(crate) fn open(directory: &Path, routers: &[String]) -> Result<Storage, OpenError> {
+        let store = Store::open(directory, &StoreOptions::default())?;
+        let routers = router_queues(&store, routers)?;
+        Ok(Storage {
+            store,
+            shared: Arc::new(Shared {
+                routers,
+                names: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Storage) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let this = self.clone();
+        rt::blocking(move || work(&this))
+            .await
+            .map_err(|_| StorageError::Interrupted)?
+    }
+
+    /// A block, checked against its CID. Waits for the disk.
+    pub(crate) fn read(&self, cid: &Cid) -> Result<Option<Block>, StorageError> {
+        Ok(self.store.block(cid)?)
+    }
+
+    /// A block, checked against its CID.
+    pub(crate) async fn block(&self, cid: Cid) -> Result<Option<Block>, StorageError> {
+        self.blocking(move |this| this.read(&cid)).await
+    }
+
+    /// Those of the blocks that are not here.
+    pub(crate) async fn absent(&self, cids: Vec<Cid>) -> Result<Vec<Cid>, StorageError> {
+        if cids.is_empty() {
+            return Ok(cids);
+        }
+        self.blocking(move |this| {
+            let mut absent = Vec::new();
+            for cid in cids {
+                if !this.store.has(&cid)? {
+                    absent.push(cid);
+                }
+            }
+            Ok(absent)
+        })
+        .await
+    }
+
+    /// What is kept about a name.
+    pub(crate) async fn kept(&self, name: Name) -> Result<Option<Kept>, StorageError> {
+        self.blocking(move |this| {
+            let head = this.store.head(&name)?;
+            head.map(|head| this.with_facts(&name, head)).transpose()
+        })
+        .await
+    }
+
+    /// Names behind `after`, in the order of their bytes.
+    pub(crate) async fn names(
+        &self,
+        after: Option<Name>,
+        limit: usize,
+    ) -> Result<Vec<(Name, Kept)>, StorageError> {
+        self.blocking(move |this| {
+            let heads = this.store.heads(after.as_ref(), limit)?;
+            heads
+                .into_iter()
+                .map(|(name, head)| Ok((name, this.with_facts(&name, head)?)))
+                .collect()
+        })
+        .await
+    }
+
+    fn with_facts(&self, name: &Name, head: HeadRow) -> Result<Kept, StorageError> {
+        let facts = match self.store.meta(&key(FACTS, name.as_bytes()))? {
+            Some(bytes) => Facts::from_bytes(&bytes)?,
+            None => Facts::unknown(),
+        };
+        Ok(Kept {
+            sequence: head.sequence,
+            head: head.head(),
+            valid_until: head.valid_until,
+            stored_at: head.stored_at,
+            record: head.record,
+            facts,
+        })
+    }
+
+    /// Whether the key of a name has signed two values with one sequence.
+    pub(crate) async fn has_evidence(&self, name: Name) -> Result<bool, StorageError> {
+        self.blocking(move |this| Ok(!this.store.evidence(&name)?.is_empty()))
+            .await
+    }
+
+    /// Makes a change durable, all of it or nothing.
+    pub(crate) async fn commit(&self, change: Change) -> Result<(), ChangeError> {
+        let name = change.name;
+        let mut batch = Batch::new();
+        let row = HeadRow::new(&change.record, change.stored_at);
+        if let Some(head) = row.head() {
+            let pin = key(HEAD, name.as_bytes());
+            match change.facts.pin {
+                Pin::Pinned => batch.pin(&pin, head),
+                // What comes in bit by bit is held as well.
+                Pin::Queued | Pin::Incomplete { .. } => {
+                    batch.enqueue(FETCH, name.as_bytes(), rt::now(), Vec::new());
+                    batch.pin_ahead(&pin, head)
+                }
+                Pin::RecordOnly => batch.unpin(&pin),
+            };
+        }
+        let facts = change.facts.to_bytes().map_err(StorageError::from)?;
+        batch.put_meta(&key(FACTS, name.as_bytes()), facts);
+        batch.put_head(name, row);
+        for block in change.blocks {
+            batch.put_block(block);
+        }
+        for cid in change.required {
+            batch.require(cid);
+        }
+        if change.is_new_record {
+            for router in &change.routers {
+                if let Some(queue) = self.shared.routers.get(router) {
+                    batch.enqueue(*queue, name.as_bytes(), rt::now(), Vec::new());
+                }
+            }
+        }
+        self.submit(batch).await
+    }
+
+    /// Hands a record to the store that it will refuse and keep as evidence.
+    pub(crate) async fn offer(&self, name: Name, record: Record) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.put_head(name, HeadRow::new(&record, rt::now()));
+        match self.submit(batch).await {
+            Err(ChangeError::Storage(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn submit(&self, batch: Batch) -> Result<(), ChangeError> {
+        let (answer, answered) = oneshot::channel();
+        // A receiver that is gone has nothing to be told.
+        self.store
+            .submit(batch, move |result| drop(answer.send(result)));
+        match answered.await {
+            Ok(result) => result.map(drop).map_err(ChangeError::from),
+            Err(_) => Err(ChangeError::Storage(StorageError::Interrupted)),
+        }
+    }
+
+    async fn write(&self, batch: Batch) -> Result<(), StorageError> {
+        match self.submit(batch).await {
+            Ok(()) => Ok(()),
+            Err(ChangeError::Storage(error)) => Err(error),
+            Err(_) => Err(StorageError::Full),
+        }
+    }
+
+    /// The name the pin scan has walked last; `None` between two rounds.
+    pub(crate) async fn scan_place(&self) -> Result<Option<Name>, StorageError> {
+        let place = self.blocking(|this| Ok(this.store.meta(SCAN)?)).await?;
+        Ok(place.and_then(|bytes| Name::from_bytes(&bytes).ok()))
+    }
+
+    pub(crate) async fn save_scan_place(&self, place: Option<Name>) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        match place {
+            Some(name) => batch.put_meta(SCAN, name.to_bytes()),
+            None => batch.delete_meta(SCAN),
+        };
+        self.write(batch).await
+    }
+
+    /// The block the scrub has read last; `None` between two rounds.
+    pub(crate) async fn scrub_place(&self) -> Result<Option<Cid>, StorageError> {
+        let place = self.blocking(|this| Ok(this.store.meta(SCRUB)?)).await?;
+        Ok(place.and_then(|bytes| parse_cid_bytes(&bytes).ok()))
+    }
+
+    pub(crate) async fn save_scrub_place(&self, place: Option<Cid>) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        match place {
+            Some(cid) => batch.put_meta(SCRUB, cid.to_bytes()),
+            None => batch.delete_meta(SCRUB),
+        };
+        self.write(batch).await
+    }
+
+    /// When the last round of the scrub ended.
+    pub(crate) async fn scrubbed_at(&self) -> Result<Option<Millis>, StorageError> {
+        let at = self.blocking(|this| Ok(this.store.meta(SCRUBBED)?)).await?;
+        Ok(at
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(|bytes| Millis(u64::from_be_bytes(bytes))))
+    }
+
+    pub(crate) async fn save_scrub_end(&self, at: Millis) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.delete_meta(SCRUB);
+        batch.put_meta(SCRUBBED, at.0.to_be_bytes());
+        self.write(batch).await
+    }
+
+    /// Reads the blocks behind a place again.
+    pub(crate) async fn scrub_page(
+        &self,
+        after: Option<Cid>,
+        limit: usize,
+    ) -> Result<ScrubPage, StorageError> {
+        self.blocking(move |this| {
+            let cids = this.store.cids(after.as_ref(), limit)?;
+            let mut page = ScrubPage {
+                last: cids.last().copied(),
+                blocks: 0,
+                bytes: 0,
+                damaged: Vec::new(),
+            };
+            for cid in cids {
+                page.blocks += 1;
+                match this.read(&cid) {
+                    Ok(block) => page.bytes += block.map_or(0, |block| block.bytes().len() as u64),
+                    Err(StorageError::Corrupt) => page.damaged.push(cid),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    /// Counts the names that are kept. Waits for the disk.
+    pub(crate) fn count_names(&self, is_stopping: impl Fn() -> bool) -> Result<(), StorageError> {
+        let mut place = None;
+        let mut names = 0;
+        while !is_stopping() {
+            let rows = self.store.heads(place.as_ref(), COUNTED)?;
+            names += rows.len() as u64;
+            match rows.last() {
+                Some((last, _)) if rows.len() == COUNTED => place = Some(*last),
+                _ => break,
+            }
+        }
+        self.shared.names.fetch_add(names, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn name_added(&self) {
+        self.shared.names.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn name_count(&self) -> u64 {
+        self.shared.names.load(Ordering::Relaxed)
+    }
+
+    /// Why it takes no writes now.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        match self.store.state() {
+            StoreState::Writable => None,
+            StoreState::Full => Some("disk_full"),
+            StoreState::Failed => Some("store_failed"),
+        }
+    }
+
+    pub(crate) fn sizes(&self) -> StoreSizes {
+        let stats = self.store.stats();
+        StoreSizes {
+            blocks: stats.blocks,
+            bytes: stats.segment_bytes,
+            read_only: stats.state != StoreState::Writable,
+        }
+    }
+}
+
+fn router_queues(store: &Store, routers: &[String]) -> Result<HashMap<String, Queue>, OpenError> {
+    let failed = |source: ReadError| OpenError::Rows(source);
+    let rows = store
+        .metas(ROUTER, None, usize::from(ROUTERS))
+        .map_err(failed)?;
+    let mut numbers: HashMap<String, u8> = rows
+        .iter()
+        .filter_map(|(key, url)| {
+            let url = String::from_utf8(url.clone()).ok()?;
+            Some((url, *key.get(ROUTER.len())?))
+        })
+        .collect();
+    let mut queues = HashMap::new();
+    for url in routers {
+        let number = match numbers.get(url) {
+            Some(number) => *number,
+            None => {
+                let number = (0..ROUTERS)
+                    .find(|number| numbers.values().all(|taken| taken != number))
+                    .ok_or(OpenError::TooManyRouters)?;
+                let mut batch = Batch::new();
+                batch.put_meta(&key(ROUTER, &[number]), url.as_bytes());
+                store.commit(batch).map_err(OpenError::Commit)?;
+                numbers.insert(url.clone(), number);
+                number
+            }
+        };
+        queues.insert(url.clone(), Queue(FIRST_ROUTER + number));
+    }
+    Ok(queues)
+}
+
+fn key(table: &[u8], rest: &[u8]) -> Vec<u8> {
+    [table, rest].concat()
+}

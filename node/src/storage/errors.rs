@@ -1,0 +1,125 @@
+//! Why the store did not answer, did not change, or did not open.
+
+use perennis_shared::cid::Cid;
+use perennis_shared::codec::CodecError;
+use perennis_shared::limits::LimitExceeded;
+use perennis_store::{CommitError, OpenError as StoreOpenError, ReadError};
+
+/// Why the store could not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum StorageError {
+    /// The stored bytes are not those of the CID; the block was set aside.
+    #[error("a stored block is damaged")]
+    Corrupt,
+    /// It could not be read.
+    #[error("the store could not be read")]
+    Read(#[source] ReadError),
+    /// It could not be written.
+    #[error("the store could not be written")]
+    Commit(#[source] CommitError),
+    /// There is no space.
+    #[error("the disk is full")]
+    Full,
+    /// A row of ours cannot be understood.
+    #[error("a row of the store is damaged")]
+    Row(#[from] CodecError),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Interrupted,
+}
+
+impl From<ReadError> for StorageError {
+    fn from(error: ReadError) -> StorageError {
+        match error {
+            ReadError::Corrupt { .. } => StorageError::Corrupt,
+            other => StorageError::Read(other),
+        }
+    }
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ChangeError {
+    /// A newer record is kept.
+    #[error("a record with sequence {known} is kept")]
+    Stale { known: u64 },
+    /// Another value with the same sequence is kept.
+    #[error("another value with the same sequence is kept")]
+    Equivocation,
+    /// Blocks that must be here are not.
+    #[error("required blocks are not here")]
+    Missing(Vec<Cid>),
+    /// It is more than one batch takes.
+    #[error("the change is too large")]
+    TooLarge(#[source] LimitExceeded),
+    /// There is no space.
+    #[error("the disk is full")]
+    Full,
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<CommitError> for ChangeError {
+    fn from(error: CommitError) -> ChangeError {
+        match error {
+            CommitError::Stale { stored, .. } => ChangeError::Stale { known: stored },
+            CommitError::Equivocation { .. } => ChangeError::Equivocation,
+            CommitError::MissingBlocks(cids) => ChangeError::Missing(cids),
+            CommitError::TooLarge(limit) => ChangeError::TooLarge(limit),
+            CommitError::Full => ChangeError::Full,
+            other => ChangeError::Storage(StorageError::Commit(other)),
+        }
+    }
+}
+
+/// Why the node's store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreOpenError),
+    /// Its rows cannot be read.
+    #[error("the store's rows cannot be read")]
+    Rows(#[source] ReadError),
+    /// Its rows cannot be written.
+    #[error("the store's rows cannot be written")]
+    Commit(#[source] CommitError),
+    /// More routers were configured over time than there are queues.
+    #[error("more than 200 different routers were configured for this data directory")]
+    TooManyRouters,
+}
+
+impl OpenError {
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            OpenError::Store(StoreOpenError::Locked { .. }) => "data_in_use",
+            OpenError::Store(StoreOpenError::NewerFormat { .. }) => "newer_format",
+            OpenError::Store(StoreOpenError::NotWritable { .. }) => "data_directory",
+            OpenError::Store(StoreOpenError::NotAStore { .. }) => "not_a_store",
+            _ => "store",
+        }
+    }
+
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            OpenError::Store(StoreOpenError::Locked { .. }) => {
+                "another node uses this directory: stop it, or give another directory with --data"
+            }
+            OpenError::Store(StoreOpenError::NewerFormat { .. }) => {
+                "run the version of perennis that wrote it, or a later one; this one changes nothing"
+            }
+            OpenError::Store(StoreOpenError::NotWritable { .. }) => {
+                "make the directory writable for the node's user, or give another one with --data"
+            }
+            OpenError::Store(StoreOpenError::NotAStore { .. }) => {
+                "give the data directory of a node, or an empty one, with --data"
+            }
+            OpenError::TooManyRouters => "start with a new data directory, or remove routers",
+            _ => "look at the cause above; restore the directory from a snapshot if it is damaged",
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The queues: heads whose blocks are to be fetched, and records that are to be put to routers.
+
+use perennis_sdk::rt;
+use perennis_shared::ipns::Name;
+use perennis_shared::time::Millis;
+use perennis_store::{Batch, Queue, QueueRow};
+
+use super::{FETCH, FETCHES, PUT, Storage, StorageError, key};
+use crate::kept::Kept;
+use crate::workers::republish::PutRow;
+
+/// A name that is due at a router.
+pub(crate) struct Scheduled {
+    pub(crate) name: Name,
+    pub(crate) due: Millis,
+    pub(crate) row: PutRow,
+}
+
+/// A name whose missing blocks are due to be fetched.
+pub(crate) struct FetchRow {
+    pub(crate) name: Name,
+    pub(crate) failures: u32,
+    due: Millis,
+}
+
+impl Storage {
+    /// Names whose missing blocks are due to be fetched.
+    pub(crate) async fn fetches_due(
+        &self,
+        now: Millis,
+        limit: usize,
+    ) -> Result<Vec<FetchRow>, StorageError> {
+        self.blocking(move |this| {
+            let rows = this.store.queue_due(FETCH, now, limit)?;
+            let mut due = Vec::with_capacity(rows.len());
+            for row in rows {
+                let Some(name) = name_of(&row) else { continue };
+                let failures = this.store.meta(&key(FETCHES, &row.key))?;
+                let failures = failures.and_then(|bytes| bytes.try_into().ok());
+                due.push(FetchRow {
+                    name,
+                    failures: failures.map_or(0, u32::from_be_bytes),
+                    due: row.due,
+                });
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// When the next fetch is due.
+    pub(crate) async fn next_fetch(&self) -> Result<Option<Millis>, StorageError> {
+        self.blocking(|this| Ok(this.store.queue_next(FETCH)?.map(|row| row.due)))
+            .await
+    }
+
+    /// A fetch did not bring everything; it is due again then.
+    pub(crate) async fn fetch_again(
+        &self,
+        row: &FetchRow,
+        due: Millis,
+        failures: u32,
+    ) -> Result<(), StorageError> {
+        let name = row.name.as_bytes();
+        let mut batch = Batch::new();
+        batch.enqueue(FETCH, name, due, Vec::new());
+        batch.put_meta(&key(FETCHES, name), failures.to_be_bytes());
+        self.write(batch).await
+    }
+
+    /// Nothing more is to be fetched for a name.
+    pub(crate) async fn fetch_done(&self, row: &FetchRow) -> Result<(), StorageError> {
+        let name = row.name.as_bytes();
+        let mut batch = Batch::new();
+        batch.dequeue(FETCH, name, row.due);
+        batch.delete_meta(&key(FETCHES, name));
+        self.write(batch).await
+    }
+
+    /// Names that are due at a router, the longest due first.
+    pub(crate) async fn puts_due(
+        &self,
+        router: &str,
+        now: Millis,
+        limit: usize,
+    ) -> Result<Vec<Scheduled>, StorageError> {
+        let Some(queue) = self.shared.routers.get(router).copied() else {
+            return Ok(Vec::new());
+        };
+        self.blocking(move |this| {
+            let rows = this.store.queue_due(queue, now, limit)?;
+            rows.iter()
+                .filter_map(|row| Some((name_of(row)?, row.due)))
+                .map(|(name, due)| {
+                    let row = this.put_row(queue, &name)?;
+                    Ok(Scheduled { name, due, row })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// When the next name is due at a router.
+    pub(crate) async fn next_put(&self, router: &str) -> Result<Option<Millis>, StorageError> {
+        let Some(queue) = self.shared.routers.get(router).copied() else {
+            return Ok(None);
+        };
+        self.blocking(move |this| Ok(this.store.queue_next(queue)?.map(|row| row.due)))
+            .await
+    }
+
+    /// How a name is at a router; `None` when it is not in its queue.
+    pub(crate) async fn scheduled(
+        &self,
+        router: &str,
+        name: Name,
+    ) -> Result<Option<Scheduled>, StorageError> {
+        let Some(queue) = self.shared.routers.get(router).copied() else {
+            return Ok(None);
+        };
+        self.blocking(move |this| {
+            let Some(due) = this.store.queue_entry(queue, name.as_bytes())? else {
+                return Ok(None);
+            };
+            let row = this.put_row(queue, &name)?;
+            Ok(Some(Scheduled { name, due, row }))
+        })
+        .await
+    }
+
+    fn put_row(&self, queue: Queue, name: &Name) -> Result<PutRow, StorageError> {
+        match self.store.meta(&put_key(queue, name))? {
+            Some(bytes) => Ok(PutRow::from_bytes(&bytes)?),
+            None => Ok(PutRow::default()),
+        }
+    }
+
+    /// Sets when a name is due at a router again, and what is known about it there.
+    pub(crate) async fn schedule(
+        &self,
+        router: &str,
+        name: Name,
+        due: Millis,
+        row: &PutRow,
+    ) -> Result<(), StorageError> {
+        let Some(queue) = self.shared.routers.get(router).copied() else {
+            return Ok(());
+        };
+        let mut batch = Batch::new();
+        batch.enqueue(queue, name.as_bytes(), due, Vec::new());
+        batch.put_meta(&put_key(queue, &name), row.to_bytes()?);
+        self.write(batch).await
+    }
+
+    /// Takes a name out of the queue of a router, unless it was put in again meanwhile.
+    pub(crate) async fn unschedule(
+        &self,
+        router: &str,
+        scheduled: &Scheduled,
+    ) -> Result<(), StorageError> {
+        let Some(queue) = self.shared.routers.get(router).copied() else {
+            return Ok(());
+        };
+        let mut batch = Batch::new();
+        batch.dequeue(queue, scheduled.name.as_bytes(), scheduled.due);
+        self.write(batch).await
+    }
+
+    /// Puts a name into the queues of routers that were configured after it was stored.
+    pub(crate) async fn schedule_missing_routers(
+        &self,
+        name: Name,
+        kept: &Kept,
+    ) -> Result<(), StorageError> {
+        let now = rt::now();
+        if kept.valid_until < now || self.shared.routers.is_empty() {
+            return Ok(());
+        }
+        let batch = self
+            .blocking(move |this| {
+                let mut batch = Batch::new();
+                for queue in this.shared.routers.values() {
+                    if this.store.queue_entry(*queue, name.as_bytes())?.is_none() {
+                        batch.enqueue(*queue, name.as_bytes(), now, Vec::new());
+                    }
+                }
+                Ok(batch)
+            })
+            .await?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.write(batch).await
+    }
+}
+
+fn put_key(queue: Queue, name: &Name) -> Vec<u8> {
+    [PUT, &[queue.0], name.as_bytes()].concat()
+}
+
+fn name_of(row: &QueueRow) -> Option<Name> {
+    Name::from_bytes(&row.key).ok()
+}

@@ -1,0 +1,221 @@
+//! What a node does by itself: walk and pin, fetch, republish, scrub.
+//!
+//! Owns the loop of each worker and what the operator sees of it: name, state, progress, last error, throttle. A
+//! worker does one small step at a time, saves where it is, and stops between two steps. No worker may delay a
+//! request, and no name or router another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use perennis_sdk::rt;
+use perennis_shared::time::Millis;
+use serde::Serialize;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::app::StartError;
+use crate::causes::chain;
+use crate::config::Config;
+use crate::ingest::Ingest;
+use crate::metrics::Metrics;
+use crate::read::Read;
+use crate::storage::Storage;
+
+pub(crate) mod fetch;
+pub(crate) mod republish;
+mod scan;
+pub(crate) mod scrub;
+mod walk;
+
+use republish::Republish;
+
+/// All workers of a node.
+pub(crate) struct Workers {
+    rows: Mutex<Vec<Arc<Worker>>>,
+}
+
+/// One worker, as the operator sees it.
+pub(crate) struct Worker {
+    status: Mutex<WorkerStatus>,
+}
+
+/// How a worker is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WorkerStatus {
+    name: String,
+    state: State,
+    /// What it is at, for people.
+    progress: Option<String>,
+    /// Steps done since the start.
+    done: u64,
+    /// How it holds itself back.
+    throttle: String,
+    last_error: Option<String>,
+    last_error_at: Option<String>,
+    next_run: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// It is in a step.
+    Working,
+    /// It waits for time to pass or for something to do.
+    Waiting,
+    /// It has ended.
+    Stopped,
+}
+
+impl Worker {
+    /// It is in a step; `progress` tells people which.
+    pub(crate) fn working(&self, progress: impl Into<String>) {
+        let mut status = self.status.lock();
+        status.state = State::Working;
+        status.progress = Some(progress.into());
+        status.next_run = None;
+    }
+
+    /// It waits, until then or for something to do.
+    pub(crate) fn waiting(&self, until: Option<Millis>) {
+        let mut status = self.status.lock();
+        status.state = State::Waiting;
+        status.next_run = until.map(|until| until.to_string());
+    }
+
+    /// A step was done.
+    pub(crate) fn stepped(&self) {
+        self.status.lock().done += 1;
+    }
+
+    /// A step failed. The worker goes on.
+    pub(crate) fn failed(&self, error: &dyn std::error::Error) {
+        let text = chain(error);
+        let mut status = self.status.lock();
+        tracing::warn!(worker = %status.name, error = %text, "a step failed");
+        status.last_error = Some(text);
+        status.last_error_at = Some(rt::now().to_string());
+    }
+}
+
+/// Whether the node is stopping.
+#[derive(Clone)]
+pub(crate) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Waits; true when the node is stopping.
+    pub(crate) async fn sleep(&mut self, duration: Duration) -> bool {
+        self.or(tokio::time::sleep(duration)).await.is_none()
+    }
+
+    /// Waits for a future; `None` when the node is stopping first.
+    pub(crate) async fn or<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        tokio::select! {
+            // A sender that is gone means the same.
+            _ = self.0.wait_for(|stop| *stop) => None,
+            output = future => Some(output),
+        }
+    }
+
+    /// Whether the node is stopping now.
+    pub(crate) fn is_now(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+}
+
+impl Workers {
+    pub(crate) fn new() -> Workers {
+        Workers {
+            rows: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// How each worker is, in the order they were started.
+    pub(crate) fn status(&self) -> Vec<WorkerStatus> {
+        let rows = self.rows.lock();
+        rows.iter().map(|row| row.status.lock().clone()).collect()
+    }
+
+    /// Starts all workers.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "this is the one place where every worker gets its parts"
+    )]
+    pub(crate) fn start(
+        &self,
+        config: &Config,
+        storage: &Storage,
+        read: &Arc<Read>,
+        ingest: &Arc<Ingest>,
+        republish: &Arc<Republish>,
+        metrics: &Arc<Metrics>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<JoinSet<()>, StartError> {
+        let stop = || Stop(stopped.clone());
+        let mut tasks = JoinSet::new();
+        let damaged = Arc::new(Notify::new());
+        let scan = scan::Scan {
+            storage: storage.clone(),
+            ingest: Arc::clone(ingest),
+            metrics: Arc::clone(metrics),
+            period: config.pins.scan_period,
+            damaged: Arc::clone(&damaged),
+        };
+        let row = self.row("pin scan", "at most half of the time");
+        tasks.spawn(scan.run(row, stop()));
+
+        let fetch = fetch::Fetch::new(config, storage, read, ingest, metrics)?;
+        let row = self.row("pin fetch", "one name at a time, 8 blocks at once");
+        tasks.spawn(fetch.run(row, stop()));
+
+        for router in 0..republish.routers() {
+            let row = self.row(
+                &format!("republish to {}", republish.url(router)),
+                &format!("{} records at once", config.ipns.republish_concurrency),
+            );
+            let fresh = Arc::clone(&ingest.fresh);
+            tasks.spawn(Arc::clone(republish).run(router, row, fresh, stop()));
+        }
+
+        let scrub = scrub::Scrub {
+            storage: storage.clone(),
+            read: Arc::clone(read),
+            metrics: Arc::clone(metrics),
+            damaged,
+            config: config.scrub.clone(),
+        };
+        let throttle = format!("{} bytes a second", config.scrub.bytes_per_second);
+        let row = self.row("scrub", &throttle);
+        tasks.spawn(scrub.run(row, stop()));
+        Ok(tasks)
+    }
+
+    fn row(&self, name: &str, throttle: &str) -> Arc<Worker> {
+        let row = Arc::new(Worker {
+            status: Mutex::new(WorkerStatus {
+                name: name.to_owned(),
+                state: State::Waiting,
+                progress: None,
+                done: 0,
+                throttle: throttle.to_owned(),
+                last_error: None,
+                last_error_at: None,
+                next_run: None,
+            }),
+        });
+        self.rows.lock().push(Arc::clone(&row));
+        row
+    }
+}
+
+/// Tells that a worker has ended when it is dropped, however it ended.
+pub(crate) struct Ending(pub(crate) Arc<Worker>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut status = self.0.status.lock();
+        status.state = State::Stopped;
+        status.next_run = None;
+    }
+}

@@ -1,0 +1,344 @@
+//! The pin fetch: brings what is missing below a head from the publisher's sources.
+//!
+//! A name waits in a durable queue until everything below its head is here. Sources of the configuration are asked
+//! first, then those the publisher's DID document lists, which may only be public addresses. Every block is checked
+//! against its CID. What was fetched is stored when the graph is complete, in one batch, through the write door.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use perennis_sdk::NodeUrl;
+use perennis_sdk::exchange::{Exchange, FetchLimits};
+use perennis_sdk::rt;
+use perennis_sdk::rt::http::{Http, HttpTimes};
+use perennis_shared::backoff::Backoff;
+use perennis_shared::cid::{Block, Cid};
+use perennis_shared::did::DidDocument;
+use perennis_shared::ipns::Name;
+use perennis_shared::log::UnverifiedEntry;
+use perennis_shared::time::Millis;
+
+use super::walk::{links, walk};
+use super::{Ending, Stop, Worker};
+use crate::app::StartError;
+use crate::config::Config;
+use crate::ingest::{Found, Ingest, IngestError};
+use crate::kept::{Kept, Pin};
+use crate::metrics::{Metrics, Outcome};
+use crate::outbound::is_public;
+use crate::read::Read;
+use crate::storage::{Storage, StorageError};
+
+/// Names looked at between two looks at the clock.
+const BATCH: usize = 16;
+
+/// Longest wait when nothing is due.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Delays after a fetch that did not bring everything.
+const RETRY: Backoff = Backoff {
+    base: Duration::from_secs(30),
+    max: Duration::from_secs(6 * 3_600),
+    attempts: u32::MAX,
+};
+
+pub(super) struct Fetch {
+    storage: Storage,
+    read: Arc<Read>,
+    ingest: Arc<Ingest>,
+    metrics: Arc<Metrics>,
+    /// Dials what the operator named.
+    trusted: Http,
+    /// Dials what a document names.
+    guarded: Http,
+    sources: Vec<NodeUrl>,
+    memory_bytes: u64,
+}
+
+impl Fetch {
+    pub(super) fn new(
+        config: &Config,
+        storage: &Storage,
+        read: &Arc<Read>,
+        ingest: &Arc<Ingest>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Fetch, StartError> {
+        let trusted = Http::new(HttpTimes::default())?;
+        let guarded = if config.pins.allow_private_sources {
+            trusted.clone()
+        } else {
+            Http::guarded(HttpTimes::default(), is_public)?
+        };
+        Ok(Fetch {
+            storage: storage.clone(),
+            read: Arc::clone(read),
+            ingest: Arc::clone(ingest),
+            metrics: Arc::clone(metrics),
+            trusted,
+            guarded,
+            sources: urls(config.pins.sources.iter().map(String::as_str)),
+            memory_bytes: config.admission.memory_bytes,
+        })
+    }
+
+    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
+        let _ending = Ending(Arc::clone(&worker));
+        loop {
+            let wait = match self.due(&worker, &mut stop).await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    worker.failed(&error);
+                    IDLE
+                }
+            };
+            if stop.is_now() {
+                return;
+            }
+            let until = rt::now().0.saturating_add(wait.as_millis() as u64);
+            worker.waiting(Some(Millis(until)));
+            let woken = tokio::time::timeout(wait, self.ingest.incomplete.notified());
+            if stop.or(woken).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Tries every name that is due; tells how long to wait for the next.
+    async fn due(&self, worker: &Worker, stop: &mut Stop) -> Result<Duration, StorageError> {
+        loop {
+            let now = rt::now();
+            let rows = self.storage.fetches_due(now, BATCH).await?;
+            if rows.is_empty() {
+                let next = self.storage.next_fetch().await?;
+                let wait = next.map_or(IDLE, |due| {
+                    Duration::from_millis(due.0.saturating_sub(now.0))
+                });
+                return Ok(wait.min(IDLE));
+            }
+            for row in rows {
+                worker.working(format!("fetching what is missing below {}", row.name));
+                let fetched = stop.or(self.name(&row.name)).await;
+                let Some(fetched) = fetched else {
+                    return Ok(IDLE);
+                };
+                let again = match fetched {
+                    Ok(is_done) => !is_done,
+                    // Somebody published meanwhile.
+                    Err(IngestError::Stale { .. }) => true,
+                    Err(error) => {
+                        worker.failed(&error);
+                        true
+                    }
+                };
+                worker.stepped();
+                if again {
+                    let failures = row.failures.saturating_add(1);
+                    let delay = RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max);
+                    let due = Millis(rt::now().0.saturating_add(delay.as_millis() as u64));
+                    self.storage.fetch_again(&row, due, failures).await?;
+                } else {
+                    self.storage.fetch_done(&row).await?;
+                }
+            }
+        }
+    }
+
+    /// Fetches what is missing below one head; true when nothing more is to be fetched.
+    async fn name(&self, name: &Name) -> Result<bool, IngestError> {
+        let Some(kept) = self.storage.kept(*name).await? else {
+            return Ok(true);
+        };
+        let (Some(head), Pin::Queued | Pin::Incomplete { .. }) = (kept.head, kept.facts.pin) else {
+            return Ok(true);
+        };
+        if kept.valid_until < rt::now() {
+            return Ok(true);
+        }
+        let most = self.ingest.most_blocks();
+        let storage = self.storage.clone();
+        let walked = rt::blocking(move || walk(&storage, head, most, || false)).await;
+        let Some(walked) = walked.map_err(|_| StorageError::Interrupted)?? else {
+            return Ok(false);
+        };
+        if walked.is_too_large {
+            return Ok(true);
+        }
+        let mut fetched = Fetched::default();
+        if walked.missing.contains(&head) && !self.head(&kept, head, &mut fetched).await? {
+            return self.incomplete(name, &kept, 1).await;
+        }
+        let sources = self.sources_of(&kept, &fetched).await?;
+        let wanted: Vec<Cid> = walked
+            .missing
+            .into_iter()
+            .filter(|cid| *cid != head)
+            .chain(fetched.ahead(&head))
+            .collect();
+        let missing = self.below(wanted, &sources, &mut fetched).await?;
+        if missing > 0 {
+            return self.incomplete(name, &kept, missing).await;
+        }
+        let found = Found::Complete {
+            bytes: walked.bytes + fetched.bytes,
+            count: walked.blocks + fetched.blocks.len() as u64,
+        };
+        let blocks = fetched.blocks.into_values().collect();
+        match self.ingest.adopt(name, &kept, blocks, found).await {
+            Err(IngestError::Head(_)) => {
+                self.ingest
+                    .adopt(name, &kept, Vec::new(), Found::Foreign)
+                    .await?;
+            }
+            other => other?,
+        }
+        tracing::info!(%name, "everything below the head is here");
+        Ok(true)
+    }
+
+    async fn incomplete(
+        &self,
+        name: &Name,
+        kept: &Kept,
+        missing: u64,
+    ) -> Result<bool, IngestError> {
+        if kept.facts.pin != (Pin::Incomplete { missing }) {
+            let found = Found::Incomplete { missing };
+            self.ingest.adopt(name, kept, Vec::new(), found).await?;
+        }
+        Ok(false)
+    }
+
+    /// Fetches the head and the DID document from the operator's sources and those that were known before.
+    async fn head(
+        &self,
+        kept: &Kept,
+        head: Cid,
+        fetched: &mut Fetched,
+    ) -> Result<bool, IngestError> {
+        let sources = self.sources_of(kept, fetched).await?;
+        let Some(entry) = self.one(&head, &sources).await else {
+            return Ok(false);
+        };
+        // What is no entry of ours is found out when everything is looked at; its blocks are not fetched.
+        let document = UnverifiedEntry::parse(&entry)
+            .map(|entry| *entry.document())
+            .ok();
+        fetched.take(entry);
+        if let Some(document) = document
+            && self.read.block(&document).await?.is_none()
+            && let Some(document) = self.one(&document, &sources).await
+        {
+            fetched.take(document);
+        }
+        Ok(true)
+    }
+
+    /// Fetches a level of the graph after the other; tells how many blocks could not be had.
+    async fn below(
+        &self,
+        wanted: Vec<Cid>,
+        sources: &Sources,
+        fetched: &mut Fetched,
+    ) -> Result<u64, IngestError> {
+        let mut missing = 0;
+        let mut seen: HashSet<Cid> = fetched.blocks.keys().copied().collect();
+        let mut level: Vec<Cid> = wanted.into_iter().filter(|cid| seen.insert(*cid)).collect();
+        while !level.is_empty() {
+            let absent = self.storage.absent(level).await?;
+            let mut next = Vec::new();
+            for cids in absent.chunks(FETCHES) {
+                let asked = cids.iter().map(|cid| self.one(cid, sources));
+                for block in futures_util::future::join_all(asked).await {
+                    let Some(block) = block else {
+                        missing += 1;
+                        continue;
+                    };
+                    next.extend(links(&block).into_iter().filter(|link| seen.insert(*link)));
+                    fetched.take(block);
+                }
+                if fetched.bytes > self.memory_bytes {
+                    return Ok(missing.max(1));
+                }
+            }
+            level = next;
+        }
+        Ok(missing)
+    }
+
+    async fn one(&self, cid: &Cid, sources: &Sources) -> Option<Block> {
+        for exchange in [&sources.trusted, &sources.guarded].into_iter().flatten() {
+            match exchange.block(cid).await {
+                Ok(block) => {
+                    self.metrics.fetched(Outcome::Ok);
+                    return Some(block);
+                }
+                Err(error) => tracing::debug!(%cid, %error, "a block could not be fetched"),
+            }
+        }
+        self.metrics.fetched(Outcome::Failed);
+        None
+    }
+
+    async fn sources_of(&self, kept: &Kept, fetched: &Fetched) -> Result<Sources, IngestError> {
+        let mut listed = Vec::new();
+        let known = fetched.blocks.values().find_map(|block| {
+            let head = UnverifiedEntry::parse(block).ok()?;
+            fetched.blocks.get(head.document()).cloned()
+        });
+        let document = match (known, kept.facts.document) {
+            (Some(block), _) => Some(block),
+            (None, Some(cid)) => self.read.block(&cid).await?,
+            (None, None) => None,
+        };
+        if let Some(block) = document
+            && let Ok(document) = DidDocument::from_block(&block)
+        {
+            listed = urls(document.sources());
+        }
+        let exchange = |http: &Http, sources: Vec<NodeUrl>| {
+            let limits = FetchLimits::default();
+            (!sources.is_empty())
+                .then(|| Exchange::new(http.clone(), sources, Backoff::default(), limits))
+        };
+        Ok(Sources {
+            trusted: exchange(&self.trusted, self.sources.clone()),
+            guarded: exchange(&self.guarded, listed),
+        })
+    }
+}
+
+/// Blocks asked for at once.
+const FETCHES: usize = 8;
+
+struct Sources {
+    trusted: Option<Exchange>,
+    guarded: Option<Exchange>,
+}
+
+/// Blocks that were fetched and are not stored yet.
+#[derive(Default)]
+struct Fetched {
+    blocks: HashMap<Cid, Block>,
+    bytes: u64,
+}
+
+impl Fetched {
+    fn take(&mut self, block: Block) {
+        let length = block.bytes().len() as u64;
+        if self.blocks.insert(*block.cid(), block).is_none() {
+            self.bytes += length;
+        }
+    }
+
+    /// What the fetched blocks lead to.
+    fn ahead(&self, head: &Cid) -> Vec<Cid> {
+        let entry = self.blocks.get(head).into_iter();
+        let rest = self.blocks.values().filter(|block| block.cid() != head);
+        entry.chain(rest).flat_map(links).collect()
+    }
+}
+
+fn urls<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<NodeUrl> {
+    texts.filter_map(|text| text.parse().ok()).collect()
+}

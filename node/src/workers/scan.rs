@@ -1,0 +1,158 @@
+//! The pin scan: walks every head, sees that all below it is here, and asks for what is not.
+//!
+//! Its place is saved after each page of names, so that a restart goes on where it was.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use perennis_sdk::rt;
+use perennis_shared::ipns::Name;
+use tokio::sync::Notify;
+
+use super::walk::walk;
+use super::{Ending, Stop, Worker};
+use crate::ingest::{Found, Ingest, IngestError};
+use crate::kept::{Kept, Pin};
+use crate::metrics::Metrics;
+use crate::storage::{Storage, StorageError};
+
+/// Names between two savings of the place.
+const PAGE: usize = 64;
+
+/// Pause when the store fails, before the round goes on.
+const PAUSE: Duration = Duration::from_secs(10);
+
+pub(super) struct Scan {
+    pub(super) storage: Storage,
+    pub(super) ingest: Arc<Ingest>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) period: Duration,
+    /// Rung when a damaged block was found: a round begins at once.
+    pub(super) damaged: Arc<Notify>,
+}
+
+/// What a round has counted so far.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    names: u64,
+    lists: u64,
+}
+
+impl Scan {
+    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
+        let _ending = Ending(Arc::clone(&worker));
+        loop {
+            match self.round(&worker, &mut stop).await {
+                Ok(()) => {
+                    let next = rt::now().0.saturating_add(self.period.as_millis() as u64);
+                    worker.waiting(Some(perennis_shared::time::Millis(next)));
+                    let rung = tokio::time::timeout(self.period, self.damaged.notified());
+                    if stop.or(rung).await.is_none() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    worker.failed(&error);
+                    if stop.sleep(PAUSE).await {
+                        return;
+                    }
+                }
+            }
+            if stop.is_now() {
+                return;
+            }
+        }
+    }
+
+    /// Walks all heads, from the saved place on.
+    async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<(), StorageError> {
+        let mut place = self.storage.scan_place().await?;
+        let is_whole = place.is_none();
+        let mut counted = Counted::default();
+        loop {
+            let rows = self.storage.names(place, PAGE).await?;
+            let Some((last, _)) = rows.last() else { break };
+            place = Some(*last);
+            for (name, kept) in rows {
+                worker.working(format!("{} names walked, now {name}", counted.names));
+                let started = Instant::now();
+                match self.name(&name, kept, stop).await {
+                    Ok(Some(is_list)) => {
+                        counted.names += 1;
+                        counted.lists += u64::from(is_list);
+                        worker.stepped();
+                    }
+                    Ok(None) => return Ok(()),
+                    // A publish was faster; the next round looks at what it stored.
+                    Err(IngestError::Stale { .. } | IngestError::Equivocation { .. }) => {}
+                    Err(error) => worker.failed(&error),
+                }
+                // As long again for everybody else.
+                if stop.sleep(started.elapsed()).await {
+                    return Ok(());
+                }
+            }
+            self.storage.save_scan_place(place).await?;
+        }
+        self.storage.save_scan_place(None).await?;
+        if is_whole {
+            self.metrics.counted(counted.names, counted.lists);
+        }
+        tracing::debug!(
+            names = counted.names,
+            lists = counted.lists,
+            "all heads were walked"
+        );
+        Ok(())
+    }
+
+    /// Walks one head. Tells whether it is a complete tag list; `None` when the node is stopping.
+    async fn name(
+        &self,
+        name: &Name,
+        kept: Kept,
+        stop: &Stop,
+    ) -> Result<Option<bool>, IngestError> {
+        self.storage.schedule_missing_routers(*name, &kept).await?;
+        let Some(head) = kept.head else {
+            return Ok(Some(false));
+        };
+        if kept.facts.pin == Pin::RecordOnly {
+            return Ok(Some(false));
+        }
+        let most = self.ingest.most_blocks();
+        let storage = self.storage.clone();
+        let stopping = stop.clone();
+        let walked = rt::blocking(move || walk(&storage, head, most, || stopping.is_now())).await;
+        let Some(walked) = walked.map_err(|_| StorageError::Interrupted)?? else {
+            return Ok(None);
+        };
+        if !walked.missing.is_empty() || walked.is_too_large {
+            let missing = walked.missing.len() as u64;
+            if kept.facts.pin != (Pin::Incomplete { missing }) {
+                let found = Found::Incomplete { missing };
+                self.ingest.adopt(name, &kept, Vec::new(), found).await?;
+            }
+            return Ok(Some(false));
+        }
+        let is_counted = kept.facts.is_pinned_list()
+            && kept.facts.bytes == walked.bytes
+            && kept.facts.blocks == walked.blocks;
+        if !is_counted {
+            let found = Found::Complete {
+                bytes: walked.bytes,
+                count: walked.blocks,
+            };
+            match self.ingest.adopt(name, &kept, Vec::new(), found).await {
+                Err(IngestError::Head(_)) => {
+                    self.ingest
+                        .adopt(name, &kept, Vec::new(), Found::Foreign)
+                        .await?;
+                    return Ok(Some(false));
+                }
+                other => other?,
+            }
+        }
+        Ok(Some(true))
+    }
+}

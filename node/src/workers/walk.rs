@@ -1,0 +1,64 @@
+//! Walking everything below a head.
+
+use std::collections::HashSet;
+
+use perennis_shared::cid::{Block, Cid, is_identity};
+use perennis_shared::codec;
+
+use crate::storage::{Storage, StorageError};
+
+/// What lies below a head.
+#[derive(Debug, Default)]
+pub(crate) struct Walked {
+    /// Blocks that are here, and their bytes.
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+    /// Blocks that are not; what lies below them is unknown.
+    pub(crate) missing: Vec<Cid>,
+    /// Whether there is more than may be kept for one name.
+    pub(crate) is_too_large: bool,
+}
+
+/// Most missing blocks that one walk gathers.
+const MISSING: usize = 65_536;
+
+/// Walks the graph below a root, reading and checking every block. For a thread that may wait for the disk.
+pub(crate) fn walk(
+    storage: &Storage,
+    root: Cid,
+    most_blocks: u64,
+    is_stopping: impl Fn() -> bool,
+) -> Result<Option<Walked>, StorageError> {
+    let mut walked = Walked::default();
+    let mut seen = HashSet::from([root]);
+    let mut ahead = vec![root];
+    while let Some(cid) = ahead.pop() {
+        if is_stopping() {
+            return Ok(None);
+        }
+        match storage.read(&cid) {
+            Ok(Some(block)) => {
+                walked.blocks += 1;
+                walked.bytes += block.bytes().len() as u64;
+                ahead.extend(links(&block).into_iter().filter(|link| seen.insert(*link)));
+            }
+            // A damaged block was set aside; it is missing like any other.
+            Ok(None) | Err(StorageError::Corrupt) => walked.missing.push(cid),
+            Err(error) => return Err(error),
+        }
+        if seen.len() as u64 > most_blocks || walked.missing.len() > MISSING {
+            walked.is_too_large = true;
+            break;
+        }
+    }
+    Ok(Some(walked))
+}
+
+/// The blocks that a block leads to. One that breaks the rules of its codec leads nowhere.
+pub(crate) fn links(block: &Block) -> Vec<Cid> {
+    let links = codec::links(block.cid(), block.bytes()).unwrap_or_default();
+    links
+        .into_iter()
+        .filter(|link| !is_identity(link))
+        .collect()
+}

@@ -1,0 +1,15 @@
+//! What operators and publishers live through with a node, over real sockets: one file per story.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+mod fetching;
+mod gateway;
+mod identifiers;
+mod limits;
+mod publishing;
+mod records;
+mod republishing;
+mod restarting;
+mod schemas;
+mod starting;

@@ -1,0 +1,175 @@
+//! Every documented answer is what its schema says, and every route is documented.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::{Author, Reply, TestNode};
+
+/// Validates an answer against what the OpenAPI document says about it.
+fn check(openapi: &Value, method: &str, route: &str, reply: &Reply) -> String {
+    let operation = &openapi["paths"][route][method.to_lowercase()];
+    let documented = &operation["responses"][reply.status.to_string()];
+    assert!(
+        documented.is_object(),
+        "{method} {route}: {} is not documented",
+        reply.status
+    );
+    let Some(content_type) = reply.header("content-type") else {
+        assert!(reply.body.is_empty());
+        return format!("{method} {route} {}", reply.status);
+    };
+    let essence = |text: &str| text.split(';').next().unwrap().trim().to_owned();
+    let contents = documented["content"].as_object().unwrap();
+    let (_, content) = contents
+        .iter()
+        .find(|(documented, _)| essence(documented) == essence(content_type))
+        .unwrap_or_else(|| panic!("{method} {route}: {content_type} is not documented"));
+    if let Some(reference) = content["schema"]["$ref"].as_str() {
+        let name = reference.strip_prefix("#/components/schemas/").unwrap();
+        let schema = &openapi["components"]["schemas"][name];
+        let file = format!(
+            "{}/../docs/schema/http/{name}.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let file: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        for schema in [schema, &file] {
+            let validator = jsonschema::validator_for(schema).unwrap();
+            let document = reply.json();
+            if let Err(error) = validator.validate(&document) {
+                panic!("{method} {route}: {error}\n{document}");
+            }
+        }
+    }
+    format!("{method} {route} {}", reply.status)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_answers_as_documented() {
+    let router = TestNode::start().await;
+    let url = router.url();
+    let node = TestNode::with(|config| config.ipns.routers = vec![url]).await;
+    let openapi = node.get("/openapi.json").await.ok().json();
+    let mut author = Author::new(1);
+    let first = author.publish(&[("@alice", "friend")]);
+    let second = author.publish(&[("@alice", "enemy")]);
+    let unknown = Author::new(2).name();
+    let bare = Author::new(3).publish(&[("@alice", "friend")]);
+    let mut seen = BTreeSet::new();
+    let mut see = |method: &str, route: &str, reply: Reply| {
+        seen.insert(check(&openapi, method, route, &reply));
+    };
+
+    let publish = "/v1/names/{name}/publish";
+    see("POST", publish, node.publish(&first).await);
+    see(
+        "POST",
+        publish,
+        node.publish(&second.without(&second.head)).await,
+    );
+    see("POST", publish, node.publish(&second).await);
+    see("POST", publish, node.publish(&first).await);
+    see(
+        "PUT",
+        "/routing/v1/ipns/{name}",
+        node.put_record(&bare).await,
+    );
+    see(
+        "PUT",
+        "/routing/v1/ipns/{name}",
+        node.put_record(&first).await,
+    );
+
+    let name = first.name;
+    node.eventually(&format!("/v1/names/{name}"), |reply| {
+        !reply.json()["lastPut"].is_null()
+    })
+    .await;
+    for (route, path) in [
+        ("/", "/".to_owned()),
+        ("/page/{file}", "/page/no-such-file".to_owned()),
+        ("/health/live", "/health/live".to_owned()),
+        ("/health/ready", "/health/ready".to_owned()),
+        ("/metrics", "/metrics".to_owned()),
+        ("/openapi.json", "/openapi.json".to_owned()),
+        ("/ipfs/{cid}", format!("/ipfs/{}", first.head)),
+        ("/ipfs/{cid}", format!("/ipfs/{}?format=car", first.head)),
+        ("/ipfs/{cid}", "/ipfs/nonsense".to_owned()),
+        ("/ipns/{name}", format!("/ipns/{name}?format=ipns-record")),
+        ("/ipns/{name}", format!("/ipns/{unknown}")),
+        (
+            "/routing/v1/ipns/{name}",
+            format!("/routing/v1/ipns/{name}"),
+        ),
+        (
+            "/routing/v1/ipns/{name}",
+            format!("/routing/v1/ipns/{unknown}"),
+        ),
+        ("/v1/names", "/v1/names".to_owned()),
+        ("/v1/names", "/v1/names?limit=1".to_owned()),
+        ("/v1/names", "/v1/names?limit=0".to_owned()),
+        ("/v1/names/{name}", format!("/v1/names/{name}")),
+        ("/v1/names/{name}", format!("/v1/names/{}", bare.name)),
+        ("/v1/names/{name}", format!("/v1/names/{unknown}")),
+        ("/v1/pins", "/v1/pins".to_owned()),
+        ("/v1/index", "/v1/index".to_owned()),
+        ("/v1/status", "/v1/status".to_owned()),
+        (
+            "/1.0/identifiers/{did}",
+            format!("/1.0/identifiers/{}", first.did),
+        ),
+        (
+            "/1.0/identifiers/{did}",
+            format!("/1.0/identifiers/did:ipns:{unknown}"),
+        ),
+    ] {
+        see("GET", route, node.get(&path).await);
+    }
+
+    // Every route was asked, and gave the answer it is there for.
+    for (path, methods) in openapi["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let asked = format!("{} {path} ", method.to_uppercase());
+            assert!(
+                seen.iter().any(|seen| seen.starts_with(&asked)),
+                "{asked}was not asked"
+            );
+        }
+    }
+    let answered = |what: &str| assert!(seen.contains(what), "{what} was not seen: {seen:#?}");
+    answered("POST /v1/names/{name}/publish 200");
+    answered("POST /v1/names/{name}/publish 422");
+    answered("POST /v1/names/{name}/publish 409");
+    answered("PUT /routing/v1/ipns/{name} 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_pages() {
+    let node = TestNode::start().await;
+    let mut names = BTreeSet::new();
+    for seed in 1..8 {
+        let message = Author::new(seed).publish(&[("@alice", "friend")]);
+        node.publish(&message).await.ok();
+        names.insert(message.name.to_string());
+    }
+    for (list, field) in [("names", "names"), ("pins", "pins"), ("index", "entries")] {
+        let mut got = BTreeSet::new();
+        let mut path = format!("/v1/{list}?limit=3");
+        let mut pages = 0;
+        loop {
+            let page = node.get(&path).await.ok().json();
+            let rows = page[field].as_array().unwrap();
+            got.extend(
+                rows.iter()
+                    .map(|row| row["name"].as_str().unwrap().to_owned()),
+            );
+            pages += 1;
+            match page["next"].as_str() {
+                Some(next) => path = format!("/v1/{list}?limit=3&after={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(got, names, "{list}");
+        assert_eq!(pages, 3);
+    }
+}
