@@ -23,6 +23,7 @@ mod home;
 mod id;
 mod label;
 mod log;
+mod log_lines;
 mod names;
 mod node;
 mod output;
@@ -34,6 +35,7 @@ mod restore;
 mod sealed;
 mod secret;
 mod session;
+mod settings;
 mod unlock;
 mod when;
 
@@ -95,6 +97,7 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Node(command) => node::run(&context, &command),
         Command::Name(command) => names::run_names(&context, &command),
         Command::Pin(command) => names::run_pins(&context, &command),
+        Command::Config(command) => settings::run(&context, &command),
         Command::Record(command) => record::run(&context, &command),
         Command::Car(command) => car::run(&context, &command),
         Command::Dag(command) => dag::run(&context, &command),

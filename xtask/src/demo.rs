@@ -4,6 +4,8 @@ use anyhow::Result;
 
 use crate::{browser, setup, shell, workspace};
 
+mod tour;
+
 /// Sets up, builds, and starts the tour; arguments go to it.
 ///
 /// # Errors
@@ -15,9 +17,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         "build (RocksDB takes 10 to 20 minutes the first time)",
         build,
     )?;
-    let mut tour = shell::command(workspace::target().join("release/perennis"));
-    tour.arg("tour").args(arguments);
-    shell::run(&mut tour)
+    tour::run(&workspace::target().join("release/perennis"), arguments)
 }
 
 /// The same selection and profile as the tests, so that whichever comes second is quick.

@@ -16,8 +16,8 @@ mod node;
 mod share;
 
 pub(crate) use check::{
-    CarCommand, CarVerify, DagCodec, DagCommand, DagConvert, RecordCommand, RecordInspect,
-    RecordVerify,
+    CarCommand, CarVerify, ConfigCheck, ConfigCommand, DagCodec, DagCommand, DagConvert,
+    RecordCommand, RecordInspect, RecordVerify,
 };
 pub(crate) use id::{IdCommand, IdDerive, IdNew, ProfileName};
 pub(crate) use label::{
@@ -25,8 +25,8 @@ pub(crate) use label::{
 };
 pub(crate) use log::{Diff, LogCommand, LogCompact, LogShow};
 pub(crate) use node::{
-    NameCommand, NameList, NameShow, NodeCommand, NodeStatus, OneNode, PageArgs, PinCommand,
-    PinList,
+    NameCommand, NameList, NameShow, NodeCommand, NodeDoctor, NodeRun, NodeStatus, OneNode,
+    PageArgs, PinCommand, PinList,
 };
 pub(crate) use share::{Export, Import, Publish, Resolve, Restore};
 
@@ -109,6 +109,9 @@ pub(crate) enum Command {
     /// What a node has pinned
     #[command(subcommand)]
     Pin(PinCommand),
+    /// Check a node's configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Look into an IPNS record
     #[command(subcommand)]
     Record(RecordCommand),

@@ -1,4 +1,4 @@
-//! `perennis node status`.
+//! `perennis node run`, `node status` and `node doctor`.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,9 +10,14 @@ use super::failure::{Exit, Failure};
 use super::page::plain;
 use super::session::block_on;
 
+mod doctor;
+mod run;
+
 pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Failure> {
     match command {
+        NodeCommand::Run(arguments) => run::serve(context, arguments),
         NodeCommand::Status(arguments) => block_on(status(context, arguments)),
+        NodeCommand::Doctor(arguments) => doctor::run(context, arguments),
     }
 }
 

@@ -1,6 +1,7 @@
-//! What several scenarios do: a user with an identity and labels.
+//! What several scenarios do: a user with an identity, labels, and a node to publish to.
 
 use perennis_tests::home::Home;
+use perennis_tests::node::Node;
 use serde_json::Value;
 
 /// A passphrase that passes the gate.
@@ -17,6 +18,20 @@ pub(crate) fn with_phrase(phrase: &str) -> (Home, String) {
     let file = user.file("phrase", format!("{phrase}\n"));
     user.json(&["id", "new", "--passphrase-file", &file]);
     (user, file)
+}
+
+/// Publishes and returns the document; every named node must have stored it.
+#[track_caller]
+pub(crate) fn publish(user: &Home, file: &str, nodes: &[&Node]) -> Value {
+    let mut arguments = vec!["publish", "--passphrase-file", file];
+    for node in nodes {
+        arguments.extend(["--node", node.url()]);
+    }
+    let published = user.json(&arguments);
+    for node in published["nodes"].as_array().unwrap() {
+        assert_eq!(node["stored"], true, "{published:#}");
+    }
+    published
 }
 
 /// The DID of the user's identity.

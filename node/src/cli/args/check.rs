@@ -1,8 +1,26 @@
-//! `perennis record …`, `car …` and `dag …`: checks and conversions that need no home
+//! `perennis config …`, `record …`, `car …` and `dag …`: checks and conversions that need no home
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+
+/// Configuration commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether a node would start with this configuration, and show what it comes to
+    Check(ConfigCheck),
+}
+
+/// `config check`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigCheck {
+    /// Configuration file (TOML) [default: none: built-in values and the environment]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The same, without the flag
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub(crate) file: Option<PathBuf>,
+}
 
 /// Record commands.
 #[derive(Debug, Subcommand)]

@@ -1,12 +1,33 @@
 //! `perennis node …`, `name …` and `pin …`
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// Node commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
+    /// Run a perpetual node until it is told to stop
+    Run(NodeRun),
     /// Ask a running node how it is
     Status(NodeStatus),
+    /// Look for what keeps a node from running well
+    Doctor(NodeDoctor),
+}
+
+/// `node run`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeRun {
+    /// Directory of the node's data
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address to serve HTTP on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// `node status`.
@@ -15,6 +36,17 @@ pub(crate) struct NodeStatus {
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,
+}
+
+/// `node doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeDoctor {
+    /// Directory of the node's data
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Name commands.

@@ -1,0 +1,139 @@
+//! `perennis node run`: the node in this process, until it is told to stop.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::app::{RunningNode, StartError};
+use crate::cli::Context;
+use crate::cli::args::NodeRun;
+use crate::cli::failure::{Exit, Failure, with_causes};
+use crate::cli::log_lines;
+use crate::config::{self, Config, ConfigError, LogFormat, Sources};
+
+/// The first line of `node run --json`.
+#[derive(Serialize)]
+struct Ready<'a> {
+    event: &'static str,
+    http: &'a str,
+    data: String,
+    version: &'static str,
+}
+
+pub(super) fn serve(context: &Context<'_>, arguments: &NodeRun) -> Result<(), Failure> {
+    let mut flags = Vec::new();
+    if let Some(data) = &arguments.data {
+        let data = data.to_str().ok_or_else(|| {
+            Failure::usage("the name of the data directory is not UTF-8").hint("rename it")
+        })?;
+        flags.push(("data".to_owned(), data.to_owned()));
+    }
+    if let Some(listen) = &arguments.listen {
+        flags.push(("http.listen".to_owned(), listen.to_string()));
+    }
+    let config = load(arguments.config.clone(), flags)?;
+    init_log(context, &config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("runtime", "cannot start").because(&error))?;
+    runtime.block_on(serve_until_stopped(context, config))
+}
+
+async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<(), Failure> {
+    let data = config.data.display().to_string();
+    // Before the node starts: a signal that comes early must not kill it half-way.
+    let mut stop = StopSignals::new()?;
+    let node = tokio::select! {
+        started = RunningNode::start(config) => started.map_err(|error| start_failure(&error))?,
+        () = stop.received() => return Ok(()),
+    };
+    let url = node.url();
+    let ready = Ready {
+        event: "ready",
+        http: &url,
+        data: data.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let told = context.output.answer(&ready, |page| {
+        let line = page.paint.good("the node serves");
+        page.line(format!("{line} {url}"));
+        page.fields(&[
+            ("data", Some(data.clone())),
+            ("health", Some(format!("{url}/health/ready"))),
+            ("metrics", Some(format!("{url}/metrics"))),
+        ]);
+        let stop = page.paint.dim("stop it with Ctrl-C");
+        page.line(stop);
+    });
+    if told.is_ok() {
+        stop.received().await;
+    }
+    context
+        .output
+        .remark("stopping: finishing what was accepted");
+    node.shutdown().await;
+    told
+}
+
+/// SIGINT and SIGTERM.
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::failed("signals", "cannot listen for signals").because(&error)
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The configuration, or every problem in it.
+fn load(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Result<Config, Failure> {
+    config::load(&Sources::of_process(file, flags))
+        .map(|loaded| loaded.config)
+        .map_err(|error| config_failure(&error))
+}
+
+pub(super) fn config_failure(error: &ConfigError) -> Failure {
+    let first = error.problems.first();
+    Failure::invalid("invalid_config", error.to_string()).hint(first.map_or_else(
+        || "run `perennis config check FILE`".to_owned(),
+        |problem| problem.fix.clone(),
+    ))
+}
+
+fn start_failure(error: &StartError) -> Failure {
+    let exit = match error.code() {
+        "newer_format" => Exit::Invalid,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, error.code(), with_causes(error)).hint(error.hint())
+}
+
+/// Log lines go to stderr; `-v` and `-q` win over the configured filter.
+fn init_log(context: &Context<'_>, config: &Config) -> Result<(), Failure> {
+    let filter = match (context.global.quiet, context.global.verbose) {
+        (true, _) => "error",
+        (false, 0) => &config.log.filter,
+        (false, 1) => "debug",
+        (false, _) => "trace",
+    };
+    log_lines::init(filter, config.log.format == LogFormat::Json)
+}
