@@ -39,7 +39,7 @@ mod settings;
 mod unlock;
 mod when;
 
-use args::{Cli, Command, Global};
+use args::{Cli, Command, Global, NodeCommand};
 use failure::Failure;
 use home::Home;
 use output::Output;
@@ -84,6 +84,15 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         output,
         global: &cli.global,
     };
+    // `node run` starts its log with its configuration.
+    if cli.global.verbose > 0 && !matches!(cli.command, Command::Node(NodeCommand::Run(_))) {
+        let filter = if cli.global.verbose == 1 {
+            "debug"
+        } else {
+            "trace"
+        };
+        log_lines::init(filter, false)?;
+    }
     match cli.command {
         Command::Id(command) => id::run(&context, &command),
         Command::Label(command) => label::run(&context, &command),

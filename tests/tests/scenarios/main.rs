@@ -4,8 +4,10 @@
 mod car_files;
 mod command_line;
 mod dag_conversion;
+mod history;
 mod identity;
 mod kill;
+mod label_files;
 mod labels;
 mod node_process;
 mod passphrases;

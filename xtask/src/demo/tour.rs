@@ -128,7 +128,7 @@ impl Tour {
             tour.user(&["resolve", &did, "--node", &url])
         })?;
         self.step("list a part of it", |tour| {
-            tour.user(&["label", "list", "--prefix", "@al", "--limit", "5"])
+            tour.user(&["label", "list", "--prefix", "@am", "--limit", "5"])
         })?;
         self.step("ask the node how it is", |tour| {
             tour.user(&["node", "status", "--node", &url])?;
