@@ -25,7 +25,7 @@ fn build() -> Result<()> {
     shell::run(shell::cargo().args([
         "build",
         "--workspace",
-        "--all-targets",
+        "--bins",
         "--release",
         "--locked",
     ]))

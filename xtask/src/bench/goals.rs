@@ -152,6 +152,11 @@ pub(super) const NAMED: &[Named] = &[
     named("publish/p99", "Slowest of 100 of them", Goal::AtMost(100.0)),
     named("node/rss/idle", "Idle node", Goal::AtMost(60.0)),
     named(
+        "node/rss/1M",
+        "Node with 1 M blocks, just started",
+        Goal::Shown,
+    ),
+    named(
         "node/start/1M",
         "Start with 1 M blocks until ready",
         Goal::AtMost(1.0),
