@@ -22,11 +22,5 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// The same selection and profile as the tests, so that whichever comes second is quick.
 fn build() -> Result<()> {
-    shell::run(shell::cargo().args([
-        "build",
-        "--workspace",
-        "--bins",
-        "--release",
-        "--locked",
-    ]))
+    shell::run(shell::cargo().args(["build", "--workspace", "--bins", "--release", "--locked"]))
 }
