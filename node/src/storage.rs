@@ -34,10 +34,12 @@ use crate::workers::scrub::ScrubPage;
 
 mod errors;
 mod queues;
+mod reclaim;
 
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
 pub(crate) use queues::Scheduled;
+pub(crate) use reclaim::ReclaimError;
 
 const FETCH: Queue = Queue(1);
 const FIRST_ROUTER: u8 = 16;

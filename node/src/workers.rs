@@ -1,4 +1,4 @@
-//! What a node does by itself: walk and pin, fetch, republish, scrub.
+//! What a node does by itself: walk and pin, fetch, republish, scrub, reclaim space.
 //!
 //! Owns the loop of each worker and what the operator sees of it: name, state, progress, last error, throttle. A
 //! worker does one small step at a time, saves where it is, and stops between two steps. No worker may delay a
@@ -23,6 +23,7 @@ use crate::read::Read;
 use crate::storage::Storage;
 
 pub(crate) mod fetch;
+mod reclaim;
 pub(crate) mod republish;
 mod scan;
 pub(crate) mod scrub;
@@ -188,6 +189,12 @@ impl Workers {
         let throttle = format!("{} bytes a second", config.scrub.bytes_per_second);
         let row = self.row("scrub", &throttle);
         tasks.spawn(scrub.run(row, stop()));
+
+        let reclaim = reclaim::Reclaim {
+            storage: storage.clone(),
+        };
+        let row = self.row("reclaim", "at most half of the time");
+        tasks.spawn(reclaim.run(row, stop()));
         Ok(tasks)
     }
 

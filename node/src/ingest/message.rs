@@ -147,7 +147,7 @@ mod tests {
             let whole = receive(&file, 100, piece).unwrap();
             assert_eq!(whole.head, *head.cid());
             assert_eq!(whole.record, record);
-            assert_eq!(whole.blocks, [head.clone()]);
+            assert_eq!(whole.blocks, std::slice::from_ref(&head));
         }
     }
 

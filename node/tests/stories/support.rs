@@ -21,8 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A configuration for a data directory, on a free port of loopback.
 pub(crate) fn config(data: &Path) -> Config {
-    let mut config = Config::default();
-    config.data = data.to_owned();
+    let mut config = Config {
+        data: data.to_owned(),
+        ..Config::default()
+    };
     config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config
 }

@@ -1,0 +1,107 @@
+//! Space that nothing needs any more: garbage collection and compaction, one step at a time.
+
+use perennis_sdk::rt;
+use perennis_store::{Collection, CompactStep, StoreState, UpkeepError};
+
+use super::Storage;
+
+/// Blocks that one step of a collection looks at.
+const STEP_BLOCKS: usize = 1_024;
+
+/// A segment is written anew when less than this share of it is still needed, in percent.
+const LIVE_PERCENT: u8 = 50;
+
+/// Why space was not reclaimed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReclaimError {
+    /// The store did not finish; what it has done stays done.
+    #[error("the store could not reclaim space")]
+    Upkeep(#[from] UpkeepError),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Interrupted,
+}
+
+impl Storage {
+    /// Begins to look for blocks that no pin reaches.
+    pub(crate) async fn collect(&self) -> Result<Collection, ReclaimError> {
+        let store = self.store.clone();
+        blocking(move || Ok(store.collect()?)).await
+    }
+
+    /// Does one step of a collection; none when it is finished, and how many blocks it has dropped so far.
+    pub(crate) async fn collect_step(
+        &self,
+        mut collection: Collection,
+    ) -> Result<(Option<Collection>, u64), ReclaimError> {
+        blocking(move || {
+            let progress = collection.step(STEP_BLOCKS)?;
+            Ok((
+                (!progress.done).then_some(collection),
+                progress.dropped_blocks,
+            ))
+        })
+        .await
+    }
+
+    /// Writes what is still needed of one mostly dead segment anew, and removes the file.
+    pub(crate) async fn compact_step(&self) -> Result<CompactStep, ReclaimError> {
+        let store = self.store.clone();
+        blocking(move || Ok(store.compact(LIVE_PERCENT)?)).await
+    }
+
+    /// Whether the disk has no space for new blocks.
+    pub(crate) fn is_full(&self) -> bool {
+        self.store.state() == StoreState::Full
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReclaimError> + Send + 'static,
+) -> Result<T, ReclaimError> {
+    rt::blocking(work)
+        .await
+        .map_err(|_| ReclaimError::Interrupted)?
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::cid::{Block, Codec};
+    use perennis_store::Batch;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_no_pin_reaches_is_dropped_and_the_rest_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        let kept = Block::new(Codec::Raw, b"kept".to_vec()).unwrap();
+        let garbage = Block::new(Codec::Raw, b"garbage".to_vec()).unwrap();
+        let mut batch = Batch::new();
+        batch
+            .put_block(kept.clone())
+            .put_block(garbage.clone())
+            .pin(b"pin", *kept.cid());
+        storage.store.commit(batch).unwrap();
+
+        let mut next = Some(storage.collect().await.unwrap());
+        let mut dropped = 0;
+        while let Some(collection) = next {
+            (next, dropped) = storage.collect_step(collection).await.unwrap();
+        }
+        assert_eq!(dropped, 1);
+        assert!(storage.store.has(kept.cid()).unwrap());
+        assert!(!storage.store.has(garbage.cid()).unwrap());
+        while !storage.compact_step().await.unwrap().done {}
+        assert_eq!(
+            storage
+                .store
+                .block(kept.cid())
+                .unwrap()
+                .map(|block| block.into_parts().1),
+            Some(kept.into_parts().1)
+        );
+    }
+}
