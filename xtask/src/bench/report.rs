@@ -76,7 +76,7 @@ fn machine() -> String {
             .and_then(|line| line.split_once(':'))
             .map(|(_, name)| name.trim().to_owned())
     });
-    let kernel = shell::output(shell::command("uname").arg("-sr")).unwrap_or_default();
+    let kernel = shell::output(shell::command("uname").arg("-s")).unwrap_or_default();
     format!(
         "Last measured on {} ({cores} cores), {}.",
         cpu.as_deref().unwrap_or("an unknown processor"),
