@@ -1,7 +1,7 @@
 //! The command line: an SDK client with a store of its own, and the door to a node for its operator.
 //!
-//! A command reads its arguments ([`args`]), works, and prints through [`output`]; it ends with one of
-//! the exit codes in [`failure`]. Only `node run` starts a node in this process: every other command
+//! A command reads its arguments (`args`), works, and prints through `output`; it ends with one of
+//! the exit codes in `failure`. Only `node run` starts a node in this process: every other command
 //! that needs one speaks HTTP to it. The contract for scripts is in `docs/CLI.md`, the shape of each
 //! `--json` document in `docs/schema/cli`.
 

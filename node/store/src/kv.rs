@@ -2,7 +2,7 @@
 //!
 //! The index is a cache of the log. A [`write`](Kv::write) is visible at once and lost by a crash unless it was
 //! flushed; but what a crash leaves is always the effect of the first *n* writes for some *n*, never a later write
-//! without an earlier one. Each write says how far in the log it got ([`crate::keys::APPLIED`]), so after a crash the
+//! without an earlier one. Each write says how far in the log it got (row `a` of the keys), so after a crash the
 //! log is replayed from there.
 
 use std::fmt;
