@@ -72,8 +72,11 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
     context
         .output
         .remark("stopping: finishing what was accepted");
-    node.shutdown().await;
-    told
+    tokio::select! {
+        () = node.shutdown() => told,
+        // Whoever asks twice does not want to wait. What was acknowledged is durable, as after a crash.
+        () = stop.received() => std::process::exit(1),
+    }
 }
 
 /// SIGINT and SIGTERM.
