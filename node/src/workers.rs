@@ -226,3 +226,9 @@ impl Drop for Ending {
         status.next_run = None;
     }
 }
+
+/// The moment that comes after this wait.
+fn later(wait: Duration) -> Millis {
+    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    Millis(rt::now().0.saturating_add(wait))
+}

@@ -114,8 +114,8 @@ async fn add(context: &Context<'_>, arguments: &LabelAdd) -> Result<(), Failure>
 
 /// Everything of a label that the flags say; its tag comes later.
 fn read_label(arguments: &LabelAdd, handle: Handle, moment: Millis) -> Result<Label, Failure> {
-    let placeholder = parse_tags(&arguments.labels)?.swap_remove(0);
-    let mut label = Label::new(handle, placeholder, moment);
+    let first = parse_tags(&arguments.labels)?.swap_remove(0);
+    let mut label = Label::new(handle, first, moment);
     label.subject.id = arguments.user_id;
     label.colour = parse_optional(arguments.colour.as_deref(), Colour::parse)?;
     label.note = parse_optional(arguments.note.as_deref(), Note::parse)?;

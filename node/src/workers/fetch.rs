@@ -17,10 +17,9 @@ use perennis_shared::cid::{Block, Cid};
 use perennis_shared::did::DidDocument;
 use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
-use perennis_shared::time::Millis;
 
 use super::walk::{links, walk};
-use super::{Ending, Stop, Worker};
+use super::{Ending, Stop, Worker, later};
 use crate::app::StartError;
 use crate::config::Config;
 use crate::ingest::{Found, Ingest, IngestError};
@@ -95,8 +94,7 @@ impl Fetch {
             if stop.is_now() {
                 return;
             }
-            let until = rt::now().0.saturating_add(wait.as_millis() as u64);
-            worker.waiting(Some(Millis(until)));
+            worker.waiting(Some(later(wait)));
             let woken = tokio::time::timeout(wait, self.ingest.incomplete.notified());
             if stop.or(woken).await.is_none() {
                 return;
@@ -135,7 +133,7 @@ impl Fetch {
                 if again {
                     let failures = row.failures.saturating_add(1);
                     let delay = RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max);
-                    let due = Millis(rt::now().0.saturating_add(delay.as_millis() as u64));
+                    let due = later(delay);
                     self.storage.fetch_again(&row, due, failures).await?;
                 } else {
                     self.storage.fetch_done(&row).await?;

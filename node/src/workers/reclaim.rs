@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perennis_sdk::rt;
-use perennis_shared::time::Millis;
 
-use super::{Ending, Stop, Worker};
+use super::{Ending, Stop, Worker, later};
 use crate::storage::{ReclaimError, Storage};
 
 /// Time between two rounds.
@@ -38,11 +37,7 @@ impl Reclaim {
 
     /// Waits for the next round; true when the node is stopping.
     async fn wait(&self, worker: &Worker, stop: &mut Stop) -> bool {
-        let next = Millis(
-            rt::now()
-                .0
-                .saturating_add(u64::try_from(PERIOD.as_millis()).unwrap_or(u64::MAX)),
-        );
+        let next = later(PERIOD);
         worker.waiting(Some(next));
         loop {
             if stop.sleep(LOOK).await {

@@ -18,7 +18,7 @@ use perennis_shared::time::Millis;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
-use super::{Ending, Stop, Worker};
+use super::{Ending, Stop, Worker, later};
 use crate::app::StartError;
 use crate::causes::chain;
 use crate::config::IpnsConfig;
@@ -169,8 +169,7 @@ impl Republish {
             if stop.is_now() {
                 return;
             }
-            let until = rt::now().0.saturating_add(wait.as_millis() as u64);
-            worker.waiting(Some(Millis(until)));
+            worker.waiting(Some(later(wait)));
             if stop.or(tokio::time::timeout(wait, woken)).await.is_none() {
                 return;
             }
@@ -284,7 +283,7 @@ impl Republish {
             // The row that the newer record put into the queue is due already and stays.
             return Ok(());
         }
-        let due = Millis(rt::now().0.saturating_add(wait.as_millis() as u64));
+        let due = later(wait);
         self.storage.schedule(&target.url, name, due, &row).await
     }
 

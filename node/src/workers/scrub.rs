@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use perennis_sdk::rt;
 use perennis_shared::cid::Cid;
-use perennis_shared::time::Millis;
 use tokio::sync::Notify;
 
-use super::{Ending, Stop, Worker};
+use super::{Ending, Stop, Worker, later};
 use crate::config::ScrubConfig;
 use crate::metrics::Metrics;
 use crate::read::Read;
@@ -105,9 +104,4 @@ pub(crate) struct ScrubPage {
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
     pub(crate) damaged: Vec<Cid>,
-}
-
-fn later(wait: Duration) -> Millis {
-    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    Millis(rt::now().0.saturating_add(wait))
 }
