@@ -117,9 +117,11 @@ fn holds_libclang(folder: &Path) -> bool {
         .any(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
+            // The C++ interface is another library, and no help without this one.
+            let is_other = name.starts_with("libclang-cpp");
             name == "libclang.so"
                 || name.starts_with("libclang.so.")
-                || (name.starts_with("libclang-") && name.contains(".so"))
+                || (name.starts_with("libclang-") && name.contains(".so") && !is_other)
                 || name == "libclang.dylib"
         })
 }
@@ -144,7 +146,9 @@ mod tests {
     #[test]
     fn libclang_is_found_by_its_library_and_not_by_its_neighbours() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("libclang-cpp.a"), "").unwrap();
+        for neighbour in ["libclang-cpp.a", "libclang-cpp.so.14"] {
+            fs::write(folder.path().join(neighbour), "").unwrap();
+        }
         assert!(!holds_libclang(folder.path()));
         fs::write(folder.path().join("libclang-14.so.1"), "").unwrap();
         assert!(holds_libclang(folder.path()));
