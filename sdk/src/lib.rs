@@ -9,12 +9,15 @@
 //!   implementations: in memory, and (feature `disk`) in a file.
 //! - [`router`]: finding the newest record of a name, in one place or in many, never going back.
 //! - [`exchange`]: fetching blocks by CID from sources that are not trusted.
+//! - `net` (feature `net`): a libp2p peer: the DHT and bitswap.
 //! - [`remote`]: what a server refuses, and when to ask it again.
 //! - [`error`]: what a caller may do about an error.
 
 pub mod client;
 pub mod error;
 pub mod exchange;
+#[cfg(feature = "net")]
+pub mod net;
 mod node_url;
 pub mod remote;
 pub mod router;

@@ -17,10 +17,14 @@ use crate::{
 };
 
 mod composite;
+#[cfg(feature = "net")]
+mod dht;
 mod http;
 mod local;
 
 pub use composite::{Composite, CompositeTimes, Gathered};
+#[cfg(feature = "net")]
+pub use dht::Dht;
 pub use http::Http;
 pub(crate) use local::mark_changes;
 pub use local::{Equivocation, Local, Observation, Verdict};
@@ -74,6 +78,10 @@ pub enum RouteError {
     /// The client's own store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The DHT has no answer.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Dht(crate::net::dht::DhtError),
     /// Nobody who was asked had a valid record, and not all of them said that there is none.
     #[error("no valid record of {name}: {}", summary(.failures))]
     Nobody {
@@ -95,6 +103,8 @@ impl RouteError {
             Self::Remote(error) => error.code(),
             Self::Deadline { .. } => "deadline",
             Self::Store(error) => error.code(),
+            #[cfg(feature = "net")]
+            Self::Dht(error) => error.code(),
             Self::Nobody { failures, .. } => match failures.as_slice() {
                 [(_, only)] => only.code(),
                 _ => "no_valid_record",
@@ -112,6 +122,8 @@ impl Retryable for RouteError {
             Self::Remote(error) => error.kind(),
             Self::Deadline { .. } => ErrorKind::Retry,
             Self::Store(error) => error.kind(),
+            #[cfg(feature = "net")]
+            Self::Dht(error) => error.kind(),
             Self::Nobody { failures, .. } => {
                 // One who may answer later makes it worth asking again.
                 let kinds = || failures.iter().map(|(_, error)| error.kind());
@@ -128,6 +140,16 @@ impl Retryable for RouteError {
         match self {
             Self::Remote(error) => error.retry_after(),
             _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "net")]
+impl From<crate::net::dht::DhtError> for RouteError {
+    fn from(error: crate::net::dht::DhtError) -> Self {
+        match error {
+            crate::net::dht::DhtError::NotFound { name } => Self::NotFound { name },
+            other => Self::Dht(other),
         }
     }
 }

@@ -28,3 +28,4 @@ pub mod sign;
 pub mod taglist;
 pub mod time;
 pub(crate) mod varint;
+pub mod wire;

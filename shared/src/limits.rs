@@ -97,6 +97,17 @@ pub const IMPORT_PROBLEMS: usize = 100;
 /// Most labels on one handle in a taglist/v1 document.
 pub const COMPAT_TAGS: usize = 100;
 
+/// Largest message of the DHT that is read, in bytes.
+pub const KAD_MESSAGE_BYTES: usize = 65_536;
+/// Longest key of a provider record, in bytes: a multihash.
+pub const PROVIDER_KEY_BYTES: usize = 80;
+/// Most providers kept for one key.
+pub const PROVIDERS_PER_KEY: usize = 256;
+/// Most providers kept for one key whose addresses are in one group.
+pub const PROVIDERS_PER_GROUP: usize = 16;
+/// Most addresses kept of one provider.
+pub const PROVIDER_ADDRESSES: usize = 8;
+
 /// Something from outside is larger, longer, deeper or more than a limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit}: {actual} is above the limit of {max}")]

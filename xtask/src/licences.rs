@@ -1,7 +1,7 @@
 //! The licence of every dependency, by cargo's own metadata: needs no tool and no network, so it always runs.
 //! The list of licences is that of deny.toml, which is read here, so that the two cannot differ.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -22,8 +22,10 @@ pub(crate) fn run() -> Result<()> {
     let packages = metadata["packages"]
         .as_array()
         .context("cargo metadata names no packages")?;
+    let used = used(&metadata)?;
+    let is_used = |package: &&Value| package["id"].as_str().is_some_and(|id| used.contains(id));
     let mut refused = Vec::new();
-    for package in packages {
+    for package in packages.iter().filter(is_used) {
         let name = package["name"].as_str().unwrap_or_default();
         let licence = package["license"].as_str().unwrap_or_default();
         if !covers(&allowed, licence) {
@@ -34,11 +36,36 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     if refused.is_empty() {
-        println!("{} packages, each under an allowed licence", packages.len());
+        println!("{} packages, each under an allowed licence", used.len());
         Ok(())
     } else {
         bail!("not under an allowed licence:\n  {}", refused.join("\n  "))
     }
+}
+
+/// The packages that ours lead to. Cargo also lists what only a feature that nobody asks for would need.
+fn used(metadata: &Value) -> Result<BTreeSet<&str>> {
+    let nodes = metadata["resolve"]["nodes"]
+        .as_array()
+        .context("cargo metadata resolves nothing")?;
+    let leads_to: HashMap<&str, &Value> = nodes
+        .iter()
+        .filter_map(|node| Some((node["id"].as_str()?, &node["dependencies"])))
+        .collect();
+    let ids = |list: &'_ Value| -> Vec<_> {
+        let list = list.as_array().into_iter().flatten();
+        list.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut next = ids(&metadata["workspace_members"]);
+    let mut used = BTreeSet::new();
+    while let Some(id) = next.pop() {
+        if let Some((id, dependencies)) = leads_to.get_key_value(id.as_str())
+            && used.insert(*id)
+        {
+            next.extend(ids(dependencies));
+        }
+    }
+    Ok(used)
 }
 
 /// The strings of `allow = […]` under `[licenses]`.

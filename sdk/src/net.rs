@@ -1,0 +1,27 @@
+//! The peer: libp2p, driven by one task.
+//!
+//! [`Net`] is a cheap handle. What it asks becomes a command with a reply channel, and one task owns the swarm and
+//! answers: nothing locks the swarm, and nothing waits inside the task. What takes several steps (a lookup under a
+//! quorum, a put to twenty peers) runs in the caller's task on top of the handle.
+//!
+//! - [`config`]: what a peer is told at its start: addresses, bootstrap, limits.
+//! - [`dht`]: Kademlia on two networks, records with our own validation, provider records.
+//! - [`peers`]: who is connected, from which address group, how it does.
+//!
+//! Must never touch: a database, or what a record means beyond its validity. Stored records come through
+//! [`dht::DhtStore`].
+
+mod address;
+mod behaviour;
+mod command;
+pub mod config;
+pub mod dht;
+mod handle;
+pub mod peers;
+mod transport;
+mod worker;
+
+pub use address::{AddressScope, scope_of};
+pub use config::{Bootstrap, DhtMode, NetConfig, NetLimits, PUBLIC_BOOTSTRAP};
+pub use handle::{ConnectError, Net, NetError, NetStatus, StartError};
+pub use libp2p::{Multiaddr, PeerId, identity::Keypair};

@@ -1,0 +1,54 @@
+//! Kademlia (libp2p specification `kad-dht`), on two networks as the Go implementation has them.
+//!
+//! Public addresses meet under `/ipfs/kad/1.0.0`, private and loopback ones under `/ipfs/lan/kad/1.0.0`. Lookups run
+//! in libp2p's behaviour. Records are ours: one that others put here is parsed, verified and compared with the one
+//! that is kept *before* it is acknowledged ([`Records`]); one that is looked up is the best of a quorum, and peers
+//! that gave an older one are told the best. Puts go over one long stream for each peer ([`Sender`]), not over one
+//! stream for each record.
+
+use std::time::Duration;
+
+mod ask;
+mod records;
+mod sender;
+mod store;
+
+pub use super::command::Contact;
+pub use ask::{DhtError, Found, Providers, PutReport};
+pub(super) use records::Records;
+pub use records::{parse_key, record_key};
+pub use sender::SendError;
+pub(super) use sender::Sender;
+pub use store::{DhtStore, MemoryDhtStore, StoredProvider, StoredRecord};
+
+/// Records of one name that are gathered before the best is taken, of the 20 closest peers.
+pub const QUORUM: usize = 16;
+
+/// Peers that a record is put to: the closest ones.
+pub const REPLICAS: usize = 20;
+
+/// How long a record or a provider is kept after it was put here (the specification's 48 hours).
+pub const EXPIRY: Duration = Duration::from_secs(48 * 3_600);
+
+/// One of the two networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Network {
+    /// Peers with public addresses.
+    Public,
+    /// Peers on private and loopback addresses.
+    Lan,
+}
+
+impl Network {
+    /// Both.
+    pub const ALL: [Network; 2] = [Network::Public, Network::Lan];
+
+    /// The protocol its peers speak.
+    #[must_use]
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Self::Public => "/ipfs/kad/1.0.0",
+            Self::Lan => "/ipfs/lan/kad/1.0.0",
+        }
+    }
+}

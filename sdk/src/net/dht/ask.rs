@@ -1,0 +1,527 @@
+//! What a caller asks of the DHT: the best record of a name, a put, providers.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, future::join_all, stream};
+use libp2p::{Multiaddr, PeerId};
+use perennis_shared::{
+    cid::Cid,
+    ipns::{Name, Record, UnverifiedRecord, compare, equivocates},
+    wire,
+};
+use tokio::sync::mpsc;
+
+use super::{Network, QUORUM, REPLICAS, SendError, record_key, sender::framed};
+use crate::{
+    error::{ErrorKind, Retryable},
+    net::{
+        address::{AddressScope, scope_of},
+        command::{Answer, Command, Contact, Query},
+        handle::{Net, NetError},
+    },
+    router::Equivocation,
+    rt,
+};
+
+/// How long a lookup may take.
+const LOOKUP: Duration = Duration::from_secs(60);
+
+/// The best record of a name that a quorum of peers gave.
+#[derive(Debug)]
+pub struct Found {
+    /// The record: valid and not expired.
+    pub best: Record,
+    /// Peers that gave a valid record.
+    pub answers: usize,
+    /// Peers that gave an older one, or none although they are close to the name. They are being told the best.
+    pub corrected: usize,
+    /// Two records of the best sequence that contradict each other.
+    pub equivocation: Option<Equivocation>,
+}
+
+/// What became of a record that was put to the closest peers.
+#[derive(Debug, Default)]
+pub struct PutReport {
+    /// Peers that took it.
+    pub reached: Vec<PeerId>,
+    /// Peers that did not, and why.
+    pub failed: Vec<(PeerId, SendError)>,
+}
+
+/// Peers that say they have a block.
+#[derive(Debug, Default)]
+pub struct Providers {
+    /// The peers and where they can be reached.
+    pub providers: Vec<Contact>,
+    /// Whether the lookup went to its end, and not only until there were enough.
+    pub complete: bool,
+}
+
+/// Why the DHT has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DhtError {
+    /// No peer that was asked has a valid record.
+    #[error("no record of {name} was found in the DHT")]
+    NotFound {
+        /// The name.
+        name: Name,
+    },
+    /// There is nobody to ask.
+    #[error("no peers of the DHT are known")]
+    NoPeers,
+    /// Too few of the closest peers took the record.
+    #[error("{reached} of {wanted} peers took the record")]
+    Quorum {
+        /// Peers that took it.
+        reached: usize,
+        /// Peers that had to.
+        wanted: usize,
+        /// All that was tried.
+        report: Box<PutReport>,
+    },
+    /// The lookup ran out of time.
+    #[error("no answer within {} ms", .after.as_millis())]
+    Deadline {
+        /// The time it was given.
+        after: Duration,
+    },
+    /// This peer gives no answer.
+    #[error(transparent)]
+    Net(#[from] NetError),
+}
+
+impl DhtError {
+    /// A stable name for scripts.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::NoPeers => "no_peers",
+            Self::Quorum { .. } => "no_quorum",
+            Self::Deadline { .. } => "deadline",
+            Self::Net(_) => "stopped",
+        }
+    }
+}
+
+impl Retryable for DhtError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } => ErrorKind::Reject,
+            Self::NoPeers | Self::Quorum { .. } | Self::Deadline { .. } => ErrorKind::Retry,
+            Self::Net(_) => ErrorKind::Fatal,
+        }
+    }
+}
+
+impl Net {
+    /// The best record of a name among those of [`QUORUM`] peers close to it, or of all that answer.
+    ///
+    /// Peers that gave an older record, or none, are told the best afterwards, in the background.
+    ///
+    /// # Errors
+    /// Nobody has a valid record, or nobody can be asked.
+    pub async fn find_record(&self, name: &Name) -> Result<Found, DhtError> {
+        let key = record_key(name);
+        let mut gather = Gather::new(*name);
+        let mut answers = self.ask_both(&Query::Record { key: key.clone() }).await?;
+        let asking = async {
+            while let Some((network, answer)) = answers.recv().await {
+                gather.take(network, answer);
+                if gather.is_quorum() {
+                    break;
+                }
+            }
+        };
+        let timed_out = rt::timeout(LOOKUP, asking).await;
+        drop(answers);
+        if let Err(elapsed) = timed_out
+            && gather.best.is_none()
+        {
+            return Err(DhtError::Deadline {
+                after: elapsed.after,
+            });
+        }
+        let (found, outdated) = gather.finish()?;
+        if !outdated.is_empty() {
+            let net = self.clone();
+            let frame = framed(&wire::kad::put_value(&key, found.best.bytes()));
+            rt::spawn(async move { net.tell_peers(outdated, frame, key.into()).await });
+        }
+        Ok(found)
+    }
+
+    /// Puts a record to the [`REPLICAS`] peers closest to its name, in each network.
+    ///
+    /// # Errors
+    /// Fewer than [`QUORUM`] of twenty, or four fifths of fewer peers, took it; nobody can be asked.
+    pub async fn put_record(&self, name: &Name, record: &Record) -> Result<PutReport, DhtError> {
+        let key = record_key(name);
+        let closest = self.closest(&key).await?;
+        self.put_record_to(name, record, closest).await
+    }
+
+    /// Puts a record to these peers, which were found before.
+    ///
+    /// # Errors
+    /// As [`Net::put_record`].
+    pub async fn put_record_to(
+        &self,
+        name: &Name,
+        record: &Record,
+        closest: Vec<(Network, Vec<Contact>)>,
+    ) -> Result<PutReport, DhtError> {
+        let key = record_key(name);
+        let frame = framed(&wire::kad::put_value(&key, record.bytes()));
+        let key = Bytes::from(key);
+        let mut report = PutReport::default();
+        let mut best: Option<(usize, usize)> = None;
+        let puts = closest.into_iter().map(|(network, contacts)| {
+            let (frame, key) = (frame.clone(), key.clone());
+            async move {
+                let sends = contacts.iter().map(|contact| {
+                    let send = self.sender().send(
+                        network,
+                        contact.peer,
+                        &contact.addresses,
+                        frame.clone(),
+                        Some(key.clone()),
+                    );
+                    async move { (contact.peer, send.await) }
+                });
+                join_all(sends).await
+            }
+        });
+        for sent in join_all(puts).await {
+            let wanted = quorum_of(sent.len());
+            let mut reached = 0;
+            for (peer, outcome) in sent {
+                match outcome {
+                    Ok(()) => {
+                        reached += 1;
+                        report.reached.push(peer);
+                    }
+                    Err(error) => report.failed.push((peer, error)),
+                }
+            }
+            // One network that has its quorum is enough.
+            let is_better = best.is_none_or(|(r, w)| r < w && reached * w > r * wanted);
+            if wanted > 0 && is_better {
+                best = Some((reached, wanted));
+            }
+        }
+        match best {
+            None => Err(DhtError::NoPeers),
+            Some((reached, wanted)) if reached < wanted => Err(DhtError::Quorum {
+                reached,
+                wanted,
+                report: Box::new(report),
+            }),
+            Some(_) => Ok(report),
+        }
+    }
+
+    /// The peers closest to a key, nearest first, in each network with peers.
+    ///
+    /// # Errors
+    /// Nobody can be asked.
+    pub async fn closest(&self, key: &[u8]) -> Result<Vec<(Network, Vec<Contact>)>, DhtError> {
+        let mut answers = self.ask_both(&Query::Closest { key: key.to_vec() }).await?;
+        let mut closest: Vec<(Network, Vec<Contact>)> = Vec::new();
+        let asking = async {
+            while let Some((network, answer)) = answers.recv().await {
+                if let Answer::Closest(mut contacts) = answer
+                    && !contacts.is_empty()
+                {
+                    contacts.truncate(REPLICAS);
+                    closest.push((network, contacts));
+                }
+            }
+        };
+        let _ = rt::timeout(LOOKUP, asking).await;
+        if closest.is_empty() {
+            return Err(DhtError::NoPeers);
+        }
+        Ok(closest)
+    }
+
+    /// Tells the peers closest to a block that this peer has it, and answers so when it is asked itself.
+    ///
+    /// The answer comes as soon as [`QUORUM`] peers, or four fifths of fewer, have been told; the rest are told in the
+    /// background.
+    ///
+    /// # Errors
+    /// Nobody can be asked, or too few could be told.
+    pub async fn provide(&self, cid: &Cid) -> Result<PutReport, DhtError> {
+        let key = cid.hash().to_bytes();
+        self.tell(Command::Provide { key: key.clone() }).await?;
+        let status = self.status().await?;
+        let own: Vec<Multiaddr> = status
+            .external
+            .into_iter()
+            .chain(status.listening)
+            .collect();
+        let closest = self.closest(&key).await?;
+        let mut sends = Vec::new();
+        for (network, contacts) in closest {
+            let addresses = own.iter().filter(|address| match network {
+                Network::Public => scope_of(address) == AddressScope::Public,
+                Network::Lan => true,
+            });
+            let bytes: Vec<&[u8]> = addresses.map(AsRef::as_ref).collect();
+            let peer = self.peer_id().to_bytes();
+            let frame = framed(&wire::kad::add_provider(&key, &peer, bytes));
+            sends.extend(
+                contacts
+                    .into_iter()
+                    .map(|contact| (network, contact, frame.clone())),
+            );
+        }
+        let wanted = quorum_of(sends.len());
+        let mut sending: stream::FuturesUnordered<_> = sends
+            .into_iter()
+            .map(|(network, contact, frame)| {
+                let sender = self.sender().clone();
+                async move {
+                    let Contact { peer, addresses } = contact;
+                    (
+                        peer,
+                        sender.send(network, peer, &addresses, frame, None).await,
+                    )
+                }
+            })
+            .collect();
+        let mut report = PutReport::default();
+        while report.reached.len() < wanted
+            && let Some((peer, outcome)) = sending.next().await
+        {
+            match outcome {
+                Ok(()) => report.reached.push(peer),
+                Err(error) => report.failed.push((peer, error)),
+            }
+        }
+        rt::spawn(async move { while sending.next().await.is_some() {} });
+        if report.reached.len() < wanted {
+            return Err(DhtError::Quorum {
+                reached: report.reached.len(),
+                wanted,
+                report: Box::new(report),
+            });
+        }
+        Ok(report)
+    }
+
+    /// Answers no longer that this peer has a block.
+    ///
+    /// # Errors
+    /// The peer has stopped.
+    pub async fn withdraw(&self, cid: &Cid) -> Result<(), NetError> {
+        self.tell(Command::Withdraw {
+            key: cid.hash().to_bytes(),
+        })
+        .await
+    }
+
+    /// Peers that say they have a block; stops at `most`.
+    ///
+    /// # Errors
+    /// The peer has stopped.
+    pub async fn find_providers(&self, cid: &Cid, most: usize) -> Result<Providers, DhtError> {
+        let key = cid.hash().to_bytes();
+        let mut answers = self.ask_both(&Query::Providers { key }).await?;
+        let mut peers: Vec<PeerId> = Vec::new();
+        let asking = async {
+            while let Some((_, answer)) = answers.recv().await {
+                if let Answer::Providers(more) = answer {
+                    for peer in more {
+                        if !peers.contains(&peer) {
+                            peers.push(peer);
+                        }
+                    }
+                }
+                if peers.len() >= most {
+                    return false;
+                }
+            }
+            true
+        };
+        let complete = rt::timeout(LOOKUP, asking).await.unwrap_or(false);
+        drop(answers);
+        peers.truncate(most);
+        let mut providers = Vec::with_capacity(peers.len());
+        for peer in peers {
+            let addresses = self.addresses_of(peer).await?;
+            providers.push(Contact { peer, addresses });
+        }
+        Ok(Providers {
+            providers,
+            complete,
+        })
+    }
+
+    async fn ask_both(
+        &self,
+        query: &Query,
+    ) -> Result<mpsc::UnboundedReceiver<(Network, Answer)>, NetError> {
+        let (merged, answers) = mpsc::unbounded_channel();
+        for network in Network::ALL {
+            let mut asked = self.query(network, query.clone()).await?;
+            let merged = merged.clone();
+            rt::spawn(async move {
+                loop {
+                    tokio::select! {
+                        answer = asked.recv() => {
+                            let Some(answer) = answer else { return };
+                            if merged.send((network, answer)).is_err() {
+                                return;
+                            }
+                        }
+                        () = merged.closed() => return,
+                    }
+                }
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn tell_peers(&self, peers: Vec<(Network, PeerId)>, frame: Bytes, key: Bytes) {
+        let sends = peers.into_iter().map(|(network, peer)| {
+            let send = self
+                .sender()
+                .send(network, peer, &[], frame.clone(), Some(key.clone()));
+            async move {
+                if let Err(error) = send.await {
+                    tracing::debug!(%peer, %error, "a peer could not be told the best record");
+                }
+            }
+        });
+        join_all(sends).await;
+    }
+}
+
+/// How many of so many peers must take a record: 16 of 20, four fifths of fewer.
+fn quorum_of(peers: usize) -> usize {
+    (peers * QUORUM).div_ceil(REPLICAS).min(QUORUM)
+}
+
+/// The records of one name as they come in. Equal bytes are verified once.
+struct Gather {
+    name: Name,
+    best: Option<Record>,
+    equivocation: Option<Equivocation>,
+    /// Each record that came, and who gave it.
+    given: HashMap<Bytes, Given>,
+    without: Vec<(Network, PeerId)>,
+    is_anybody_there: bool,
+}
+
+struct Given {
+    record: Option<Record>,
+    peers: Vec<(Network, PeerId)>,
+}
+
+impl Gather {
+    fn new(name: Name) -> Self {
+        Self {
+            name,
+            best: None,
+            equivocation: None,
+            given: HashMap::new(),
+            without: Vec::new(),
+            is_anybody_there: false,
+        }
+    }
+
+    fn take(&mut self, network: Network, answer: Answer) {
+        match answer {
+            Answer::Record(peer, bytes) => {
+                self.is_anybody_there |= peer.is_some();
+                let from = peer.map(|peer| (network, peer));
+                if let Some(given) = self.given.get_mut(bytes.as_slice()) {
+                    given.peers.extend(from);
+                    return;
+                }
+                let record = UnverifiedRecord::parse(&bytes)
+                    .and_then(|record| record.verify(&self.name, rt::now()));
+                let record = match record {
+                    Ok(record) => Some(record),
+                    Err(error) => {
+                        tracing::debug!(name = %self.name, ?peer, %error, "a peer gave a record that is not valid");
+                        None
+                    }
+                };
+                if let Some(record) = &record {
+                    self.compare(record);
+                }
+                let peers = from.into_iter().collect();
+                self.given.insert(bytes.into(), Given { record, peers });
+            }
+            Answer::Without(peers) => {
+                self.is_anybody_there |= !peers.is_empty();
+                self.without
+                    .extend(peers.into_iter().map(|peer| (network, peer)));
+            }
+            Answer::Closest(_) | Answer::Providers(_) | Answer::TimedOut => {}
+        }
+    }
+
+    fn compare(&mut self, record: &Record) {
+        if let Some(best) = &self.best {
+            if equivocates(best, record) {
+                let (kept, other) = if compare(record, best).is_gt() {
+                    (record, best)
+                } else {
+                    (best, record)
+                };
+                self.equivocation = Some(Equivocation {
+                    kept: kept.clone(),
+                    other: other.clone(),
+                });
+            }
+            if compare(record, best).is_le() {
+                return;
+            }
+        }
+        self.best = Some(record.clone());
+    }
+
+    fn answers(&self) -> usize {
+        let valid = self.given.values().filter(|given| given.record.is_some());
+        valid.map(|given| given.peers.len()).sum()
+    }
+
+    fn is_quorum(&self) -> bool {
+        self.answers() >= QUORUM
+    }
+
+    /// The best, and who does not have it.
+    fn finish(self) -> Result<(Found, Vec<(Network, PeerId)>), DhtError> {
+        let answers = self.answers();
+        let Some(best) = self.best else {
+            return Err(if self.is_anybody_there {
+                DhtError::NotFound { name: self.name }
+            } else {
+                DhtError::NoPeers
+            });
+        };
+        let worse = self
+            .given
+            .into_values()
+            .filter(|given| given.record.as_ref() != Some(&best));
+        let mut outdated: Vec<(Network, PeerId)> = worse.flat_map(|given| given.peers).collect();
+        outdated.extend(self.without);
+        outdated.truncate(REPLICAS);
+        let equivocation = self
+            .equivocation
+            .filter(|found| found.kept.sequence() == best.sequence());
+        let found = Found {
+            best,
+            answers,
+            corrected: outdated.len(),
+            equivocation,
+        };
+        Ok((found, outdated))
+    }
+}

@@ -1,0 +1,328 @@
+//! Puts and provider records to many peers: one long stream for each peer, requests one behind the other.
+//!
+//! libp2p's behaviour opens a stream for each request, which costs more than the request. Here each peer of each
+//! network has a lane: a queue, a task and a stream. The task writes what has gathered, then reads the answers, which
+//! come in order. A lane that fails refuses at once for a while, so that a dead peer delays nobody, and one without
+//! work closes its stream and ends.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{AsyncReadExt, AsyncWriteExt};
+use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
+use libp2p_stream::{Control, OpenStreamError};
+use parking_lot::Mutex;
+use perennis_shared::{limits::KAD_MESSAGE_BYTES, wire};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Network;
+use crate::{
+    net::{
+        command::Command,
+        handle::{ConnectError, NetError},
+    },
+    rt,
+};
+
+/// Requests that may wait for one peer; more wait at the caller.
+const WAITING: usize = 64;
+
+/// Requests written before their answers are read.
+const AHEAD: usize = 32;
+
+/// How long a dial, the opening of a stream, or one answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a lane that failed refuses.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a lane without work keeps its stream.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// Sends to peers of the DHT; clones share their lanes.
+#[derive(Clone)]
+pub(in crate::net) struct Sender {
+    lanes: Arc<Mutex<HashMap<Target, mpsc::Sender<Request>>>>,
+    control: Control,
+    commands: Arc<OnceLock<mpsc::WeakSender<Command>>>,
+}
+
+type Target = (Network, PeerId);
+
+struct Request {
+    frame: Bytes,
+    /// The key that the answer must have; `None` when there is no answer.
+    key: Option<Bytes>,
+    addresses: Vec<Multiaddr>,
+    reply: oneshot::Sender<Result<(), SendError>>,
+}
+
+/// Why a peer did not take a record.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// It cannot be reached.
+    #[error("no connection")]
+    Connect(#[source] Arc<ConnectError>),
+    /// It opens no stream for this protocol.
+    #[error("no stream")]
+    Stream(#[source] Arc<OpenStreamError>),
+    /// The stream broke: the peer refused the record, or went away.
+    #[error("the stream broke")]
+    Broken(#[source] Arc<io::Error>),
+    /// It answered something else.
+    #[error("the answer is not to the question")]
+    Answer,
+    /// It did not answer in time.
+    #[error("no answer within {} ms", .after.as_millis())]
+    Deadline {
+        /// The time it was given.
+        after: Duration,
+    },
+    /// It failed a moment ago and is left alone.
+    #[error("left alone since it failed")]
+    Paused,
+    /// This peer has stopped.
+    #[error("the peer has stopped")]
+    Stopped,
+}
+
+impl Sender {
+    pub(in crate::net) fn new(control: Control, commands: mpsc::WeakSender<Command>) -> Self {
+        Self {
+            lanes: Arc::default(),
+            control,
+            commands: Arc::new(OnceLock::from(commands)),
+        }
+    }
+
+    /// Sends a frame and waits until it was answered, or, without a key, until it was written.
+    pub(super) async fn send(
+        &self,
+        network: Network,
+        peer: PeerId,
+        addresses: &[Multiaddr],
+        frame: Bytes,
+        key: Option<Bytes>,
+    ) -> Result<(), SendError> {
+        let (reply, answer) = oneshot::channel();
+        let mut request = Request {
+            frame,
+            key,
+            addresses: addresses.to_vec(),
+            reply,
+        };
+        // A lane may end between the two steps; the next one is new.
+        loop {
+            let lane = self.lane((network, peer));
+            match lane.send(request).await {
+                Ok(()) => break,
+                Err(back) => request = back.0,
+            }
+        }
+        answer.await.unwrap_or(Err(SendError::Stopped))
+    }
+
+    fn lane(&self, target: Target) -> mpsc::Sender<Request> {
+        let mut lanes = self.lanes.lock();
+        if let Some(lane) = lanes.get(&target).filter(|lane| !lane.is_closed()) {
+            return lane.clone();
+        }
+        let (lane, requests) = mpsc::channel(WAITING);
+        lanes.insert(target, lane.clone());
+        let worker = Lane {
+            sender: self.clone(),
+            target,
+            requests,
+            stream: None,
+        };
+        rt::spawn(worker.run());
+        lane
+    }
+}
+
+struct Lane {
+    sender: Sender,
+    target: Target,
+    requests: mpsc::Receiver<Request>,
+    stream: Option<Stream>,
+}
+
+impl Lane {
+    async fn run(mut self) {
+        while let Some(first) = self.next().await {
+            let mut batch = VecDeque::from([first]);
+            while batch.len() < AHEAD
+                && let Ok(next) = self.requests.try_recv()
+            {
+                batch.push_back(next);
+            }
+            if let Err(error) = self.exchange(&mut batch).await {
+                self.stream = None;
+                let is_dead = matches!(
+                    error,
+                    SendError::Connect(_) | SendError::Stream(_) | SendError::Deadline { .. }
+                );
+                let mut batch = batch.into_iter();
+                // A refusal breaks the stream: the request it was for fails, those behind it are sent again.
+                if let Some(failed) = batch.next() {
+                    let _ = failed.reply.send(Err(error.clone()));
+                }
+                if is_dead {
+                    batch.for_each(|request| drop(request.reply.send(Err(error.clone()))));
+                    self.pause().await;
+                } else {
+                    self.again(batch.collect()).await;
+                }
+            }
+        }
+    }
+
+    /// The next request; `None` ends the lane, and nothing is left in its queue then.
+    async fn next(&mut self) -> Option<Request> {
+        if let Ok(request) = rt::timeout(IDLE, self.requests.recv()).await {
+            return request;
+        }
+        let mut lanes = self.sender.lanes.lock();
+        if let Ok(request) = self.requests.try_recv() {
+            return Some(request);
+        }
+        self.requests.close();
+        if lanes.get(&self.target).is_some_and(mpsc::Sender::is_closed) {
+            lanes.remove(&self.target);
+        }
+        drop(lanes);
+        // What was sent between the two steps is still here.
+        self.requests.try_recv().ok()
+    }
+
+    /// Requests behind one that was refused, one by one: each is judged for itself.
+    async fn again(&mut self, requests: Vec<Request>) {
+        for request in requests {
+            let mut alone = VecDeque::from([request]);
+            if let Err(error) = self.exchange(&mut alone).await {
+                self.stream = None;
+                if let Some(failed) = alone.pop_front() {
+                    let _ = failed.reply.send(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Writes the requests and reads their answers. What was answered leaves the queue; what is left failed.
+    async fn exchange(&mut self, batch: &mut VecDeque<Request>) -> Result<(), SendError> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                let addresses = batch.front().map(|request| request.addresses.clone());
+                self.open(addresses.unwrap_or_default()).await?
+            }
+        };
+        let length: usize = batch.iter().map(|request| request.frame.len()).sum();
+        let mut frames = Vec::with_capacity(length);
+        for request in batch.iter() {
+            frames.extend_from_slice(&request.frame);
+        }
+        patient(async {
+            stream.write_all(&frames).await?;
+            stream.flush().await
+        })
+        .await?;
+        while let Some(request) = batch.front() {
+            if let Some(key) = &request.key {
+                let answer = patient(read_frame(&mut stream)).await?;
+                if !wire::kad::is_put_answer(&answer, key).unwrap_or(false) {
+                    return Err(SendError::Answer);
+                }
+            }
+            if let Some(done) = batch.pop_front() {
+                let _ = done.reply.send(Ok(()));
+            }
+        }
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    async fn open(&mut self, addresses: Vec<Multiaddr>) -> Result<Stream, SendError> {
+        let (network, peer) = self.target;
+        let (reply, answer) = oneshot::channel();
+        let commands = self
+            .sender
+            .commands
+            .get()
+            .and_then(mpsc::WeakSender::upgrade);
+        let commands = commands.ok_or(SendError::Stopped)?;
+        let command = Command::Connect {
+            peer,
+            addresses,
+            reply,
+        };
+        let connecting = async {
+            commands
+                .send(command)
+                .await
+                .map_err(|_| NetError::Stopped)?;
+            answer.await.map_err(|_| NetError::Stopped)?
+        };
+        let late = |elapsed: rt::Elapsed| SendError::Deadline {
+            after: elapsed.after,
+        };
+        let connected: Result<(), ConnectError> =
+            rt::timeout(PATIENCE, connecting).await.map_err(late)?;
+        connected.map_err(|error| SendError::Connect(Arc::new(error)))?;
+        drop(commands);
+        let protocol = StreamProtocol::new(network.protocol());
+        let opening = self.sender.control.open_stream(peer, protocol);
+        let opened = rt::timeout(PATIENCE, opening).await.map_err(late)?;
+        opened.map_err(|error| SendError::Stream(Arc::new(error)))
+    }
+
+    /// Refuses what comes for a while.
+    async fn pause(&mut self) {
+        let refusing = async {
+            while let Some(request) = self.requests.recv().await {
+                let _ = request.reply.send(Err(SendError::Paused));
+            }
+        };
+        let _ = rt::timeout(PAUSE, refusing).await;
+    }
+}
+
+/// Puts the length before a message.
+pub(super) fn framed(message: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(message.len() + wire::LENGTH_BYTES);
+    wire::write_length(&mut frame, message.len());
+    frame.extend_from_slice(message);
+    frame.into()
+}
+
+async fn read_frame(stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let mut prefix = Vec::with_capacity(wire::LENGTH_BYTES);
+    let length = loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await?;
+        prefix.extend_from_slice(&byte);
+        match wire::read_length(&prefix, KAD_MESSAGE_BYTES) {
+            Ok(Some((length, _))) => break length,
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    };
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+async fn patient<T>(io: impl Future<Output = io::Result<T>>) -> Result<T, SendError> {
+    match rt::timeout(PATIENCE, io).await {
+        Ok(done) => done.map_err(|error| SendError::Broken(Arc::new(error))),
+        Err(elapsed) => Err(SendError::Deadline {
+            after: elapsed.after,
+        }),
+    }
+}

@@ -1,0 +1,273 @@
+//! Who is connected, from which address group, and how it does.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
+
+use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
+use perennis_shared::time::Millis;
+
+use super::address::{Group, group_of};
+pub use super::command::Contact;
+
+/// Addresses kept for one peer.
+const ADDRESSES: usize = 16;
+
+/// Peers whose addresses are kept.
+const KNOWN: usize = 8_192;
+
+/// Longest name and version of a peer that is kept, in characters.
+const AGENT_CHARS: usize = 128;
+
+/// A connected peer.
+#[derive(Clone, Debug)]
+pub struct PeerInfo {
+    /// The peer.
+    pub peer: PeerId,
+    /// The address of its oldest connection.
+    pub address: Multiaddr,
+    /// Whether it opened that connection.
+    pub inbound: bool,
+    /// Connections with it.
+    pub connections: usize,
+    /// The name and version it gives.
+    pub agent: Option<String>,
+    /// Protocols it speaks.
+    pub protocols: Vec<String>,
+    /// The last round trip.
+    pub latency: Option<Duration>,
+    /// When its oldest connection was made.
+    pub since: Millis,
+}
+
+/// Inbound connections: how many there are, and how fast they come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inbound {
+    /// Open now.
+    pub open: usize,
+    /// Accepted since the start.
+    pub accepted: u64,
+    /// Accepted in the last minute.
+    pub last_minute: u64,
+    /// Refused since the start, by a limit or the deny list.
+    pub refused: u64,
+    /// The address groups with most connections now, largest first, at most ten.
+    pub groups: Vec<(String, usize)>,
+}
+
+/// All peers that are connected, and the addresses of those that were heard of.
+#[derive(Default)]
+pub(super) struct Peers {
+    connected: HashMap<PeerId, Connected>,
+    groups: BTreeMap<Group, usize>,
+    open_inbound: usize,
+    accepted: u64,
+    pub(super) refused: u64,
+    /// Accepted connections of the last minute: second, count.
+    recent: VecDeque<(u64, u64)>,
+    addresses: HashMap<PeerId, VecDeque<Multiaddr>>,
+    /// Peers with addresses, the one heard of longest ago first.
+    heard: VecDeque<PeerId>,
+}
+
+struct Connected {
+    connections: Vec<Connection>,
+    agent: Option<String>,
+    protocols: Vec<String>,
+    latency: Option<Duration>,
+}
+
+struct Connection {
+    id: ConnectionId,
+    address: Multiaddr,
+    inbound: bool,
+    group: Option<Group>,
+    since: Millis,
+}
+
+impl Peers {
+    pub(super) fn opened(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        address: Multiaddr,
+        inbound: bool,
+        now: Millis,
+    ) {
+        let group = group_of(&address).filter(|_| inbound);
+        if inbound {
+            self.open_inbound += 1;
+            self.accepted += 1;
+            self.count(now);
+        }
+        if let Some(group) = group {
+            *self.groups.entry(group).or_default() += 1;
+        }
+        let connected = self.connected.entry(peer).or_insert_with(|| Connected {
+            connections: Vec::new(),
+            agent: None,
+            protocols: Vec::new(),
+            latency: None,
+        });
+        connected.connections.push(Connection {
+            id,
+            address,
+            inbound,
+            group,
+            since: now,
+        });
+    }
+
+    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) {
+        let Some(connected) = self.connected.get_mut(peer) else {
+            return;
+        };
+        let Some(index) = connected.connections.iter().position(|open| open.id == id) else {
+            return;
+        };
+        let closed = connected.connections.remove(index);
+        if connected.connections.is_empty() {
+            self.connected.remove(peer);
+        }
+        if closed.inbound {
+            self.open_inbound -= 1;
+        }
+        if let Some(group) = closed.group
+            && let Some(count) = self.groups.get_mut(&group)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.groups.remove(&group);
+            }
+        }
+    }
+
+    pub(super) fn identified(&mut self, peer: &PeerId, agent: &str, protocols: Vec<String>) {
+        if let Some(connected) = self.connected.get_mut(peer) {
+            connected.agent = Some(
+                agent
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .take(AGENT_CHARS)
+                    .collect(),
+            );
+            connected.protocols = protocols;
+        }
+    }
+
+    pub(super) fn answered(&mut self, peer: &PeerId, latency: Duration) {
+        if let Some(connected) = self.connected.get_mut(peer) {
+            connected.latency = Some(latency);
+        }
+    }
+
+    /// Remembers where a peer can be reached.
+    pub(super) fn heard_of(&mut self, peer: PeerId, address: Multiaddr) {
+        let known = self.addresses.entry(peer).or_default();
+        if known.is_empty() {
+            self.heard.push_back(peer);
+        }
+        if known.contains(&address) {
+            return;
+        }
+        if known.len() == ADDRESSES {
+            known.pop_front();
+        }
+        known.push_back(address);
+        if self.heard.len() > KNOWN
+            && let Some(oldest) = self.heard.pop_front()
+        {
+            self.addresses.remove(&oldest);
+        }
+    }
+
+    pub(super) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let known = self.addresses.get(peer);
+        let mut addresses: Vec<Multiaddr> = known.into_iter().flatten().cloned().collect();
+        let open = self
+            .connected
+            .get(peer)
+            .into_iter()
+            .flat_map(|peer| &peer.connections);
+        for connection in open.filter(|connection| !connection.inbound) {
+            if !addresses.contains(&connection.address) {
+                addresses.push(connection.address.clone());
+            }
+        }
+        addresses
+    }
+
+    /// Addresses of the peers that were heard of last, each with its peer.
+    pub(super) fn lately_heard(&self, most: usize) -> Vec<Multiaddr> {
+        let last = self.heard.iter().rev().take(most);
+        last.filter_map(|peer| {
+            let address = self.addresses.get(peer)?.back()?.clone();
+            address.with_p2p(*peer).ok()
+        })
+        .collect()
+    }
+
+    pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connected.contains_key(peer)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.connected.len()
+    }
+
+    /// Inbound connections from the group of an address; `None` when its group does not count.
+    pub(super) fn of_group(&self, address: &Multiaddr) -> Option<usize> {
+        let group = group_of(address)?;
+        Some(self.groups.get(&group).copied().unwrap_or_default())
+    }
+
+    pub(super) fn list(&self) -> Vec<PeerInfo> {
+        let info = |(peer, connected): (&PeerId, &Connected)| {
+            let oldest = connected.connections.first()?;
+            Some(PeerInfo {
+                peer: *peer,
+                address: oldest.address.clone(),
+                inbound: oldest.inbound,
+                connections: connected.connections.len(),
+                agent: connected.agent.clone(),
+                protocols: connected.protocols.clone(),
+                latency: connected.latency,
+                since: oldest.since,
+            })
+        };
+        let mut list: Vec<PeerInfo> = self.connected.iter().filter_map(info).collect();
+        list.sort_by_key(|info| (info.since, info.peer));
+        list
+    }
+
+    pub(super) fn inbound(&self, now: Millis) -> Inbound {
+        let oldest = (now.0 / 1_000).saturating_sub(59);
+        let recent = self.recent.iter().filter(|(second, _)| *second >= oldest);
+        let mut groups: Vec<(String, usize)> = self
+            .groups
+            .iter()
+            .map(|(group, count)| (group.to_string(), *count))
+            .collect();
+        groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        groups.truncate(10);
+        Inbound {
+            open: self.open_inbound,
+            accepted: self.accepted,
+            last_minute: recent.map(|(_, count)| count).sum(),
+            refused: self.refused,
+            groups,
+        }
+    }
+
+    fn count(&mut self, now: Millis) {
+        let second = now.0 / 1_000;
+        match self.recent.back_mut() {
+            Some((last, count)) if *last == second => *count += 1,
+            _ => self.recent.push_back((second, 1)),
+        }
+        while self.recent.len() > 60 {
+            self.recent.pop_front();
+        }
+    }
+}
