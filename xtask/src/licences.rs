@@ -1,10 +1,9 @@
-//! The licence of every dependency, by cargo's own metadata: needs no tool and no network, so it always runs.
+//! The licence of every dependency, by cargo's own tree: needs no tool and no network, so it always runs.
 //! The list of licences is that of deny.toml, which is read here, so that the two cannot differ.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use crate::{shell, workspace};
 
@@ -16,25 +15,12 @@ pub(crate) fn run() -> Result<()> {
     let deny = std::fs::read_to_string(workspace::root().join("deny.toml"))
         .context("cannot read deny.toml")?;
     let allowed = allowed(&deny)?;
-    let metadata =
-        shell::output(shell::cargo().args(["metadata", "--format-version", "1", "--locked"]))?;
-    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata")?;
-    let packages = metadata["packages"]
-        .as_array()
-        .context("cargo metadata names no packages")?;
-    let used = used(&metadata)?;
-    let is_used = |package: &&Value| package["id"].as_str().is_some_and(|id| used.contains(id));
-    let mut refused = Vec::new();
-    for package in packages.iter().filter(is_used) {
-        let name = package["name"].as_str().unwrap_or_default();
-        let licence = package["license"].as_str().unwrap_or_default();
-        if !covers(&allowed, licence) {
-            refused.push(format!(
-                "{name} {}: {licence:?}",
-                package["version"].as_str().unwrap_or_default()
-            ));
-        }
-    }
+    let used = used()?;
+    let refused: Vec<String> = used
+        .iter()
+        .filter(|(_, licence)| !covers(&allowed, licence))
+        .map(|(package, licence)| format!("{package}: {licence:?}"))
+        .collect();
     if refused.is_empty() {
         println!("{} packages, each under an allowed licence", used.len());
         Ok(())
@@ -43,27 +29,23 @@ pub(crate) fn run() -> Result<()> {
     }
 }
 
-/// The packages that ours lead to. Cargo also lists what only a feature that nobody asks for would need.
-fn used(metadata: &Value) -> Result<BTreeSet<&str>> {
-    let nodes = metadata["resolve"]["nodes"]
-        .as_array()
-        .context("cargo metadata resolves nothing")?;
-    let leads_to: HashMap<&str, &Value> = nodes
-        .iter()
-        .filter_map(|node| Some((node["id"].as_str()?, &node["dependencies"])))
-        .collect();
-    let ids = |list: &'_ Value| -> Vec<_> {
-        let list = list.as_array().into_iter().flatten();
-        list.filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let mut next = ids(&metadata["workspace_members"]);
-    let mut used = BTreeSet::new();
-    while let Some(id) = next.pop() {
-        if let Some((id, dependencies)) = leads_to.get_key_value(id.as_str())
-            && used.insert(*id)
-        {
-            next.extend(ids(dependencies));
-        }
+/// The packages that ours lead to, on any platform and with all of our features, each with its licence. The lockfile
+/// lists more: what only a feature of a dependency would need that nobody asks for.
+fn used() -> Result<BTreeMap<String, String>> {
+    let tree = shell::output(shell::cargo().args([
+        "tree",
+        "--workspace",
+        "--all-features",
+        "--locked",
+        "--target=all",
+        "--prefix=none",
+        "--format={p}|{l}",
+    ]))?;
+    let mut used = BTreeMap::new();
+    for line in tree.lines().filter(|line| !line.is_empty()) {
+        let (package, licence) = line.split_once('|').context("cargo tree names no licence")?;
+        let licence = licence.trim_end_matches("(*)").trim();
+        used.insert(package.to_owned(), licence.to_owned());
     }
     Ok(used)
 }
