@@ -43,7 +43,9 @@ fn used() -> Result<BTreeMap<String, String>> {
     ]))?;
     let mut used = BTreeMap::new();
     for line in tree.lines().filter(|line| !line.is_empty()) {
-        let (package, licence) = line.split_once('|').context("cargo tree names no licence")?;
+        let (package, licence) = line
+            .split_once('|')
+            .context("cargo tree names no licence")?;
         let licence = licence.trim_end_matches("(*)").trim();
         used.insert(package.to_owned(), licence.to_owned());
     }
