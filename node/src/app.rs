@@ -19,10 +19,12 @@ use crate::ingest::Ingest;
 use crate::keystore::{Keystore, KeystoreError};
 use crate::metrics::{Metrics, StoreSizes};
 use crate::read::Read;
+use crate::resolve::Resolve;
 use crate::storage::{OpenError, Storage};
+use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
-use crate::workers::Workers;
 use crate::workers::republish::Republish;
+use crate::workers::{Stop, Workers};
 
 /// Everything a running node consists of.
 pub(crate) struct Node {
@@ -33,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) republish: Arc<Republish>,
     pub(crate) workers: Workers,
+    pub(crate) swarm: Swarm,
+    pub(crate) resolve: Arc<Resolve>,
     pub(crate) token: Token,
     pub(crate) started_at: Millis,
     storage: Storage,
@@ -94,6 +98,7 @@ impl RunningNode {
             &config.cache,
             Arc::clone(&metrics),
         ));
+        let mut swarm = Swarm::start(&config.p2p, keystore.identity(), storage.clone()).await?;
         let ingest = Arc::new(Ingest::new(
             &config,
             storage.clone(),
@@ -102,17 +107,22 @@ impl RunningNode {
             Arc::clone(&metrics),
         ));
         let republish = Arc::new(Republish::new(
-            &config.ipns,
+            &config,
+            swarm.net.clone(),
             storage.clone(),
             Arc::clone(&metrics),
         )?);
         let (stop, stopped) = watch::channel(false);
         let workers = Workers::new();
-        let tasks = workers.start(
+        let mut tasks = workers.start(
             &config, &storage, &read, &ingest, &republish, &metrics, &stopped,
         )?;
+        swarm.work(&mut tasks, &ingest, &|| Stop(stopped.clone()));
+        let resolve = Resolve::new(&config, swarm.net.clone());
         let node = Arc::new(Node {
             config,
+            swarm,
+            resolve,
             read,
             ingest,
             keystore,
@@ -148,6 +158,19 @@ impl RunningNode {
         format!("http://{}", self.http_addr)
     }
 
+    /// The id of the node as a peer.
+    #[must_use]
+    pub fn peer_id(&self) -> String {
+        self.node.swarm.net.peer_id().to_string()
+    }
+
+    /// The addresses at which other peers reach the node, each ending in its id.
+    #[must_use]
+    pub fn p2p_addresses(&self) -> Vec<String> {
+        let addresses = self.node.swarm.net.addresses();
+        addresses.iter().map(ToString::to_string).collect()
+    }
+
     /// Finishes the requests that were begun, for at most 20 seconds, stops the workers at their next step, and
     /// closes the store. What was acknowledged is durable before and without this.
     pub async fn shutdown(mut self) {
@@ -157,6 +180,7 @@ impl RunningNode {
         if let Err(error) = (&mut self.server).await {
             tracing::error!(%error, "the HTTP server ended badly");
         }
+        self.node.swarm.stop().await;
         while let Some(ended) = self.workers.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a worker ended badly");
@@ -182,7 +206,7 @@ fn count(node: &Arc<Node>, stopped: watch::Receiver<bool>) {
 async fn open(config: &Config) -> Result<(Storage, Keystore), StartError> {
     let data = config.data.clone();
     let passphrase_file = config.keystore.passphrase_file.clone();
-    let routers = config.ipns.routers.clone();
+    let routers = config.routers();
     rt::blocking(move || {
         std::fs::create_dir_all(&data).map_err(|source| StartError::Data {
             path: data.clone(),
@@ -219,6 +243,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The peer cannot be started.
+    #[error("the peer-to-peer side cannot start")]
+    Peer(#[from] perennis_sdk::net::StartError),
     /// The node's key cannot be used.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
@@ -244,6 +271,7 @@ impl StartError {
             },
             StartError::Data { .. } => "data_directory",
             StartError::Store(error) => error.code(),
+            StartError::Peer(_) => "p2p_listen",
             StartError::Keystore(_) => "node_key",
             StartError::Token(_) => "token_file",
             StartError::Client(_) => "http_client",
@@ -268,6 +296,9 @@ impl StartError {
                 "make the directory writable for the node's user, or give another one with --data"
             }
             StartError::Store(error) => error.hint(),
+            StartError::Peer(_) => {
+                "give addresses of this machine and free ports with --p2p-listen (port 0 takes a free one), or none"
+            }
             StartError::Keystore(_) => {
                 "restore node.key and its passphrase from a backup; without them remove both files, and the node makes a new key"
             }

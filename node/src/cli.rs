@@ -28,6 +28,7 @@ mod names;
 mod node;
 mod output;
 mod page;
+mod peers;
 mod publish;
 mod record;
 mod resolve;
@@ -106,6 +107,9 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Node(command) => node::run(&context, &command),
         Command::Name(command) => names::run_names(&context, &command),
         Command::Pin(command) => names::run_pins(&context, &command),
+        Command::Peers(command) => peers::run(&context, &command),
+        Command::Provide(arguments) => peers::provide(&context, &arguments),
+        Command::Providers(arguments) => peers::providers(&context, &arguments),
         Command::Config(command) => settings::run(&context, &command),
         Command::Record(command) => record::run(&context, &command),
         Command::Car(command) => car::run(&context, &command),

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use perennis_sdk::net::{Bootstrap, DhtMode, Multiaddr, NetLimits, PeerId};
 use perennis_shared::ipns::Name;
 
 mod file;
@@ -29,6 +30,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The HTTP server.
     pub http: HttpConfig,
+    /// The peer-to-peer network.
+    pub p2p: P2pConfig,
     /// IPNS records and their republishing.
     pub ipns: IpnsConfig,
     /// Who may store how much.
@@ -60,6 +63,42 @@ pub struct HttpConfig {
     pub idle_timeout: Duration,
     /// How long a body may take altogether.
     pub body_timeout: Duration,
+}
+
+/// The peer-to-peer network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct P2pConfig {
+    /// Addresses to listen on; `None` until they are set, which is [`DEFAULT_P2P_LISTEN`] where it is free.
+    pub listen: Option<Vec<Multiaddr>>,
+    /// Addresses to tell others, beside those that are found out.
+    pub announce: Vec<Multiaddr>,
+    /// Whom to dial first.
+    pub bootstrap: Bootstrap,
+    /// The part in the DHT.
+    pub dht: DhtMode,
+    /// Connections, from outside and to outside together.
+    pub max_connections: usize,
+    /// Connections that others opened.
+    pub max_inbound: usize,
+    /// Connections that others opened from one address group.
+    pub max_per_group: usize,
+    /// Memory of the process in bytes above which no connection is taken.
+    pub memory_bytes: u64,
+    /// Peers that are never spoken to.
+    pub deny: Vec<PeerId>,
+    /// When not empty, the only peers that are spoken to.
+    pub allow: Vec<PeerId>,
+}
+
+/// What a node listens on when it is told nothing; when it is taken, a free port.
+pub const DEFAULT_P2P_LISTEN: &[&str] = &["/ip4/0.0.0.0/tcp/4781", "/ip4/0.0.0.0/udp/4781/quic-v1"];
+
+impl P2pConfig {
+    /// Whether records are put to the DHT.
+    #[must_use]
+    pub fn has_dht(&self) -> bool {
+        self.dht != DhtMode::Off
+    }
 }
 
 /// IPNS records and their republishing.
@@ -148,10 +187,26 @@ pub enum LogFormat {
     Json,
 }
 
+/// The name under which the DHT stands among the routers.
+pub const DHT_ROUTER: &str = "dht";
+
+impl Config {
+    /// Everybody who is told of records: the endpoints, and the DHT.
+    #[must_use]
+    pub fn routers(&self) -> Vec<String> {
+        let mut routers = self.ipns.routers.clone();
+        if self.p2p.has_dht() {
+            routers.push(DHT_ROUTER.to_owned());
+        }
+        routers
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         const MINUTE: Duration = Duration::from_secs(60);
         const MIB: u64 = 1 << 20;
+        let limits = NetLimits::default();
         Self {
             data: PathBuf::from("perennis-data"),
             http: HttpConfig {
@@ -161,6 +216,18 @@ impl Default for Config {
                 header_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(10),
                 body_timeout: 2 * MINUTE,
+            },
+            p2p: P2pConfig {
+                listen: None,
+                announce: Vec::new(),
+                bootstrap: Bootstrap::Public,
+                dht: DhtMode::Server,
+                max_connections: limits.connections as usize,
+                max_inbound: limits.inbound as usize,
+                max_per_group: limits.per_group as usize,
+                memory_bytes: limits.process_bytes as u64,
+                deny: Vec::new(),
+                allow: Vec::new(),
             },
             ipns: IpnsConfig {
                 republish_period: 240 * MINUTE,

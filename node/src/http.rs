@@ -29,9 +29,12 @@ mod gateway;
 mod identifiers;
 mod names;
 mod openapi;
+mod origin;
 mod page;
 mod patience;
+mod peers;
 mod pins;
+mod providers;
 mod records;
 mod route;
 mod state;
@@ -217,6 +220,22 @@ async fn dispatch(
         Endpoint::Pins => pins::list(node, uri.query()).await,
         Endpoint::Index => pins::index(node, uri.query()).await,
         Endpoint::Identifier => identifiers::resolve(node, &parameter, &request).await,
+        Endpoint::Peers => peers::list(node).await,
+        Endpoint::PeerConnect => {
+            controls(node, &request)?;
+            peers::connect(node, request).await
+        }
+        Endpoint::PeerBan | Endpoint::PeerUnban => {
+            controls(node, &request)?;
+            peers::ban(node, &parameter, endpoint == Endpoint::PeerBan).await
+        }
+        Endpoint::Provide => {
+            controls(node, &request)?;
+            providers::provide(node, &parameter).await
+        }
+        Endpoint::Providers => providers::list(node, &parameter, uri.query()).await,
+        Endpoint::RoutedProviders => providers::routed_providers(node, &parameter, &request).await,
+        Endpoint::RoutedPeer => providers::routed_peer(node, &parameter, &request).await,
     }
 }
 
@@ -241,6 +260,12 @@ fn unrouted(matched: &Matched<'_>, request: &Request<Incoming>) -> Answer {
                 .into_answer()
         }
     }
+}
+
+/// Checks a call that steers the node: what is signed by a name's owner may come from any page, this may not.
+fn controls(node: &Node, request: &Request<Incoming>) -> Result<(), Refusal> {
+    authorized(node, request)?;
+    origin::check(&node.config.http, request)
 }
 
 /// Checks the bearer token of a call that changes something, when this node has one.

@@ -78,7 +78,7 @@ impl Ingest {
             memory: Arc::new(Semaphore::new(memory)),
             incomplete: Arc::new(Notify::new()),
             fresh: Arc::new(Notify::new()),
-            routers: config.ipns.routers.clone(),
+            routers: config.routers(),
             message_bytes: config.admission.message_bytes,
         }
     }

@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use perennis_sdk::net::Keypair;
+use perennis_sdk::net::config::identity_of;
 use perennis_sdk::rt;
 use perennis_shared::did::Did;
 use perennis_shared::kdf::Cost;
@@ -29,6 +31,8 @@ const PASSPHRASE_FILE_BYTES: u64 = 4_096;
 pub(crate) struct Keystore {
     key: SigningKey,
     did: String,
+    /// The same key as a peer of libp2p. Its signatures are over prefixes of libp2p's own, ours over ours.
+    identity: Keypair,
 }
 
 impl Keystore {
@@ -44,7 +48,7 @@ impl Keystore {
             Err(source) => return Err(KeystoreError::Io { path: file, source }),
         };
         let passphrase = passphrase(directory, passphrase_file, sealed.is_some())?;
-        let key = match sealed {
+        let (key, identity) = match sealed {
             Some(sealed) => {
                 let seeds = keywrap::open(&sealed, &passphrase).map_err(|source| {
                     KeystoreError::Sealed {
@@ -55,12 +59,17 @@ impl Keystore {
                 let seed = seeds
                     .get(LABEL)
                     .ok_or(KeystoreError::NoNodeKey { path: file })?;
-                SigningKey::from_seed(seed)
+                (SigningKey::from_seed(seed), identity_of(seed))
             }
             None => make(&file, &passphrase)?,
         };
         let did = Did::from_key(&key.public()).to_string();
-        Ok(Keystore { key, did })
+        Ok(Keystore { key, did, identity })
+    }
+
+    /// The key as a peer of libp2p.
+    pub(crate) fn identity(&self) -> Keypair {
+        self.identity.clone()
     }
 
     /// The key.
@@ -79,13 +88,13 @@ pub(crate) fn key_file(directory: &Path) -> PathBuf {
     directory.join(KEY_FILE)
 }
 
-fn make(file: &Path, passphrase: &str) -> Result<SigningKey, KeystoreError> {
+fn make(file: &Path, passphrase: &str) -> Result<(SigningKey, Keypair), KeystoreError> {
     let seed = Zeroizing::new(rt::random::<SEED_BYTES>()?);
     let salt = rt::random::<SALT_BYTES>()?;
     // A file of the node's own random passphrase needs no long stretching; start-up counts.
     let sealed = keywrap::seal(&[(LABEL, &seed)], passphrase, &salt, Cost::V1)?;
     write_new(file, &sealed)?;
-    Ok(SigningKey::from_seed(&seed))
+    Ok((SigningKey::from_seed(&seed), identity_of(&seed)))
 }
 
 fn passphrase(

@@ -16,7 +16,9 @@ mod keystore;
 mod metrics;
 mod outbound;
 mod read;
+mod resolve;
 mod storage;
+mod swarm;
 mod token;
 mod workers;
 

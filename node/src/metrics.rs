@@ -93,6 +93,8 @@ pub(crate) enum Found {
     Cache,
     /// In the store.
     Store,
+    /// In the network.
+    Network,
     /// Nowhere.
     Absent,
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, cid_of, is_identity};
-use perennis_shared::ipns::{Name, UnverifiedRecord};
+use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
 use quick_cache::sync::Cache;
@@ -175,6 +175,17 @@ impl Read {
 }
 
 impl ServedRecord {
+    /// A record that was verified now.
+    pub(crate) fn of(record: &Record) -> Option<ServedRecord> {
+        let tag = cid_of(Codec::Raw, record.bytes());
+        Some(ServedRecord {
+            bytes: record.bytes().clone(),
+            etag: HeaderValue::from_str(&format!("\"{tag}\"")).ok()?,
+            ttl_seconds: record.ttl_ns() / 1_000_000_000,
+            valid_until: record.validity().to_millis(),
+        })
+    }
+
     fn new(kept: &Kept) -> Option<ServedRecord> {
         // It was verified when it came in; its signed part tells the TTL.
         let record = UnverifiedRecord::parse(&kept.record).ok()?;

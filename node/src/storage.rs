@@ -10,6 +10,8 @@
 //! | meta | `p/`, number of the router, name | [`PutRow`] |
 //! | meta | `r/`, number of the router | URL of the router |
 //! | meta | `f/`, name | fetches that failed, u32, big-endian |
+//! | meta | `d/`, name | when it is forgotten, u64, big-endian, and a record that another peer put here |
+//! | meta | `v/`, length and bytes of a key, peer id | a provider of the key that another peer told |
 //! | meta | `scan` | the name the pin scan has walked last |
 //! | meta | `scrub` | the CID the scrub has read last |
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
@@ -32,10 +34,12 @@ use crate::kept::{Facts, Kept, Pin};
 use crate::metrics::StoreSizes;
 use crate::workers::scrub::ScrubPage;
 
+mod dht;
 mod errors;
 mod queues;
 mod reclaim;
 
+pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
 pub(crate) use queues::Scheduled;

@@ -102,7 +102,7 @@ impl Worker {
 
 /// Whether the node is stopping.
 #[derive(Clone)]
-pub(crate) struct Stop(watch::Receiver<bool>);
+pub(crate) struct Stop(pub(crate) watch::Receiver<bool>);
 
 impl Stop {
     /// Waits; true when the node is stopping.

@@ -24,4 +24,4 @@ mod worker;
 pub use address::{AddressScope, scope_of};
 pub use config::{Bootstrap, DhtMode, NetConfig, NetLimits, PUBLIC_BOOTSTRAP};
 pub use handle::{ConnectError, Net, NetError, NetStatus, StartError};
-pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
+pub use libp2p::{Multiaddr, PeerId, TransportError, identity::Keypair};

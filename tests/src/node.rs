@@ -20,6 +20,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct Node {
     child: Child,
     url: String,
+    peer: String,
     data: PathBuf,
     config: Option<PathBuf>,
 }
@@ -79,9 +80,11 @@ impl Node {
         schema::check("node-run", &event);
         assert_eq!(event["event"], "ready", "{event}");
         let url = event["http"].as_str().expect("the address").to_owned();
+        let peer = event["p2p"][0].as_str().unwrap_or_default().to_owned();
         Self {
             child,
             url,
+            peer,
             data: data.to_owned(),
             config: config.map(Path::to_owned),
         }
@@ -93,6 +96,13 @@ impl Node {
         let mut command = Command::new(binary::perennis());
         command
             .args(["--json", "--quiet", "node", "run", "--listen", listen])
+            // Nothing outside of this machine is dialled or listened to.
+            .args([
+                "--p2p-listen",
+                "/ip4/127.0.0.1/tcp/0",
+                "--bootstrap",
+                "none",
+            ])
             .arg("--data")
             .arg(data);
         if let Some(config) = config {
@@ -105,6 +115,12 @@ impl Node {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The node's multiaddr, its peer id at the end; empty when it listens to no peers.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.peer
     }
 
     /// `127.0.0.1:PORT`

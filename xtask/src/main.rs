@@ -11,6 +11,8 @@ mod check;
 mod demo;
 mod deny;
 mod fuzz;
+mod interop;
+mod kubo;
 mod licences;
 mod no_std;
 mod setup;
@@ -75,6 +77,11 @@ const TASKS: &[Task] = &[
         name: "deny",
         about: "licences, bans and sources of all dependencies by cargo-deny",
         run: |_| deny::run(),
+    },
+    Task {
+        name: "interop",
+        about: "run our node against Kubo on this machine; writes docs/INTEROP.md; `interop --check` does not",
+        run: interop::run,
     },
     Task {
         name: "bench",

@@ -13,6 +13,7 @@ mod id;
 mod label;
 mod log;
 mod node;
+mod peers;
 mod share;
 
 pub(crate) use check::{
@@ -28,6 +29,7 @@ pub(crate) use node::{
     NameCommand, NameList, NameShow, NodeCommand, NodeDoctor, NodeRun, NodeStatus, OneNode,
     PageArgs, PinCommand, PinList,
 };
+pub(crate) use peers::{PeersBan, PeersCommand, PeersConnect, PeersList, Provide, Providers};
 pub(crate) use share::{Export, Import, Publish, Resolve, Restore};
 
 /// Keeps an identity and its lists alive after the tab closes.
@@ -109,6 +111,13 @@ pub(crate) enum Command {
     /// What a node has pinned
     #[command(subcommand)]
     Pin(PinCommand),
+    /// A node's peers
+    #[command(subcommand)]
+    Peers(PeersCommand),
+    /// Tell the DHT that a node has a block
+    Provide(Provide),
+    /// Find the peers that say they have a block
+    Providers(Providers),
     /// Check a node's configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use perennis_sdk::rt::http::{Http, HttpTimes, Request};
 use serde_json::Value;
 
@@ -12,6 +13,17 @@ use super::session::nodes_to_ask;
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES: usize = 16 << 20;
+
+/// How long a change may take: the DHT is slow at times.
+const CHANGE: Duration = Duration::from_secs(120);
+
+/// What a request that changes something does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Post,
+    Put,
+    Delete,
+}
 
 /// A node to ask.
 pub(crate) struct NodeClient {
@@ -39,8 +51,12 @@ impl NodeClient {
 
     /// GET; the status and the body as JSON (null when there is none).
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, Value), Failure> {
+        self.ask(Request::get(format!("{}{path}", self.url))).await
+    }
+
+    async fn ask(&self, request: Request) -> Result<(u16, Value), Failure> {
         let answer = async {
-            let request = Request::get(format!("{}{path}", self.url)).accepting("application/json");
+            let request = request.accepting("application/json");
             let response = self.http.send(request).await?;
             let status = response.status();
             Ok((status, response.bytes(ANSWER_BYTES).await?))
@@ -58,6 +74,28 @@ impl NodeClient {
     /// GET, where anything but 200 is a failure.
     pub(crate) async fn expect(&self, path: &str) -> Result<Value, Failure> {
         let (status, body) = self.get(path).await?;
+        self.expected(status, body)
+    }
+
+    /// Asks for a change, with a JSON document or nothing, where anything but 200 is a failure.
+    pub(crate) async fn send(
+        &self,
+        method: Change,
+        path: &str,
+        document: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.url);
+        let body = document.map_or_else(Bytes::new, |document| document.to_string().into());
+        let request = match method {
+            Change::Post => Request::post(url, "application/json", body),
+            Change::Put => Request::put(url, "application/json", body),
+            Change::Delete => Request::delete(url),
+        };
+        let (status, body) = self.ask(request.within(CHANGE)).await?;
+        self.expected(status, body)
+    }
+
+    fn expected(&self, status: u16, body: Value) -> Result<Value, Failure> {
         if status == 200 && !body.is_null() {
             return Ok(body);
         }

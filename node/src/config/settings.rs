@@ -1,9 +1,12 @@
 //! The list of settings: the one place where a key, its meaning, its bounds and its field meet.
 
+use std::fmt::Display;
 use std::time::Duration;
 
+use perennis_sdk::net::{Bootstrap, DhtMode};
+
 use super::value::{Given, Refusal, show_size, show_span};
-use super::{Config, LogFormat};
+use super::{Config, DEFAULT_P2P_LISTEN, LogFormat};
 
 /// One setting.
 pub struct Setting {
@@ -94,6 +97,86 @@ static SETTINGS: &[Setting] = &[
         http.body_timeout,
         |given| given.span(SECOND / 10, HOUR)?,
         |value| show_span(*value)
+    ),
+    setting!(
+        "p2p.listen",
+        "multiaddrs to listen on for other peers, or none; without it port 4781 of TCP and QUIC, or a free one when it is taken",
+        p2p.listen,
+        |given| Some(given.multiaddrs()?),
+        |value| value
+            .as_deref()
+            .map_or_else(|| DEFAULT_P2P_LISTEN.join(", "), join)
+    ),
+    setting!(
+        "p2p.announce",
+        "multiaddrs told to other peers beside those that are found out, such as those of a port that is forwarded",
+        p2p.announce,
+        |given| given.multiaddrs()?,
+        |value| join(value.as_slice())
+    ),
+    setting!(
+        "p2p.bootstrap",
+        "peers to dial first: public, none, or multiaddrs that end in a peer id; with none nothing is dialled that was not named",
+        p2p.bootstrap,
+        |given| given.bootstrap()?,
+        |value| match value {
+            Bootstrap::Public => "public".to_owned(),
+            Bootstrap::None => "none".to_owned(),
+            Bootstrap::Peers(addresses) => join(addresses.as_slice()),
+        }
+    ),
+    setting!(
+        "p2p.dht",
+        "part in the DHT: server answers others, client only asks, off neither",
+        p2p.dht,
+        |given| given.dht()?,
+        |value| match value {
+            DhtMode::Server => "server".to_owned(),
+            DhtMode::Client => "client".to_owned(),
+            DhtMode::Off => "off".to_owned(),
+        }
+    ),
+    setting!(
+        "p2p.max-connections",
+        "connections with peers, 1 to 100,000",
+        p2p.max_connections,
+        |given| given.count(1, 100_000)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "p2p.max-inbound",
+        "connections that other peers opened, 0 to 100,000",
+        p2p.max_inbound,
+        |given| given.count(0, 100_000)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "p2p.max-per-group",
+        "connections that peers of one public /24 (IPv4) or /48 (IPv6) opened, 1 to 100,000",
+        p2p.max_per_group,
+        |given| given.count(1, 100_000)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "p2p.memory",
+        "memory of the node above which no further connection is taken, 64MiB to 1TiB",
+        p2p.memory_bytes,
+        |given| given.size(64 * MIB, TIB)?,
+        |value| show_size(*value)
+    ),
+    setting!(
+        "p2p.deny",
+        "peer ids that are never spoken to",
+        p2p.deny,
+        |given| given.peers()?,
+        |value| join(value.as_slice())
+    ),
+    setting!(
+        "p2p.allow",
+        "peer ids that alone are spoken to; empty lets all",
+        p2p.allow,
+        |given| given.peers()?,
+        |value| join(value.as_slice())
     ),
     setting!(
         "ipns.republish-period",
@@ -273,4 +356,9 @@ static SETTINGS: &[Setting] = &[
 fn show_path(path: Option<&std::path::Path>) -> String {
     path.map(|path| path.display().to_string())
         .unwrap_or_default()
+}
+
+fn join<T: Display>(values: &[T]) -> String {
+    let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }

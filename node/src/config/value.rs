@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use perennis_sdk::net::config::peer_of;
+use perennis_sdk::net::{Bootstrap, DhtMode, Multiaddr, PeerId};
 use perennis_shared::did::Did;
 use perennis_shared::ipns::Name;
 
@@ -158,6 +160,63 @@ impl Given {
             }
             _ => Ok(path),
         }
+    }
+
+    /// Multiaddrs; the word `none` alone is an empty list.
+    pub(super) fn multiaddrs(&self) -> Result<Vec<Multiaddr>, Refusal> {
+        if self.is_word("none") {
+            return Ok(Vec::new());
+        }
+        self.many()
+            .map(|text| match text.parse() {
+                Ok(address) => Ok(address),
+                Err(error) => refuse(
+                    &format!("holds {text:?}, which is no multiaddr ({error})"),
+                    "write addresses such as /ip4/0.0.0.0/tcp/4781 or /ip4/0.0.0.0/udp/4781/quic-v1, or none",
+                ),
+            })
+            .collect()
+    }
+
+    /// Whom to dial first: `public`, `none`, or addresses that end in a peer id.
+    pub(super) fn bootstrap(&self) -> Result<Bootstrap, Refusal> {
+        if self.is_word("public") {
+            return Ok(Bootstrap::Public);
+        }
+        let addresses = self.multiaddrs()?;
+        if let Some(address) = addresses.iter().find(|address| peer_of(address).is_none()) {
+            return refuse(
+                &format!("holds {address}, which names no peer"),
+                "end each address with /p2p/ and the peer's id, or write public or none",
+            );
+        }
+        if addresses.is_empty() {
+            return Ok(Bootstrap::None);
+        }
+        Ok(Bootstrap::Peers(addresses))
+    }
+
+    pub(super) fn peers(&self) -> Result<Vec<PeerId>, Refusal> {
+        self.many()
+            .map(|text| match text.parse() {
+                Ok(peer) => Ok(peer),
+                Err(error) => refuse(
+                    &format!("holds {text:?}, which is no peer id ({error})"),
+                    "write peer ids such as 12D3KooW…",
+                ),
+            })
+            .collect()
+    }
+
+    pub(super) fn dht(&self) -> Result<DhtMode, Refusal> {
+        match self.one()?.parse() {
+            Ok(mode) => Ok(mode),
+            Err(_) => refuse("is no part in the DHT", "write server, client or off"),
+        }
+    }
+
+    fn is_word(&self, word: &str) -> bool {
+        matches!(self.items.as_slice(), [only] if only.trim() == word)
     }
 
     pub(super) fn urls(&self) -> Result<Vec<String>, Refusal> {

@@ -31,7 +31,8 @@ pub(super) fn cached(node: &Node, text: &str, request: &Request<Incoming>) -> Op
         return None;
     }
     let name = Name::parse(text).ok()?;
-    let record = node.read.cached_record(&name)?;
+    let record = node.read.cached_record(&name);
+    let record = record.or_else(|| node.resolve.cached(&name))?;
     let answer = present(&record, request)?;
     node.metrics.resolved(Found::Cache, None);
     Some(answer)
@@ -92,11 +93,16 @@ async fn find(
         .record(name)
         .await
         .map_err(|_| Refusal::internal())?;
-    let answer = record.and_then(|record| present(&record, request));
-    let found = match answer {
-        Some(_) => Found::Store,
-        None => Found::Absent,
-    };
+    let mut found = Found::Store;
+    let mut answer = record.and_then(|record| present(&record, request));
+    if answer.is_none() {
+        found = Found::Network;
+        let record = node.resolve.record(name).await;
+        answer = record.and_then(|record| present(&record, request));
+    }
+    if answer.is_none() {
+        found = Found::Absent;
+    }
     node.metrics.resolved(found, Some(started.elapsed()));
     Ok(answer)
 }

@@ -22,6 +22,14 @@ pub(crate) enum Endpoint {
     Index,
     Status,
     Identifier,
+    Peers,
+    PeerConnect,
+    PeerBan,
+    PeerUnban,
+    Provide,
+    Providers,
+    RoutedProviders,
+    RoutedPeer,
 }
 
 /// One documented answer.
@@ -84,6 +92,14 @@ impl Endpoint {
             Endpoint::Index => "index",
             Endpoint::Status => "status",
             Endpoint::Identifier => "identifier",
+            Endpoint::Peers => "peers",
+            Endpoint::PeerConnect => "peer_connect",
+            Endpoint::PeerBan => "peer_ban",
+            Endpoint::PeerUnban => "peer_unban",
+            Endpoint::Provide => "provide",
+            Endpoint::Providers => "providers",
+            Endpoint::RoutedProviders => "providers_routing",
+            Endpoint::RoutedPeer => "peers_routing",
         }
     }
 }
@@ -120,7 +136,16 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
                 _ if read => Matched::Route(Endpoint::RecordGet, name),
                 _ => Matched::OtherMethods("GET, HEAD, PUT, OPTIONS"),
             },
-            _ => Matched::Nothing,
+            _ => match rest.strip_prefix("v1/") {
+                Some(rest) => match rest.split_once('/') {
+                    Some(("providers", cid)) if one_segment(cid) => {
+                        get(Endpoint::RoutedProviders, cid)
+                    }
+                    Some(("peers", peer)) if one_segment(peer) => get(Endpoint::RoutedPeer, peer),
+                    _ => Matched::Nothing,
+                },
+                None => Matched::Nothing,
+            },
         },
         ("ipns", name) if !name.is_empty() => get(Endpoint::IpnsGateway, name),
         ("v1", rest) => match rest.split_once('/') {
@@ -129,6 +154,7 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
                 "pins" => get(Endpoint::Pins, ""),
                 "index" => get(Endpoint::Index, ""),
                 "status" => get(Endpoint::Status, ""),
+                "peers" => get(Endpoint::Peers, ""),
                 _ => Matched::Nothing,
             },
             Some(("names", name)) => match name.strip_suffix("/publish") {
@@ -138,6 +164,23 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
                 },
                 None if one_segment(name) => get(Endpoint::NameStatus, name),
                 _ => Matched::Nothing,
+            },
+            Some(("peers", "connect")) => match *method {
+                Method::POST => Matched::Route(Endpoint::PeerConnect, ""),
+                _ => Matched::OtherMethods("POST, OPTIONS"),
+            },
+            Some(("peers", peer)) => match peer.strip_suffix("/ban") {
+                Some(peer) if one_segment(peer) => match *method {
+                    Method::PUT => Matched::Route(Endpoint::PeerBan, peer),
+                    Method::DELETE => Matched::Route(Endpoint::PeerUnban, peer),
+                    _ => Matched::OtherMethods("PUT, DELETE, OPTIONS"),
+                },
+                _ => Matched::Nothing,
+            },
+            Some(("providers", cid)) if one_segment(cid) => match *method {
+                Method::POST => Matched::Route(Endpoint::Provide, cid),
+                _ if read => Matched::Route(Endpoint::Providers, cid),
+                _ => Matched::OtherMethods("GET, HEAD, POST, OPTIONS"),
             },
             Some(_) => Matched::Nothing,
         },
@@ -464,6 +507,131 @@ pub(crate) static ROUTES: &[Route] = &[
             400 "no DID we know the method of" &[("application/did-resolution", Shape::Schema("did-resolution"))],
             404 "not known here" &[("application/did-resolution", Shape::Schema("did-resolution"))],
             406 "a format that is not served" &[("application/did-resolution", Shape::Schema("did-resolution"))],
+        ],
+    },
+    Route {
+        endpoint: Endpoint::Peers,
+        method: Method::GET,
+        path: "/v1/peers",
+        summary: "The node as a peer: where it listens, who is connected, how many come in and from where.",
+        writes: false,
+        query: &[],
+        request: None,
+        answers: documented![200 "the peers" &[("application/json", Shape::Schema("peers"))]],
+    },
+    Route {
+        endpoint: Endpoint::PeerConnect,
+        method: Method::POST,
+        path: "/v1/peers/connect",
+        summary: "Connects to the peer at a multiaddr.",
+        writes: true,
+        query: &[],
+        request: Some("application/json"),
+        answers: documented![
+            200 "connected" &[("application/json", Shape::Schema("peer-connect"))],
+            400 "no multiaddr, no peer in it, or a peer that is banned" ERROR,
+            401 "the bearer token is missing or wrong" ERROR,
+            403 "called by a page of another origin" ERROR,
+            422 "somebody else answers there" ERROR,
+            502 "it cannot be reached" ERROR,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::PeerBan,
+        method: Method::PUT,
+        path: "/v1/peers/{peer}/ban",
+        summary: "Closes the connections with a peer and takes none any more, until the node stops or the ban is lifted.",
+        writes: true,
+        query: &[],
+        request: None,
+        answers: documented![
+            200 "banned" &[("application/json", Shape::Schema("peer-ban"))],
+            400 "no peer id" ERROR,
+            401 "the bearer token is missing or wrong" ERROR,
+            403 "called by a page of another origin" ERROR,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::PeerUnban,
+        method: Method::DELETE,
+        path: "/v1/peers/{peer}/ban",
+        summary: "Speaks with a peer again.",
+        writes: true,
+        query: &[],
+        request: None,
+        answers: documented![
+            200 "not banned" &[("application/json", Shape::Schema("peer-ban"))],
+            400 "no peer id" ERROR,
+            401 "the bearer token is missing or wrong" ERROR,
+            403 "called by a page of another origin" ERROR,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::Provide,
+        method: Method::POST,
+        path: "/v1/providers/{cid}",
+        summary: "Tells the DHT that this node has a block.",
+        writes: true,
+        query: &[],
+        request: None,
+        answers: documented![
+            200 "told" &[("application/json", Shape::Schema("provide"))],
+            400 "no CID" ERROR,
+            401 "the bearer token is missing or wrong" ERROR,
+            403 "called by a page of another origin" ERROR,
+            404 "the block is not here" ERROR,
+            503 "no peers, or too few took it" ERROR,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::Providers,
+        method: Method::GET,
+        path: "/v1/providers/{cid}",
+        summary: "The peers that say they have a block.",
+        writes: false,
+        query: &[Query {
+            name: "limit",
+            meaning: "providers looked for, 1 to 100, 20 without it",
+            values: &[],
+        }],
+        request: None,
+        answers: documented![
+            200 "the providers" &[("application/json", Shape::Schema("providers"))],
+            400 "no CID or no limit" ERROR,
+            503 "no peers" ERROR,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::RoutedProviders,
+        method: Method::GET,
+        path: "/routing/v1/providers/{cid}",
+        summary: "The peers that say they have a block (Delegated Routing V1); JSON lines for those who accept them.",
+        writes: false,
+        query: &[],
+        request: None,
+        answers: documented![
+            200 "the providers" &[
+                ("application/json", Shape::Schema("routing-providers")),
+                ("application/x-ndjson", Shape::Text),
+            ],
+            400 "no CID" ERROR,
+            503 "no peers" ERROR,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::RoutedPeer,
+        method: Method::GET,
+        path: "/routing/v1/peers/{peer}",
+        summary: "Where a peer can be reached (Delegated Routing V1); JSON lines for those who accept them.",
+        writes: false,
+        query: &[],
+        request: None,
+        answers: documented![
+            200 "the peer, or nobody" &[
+                ("application/json", Shape::Schema("routing-peers")),
+                ("application/x-ndjson", Shape::Text),
+            ],
+            400 "no peer id" ERROR,
         ],
     },
 ];

@@ -91,7 +91,7 @@ pub(super) fn status(node: &Node) -> Answer {
         names: node.name_count(),
         republish: Republish {
             period_seconds: node.config.ipns.republish_period.as_secs(),
-            routers: node.config.ipns.routers.clone(),
+            routers: node.config.routers(),
         },
         workers: node.workers.status(),
     };

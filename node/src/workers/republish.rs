@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perennis_sdk::NodeUrl;
-use perennis_sdk::router::{Http, RouteError, Router};
+use perennis_sdk::net::Net;
+use perennis_sdk::net::dht::{point_of, record_key};
+use perennis_sdk::router::{Dht, Http, RouteError, Router};
 use perennis_sdk::rt;
 use perennis_sdk::rt::http::HttpTimes;
 use perennis_shared::backoff::Backoff;
@@ -21,13 +23,16 @@ use tokio::task::JoinSet;
 use super::{Ending, Stop, Worker, later};
 use crate::app::StartError;
 use crate::causes::chain;
-use crate::config::IpnsConfig;
+use crate::config::{Config, DHT_ROUTER};
 use crate::kept::nullable;
 use crate::metrics::{Metrics, Outcome};
 use crate::storage::{Scheduled, Storage, StorageError};
 
 /// How long one put may take, retries included.
 const PUT: Duration = Duration::from_secs(60);
+
+/// Names that are taken from a queue at once, those longest due. Each is put before the next are taken: none starves.
+const DRAINED: usize = 4_096;
 
 /// Longest wait when nothing is due.
 const IDLE: Duration = Duration::from_secs(60);
@@ -46,7 +51,7 @@ pub(crate) struct Republish {
 
 struct Target {
     url: String,
-    router: Http,
+    router: Arc<dyn Router>,
 }
 
 /// How one name is at one router.
@@ -99,7 +104,8 @@ impl PutRow {
 
 impl Republish {
     pub(crate) fn new(
-        config: &IpnsConfig,
+        config: &Config,
+        net: Net,
         storage: Storage,
         metrics: Arc<Metrics>,
     ) -> Result<Republish, StartError> {
@@ -108,14 +114,21 @@ impl Republish {
             let endpoint: NodeUrl = url.parse().ok()?;
             Some(Target {
                 url: url.clone(),
-                router: Http::new(http.clone(), endpoint, Backoff::default()),
+                router: Arc::new(Http::new(http.clone(), endpoint, Backoff::default())),
             })
         };
+        // The configuration was checked: every text is a URL.
+        let mut routers: Vec<Target> = config.ipns.routers.iter().filter_map(target).collect();
+        if config.p2p.has_dht() {
+            routers.push(Target {
+                url: DHT_ROUTER.to_owned(),
+                router: Arc::new(Dht::new(net)),
+            });
+        }
         Ok(Republish {
-            // The configuration was checked: every text is a URL.
-            routers: config.routers.iter().filter_map(target).collect(),
-            period: config.republish_period,
-            concurrency: config.republish_concurrency,
+            routers,
+            period: config.ipns.republish_period,
+            concurrency: config.ipns.republish_concurrency,
             storage,
             metrics,
         })
@@ -187,10 +200,9 @@ impl Republish {
         let url = self.url(router);
         loop {
             let now = rt::now();
-            let rows = self
-                .storage
-                .puts_due(url, now, 4 * self.concurrency)
-                .await?;
+            let mut rows = self.storage.puts_due(url, now, DRAINED).await?;
+            // Names that are close to each other in the keyspace have the same peers: one lookup serves many.
+            rows.sort_by_cached_key(|row| point_of(&record_key(&row.name)));
             if rows.is_empty() {
                 let next = self.storage.next_put(url).await?;
                 let wait = next.map_or(IDLE, |due| {

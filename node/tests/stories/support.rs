@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
+use perennis_sdk::net::{Bootstrap, DhtMode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +27,10 @@ pub(crate) fn config(data: &Path) -> Config {
         ..Config::default()
     };
     config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    // A peer that keeps to itself.
+    config.p2p.listen = Some(Vec::new());
+    config.p2p.bootstrap = Bootstrap::None;
+    config.p2p.dht = DhtMode::Off;
     config
 }
 

@@ -40,6 +40,11 @@ pub(super) enum Command {
         query: Query,
         answers: mpsc::UnboundedSender<Answer>,
     },
+    /// Keeps a record as if another peer had put it here.
+    Keep {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
     /// Stops to count as a provider of a key.
     Withdraw {
         key: Vec<u8>,

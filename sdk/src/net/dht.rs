@@ -9,17 +9,21 @@
 use std::time::Duration;
 
 mod ask;
+mod keyspace;
 mod records;
 mod sender;
 mod store;
+mod sweep;
 
 pub use super::command::Contact;
 pub use ask::{DhtError, Found, Providers, PutReport};
+pub use keyspace::{Point, point_of};
 pub(super) use records::Records;
 pub use records::{parse_key, record_key};
 pub use sender::SendError;
 pub(super) use sender::Sender;
 pub use store::{DhtStore, MemoryDhtStore, StoredProvider, StoredRecord};
+pub use sweep::Sweep;
 
 /// Records of one name that are gathered before the best is taken, of the 20 closest peers.
 pub const QUORUM: usize = 16;

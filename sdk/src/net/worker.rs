@@ -10,7 +10,9 @@ use futures_util::StreamExt;
 use libp2p::{
     Multiaddr, PeerId, Swarm, TransportError,
     core::{ConnectedPoint, transport::ListenerId},
-    identify, kad, ping,
+    identify,
+    kad::{self, store::RecordStore},
+    ping,
     swarm::{
         ConnectionId, DialError, ListenError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
@@ -178,6 +180,18 @@ impl Worker {
                 query,
                 answers,
             } => self.ask(network, query, answers),
+            Command::Keep { key, value } => {
+                // Both networks have one store behind them.
+                let mut networks = Network::ALL.into_iter();
+                let network =
+                    networks.find(|network| self.swarm.behaviour_mut().dht(*network).is_some());
+                if let Some(dht) =
+                    network.and_then(|network| self.swarm.behaviour_mut().dht(network))
+                    && let Err(error) = dht.store_mut().put(kad::Record::new(key, value))
+                {
+                    tracing::debug!(%error, "a record of our own is not kept");
+                }
+            }
             Command::Provide { key } => {
                 // The routing only answers others with it; telling the closest peers is the caller's work.
                 for network in Network::ALL {
@@ -241,7 +255,6 @@ impl Worker {
             return;
         };
         let key = kad::RecordKey::new(&key);
-        use kad::store::RecordStore;
         if provided {
             let record = kad::ProviderRecord::new(key, own, Vec::new());
             // What this peer provides itself is always taken.

@@ -3,18 +3,25 @@
 use perennis_shared::ipns::{Name, Record};
 
 use super::{RouteError, Router};
-use crate::{net::Net, rt::BoxFuture};
+use crate::{
+    net::{Net, dht::Sweep},
+    rt::BoxFuture,
+};
 
 /// Asks the peers of the DHT that are closest to a name.
 pub struct Dht {
     net: Net,
+    sweep: Sweep,
 }
 
 impl Dht {
     /// Asks through this peer.
     #[must_use]
     pub fn new(net: Net) -> Self {
-        Self { net }
+        Self {
+            sweep: Sweep::new(net.clone()),
+            net,
+        }
     }
 }
 
@@ -33,7 +40,7 @@ impl Router for Dht {
         record: &'a Record,
     ) -> BoxFuture<'a, Result<(), RouteError>> {
         Box::pin(async move {
-            self.net.put_record(name, record).await?;
+            self.sweep.put_record(name, record).await?;
             Ok(())
         })
     }

@@ -209,6 +209,12 @@ impl Request {
         Self::new(Method::POST, url.into()).with_body(content_type, body)
     }
 
+    /// Removes what is at `url`.
+    #[must_use]
+    pub fn delete(url: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, url.into())
+    }
+
     /// Asks for one content type.
     #[must_use]
     pub fn accepting(mut self, content_type: &'static str) -> Self {

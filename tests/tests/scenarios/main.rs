@@ -11,6 +11,7 @@ mod label_files;
 mod labels;
 mod node_process;
 mod passphrases;
+mod peers;
 mod publish_and_restore;
 mod records;
 mod user;

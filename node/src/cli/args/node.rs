@@ -28,6 +28,15 @@ pub(crate) struct NodeRun {
     /// Address to serve HTTP on; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Address to listen on for other peers, or none; may be given several times
+    #[arg(long, value_name = "MULTIADDR", num_args = 1..)]
+    pub(crate) p2p_listen: Vec<String>,
+    /// Peers to dial first: multiaddrs, none, or public
+    #[arg(long, value_name = "MULTIADDR|none|public", num_args = 1..)]
+    pub(crate) bootstrap: Vec<String>,
+    /// Part in the DHT: server, client or off
+    #[arg(long, value_name = "MODE")]
+    pub(crate) dht: Option<String>,
 }
 
 /// `node status`.

@@ -16,6 +16,9 @@ use crate::config::{self, Config, ConfigError, LogFormat, Sources};
 struct Ready<'a> {
     event: &'static str,
     http: &'a str,
+    #[serde(rename = "peerId")]
+    peer_id: String,
+    p2p: Vec<String>,
     data: String,
     version: &'static str,
 }
@@ -30,6 +33,15 @@ pub(super) fn serve(context: &Context<'_>, arguments: &NodeRun) -> Result<(), Fa
     }
     if let Some(listen) = &arguments.listen {
         flags.push(("http.listen".to_owned(), listen.to_string()));
+    }
+    if !arguments.p2p_listen.is_empty() {
+        flags.push(("p2p.listen".to_owned(), arguments.p2p_listen.join(",")));
+    }
+    if !arguments.bootstrap.is_empty() {
+        flags.push(("p2p.bootstrap".to_owned(), arguments.bootstrap.join(",")));
+    }
+    if let Some(dht) = &arguments.dht {
+        flags.push(("p2p.dht".to_owned(), dht.clone()));
     }
     let config = load(arguments.config.clone(), flags)?;
     init_log(context, &config)?;
@@ -52,6 +64,8 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
     let ready = Ready {
         event: "ready",
         http: &url,
+        peer_id: node.peer_id(),
+        p2p: node.p2p_addresses(),
         data: data.clone(),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -60,6 +74,15 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
         page.line(format!("{line} {url}"));
         page.fields(&[
             ("data", Some(data.clone())),
+            (
+                "peer",
+                Some(
+                    node.p2p_addresses()
+                        .first()
+                        .cloned()
+                        .unwrap_or_else(|| node.peer_id()),
+                ),
+            ),
             ("health", Some(format!("{url}/health/ready"))),
             ("metrics", Some(format!("{url}/metrics"))),
         ]);

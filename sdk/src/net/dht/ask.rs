@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use libp2p::{Multiaddr, PeerId};
 use perennis_shared::{
     cid::Cid,
@@ -23,6 +23,9 @@ use crate::{
     router::Equivocation,
     rt,
 };
+
+/// How long the peers beyond a quorum are waited for.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// How long a lookup may take.
 const LOOKUP: Duration = Duration::from_secs(60);
@@ -47,6 +50,8 @@ pub struct PutReport {
     pub reached: Vec<PeerId>,
     /// Peers that did not, and why.
     pub failed: Vec<(PeerId, SendError)>,
+    /// Peers that had not answered when a quorum had; they may take it yet.
+    pub late: usize,
 }
 
 /// Peers that say they have a block.
@@ -174,53 +179,93 @@ impl Net {
         closest: Vec<(Network, Vec<Contact>)>,
     ) -> Result<PutReport, DhtError> {
         let key = record_key(name);
+        // This peer answers with it too, as every other that holds it.
+        let value = record.bytes().to_vec();
+        self.tell(Command::Keep {
+            key: key.clone(),
+            value,
+        })
+        .await?;
         let frame = framed(&wire::kad::put_value(&key, record.bytes()));
         let key = Bytes::from(key);
         let mut report = PutReport::default();
-        let mut best: Option<(usize, usize)> = None;
-        let puts = closest.into_iter().map(|(network, contacts)| {
-            let (frame, key) = (frame.clone(), key.clone());
-            async move {
-                let sends = contacts.iter().map(|contact| {
-                    let send = self.sender().send(
-                        network,
-                        contact.peer,
-                        &contact.addresses,
-                        frame.clone(),
-                        Some(key.clone()),
-                    );
-                    async move { (contact.peer, send.await) }
+        let mut sending = FuturesUnordered::new();
+        let mut tally: HashMap<Network, Tally> = HashMap::new();
+        for (network, contacts) in closest {
+            tally.insert(network, Tally::of(contacts.len()));
+            for contact in contacts {
+                let (sender, frame, key) = (self.sender().clone(), frame.clone(), key.clone());
+                sending.push(async move {
+                    let Contact { peer, addresses } = contact;
+                    let sent = sender
+                        .send(network, peer, &addresses, frame, Some(key))
+                        .await;
+                    (network, peer, sent)
                 });
-                join_all(sends).await
-            }
-        });
-        for sent in join_all(puts).await {
-            let wanted = quorum_of(sent.len());
-            let mut reached = 0;
-            for (peer, outcome) in sent {
-                match outcome {
-                    Ok(()) => {
-                        reached += 1;
-                        report.reached.push(peer);
-                    }
-                    Err(error) => report.failed.push((peer, error)),
-                }
-            }
-            // One network that has its quorum is enough.
-            let is_better = best.is_none_or(|(r, w)| r < w && reached * w > r * wanted);
-            if wanted > 0 && is_better {
-                best = Some((reached, wanted));
             }
         }
-        match best {
+        // Once a quorum has it, a peer that is slow delays nobody; what is on its way to it goes on.
+        let mut ends_at = None;
+        loop {
+            let next = match ends_at {
+                None => sending.next().await,
+                Some(at) => {
+                    let left = Duration::saturating_sub(at, rt::monotonic());
+                    rt::timeout(left, sending.next()).await.unwrap_or(None)
+                }
+            };
+            let Some((network, peer, sent)) = next else {
+                break;
+            };
+            match sent {
+                Ok(()) => {
+                    report.reached.push(peer);
+                    if let Some(tally) = tally.get_mut(&network) {
+                        tally.reached += 1;
+                    }
+                }
+                Err(error) => report.failed.push((peer, error)),
+            }
+            if ends_at.is_none() && tally.values().all(Tally::is_quorum) {
+                ends_at = Some(rt::monotonic() + SETTLE);
+            }
+        }
+        report.late = sending.len();
+        // One network that has its quorum is enough; of others the better one is told.
+        let best = tally.into_values().filter(|tally| tally.wanted > 0);
+        match best.max_by_key(Tally::share) {
             None => Err(DhtError::NoPeers),
-            Some((reached, wanted)) if reached < wanted => Err(DhtError::Quorum {
-                reached,
-                wanted,
+            Some(best) if !best.is_quorum() => Err(DhtError::Quorum {
+                reached: best.reached,
+                wanted: best.wanted,
                 report: Box::new(report),
             }),
             Some(_) => Ok(report),
         }
+    }
+
+    /// The peers closest to a key in one network; `None` when it could not be found out in time.
+    pub(super) async fn closest_in(
+        &self,
+        network: Network,
+        key: &[u8],
+    ) -> Result<Option<Vec<Contact>>, NetError> {
+        let mut answers = self
+            .query(network, Query::Closest { key: key.to_vec() })
+            .await?;
+        let asking = async {
+            let mut found = Vec::new();
+            while let Some(answer) = answers.recv().await {
+                match answer {
+                    Answer::Closest(contacts) => found = contacts,
+                    Answer::TimedOut => return None,
+                    _ => {}
+                }
+            }
+            found.truncate(REPLICAS);
+            Some(found)
+        };
+        Ok(rt::timeout(LOOKUP, asking).await.unwrap_or(None))
     }
 
     /// The peers closest to a key, nearest first, in each network with peers.
@@ -280,7 +325,7 @@ impl Net {
             );
         }
         let wanted = quorum_of(sends.len());
-        let mut sending: stream::FuturesUnordered<_> = sends
+        let mut sending: FuturesUnordered<_> = sends
             .into_iter()
             .map(|(network, contact, frame)| {
                 let sender = self.sender().clone();
@@ -398,6 +443,30 @@ impl Net {
             }
         });
         join_all(sends).await;
+    }
+}
+
+/// How many peers of one network took a record.
+struct Tally {
+    reached: usize,
+    wanted: usize,
+}
+
+impl Tally {
+    fn of(peers: usize) -> Self {
+        Self {
+            reached: 0,
+            wanted: quorum_of(peers),
+        }
+    }
+
+    fn is_quorum(&self) -> bool {
+        self.reached >= self.wanted
+    }
+
+    /// In thousandths.
+    fn share(&self) -> usize {
+        self.reached * 1_000 / self.wanted.max(1)
     }
 }
 

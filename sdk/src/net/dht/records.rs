@@ -302,11 +302,6 @@ fn instant_of(at: Millis, now: Millis) -> Option<Instant> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use perennis_shared::{
-        ipns::{CreateOptions, create},
-        sign::SigningKey,
-    };
-
     use super::*;
     use crate::net::dht::MemoryDhtStore;
 

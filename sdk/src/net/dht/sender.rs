@@ -35,8 +35,14 @@ const WAITING: usize = 64;
 /// Requests written before their answers are read.
 const AHEAD: usize = 32;
 
-/// How long a dial, the opening of a stream, or one answer may take.
+/// How long a dial or the opening of a stream may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one answer may take. A peer that runs libp2p's own routing refuses a record by not answering.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Answers in a row that may fail to come before a peer counts as stalled.
+const MISSING_ANSWERS: u32 = 3;
 
 /// How long a lane that failed refuses.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -140,6 +146,7 @@ impl Sender {
             target,
             requests,
             stream: None,
+            missing: 0,
         };
         rt::spawn(worker.run());
         lane
@@ -151,6 +158,8 @@ struct Lane {
     target: Target,
     requests: mpsc::Receiver<Request>,
     stream: Option<Stream>,
+    /// Answers that did not come since the last one that did.
+    missing: u32,
 }
 
 impl Lane {
@@ -164,10 +173,11 @@ impl Lane {
             }
             if let Err(error) = self.exchange(&mut batch).await {
                 self.stream = None;
-                let is_dead = matches!(
-                    error,
-                    SendError::Connect(_) | SendError::Stream(_) | SendError::Deadline { .. }
-                );
+                let is_dead = match error {
+                    SendError::Connect(_) | SendError::Stream(_) => true,
+                    SendError::Deadline { .. } => self.missing >= MISSING_ANSWERS,
+                    _ => false,
+                };
                 let mut batch = batch.into_iter();
                 // A refusal breaks the stream: the request it was for fails, those behind it are sent again.
                 if let Some(failed) = batch.next() {
@@ -228,14 +238,16 @@ impl Lane {
         for request in batch.iter() {
             frames.extend_from_slice(&request.frame);
         }
-        patient(async {
+        patient(PATIENCE, async {
             stream.write_all(&frames).await?;
             stream.flush().await
         })
         .await?;
         while let Some(request) = batch.front() {
             if let Some(key) = &request.key {
-                let answer = patient(read_frame(&mut stream)).await?;
+                self.missing += 1;
+                let answer = patient(ANSWER, read_frame(&mut stream)).await?;
+                self.missing = 0;
                 if !wire::kad::is_put_answer(&answer, key).unwrap_or(false) {
                     return Err(SendError::Answer);
                 }
@@ -278,7 +290,10 @@ impl Lane {
         drop(commands);
         let protocol = StreamProtocol::new(network.protocol());
         let opening = self.sender.control.open_stream(peer, protocol);
-        let opened = rt::timeout(PATIENCE, opening).await.map_err(late)?;
+        let opened = match rt::timeout(PATIENCE, opening).await {
+            Ok(opened) => opened,
+            Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed).into()),
+        };
         opened.map_err(|error| SendError::Stream(Arc::new(error)))
     }
 
@@ -318,8 +333,11 @@ async fn read_frame(stream: &mut Stream) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-async fn patient<T>(io: impl Future<Output = io::Result<T>>) -> Result<T, SendError> {
-    match rt::timeout(PATIENCE, io).await {
+async fn patient<T>(
+    patience: Duration,
+    io: impl Future<Output = io::Result<T>>,
+) -> Result<T, SendError> {
+    match rt::timeout(patience, io).await {
         Ok(done) => done.map_err(|error| SendError::Broken(Arc::new(error))),
         Err(elapsed) => Err(SendError::Deadline {
             after: elapsed.after,

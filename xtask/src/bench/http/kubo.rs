@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -11,10 +11,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{LARGE, SMALL, Served, load::Target};
-use crate::{shell, workspace};
+use crate::{
+    kubo::{self, in_repository},
+    shell,
+};
 
-const MODULE: &str = "tests/interop/kubo";
-const VERSION: &str = "0.43.0";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running daemon; stopped when dropped.
@@ -33,22 +34,13 @@ impl Kubo {
             println!("Go is not installed: measured without Kubo beside");
             return Ok(None);
         }
-        let program = build()?;
+        let program = kubo::build()?;
         let ipfs = |arguments: &[&str]| -> Result<String> {
             let mut command = in_repository(&program, dir);
             shell::output(command.args(arguments)).map(|text| text.trim().to_owned())
         };
         ipfs(&["init", "--profile", "test"])?;
-        for (key, value) in [
-            ("AutoConf.Enabled", "false"),
-            ("Bootstrap", "[]"),
-            ("DNS.Resolvers", "{}"),
-            ("Routing.DelegatedRouters", "[]"),
-            ("Ipns.DelegatedPublishers", "[]"),
-            ("Discovery.MDNS.Enabled", "false"),
-            ("Gateway.ExposeRoutingAPI", "true"),
-            ("Gateway.NoFetch", "true"),
-        ] {
+        for (key, value) in kubo::ALONE.iter().chain(&[("Gateway.NoFetch", "true")]) {
             ipfs(&["config", "--json", key, value])?;
         }
         let small = put_blocks(&program, dir, SMALL)?;
@@ -114,28 +106,6 @@ fn nothing() -> Served {
         small: empty(),
         large: empty(),
     }
-}
-
-fn build() -> Result<PathBuf> {
-    let program = workspace::cache()
-        .join("tools")
-        .join(format!("kubo-{VERSION}/ipfs"));
-    if !program.is_file() {
-        println!("building Kubo {VERSION} (about 3 minutes, once)");
-        let mut go = shell::command("go");
-        go.current_dir(workspace::root().join(MODULE))
-            .args(["build", "-o"])
-            .arg(&program)
-            .arg("github.com/ipfs/kubo/cmd/ipfs");
-        shell::run(&mut go)?;
-    }
-    Ok(program)
-}
-
-fn in_repository(program: &Path, dir: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.env("IPFS_PATH", dir).env("IPFS_TELEMETRY", "off");
-    command
 }
 
 /// Puts raw blocks of one length, each different, and returns their CIDs.

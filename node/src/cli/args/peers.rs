@@ -1,0 +1,69 @@
+//! `perennis peers …`, `provide` and `providers`
+
+use clap::{Args, Subcommand};
+
+use super::OneNode;
+
+/// Peer commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeersCommand {
+    /// List the peers a node is connected with
+    List(PeersList),
+    /// Connect a node to a peer
+    Connect(PeersConnect),
+    /// Close the connections with a peer and take none any more
+    Ban(PeersBan),
+    /// Speak with a banned peer again
+    Unban(PeersBan),
+}
+
+/// `peers list`.
+#[derive(Debug, Args)]
+pub(crate) struct PeersList {
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+}
+
+/// `peers connect`.
+#[derive(Debug, Args)]
+pub(crate) struct PeersConnect {
+    /// The peer's address, ending in /p2p/ and its id
+    pub(crate) address: String,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+}
+
+/// `peers ban` and `peers unban`.
+#[derive(Debug, Args)]
+pub(crate) struct PeersBan {
+    /// The peer's id
+    pub(crate) peer: String,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+}
+
+/// `provide`.
+#[derive(Debug, Args)]
+pub(crate) struct Provide {
+    /// A block the node has
+    pub(crate) cid: String,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+}
+
+/// `providers`.
+#[derive(Debug, Args)]
+pub(crate) struct Providers {
+    /// The block
+    pub(crate) cid: String,
+    /// Stop at this many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) limit: u32,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+}

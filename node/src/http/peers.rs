@@ -1,0 +1,225 @@
+//! `/v1/peers` and `/routing/v1/peers`: who is connected, and where somebody can be reached.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use perennis_sdk::error::{ErrorKind, Retryable};
+use perennis_sdk::net::peers::{Inbound, PeerInfo};
+use perennis_sdk::net::{ConnectError, Multiaddr, NetStatus, PeerId};
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, Refusal, json};
+use super::upload::Upload;
+use crate::app::Node;
+use crate::causes::chain;
+
+/// Largest document that is read, in bytes.
+const REQUEST_BYTES: u64 = 4_096;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Peers {
+    peer_id: String,
+    listening: Vec<String>,
+    external: Vec<String>,
+    routing: Vec<Table>,
+    inbound: InboundDocument,
+    banned: Vec<String>,
+    peers: Vec<Peer>,
+}
+
+#[derive(Serialize)]
+struct Table {
+    protocol: &'static str,
+    peers: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InboundDocument {
+    open: usize,
+    accepted: u64,
+    last_minute: u64,
+    refused: u64,
+    groups: Vec<Group>,
+}
+
+#[derive(Serialize)]
+struct Group {
+    group: String,
+    connections: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Peer {
+    peer_id: String,
+    address: String,
+    inbound: bool,
+    connections: usize,
+    agent: Option<String>,
+    protocols: Vec<String>,
+    latency_ms: Option<f64>,
+    since: String,
+}
+
+/// Everybody who is connected.
+pub(super) async fn list(node: &Node) -> Result<Answer, Refusal> {
+    let net = &node.swarm.net;
+    let status = net.status().await.map_err(|_| stopping())?;
+    let peers = net.peers().await.map_err(|_| stopping())?;
+    Ok(json(
+        StatusCode::OK,
+        &document(net.peer_id(), status, peers),
+    ))
+}
+
+fn document(own: PeerId, status: NetStatus, peers: Vec<PeerInfo>) -> Peers {
+    let texts = |addresses: &[Multiaddr]| addresses.iter().map(ToString::to_string).collect();
+    Peers {
+        peer_id: own.to_string(),
+        listening: texts(&status.listening),
+        external: texts(&status.external),
+        routing: status
+            .routing
+            .iter()
+            .map(|(network, peers)| Table {
+                protocol: network.protocol(),
+                peers: *peers,
+            })
+            .collect(),
+        inbound: inbound(status.inbound),
+        banned: status.banned.iter().map(ToString::to_string).collect(),
+        peers: peers.into_iter().map(peer).collect(),
+    }
+}
+
+fn inbound(inbound: Inbound) -> InboundDocument {
+    InboundDocument {
+        open: inbound.open,
+        accepted: inbound.accepted,
+        last_minute: inbound.last_minute,
+        refused: inbound.refused,
+        groups: inbound
+            .groups
+            .into_iter()
+            .map(|(group, connections)| Group { group, connections })
+            .collect(),
+    }
+}
+
+fn peer(info: PeerInfo) -> Peer {
+    Peer {
+        peer_id: info.peer.to_string(),
+        address: info.address.to_string(),
+        inbound: info.inbound,
+        connections: info.connections,
+        agent: info.agent,
+        protocols: info.protocols,
+        latency_ms: info.latency.map(|latency| latency.as_secs_f64() * 1_000.0),
+        since: info.since.to_string(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConnectRequest {
+    address: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connected {
+    peer_id: String,
+    connected: bool,
+}
+
+/// Connects to the peer at an address.
+pub(super) async fn connect(
+    node: &Arc<Node>,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let upload = Upload::new(request, REQUEST_BYTES, &node.config.http)?;
+    let body = upload.whole().await?;
+    let invalid = |message: String| {
+        let hint = r#"send {"address": "/ip4/…/tcp/…/p2p/…"}"#;
+        Refusal::bad_request("invalid_address", message, hint)
+    };
+    let wanted: ConnectRequest =
+        serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
+    let address: Multiaddr = wanted
+        .address
+        .parse()
+        .map_err(|error| invalid(format!("{:?} is no multiaddr: {error}", wanted.address)))?;
+    let peer = node.swarm.net.connect_to(&address).await.map_err(refusal)?;
+    let document = Connected {
+        peer_id: peer.to_string(),
+        connected: true,
+    };
+    Ok(json(StatusCode::OK, &document))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Banned {
+    peer_id: String,
+    banned: bool,
+    changed: bool,
+}
+
+/// Bans a peer, or unbans it. Peers that are banned for good are listed in the configuration.
+pub(super) async fn ban(node: &Node, text: &str, banned: bool) -> Result<Answer, Refusal> {
+    let peer = parse(text)?;
+    let net = &node.swarm.net;
+    let changed = match banned {
+        true => net.ban(peer).await,
+        false => net.unban(peer).await,
+    };
+    let document = Banned {
+        peer_id: peer.to_string(),
+        banned,
+        changed: changed.map_err(|_| stopping())?,
+    };
+    Ok(json(StatusCode::OK, &document))
+}
+
+pub(super) fn parse(text: &str) -> Result<PeerId, Refusal> {
+    text.parse().map_err(|error| {
+        Refusal::bad_request(
+            "invalid_peer",
+            format!("{text:?} is no peer id: {error}"),
+            "write it in base58 (12D3KooW…), as `peers list` shows it",
+        )
+    })
+}
+
+/// The refusal a client sees when a peer cannot be reached.
+pub(super) fn refusal(error: ConnectError) -> Refusal {
+    let status = match error.kind() {
+        ErrorKind::Reject => StatusCode::BAD_REQUEST,
+        ErrorKind::Retry => StatusCode::BAD_GATEWAY,
+        ErrorKind::Corrupt => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Fatal => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let hint = match &error {
+        ConnectError::NoPeer { .. } => "end the address with /p2p/ and the peer's id",
+        ConnectError::Own => "give the address of another peer",
+        ConnectError::Denied { .. } => "unban it, or change p2p.deny and p2p.allow",
+        ConnectError::NoAddress { .. } => "give an address, or join a network that knows the peer",
+        ConnectError::WrongPeer { .. } => {
+            "check the peer id in the address: somebody else answers there"
+        }
+        _ => "check the address, and that the peer runs and can be reached from here",
+    };
+    Refusal::new(status, error.code(), chain(&error), hint)
+}
+
+pub(super) fn stopping() -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "stopping",
+        "the peer-to-peer side has stopped",
+        "start the node again",
+    )
+}

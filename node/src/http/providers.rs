@@ -1,0 +1,275 @@
+//! Who has a block: `/v1/provide`, `/v1/providers`, and Delegated Routing V1 for providers and peers.
+
+use std::sync::Arc;
+
+use hyper::header::HeaderValue;
+use hyper::{Request, StatusCode};
+use perennis_sdk::error::{ErrorKind, Retryable};
+use perennis_sdk::net::dht::{Contact, DhtError, Providers};
+use perennis_sdk::net::{Multiaddr, PeerId};
+use perennis_shared::cid::{Cid, parse_cid};
+use serde::Serialize;
+
+use super::answer::{Answer, JSON, Refusal, answer, json, json_as};
+use super::{peers, route};
+use crate::app::Node;
+use crate::causes::chain;
+
+/// Providers that are looked for when the caller does not say.
+const USUAL: usize = 20;
+
+/// Most providers that are looked for.
+const MOST: usize = 100;
+
+const NDJSON: &str = "application/x-ndjson";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProvidersDocument {
+    cid: String,
+    providers: Vec<ProviderDocument>,
+    complete: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProviderDocument {
+    peer_id: String,
+    addresses: Vec<String>,
+}
+
+/// The peers that say they have a block.
+pub(super) async fn list(node: &Node, text: &str, query: Option<&str>) -> Result<Answer, Refusal> {
+    let cid = parse(text)?;
+    let most = match route::query(query, "limit") {
+        None => USUAL,
+        Some(limit) => limit
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MOST).contains(limit))
+            .ok_or_else(|| {
+                Refusal::bad_request(
+                    "invalid_limit",
+                    "limit is no number of providers",
+                    "write 1 to 100",
+                )
+            })?,
+    };
+    let found = find(node, &cid, most).await?;
+    let document = ProvidersDocument {
+        cid: cid.to_string(),
+        complete: found.complete,
+        providers: found
+            .providers
+            .into_iter()
+            .map(|provider| ProviderDocument {
+                peer_id: provider.peer.to_string(),
+                addresses: provider.addresses.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+    };
+    Ok(json(StatusCode::OK, &document))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Provided {
+    cid: String,
+    reached: usize,
+    failed: usize,
+}
+
+/// Tells the DHT that this node has a block.
+pub(super) async fn provide(node: &Arc<Node>, text: &str) -> Result<Answer, Refusal> {
+    let cid = parse(text)?;
+    let block = node
+        .read
+        .block(&cid)
+        .await
+        .map_err(|_| Refusal::internal())?;
+    if block.is_none() {
+        return Err(Refusal::not_found(
+            format!("{cid} is not here"),
+            "fetch it first, or publish it to this node",
+        ));
+    }
+    let report = node.swarm.net.provide(&cid).await.map_err(refusal)?;
+    let document = Provided {
+        cid: cid.to_string(),
+        reached: report.reached.len(),
+        failed: report.failed.len(),
+    };
+    Ok(json(StatusCode::OK, &document))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RoutedProviders {
+    providers: Vec<PeerRecord>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RoutedPeers {
+    peers: Vec<PeerRecord>,
+}
+
+/// A record of the schema `peer` (Delegated Routing V1, "Known Schemas").
+#[derive(Serialize)]
+struct PeerRecord {
+    #[serde(rename = "Schema")]
+    schema: &'static str,
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Addrs")]
+    addresses: Vec<String>,
+    #[serde(rename = "Protocols")]
+    protocols: Vec<&'static str>,
+}
+
+impl PeerRecord {
+    fn new(contact: &Contact, protocols: &[&'static str]) -> PeerRecord {
+        PeerRecord {
+            schema: "peer",
+            id: contact.peer.to_string(),
+            addresses: contact.addresses.iter().map(ToString::to_string).collect(),
+            protocols: protocols.to_vec(),
+        }
+    }
+}
+
+/// `GET /routing/v1/providers/{cid}`.
+pub(super) async fn routed_providers<B>(
+    node: &Node,
+    text: &str,
+    request: &Request<B>,
+) -> Result<Answer, Refusal> {
+    let cid = parse(text)?;
+    let found = find(node, &cid, MOST).await?;
+    let records = found.providers.iter();
+    let records: Vec<PeerRecord> = records
+        .map(|contact| PeerRecord::new(contact, &["transport-bitswap"]))
+        .collect();
+    Ok(routed(request, records, |providers| RoutedProviders {
+        providers,
+    }))
+}
+
+/// `GET /routing/v1/peers/{peer id}`.
+pub(super) async fn routed_peer<B>(
+    node: &Node,
+    text: &str,
+    request: &Request<B>,
+) -> Result<Answer, Refusal> {
+    let peer = parse_routed(text)?;
+    let net = &node.swarm.net;
+    let mut addresses = net
+        .addresses_of(peer)
+        .await
+        .map_err(|_| peers::stopping())?;
+    if addresses.is_empty() {
+        addresses = looked_up(node, peer).await;
+    }
+    let found = (!addresses.is_empty()).then(|| PeerRecord::new(&Contact { peer, addresses }, &[]));
+    Ok(routed(request, found.into_iter().collect(), |peers| {
+        RoutedPeers { peers }
+    }))
+}
+
+/// The specification has peer ids as CIDs with the libp2p-key codec; the old text form is read too.
+fn parse_routed(text: &str) -> Result<PeerId, Refusal> {
+    if let Ok(cid) = parse_cid(text)
+        && let Ok(peer) = PeerId::from_bytes(&cid.hash().to_bytes())
+    {
+        return Ok(peer);
+    }
+    peers::parse(text)
+}
+
+async fn looked_up(node: &Node, peer: PeerId) -> Vec<Multiaddr> {
+    let closest = node
+        .swarm
+        .net
+        .closest(&peer.to_bytes())
+        .await
+        .unwrap_or_default();
+    closest
+        .into_iter()
+        .flat_map(|(_, contacts)| contacts)
+        .find(|contact| contact.peer == peer)
+        .map(|contact| contact.addresses)
+        .unwrap_or_default()
+}
+
+/// JSON lines for those who accept them, one document otherwise.
+fn routed<B, D: Serialize>(
+    request: &Request<B>,
+    records: Vec<PeerRecord>,
+    document: impl FnOnce(Vec<PeerRecord>) -> D,
+) -> Answer {
+    let accepts = request.headers().get(hyper::header::ACCEPT);
+    let lines =
+        accepts.is_some_and(|accept| accept.to_str().is_ok_and(|text| text.contains(NDJSON)));
+    if !lines {
+        return json_as(StatusCode::OK, JSON, &document(records));
+    }
+    let mut text = Vec::new();
+    for record in &records {
+        if serde_json::to_writer(&mut text, record).is_ok() {
+            text.push(b'\n');
+        }
+    }
+    let kind = HeaderValue::from_static(NDJSON);
+    answer(StatusCode::OK, kind, bytes::Bytes::from(text))
+}
+
+async fn find(node: &Node, cid: &Cid, most: usize) -> Result<Providers, Refusal> {
+    let net = &node.swarm.net;
+    let mut found = net.find_providers(cid, most).await.map_err(refusal)?;
+    let is_here = node
+        .read
+        .block(cid)
+        .await
+        .map_err(|_| Refusal::internal())?
+        .is_some();
+    let own = net.peer_id();
+    found.providers.retain(|provider| provider.peer != own);
+    if is_here {
+        let addresses = net.addresses();
+        found.providers.insert(
+            0,
+            Contact {
+                peer: own,
+                addresses,
+            },
+        );
+        found.providers.truncate(most);
+    }
+    Ok(found)
+}
+
+fn parse(text: &str) -> Result<Cid, Refusal> {
+    parse_cid(text).map_err(|error| {
+        Refusal::bad_request(
+            "invalid_cid",
+            format!("{text:?} is no CID: {error}"),
+            "write it as bafy… or Qm…",
+        )
+    })
+}
+
+/// The refusal a client sees when the DHT has no answer.
+pub(super) fn refusal(error: DhtError) -> Refusal {
+    let status = match error.kind() {
+        ErrorKind::Reject => StatusCode::NOT_FOUND,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let hint = match &error {
+        DhtError::NoPeers => {
+            "connect to a peer with `perennis peers connect`, or set p2p.bootstrap"
+        }
+        DhtError::Quorum { .. } => "try again: peers come and go",
+        _ => "try again later",
+    };
+    Refusal::new(status, error.code(), chain(&error), hint)
+}

@@ -1,0 +1,271 @@
+//! What other peers put here: records and providers of the DHT.
+//!
+//! The task that owns the swarm must not wait for the disk. So a change is held in memory and taken to the store by a
+//! thread of its own, many in one batch; a reader looks at what is held first. Such rows promise nothing: a crash may
+//! lose the last of them, as the DHT expects of its peers. What a name's owner published here is another row, and
+//! is durable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use perennis_sdk::net::PeerId;
+use perennis_sdk::net::dht::{DhtStore, StoredProvider, StoredRecord};
+use perennis_sdk::rt;
+use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
+use perennis_shared::ipns::Name;
+use perennis_shared::limits::{PROVIDER_ADDRESSES, PROVIDERS_PER_KEY};
+use perennis_shared::time::Millis;
+use perennis_store::Batch;
+use tokio::sync::mpsc;
+
+use super::{Storage, key};
+use crate::causes::chain;
+
+const RECORD: &[u8] = b"d/";
+const PROVIDER: &[u8] = b"v/";
+
+/// Changes that are held; further ones are dropped, as a peer that is overwhelmed may do.
+const HELD: usize = 16_384;
+
+/// Changes taken to the store at once.
+const BATCH: usize = 2_048;
+
+/// Rows looked at in one step when old ones are swept out.
+const SWEPT: usize = 1_024;
+
+/// Records and providers of the DHT in the node's store.
+pub(crate) struct DhtRows {
+    storage: Storage,
+    held: Mutex<Held>,
+    wake: Condvar,
+    /// Records of names that are kept here for their owners: they go through the write door.
+    offers: mpsc::Sender<(Name, Bytes)>,
+}
+
+#[derive(Default)]
+struct Held {
+    /// The value of each changed row; `None` deletes it.
+    rows: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Rows that are on their way to the disk.
+    writing: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    is_closed: bool,
+}
+
+impl DhtRows {
+    /// The rows, and the records that were put for names that are kept here.
+    pub(crate) fn new(storage: Storage) -> (Arc<DhtRows>, mpsc::Receiver<(Name, Bytes)>) {
+        let (offers, offered) = mpsc::channel(256);
+        let rows = Arc::new(DhtRows {
+            storage,
+            held: Mutex::default(),
+            wake: Condvar::new(),
+            offers,
+        });
+        (rows, offered)
+    }
+
+    /// Takes changes to the store until [`DhtRows::close`]. Runs on a thread that may wait for the disk.
+    pub(crate) fn write(&self) {
+        loop {
+            let mut held = self.held.lock();
+            while held.rows.is_empty() && !held.is_closed {
+                self.wake.wait(&mut held);
+            }
+            if held.rows.is_empty() {
+                return;
+            }
+            let some: Vec<Vec<u8>> = held.rows.keys().take(BATCH).cloned().collect();
+            let mut batch = Batch::new();
+            for row in some {
+                if let Some(value) = held.rows.remove(&row) {
+                    match &value {
+                        Some(value) => batch.put_meta(&row, value.clone()),
+                        None => batch.delete_meta(&row),
+                    };
+                    held.writing.insert(row, value);
+                }
+            }
+            drop(held);
+            if let Err(error) = self.storage.store.commit(batch) {
+                tracing::warn!(error = %chain(&error), "records of the DHT could not be kept");
+            }
+            self.held.lock().writing.clear();
+        }
+    }
+
+    /// Ends [`DhtRows::write`] when what is held was written.
+    pub(crate) fn close(&self) {
+        self.held.lock().is_closed = true;
+        self.wake.notify_all();
+    }
+
+    /// Sweeps out what has expired, a step at a time; tells where to go on, or `None` at the end. Waits for the disk.
+    pub(crate) fn sweep(&self, after: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let table = match &after {
+            Some(after) if after.starts_with(PROVIDER) => PROVIDER,
+            _ => RECORD,
+        };
+        let rows = self
+            .storage
+            .store
+            .metas(table, after.as_deref(), SWEPT)
+            .ok()?;
+        let now = rt::now();
+        for (row, value) in &rows {
+            let expires = match table {
+                RECORD => parse_record(value).map(|record| record.expires),
+                _ => parse_provider(value).ok().map(|provider| provider.expires),
+            };
+            // What cannot be read is of no use to anybody.
+            if expires.is_none_or(|expires| expires <= now) {
+                self.change(row.clone(), None);
+            }
+        }
+        match rows.last() {
+            Some((last, _)) if rows.len() == SWEPT => Some(last.clone()),
+            _ if table == RECORD => Some(PROVIDER.to_vec()),
+            _ => None,
+        }
+    }
+
+    fn change(&self, row: Vec<u8>, value: Option<Vec<u8>>) {
+        let mut held = self.held.lock();
+        if held.rows.len() < HELD || held.rows.contains_key(&row) {
+            held.rows.insert(row, value);
+            self.wake.notify_one();
+        }
+    }
+
+    fn row(&self, row: &[u8]) -> Option<Vec<u8>> {
+        let held = self.held.lock();
+        if let Some(value) = held.rows.get(row).or_else(|| held.writing.get(row)) {
+            return value.clone();
+        }
+        drop(held);
+        self.storage.store.meta(row).unwrap_or_else(|error| {
+            tracing::error!(error = %chain(&error), "a row of the DHT could not be read");
+            None
+        })
+    }
+
+    fn provider_rows(&self, prefix: &[u8]) -> HashMap<Vec<u8>, Option<Vec<u8>>> {
+        let stored = self
+            .storage
+            .store
+            .metas(prefix, None, 2 * PROVIDERS_PER_KEY);
+        let mut rows: HashMap<Vec<u8>, Option<Vec<u8>>> = stored
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(row, value)| (row, Some(value)))
+            .collect();
+        let held = self.held.lock();
+        for changes in [&held.writing, &held.rows] {
+            for (row, value) in changes {
+                if row.starts_with(prefix) {
+                    rows.insert(row.clone(), value.clone());
+                }
+            }
+        }
+        rows
+    }
+}
+
+impl DhtStore for DhtRows {
+    fn record(&self, name: &Name) -> Option<StoredRecord> {
+        // What the owner published here is at least as new: newer ones from the DHT go through the write door.
+        if let Ok(Some(head)) = self.storage.store.head(name) {
+            return Some(StoredRecord {
+                bytes: head.record,
+                expires: Millis(u64::MAX),
+            });
+        }
+        parse_record(&self.row(&key(RECORD, name.as_bytes()))?)
+    }
+
+    fn keep_record(&self, name: &Name, record: StoredRecord) {
+        if let Ok(Some(_)) = self.storage.store.head(name) {
+            // A door that is crowded hears of it again when the name is resolved or followed.
+            let _ = self.offers.try_send((*name, record.bytes));
+            return;
+        }
+        let mut value = record.expires.0.to_be_bytes().to_vec();
+        value.extend_from_slice(&record.bytes);
+        self.change(key(RECORD, name.as_bytes()), Some(value));
+    }
+
+    fn forget_record(&self, name: &Name) {
+        self.change(key(RECORD, name.as_bytes()), None);
+    }
+
+    fn providers(&self, of: &[u8]) -> Vec<StoredProvider> {
+        let rows = self.provider_rows(&provider_prefix(of));
+        let values = rows.into_values().flatten();
+        let mut providers: Vec<StoredProvider> = values
+            .filter_map(|value| parse_provider(&value).ok())
+            .collect();
+        providers.sort_by_key(|provider| provider.peer);
+        providers
+    }
+
+    fn keep_provider(&self, of: &[u8], provider: StoredProvider) {
+        let row = [provider_prefix(of), provider.peer.to_bytes()].concat();
+        match provider_bytes(&provider) {
+            Ok(value) => self.change(row, Some(value)),
+            Err(error) => tracing::debug!(%error, "a provider could not be written"),
+        }
+    }
+
+    fn forget_provider(&self, of: &[u8], peer: &PeerId) {
+        self.change([provider_prefix(of), peer.to_bytes()].concat(), None);
+    }
+}
+
+/// Length first, so that no key is the beginning of another.
+fn provider_prefix(of: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(of.len()).unwrap_or(u8::MAX);
+    [PROVIDER, &[length], of].concat()
+}
+
+fn parse_record(value: &[u8]) -> Option<StoredRecord> {
+    let (expires, bytes) = value.split_first_chunk::<8>()?;
+    Some(StoredRecord {
+        expires: Millis(u64::from_be_bytes(*expires)),
+        bytes: Bytes::copy_from_slice(bytes),
+    })
+}
+
+fn provider_bytes(provider: &StoredProvider) -> Result<Vec<u8>, CodecError> {
+    let addresses = provider
+        .addresses
+        .iter()
+        .map(|address| Value::Bytes(address.to_vec()));
+    dag_cbor::encode(&Value::map([
+        ("v", Value::from(1_u64)),
+        ("peer", Value::Bytes(provider.peer.to_bytes())),
+        ("addrs", Value::List(addresses.collect())),
+        ("until", Value::from(provider.expires.0)),
+    ]))
+}
+
+fn parse_provider(value: &[u8]) -> Result<StoredProvider, CodecError> {
+    let mut fields = Fields::new(dag_cbor::decode(value)?)?;
+    if fields.take_u64("v")? != 1 {
+        return Err(CodecError::field("v", FieldProblem::Range));
+    }
+    let peer = PeerId::from_bytes(&fields.take_bytes("peer")?)
+        .map_err(|_| CodecError::field("peer", FieldProblem::Range))?;
+    let addresses = fields.take_list::<Vec<u8>>("addrs")?;
+    let provider = StoredProvider {
+        peer,
+        addresses: addresses
+            .into_iter()
+            .take(PROVIDER_ADDRESSES)
+            .map(Bytes::from)
+            .collect(),
+        expires: Millis(fields.take_u64("until")?),
+    };
+    fields.finish()?;
+    Ok(provider)
+}

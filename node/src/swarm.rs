@@ -1,0 +1,148 @@
+//! The node as a peer: its libp2p side, what it keeps for others, and what it hears of the names it keeps.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use perennis_sdk::net::{
+    Keypair, Multiaddr, Net, NetConfig, NetLimits, StartError, TransportError,
+};
+use perennis_sdk::rt;
+use perennis_shared::ipns::Name;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::causes::chain;
+use crate::config::{DEFAULT_P2P_LISTEN, P2pConfig};
+use crate::ingest::Ingest;
+use crate::storage::{DhtRows, Storage};
+use crate::workers::Stop;
+
+/// Time between two sweeps of what has expired.
+const SWEEP: Duration = Duration::from_secs(3_600);
+
+/// A peer, and where it keeps what others put to it.
+pub(crate) struct Swarm {
+    pub(crate) net: Net,
+    rows: Arc<DhtRows>,
+    offered: Option<mpsc::Receiver<(Name, Bytes)>>,
+}
+
+impl Swarm {
+    /// Starts the peer: listens and dials.
+    pub(crate) async fn start(
+        config: &P2pConfig,
+        identity: Keypair,
+        storage: Storage,
+    ) -> Result<Swarm, StartError> {
+        let (rows, offered) = DhtRows::new(storage);
+        let net = match &config.listen {
+            Some(listen) => start(config, identity, &rows, listen.clone()).await?,
+            None => {
+                let addresses = |texts: &[&str]| -> Vec<Multiaddr> {
+                    texts.iter().filter_map(|text| text.parse().ok()).collect()
+                };
+                let usual = addresses(DEFAULT_P2P_LISTEN);
+                match start(config, identity.clone(), &rows, usual).await {
+                    // Nobody chose this port: a free one is as good.
+                    Err(StartError::Listen {
+                        address,
+                        source: TransportError::Other(source),
+                    }) => {
+                        tracing::warn!(%address, %source, "the usual port is taken; set p2p.listen to choose one");
+                        let free = addresses(&["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"]);
+                        start(config, identity, &rows, free).await?
+                    }
+                    other => other?,
+                }
+            }
+        };
+        Ok(Swarm {
+            net,
+            rows,
+            offered: Some(offered),
+        })
+    }
+
+    /// Keeps what others put here, sweeps out what has expired, and takes in records of names that are kept.
+    pub(crate) fn work(
+        &mut self,
+        tasks: &mut JoinSet<()>,
+        ingest: &Arc<Ingest>,
+        stop: &impl Fn() -> Stop,
+    ) {
+        let rows = Arc::clone(&self.rows);
+        tasks.spawn_blocking(move || rows.write());
+        tasks.spawn(sweep(Arc::clone(&self.rows), stop()));
+        if let Some(offered) = self.offered.take() {
+            tasks.spawn(take_in(Arc::clone(ingest), offered, stop()));
+        }
+    }
+
+    /// Leaves the network and finishes what is being written.
+    pub(crate) async fn stop(&self) {
+        self.net.stop().await;
+        self.rows.close();
+    }
+}
+
+impl Drop for Swarm {
+    /// The thread that writes must not outlive the node, however it ends.
+    fn drop(&mut self) {
+        self.rows.close();
+    }
+}
+
+async fn start(
+    config: &P2pConfig,
+    identity: Keypair,
+    rows: &Arc<DhtRows>,
+    listen: Vec<Multiaddr>,
+) -> Result<Net, StartError> {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let limits = NetLimits {
+        connections: count(config.max_connections),
+        inbound: count(config.max_inbound),
+        per_group: count(config.max_per_group),
+        process_bytes: usize::try_from(config.memory_bytes).unwrap_or(usize::MAX),
+        ..NetLimits::default()
+    };
+    let peer = NetConfig {
+        listen,
+        announce: config.announce.clone(),
+        bootstrap: config.bootstrap.clone(),
+        dht: config.dht,
+        limits,
+        deny: config.deny.iter().copied().collect::<HashSet<_>>(),
+        allow: config.allow.iter().copied().collect::<HashSet<_>>(),
+        ..NetConfig::new(identity, rows.clone())
+    };
+    Net::start(peer).await
+}
+
+async fn sweep(rows: Arc<DhtRows>, mut stop: Stop) {
+    let mut place = None;
+    loop {
+        let rows = Arc::clone(&rows);
+        let from = place.take();
+        place = rt::blocking(move || rows.sweep(from)).await.unwrap_or(None);
+        let pause = if place.is_some() {
+            Duration::from_millis(50)
+        } else {
+            SWEEP
+        };
+        if stop.or(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Records that the DHT has for names that are kept here go through the write door like any other.
+async fn take_in(ingest: Arc<Ingest>, mut offered: mpsc::Receiver<(Name, Bytes)>, mut stop: Stop) {
+    while let Some(Some((name, record))) = stop.or(offered.recv()).await {
+        if let Err(error) = ingest.put_record(&name, &record).await {
+            tracing::debug!(%name, error = %chain(&error), "a record from the DHT is not taken");
+        }
+    }
+}

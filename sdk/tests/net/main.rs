@@ -1,0 +1,7 @@
+//! Several peers in one process.
+#![cfg(feature = "net")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod dht;
+mod peers;
+mod swarm;
