@@ -37,8 +37,8 @@ mod dag;
 mod source;
 
 pub use dag::{DagLimits, Held, Progress, Sink, StoreSink, fetch_dag};
-pub use source::Source;
 use source::Race;
+pub use source::Source;
 
 const RAW_TYPE: &str = "application/vnd.ipld.raw";
 const CAR_TYPE: &str = "application/vnd.ipld.car";
@@ -377,11 +377,7 @@ impl Gateway {
     }
 
     /// Reads a CAR into `blocks` as far as it goes.
-    async fn car(
-        &self,
-        root: &Cid,
-        blocks: &mut HashMap<Cid, Block>,
-    ) -> Result<(), SourceError> {
+    async fn car(&self, root: &Cid, blocks: &mut HashMap<Cid, Block>) -> Result<(), SourceError> {
         let url = self.url.at(&format!("ipfs/{root}?format=car"));
         let request = Request::get(url)
             .accepting(CAR_TYPE)

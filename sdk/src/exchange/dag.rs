@@ -32,10 +32,8 @@ pub trait Sink: MaybeSend + MaybeSync {
     ///
     /// # Errors
     /// The store fails.
-    fn held(
-        &self,
-        cids: &[Cid],
-    ) -> impl Future<Output = Result<Vec<Held>, StoreError>> + MaybeSend;
+    fn held(&self, cids: &[Cid])
+    -> impl Future<Output = Result<Vec<Held>, StoreError>> + MaybeSend;
 
     /// Keeps these blocks, all or none. Each has been verified. Calls do not overlap.
     ///
@@ -238,7 +236,8 @@ where
             self.is_keeping = true;
             self.batch_bytes = 0;
             let batch = std::mem::take(&mut self.batch);
-            self.steps.push(Box::pin(async move { Step::Kept(sink.keep(batch).await) }));
+            self.steps
+                .push(Box::pin(async move { Step::Kept(sink.keep(batch).await) }));
         }
         while self.may_ask()
             && let Some(cid) = self.absent.pop_front()
@@ -307,7 +306,9 @@ where
     /// Depth first, so that what is known and not fetched stays small.
     fn follow(&mut self, links: impl IntoIterator<Item = Cid>) -> Result<(), FetchError> {
         let at = self.unchecked.len();
-        let new = links.into_iter().filter(|cid| !is_identity(cid) && self.seen.insert(*cid));
+        let new = links
+            .into_iter()
+            .filter(|cid| !is_identity(cid) && self.seen.insert(*cid));
         self.unchecked.extend(new);
         self.unchecked[at..].reverse();
         self.check()
@@ -334,5 +335,5 @@ where
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -187,7 +187,9 @@ mod tests {
 
     fn race(sources: impl IntoIterator<Item = Double>) -> Race {
         let mut race = Race::default();
-        sources.into_iter().for_each(|source| race.push(Box::new(source)));
+        sources
+            .into_iter()
+            .for_each(|source| race.push(Box::new(source)));
         race
     }
 

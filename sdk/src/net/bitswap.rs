@@ -48,7 +48,8 @@ pub struct Config {
     pub peer_bytes: usize,
     /// Blocks read and not sent yet for all peers, in bytes. Peers for whom none are held may have as much again.
     pub serve_bytes: usize,
-    /// Messages of one peer that are received or not hashed yet, in bytes. At least the largest message.
+    /// Messages of one peer that are received or not hashed yet, in bytes. Never less than the largest
+    /// message and a first part on each stream.
     pub receive_peer_bytes: usize,
     /// Messages of all peers that are received or not hashed yet, in bytes.
     pub receive_bytes: usize,

@@ -22,6 +22,7 @@ use libp2p::{
 };
 use perennis_shared::{
     cid::Block,
+    limits::BITSWAP_MESSAGE_BYTES,
     wire::bitswap::{Message, Payload},
 };
 
@@ -29,6 +30,7 @@ use super::{
     BlockSource, Config, Event, Handle,
     budget::{Budget, Loan},
     client::{self, Client, WantId},
+    frame::FIRST_BYTES,
     handle::{Answer, Command},
     handler::{Handler, HandlerConfig, Input, Output, SendError},
     outbox::Outbox,
@@ -81,7 +83,11 @@ struct Hashed {
 impl<S: BlockSource> Behaviour<S> {
     /// Serves the blocks of `source`.
     #[must_use]
-    pub fn new(source: S, config: Config) -> Self {
+    pub fn new(source: S, mut config: Config) -> Self {
+        let first_parts = config.inbound_streams * FIRST_BYTES;
+        let least = BITSWAP_MESSAGE_BYTES + first_parts;
+        config.receive_peer_bytes = config.receive_peer_bytes.max(least);
+        config.receive_bytes = config.receive_bytes.max(BITSWAP_MESSAGE_BYTES);
         let (handle, commands) = Handle::new();
         Self {
             source: Arc::new(source),
@@ -140,7 +146,8 @@ impl<S: BlockSource> Behaviour<S> {
     }
 
     fn carry_out(&mut self, out: Vec<client::Output>) {
-        for output in out {
+        let mut out = VecDeque::from(out);
+        while let Some(output) = out.pop_front() {
             match output {
                 client::Output::Tell(peer, want) => {
                     if let Some(known) = self.peers.get_mut(&peer) {
@@ -153,6 +160,15 @@ impl<S: BlockSource> Behaviour<S> {
                         // Whoever has stopped waiting has no use for it.
                         drop(reply.send(answer));
                     }
+                }
+                // Connected, and found to be of no use: it is given another chance.
+                client::Output::Dial(peer) if self.peers.contains_key(&peer) => {
+                    let mut more = Vec::new();
+                    if let Some(known) = self.peers.get_mut(&peer) {
+                        known.is_usable = true;
+                    }
+                    self.client.connected(rt::monotonic(), peer, &mut more);
+                    out.extend(more);
                 }
                 client::Output::Dial(peer) => {
                     let opts = DialOpts::peer_id(peer)
@@ -333,7 +349,11 @@ impl<S: BlockSource> Behaviour<S> {
             is_busy = true;
         }
         while let Poll::Ready(Some(hashed)) = self.hashing.poll_next_unpin(cx) {
-            let Hashed { peer, count, blocks } = hashed;
+            let Hashed {
+                peer,
+                count,
+                blocks,
+            } = hashed;
             self.client.blocks(now, &peer, count, blocks, &mut out);
             self.touched.insert(peer);
             is_busy = true;
@@ -362,7 +382,9 @@ fn hash(peer: PeerId, payload: Vec<Payload>, loan: Loan) -> BoxFuture<'static, H
     let bytes: usize = payload.iter().map(|payload| payload.data().len()).sum();
     let hash = move || {
         let blocks = payload.into_iter();
-        let blocks = blocks.filter_map(|payload| payload.into_block().ok()).collect();
+        let blocks = blocks
+            .filter_map(|payload| payload.into_block().ok())
+            .collect();
         drop(loan);
         Hashed {
             peer,

@@ -23,12 +23,9 @@ struct State {
     waiting: VecDeque<Waker>,
 }
 
-/// Bytes lent by several budgets at once.
+/// Bytes that were lent, by one budget or by several.
 #[derive(Debug, Default)]
-pub struct Loan {
-    lenders: Vec<Budget>,
-    bytes: usize,
-}
+pub struct Loan(Vec<(Budget, usize)>);
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
@@ -44,7 +41,11 @@ impl Budget {
             state.left -= bytes;
             return Poll::Ready(());
         }
-        if !state.waiting.iter().any(|known| known.will_wake(cx.waker())) {
+        if !state
+            .waiting
+            .iter()
+            .any(|known| known.will_wake(cx.waker()))
+        {
             state.waiting.push_back(cx.waker().clone());
         }
         Poll::Pending
@@ -61,46 +62,17 @@ impl Budget {
 }
 
 impl Loan {
-    /// Nothing lent yet, by these. They are asked in this order, and must be asked in the same by everybody.
-    pub(super) fn of(lenders: [&Budget; 2]) -> Self {
-        Self {
-            lenders: lenders.into_iter().cloned().collect(),
-            bytes: 0,
-        }
-    }
-
-    /// Waits until `bytes` more are lent by all.
-    pub(super) async fn extend(&mut self, bytes: usize) {
-        for (at, lender) in self.lenders.iter().enumerate() {
-            let mut partial = Partial {
-                from: &self.lenders[..at],
-                bytes,
-            };
-            poll_fn(|cx| lender.poll_take(bytes, cx)).await;
-            partial.bytes = 0;
-        }
-        self.bytes += bytes;
+    /// Waits until `lender` has `bytes` more.
+    pub(super) async fn take(&mut self, lender: &Budget, bytes: usize) {
+        poll_fn(|cx| lender.poll_take(bytes, cx)).await;
+        self.0.push((lender.clone(), bytes));
     }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        for lender in &self.lenders {
-            lender.give_back(self.bytes);
-        }
-    }
-}
-
-/// What some lenders have given while another is waited for. It comes back if the wait is given up.
-struct Partial<'a> {
-    from: &'a [Budget],
-    bytes: usize,
-}
-
-impl Drop for Partial<'_> {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.from.iter().for_each(|lender| lender.give_back(self.bytes));
+        for (lender, bytes) in &self.0 {
+            lender.give_back(*bytes);
         }
     }
 }
@@ -114,20 +86,13 @@ mod tests {
     #[test]
     fn a_loan_waits_for_the_bytes_of_another() {
         let (all, own) = (Budget::new(10), Budget::new(6));
-        let mut first = Loan::of([&own, &all]);
-        assert_eq!(first.extend(6).now_or_never(), Some(()));
-        let mut second = Loan::of([&own, &all]);
-        assert_eq!(second.extend(1).now_or_never(), None);
+        let mut first = Loan::default();
+        assert_eq!(first.take(&own, 6).now_or_never(), Some(()));
+        assert_eq!(first.take(&all, 10).now_or_never(), Some(()));
+        let mut second = Loan::default();
+        assert_eq!(second.take(&own, 1).now_or_never(), None);
         drop(first);
-        assert_eq!(second.extend(6).now_or_never(), Some(()));
-    }
-
-    #[test]
-    fn a_wait_given_up_takes_nothing() {
-        let (all, own) = (Budget::new(4), Budget::new(6));
-        let mut loan = Loan::of([&own, &all]);
-        assert_eq!(loan.extend(5).now_or_never(), None);
-        drop(loan);
-        assert_eq!((own.0.lock().left, all.0.lock().left), (6, 4));
+        assert_eq!(second.take(&own, 6).now_or_never(), Some(()));
+        assert_eq!((own.0.lock().left, all.0.lock().left), (0, 10));
     }
 }

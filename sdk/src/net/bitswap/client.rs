@@ -175,7 +175,14 @@ impl Client {
     }
 
     /// Wants a block. Every want ends with one [`Output::Done`], unless it is cancelled.
-    pub(super) fn want(&mut self, now: Duration, id: WantId, by: SessionId, cid: Cid, out: &mut Out) {
+    pub(super) fn want(
+        &mut self,
+        now: Duration,
+        id: WantId,
+        by: SessionId,
+        cid: Cid,
+        out: &mut Out,
+    ) {
         if self.wants.len() >= self.limits.wants && !self.wants.contains_key(&cid) {
             let max = self.limits.wants;
             out.push(Output::Done(id, Err(BitswapError::TooManyWants { max })));
@@ -298,11 +305,13 @@ impl Client {
             let Some(known) = self.peers.get_mut(peer) else {
                 return;
             };
-            // Word of a block whose sending is asked for and announced: the block itself still comes.
-            if *is_here && known.is_asked_for(cid) {
-                continue;
-            }
-            if known.answered(now, cid) != Some(true) {
+            // Of a block that is asked for itself, the block is the answer.
+            let is_answer = if *is_here {
+                !known.is_asked_for(cid) && known.answered(now, cid)
+            } else {
+                known.denied(cid)
+            };
+            if !is_answer {
                 continue;
             }
             let Some(wanted) = self.wants.get_mut(cid) else {
@@ -351,17 +360,27 @@ impl Client {
         }
         let expired = |wanted: &Wanted| self.expires(wanted) <= now;
         let wants = self.wants.iter();
-        let expired: Vec<Cid> = wants.filter(|(_, wanted)| expired(wanted)).map(|(cid, _)| *cid).collect();
+        let expired: Vec<Cid> = wants
+            .filter(|(_, wanted)| expired(wanted))
+            .map(|(cid, _)| *cid)
+            .collect();
         for cid in expired {
             self.expire(now, &cid, out);
         }
+        self.fill(now, out);
     }
 
     /// A want ends when its session has had nothing for the whole time; one among many that come, after four times.
     fn expires(&self, wanted: &Wanted) -> Duration {
         let timeout = self.limits.want_timeout;
-        let last_block = |(session, _): &(SessionId, WantId)| Some(self.sessions.get(session)?.last_block);
-        let latest = wanted.readers.iter().filter_map(last_block).max().unwrap_or_default();
+        let last_block =
+            |(session, _): &(SessionId, WantId)| Some(self.sessions.get(session)?.last_block);
+        let latest = wanted
+            .readers
+            .iter()
+            .filter_map(last_block)
+            .max()
+            .unwrap_or_default();
         (latest.max(wanted.since) + timeout).min(wanted.since + 4 * timeout)
     }
 
@@ -385,7 +404,7 @@ impl Client {
         let Some(known) = self.peers.get_mut(peer) else {
             return;
         };
-        if known.answered(now, &cid).is_none() {
+        if !known.answered(now, &cid) {
             known.count_unrequested();
             return;
         }
@@ -490,5 +509,5 @@ impl Wanted {
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ use super::budget::{Budget, Loan};
 use crate::rt::{self, BoxFuture};
 
 /// Memory taken for a message before any of its bytes have come.
-const FIRST_BYTES: usize = 64 << 10;
+pub(super) const FIRST_BYTES: usize = 64 << 10;
 /// How much larger the memory becomes when what there is has filled.
 const GROWTH: usize = 4;
 /// Periods after which a transfer is given up even if it moves.
@@ -54,36 +54,51 @@ impl ReadError {
     }
 }
 
+/// Memory for messages: that of one connection and that of all.
+#[derive(Clone, Copy)]
+pub(super) struct Budgets<'a> {
+    pub(super) own: &'a Budget,
+    pub(super) shared: &'a Budget,
+}
+
 /// Reads the next message; nothing at the end of the stream.
+///
+/// A small message takes from its connection alone, so that wants and word of blocks pass when blocks have to wait. A
+/// large one asks for all it will need once its first part has come: it never waits again while it holds something
+/// that others wait for.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
-    budgets: [&Budget; 2],
+    budgets: Budgets<'_>,
     stall: Duration,
 ) -> Result<Option<(Message, Loan)>, ReadError> {
-    let Some((length, begun)) = length(stream, stall).await? else {
+    let Some(length) = length(stream, stall).await? else {
         return Ok(None);
     };
     let mut watch = Watch::new(stall);
-    let mut loan = Loan::of(budgets);
+    let mut loan = Loan::default();
     let mut body = Vec::new();
     let mut filled = 0;
     while filled < length {
         if filled == body.len() {
             let room = (filled * GROWTH).max(FIRST_BYTES).min(length);
-            watch.wait(loan.extend(room - filled)).await?;
+            if filled == 0 {
+                watch.wait(loan.take(budgets.own, room)).await?;
+            } else if filled == FIRST_BYTES {
+                watch.wait(loan.take(budgets.own, length - filled)).await?;
+                watch.wait(loan.take(budgets.shared, length)).await?;
+            }
             body.resize(room, 0);
         }
         filled += watch.read(stream, &mut body[filled..]).await?;
     }
-    debug_assert!(begun > 0, "a message has a length in front");
     Ok(Some((Message::decode(&Bytes::from(body))?, loan)))
 }
 
-/// Reads the length in front of a message, and how many bytes that took.
+/// Reads the length in front of a message; nothing at the end of the stream.
 async fn length(
     stream: &mut (impl AsyncRead + Unpin),
     stall: Duration,
-) -> Result<Option<(usize, usize)>, ReadError> {
+) -> Result<Option<usize>, ReadError> {
     let mut prefix = [0; LENGTH_BYTES];
     let mut arrived = 0;
     let mut watch = Watch::new(stall);
@@ -97,8 +112,8 @@ async fn length(
             watch.read(stream, next).await?;
         }
         arrived += 1;
-        if let Some(found) = read_length(&prefix[..arrived], BITSWAP_MESSAGE_BYTES)? {
-            return Ok(Some(found));
+        if let Some((length, _)) = read_length(&prefix[..arrived], BITSWAP_MESSAGE_BYTES)? {
+            return Ok(Some(length));
         }
     }
 }
@@ -228,10 +243,20 @@ mod tests {
         Budget::new(64 << 20)
     }
 
+    fn both(budget: &Budget) -> Budgets<'_> {
+        Budgets {
+            own: budget,
+            shared: budget,
+        }
+    }
+
     fn message(sizes: &[usize]) -> Message {
         let block = |size: &usize| Block::new(Codec::Raw, vec![7; *size]).unwrap();
         Message {
-            payload: sizes.iter().map(|size| Payload::new(&block(size))).collect(),
+            payload: sizes
+                .iter()
+                .map(|size| Payload::new(&block(size)))
+                .collect(),
             ..Message::default()
         }
     }
@@ -252,22 +277,35 @@ mod tests {
         let budget = budget();
         let mut stream = Cursor::new(bytes);
         for expected in sent {
-            let (read, _) = read(&mut stream, [&budget; 2], STALL).await.unwrap().unwrap();
+            let (read, _) = read(&mut stream, both(&budget), STALL)
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(read, expected);
         }
-        assert!(read(&mut stream, [&budget; 2], STALL).await.unwrap().is_none());
+        assert!(
+            read(&mut stream, both(&budget), STALL)
+                .await
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[tokio::test]
     async fn bad_lengths_and_bad_messages_are_garbage_and_an_early_end_is_not() {
         let budget = budget();
-        for bytes in [&[0xff, 0xff, 0xff, 0x7f][..], &[0xff; 9], &[0x80, 0], &[2, 0x0b, 0]] {
+        for bytes in [
+            &[0xff, 0xff, 0xff, 0x7f][..],
+            &[0xff; 9],
+            &[0x80, 0],
+            &[2, 0x0b, 0],
+        ] {
             let mut stream = Cursor::new(bytes);
-            let error = read(&mut stream, [&budget; 2], STALL).await.unwrap_err();
+            let error = read(&mut stream, both(&budget), STALL).await.unwrap_err();
             assert!(error.is_garbage(), "{error:?}");
         }
         let mut cut = Cursor::new([9, 0x0a]);
-        let error = read(&mut cut, [&budget; 2], STALL).await.unwrap_err();
+        let error = read(&mut cut, both(&budget), STALL).await.unwrap_err();
         assert!(matches!(error, ReadError::Stream(_)), "{error:?}");
     }
 
@@ -276,10 +314,10 @@ mod tests {
         let budget = budget();
         let length: &[u8] = &[0x80, 0x80, 0x80, 0x01];
         let mut never = length.chain(Silent);
-        let error = read(&mut never, [&budget; 2], SHORT).await.unwrap_err();
+        let error = read(&mut never, both(&budget), SHORT).await.unwrap_err();
         assert!(matches!(error, ReadError::Stalled), "{error:?}");
         let mut crawling = length.chain(Crawling(Box::pin(rt::sleep(SHORT / 2))));
-        let error = read(&mut crawling, [&budget; 2], SHORT).await.unwrap_err();
+        let error = read(&mut crawling, both(&budget), SHORT).await.unwrap_err();
         assert!(matches!(error, ReadError::Stalled), "{error:?}");
     }
 

@@ -67,10 +67,10 @@ impl Handle {
     pub fn session(&self, peers: &[PeerId]) -> Session {
         let id = self.id();
         self.send(Command::Open(id, peers.to_vec()));
-        Session {
+        Session(Arc::new(Open {
             handle: self.clone(),
             id,
-        }
+        }))
     }
 
     /// Tells that these blocks can be read from the source now, so that peers who have asked for them get them.
@@ -98,9 +98,12 @@ impl Handle {
     }
 }
 
-/// Peers that are asked together. Dropping it takes back what it wants.
+/// Peers that are asked together. Cheap to clone; clones are the same. It lasts as long as they, and what it wants.
+#[derive(Clone, Debug)]
+pub struct Session(Arc<Open>);
+
 #[derive(Debug)]
-pub struct Session {
+struct Open {
     handle: Handle,
     id: SessionId,
 }
@@ -108,7 +111,7 @@ pub struct Session {
 impl Session {
     /// Adds peers: providers that were found meanwhile. Wants that wait for somebody to ask go to them.
     pub fn add_peers(&self, peers: &[PeerId]) {
-        self.handle.send(Command::Open(self.id, peers.to_vec()));
+        self.0.handle.send(Command::Open(self.0.id, peers.to_vec()));
     }
 
     /// One block. Calls may overlap; hundreds should, as each takes a round trip. It is asked for at once,
@@ -119,20 +122,24 @@ impl Session {
     /// when no peer has the block or it does not come in time.
     pub fn block(&self, cid: &Cid) -> Wanted {
         if let Some(known) = without_asking(cid) {
-            return Wanted { state: State::Known(Some(known)) };
+            return Wanted {
+                state: State::Known(Some(known)),
+            };
         }
-        let id = self.handle.id();
+        let (handle, session) = (&self.0.handle, self.0.id);
+        let id = handle.id();
         let (reply, answer) = oneshot::channel();
-        self.handle.send(Command::Want(id, self.id, *cid, reply));
+        handle.send(Command::Want(id, session, *cid, reply));
         let asked = Asked {
-            handle: self.handle.clone(),
+            session: Arc::clone(&self.0),
             id,
-            session: self.id,
             cid: *cid,
             answer,
             is_done: false,
         };
-        Wanted { state: State::Asked(asked) }
+        Wanted {
+            state: State::Asked(asked),
+        }
     }
 }
 
@@ -147,7 +154,7 @@ impl Source for Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Open {
     fn drop(&mut self) {
         self.handle.send(Command::Close(self.id));
     }
@@ -168,9 +175,8 @@ enum State {
 
 #[derive(Debug)]
 struct Asked {
-    handle: Handle,
+    session: Arc<Open>,
     id: WantId,
-    session: SessionId,
     cid: Cid,
     answer: oneshot::Receiver<Answer>,
     is_done: bool,
@@ -193,7 +199,8 @@ impl Future for Wanted {
 impl Drop for Asked {
     fn drop(&mut self) {
         if !self.is_done {
-            self.handle.send(Command::Cancel(self.id, self.session, self.cid));
+            let Open { handle, id } = &*self.session;
+            handle.send(Command::Cancel(self.id, *id, self.cid));
         }
     }
 }

@@ -25,7 +25,7 @@ use perennis_shared::wire::bitswap::{Message, PROTOCOL};
 
 use super::{
     budget::{Budget, Loan},
-    frame::{self, ReadError},
+    frame::{self, Budgets, ReadError},
 };
 use crate::rt::BoxFuture;
 
@@ -118,7 +118,11 @@ impl Handler {
         let (own, shared) = (self.budget.clone(), self.config.shared.clone());
         let stall = self.config.stall;
         self.inbound.push(Box::pin(async move {
-            let read = frame::read(&mut stream, [&own, &shared], stall).await;
+            let budgets = Budgets {
+                own: &own,
+                shared: &shared,
+            };
+            let read = frame::read(&mut stream, budgets, stall).await;
             (stream, read)
         }));
     }

@@ -41,7 +41,17 @@ pub(super) struct Peer {
 struct Ask {
     kind: WantKind,
     at: Duration,
-    is_cancelled: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// An answer is waited for.
+    Open,
+    /// The peer has said that it does not have the block. It still sends it should it come by it.
+    Denied,
+    /// Taken back. An answer may be on its way.
+    Cancelled,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +64,7 @@ impl Peer {
     /// Notes that the peer is asked. Whether the question has to be sent.
     pub(super) fn ask(&mut self, now: Duration, cid: Cid, kind: WantKind) -> bool {
         if let Some(ask) = self.asks.get(&cid)
-            && !ask.is_cancelled
+            && ask.state == State::Open
             && ask.kind >= kind
         {
             return false;
@@ -65,7 +75,7 @@ impl Peer {
             Ask {
                 kind,
                 at: now,
-                is_cancelled: false,
+                state: State::Open,
             },
         );
         *self.prefixes.entry(Prefix::of(&cid)).or_default() += 1;
@@ -76,36 +86,51 @@ impl Peer {
 
     /// Notes that a question is taken back. Whether the peer has to be told.
     pub(super) fn cancel(&mut self, cid: &Cid) -> bool {
-        let Some(ask) = self.asks.get_mut(cid).filter(|ask| !ask.is_cancelled) else {
+        if !self.close(cid, State::Cancelled) {
             return false;
-        };
-        ask.is_cancelled = true;
-        self.open -= 1;
-        self.blocks_open -= usize::from(ask.kind == WantKind::Block);
+        }
         self.cancelled.push_back(*cid);
         if self.cancelled.len() > CANCELLED
             && let Some(oldest) = self.cancelled.pop_front()
-            && self.asks.get(&oldest).is_some_and(|ask| ask.is_cancelled)
+            && self
+                .asks
+                .get(&oldest)
+                .is_some_and(|ask| ask.state == State::Cancelled)
         {
             self.take(&oldest);
         }
         true
     }
 
-    /// Notes an answer. Nothing if it was not asked for; else whether it was a question that still stands.
-    pub(super) fn answered(&mut self, now: Duration, cid: &Cid) -> Option<bool> {
-        let ask = self.take(cid)?;
+    /// Notes that the block has come, or word that it is there. Whether it was asked for.
+    pub(super) fn answered(&mut self, now: Duration, cid: &Cid) -> bool {
+        let Some(ask) = self.take(cid) else {
+            return false;
+        };
         self.late = 0;
-        if ask.kind == WantKind::Block || self.latency.is_none() {
+        if ask.state == State::Open && (ask.kind == WantKind::Block || self.latency.is_none()) {
             self.measure(now.saturating_sub(ask.at));
         }
-        Some(!ask.is_cancelled)
+        true
+    }
+
+    /// Notes word that the block is not there. Whether an answer was waited for.
+    pub(super) fn denied(&mut self, cid: &Cid) -> bool {
+        let is_open = self
+            .asks
+            .get(cid)
+            .is_some_and(|ask| ask.state == State::Open);
+        if is_open {
+            self.late = 0;
+            self.close(cid, State::Denied);
+        }
+        is_open
     }
 
     /// Whether the peer is being asked for the block itself.
     pub(super) fn is_asked_for(&self, cid: &Cid) -> bool {
         let ask = self.asks.get(cid);
-        ask.is_some_and(|ask| ask.kind == WantKind::Block && !ask.is_cancelled)
+        ask.is_some_and(|ask| ask.kind == WantKind::Block && ask.state == State::Open)
     }
 
     /// What of a message can be an answer, as far as that is known without hashing. The rest is dropped and counted.
@@ -165,9 +190,22 @@ impl Peer {
         self.open > 0
     }
 
+    /// Changes the state of a question that is not taken back. Whether there is one.
+    fn close(&mut self, cid: &Cid, state: State) -> bool {
+        let ask = self.asks.get_mut(cid);
+        let Some(ask) = ask.filter(|ask| ask.state != State::Cancelled) else {
+            return false;
+        };
+        if std::mem::replace(&mut ask.state, state) == State::Open {
+            self.open -= 1;
+            self.blocks_open -= usize::from(ask.kind == WantKind::Block);
+        }
+        true
+    }
+
     fn take(&mut self, cid: &Cid) -> Option<Ask> {
         let ask = self.asks.remove(cid)?;
-        if !ask.is_cancelled {
+        if ask.state == State::Open {
             self.open -= 1;
             self.blocks_open -= usize::from(ask.kind == WantKind::Block);
         }

@@ -233,7 +233,9 @@ impl Server {
         };
         let mut held = 0;
         if found.answers.is_none() {
-            ledger.wants.retain(|_, entry| entry.state != State::Reading);
+            ledger
+                .wants
+                .retain(|_, entry| entry.state != State::Reading);
         }
         for (cid, answer) in found.answers.into_iter().flatten() {
             let Some(entry) = ledger.wants.get_mut(&cid) else {
@@ -249,6 +251,11 @@ impl Server {
                     reply.payload.push(payload);
                     ledger.wants.remove(&cid);
                 }
+                // Asked for word of it, and for the block while it was looked up.
+                Answer::Here if entry.kind == WantKind::Block => {
+                    entry.state = State::Queued;
+                    ledger.queue.insert(entry.rank(&cid));
+                }
                 Answer::Here => {
                     reply.presences.push(Presence { cid, is_here: true });
                     ledger.wants.remove(&cid);
@@ -262,7 +269,10 @@ impl Server {
                     ledger.absent.insert((entry.order, cid));
                     self.absent.entry(cid).or_default().push(peer);
                     if entry.tell_absent {
-                        reply.presences.push(Presence { cid, is_here: false });
+                        reply.presences.push(Presence {
+                            cid,
+                            is_here: false,
+                        });
                     }
                 }
             }
@@ -296,7 +306,9 @@ impl Server {
 
     /// Wants of a peer that are not answered with a block or word of it.
     pub(super) fn wants_of(&self, peer: &PeerId) -> usize {
-        self.ledgers.get(peer).map_or(0, |ledger| ledger.wants.len())
+        self.ledgers
+            .get(peer)
+            .map_or(0, |ledger| ledger.wants.len())
     }
 
     /// Bytes read and not sent yet.
@@ -316,15 +328,18 @@ impl Server {
             entry.kind = entry.kind.max(want.kind);
             entry.tell_absent |= want.tell_absent;
             match entry.state {
+                State::Reading => {}
                 State::Queued => {
                     ledger.queue.remove(&rank);
                     ledger.queue.insert(entry.rank(&want.cid));
                 }
-                State::Absent if want.tell_absent => reply.presences.push(Presence {
-                    cid: want.cid,
-                    is_here: false,
-                }),
-                State::Absent | State::Reading => {}
+                // It may have come meanwhile: it is looked up anew.
+                State::Absent => {
+                    entry.state = State::Queued;
+                    ledger.absent.remove(&(entry.order, want.cid));
+                    ledger.queue.insert(entry.rank(&want.cid));
+                    self.forget_absent(&peer, &want.cid);
+                }
             }
             return;
         }
@@ -348,7 +363,10 @@ impl Server {
     fn make_room(&mut self, peer: PeerId, want: &Want, reply: &mut Reply) -> bool {
         let ledger = self.ledgers.entry(peer).or_default();
         let oldest = ledger.absent.first().map(|(_, cid)| *cid);
-        let least = ledger.queue.last().filter(|(rank, ..)| rank.0 < want.priority);
+        let least = ledger
+            .queue
+            .last()
+            .filter(|(rank, ..)| rank.0 < want.priority);
         let dropped = oldest.or(least.map(|(_, _, cid)| *cid));
         let told = dropped.unwrap_or(want.cid);
         let asked = dropped.and_then(|cid| ledger.wants.get(&cid)).map_or(
@@ -404,7 +422,8 @@ impl Server {
         let Some(ledger) = self.ledgers.get_mut(peer) else {
             return;
         };
-        let may = ledger.bytes == 0 || ledger.bytes + self.limits.job_bytes <= self.limits.peer_bytes;
+        let may =
+            ledger.bytes == 0 || ledger.bytes + self.limits.job_bytes <= self.limits.peer_bytes;
         if may && !ledger.in_turn && !ledger.queue.is_empty() && ledger.jobs < JOBS_PER_PEER {
             ledger.in_turn = true;
             self.turn.push_back(*peer);
@@ -429,7 +448,9 @@ impl Job {
             let size = sizes.get(at).copied().flatten();
             let answer = match size.filter(|size| *size <= WIRE_BLOCK_BYTES) {
                 None => Answer::Absent,
-                Some(size) if kind == WantKind::Have && size > INSTEAD_OF_HAVE_BYTES => Answer::Here,
+                Some(size) if kind == WantKind::Have && size > INSTEAD_OF_HAVE_BYTES => {
+                    Answer::Here
+                }
                 Some(size) if bytes > 0 && bytes + size > self.lease.bytes => Answer::Later,
                 Some(size) => {
                     bytes += size;
@@ -469,5 +490,5 @@ impl Lease {
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -52,7 +52,9 @@ impl Blocks {
     }
 
     fn put<'a>(&self, blocks: impl IntoIterator<Item = &'a Block>) {
-        let blocks = blocks.into_iter().map(|block| (*block.cid(), block.bytes().clone()));
+        let blocks = blocks
+            .into_iter()
+            .map(|block| (*block.cid(), block.bytes().clone()));
         self.blocks.lock().extend(blocks);
     }
 
@@ -64,7 +66,9 @@ impl Blocks {
 impl BlockSource for Blocks {
     async fn sizes(&self, cids: &[Cid]) -> Vec<Option<usize>> {
         let blocks = self.blocks.lock();
-        cids.iter().map(|cid| Some(blocks.get(cid)?.len())).collect()
+        cids.iter()
+            .map(|cid| Some(blocks.get(cid)?.len()))
+            .collect()
     }
 
     async fn blocks(&self, cids: &[Cid]) -> Vec<Option<Bytes>> {
@@ -111,7 +115,9 @@ async fn listen<B: NetworkBehaviour>(swarm: &mut Swarm<B>, peers: &[&Node]) -> M
         }
     };
     for peer in peers {
-        swarm.dial(peer.address.clone().with(Protocol::P2p(peer.peer))).unwrap();
+        swarm
+            .dial(peer.address.clone().with(Protocol::P2p(peer.peer)))
+            .unwrap();
     }
     let mut missing = peers.len();
     while missing > 0 {
@@ -178,5 +184,7 @@ fn file(leaves: usize, size: usize) -> Vec<Block> {
 }
 
 async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future).await.expect("nothing hangs")
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("nothing hangs")
 }

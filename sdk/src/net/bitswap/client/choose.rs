@@ -76,7 +76,10 @@ impl Client {
             let cost = self.peers.get(peer).map(Peer::cost);
             (!wanted.has.contains(peer), !is_proven, cost, *peer)
         };
-        let best = candidates.iter().filter(|peer| is_free(peer)).min_by_key(|peer| rank(peer));
+        let best = candidates
+            .iter()
+            .filter(|peer| is_free(peer))
+            .min_by_key(|peer| rank(peer));
         let (best, is_alone) = (best.copied(), wanted.asked.is_empty());
         let Some(best) = best else {
             if is_alone && !candidates.is_empty() {
@@ -110,7 +113,8 @@ impl Client {
     }
 
     fn ask(&mut self, now: Duration, cid: &Cid, peer: PeerId, out: &mut Out) {
-        let (Some(wanted), Some(known)) = (self.wants.get_mut(cid), self.peers.get_mut(&peer)) else {
+        let (Some(wanted), Some(known)) = (self.wants.get_mut(cid), self.peers.get_mut(&peer))
+        else {
             return;
         };
         wanted.asked.push(peer);
@@ -156,7 +160,8 @@ impl Client {
             let Some(session) = self.sessions.get(session) else {
                 return true;
             };
-            let is_out = |peer: &PeerId| session.lost.contains(peer) || wanted.has_not.contains(peer);
+            let is_out =
+                |peer: &PeerId| session.lost.contains(peer) || wanted.has_not.contains(peer);
             session.named.iter().all(is_out)
         })
     }

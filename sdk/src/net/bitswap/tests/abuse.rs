@@ -23,7 +23,12 @@ pub(super) async fn raw_peer(peers: &[&Node]) -> (Node, libp2p_stream::Control) 
     });
     let handle = Behaviour::new(NoBlocks, Config::default()).handle();
     let (_, events) = mpsc::unbounded_channel();
-    let node = Node { peer, address, handle, events };
+    let node = Node {
+        peer,
+        address,
+        handle,
+        events,
+    };
     (node, control)
 }
 
@@ -49,8 +54,10 @@ pub(super) async fn silent() -> (Node, mpsc::UnboundedReceiver<Message>) {
 pub(super) async fn liar(blocks: &[Block]) -> Node {
     let (node, mut control) = raw_peer(&[]).await;
     let mut streams = control.accept(STREAM).unwrap();
-    let known: HashMap<Cid, usize> =
-        blocks.iter().map(|block| (*block.cid(), block.bytes().len())).collect();
+    let known: HashMap<Cid, usize> = blocks
+        .iter()
+        .map(|block| (*block.cid(), block.bytes().len()))
+        .collect();
     tokio::spawn(async move {
         while let Some((peer, mut stream)) = streams.next().await {
             let mut control = control.clone();
@@ -84,7 +91,11 @@ pub(super) async fn liar(blocks: &[Block]) -> Node {
 
 pub(super) async fn next(stream: &mut Stream) -> Option<Message> {
     let budget = Budget::new(1 << 30);
-    let read = frame::read(stream, [&budget; 2], PATIENCE).await;
+    let budgets = frame::Budgets {
+        own: &budget,
+        shared: &budget,
+    };
+    let read = frame::read(stream, budgets, PATIENCE).await;
     read.ok().flatten().map(|(message, _)| message)
 }
 
@@ -116,12 +127,17 @@ async fn wantlists_without_end_are_bounded_and_hold_nobody_up() {
     for round in 0..10_u64 {
         let cid = |number: u64| *raw(format!("{round} {number}")).cid();
         let message = wants((0..100_000).map(cid));
-        if frame::write(&mut stream, &message.encode(), PATIENCE).await.is_err() {
+        if frame::write(&mut stream, &message.encode(), PATIENCE)
+            .await
+            .is_err()
+        {
             break;
         }
         serves(&server, &block).await;
         while let Ok(event) = server.events.try_recv() {
-            told += usize::from(matches!(event, Event::TooManyWants { left_out, .. } if left_out > 90_000));
+            told += usize::from(
+                matches!(event, Event::TooManyWants { left_out, .. } if left_out > 90_000),
+            );
         }
     }
     assert!(told > 0, "the owner of the swarm is told");
@@ -216,7 +232,11 @@ async fn a_peer_that_takes_nothing_holds_no_more_than_its_share() {
         panic!("{event:?}");
     };
     assert_eq!(who, peer.peer);
-    assert!(source.reads() < 20, "most were never read: {}", source.reads());
+    assert!(
+        source.reads() < 20,
+        "most were never read: {}",
+        source.reads()
+    );
     serves(&server, &blocks[4]).await;
 }
 
@@ -264,7 +284,10 @@ async fn more_streams_than_allowed_are_dropped() {
     let mut dropped = 0;
     for stream in &mut streams[Config::default().inbound_streams..] {
         let mut end = [0; 1];
-        dropped += usize::from(matches!(within(stream.read(&mut end)).await, Ok(0) | Err(_)));
+        dropped += usize::from(matches!(
+            within(stream.read(&mut end)).await,
+            Ok(0) | Err(_)
+        ));
     }
     assert_eq!(dropped, 8);
     serves(&server, &block).await;
@@ -275,7 +298,9 @@ async fn a_peer_that_speaks_something_else_is_not_asked() {
     let (other, _control) = raw_peer(&[]).await;
     let mut client = node(Blocks::default(), test_config(), &[&other]).await;
     let cid = *raw("x").cid();
-    let error = within(client.handle.block(&cid, &[other.peer])).await.unwrap_err();
+    let error = within(client.handle.block(&cid, &[other.peer]))
+        .await
+        .unwrap_err();
     assert_eq!(error, BitswapError::NoPeers { cid: Box::new(cid) });
     let event = within(client.events.recv()).await.unwrap();
     let error = match event {

@@ -26,7 +26,9 @@ async fn a_dag_comes_whole_and_once() {
     let mut seen = Vec::new();
     let sink = StoreSink(&store);
     let limits = DagLimits::default();
-    let fetch = fetch_dag(&session, &[root], &sink, limits, |progress| seen.push(progress));
+    let fetch = fetch_dag(&session, &[root], &sink, limits, |progress| {
+        seen.push(progress)
+    });
     let done = within(fetch).await.unwrap();
     assert!(holds(&store, &blocks).await);
     assert_eq!((done.blocks, done.left, done.held), (304, 0, 0));
@@ -46,12 +48,22 @@ async fn a_fetch_that_breaks_off_goes_on_where_it_was() {
     let server = node(source.clone(), test_config(), &[]).await;
     let client = node(Blocks::default(), test_config(), &[&server]).await;
     let (store, root) = (Memory::default(), *blocks.last().unwrap().cid());
-    let (sink, limits) = (StoreSink(&store), DagLimits { in_flight: 4, ..DagLimits::default() });
+    let (sink, limits) = (
+        StoreSink(&store),
+        DagLimits {
+            in_flight: 4,
+            ..DagLimits::default()
+        },
+    );
     let session = client.handle.session(&[server.peer]);
-    let error = within(fetch_dag(&session, &[root], &sink, limits, |_| ())).await.unwrap_err();
+    let error = within(fetch_dag(&session, &[root], &sink, limits, |_| ()))
+        .await
+        .unwrap_err();
     assert!(matches!(error, FetchError::Unavailable { .. }), "{error}");
     source.put([lost]);
-    let done = within(fetch_dag(&session, &[root], &sink, limits, |_| ())).await.unwrap();
+    let done = within(fetch_dag(&session, &[root], &sink, limits, |_| ()))
+        .await
+        .unwrap();
     assert!(done.held > 0, "what came before the failure was kept");
     assert!(holds(&store, &blocks).await);
 }
@@ -64,13 +76,34 @@ async fn several_providers_share_the_work_though_one_is_silent_and_one_lies() {
     let two = node(sources[1].clone(), test_config(), &[]).await;
     let (silent, _) = abuse::silent().await;
     let liar = abuse::liar(&blocks).await;
-    let client = node(Blocks::default(), test_config(), &[&silent, &liar, &one, &two]).await;
+    let client = node(
+        Blocks::default(),
+        test_config(),
+        &[&silent, &liar, &one, &two],
+    )
+    .await;
     let (store, root) = (Memory::default(), *blocks.last().unwrap().cid());
-    let session = client.handle.session(&[silent.peer, liar.peer, one.peer, two.peer]);
-    let limits = DagLimits { in_flight: 32, ..DagLimits::default() };
-    within(fetch_dag(&session, &[root], &StoreSink(&store), limits, |_| ())).await.unwrap();
+    let session = client
+        .handle
+        .session(&[silent.peer, liar.peer, one.peer, two.peer]);
+    let limits = DagLimits {
+        in_flight: 32,
+        ..DagLimits::default()
+    };
+    within(fetch_dag(
+        &session,
+        &[root],
+        &StoreSink(&store),
+        limits,
+        |_| (),
+    ))
+    .await
+    .unwrap();
     assert!(holds(&store, &blocks).await);
-    assert!(sources.iter().all(|source| source.reads() > 10), "both have served");
+    assert!(
+        sources.iter().all(|source| source.reads() > 10),
+        "both have served"
+    );
     let counts = client.handle.counts().await.unwrap();
     assert!(counts.duplicates <= 64, "few blocks come twice: {counts:?}");
 }
@@ -91,7 +124,12 @@ async fn a_provider_that_leaves_is_replaced() {
     });
     let (_, events) = mpsc::unbounded_channel();
     let handle = stays.handle.clone();
-    let leaving = Node { peer, address, handle, events };
+    let leaving = Node {
+        peer,
+        address,
+        handle,
+        events,
+    };
     let client = node(Blocks::default(), test_config(), &[&leaving, &stays]).await;
     let (store, root) = (Memory::default(), *blocks.last().unwrap().cid());
     let session = client.handle.session(&[leaving.peer, stays.peer]);
@@ -102,7 +140,18 @@ async fn a_provider_that_leaves_is_replaced() {
             leaves.abort();
         }
     };
-    let limits = DagLimits { in_flight: 16, ..DagLimits::default() };
-    within(fetch_dag(&session, &[root], &StoreSink(&store), limits, leave)).await.unwrap();
+    let limits = DagLimits {
+        in_flight: 16,
+        ..DagLimits::default()
+    };
+    within(fetch_dag(
+        &session,
+        &[root],
+        &StoreSink(&store),
+        limits,
+        leave,
+    ))
+    .await
+    .unwrap();
     assert!(holds(&store, &blocks).await);
 }

@@ -21,7 +21,10 @@ async fn blocks_go_both_ways_on_one_connection() {
     let one = node(Blocks::of([&a]), test_config(), &[]).await;
     let two = node(Blocks::of([&b]), test_config(), &[&one]).await;
     let (got_a, got_b) = within(async {
-        tokio::join!(two.handle.block(a.cid(), &[]), one.handle.block(b.cid(), &[]))
+        tokio::join!(
+            two.handle.block(a.cid(), &[]),
+            one.handle.block(b.cid(), &[])
+        )
     })
     .await;
     assert_eq!((got_a.unwrap(), got_b.unwrap()), (a, b));
@@ -43,10 +46,15 @@ async fn when_nobody_has_it_the_error_says_how_many_were_asked() {
     let one = node(Blocks::default(), test_config(), &[]).await;
     let two = node(Blocks::default(), test_config(), &[]).await;
     let client = node(Blocks::default(), test_config(), &[&one, &two]).await;
-    let error = within(client.handle.block(block.cid(), &[])).await.unwrap_err();
+    let error = within(client.handle.block(block.cid(), &[]))
+        .await
+        .unwrap_err();
     let cid = Box::new(*block.cid());
     assert_eq!(error, BitswapError::NotFound { cid, asked: 2 });
-    assert_eq!((error.code(), error.kind()), ("block_not_found", ErrorKind::Retry));
+    assert_eq!(
+        (error.code(), error.kind()),
+        ("block_not_found", ErrorKind::Retry)
+    );
 }
 
 #[tokio::test]
@@ -56,14 +64,27 @@ async fn without_peers_there_is_an_error_and_no_waiting() {
     let error = within(client.handle.block(&cid, &[])).await.unwrap_err();
     assert_eq!(error, BitswapError::NoPeers { cid: Box::new(cid) });
     let unknown = Keypair::generate_ed25519().public().to_peer_id();
-    let error = within(client.handle.block(&cid, &[unknown])).await.unwrap_err();
+    let error = within(client.handle.block(&cid, &[unknown]))
+        .await
+        .unwrap_err();
     assert_eq!(error, BitswapError::NoPeers { cid: Box::new(cid) });
 }
 
 #[tokio::test]
 async fn what_no_content_is_accepted_for_is_not_asked_for() {
     let client = node(Blocks::default(), test_config(), &[]).await;
-    let inline = Cid::new_v1(0x55, *Block::hashed(0x55, perennis_shared::cid::HashFn::Identity, false, &b"in"[..]).unwrap().cid().hash());
+    let inline = Cid::new_v1(
+        0x55,
+        *Block::hashed(
+            0x55,
+            perennis_shared::cid::HashFn::Identity,
+            false,
+            &b"in"[..],
+        )
+        .unwrap()
+        .cid()
+        .hash(),
+    );
     let got = within(client.handle.block(&inline, &[])).await.unwrap();
     assert_eq!(&got.bytes()[..], b"in");
     let sha1 = perennis_shared::cid::parse_cid_bytes(&[1, 0x55, 0x11, 2, 1, 2]).unwrap();
@@ -73,27 +94,22 @@ async fn what_no_content_is_accepted_for_is_not_asked_for() {
 
 #[tokio::test]
 async fn a_block_that_arrives_later_is_sent_to_who_still_wants_it() {
-    let block = raw("late");
-    let blocks = Blocks::default();
+    let (block, known) = (raw("late"), raw("known"));
+    let blocks = Blocks::of([&known]);
     let server = node(blocks.clone(), test_config(), &[]).await;
     // Another peer, that never answers, keeps the want alive.
-    let (silent, _) = abuse::silent().await;
+    let (silent, _messages) = abuse::silent().await;
     let client = node(Blocks::default(), test_config(), &[&server, &silent]).await;
-    let wanted = client.handle.session(&[silent.peer, server.peer]);
-    let wanted = wanted.block(block.cid());
-    // The server has been asked, and has said no, once it has answered for a block it has.
-    let known = raw("known");
-    blocks.put([&known]);
-    within(client.handle.block(known.cid(), &[server.peer])).await.unwrap();
-    drop(wanted);
-    let again = client.handle.clone();
-    let cid = *block.cid();
-    let peers = [silent.peer, server.peer];
-    let wanted = tokio::spawn(async move { again.block(&cid, &peers).await });
-    within(client.handle.block(known.cid(), &[server.peer])).await.unwrap();
+    let session = client.handle.session(&[silent.peer, server.peer]);
+    let wanted = session.block(block.cid());
+    // Messages keep their order: once this has come, the server has looked for the other.
+    within(client.handle.block(known.cid(), &[server.peer]))
+        .await
+        .unwrap();
     blocks.put([&block]);
     server.handle.have_now(vec![*block.cid()]);
-    drop(wanted);
+    assert_eq!(within(wanted).await.unwrap(), block);
+    assert_eq!(client.handle.counts().await.unwrap().unrequested, 0);
 }
 
 #[tokio::test]
@@ -103,7 +119,12 @@ async fn small_blocks_come_in_place_of_word_of_them() {
         node(Blocks::of([&block]), test_config(), &[]).await,
         node(Blocks::of([&block]), test_config(), &[]).await,
     ];
-    let client = node(Blocks::default(), test_config(), &[&servers[0], &servers[1]]).await;
+    let client = node(
+        Blocks::default(),
+        test_config(),
+        &[&servers[0], &servers[1]],
+    )
+    .await;
     let session = client.handle.session(&[]);
     assert_eq!(within(session.block(block.cid())).await.unwrap(), block);
     // The one that was only asked for word may have sent the block as well; it is no offence.
@@ -124,8 +145,14 @@ async fn a_dropped_want_is_taken_back() {
     blocks.put([&block]);
     server.handle.have_now(vec![*block.cid()]);
     let reads = blocks.reads();
-    within(client.handle.block(other.cid(), &[server.peer])).await.unwrap();
-    assert_eq!(blocks.reads(), reads + 1, "only the other block is read again");
+    within(client.handle.block(other.cid(), &[server.peer]))
+        .await
+        .unwrap();
+    assert_eq!(
+        blocks.reads(),
+        reads + 1,
+        "only the other block is read again"
+    );
 }
 
 #[tokio::test]
