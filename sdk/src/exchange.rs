@@ -1,6 +1,6 @@
-//! Fetching blocks by CID from trustless gateways.
+//! Fetching blocks by CID, from trustless gateways and from other sources.
 //!
-//! A source is an HTTP gateway that answers `/ipfs/{cid}` with `format=raw` or `format=car` (trustless
+//! A gateway is an HTTP server that answers `/ipfs/{cid}` with `format=raw` or `format=car` (trustless
 //! gateway specification). No source is trusted: every block is checked against the CID it was asked for, and
 //! a source whose bytes do not match is not asked for that block again. A whole DAG is fetched as one CAR where a
 //! source offers that; whatever the CAR left out is fetched block by block, from all sources.
@@ -32,6 +32,13 @@ use crate::{
     },
     store::{BlockStore, StoreError},
 };
+
+mod dag;
+mod source;
+
+pub use dag::{DagLimits, Held, Progress, Sink, StoreSink, fetch_dag};
+use source::Race;
+pub use source::Source;
 
 const RAW_TYPE: &str = "application/vnd.ipld.raw";
 const CAR_TYPE: &str = "application/vnd.ipld.car";
@@ -65,8 +72,16 @@ impl Default for FetchLimits {
 /// Several sources as one.
 #[derive(Clone)]
 pub struct Exchange {
+    gateways: Vec<Gateway>,
+    race: Race,
+    limits: FetchLimits,
+}
+
+/// One trustless gateway.
+#[derive(Clone)]
+struct Gateway {
     http: Http,
-    sources: Vec<NodeUrl>,
+    url: NodeUrl,
     backoff: Backoff,
     limits: FetchLimits,
 }
@@ -125,6 +140,13 @@ pub enum SourceError {
     /// The source sent what is no CAR file.
     #[error("sent a malformed CAR file")]
     Car(#[from] CarError),
+    /// Peers did not give it.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Peers(#[from] crate::net::bitswap::BitswapError),
+    /// Several sources as one did not give it.
+    #[error(transparent)]
+    Several(#[from] Box<FetchError>),
     /// The source sent more than was asked for.
     #[error("sent more than {max} {limit}")]
     TooMuch {
@@ -173,6 +195,9 @@ impl Retryable for SourceError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Remote(error) => error.kind(),
+            #[cfg(feature = "net")]
+            Self::Peers(error) => error.kind(),
+            Self::Several(error) => error.kind(),
             Self::Wrong(_) | Self::Car(_) | Self::TooMuch { .. } => ErrorKind::Corrupt,
         }
     }
@@ -180,7 +205,7 @@ impl Retryable for SourceError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Remote(error) => error.retry_after(),
-            Self::Wrong(_) | Self::Car(_) | Self::TooMuch { .. } => None,
+            _ => None,
         }
     }
 }
@@ -189,15 +214,32 @@ impl Exchange {
     /// Asks `sources` in this order. With none, only what is in the store can be had.
     #[must_use]
     pub fn new(http: Http, sources: Vec<NodeUrl>, backoff: Backoff, limits: FetchLimits) -> Self {
+        let gateway = |url| Gateway {
+            http: http.clone(),
+            url,
+            backoff: backoff.clone(),
+            limits,
+        };
+        let gateways: Vec<Gateway> = sources.into_iter().map(gateway).collect();
+        let mut race = Race::default();
+        for gateway in gateways.iter().cloned() {
+            race.push(Box::new(gateway));
+        }
         Self {
-            http,
-            sources,
-            backoff,
+            gateways,
+            race,
             limits,
         }
     }
 
-    /// One block, from the first source that has it.
+    /// Asks `source` for single blocks too, in a race behind those that are here already.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Source + 'static) -> Self {
+        self.race.push(Box::new(source));
+        self
+    }
+
+    /// One block, from the first source that gives it.
     ///
     /// # Errors
     /// No source gave the right bytes.
@@ -207,22 +249,16 @@ impl Exchange {
         {
             return Ok(block);
         }
-        if self.sources.is_empty() {
+        if self.race.is_empty() {
             return Err(FetchError::NoSource {
                 cid: Box::new(*cid),
             });
         }
-        let mut failures = Vec::new();
-        for source in &self.sources {
-            match with_retries(&self.backoff, || self.raw(source, cid)).await {
-                Ok(block) => return Ok(block),
-                Err(error) => failures.push((source.to_string(), Arc::new(error))),
-            }
-        }
-        Err(FetchError::Unavailable {
+        let failed = |failures| FetchError::Unavailable {
             cid: Box::new(*cid),
             failures,
-        })
+        };
+        self.race.block(cid).await.map_err(failed)
     }
 
     /// The blocks below `roots` that `store` lacks, the roots among them. All of them are needed: the result
@@ -300,11 +336,11 @@ impl Exchange {
     /// What the sources send as a CAR of `root`: of the first that sends anything useful. It may lack blocks
     /// and hold others; each is what its CID says.
     async fn car_of_any(&self, root: &Cid) -> HashMap<Cid, Block> {
-        for source in &self.sources {
+        for gateway in &self.gateways {
             let mut blocks = HashMap::new();
-            let outcome = self.car(source, root, &mut blocks).await;
+            let outcome = gateway.car(root, &mut blocks).await;
             if let Err(error) = &outcome {
-                tracing::debug!(%source, %root, %error, "a CAR was not complete");
+                tracing::debug!(source = %gateway.url, %root, %error, "a CAR was not complete");
             }
             if blocks.contains_key(root) {
                 return blocks;
@@ -313,8 +349,24 @@ impl Exchange {
         HashMap::new()
     }
 
-    async fn raw(&self, source: &NodeUrl, cid: &Cid) -> Result<Block, SourceError> {
-        let url = source.at(&format!("ipfs/{cid}?format=raw"));
+    fn check(&self, roots: &[Cid], blocks: usize, bytes: usize) -> Result<(), FetchError> {
+        let bounds = [
+            ("blocks", self.limits.blocks, blocks),
+            ("bytes", self.limits.bytes, bytes),
+        ];
+        for (limit, max, actual) in bounds {
+            if actual > max {
+                let root = Box::new(roots.first().copied().unwrap_or_default());
+                return Err(FetchError::TooLarge { root, limit, max });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Gateway {
+    async fn raw(&self, cid: &Cid) -> Result<Block, SourceError> {
+        let url = self.url.at(&format!("ipfs/{cid}?format=raw"));
         let request = Request::get(url).accepting(RAW_TYPE);
         let response = self.http.send(request).await.map_err(RemoteError::from)?;
         if response.status() != 200 {
@@ -325,13 +377,8 @@ impl Exchange {
     }
 
     /// Reads a CAR into `blocks` as far as it goes.
-    async fn car(
-        &self,
-        source: &NodeUrl,
-        root: &Cid,
-        blocks: &mut HashMap<Cid, Block>,
-    ) -> Result<(), SourceError> {
-        let url = source.at(&format!("ipfs/{root}?format=car"));
+    async fn car(&self, root: &Cid, blocks: &mut HashMap<Cid, Block>) -> Result<(), SourceError> {
+        let url = self.url.at(&format!("ipfs/{root}?format=car"));
         let request = Request::get(url)
             .accepting(CAR_TYPE)
             .within(self.limits.car_deadline);
@@ -366,19 +413,26 @@ impl Exchange {
         }
         Ok(())
     }
+}
 
-    fn check(&self, roots: &[Cid], blocks: usize, bytes: usize) -> Result<(), FetchError> {
-        let bounds = [
-            ("blocks", self.limits.blocks, blocks),
-            ("bytes", self.limits.bytes, bytes),
-        ];
-        for (limit, max, actual) in bounds {
-            if actual > max {
-                let root = Box::new(roots.first().copied().unwrap_or_default());
-                return Err(FetchError::TooLarge { root, limit, max });
-            }
-        }
-        Ok(())
+impl Source for Gateway {
+    fn name(&self) -> String {
+        self.url.to_string()
+    }
+
+    fn block<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, Result<Block, SourceError>> {
+        Box::pin(with_retries(&self.backoff, || self.raw(cid)))
+    }
+}
+
+/// All its sources as one.
+impl Source for Exchange {
+    fn name(&self) -> String {
+        "all sources".to_owned()
+    }
+
+    fn block<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, Result<Block, SourceError>> {
+        Box::pin(async { Ok(Exchange::block(self, cid).await.map_err(Box::new)?) })
     }
 }
 

@@ -4,6 +4,7 @@
 //! answers: nothing locks the swarm, and nothing waits inside the task. What takes several steps (a lookup under a
 //! quorum, a put to twenty peers) runs in the caller's task on top of the handle.
 //!
+//! - [`bitswap`]: exchanging blocks with peers.
 //! - [`config`]: what a peer is told at its start: addresses, bootstrap, limits.
 //! - [`dht`]: Kademlia on two networks, records with our own validation, provider records.
 //! - [`peers`]: who is connected, from which address group, how it does.
@@ -13,6 +14,7 @@
 
 mod address;
 mod behaviour;
+pub mod bitswap;
 mod command;
 pub mod config;
 pub mod dht;

@@ -287,6 +287,43 @@ impl Block {
         Ok(Block { cid, bytes })
     }
 
+    /// Makes a block of content from outside whose CID is not given but follows from its hash. With `is_v0` the
+    /// CID has version 0.
+    ///
+    /// # Errors
+    /// Refuses content above [`WIRE_BLOCK_BYTES`], or above [`IDENTITY_BYTES`] where the hash is identity, and a
+    /// version 0 of anything but DAG-PB under SHA2-256.
+    pub fn hashed(
+        codec: u64,
+        hash: HashFn,
+        is_v0: bool,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Block, VerifyError> {
+        let bytes = bytes.into();
+        LimitExceeded::check("block bytes", WIRE_BLOCK_BYTES, bytes.len())?;
+        let digest = match hash {
+            HashFn::Identity => {
+                LimitExceeded::check("identity CID bytes", IDENTITY_BYTES, bytes.len())?;
+                Multihash::wrap(hash.code(), &bytes)
+            }
+            HashFn::Sha2_256 => Multihash::wrap(hash.code(), &Sha256::digest(&bytes)),
+            HashFn::Sha2_512 => Multihash::wrap(hash.code(), &Sha512::digest(&bytes)),
+            HashFn::Blake3 => {
+                let mut hasher = Blake3::new();
+                hasher.update(&bytes);
+                Multihash::wrap(hash.code(), hasher.finalize().as_bytes())
+            }
+        };
+        let digest = digest.expect("no digest is longer than a multihash of 64 bytes");
+        let cid = if is_v0 {
+            let cid = Cid::new_v0(digest).ok().filter(|cid| cid.codec() == codec);
+            cid.ok_or(VerifyError::Mismatch)?
+        } else {
+            Cid::new_v1(codec, digest)
+        };
+        Ok(Block { cid, bytes })
+    }
+
     /// The block's name.
     pub fn cid(&self) -> &Cid {
         &self.cid

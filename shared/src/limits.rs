@@ -108,6 +108,15 @@ pub const PROVIDERS_PER_GROUP: usize = 16;
 /// Most addresses kept of one provider.
 pub const PROVIDER_ADDRESSES: usize = 8;
 
+/// Largest bitswap message, in bytes: 4 MiB, as the Go implementation reads at most.
+pub const BITSWAP_MESSAGE_BYTES: usize = 4 << 20;
+/// Most wants of one bitswap message; more are left out and counted.
+pub const BITSWAP_WANTS: usize = 4_096;
+/// Most words of presence or absence in one bitswap message; more are left out and counted.
+pub const BITSWAP_PRESENCES: usize = 8_192;
+/// Most blocks in one bitswap message.
+pub const BITSWAP_PAYLOAD_BLOCKS: usize = 8_192;
+
 /// Something from outside is larger, longer, deeper or more than a limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit}: {actual} is above the limit of {max}")]

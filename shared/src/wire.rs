@@ -11,6 +11,7 @@ use crate::{
     varint::{self, VarintError},
 };
 
+pub mod bitswap;
 pub mod kad;
 
 /// Longest length in front of a frame, in bytes: four reach 256 MiB, more than any frame may have.

@@ -1,0 +1,513 @@
+//! What we want, and whom to ask for it.
+//!
+//! A step machine without clock or I/O. A want belongs to one or more sessions; a session is a set of peers that may
+//! have what it is after. All of them are asked whether they have a session's first blocks, and the likeliest
+//! is asked for the block at once; later blocks are asked of those that have proven themselves, each according
+//! to how fast it answers and how much it is busy with. Who says no, goes away or is slower than it uses to be is
+//! followed by the next; slow answers are still taken. The first right answer ends the want everywhere.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use libp2p::PeerId;
+use perennis_shared::{
+    cid::{Block, Cid},
+    wire::bitswap::{Payload, Presence, Want},
+};
+
+use super::{Config, error::BitswapError, peers::Peer};
+
+mod choose;
+
+/// Blocks of a session after which peers are no longer asked whether they have the next.
+const PROBED_WANTS: usize = 16;
+/// Peers asked for one block at the same time.
+const ASKED_AT_ONCE: usize = 3;
+/// Peers that one session asks.
+const SESSION_PEERS: usize = 32;
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+pub(super) type SessionId = u64;
+pub(super) type WantId = u64;
+
+/// All sessions and what is known of peers.
+#[derive(Debug)]
+pub(super) struct Client {
+    limits: Limits,
+    peers: HashMap<PeerId, Peer>,
+    sessions: HashMap<SessionId, Session>,
+    wants: HashMap<Cid, Wanted>,
+    /// Wants whose peers are all as busy as they may be, in their order.
+    pending: VecDeque<Cid>,
+    woken: Duration,
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    wants: usize,
+    asks_per_peer: usize,
+    want_timeout: Duration,
+    unrequested: u64,
+}
+
+/// What has come and what was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Blocks that somebody waited for.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blocks that came again, mostly as two peers were asked.
+    pub duplicates: u64,
+    /// Blocks nobody asked their sender for, wrong ones among them.
+    pub unrequested: u64,
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    /// Those it was opened with. With none it asks whoever is connected.
+    named: Vec<PeerId>,
+    /// Named peers that cannot be reached.
+    lost: HashSet<PeerId>,
+    proven: HashSet<PeerId>,
+    wants: HashSet<Cid>,
+    probed: usize,
+    last_block: Duration,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    readers: Vec<(SessionId, WantId)>,
+    /// Who has been asked for the block, in order, late ones among them.
+    asked: Vec<PeerId>,
+    late: usize,
+    has: HashSet<PeerId>,
+    has_not: HashSet<PeerId>,
+    /// Who has been asked anything about it.
+    told: Vec<PeerId>,
+    is_pending: bool,
+    since: Duration,
+    /// When those asked count as late.
+    hedge_at: Duration,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// Tell a peer.
+    Tell(PeerId, Want),
+    /// Connect to a peer.
+    Dial(PeerId),
+    /// A want has ended.
+    Done(WantId, Result<Block, BitswapError>),
+    /// A peer has sent another lot of blocks that nobody asked for: so many by now.
+    Unrequested(PeerId, u64),
+}
+
+type Out = Vec<Output>;
+
+impl Client {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            limits: Limits {
+                wants: config.wants,
+                asks_per_peer: config.asks_per_peer,
+                want_timeout: config.want_timeout,
+                unrequested: config.unrequested.max(1),
+            },
+            peers: HashMap::new(),
+            sessions: HashMap::new(),
+            wants: HashMap::new(),
+            pending: VecDeque::new(),
+            woken: Duration::ZERO,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether answers of this peer are waited for.
+    pub(super) fn is_engaged(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(Peer::is_engaged)
+    }
+
+    /// When [`Client::wake`] has something to do.
+    pub(super) fn next_wake(&self) -> Option<Duration> {
+        (!self.wants.is_empty()).then(|| self.woken + TICK)
+    }
+
+    /// Adds peers to a session, which begins with that.
+    pub(super) fn open(&mut self, now: Duration, id: SessionId, peers: &[PeerId], out: &mut Out) {
+        let session = self.sessions.entry(id).or_default();
+        session.last_block = now;
+        for peer in peers.iter().take(SESSION_PEERS) {
+            if session.named.len() < SESSION_PEERS && !session.named.contains(peer) {
+                session.named.push(*peer);
+            }
+            session.lost.remove(peer);
+            if !self.peers.contains_key(peer) {
+                out.push(Output::Dial(*peer));
+            }
+        }
+        self.retry(now, id, out);
+    }
+
+    /// Ends a session. Its wants end without a word.
+    pub(super) fn close(&mut self, id: SessionId, out: &mut Out) {
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
+        for cid in session.wants {
+            if let Some(wanted) = self.wants.get_mut(&cid) {
+                wanted.readers.retain(|(session, _)| *session != id);
+                if wanted.readers.is_empty() {
+                    self.end(&cid, out);
+                }
+            }
+        }
+    }
+
+    /// Wants a block. Every want ends with one [`Output::Done`], unless it is cancelled.
+    pub(super) fn want(
+        &mut self,
+        now: Duration,
+        id: WantId,
+        by: SessionId,
+        cid: Cid,
+        out: &mut Out,
+    ) {
+        if self.wants.len() >= self.limits.wants && !self.wants.contains_key(&cid) {
+            let max = self.limits.wants;
+            out.push(Output::Done(id, Err(BitswapError::TooManyWants { max })));
+            return;
+        }
+        let session = self.sessions.entry(by).or_default();
+        if session.wants.is_empty() {
+            session.last_block = now;
+        }
+        session.wants.insert(cid);
+        session.probed += 1;
+        let is_probed = session.probed <= PROBED_WANTS;
+        let wanted = self.wants.entry(cid).or_insert_with(|| Wanted::new(now));
+        wanted.readers.push((by, id));
+        self.advance(now, &cid, is_probed, out);
+    }
+
+    /// Ends one want of a session without a word.
+    pub(super) fn cancel(&mut self, id: WantId, by: SessionId, cid: &Cid, out: &mut Out) {
+        let Some(wanted) = self.wants.get_mut(cid) else {
+            return;
+        };
+        wanted.readers.retain(|reader| *reader != (by, id));
+        if !wanted.readers.iter().any(|(session, _)| *session == by)
+            && let Some(session) = self.sessions.get_mut(&by)
+        {
+            session.wants.remove(cid);
+        }
+        if wanted.readers.is_empty() {
+            self.end(cid, out);
+        }
+    }
+
+    /// A peer can be asked from now on.
+    pub(super) fn connected(&mut self, now: Duration, peer: PeerId, out: &mut Out) {
+        self.peers.entry(peer).or_default();
+        let concerned: Vec<SessionId> = self
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| session.named.is_empty() || session.named.contains(&peer))
+            .map(|(id, session)| {
+                session.lost.remove(&peer);
+                *id
+            })
+            .collect();
+        for id in concerned {
+            self.retry(now, id, out);
+        }
+        self.fill(now, out);
+    }
+
+    /// A peer has gone, or cannot be reached or spoken to.
+    pub(super) fn gone(&mut self, now: Duration, peer: &PeerId, out: &mut Out) {
+        self.peers.remove(peer);
+        for session in self.sessions.values_mut() {
+            session.proven.remove(peer);
+            if session.named.contains(peer) {
+                session.lost.insert(*peer);
+            }
+        }
+        let concerned: Vec<Cid> = self
+            .wants
+            .iter_mut()
+            .filter_map(|(cid, wanted)| wanted.forget(peer).then_some(*cid))
+            .collect();
+        for cid in concerned {
+            self.advance(now, &cid, true, out);
+        }
+        self.retry_all(now, out);
+    }
+
+    /// What of a message from a peer is worth hashing.
+    pub(super) fn admit(
+        &mut self,
+        peer: &PeerId,
+        payload: Vec<Payload>,
+        out: &mut Out,
+    ) -> Vec<Payload> {
+        let Some(known) = self.peers.get_mut(peer) else {
+            return Vec::new();
+        };
+        let before = known.unrequested();
+        let admitted = known.admit(payload);
+        self.count_unrequested(peer, before, out);
+        admitted
+    }
+
+    /// Payloads of a peer have been hashed and these are the blocks.
+    pub(super) fn blocks(
+        &mut self,
+        now: Duration,
+        peer: &PeerId,
+        hashed: usize,
+        blocks: Vec<Block>,
+        out: &mut Out,
+    ) {
+        let refused = hashed - blocks.len();
+        let Some(known) = self.peers.get_mut(peer) else {
+            return;
+        };
+        known.hashed(hashed);
+        let before = known.unrequested();
+        (0..refused).for_each(|_| known.count_unrequested());
+        for block in blocks {
+            self.block(now, peer, block, out);
+        }
+        self.count_unrequested(peer, before, out);
+        self.fill(now, out);
+    }
+
+    /// A peer says what it has.
+    pub(super) fn presences(
+        &mut self,
+        now: Duration,
+        peer: &PeerId,
+        presences: &[Presence],
+        out: &mut Out,
+    ) {
+        for Presence { cid, is_here } in presences {
+            let Some(known) = self.peers.get_mut(peer) else {
+                return;
+            };
+            // Of a block that is asked for itself, the block is the answer.
+            let is_answer = if *is_here {
+                !known.is_asked_for(cid) && known.answered(now, cid)
+            } else {
+                known.denied(cid)
+            };
+            if !is_answer {
+                continue;
+            }
+            let Some(wanted) = self.wants.get_mut(cid) else {
+                continue;
+            };
+            if *is_here {
+                wanted.has.insert(*peer);
+                for (session, _) in &wanted.readers {
+                    if let Some(session) = self.sessions.get_mut(session) {
+                        session.proven.insert(*peer);
+                    }
+                }
+            } else {
+                wanted.forget(peer);
+                wanted.has_not.insert(*peer);
+            }
+            let is_probed = !is_here;
+            self.advance(now, cid, is_probed, out);
+        }
+        self.fill(now, out);
+    }
+
+    /// Does what is due: asks others where somebody is late, and ends what has waited too long.
+    pub(super) fn wake(&mut self, now: Duration, out: &mut Out) {
+        if self.woken + TICK > now {
+            return;
+        }
+        self.woken = now;
+        let is_late = |wanted: &Wanted| wanted.late < wanted.asked.len() && wanted.hedge_at <= now;
+        let late: Vec<Cid> = self
+            .wants
+            .iter_mut()
+            .filter(|(_, wanted)| is_late(wanted))
+            .map(|(cid, wanted)| {
+                for peer in &wanted.asked[wanted.late..] {
+                    if let Some(known) = self.peers.get_mut(peer) {
+                        known.is_late();
+                    }
+                }
+                wanted.late = wanted.asked.len();
+                *cid
+            })
+            .collect();
+        for cid in late {
+            self.advance(now, &cid, true, out);
+        }
+        let expired = |wanted: &Wanted| self.expires(wanted) <= now;
+        let wants = self.wants.iter();
+        let expired: Vec<Cid> = wants
+            .filter(|(_, wanted)| expired(wanted))
+            .map(|(cid, _)| *cid)
+            .collect();
+        for cid in expired {
+            self.expire(now, &cid, out);
+        }
+        self.fill(now, out);
+    }
+
+    /// A want ends when its session has had nothing for the whole time; one among many that come, after four times.
+    fn expires(&self, wanted: &Wanted) -> Duration {
+        let timeout = self.limits.want_timeout;
+        let last_block =
+            |(session, _): &(SessionId, WantId)| Some(self.sessions.get(session)?.last_block);
+        let latest = wanted
+            .readers
+            .iter()
+            .filter_map(last_block)
+            .max()
+            .unwrap_or_default();
+        (latest.max(wanted.since) + timeout).min(wanted.since + 4 * timeout)
+    }
+
+    fn expire(&mut self, now: Duration, cid: &Cid, out: &mut Out) {
+        let Some(wanted) = self.wants.get(cid) else {
+            return;
+        };
+        let error = if wanted.told.is_empty() && !wanted.is_pending {
+            self.nobody(cid)
+        } else {
+            BitswapError::Timeout {
+                cid: Box::new(*cid),
+                after: now.saturating_sub(wanted.since),
+            }
+        };
+        self.fail(cid, &error, out);
+    }
+
+    fn block(&mut self, now: Duration, peer: &PeerId, block: Block, out: &mut Out) {
+        let cid = *block.cid();
+        let Some(known) = self.peers.get_mut(peer) else {
+            return;
+        };
+        if !known.answered(now, &cid) {
+            known.count_unrequested();
+            return;
+        }
+        let Some(wanted) = self.wants.get(&cid) else {
+            self.counts.duplicates += 1;
+            return;
+        };
+        self.counts.blocks += 1;
+        self.counts.bytes += block.bytes().len() as u64;
+        for (session, id) in wanted.readers.clone() {
+            if let Some(session) = self.sessions.get_mut(&session) {
+                session.wants.remove(&cid);
+                session.proven.insert(*peer);
+                session.last_block = now;
+            }
+            out.push(Output::Done(id, Ok(block.clone())));
+        }
+        self.end(&cid, out);
+    }
+
+    fn fail(&mut self, cid: &Cid, error: &BitswapError, out: &mut Out) {
+        let Some(wanted) = self.wants.get(cid) else {
+            return;
+        };
+        for (session, id) in wanted.readers.clone() {
+            if let Some(session) = self.sessions.get_mut(&session) {
+                session.wants.remove(cid);
+            }
+            out.push(Output::Done(id, Err(error.clone())));
+        }
+        self.end(cid, out);
+    }
+
+    /// Forgets a want and takes back every question about it.
+    fn end(&mut self, cid: &Cid, out: &mut Out) {
+        let Some(wanted) = self.wants.remove(cid) else {
+            return;
+        };
+        for (session, _) in &wanted.readers {
+            if let Some(session) = self.sessions.get_mut(session) {
+                session.wants.remove(cid);
+            }
+        }
+        for id in wanted.told {
+            let known = self.peers.get_mut(&id);
+            if known.is_some_and(|known| known.cancel(cid)) {
+                out.push(Output::Tell(id, Want::cancel(*cid)));
+            }
+        }
+    }
+
+    fn nobody(&self, cid: &Cid) -> BitswapError {
+        let asked = self.wants.get(cid).map_or(0, |wanted| wanted.has_not.len());
+        let cid = Box::new(*cid);
+        if asked == 0 {
+            BitswapError::NoPeers { cid }
+        } else {
+            BitswapError::NotFound { cid, asked }
+        }
+    }
+
+    fn count_unrequested(&mut self, peer: &PeerId, before: u64, out: &mut Out) {
+        let Some(known) = self.peers.get(peer) else {
+            return;
+        };
+        let (now, lot) = (known.unrequested(), self.limits.unrequested);
+        self.counts.unrequested += now - before;
+        if now / lot > before / lot {
+            out.push(Output::Unrequested(*peer, now));
+        }
+    }
+}
+
+impl Wanted {
+    fn new(now: Duration) -> Self {
+        Self {
+            readers: Vec::new(),
+            asked: Vec::new(),
+            late: 0,
+            has: HashSet::new(),
+            has_not: HashSet::new(),
+            told: Vec::new(),
+            is_pending: false,
+            since: now,
+            hedge_at: now,
+        }
+    }
+
+    fn note(&mut self, peer: PeerId) {
+        if !self.told.contains(&peer) {
+            self.told.push(peer);
+        }
+    }
+
+    /// Whether the peer was being asked for the block.
+    fn forget(&mut self, peer: &PeerId) -> bool {
+        let before = self.asked.len();
+        self.asked.retain(|asked| asked != peer);
+        self.late = self.late.min(self.asked.len());
+        self.has.remove(peer);
+        self.asked.len() < before
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! What is known of each peer as a source of blocks: what it was asked, how fast it answers, what it sent unasked.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use perennis_shared::{
+    cid::Cid,
+    wire::bitswap::{Payload, Prefix, WantKind},
+};
+
+/// Time to an answer that is assumed of a peer that has not answered yet.
+const FIRST_GUESS: Duration = Duration::from_millis(250);
+/// Bounds of the time after which another peer is asked as well.
+const HEDGE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
+/// Questions taken back that are remembered, as their answers may be on their way.
+const CANCELLED: usize = 1_024;
+
+/// One peer.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    asks: HashMap<Cid, Ask>,
+    /// Questions taken back, oldest first. Some may have been answered, or asked again, since.
+    cancelled: VecDeque<Cid>,
+    /// How many questions are open for each kind of CID.
+    prefixes: HashMap<Prefix, usize>,
+    /// Blocks asked for and neither come nor taken back.
+    blocks_open: usize,
+    /// Questions open, of both kinds, that are not taken back.
+    open: usize,
+    /// Payloads taken from messages and not hashed yet.
+    hashing: usize,
+    latency: Option<Latency>,
+    /// Deadlines missed since the last answer.
+    late: u32,
+    unrequested: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    kind: WantKind,
+    at: Duration,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// An answer is waited for.
+    Open,
+    /// The peer has said that it does not have the block. It still sends it should it come by it.
+    Denied,
+    /// Taken back. An answer may be on its way.
+    Cancelled,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Latency {
+    mean: Duration,
+    deviation: Duration,
+}
+
+impl Peer {
+    /// Notes that the peer is asked. Whether the question has to be sent.
+    pub(super) fn ask(&mut self, now: Duration, cid: Cid, kind: WantKind) -> bool {
+        if let Some(ask) = self.asks.get(&cid)
+            && ask.state == State::Open
+            && ask.kind >= kind
+        {
+            return false;
+        }
+        self.take(&cid);
+        self.asks.insert(
+            cid,
+            Ask {
+                kind,
+                at: now,
+                state: State::Open,
+            },
+        );
+        *self.prefixes.entry(Prefix::of(&cid)).or_default() += 1;
+        self.open += 1;
+        self.blocks_open += usize::from(kind == WantKind::Block);
+        true
+    }
+
+    /// Notes that a question is taken back. Whether the peer has to be told.
+    pub(super) fn cancel(&mut self, cid: &Cid) -> bool {
+        if !self.close(cid, State::Cancelled) {
+            return false;
+        }
+        self.cancelled.push_back(*cid);
+        if self.cancelled.len() > CANCELLED
+            && let Some(oldest) = self.cancelled.pop_front()
+            && self
+                .asks
+                .get(&oldest)
+                .is_some_and(|ask| ask.state == State::Cancelled)
+        {
+            self.take(&oldest);
+        }
+        true
+    }
+
+    /// Notes that the block has come, or word that it is there. Whether it was asked for.
+    pub(super) fn answered(&mut self, now: Duration, cid: &Cid) -> bool {
+        let Some(ask) = self.take(cid) else {
+            return false;
+        };
+        self.late = 0;
+        if ask.state == State::Open && (ask.kind == WantKind::Block || self.latency.is_none()) {
+            self.measure(now.saturating_sub(ask.at));
+        }
+        true
+    }
+
+    /// Notes word that the block is not there. Whether an answer was waited for.
+    pub(super) fn denied(&mut self, cid: &Cid) -> bool {
+        let is_open = self
+            .asks
+            .get(cid)
+            .is_some_and(|ask| ask.state == State::Open);
+        if is_open {
+            self.late = 0;
+            self.close(cid, State::Denied);
+        }
+        is_open
+    }
+
+    /// Whether the peer is being asked for the block itself.
+    pub(super) fn is_asked_for(&self, cid: &Cid) -> bool {
+        let ask = self.asks.get(cid);
+        ask.is_some_and(|ask| ask.kind == WantKind::Block && ask.state == State::Open)
+    }
+
+    /// What of a message can be an answer, as far as that is known without hashing. The rest is dropped and counted.
+    pub(super) fn admit(&mut self, payload: Vec<Payload>) -> Vec<Payload> {
+        let count = payload.len();
+        let room = self.asks.len().saturating_sub(self.hashing);
+        let known = |payload: &Payload| self.prefixes.contains_key(&payload.prefix());
+        let admitted: Vec<Payload> = payload.into_iter().filter(known).take(room).collect();
+        self.unrequested += (count - admitted.len()) as u64;
+        self.hashing += admitted.len();
+        admitted
+    }
+
+    /// So many admitted payloads have been hashed.
+    pub(super) fn hashed(&mut self, count: usize) {
+        self.hashing -= count.min(self.hashing);
+    }
+
+    /// Counts a block that turned out not to be asked for.
+    pub(super) fn count_unrequested(&mut self) {
+        self.unrequested += 1;
+    }
+
+    /// Blocks this peer has sent that nobody asked it for.
+    pub(super) fn unrequested(&self) -> u64 {
+        self.unrequested
+    }
+
+    /// A deadline has passed without an answer.
+    pub(super) fn is_late(&mut self) {
+        self.late += 1;
+    }
+
+    /// How long a question stays alone before another peer is asked as well.
+    pub(super) fn hedge_after(&self) -> Duration {
+        let expected = self.latency.map_or(FIRST_GUESS * 4, |latency| {
+            latency.mean + 4 * latency.deviation
+        });
+        (expected * (1 + self.late.min(4))).clamp(HEDGE[0], HEDGE[1])
+    }
+
+    /// What one more block is expected to cost; the smallest is the best.
+    pub(super) fn cost(&self) -> Duration {
+        let mean = self.latency.map_or(FIRST_GUESS, |latency| latency.mean);
+        let patience = 1 + self.late.min(100);
+        // The mean already holds the time that questions wait behind others: the share of one is what counts.
+        mean.max(Duration::from_micros(1)) * (patience * patience)
+            + mean / 16 * u32::try_from(self.blocks_open).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn blocks_open(&self) -> usize {
+        self.blocks_open
+    }
+
+    /// Whether an answer is waited for.
+    pub(super) fn is_engaged(&self) -> bool {
+        self.open > 0
+    }
+
+    /// Changes the state of a question that is not taken back. Whether there is one.
+    fn close(&mut self, cid: &Cid, state: State) -> bool {
+        let ask = self.asks.get_mut(cid);
+        let Some(ask) = ask.filter(|ask| ask.state != State::Cancelled) else {
+            return false;
+        };
+        if std::mem::replace(&mut ask.state, state) == State::Open {
+            self.open -= 1;
+            self.blocks_open -= usize::from(ask.kind == WantKind::Block);
+        }
+        true
+    }
+
+    fn take(&mut self, cid: &Cid) -> Option<Ask> {
+        let ask = self.asks.remove(cid)?;
+        if ask.state == State::Open {
+            self.open -= 1;
+            self.blocks_open -= usize::from(ask.kind == WantKind::Block);
+        }
+        let prefix = Prefix::of(cid);
+        if let Some(count) = self.prefixes.get_mut(&prefix) {
+            *count -= 1;
+            if *count == 0 {
+                self.prefixes.remove(&prefix);
+            }
+        }
+        Some(ask)
+    }
+
+    /// As TCP measures round trips (RFC 6298).
+    fn measure(&mut self, sample: Duration) {
+        self.latency = Some(match self.latency {
+            None => Latency {
+                mean: sample,
+                deviation: sample / 2,
+            },
+            Some(known) => Latency {
+                mean: (known.mean * 7 + sample) / 8,
+                deviation: (known.deviation * 3 + known.mean.abs_diff(sample)) / 4,
+            },
+        });
+    }
+}
