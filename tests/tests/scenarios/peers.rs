@@ -74,7 +74,7 @@ fn a_block_is_provided_and_its_provider_is_found() {
             .is_empty()
     );
     let path = format!("/routing/v1/providers/{head}");
-    let routed: serde_json::Value = serde_json::from_slice(&other.get(&path).body).unwrap();
+    let routed = other.json(&path);
     assert_eq!(routed["Providers"][0]["ID"], provider);
 }
 
