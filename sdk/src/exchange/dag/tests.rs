@@ -162,9 +162,10 @@ async fn what_came_before_a_failure_is_kept() {
         in_flight: 1,
         ..DagLimits::default()
     };
-    let fetch = fetch_dag(&place, &root(&blocks), &StoreSink(&store), limits, |_| ());
+    let (root, sink) = (root(&blocks), StoreSink(&store));
+    let fetch = fetch_dag(&place, &root, &sink, limits, |_| ());
     assert_eq!(fetch.await.unwrap_err().code(), "block_unavailable");
-    assert!(store.has(&root(&blocks)[0]).await.unwrap());
+    assert!(store.has(&root[0]).await.unwrap());
 }
 
 #[tokio::test]

@@ -21,12 +21,12 @@ async fn a_dag_comes_whole_and_once() {
     let source = Blocks::of(&blocks);
     let server = node(source.clone(), test_config(), &[]).await;
     let client = node(Blocks::default(), test_config(), &[&server]).await;
-    let (store, root) = (Memory::default(), *blocks.last().unwrap().cid());
+    let (store, root) = (Memory::default(), [*blocks.last().unwrap().cid()]);
     let session = client.handle.session(&[server.peer]);
     let mut seen = Vec::new();
     let sink = StoreSink(&store);
     let limits = DagLimits::default();
-    let fetch = fetch_dag(&session, &[root], &sink, limits, |progress| {
+    let fetch = fetch_dag(&session, &root, &sink, limits, |progress| {
         seen.push(progress)
     });
     let done = within(fetch).await.unwrap();
@@ -35,7 +35,7 @@ async fn a_dag_comes_whole_and_once() {
     assert_eq!(seen.last(), Some(&done));
     assert_eq!(source.reads(), 304, "each block is read once");
     // Once it is here nobody is asked.
-    let again = fetch_dag(&session, &[root], &sink, limits, |_| ());
+    let again = fetch_dag(&session, &root, &sink, limits, |_| ());
     let done = within(again).await.unwrap();
     assert_eq!((done.blocks, done.held), (0, 304));
 }
@@ -47,7 +47,7 @@ async fn a_fetch_that_breaks_off_goes_on_where_it_was() {
     let source = Blocks::of(rest);
     let server = node(source.clone(), test_config(), &[]).await;
     let client = node(Blocks::default(), test_config(), &[&server]).await;
-    let (store, root) = (Memory::default(), *blocks.last().unwrap().cid());
+    let (store, root) = (Memory::default(), [*blocks.last().unwrap().cid()]);
     let (sink, limits) = (
         StoreSink(&store),
         DagLimits {
@@ -56,12 +56,12 @@ async fn a_fetch_that_breaks_off_goes_on_where_it_was() {
         },
     );
     let session = client.handle.session(&[server.peer]);
-    let error = within(fetch_dag(&session, &[root], &sink, limits, |_| ()))
+    let error = within(fetch_dag(&session, &root, &sink, limits, |_| ()))
         .await
         .unwrap_err();
     assert!(matches!(error, FetchError::Unavailable { .. }), "{error}");
     source.put([lost]);
-    let done = within(fetch_dag(&session, &[root], &sink, limits, |_| ()))
+    let done = within(fetch_dag(&session, &root, &sink, limits, |_| ()))
         .await
         .unwrap();
     assert!(done.held > 0, "what came before the failure was kept");
@@ -82,7 +82,7 @@ async fn several_providers_share_the_work_though_one_is_silent_and_one_lies() {
         &[&silent, &liar, &one, &two],
     )
     .await;
-    let (store, root) = (Memory::default(), *blocks.last().unwrap().cid());
+    let (store, root) = (Memory::default(), [*blocks.last().unwrap().cid()]);
     let session = client
         .handle
         .session(&[silent.peer, liar.peer, one.peer, two.peer]);
@@ -92,7 +92,7 @@ async fn several_providers_share_the_work_though_one_is_silent_and_one_lies() {
     };
     within(fetch_dag(
         &session,
-        &[root],
+        &root,
         &StoreSink(&store),
         limits,
         |_| (),
@@ -131,7 +131,7 @@ async fn a_provider_that_leaves_is_replaced() {
         events,
     };
     let client = node(Blocks::default(), test_config(), &[&leaving, &stays]).await;
-    let (store, root) = (Memory::default(), *blocks.last().unwrap().cid());
+    let (store, root) = (Memory::default(), [*blocks.last().unwrap().cid()]);
     let session = client.handle.session(&[leaving.peer, stays.peer]);
     let mut count = 0;
     let leave = |_| {
@@ -146,7 +146,7 @@ async fn a_provider_that_leaves_is_replaced() {
     };
     within(fetch_dag(
         &session,
-        &[root],
+        &root,
         &StoreSink(&store),
         limits,
         leave,
