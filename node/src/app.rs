@@ -54,6 +54,10 @@ impl Node {
         reasons
     }
 
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     pub(crate) fn storage_sizes(&self) -> StoreSizes {
         self.storage.sizes()
     }

@@ -18,6 +18,7 @@ mod capsule;
 mod car;
 mod dag;
 mod failure;
+mod fetch;
 mod files;
 mod home;
 mod id;
@@ -110,6 +111,7 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Peers(command) => peers::run(&context, &command),
         Command::Provide(arguments) => peers::provide(&context, &arguments),
         Command::Providers(arguments) => peers::providers(&context, &arguments),
+        Command::Fetch(arguments) => fetch::run(&context, &arguments),
         Command::Config(command) => settings::run(&context, &command),
         Command::Record(command) => record::run(&context, &command),
         Command::Car(command) => car::run(&context, &command),

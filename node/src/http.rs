@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::app::Node;
 
 mod answer;
+mod fetch;
 mod gateway;
 mod identifiers;
 mod names;
@@ -232,6 +233,15 @@ async fn dispatch(
         Endpoint::Provide => {
             controls(node, &request)?;
             providers::provide(node, &parameter).await
+        }
+        Endpoint::Fetch => {
+            controls(node, &request)?;
+            fetch::start(node, &parameter, uri.query()).await
+        }
+        Endpoint::Fetched => fetch::list(node, uri.query()).await,
+        Endpoint::Release => {
+            controls(node, &request)?;
+            fetch::release(node, &parameter).await
         }
         Endpoint::Providers => providers::list(node, &parameter, uri.query()).await,
         Endpoint::RoutedProviders => providers::routed_providers(node, &parameter, &request).await,

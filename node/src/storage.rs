@@ -12,6 +12,8 @@
 //! | meta | `f/`, name | fetches that failed, u32, big-endian |
 //! | meta | `d/`, name | when it is forgotten, u64, big-endian, and a record that another peer put here |
 //! | meta | `v/`, length and bytes of a key, peer id | a provider of the key that another peer told |
+//! | pin | `x/`, CID | the root of a DAG that was fetched on demand |
+//! | meta | `x/`, CID | when it was fetched, how many blocks and bytes it has, each u64, big-endian |
 //! | meta | `scan` | the name the pin scan has walked last |
 //! | meta | `scrub` | the CID the scrub has read last |
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
@@ -36,12 +38,14 @@ use crate::workers::scrub::ScrubPage;
 
 mod dht;
 mod errors;
+mod fetched;
 mod queues;
 mod reclaim;
 
 pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
+pub(crate) use fetched::{FetchSink, Fetched, StoredBlocks};
 pub(crate) use queues::Scheduled;
 pub(crate) use reclaim::ReclaimError;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use perennis_sdk::net::{
-    Keypair, Multiaddr, Net, NetConfig, NetLimits, StartError, TransportError,
+    Blocks, Keypair, Multiaddr, Net, NetConfig, NetLimits, StartError, TransportError,
 };
 use perennis_sdk::rt;
 use perennis_shared::ipns::Name;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::causes::chain;
 use crate::config::{DEFAULT_P2P_LISTEN, P2pConfig};
 use crate::ingest::Ingest;
-use crate::storage::{DhtRows, Storage};
+use crate::storage::{DhtRows, Storage, StoredBlocks};
 use crate::workers::Stop;
 
 /// Time between two sweeps of what has expired.
@@ -36,15 +36,16 @@ impl Swarm {
         identity: Keypair,
         storage: Storage,
     ) -> Result<Swarm, StartError> {
+        let blocks = Blocks::new(StoredBlocks(storage.clone()));
         let (rows, offered) = DhtRows::new(storage);
         let net = match &config.listen {
-            Some(listen) => start(config, identity, &rows, listen.clone()).await?,
+            Some(listen) => start(config, identity, &rows, &blocks, listen.clone()).await?,
             None => {
                 let addresses = |texts: &[&str]| -> Vec<Multiaddr> {
                     texts.iter().filter_map(|text| text.parse().ok()).collect()
                 };
                 let usual = addresses(DEFAULT_P2P_LISTEN);
-                match start(config, identity.clone(), &rows, usual).await {
+                match start(config, identity.clone(), &rows, &blocks, usual).await {
                     // Nobody chose this port: a free one is as good.
                     Err(StartError::Listen {
                         address,
@@ -52,7 +53,7 @@ impl Swarm {
                     }) => {
                         tracing::warn!(%address, %source, "the usual port is taken; set p2p.listen to choose one");
                         let free = addresses(&["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"]);
-                        start(config, identity, &rows, free).await?
+                        start(config, identity, &rows, &blocks, free).await?
                     }
                     other => other?,
                 }
@@ -98,6 +99,7 @@ async fn start(
     config: &P2pConfig,
     identity: Keypair,
     rows: &Arc<DhtRows>,
+    blocks: &Blocks,
     listen: Vec<Multiaddr>,
 ) -> Result<Net, StartError> {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -113,6 +115,7 @@ async fn start(
         announce: config.announce.clone(),
         bootstrap: config.bootstrap.clone(),
         dht: config.dht,
+        blocks: blocks.clone(),
         limits,
         deny: config.deny.iter().copied().collect::<HashSet<_>>(),
         allow: config.allow.iter().copied().collect::<HashSet<_>>(),

@@ -10,11 +10,12 @@
 //! - [`peers`]: who is connected, from which address group, how it does.
 //!
 //! Must never touch: a database, or what a record means beyond its validity. Stored records come through
-//! [`dht::DhtStore`].
+//! [`dht::DhtStore`], stored blocks through [`Blocks`].
 
 mod address;
 mod behaviour;
 pub mod bitswap;
+mod blocks;
 mod command;
 pub mod config;
 pub mod dht;
@@ -24,6 +25,7 @@ mod transport;
 mod worker;
 
 pub use address::{AddressScope, scope_of};
+pub use blocks::Blocks;
 pub use config::{Bootstrap, DhtMode, NetConfig, NetLimits, PUBLIC_BOOTSTRAP};
 pub use handle::{ConnectError, Net, NetError, NetStatus, StartError};
 pub use libp2p::{Multiaddr, PeerId, TransportError, identity::Keypair};

@@ -29,7 +29,9 @@ pub(crate) use node::{
     NameCommand, NameList, NameShow, NodeCommand, NodeDoctor, NodeRun, NodeStatus, OneNode,
     PageArgs, PinCommand, PinList,
 };
-pub(crate) use peers::{PeersBan, PeersCommand, PeersConnect, PeersList, Provide, Providers};
+pub(crate) use peers::{
+    Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,
+};
 pub(crate) use share::{Export, Import, Publish, Resolve, Restore};
 
 /// Keeps an identity and its lists alive after the tab closes.
@@ -118,6 +120,8 @@ pub(crate) enum Command {
     Provide(Provide),
     /// Find the peers that say they have a block
     Providers(Providers),
+    /// Let a node fetch a DAG from peers, and keep it
+    Fetch(Fetch),
     /// Check a node's configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use perennis_sdk::rt::http::{Http, HttpTimes, Request};
+use perennis_sdk::rt::http::{Body, Http, HttpError, HttpTimes, Request};
 use serde_json::Value;
 
 use super::Context;
@@ -16,6 +16,9 @@ const ANSWER_BYTES: usize = 16 << 20;
 
 /// How long a change may take: the DHT is slow at times.
 const CHANGE: Duration = Duration::from_secs(120);
+
+/// How long an answer that is read while it is made may take.
+const LONG: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a request that changes something does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +66,7 @@ impl NodeClient {
         };
         let (status, body) = answer
             .await
-            .map_err(|error: perennis_sdk::rt::http::HttpError| {
-                Failure::unreachable(format!("the node {} does not answer", self.url))
-                    .because(&error)
-                    .hint("start it with `perennis node run`, or name another one with --node")
-            })?;
+            .map_err(|error: HttpError| self.silent(&error))?;
         Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
@@ -93,6 +92,49 @@ impl NodeClient {
         };
         let (status, body) = self.ask(request.within(CHANGE)).await?;
         self.expected(status, body)
+    }
+
+    /// Asks for a change whose answer is read while it is made.
+    pub(crate) async fn stream(&self, path: &str) -> Result<Body, Failure> {
+        let url = format!("{}{path}", self.url);
+        self.open(Request::post(url, "application/json", Bytes::new()))
+            .await
+    }
+
+    /// A body that is too large to be held.
+    pub(crate) async fn read(&self, path: &str) -> Result<Body, Failure> {
+        self.open(Request::get(format!("{}{path}", self.url))).await
+    }
+
+    /// The next part of such a body; `None` at its end.
+    pub(crate) async fn next_chunk(&self, body: &mut Body) -> Result<Option<Bytes>, Failure> {
+        body.chunk().await.map_err(|error| self.silent(&error))
+    }
+
+    async fn open(&self, request: Request) -> Result<Body, Failure> {
+        let sent = self.http.send(request.within(LONG)).await;
+        let response = sent.map_err(|error| self.silent(&error))?;
+        let status = response.status();
+        if status == 200 {
+            return Ok(response.into_body());
+        }
+        let body = response
+            .bytes(ANSWER_BYTES)
+            .await
+            .map_err(|error| self.silent(&error))?;
+        match self.expected(status, serde_json::from_slice(&body).unwrap_or(Value::Null)) {
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Failure::unreachable(format!(
+                "{} answered {status}",
+                self.url
+            ))),
+        }
+    }
+
+    fn silent(&self, error: &HttpError) -> Failure {
+        Failure::unreachable(format!("the node {} does not answer", self.url))
+            .because(error)
+            .hint("start it with `perennis node run`, or name another one with --node")
     }
 
     fn expected(&self, status: u16, body: Value) -> Result<Value, Failure> {

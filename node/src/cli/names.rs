@@ -22,7 +22,11 @@ pub(crate) fn run_names(context: &Context<'_>, command: &NameCommand) -> Result<
 
 pub(crate) fn run_pins(context: &Context<'_>, command: &PinCommand) -> Result<(), Failure> {
     match command {
+        PinCommand::List(arguments) if arguments.fetched => {
+            block_on(super::fetch::list(context, arguments))
+        }
         PinCommand::List(arguments) => block_on(list_pins(context, arguments)),
+        PinCommand::Remove(arguments) => block_on(super::fetch::remove(context, arguments)),
     }
 }
 
@@ -115,14 +119,14 @@ async fn list_pins(context: &Context<'_>, arguments: &PinList) -> Result<(), Fai
     })
 }
 
-fn take_rows(body: &mut Value, field: &str) -> Vec<Value> {
+pub(super) fn take_rows(body: &mut Value, field: &str) -> Vec<Value> {
     match body[field].take() {
         Value::Array(rows) => rows,
         _ => Vec::new(),
     }
 }
 
-fn text(row: &Value, field: &str) -> String {
+pub(super) fn text(row: &Value, field: &str) -> String {
     match &row[field] {
         Value::Null => String::new(),
         value => plain(&value_text(value)),
@@ -136,7 +140,7 @@ fn until(row: &Value, moment: Millis) -> String {
         .map_or_else(String::new, |end| relative(end, moment))
 }
 
-fn foot(page: &mut Page, rows: usize, noun: &str, next: Option<&str>) {
+pub(super) fn foot(page: &mut Page, rows: usize, noun: &str, next: Option<&str>) {
     let mut line = count(rows as u64, noun);
     if let Some(next) = next {
         line.push_str(&format!(", more with --after {}", plain(next)));

@@ -1,6 +1,6 @@
 //! `perennis peers …`, `provide` and `providers`: a node as a peer of others.
 
-use perennis_shared::cid::parse_cid;
+use perennis_shared::cid::{Cid, parse_cid};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -107,14 +107,10 @@ pub(crate) fn providers(context: &Context<'_>, arguments: &Providers) -> Result<
     })
 }
 
-fn checked_cid(text: &str) -> Result<String, Failure> {
-    match parse_cid(text) {
-        Ok(cid) => Ok(cid.to_string()),
-        Err(error) => {
-            Err(Failure::usage(format!("{text:?} is no CID: {error}"))
-                .hint("write it as bafy… or Qm…"))
-        }
-    }
+pub(super) fn checked_cid(text: &str) -> Result<Cid, Failure> {
+    parse_cid(text).map_err(|error| {
+        Failure::usage(format!("{text:?} is no CID: {error}")).hint("write it as bafy… or Qm…")
+    })
 }
 
 /// A peer id as a segment of a path.

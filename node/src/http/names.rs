@@ -61,7 +61,12 @@ impl PageQuery {
                 )
             })?),
         };
-        let limit = match route::query(query, "limit") {
+        let limit = PageQuery::parse_limit(query)?;
+        Ok(PageQuery { after, limit })
+    }
+
+    pub(super) fn parse_limit(query: Option<&str>) -> Result<usize, Refusal> {
+        Ok(match route::query(query, "limit") {
             None => PAGE,
             Some(text) => text
                 .parse()
@@ -74,8 +79,7 @@ impl PageQuery {
                         "correct it or leave it out",
                     )
                 })?,
-        };
-        Ok(PageQuery { after, limit })
+        })
     }
 
     /// The rows of this page and the cursor of the next.

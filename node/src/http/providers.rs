@@ -248,7 +248,7 @@ async fn find(node: &Node, cid: &Cid, most: usize) -> Result<Providers, Refusal>
     Ok(found)
 }
 
-fn parse(text: &str) -> Result<Cid, Refusal> {
+pub(super) fn parse(text: &str) -> Result<Cid, Refusal> {
     parse_cid(text).map_err(|error| {
         Refusal::bad_request(
             "invalid_cid",

@@ -30,6 +30,9 @@ pub(crate) enum Endpoint {
     Providers,
     RoutedProviders,
     RoutedPeer,
+    Fetch,
+    Fetched,
+    Release,
 }
 
 /// One documented answer.
@@ -100,6 +103,9 @@ impl Endpoint {
             Endpoint::Providers => "providers",
             Endpoint::RoutedProviders => "providers_routing",
             Endpoint::RoutedPeer => "peers_routing",
+            Endpoint::Fetch => "fetch",
+            Endpoint::Fetched => "fetched",
+            Endpoint::Release => "release",
         }
     }
 }
@@ -155,6 +161,7 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
                 "index" => get(Endpoint::Index, ""),
                 "status" => get(Endpoint::Status, ""),
                 "peers" => get(Endpoint::Peers, ""),
+                "fetched" => get(Endpoint::Fetched, ""),
                 _ => Matched::Nothing,
             },
             Some(("names", name)) => match name.strip_suffix("/publish") {
@@ -181,6 +188,11 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
                 Method::POST => Matched::Route(Endpoint::Provide, cid),
                 _ if read => Matched::Route(Endpoint::Providers, cid),
                 _ => Matched::OtherMethods("GET, HEAD, POST, OPTIONS"),
+            },
+            Some(("fetched", cid)) if one_segment(cid) => match *method {
+                Method::POST => Matched::Route(Endpoint::Fetch, cid),
+                Method::DELETE => Matched::Route(Endpoint::Release, cid),
+                _ => Matched::OtherMethods("POST, DELETE, OPTIONS"),
             },
             Some(_) => Matched::Nothing,
         },
@@ -632,6 +644,58 @@ pub(crate) static ROUTES: &[Route] = &[
                 ("application/x-ndjson", Shape::Text),
             ],
             400 "no peer id" ERROR,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::Fetched,
+        method: Method::GET,
+        path: "/v1/fetched",
+        summary: "DAGs that were fetched on demand and are kept, in the order of their CIDs.",
+        writes: false,
+        query: PAGE_QUERY,
+        request: None,
+        answers: documented![
+            200 "a page" &[("application/json", Shape::Schema("fetched"))],
+            400 "no cursor or no limit" ERROR,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::Fetch,
+        method: Method::POST,
+        path: "/v1/fetched/{cid}",
+        summary: "Fetches the DAG below a CID from peers, verified block by block, and keeps it. Answers with JSON lines: progress, then done or failed.",
+        writes: true,
+        query: &[Query {
+            name: "peer",
+            meaning: "multiaddr of a peer to ask, percent-encoded; without it connected peers and those the DHT names",
+            values: &[],
+        }],
+        request: None,
+        answers: documented![
+            200 "lines" &[("application/x-ndjson", Shape::Text)],
+            400 "no CID or no multiaddr" ERROR,
+            401 "the bearer token is missing or wrong" ERROR,
+            403 "called by a page of another origin" ERROR,
+            422 "somebody else answers at the address" ERROR,
+            502 "the peer cannot be reached" ERROR,
+            507 "the disk is full" ERROR,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::Release,
+        method: Method::DELETE,
+        path: "/v1/fetched/{cid}",
+        summary: "Keeps a DAG no longer for having been fetched.",
+        writes: true,
+        query: &[],
+        request: None,
+        answers: documented![
+            200 "released" &[("application/json", Shape::Schema("release"))],
+            400 "no CID" ERROR,
+            401 "the bearer token is missing or wrong" ERROR,
+            403 "called by a page of another origin" ERROR,
+            404 "it was not fetched" ERROR,
+            507 "the disk is full" ERROR,
         ],
     },
 ];

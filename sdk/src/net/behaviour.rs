@@ -10,6 +10,8 @@ use libp2p::{
 };
 
 use super::{
+    bitswap,
+    blocks::Erased,
     config::{DhtMode, NetConfig, NetLimits},
     dht::{Network, Records},
 };
@@ -29,6 +31,7 @@ pub(super) struct Behaviour {
     autonat_server: autonat::v2::server::Behaviour,
     pub(super) public_dht: Toggle<kad::Behaviour<Records>>,
     pub(super) lan_dht: Toggle<kad::Behaviour<Records>>,
+    pub(super) bitswap: bitswap::Behaviour<Erased>,
     pub(super) streams: libp2p_stream::Behaviour,
 }
 
@@ -63,6 +66,10 @@ impl Behaviour {
             autonat_server: autonat::v2::server::Behaviour::default(),
             public_dht: dht(config, key, Network::Public).into(),
             lan_dht: dht(config, key, Network::Lan).into(),
+            bitswap: bitswap::Behaviour::new(
+                Erased(config.blocks.clone()),
+                bitswap::Config::default(),
+            ),
             streams: libp2p_stream::Behaviour::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, str::FromStr, sync::Arc, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr};
 
-use super::dht::DhtStore;
+use super::{blocks::Blocks, dht::DhtStore};
 
 /// Peers that introduce newcomers to the public network, run by those who maintain IPFS.
 pub const PUBLIC_BOOTSTRAP: &[&str] = &[
@@ -30,6 +30,8 @@ pub struct NetConfig {
     pub dht: DhtMode,
     /// Where records and providers that others put here are kept.
     pub store: Arc<dyn DhtStore>,
+    /// The blocks it serves.
+    pub blocks: Blocks,
     /// How much of this machine others may take.
     pub limits: NetLimits,
     /// Peers that are never spoken to.
@@ -51,6 +53,7 @@ impl NetConfig {
             bootstrap: Bootstrap::None,
             dht: DhtMode::Client,
             store,
+            blocks: Blocks::none(),
             limits: NetLimits::default(),
             deny: HashSet::new(),
             allow: HashSet::new(),

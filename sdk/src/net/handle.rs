@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, TransportError, swarm::DialError};
 use parking_lot::RwLock;
+use perennis_shared::cid::Cid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    bitswap,
     command::{Answer, Command, Query},
     config::{NetConfig, peer_of},
     dht::{Network, Sender},
@@ -22,6 +24,9 @@ use crate::{
 /// Commands that may wait for the worker.
 const COMMANDS: usize = 1_024;
 
+/// Providers that a fetch looks for.
+const PROVIDERS: usize = 10;
+
 /// How long a dial may take.
 const DIAL: Duration = Duration::from_secs(15);
 
@@ -36,6 +41,7 @@ struct Shared {
     peer: PeerId,
     listening: Arc<RwLock<Vec<Multiaddr>>>,
     sender: Sender,
+    bitswap: bitswap::Handle,
 }
 
 /// How a peer does.
@@ -71,6 +77,7 @@ impl Net {
         let listening = Arc::new(RwLock::new(Vec::new()));
         let (commands, received) = mpsc::channel(COMMANDS);
         let control = swarm.behaviour().streams.new_control();
+        let bitswap = swarm.behaviour().bitswap.handle();
         let worker = Worker::new(swarm, &config, received, Arc::clone(&listening));
         let worker = worker.listen(&config.listen).await?;
         rt::spawn(worker.run());
@@ -81,6 +88,7 @@ impl Net {
                 peer,
                 listening,
                 sender,
+                bitswap,
             }),
         })
     }
@@ -176,6 +184,38 @@ impl Net {
     /// The peer has stopped.
     pub async fn addresses_of(&self, peer: PeerId) -> Result<Vec<Multiaddr>, NetError> {
         self.ask(|reply| Command::Addresses { peer, reply }).await
+    }
+
+    /// Asks peers for blocks.
+    #[must_use]
+    pub fn bitswap(&self) -> &bitswap::Handle {
+        &self.shared.bitswap
+    }
+
+    /// A session that fetches what is below `root`: from `peers`, and from those who say in the DHT that they have it,
+    /// as they are found. Connected peers are asked when nobody was named.
+    #[must_use]
+    pub fn fetch_session(&self, root: &Cid, peers: &[PeerId]) -> bitswap::Session {
+        let session = self.bitswap().session(peers);
+        let (net, root, found) = (self.clone(), *root, session.clone());
+        rt::spawn(async move {
+            let Ok(providers) = net.find_providers(&root, PROVIDERS).await else {
+                return;
+            };
+            let own = net.peer_id();
+            let peers: Vec<PeerId> = providers
+                .providers
+                .iter()
+                .map(|provider| provider.peer)
+                .filter(|peer| *peer != own)
+                .collect();
+            for provider in providers.providers {
+                // One that cannot be reached is left to the session, which asks the others.
+                let _ = net.connect(provider.peer, provider.addresses).await;
+            }
+            found.add_peers(&peers);
+        });
+        session
     }
 
     /// Ends the peer: its connections are closed when this returns.

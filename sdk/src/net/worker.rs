@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     address::{AddressScope, Group, group_of, scope_of},
     behaviour::{Behaviour, BehaviourEvent},
+    bitswap,
     command::{Answer, Command, Contact, Query},
     config::{Bootstrap, NetConfig, peer_of},
     dht::Network,
@@ -40,6 +41,9 @@ const UPKEEP_DIALS: usize = 8;
 
 /// Addresses taken from one message of a peer.
 const TOLD_ADDRESSES: usize = 32;
+
+/// Blocks that nobody asked for, after which a peer is let go.
+const UNREQUESTED: u64 = 1_024;
 
 /// How long the start waits for an address to be bound.
 const BINDING: Duration = Duration::from_secs(5);
@@ -296,6 +300,7 @@ impl Worker {
             SwarmEvent::Behaviour(BehaviourEvent::LanDht(event)) => {
                 self.routed(Network::Lan, event);
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Bitswap(event)) => self.misbehaved(&event),
             SwarmEvent::NewListenAddr {
                 listener_id,
                 address,
@@ -461,6 +466,18 @@ impl Worker {
                 self.swarm.close_connection(event.connection);
             }
         }
+    }
+
+    /// A peer that goes on sending what nobody asked for, or what is no message, is let go.
+    fn misbehaved(&mut self, event: &bitswap::Event) {
+        tracing::debug!(?event, "a peer broke a rule of bitswap");
+        let peer = match event {
+            bitswap::Event::Garbage { peer, .. } => *peer,
+            bitswap::Event::Unrequested { peer, blocks } if *blocks >= UNREQUESTED => *peer,
+            _ => return,
+        };
+        // It may be gone already.
+        let _ = self.swarm.disconnect_peer_id(peer);
     }
 
     fn routed(&mut self, network: Network, event: kad::Event) {

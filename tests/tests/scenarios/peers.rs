@@ -79,6 +79,41 @@ fn a_block_is_provided_and_its_provider_is_found() {
 }
 
 #[test]
+fn a_dag_is_fetched_from_a_peer_listed_and_released() {
+    let (user, file) = with_identity();
+    let (one, other) = pair(&user);
+    user.json(&["label", "add", "@one", "spam"]);
+    let published = publish(&user, &file, &[&one]);
+    let head = published["head"].as_str().unwrap();
+    let car = user.beside("fetched.car");
+    let out = car.to_str().unwrap();
+    let fetch = [
+        "fetch",
+        head,
+        "--peer",
+        one.peer(),
+        "--out",
+        out,
+        "--node",
+        other.url(),
+    ];
+    let fetched = user.json(&fetch);
+    assert!(fetched["blocks"].as_u64().unwrap() >= 3, "{fetched}");
+    let verified = user.json(&["car", "verify", out]);
+    assert_eq!(verified["blocks"], fetched["blocks"]);
+    // What is here is not fetched again.
+    let again = user.json(&["fetch", head, "--node", other.url()]);
+    assert_eq!(again["blocks"], 0);
+    let list = user.json(&["pin", "list", "--fetched", "--node", other.url()]);
+    assert_eq!(list["fetched"][0]["cid"], head);
+    user.json(&["pin", "remove", head, "--node", other.url()]);
+    user.error(4, &["pin", "remove", head, "--node", other.url()]);
+    let absent = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
+    let nobody = user.error(4, &["fetch", absent, "--node", other.url()]);
+    assert_eq!(nobody["code"], "block_unavailable");
+}
+
+#[test]
 fn a_name_published_to_one_node_is_put_to_the_dht() {
     let (user, file) = with_identity();
     let (one, other) = pair(&user);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::PinRemove;
+
 /// Node commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -93,11 +95,16 @@ pub(crate) struct NameShow {
 pub(crate) enum PinCommand {
     /// List what a node has pinned
     List(PinList),
+    /// Let go of a DAG that was fetched
+    Remove(PinRemove),
 }
 
 /// `pin list`.
 #[derive(Debug, Args)]
 pub(crate) struct PinList {
+    /// List the DAGs that were fetched instead of the heads of names
+    #[arg(long)]
+    pub(crate) fetched: bool,
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,

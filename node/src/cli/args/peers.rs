@@ -1,4 +1,6 @@
-//! `perennis peers …`, `provide` and `providers`
+//! `perennis peers …`, `provide`, `providers` and `fetch`
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -63,6 +65,32 @@ pub(crate) struct Providers {
     /// Stop at this many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) limit: u32,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+}
+
+/// `fetch`.
+#[derive(Debug, Args)]
+pub(crate) struct Fetch {
+    /// The root of the DAG
+    pub(crate) cid: String,
+    /// A peer to ask, its id at the end of the address
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) peer: Option<String>,
+    /// Also write the DAG into this file (CARv1), each block verified once more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+}
+
+/// `pin remove`.
+#[derive(Debug, Args)]
+pub(crate) struct PinRemove {
+    /// The root of a DAG that was fetched
+    pub(crate) cid: String,
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,

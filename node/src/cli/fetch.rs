@@ -1,0 +1,203 @@
+//! `perennis fetch`, and the DAGs it has left at a node.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use perennis_shared::cid::Cid;
+use perennis_shared::codec::car::{CarError, Decoder, Event};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Context;
+use super::args::{Fetch, PinList, PinRemove};
+use super::ask::{Change, NodeClient, page_query};
+use super::failure::{Exit, Failure};
+use super::names::{foot, take_rows, text};
+use super::page::{bytes_text, count, plain};
+use super::peers::checked_cid;
+use super::session::block_on;
+
+#[derive(Serialize)]
+struct Fetched {
+    cid: String,
+    blocks: u64,
+    bytes: u64,
+    held: u64,
+    seconds: f64,
+    out: Option<String>,
+}
+
+pub(crate) fn run(context: &Context<'_>, arguments: &Fetch) -> Result<(), Failure> {
+    block_on(async {
+        let cid = checked_cid(&arguments.cid)?;
+        let node = NodeClient::new(context, &arguments.node)?;
+        let mut path = format!("/v1/fetched/{cid}");
+        if let Some(peer) = &arguments.peer {
+            path.push_str("?peer=");
+            path.push_str(
+                &peer
+                    .replace('%', "%25")
+                    .replace('/', "%2F")
+                    .replace('&', "%26"),
+            );
+        }
+        let done = follow(context, &node, &path).await?;
+        let out = match &arguments.out {
+            Some(file) => Some(save(&node, &cid, file).await?),
+            None => None,
+        };
+        let number = |field: &str| done[field].as_u64().unwrap_or_default();
+        let fetched = Fetched {
+            cid: cid.to_string(),
+            blocks: number("blocks"),
+            bytes: number("bytes"),
+            held: number("held"),
+            seconds: done["seconds"].as_f64().unwrap_or_default(),
+            out,
+        };
+        context.output.answer(&fetched, |page| {
+            let line = page.paint.good("fetched");
+            let (blocks, bytes) = (count(fetched.blocks, "block"), bytes_text(fetched.bytes));
+            page.line(format!(
+                "{line} {blocks}, {bytes} in {:.1} s",
+                fetched.seconds
+            ));
+            page.fields(&[("file", fetched.out.clone())]);
+        })
+    })
+}
+
+/// Shows the lines of a fetch until its last, which is returned.
+async fn follow(context: &Context<'_>, node: &NodeClient, path: &str) -> Result<Value, Failure> {
+    let bar = context.output.spinner("fetching");
+    let mut body = node.stream(path).await?;
+    let mut line = Vec::new();
+    while let Some(chunk) = node.next_chunk(&mut body).await? {
+        for byte in chunk {
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            let step: Value = serde_json::from_slice(&line).unwrap_or_default();
+            line.clear();
+            match step["event"].as_str() {
+                Some("progress") => {
+                    let bytes = bytes_text(step["bytes"].as_u64().unwrap_or_default());
+                    let left = step["left"].as_u64().unwrap_or_default();
+                    bar.set_message(format!("fetching: {bytes}, {} left", count(left, "block")));
+                }
+                Some("done") => {
+                    bar.finish_and_clear();
+                    return Ok(step);
+                }
+                _ => {
+                    bar.finish_and_clear();
+                    return Err(failed(&step));
+                }
+            }
+        }
+    }
+    Err(Failure::unreachable("the node broke off")
+        .hint("look at its log, and try again: what has come stays"))
+}
+
+fn failed(step: &Value) -> Failure {
+    let exit = match step["code"].as_str() {
+        Some("block_unavailable" | "no_source") => Exit::NotFound,
+        Some("dag_too_large" | "block_unreadable") => Exit::Invalid,
+        _ => Exit::Failed,
+    };
+    let text = |field: &str| step[field].as_str().map(plain).unwrap_or_default();
+    Failure::new(exit, text("code"), text("message")).hint(text("hint"))
+}
+
+/// Writes the DAG as a CAR file, whole or not at all.
+async fn save(node: &NodeClient, cid: &Cid, file: &Path) -> Result<String, Failure> {
+    let unwritten = |error: &std::io::Error| {
+        Failure::failed(
+            "cannot_write",
+            format!("{} cannot be written", file.display()),
+        )
+        .because(error)
+    };
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let partial = folder
+        .unwrap_or(Path::new("."))
+        .join(format!(".{cid}.partial"));
+    let mut out = fs::File::create(&partial).map_err(|error| unwritten(&error))?;
+    let outcome = async {
+        let mut body = node.read(&format!("/ipfs/{cid}?format=car")).await?;
+        let mut decoder = Decoder::new();
+        let mut has_root = false;
+        let wrong = |error: &CarError| {
+            Failure::invalid("invalid_car", "the node sent what is no sound CAR file")
+                .because(error)
+        };
+        while let Some(chunk) = node.next_chunk(&mut body).await? {
+            out.write_all(&chunk).map_err(|error| unwritten(&error))?;
+            decoder.push(&chunk);
+            while let Some(event) = decoder.next_event().map_err(|error| wrong(&error))? {
+                has_root |= matches!(event, Event::Block(block) if block.cid() == cid);
+            }
+        }
+        decoder.finish().map_err(|error| wrong(&error))?;
+        if !has_root {
+            return Err(Failure::invalid(
+                "invalid_car",
+                "the node sent a CAR file without the root",
+            ));
+        }
+        out.sync_all().map_err(|error| unwritten(&error))?;
+        fs::rename(&partial, file).map_err(|error| unwritten(&error))
+    };
+    if let Err(failure) = outcome.await {
+        // It may not be there any more.
+        let _ = fs::remove_file(&partial);
+        return Err(failure);
+    }
+    Ok(file.display().to_string())
+}
+
+#[derive(Serialize)]
+struct ListDocument {
+    url: String,
+    fetched: Vec<Value>,
+    next: Option<String>,
+}
+
+pub(crate) async fn list(context: &Context<'_>, arguments: &PinList) -> Result<(), Failure> {
+    let node = NodeClient::new(context, &arguments.node)?;
+    let mut body = node
+        .expect(&format!("/v1/fetched{}", page_query(&arguments.page)))
+        .await?;
+    let document = ListDocument {
+        url: node.url,
+        fetched: take_rows(&mut body, "fetched"),
+        next: body["next"].as_str().map(str::to_owned),
+    };
+    context.output.answer(&document, |page| {
+        let rows: Vec<Vec<String>> = document
+            .fetched
+            .iter()
+            .map(|row| {
+                let size = bytes_text(row["bytes"].as_u64().unwrap_or_default());
+                vec![text(row, "cid"), text(row, "blocks"), size, text(row, "at")]
+            })
+            .collect();
+        page.table(&["CID", "BLOCKS", "SIZE", "SINCE"], &rows);
+        foot(page, rows.len(), "DAG", document.next.as_deref());
+    })
+}
+
+pub(crate) async fn remove(context: &Context<'_>, arguments: &PinRemove) -> Result<(), Failure> {
+    let node = NodeClient::new(context, &arguments.node)?;
+    let path = format!("/v1/fetched/{}", checked_cid(&arguments.cid)?);
+    let body = node.send(Change::Delete, &path, None).await?;
+    context.output.answer(&body, |page| {
+        let line = page.paint.good("released");
+        page.line(format!("{line} {}", text(&body, "cid")));
+    })
+}

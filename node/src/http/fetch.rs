@@ -1,0 +1,276 @@
+//! `/v1/fetched`: DAGs fetched from peers on demand.
+//!
+//! A fetch answers with JSON lines, one for each step, so that a person sees it move. When the caller goes away the
+//! fetch ends; what has come stays for the next attempt, until it is collected.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
+use perennis_sdk::exchange::{DagLimits, FetchError, Progress, fetch_dag};
+use perennis_sdk::net::Multiaddr;
+use perennis_sdk::rt;
+use perennis_shared::cid::Cid;
+use perennis_shared::time::Millis;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use super::answer::{Answer, Body, Refusal, answer, json};
+use super::names::PageQuery;
+use super::{peers, providers, route};
+use crate::app::Node;
+use crate::causes::chain;
+use crate::storage::{FetchSink, Fetched, StorageError};
+
+/// Time between two lines about the progress.
+const STEP: Duration = Duration::from_millis(200);
+
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+/// One line of a fetch.
+#[derive(Serialize)]
+#[serde(
+    tag = "event",
+    rename_all = "lowercase",
+    rename_all_fields = "camelCase"
+)]
+enum Line<'a> {
+    Progress {
+        blocks: u64,
+        bytes: u64,
+        held: u64,
+        left: u64,
+    },
+    Done {
+        cid: String,
+        blocks: u64,
+        bytes: u64,
+        held: u64,
+        seconds: f64,
+    },
+    Failed {
+        code: &'a str,
+        message: String,
+        hint: &'a str,
+    },
+}
+
+/// Fetches the DAG below a CID, from a named peer and from those who provide it, and keeps it.
+pub(super) async fn start(
+    node: &Arc<Node>,
+    text: &str,
+    query: Option<&str>,
+) -> Result<Answer, Refusal> {
+    let cid = providers::parse(text)?;
+    let mut named = Vec::new();
+    if let Some(peer) = route::query(query, "peer") {
+        let text = route::decoded(peer).unwrap_or_default();
+        let address: Multiaddr = text.parse().map_err(|error| {
+            let message = format!("{text:?} is no multiaddr: {error}");
+            Refusal::bad_request("invalid_address", message, "write it as /ip4/…/tcp/…/p2p/…")
+        })?;
+        named.push(
+            node.swarm
+                .net
+                .connect_to(&address)
+                .await
+                .map_err(peers::refusal)?,
+        );
+    }
+    node.storage()
+        .begin_fetch(&cid)
+        .await
+        .map_err(|error| unstored(&error))?;
+    let session = node.swarm.net.fetch_session(&cid, &named);
+    let (lines, body) = mpsc::channel(16);
+    let (seen, progress) = watch::channel(Progress::default());
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        let started = rt::monotonic();
+        let sink = FetchSink(node.storage().clone());
+        let fetching = async {
+            let roots = [cid];
+            let fetch = fetch_dag(&session, &roots, &sink, DagLimits::default(), |step| {
+                seen.send_replace(step);
+            });
+            fetch.await
+        };
+        let outcome = tokio::select! {
+            outcome = fetching => outcome,
+            () = tell(progress, &lines) => return,
+            () = lines.closed() => return,
+        };
+        let took = rt::monotonic().saturating_sub(started);
+        let line = finish(&node, &cid, outcome, took).await;
+        let _ = lines.send(Ok(line)).await;
+    });
+    Ok(answer(StatusCode::OK, LINES, Body::Stream(body)))
+}
+
+/// Writes a line now and then; ends when nobody reads them.
+async fn tell(
+    progress: watch::Receiver<Progress>,
+    lines: &mpsc::Sender<Result<Bytes, super::answer::BrokenOff>>,
+) {
+    loop {
+        tokio::time::sleep(STEP).await;
+        let Progress {
+            blocks,
+            bytes,
+            held,
+            left,
+        } = *progress.borrow();
+        let line = line(&Line::Progress {
+            blocks,
+            bytes,
+            held,
+            left,
+        });
+        if lines.send(Ok(line)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn finish(
+    node: &Node,
+    cid: &Cid,
+    outcome: Result<Progress, FetchError>,
+    took: Duration,
+) -> Bytes {
+    let Progress {
+        blocks,
+        bytes,
+        held,
+        ..
+    } = match outcome {
+        Ok(done) => done,
+        Err(error) => {
+            let hint = match &error {
+                FetchError::TooLarge { .. } => "fetch a part of it",
+                FetchError::Unreadable { .. } => {
+                    "the DAG holds a block of a format that is not read here"
+                }
+                _ => "name a peer that has it with --peer, or try again: what has come stays",
+            };
+            return line(&Line::Failed {
+                code: error.code(),
+                message: chain(&error),
+                hint,
+            });
+        }
+    };
+    let fetched = Fetched {
+        root: *cid,
+        at: rt::now(),
+        blocks: blocks + held,
+        bytes,
+    };
+    if let Err(error) = node.storage().finish_fetch(fetched).await {
+        let message = chain(&error);
+        return line(&Line::Failed {
+            code: "storage",
+            message,
+            hint: "look at the node's log",
+        });
+    }
+    let cid = cid.to_string();
+    line(&Line::Done {
+        cid,
+        blocks,
+        bytes,
+        held,
+        seconds: took.as_secs_f64(),
+    })
+}
+
+fn line(line: &Line<'_>) -> Bytes {
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}
+
+#[derive(Serialize)]
+struct List {
+    fetched: Vec<Row>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    cid: String,
+    blocks: u64,
+    bytes: u64,
+    at: String,
+}
+
+/// A page of what was fetched and is kept.
+pub(super) async fn list(node: &Node, query: Option<&str>) -> Result<Answer, Refusal> {
+    let limit = PageQuery::parse_limit(query)?;
+    let after = route::query(query, "after")
+        .map(providers::parse)
+        .transpose()?;
+    let rows = node.storage().fetched(after, limit).await;
+    let rows = rows.map_err(|_| Refusal::internal())?;
+    let next = rows
+        .last()
+        .filter(|_| rows.len() == limit)
+        .map(|row| row.root.to_string());
+    let fetched = rows
+        .iter()
+        .map(|row| Row {
+            cid: row.root.to_string(),
+            blocks: row.blocks,
+            bytes: row.bytes,
+            at: Millis::to_string(&row.at),
+        })
+        .collect();
+    Ok(json(StatusCode::OK, &List { fetched, next }))
+}
+
+#[derive(Serialize)]
+struct Released {
+    cid: String,
+    released: bool,
+}
+
+/// Keeps a DAG no longer; its blocks are collected when nothing else holds them.
+pub(super) async fn release(node: &Node, text: &str) -> Result<Answer, Refusal> {
+    let cid = providers::parse(text)?;
+    let released = node
+        .storage()
+        .release(&cid)
+        .await
+        .map_err(|error| unstored(&error))?;
+    if !released {
+        let message = format!("{cid} was not fetched");
+        return Err(Refusal::not_found(
+            message,
+            "GET /v1/fetched lists what was",
+        ));
+    }
+    Ok(json(
+        StatusCode::OK,
+        &Released {
+            cid: cid.to_string(),
+            released,
+        },
+    ))
+}
+
+fn unstored(error: &StorageError) -> Refusal {
+    match error {
+        StorageError::Full => Refusal::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "disk_full",
+            "the disk is full",
+            "make room on the disk of the node's data",
+        ),
+        _ => {
+            tracing::error!(error = %chain(error), "a fetch could not be stored");
+            Refusal::internal()
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! DAGs that were fetched on demand, and the store as bitswap reads and fills it.
+
+use bytes::Bytes;
+use perennis_sdk::exchange::{Held, Sink};
+use perennis_sdk::net::bitswap::BlockSource;
+use perennis_sdk::rt;
+use perennis_sdk::store::StoreError;
+use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes};
+use perennis_shared::time::Millis;
+use perennis_store::Batch;
+
+use super::{Storage, StorageError, key};
+
+const FETCHED: &[u8] = b"x/";
+
+/// A DAG that was fetched on demand and is kept until it is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    pub(crate) root: Cid,
+    pub(crate) at: Millis,
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Storage {
+    /// Holds what comes in below a root, so that it is not collected while it is fetched.
+    pub(crate) async fn begin_fetch(&self, root: &Cid) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.pin_ahead(&key(FETCHED, &root.to_bytes()), *root);
+        self.write(batch).await
+    }
+
+    /// Keeps a DAG that is here whole.
+    pub(crate) async fn finish_fetch(&self, fetched: Fetched) -> Result<(), StorageError> {
+        let row = key(FETCHED, &fetched.root.to_bytes());
+        let numbers = [fetched.at.0, fetched.blocks, fetched.bytes];
+        let mut batch = Batch::new();
+        batch.pin(&row, fetched.root);
+        batch.put_meta(&row, numbers.map(u64::to_be_bytes).concat());
+        self.write(batch).await
+    }
+
+    /// Keeps a DAG no longer for having been fetched; false when it was not.
+    pub(crate) async fn release(&self, root: &Cid) -> Result<bool, StorageError> {
+        let row = key(FETCHED, &root.to_bytes());
+        let known = row.clone();
+        let is_kept = self.blocking(move |this| Ok(this.store.meta(&known)?.is_some()));
+        if !is_kept.await? {
+            return Ok(false);
+        }
+        let mut batch = Batch::new();
+        batch.unpin(&row);
+        batch.delete_meta(&row);
+        self.write(batch).await?;
+        Ok(true)
+    }
+
+    /// DAGs that were fetched, behind `after`, in the order of their CIDs.
+    pub(crate) async fn fetched(
+        &self,
+        after: Option<Cid>,
+        limit: usize,
+    ) -> Result<Vec<Fetched>, StorageError> {
+        self.blocking(move |this| {
+            let after = after.map(|after| key(FETCHED, &after.to_bytes()));
+            let rows = this.store.metas(FETCHED, after.as_deref(), limit)?;
+            Ok(rows
+                .iter()
+                .filter_map(|(row, value)| parse(row, value))
+                .collect())
+        })
+        .await
+    }
+}
+
+fn parse(row: &[u8], value: &[u8]) -> Option<Fetched> {
+    let root = parse_cid_bytes(row.strip_prefix(FETCHED)?).ok()?;
+    let (numbers, []) = value.as_chunks::<8>() else {
+        return None;
+    };
+    let [at, blocks, bytes] = numbers else {
+        return None;
+    };
+    Some(Fetched {
+        root,
+        at: Millis(u64::from_be_bytes(*at)),
+        blocks: u64::from_be_bytes(*blocks),
+        bytes: u64::from_be_bytes(*bytes),
+    })
+}
+
+/// The blocks of the store, served to peers. Each is checked against its CID when it is read.
+#[derive(Clone)]
+pub(crate) struct StoredBlocks(pub(crate) Storage);
+
+impl BlockSource for StoredBlocks {
+    async fn sizes(&self, cids: &[Cid]) -> Vec<Option<usize>> {
+        let (this, cids) = (self.0.clone(), cids.to_vec());
+        let count = cids.len();
+        let sizes = rt::blocking(move || {
+            let size = |cid: &Cid| this.store.block_bytes(cid).ok().flatten();
+            cids.iter()
+                .map(|cid| size(cid).map(|bytes| bytes as usize))
+                .collect()
+        });
+        sizes.await.unwrap_or_else(|_| vec![None; count])
+    }
+
+    async fn blocks(&self, cids: &[Cid]) -> Vec<Option<Bytes>> {
+        let (this, cids) = (self.0.clone(), cids.to_vec());
+        let count = cids.len();
+        let blocks = rt::blocking(move || {
+            let read = |cid: &Cid| this.read(cid).ok().flatten();
+            cids.iter()
+                .map(|cid| read(cid).map(|block| block.bytes().clone()))
+                .collect()
+        });
+        blocks.await.unwrap_or_else(|_| vec![None; count])
+    }
+}
+
+/// Fills the store with what is fetched.
+pub(crate) struct FetchSink(pub(crate) Storage);
+
+impl Sink for FetchSink {
+    async fn held(&self, cids: &[Cid]) -> Result<Vec<Held>, StoreError> {
+        let (this, cids) = (self.0.clone(), cids.to_vec());
+        let held = rt::blocking(move || {
+            cids.iter()
+                .map(|cid| {
+                    // A leaf need not be read to know what is below it, and a damaged block is fetched anew.
+                    if cid.codec() == Codec::Raw.code() {
+                        return if this.store.has(cid).unwrap_or(false) {
+                            Held::Whole
+                        } else {
+                            Held::Absent
+                        };
+                    }
+                    this.read(cid)
+                        .ok()
+                        .flatten()
+                        .map_or(Held::Absent, Held::Block)
+                })
+                .collect()
+        });
+        held.await.map_err(failed)
+    }
+
+    async fn keep(&self, blocks: Vec<Block>) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for block in blocks {
+            batch.put_block(block);
+        }
+        self.0.write(batch).await.map_err(failed)
+    }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Backend {
+        action: "keep blocks that were fetched",
+        source: Box::new(error),
+    }
+}
