@@ -5,6 +5,7 @@ mod crashing;
 mod double;
 mod fetching;
 mod logging;
+mod offline;
 mod people;
 mod publishing;
 mod restoring;
