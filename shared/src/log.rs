@@ -52,11 +52,13 @@ mod append;
 mod entry;
 mod history;
 mod merge;
+mod proof;
 
 pub use append::{Appended, Author, append, append_dated, compact, in_effect};
 pub use entry::{Entry, EntryKind, UnverifiedEntry};
 pub use history::{Relation, common_root, follows, history, relation};
 pub use merge::merge;
+pub use proof::{LabelProof, LabelProofError, ProvenLabel};
 
 /// Why an entry is refused.
 #[non_exhaustive]

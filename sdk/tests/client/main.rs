@@ -7,6 +7,7 @@ mod fetching;
 mod logging;
 mod offline;
 mod people;
+mod proofs;
 mod publishing;
 mod restoring;
 mod routing;

@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use std::{format, string::ToString, vec, vec::Vec};
 use zeroize::Zeroizing;
 
+mod proofs;
 mod staged;
 
 const NOW: Millis = Millis(1_795_253_220_000);

@@ -8,6 +8,7 @@ mod history;
 mod identity;
 mod kill;
 mod label_files;
+mod label_proofs;
 mod labels;
 mod node_process;
 mod passphrases;
