@@ -9,5 +9,7 @@ pub mod binary;
 pub mod home;
 pub mod measure;
 pub mod node;
+pub mod publisher;
 pub mod schema;
+pub mod small_disk;
 pub mod vectors;

@@ -4,6 +4,7 @@
 mod car_files;
 mod command_line;
 mod dag_conversion;
+mod full_disk;
 mod history;
 mod identity;
 mod kill;
@@ -15,4 +16,5 @@ mod passphrases;
 mod peers;
 mod publish_and_restore;
 mod records;
+mod refusals;
 mod user;
