@@ -12,4 +12,5 @@ pub mod node;
 pub mod publisher;
 pub mod schema;
 pub mod small_disk;
+pub mod terminal;
 pub mod vectors;

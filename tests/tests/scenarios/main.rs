@@ -14,6 +14,7 @@ mod labels;
 mod node_process;
 mod passphrases;
 mod peers;
+mod prompts;
 mod publish_and_restore;
 mod records;
 mod refusals;
