@@ -7,6 +7,7 @@
 
 pub mod binary;
 pub mod home;
+pub mod kill;
 pub mod measure;
 pub mod node;
 pub mod publisher;

@@ -18,4 +18,5 @@ mod prompts;
 mod publish_and_restore;
 mod records;
 mod refusals;
+mod stopping;
 mod user;
