@@ -157,7 +157,7 @@ fn the_operations_guide_lists_every_setting_with_its_default_and_meaning() {
         .map(|setting| {
             let default = match (setting.show)(&defaults) {
                 none if none.is_empty() => match setting.key {
-                    "admission.allow" => "everybody".to_owned(),
+                    "admission.allow" | "p2p.allow" => "everybody".to_owned(),
                     _ => "none".to_owned(),
                 },
                 shown => shown,
