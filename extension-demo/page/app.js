@@ -1,5 +1,5 @@
 // The page: forms and tables. All work is done by the SDK in worker.js.
-const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+const worker = new Worker(new URL(`./worker.js${location.search}`, import.meta.url), { type: "module" });
 const waiting = new Map();
 let calls = 0;
 

@@ -1,8 +1,13 @@
 // Runs the SDK off the page's thread: deriving an identity takes a good part of a second, and the page
 // must stay alive meanwhile. One message is one call; the answer carries the same id.
-import init, { Client, Identity, generatePassphrase } from "./pkg/perennis.js";
+import init, { Client, Identity, generatePassphrase } from "./pkg/index.js";
 
-const ready = init({ module_or_path: new URL("./pkg/perennis_bg.wasm", import.meta.url) });
+// `?build=plain` or `?build=simd` loads that build whatever this browser would choose.
+const wanted = new URL(self.location.href).searchParams.get("build");
+const builds = ["simd", "plain"].filter((build) => wanted === null || build === wanted);
+const ready = init(Object.fromEntries(
+  builds.map((build) => [build, new URL(`./pkg/perennis_${build}_bg.wasm`, import.meta.url)]),
+));
 // A failure reaches the page with its first call, not as an unhandled rejection.
 ready.catch(() => {});
 
@@ -10,7 +15,7 @@ let identity = null;
 let client = null;
 
 const calls = {
-  ready: () => true,
+  ready: () => ready,
   generate: () => generatePassphrase(),
   // Each identity has a database of its own: another passphrase opens another list.
   async open({ passphrase, profile, account }) {

@@ -72,6 +72,18 @@ impl Keystore {
         self.identity.clone()
     }
 
+    /// Opens the node's key and makes nothing; none when there is none yet.
+    pub(crate) fn inspect(
+        directory: &Path,
+        passphrase_file: Option<&Path>,
+    ) -> Result<Option<Keystore>, KeystoreError> {
+        if !key_file(directory).exists() {
+            return Ok(None);
+        }
+        // With a key there, opening it makes no other and no passphrase.
+        Keystore::open(directory, passphrase_file).map(Some)
+    }
+
     /// The key.
     pub(crate) fn key(&self) -> &SigningKey {
         &self.key

@@ -1,10 +1,10 @@
 //! The client in JavaScript.
 
-use js_sys::{Array, Object, Uint8Array};
+use js_sys::{Array, Function, Object, Uint8Array};
 use perennis_sdk::NodeUrl;
 use perennis_sdk::client::{
-    self, CapsuleReader, CapsuleSummary, ClientConfig, LabelFilter, LabelPage, LabelQuery,
-    ListedLabel, PublishOptions, PublishOutcome, Resolved,
+    self, BackupCheck, CapsuleReader, CapsuleSummary, ClientConfig, LabelFilter, LabelPage,
+    LabelQuery, ListedLabel, PublishOptions, PublishOutcome, Resolved,
 };
 use perennis_sdk::rt;
 use perennis_shared::did::Did;
@@ -21,6 +21,8 @@ use crate::object::{Fields, Options};
 
 /// Labels of one page unless the caller says otherwise.
 const PAGE: u64 = 100;
+/// Shortest period of a backup, in milliseconds.
+const SHORTEST_PERIOD_MS: f64 = 1_000.0;
 /// Largest capsule that is taken in, in bytes.
 const CAPSULE_BYTES: usize = 256 << 20;
 
@@ -30,6 +32,8 @@ pub struct Client {
     inner: client::Client<IndexedDb>,
     nodes: Vec<NodeUrl>,
     database: String,
+    /// The backup that repeats itself; it ends with this client.
+    backup: Option<rt::Repeating>,
 }
 
 #[wasm_bindgen]
@@ -62,6 +66,7 @@ impl Client {
             inner,
             nodes,
             database,
+            backup: None,
         })
     }
 
@@ -235,7 +240,7 @@ impl Client {
     }
 
     /// Checks every own block against its CID, and fetches what is lost or damaged here from the nodes:
-    /// `{blocks, bytes, repaired, lost}`. Runs by itself after each publish; call it periodically as well.
+    /// `{blocks, bytes, repaired, lost}`. Runs by itself after each publish, and periodically after `startBackup`.
     ///
     /// # Errors
     /// There is no identity, or the store fails.
@@ -247,16 +252,37 @@ impl Client {
             .check_backup()
             .await
             .map_err(|error| from_sdk(error.code(), &error))?;
-        let lost = check
-            .lost
-            .iter()
-            .map(|(cid, _)| JsValue::from(cid.to_string()));
-        Ok(Fields::new()
-            .set("blocks", count(check.blocks))
-            .set("bytes", exact(check.bytes))
-            .set("repaired", count(check.repaired.len()))
-            .set("lost", lost.collect::<Array>())
-            .done())
+        Ok(check_object(&check))
+    }
+
+    /// Every `periodMs` milliseconds, from one period from now on: sends what still waits to be delivered, then does
+    /// what `backupBlocks` does. `told`, where it is given, is called after each step as `told(error, check)`. A
+    /// second call replaces the first; it ends with `stopBackup()` and with the client.
+    ///
+    /// # Errors
+    /// The period is below a second.
+    #[wasm_bindgen(js_name = startBackup)]
+    pub fn start_backup(&mut self, period_ms: f64, told: Option<Function>) -> JsResult<()> {
+        if !(SHORTEST_PERIOD_MS..=f64::from(u32::MAX)).contains(&period_ms) {
+            return Err(make(
+                "invalid_argument",
+                "the period must be a number of milliseconds, at least 1000",
+                false,
+            ));
+        }
+        let period = Duration::from_secs_f64(period_ms / 1_000.0);
+        let (client, database) = (self.inner.clone(), self.database.clone());
+        self.backup = Some(rt::every(
+            move || rt::sleep(period),
+            move || back_up(client.clone(), database.clone(), told.clone()),
+        ));
+        Ok(())
+    }
+
+    /// Ends what `startBackup` began. A step that is under way ends at its next pause.
+    #[wasm_bindgen(js_name = stopBackup)]
+    pub fn stop_backup(&mut self) {
+        self.backup = None;
     }
 
     /// Brings an identity's data back from the nodes, into an empty database or over an older state.
@@ -313,15 +339,7 @@ impl Client {
 
 impl Client {
     async fn lock(&self) -> JsResult<Guard> {
-        lock::acquire(&format!("perennis:{}", self.database))
-            .await
-            .map_err(|_| {
-                make(
-                    "busy",
-                    "another tab of this site is changing the same list; close it or try again",
-                    true,
-                )
-            })
+        lock_list(&self.database).await
     }
 
     async fn stage(&self, op: Op) -> JsResult<u32> {
@@ -348,6 +366,45 @@ impl Client {
         };
         Err(from_sdk("not_delivered", error))
     }
+}
+
+async fn lock_list(database: &str) -> JsResult<Guard> {
+    let guard = lock::acquire(&format!("perennis:{database}")).await;
+    guard.map_err(|_| {
+        make(
+            "busy",
+            "another tab of this site is changing the same list; close it or try again",
+            true,
+        )
+    })
+}
+
+/// One step of the repeated backup.
+async fn back_up(client: client::Client<IndexedDb>, database: String, told: Option<Function>) {
+    let step = async {
+        let _guard = lock_list(&database).await?;
+        let check = client.back_up().await;
+        check.map_err(|error| from_sdk(error.code(), &error))
+    };
+    let (error, check) = match step.await {
+        Ok(check) => (JsValue::NULL, check_object(&check)),
+        Err(error) => (error, JsValue::UNDEFINED),
+    };
+    if let Some(told) = told {
+        // What the page does with it is the page's; the next step comes all the same.
+        let _ = told.call2(&JsValue::UNDEFINED, &error, &check);
+    }
+}
+
+fn check_object(check: &BackupCheck) -> JsValue {
+    let lost = check.lost.iter();
+    let lost = lost.map(|(cid, _)| JsValue::from(cid.to_string()));
+    Fields::new()
+        .set("blocks", count(check.blocks))
+        .set("bytes", exact(check.bytes))
+        .set("repaired", count(check.repaired.len()))
+        .set("lost", lost.collect::<Array>())
+        .done()
 }
 
 fn parse_handle(text: &str) -> JsResult<Handle> {

@@ -32,6 +32,7 @@ mod deliver;
 mod labels;
 mod ledger;
 mod message;
+mod proofs;
 mod publish;
 mod resolve;
 mod rows;

@@ -7,7 +7,7 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use futures_util::future::{Either, select};
+use futures_util::future::{AbortHandle, Either, abortable, select};
 use perennis_shared::time::Millis;
 
 pub mod http;
@@ -89,6 +89,41 @@ pub fn spawn<F: Future<Output = ()> + MaybeSend + 'static>(future: F) {
     platform::spawn(future);
 }
 
+/// Does `work` again and again beside the caller, each time after what `timer` gives has ended, until the handle
+/// is dropped. The timer is an argument so that a test decides when time has passed; `|| rt::sleep(period)` is the
+/// usual one. On a native target it must be called within a tokio runtime, and ends with it.
+pub fn every<T, W>(
+    mut timer: impl FnMut() -> T + MaybeSend + 'static,
+    mut work: impl FnMut() -> W + MaybeSend + 'static,
+) -> Repeating
+where
+    T: Future<Output = ()> + MaybeSend + 'static,
+    W: Future<Output = ()> + MaybeSend + 'static,
+{
+    let (repeated, handle) = abortable(async move {
+        loop {
+            timer().await;
+            work().await;
+        }
+    });
+    // It ends by being aborted, which says nothing more.
+    spawn(async move {
+        let _ = repeated.await;
+    });
+    Repeating(handle)
+}
+
+/// Work that is repeated while this lives. Dropping it ends the work at its next pause.
+#[derive(Debug)]
+#[must_use = "the work ends when this is dropped"]
+pub struct Repeating(AbortHandle);
+
+impl Drop for Repeating {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs a function that waits for a disk or computes for long, away from the event loop where the
 /// platform has other threads, and in place where it has none.
 ///
@@ -144,6 +179,33 @@ mod tests {
         let (tell, told) = tokio::sync::oneshot::channel();
         spawn(async move { assert!(tell.send(5).is_ok()) });
         assert_eq!(told.await.unwrap(), 5);
+    }
+
+    #[tokio::test]
+    async fn repeated_work_follows_its_timer_and_ends_with_its_handle() {
+        let (tick, ticks) = tokio::sync::mpsc::unbounded_channel::<()>();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let ticks = std::sync::Arc::new(tokio::sync::Mutex::new(ticks));
+        let repeating = every(
+            move || {
+                let ticks = std::sync::Arc::clone(&ticks);
+                async move {
+                    let _ = ticks.lock().await.recv().await;
+                }
+            },
+            move || {
+                let tell = tell.clone();
+                async move { tell.send(()).unwrap() }
+            },
+        );
+        for _ in 0..3 {
+            assert!(told.try_recv().is_err(), "worked before its time");
+            tick.send(()).unwrap();
+            told.recv().await.unwrap();
+        }
+        drop(repeating);
+        // What it held is dropped with it: nobody can tell any more.
+        assert_eq!(told.recv().await, None);
     }
 
     #[test]

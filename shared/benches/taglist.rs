@@ -15,8 +15,8 @@ use perennis_shared::{
     did::{DidDocument, Identity, Profile},
     log::{self, Author, Entry, UnverifiedEntry},
     taglist::{
-        Blocks, DeviceTag, Handle, Hlc, Key, KeyPrefix, Label, Note, Op, Row, Stamp, Tag, export,
-        import,
+        Blocks, DatedOp, DeviceTag, Handle, Hlc, Key, KeyPrefix, Label, Note, Op, Row, Stamp, Tag,
+        export, import,
         tree::{self, Update},
     },
     time::Millis,
@@ -107,6 +107,11 @@ fn stamp(clock: u64) -> Stamp {
     }
 }
 
+fn dated(op: Op, clock: u64) -> DatedOp {
+    let clock = stamp(clock).clock;
+    DatedOp { op, clock }
+}
+
 fn report(name: &str, value: f64, unit: &str) {
     println!("{{\"name\":\"taglist/{name}\",\"value\":{value:.2},\"unit\":\"{unit}\"}}");
 }
@@ -121,11 +126,14 @@ fn spread(name: &str, mut values: Vec<usize>, unit: &str) {
 
 fn main() {
     let labels = realistic(100_000, 88_172_645_463_325_252);
-    let ops: Vec<Op> = labels.iter().cloned().map(Op::Set).collect();
+    let ops: Vec<DatedOp> = labels
+        .iter()
+        .map(|label| dated(Op::Set(label.clone()), 0))
+        .collect();
     let mut store = Store::default();
 
     let start = Instant::now();
-    let update = tree::apply(None, &ops, stamp(0), &store).unwrap();
+    let update = tree::apply(None, &ops, stamp(0).device, &store).unwrap();
     report("build/100000", start.elapsed().as_secs_f64() * 1e3, "ms");
     report("build/blocks", update.added.len() as f64, "blocks");
     let bytes: usize = update.added.iter().map(|block| block.bytes().len()).sum();
@@ -253,10 +261,10 @@ fn csv_of_100_000(labels: &[Label]) {
 fn one_change(name: &str, root: Option<Cid>, ops: Vec<Op>, store: &Store) {
     let start = Instant::now();
     let updates: Vec<Update> = ops
-        .iter()
-        .map(|op| tree::apply(root, core::slice::from_ref(op), stamp(5), store).unwrap())
+        .into_iter()
+        .map(|op| tree::apply(root, &[dated(op, 5)], stamp(5).device, store).unwrap())
         .collect();
-    let micros = start.elapsed().as_secs_f64() * 1e6 / ops.len() as f64;
+    let micros = start.elapsed().as_secs_f64() * 1e6 / updates.len() as f64;
     report(&format!("{name}/time"), micros, "µs");
     let blocks = updates.iter().map(|update| update.added.len());
     spread(&format!("{name}/blocks"), blocks.collect(), "blocks");

@@ -86,6 +86,9 @@ pub const PAGE_ROWS: usize = 10_000;
 pub const ENTRY_CHANGES: usize = 256;
 /// Largest log entry, in bytes.
 pub const ENTRY_BYTES: usize = 64 * 1024;
+/// Largest proof about a label of an identity, in bytes: path, log entry, DID document, record, and their framing.
+pub const LABEL_PROOF_BYTES: usize =
+    PROOF_BYTES + ENTRY_BYTES + DID_DOCUMENT_BYTES + RECORD_BYTES + 256;
 /// Most heads that one log entry may follow.
 pub const ENTRY_PREVIOUS: usize = 16;
 /// Largest file of labels that is imported, in bytes.

@@ -15,7 +15,7 @@
 //! | `seq` | integer | 1 for the first entry, else one more than the greatest of the entries before |
 //! | `prev` | list of links | the entries before, sorted bytewise; several for a merge |
 //! | `root` | link or null | the tree after the changes; null for an empty list |
-//! | `clock` | integer | hybrid logical clock, above those of the entries before |
+//! | `clock` | integer | hybrid logical clock, above those of the entries before, not below those of its changes |
 //! | `changes` | integer | how many changes the entry makes |
 //! | `version` | 1 | version of this format |
 //! | `compacts` | bytes, optional | binary CID of the head that this compacted log replaces |
@@ -25,8 +25,9 @@
 //! it, and the difference of the roots is what was changed. Merges and compactions have no `ops` either.
 //!
 //! # Order and merging
-//! An entry's clock and key are the stamp of all its changes. When two devices have gone on from one entry,
-//! [`merge()`] joins the trees row by row, the later stamp of each row staying (see
+//! The stamp of a change is the clock reading when it was made and the key that signed it: an edit made offline and
+//! published late does not replace a newer one of the same label that another device has published in between
+//! ([`in_effect`]). When two devices have gone on from one entry, [`merge()`] joins the trees row by row, the later stamp of each row staying (see
 //! [`crate::taglist::tree::merge`]), and makes an entry that follows both. [`relation`] tells a newer
 //! entry from an older one that somebody replays.
 //!
@@ -51,11 +52,13 @@ mod append;
 mod entry;
 mod history;
 mod merge;
+mod proof;
 
-pub use append::{Appended, Author, append, compact};
+pub use append::{Appended, Author, append, append_dated, compact, in_effect};
 pub use entry::{Entry, EntryKind, UnverifiedEntry};
 pub use history::{Relation, common_root, follows, history, relation};
 pub use merge::merge;
+pub use proof::{LabelProof, LabelProofError, ProvenLabel};
 
 /// Why an entry is refused.
 #[non_exhaustive]

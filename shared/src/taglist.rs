@@ -19,5 +19,5 @@ pub mod tree;
 pub use blocks::{Blocks, Overlay};
 pub use key::{Key, KeyError, KeyPrefix};
 pub use label::{Colour, Handle, Label, LabelError, Note, Source, Subject, Tag};
-pub use row::{Op, Row};
+pub use row::{DatedOp, Op, Row};
 pub use stamp::{ClockError, DeviceTag, Hlc, MAX_DRIFT, Stamp};

@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::small_disk::SmallDisk;
 use crate::{binary, schema};
 
 /// A directory for one user: the home (which commands may delete) and files beside it.
@@ -99,6 +100,21 @@ impl Home {
         drop(stdin);
         let output = child.wait_with_output().expect("the binary ends");
         Ran::new(arguments, output)
+    }
+
+    /// Runs a command with `--json` where a small disk is mounted. Paths in it are absolute.
+    ///
+    /// # Panics
+    /// When the binary does not start.
+    pub fn run_json_inside<S: AsRef<OsStr>>(&self, disk: &SmallDisk, arguments: &[S]) -> Ran {
+        let mut all: Vec<&OsStr> = vec![OsStr::new("--json")];
+        all.extend(arguments.iter().map(AsRef::as_ref));
+        let output = disk
+            .inside(&self.command(&all))
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary starts");
+        Ran::new(&all, output)
     }
 
     /// Runs a command with `--json`, expects exit 0 and returns its document, held against its schema.

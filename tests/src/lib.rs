@@ -7,7 +7,11 @@
 
 pub mod binary;
 pub mod home;
+pub mod kill;
 pub mod measure;
 pub mod node;
+pub mod publisher;
 pub mod schema;
+pub mod small_disk;
+pub mod terminal;
 pub mod vectors;

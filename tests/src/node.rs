@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::small_disk::SmallDisk;
 use crate::{binary, schema};
 
 /// A node that does not get ready within this time has failed: far above what the slowest machine needs.
@@ -55,8 +56,22 @@ impl Node {
         Self::start_on(data, Some(config), "127.0.0.1:0")
     }
 
+    /// Starts a node whose data are on a small disk.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[must_use]
+    pub fn start_inside(disk: &SmallDisk, data: &Path) -> Self {
+        let command = disk.inside(&Self::command(data, None, "127.0.0.1:0"));
+        Self::start_by(command, data, None)
+    }
+
     fn start_on(data: &Path, config: Option<&Path>, listen: &str) -> Self {
-        let mut child = Self::command(data, config, listen)
+        Self::start_by(Self::command(data, config, listen), data, config)
+    }
+
+    fn start_by(mut command: Command, data: &Path, config: Option<&Path>) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -159,13 +174,38 @@ impl Node {
     /// # Panics
     /// When the process cannot be signalled or waited for.
     pub fn stop(&mut self) -> ExitStatus {
+        self.ask_to_stop();
+        self.wait()
+    }
+
+    /// Waits for the node's end.
+    ///
+    /// # Panics
+    /// When the process cannot be waited for.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("the node can be waited for")
+    }
+
+    /// Whether the node still runs.
+    ///
+    /// # Panics
+    /// When the process cannot be asked for.
+    pub fn is_running(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("the node can be asked for");
+        ended.is_none()
+    }
+
+    /// Asks the node to stop (SIGTERM).
+    ///
+    /// # Panics
+    /// When the process cannot be signalled.
+    pub fn ask_to_stop(&self) {
         let id = i32::try_from(self.child.id())
             .ok()
             .and_then(rustix::process::Pid::from_raw)
             .expect("a process id");
         rustix::process::kill_process(id, rustix::process::Signal::TERM)
             .expect("the node can be signalled");
-        self.child.wait().expect("the node can be waited for")
     }
 
     /// One HTTP/1.1 request without any client library in between.
@@ -192,6 +232,23 @@ impl Node {
             .write_all(head.as_bytes())
             .and_then(|()| stream.write_all(body));
         Answer::read(&mut stream)
+    }
+
+    /// GET again and again until the answer is as it should be.
+    ///
+    /// # Panics
+    /// When it does not become so within a minute.
+    #[track_caller]
+    pub fn eventually(&self, path: &str, is_so: impl Fn(&Answer) -> bool) -> Answer {
+        let give_up = Instant::now() + READY_WITHIN;
+        loop {
+            let answer = self.request("GET", path, &[], b"");
+            if is_so(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < give_up, "{path}: {}", answer.text());
+            thread::yield_now();
+        }
     }
 
     /// GET, answered with 200 and JSON.

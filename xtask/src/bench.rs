@@ -26,6 +26,7 @@ const PARTS: &[(&str, Part)] = &[
     ("publish", programs::publish),
     ("start", node::measure),
     ("kill", programs::kill),
+    ("kill-node", programs::kill_node),
 ];
 
 /// Runs the named parts, or all, and writes the report. Parts that are not run keep the figures they had; `--report`

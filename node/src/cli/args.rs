@@ -22,7 +22,8 @@ pub(crate) use check::{
 };
 pub(crate) use id::{IdCommand, IdDerive, IdNew, ProfileName};
 pub(crate) use label::{
-    LabelAdd, LabelCommand, LabelExport, LabelFormat, LabelImport, LabelList, LabelRemove,
+    LabelAdd, LabelCommand, LabelExport, LabelFormat, LabelImport, LabelList, LabelProve,
+    LabelRemove, LabelVerify,
 };
 pub(crate) use log::{Diff, LogCommand, LogCompact, LogShow};
 pub(crate) use node::{

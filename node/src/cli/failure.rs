@@ -175,7 +175,7 @@ pub(crate) fn next_step(code: &str, exit: Exit) -> &'static str {
         "store_not_opened" | "store_failed" => {
             "check that the home is a directory this user may write to"
         }
-        "unpublished" => "run `perennis publish` first",
+        "unpublished" | "empty_list" => "run `perennis publish` first",
         "older_than_here" => "nothing to do: this home is newer than the file",
         _ => match exit {
             Exit::Unreachable => "try again in a moment",

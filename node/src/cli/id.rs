@@ -120,9 +120,11 @@ struct Chosen {
 
 async fn new(context: &Context<'_>, arguments: &IdNew) -> Result<(), Failure> {
     let (profile, account) = derivation_of(&arguments.derivation)?;
+    // Asked before anything is made: whoever gives up at the prompt leaves nothing behind.
+    let has_identity = context.home()?.identity()?.is_some();
+    let chosen = choose(context, arguments, profile, has_identity)?;
     let session = Session::open(context, &[]).await?;
     let before = session.home.identity()?;
-    let chosen = choose(context, arguments, profile, before.is_some())?;
     let identity = derive(context, &chosen.phrase, profile, account)?;
     let facts = Facts::of(&identity, account);
     let created = match &before {

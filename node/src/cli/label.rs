@@ -13,6 +13,7 @@ use super::session::{Session, block_on, parse_did, told};
 use super::when::{now, parse_moment, relative};
 
 mod exchange;
+mod proof;
 
 /// Labels read at a time where a command needs all of them.
 pub(crate) const PAGE_LABELS: usize = 5_000;
@@ -24,6 +25,8 @@ pub(crate) fn run(context: &Context<'_>, command: &LabelCommand) -> Result<(), F
         LabelCommand::List(arguments) => block_on(list(context, arguments)),
         LabelCommand::Import(arguments) => block_on(exchange::import(context, arguments)),
         LabelCommand::Export(arguments) => block_on(exchange::export(context, arguments)),
+        LabelCommand::Prove(arguments) => block_on(proof::prove(context, arguments)),
+        LabelCommand::Verify(arguments) => proof::verify(context, arguments),
     }
 }
 

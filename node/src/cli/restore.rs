@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Context;
 use super::args::Restore;
 use super::failure::Failure;
+use super::home::Home;
 use super::id::Facts;
 use super::label::PAGE_LABELS;
 use super::page::count;
@@ -35,9 +36,10 @@ struct RestoreDocument {
 }
 
 async fn restore(context: &Context<'_>, arguments: &Restore) -> Result<(), Failure> {
-    let session = Session::open(context, &arguments.nodes.urls).await?;
-    let derivations = derivations(&session, arguments)?;
+    // Asked before anything is made: whoever gives up at the prompt leaves nothing behind.
+    let derivations = derivations(&context.home()?, arguments)?;
     let phrase = read_passphrase(context.passphrase_file(), "Passphrase: ")?;
+    let session = Session::open(context, &arguments.nodes.urls).await?;
     let (identity, account, resolved) =
         first_found(context, &session, &phrase, &derivations).await?;
     warn(context, &resolved);
@@ -83,14 +85,14 @@ async fn restore(context: &Context<'_>, arguments: &Restore) -> Result<(), Failu
 
 /// The derivations to try: what the home knows, what was asked for, else v2 and then v1.
 fn derivations<'a>(
-    session: &Session,
+    home: &Home,
     arguments: &'a Restore,
 ) -> Result<Vec<(Profile, &'a str)>, Failure> {
     let asked = &arguments.derivation;
     if asked.profile.is_some() || asked.account.is_some() {
         return Ok(vec![derivation_of(asked)?]);
     }
-    match session.home.identity()? {
+    match home.identity()? {
         Some(known) if known.account.is_empty() => Ok(vec![(profile_of(&known)?, "")]),
         Some(known) => Err(Failure::usage(format!(
             "this home's identity has the account name {:?}",

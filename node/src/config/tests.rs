@@ -139,6 +139,43 @@ fn other_machines_need_a_token() {
 }
 
 #[test]
+fn the_operations_guide_lists_every_setting_with_its_default_and_meaning() {
+    let guide = include_str!("../../../docs/OPERATIONS.md");
+    let rows: Vec<[String; 3]> = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| {
+            let mut cells = line.trim_end_matches(" |").split(" | ");
+            let key = cells.next()?.trim_end_matches('`').to_owned();
+            let default = cells.next()?.trim_matches('`').to_owned();
+            Some([key, default, cells.next()?.to_owned()])
+        })
+        .collect();
+    let defaults = Config::default();
+    let expected: Vec<[String; 3]> = settings()
+        .iter()
+        .map(|setting| {
+            let default = match (setting.show)(&defaults) {
+                none if none.is_empty() => match setting.key {
+                    "admission.allow" | "p2p.allow" => "everybody".to_owned(),
+                    _ => "none".to_owned(),
+                },
+                shown => shown,
+            };
+            [setting.key.to_owned(), default, setting.meaning.to_owned()]
+        })
+        .collect();
+    // Numbers have separators in the guide, for people.
+    let plain = |[key, default, meaning]: [String; 3]| {
+        let digits = default.replace(',', "");
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        [key, if is_number { digits } else { default }, meaning]
+    };
+    let rows: Vec<_> = rows.into_iter().map(plain).collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
 fn keys_and_variables_are_unique() {
     let mut keys: Vec<String> = settings().iter().map(|row| variable_of(row.key)).collect();
     keys.sort();

@@ -100,6 +100,7 @@ impl OpenError {
             OpenError::Store(StoreOpenError::NewerFormat { .. }) => "newer_format",
             OpenError::Store(StoreOpenError::NotWritable { .. }) => "data_directory",
             OpenError::Store(StoreOpenError::NotAStore { .. }) => "not_a_store",
+            OpenError::Store(StoreOpenError::Full { .. }) => "disk_full",
             _ => "store",
         }
     }
@@ -117,6 +118,9 @@ impl OpenError {
             }
             OpenError::Store(StoreOpenError::NotAStore { .. }) => {
                 "give the data directory of a node, or an empty one, with --data"
+            }
+            OpenError::Store(StoreOpenError::Full { .. }) => {
+                "free a few MiB on that disk and start again; nothing was lost"
             }
             OpenError::TooManyRouters => "start with a new data directory, or remove routers",
             _ => "look at the cause above; restore the directory from a snapshot if it is damaged",

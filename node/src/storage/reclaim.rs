@@ -1,7 +1,7 @@
 //! Space that nothing needs any more: garbage collection and compaction, one step at a time.
 
 use perennis_sdk::rt;
-use perennis_store::{Collection, CompactStep, StoreState, UpkeepError};
+use perennis_store::{Batch, Collection, CommitError, CompactStep, StoreState, UpkeepError};
 
 use super::Storage;
 
@@ -50,9 +50,15 @@ impl Storage {
         blocking(move || Ok(store.compact(LIVE_PERCENT)?)).await
     }
 
-    /// Whether the disk has no space for new blocks.
-    pub(crate) fn is_full(&self) -> bool {
-        self.store.state() == StoreState::Full
+    /// Whether the disk has no space for new blocks. One that was full is tried again: the store takes its
+    /// reserve back when it can.
+    pub(crate) async fn is_still_full(&self) -> Result<bool, ReclaimError> {
+        if self.store.state() != StoreState::Full {
+            return Ok(false);
+        }
+        let store = self.store.clone();
+        // An empty batch writes nothing; it is refused while there is no space.
+        blocking(move || Ok(matches!(store.commit(Batch::new()), Err(CommitError::Full)))).await
     }
 }
 
@@ -68,10 +74,8 @@ async fn blocking<T: Send + 'static>(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use perennis_shared::cid::{Block, Codec};
-    use perennis_store::Batch;
-
     use super::*;
+    use perennis_shared::cid::{Block, Codec};
 
     #[tokio::test]
     async fn what_no_pin_reaches_is_dropped_and_the_rest_stays() {

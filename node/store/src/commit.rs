@@ -94,7 +94,7 @@ impl Reserve {
         self.disk.create(&self.path(), self.bytes).map(drop)
     }
 
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         // Where it cannot be removed there is nothing to be gained either.
         let _ = self
             .disk

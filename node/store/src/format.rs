@@ -38,10 +38,21 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
 
 /// Checks the version of the store in `dir`, or writes it where there is no store yet.
 pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
+    match read(dir)? {
+        Some(_) => Ok(()),
+        None => write(dir).map_err(|source| OpenError::NotWritable {
+            dir: dir.to_path_buf(),
+            source,
+        }),
+    }
+}
+
+/// The version of the store in `dir`, which this release reads; none where there is no store.
+pub(crate) fn read(dir: &Path) -> Result<Option<u32>, OpenError> {
     let path = dir.join(FILE);
     match fs::read_to_string(&path) {
         Ok(text) => match parse(&text) {
-            Some(FORMAT) => Ok(()),
+            Some(FORMAT) => Ok(Some(FORMAT)),
             Some(found) if found > FORMAT => Err(OpenError::NewerFormat {
                 dir: dir.to_path_buf(),
                 found,
@@ -49,12 +60,7 @@ pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
             }),
             _ => Err(OpenError::NotAStore { path }),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write(dir).map_err(|source| OpenError::NotWritable {
-                dir: dir.to_path_buf(),
-                source,
-            })
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(OpenError::NotWritable {
             dir: dir.to_path_buf(),
             source,

@@ -29,6 +29,24 @@ pub enum KvError {
 /// A row as it was read: key and value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
+impl KvError {
+    /// Whether it failed because no space was left.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            // RocksDB tells it in its text only.
+            Self::Rocks(error) => {
+                error.kind() == rocksdb::ErrorKind::IOError
+                    && error.as_ref().contains("No space left")
+            }
+            Self::Io(error) => matches!(
+                error.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            ),
+        }
+    }
+}
+
 /// One change of the index, whole or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KvBatch {

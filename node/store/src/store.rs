@@ -82,6 +82,14 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is not even the little space that opening takes.
+    #[error("no space is left to open {}", dir.display())]
+    Full {
+        /// The folder.
+        dir: PathBuf,
+        /// What the index said.
+        source: KvError,
+    },
     /// The index cannot be opened.
     #[error("the index in {} cannot be opened", dir.display())]
     Index {
@@ -166,11 +174,7 @@ impl Store {
         std::fs::create_dir_all(segments(dir)).map_err(not_writable)?;
         let lock = format::lock(dir)?;
         format::check(dir)?;
-        let index =
-            Rocks::open(&dir.join("index"), &options.index).map_err(|source| OpenError::Index {
-                dir: dir.to_path_buf(),
-                source,
-            })?;
+        let index = open_index(dir, options)?;
         Self::open_on(dir, options, Arc::new(Real), Arc::new(index), Some(lock))
     }
 
@@ -389,6 +393,31 @@ impl Drop for Inner {
             }
         }
     }
+}
+
+/// Opens the index. It writes a little when it is opened: on a full disk the reserve is given up for that.
+fn open_index(dir: &Path, options: &StoreOptions) -> Result<Rocks, OpenError> {
+    let open = || Rocks::open(&dir.join("index"), &options.index);
+    let opened = match open() {
+        Err(error) if error.is_full() => {
+            let reserve = Reserve {
+                disk: Arc::new(Real),
+                dir: dir.to_path_buf(),
+                bytes: options.reserve_bytes,
+            };
+            reserve.release();
+            open()
+        }
+        opened => opened,
+    };
+    opened.map_err(|source| {
+        let dir = dir.to_path_buf();
+        if source.is_full() {
+            OpenError::Full { dir, source }
+        } else {
+            OpenError::Index { dir, source }
+        }
+    })
 }
 
 pub(crate) fn segments(dir: &Path) -> PathBuf {

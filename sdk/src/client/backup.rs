@@ -1,6 +1,6 @@
-//! Whether everything is safe: here, and at the nodes.
+//! Whether everything is safe: here, and at the nodes; once, or again and again.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use perennis_shared::{
     cid::Cid,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     exchange::{FetchError, Walk},
     node_url::NodeUrl,
+    rt::{self, MaybeSend, MaybeSync, Repeating},
     store::{BlockStore, Changes, StoreError},
 };
 
@@ -91,7 +92,7 @@ impl<S: BlockStore + 'static> Client<S> {
             head: self.own_head(&name).await?,
             sequence,
             valid_until: record.map(|record| record.validity()),
-            staged: self.read_staged(&name).await?.ops.len(),
+            staged: self.read_staged(&name).await?.changes.len(),
             nodes,
             waiting: self
                 .outbox(&name)
@@ -137,6 +138,39 @@ impl<S: BlockStore + 'static> Client<S> {
             walk.follow(&block)?;
         }
         Ok(check)
+    }
+
+    /// One step of a backup: sends what still waits in the outbox, then checks every own block
+    /// ([`Client::check_backup`]). That a node does not answer is no error: the next step tries again.
+    ///
+    /// # Errors
+    /// As [`Client::check_backup`].
+    pub async fn back_up(&self) -> Result<BackupCheck, ListError> {
+        self.deliver().await?;
+        self.check_backup().await
+    }
+
+    /// Backs up every `period` until the handle is dropped, and tells what each step found. The first step comes
+    /// after one period. On a native target it must be called within a tokio runtime.
+    pub fn start_backup(
+        &self,
+        period: Duration,
+        tell: impl Fn(Result<BackupCheck, ListError>) + MaybeSend + MaybeSync + 'static,
+    ) -> Repeating {
+        self.start_backup_by(move || rt::sleep(period), tell)
+    }
+
+    /// [`Client::start_backup`] with a timer of the caller's: a step is made whenever what it gives has ended.
+    pub fn start_backup_by<T: Future<Output = ()> + MaybeSend + 'static>(
+        &self,
+        timer: impl FnMut() -> T + MaybeSend + 'static,
+        tell: impl Fn(Result<BackupCheck, ListError>) + MaybeSend + MaybeSync + 'static,
+    ) -> Repeating {
+        let (client, tell) = (self.clone(), Arc::new(tell));
+        rt::every(timer, move || {
+            let (client, tell) = (client.clone(), Arc::clone(&tell));
+            async move { tell(client.back_up().await) }
+        })
     }
 
     /// Drops blocks that neither the own list nor, with `keep`, a list that was read needs any more. Gives their number.

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, ops::Bound};
 use perennis_shared::{
     cid::Cid,
     did::Did,
-    taglist::{Handle, Key, KeyPrefix, Label, LabelError, Op, tree},
+    log::{self, Entry},
+    taglist::{DatedOp, Handle, Key, KeyPrefix, Label, LabelError, Op, tree},
 };
 
 use super::{Client, ListError, Resolved, ledger::entry, view::View};
@@ -81,21 +82,30 @@ impl<S: BlockStore + 'static> Client<S> {
     /// # Errors
     /// There is no current identity, or a block cannot be had.
     pub async fn labels(&self, query: &LabelQuery) -> Result<LabelPage, ListError> {
-        let name = self.identity().await?.ok_or(ListError::NoIdentity)?.name;
-        let staged = self.read_staged(&name).await?;
-        let mut overlay = BTreeMap::new();
-        for op in staged.ops {
-            let key = op.key();
-            match op {
-                Op::Set(label) => overlay.insert(key, Some(label)),
-                Op::Remove(_) => overlay.insert(key, None),
-            };
-        }
+        let facts = self.identity().await?.ok_or(ListError::NoIdentity)?;
+        let name = facts.name;
+        let staged = self.read_staged(&name).await?.changes;
+        let staged: BTreeMap<Key, DatedOp> = staged
+            .into_iter()
+            .map(|change| (change.key(), change))
+            .collect();
+        let staged: Vec<DatedOp> = staged.into_values().collect();
         let mut view = self.view(&[]);
-        let root = match self.own_head(&name).await? {
-            Some(head) => entry(&mut view, &name, &head).await?.root(),
+        let head = match self.own_head(&name).await? {
+            Some(head) => Some(entry(&mut view, &name, &head).await?),
             None => None,
         };
+        let root = head.as_ref().and_then(Entry::root);
+        // What another device has changed since is newer, and stays.
+        let device = facts.device();
+        let effective = view
+            .run(|blocks| log::in_effect(head.as_ref(), staged.clone(), device, blocks))
+            .await?;
+        let overlay = effective.into_iter().map(|change| match change.op {
+            Op::Set(label) => (label.key(), Some(label)),
+            Op::Remove(key) => (key, None),
+        });
+        let overlay = overlay.collect();
         let page = page(&mut view, root, &overlay, query).await?;
         self.keep(view).await?;
         Ok(page)

@@ -8,7 +8,7 @@ use perennis_shared::{
     ipns::Name,
     log::{self, Author, Entry, EntryError, LogError, Relation, UnverifiedEntry},
     taglist::{
-        Key, LabelError, Op,
+        DatedOp, Key, LabelError,
         tree::{self, DiffPage, TreeError},
     },
 };
@@ -313,13 +313,13 @@ impl<S: BlockStore + 'static> Client<S> {
         Ok(store.commit(changes).await?)
     }
 
-    /// Signs changes as the entry after the own head.
+    /// Signs changes as the entry after the own head; those that are older than what the list says are dropped.
     pub(super) async fn append(
         &self,
         identity: &Identity,
         name: &Name,
         own: Option<Cid>,
-        ops: Vec<Op>,
+        changes: Vec<DatedOp>,
         document: &Block,
     ) -> Result<Signed, ListError> {
         let mut view = self.view(&[]);
@@ -330,7 +330,7 @@ impl<S: BlockStore + 'static> Client<S> {
         let author = author(identity, *document.cid());
         let now = rt::now();
         let appended = view
-            .run(|blocks| log::append(&author, head.as_ref(), ops.clone(), now, blocks))
+            .run(|blocks| log::append_dated(&author, head.as_ref(), changes.clone(), now, blocks))
             .await?;
         Ok(Signed::new(
             &appended.entry,

@@ -214,10 +214,10 @@ impl<S: BlockStore + 'static> Client<S> {
             self.document(identity, name, own, nodes, options).await?;
         let mut changes = Changes::new();
         let head = match own {
-            Some(head) if staged.ops.is_empty() && !is_new_document => head,
+            Some(head) if staged.changes.is_empty() && !is_new_document => head,
             _ => {
                 let signed = self
-                    .append(identity, name, own, staged.ops, &document)
+                    .append(identity, name, own, staged.changes, &document)
                     .await?;
                 changes = keep_entry(changes, name, &signed, own);
                 changes = staged.keys.into_iter().fold(changes, Changes::clear);

@@ -3,7 +3,7 @@
 //! | row | holds |
 //! |---|---|
 //! | `me` | the current identity: DID, did:key, name, profile; public facts only |
-//! | `staged/{name}/{number}` | unsigned changes in the order they were made |
+//! | `staged/{name}/{number}` | unsigned changes, and when they were made; ascending numbers |
 //! | `head/{name}` | the newest log entry of the list that is here whole |
 //! | `outbox/{name}` | the record to deliver and the nodes that have not acknowledged it |
 //! | `node/{name}/{url}` | what a node acknowledged last |
@@ -18,7 +18,9 @@ use perennis_shared::{
     codec::{CodecError, FieldProblem, Fields, Value, dag_cbor},
     did::{Did, DidDocument, Identity, Profile},
     ipns::{Name, Record, UnverifiedRecord},
-    taglist::{Colour, Handle, Key, Label, Note, Op, Source, Subject, Tag},
+    taglist::{
+        Colour, DatedOp, DeviceTag, Handle, Hlc, Key, Label, Note, Op, Source, Subject, Tag,
+    },
     time::Millis,
 };
 
@@ -90,6 +92,13 @@ impl From<&Identity> for IdentityFacts {
 }
 
 impl IdentityFacts {
+    /// The device in the stamps of what this identity signs; nobody's for a row whose key cannot be read.
+    pub(super) fn device(&self) -> DeviceTag {
+        let did = Did::parse(&self.did_key).ok();
+        let key = did.and_then(|did| did.public_key());
+        key.as_ref().map_or(DeviceTag([0; 8]), DeviceTag::from)
+    }
+
     /// What a DID document says about its identity; none when it does not say enough.
     pub(super) fn of_document(document: &DidDocument) -> Option<Self> {
         let did = *document.id();
@@ -243,17 +252,24 @@ pub(super) fn parse_head(key: &str, bytes: &[u8]) -> Result<Cid, StoreError> {
     parse_cid_bytes(bytes).map_err(|_| damaged(key))
 }
 
-/// A staged row is a list of changes: `{h, l, …}` sets a label, `{k}` removes one.
-pub(super) fn encode_ops(ops: &[Op]) -> Bytes {
-    encode(&Value::List(ops.iter().map(op_value).collect()))
+/// A staged row has the clock reading of its changes and their list: `{h, l, …}` sets a label, `{k}` removes one.
+pub(super) fn encode_staged(clock: Hlc, ops: &[Op]) -> Bytes {
+    encode(&Value::map([
+        ("clock", Value::from(clock.as_u64())),
+        ("ops", Value::List(ops.iter().map(op_value).collect())),
+    ]))
 }
 
-pub(super) fn parse_ops(key: &str, bytes: &[u8]) -> Result<Vec<Op>, StoreError> {
-    let Ok(Value::List(items)) = dag_cbor::decode(bytes) else {
-        return Err(damaged(key));
+pub(super) fn parse_staged(key: &str, bytes: &[u8]) -> Result<Vec<DatedOp>, StoreError> {
+    let read = || -> Result<Vec<DatedOp>, CodecError> {
+        let mut fields = dag_cbor::decode(bytes)?.into_fields()?;
+        let clock = Hlc::from_u64(fields.take_u64("clock")?);
+        let ops = fields.take_list::<Value>("ops")?.into_iter();
+        fields.finish()?;
+        ops.map(|op| parse_op(op).map(|op| DatedOp { op, clock }))
+            .collect()
     };
-    let ops = items.into_iter().map(parse_op);
-    ops.collect::<Result<_, _>>().map_err(|_| damaged(key))
+    read().map_err(|_| damaged(key))
 }
 
 fn op_value(op: &Op) -> Value {
@@ -369,6 +385,8 @@ mod tests {
 
     use super::*;
 
+    const CLOCK: Hlc = Hlc::at(Millis(1_700_000_000_000));
+
     fn facts() -> IdentityFacts {
         let key = SigningKey::from_seed(&[1; 32]).public();
         let name = Name::from_public_key(&SigningKey::from_seed(&[2; 32]).public());
@@ -433,7 +451,7 @@ mod tests {
         };
         let rows = [
             facts().to_row(),
-            encode_ops(&ops()),
+            encode_staged(CLOCK, &ops()),
             has.to_row(),
             added.to_row(),
             outbox.to_row(),
@@ -441,7 +459,7 @@ mod tests {
         let digests: Vec<String> = rows.iter().map(|row| digest(row)).collect();
         let golden = [
             "bafyreihtjs5m7cyouvuhatbou2invstopa4cvwtzoxy3krndwyrowiekiu",
-            "bafyreifvtdzhbou4hubppgiqbrj4nscixt73v2bnjubxzn4s5d7t2inz2q",
+            "bafyreidfqwm4pdoit7ao77om6nftpoxt7j37mbghjknqbu46drevn6b7hy",
             "bafyreicftcn6i2agyg5ohn5rasa5rp37gkuxpa7b6nqdz3lo3r3d6cuq4i",
             "bafyreidgm74anfmc2gsnagiixt62kdxahuwwcbmhbs623xxyrv5sv2vd4q",
             "bafyreifbg2uhnasf6u36ugc5gx7nns7kt3xox6ixzp54wuf5dsiqodqj64",
@@ -449,7 +467,11 @@ mod tests {
         assert_eq!(digests, golden);
 
         assert_eq!(IdentityFacts::from_row("", &rows[0]).unwrap(), facts());
-        assert_eq!(parse_ops("", &rows[1]).unwrap(), ops());
+        let dated = ops().into_iter().map(|op| DatedOp { op, clock: CLOCK });
+        assert_eq!(
+            parse_staged("", &rows[1]).unwrap(),
+            dated.collect::<Vec<_>>()
+        );
         assert_eq!(Acknowledged::from_row("", &rows[2]).unwrap(), has);
         assert_eq!(Added::from_row("", &rows[3]).unwrap(), added);
         assert_eq!(Outbox::from_row(&name, "", &rows[4]).unwrap(), outbox);
@@ -462,13 +484,14 @@ mod tests {
             at in any::<prop::sample::Index>(),
             flip in 1..=255_u8,
         ) {
-            let whole = [facts().to_row(), encode_ops(&ops()), encode_ops(&[])][row].to_vec();
+            let whole = [facts().to_row(), encode_staged(CLOCK, &ops()), encode_staged(CLOCK, &[])][row].to_vec();
             let mut damaged = whole.clone();
             damaged[at.index(whole.len())] ^= flip;
             // Either refused, or another row that says something else: never a panic.
             let _ = IdentityFacts::from_row("", &damaged);
-            if let Ok(read) = parse_ops("", &damaged) {
-                prop_assert_eq!(encode_ops(&read).to_vec(), damaged);
+            if let Ok(read) = parse_staged("", &damaged) && let Some(first) = read.first() {
+                let ops: Vec<Op> = read.iter().map(|change| change.op.clone()).collect();
+                prop_assert_eq!(encode_staged(first.clock, &ops).to_vec(), damaged);
             }
         }
 
@@ -476,7 +499,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let name = facts().name;
             let _ = IdentityFacts::from_row("", &bytes);
-            let _ = parse_ops("", &bytes);
+            let _ = parse_staged("", &bytes);
             let _ = Added::from_row("", &bytes);
             let _ = Acknowledged::from_row("", &bytes);
             let _ = Outbox::from_row(&name, "", &bytes);

@@ -1,10 +1,18 @@
 //! Changes that wait to be signed.
+//!
+//! A change has its clock reading from the moment it is staged, after everything that was here then: what another
+//! device changes later is newer, whichever of the two is published first.
 
-use perennis_shared::{ipns::Name, taglist::Op};
+use perennis_shared::{
+    ipns::Name,
+    log::UnverifiedEntry,
+    taglist::{DatedOp, Hlc, Op},
+};
 
 use super::{Client, rows};
 use crate::{
     error::{ErrorKind, Retryable},
+    rt,
     store::{BlockStore, Changes, StoreError},
 };
 
@@ -42,7 +50,7 @@ impl Retryable for StageError {
 
 /// Staged changes and the rows they are in.
 pub(super) struct Staged {
-    pub(super) ops: Vec<Op>,
+    pub(super) changes: Vec<DatedOp>,
     pub(super) keys: Vec<String>,
 }
 
@@ -58,12 +66,14 @@ impl<S: BlockStore + 'static> Client<S> {
         let staged = self.read_staged(&name).await?;
         let last = staged.keys.last().and_then(|key| number_of(&name, key));
         let numbers = last.map_or(0, |last| last + 1)..;
+        let clock = self.next_reading(&name, &staged).await?;
         let rows = numbers.zip(ops.chunks(rows::STAGED_ROW_OPS));
         let changes = rows.fold(Changes::new(), |changes, (number, row)| {
-            changes.set(rows::staged_key(&name, number), rows::encode_ops(row))
+            let key = rows::staged_key(&name, number);
+            changes.set(key, rows::encode_staged(clock, row))
         });
         self.shared.store.commit(changes).await?;
-        Ok(staged.ops.len() + ops.len())
+        Ok(staged.changes.len() + ops.len())
     }
 
     /// The changes that wait, in the order they were made.
@@ -72,7 +82,8 @@ impl<S: BlockStore + 'static> Client<S> {
     /// There is no current identity, or the store fails.
     pub async fn staged(&self) -> Result<Vec<Op>, StageError> {
         let name = self.identity().await?.ok_or(StageError::NoIdentity)?.name;
-        Ok(self.read_staged(&name).await?.ops)
+        let staged = self.read_staged(&name).await?.changes.into_iter();
+        Ok(staged.map(|change| change.op).collect())
     }
 
     /// Drops all changes that wait. Gives their number.
@@ -85,19 +96,36 @@ impl<S: BlockStore + 'static> Client<S> {
         let staged = self.read_staged(&name).await?;
         let changes = staged.keys.into_iter().fold(Changes::new(), Changes::clear);
         self.shared.store.commit(changes).await?;
-        Ok(staged.ops.len())
+        Ok(staged.changes.len())
     }
 
     pub(super) async fn read_staged(&self, name: &Name) -> Result<Staged, StoreError> {
         let store = &self.shared.store;
         let keys = store.state_keys(&rows::staged_prefix(name)).await?;
-        let mut ops = Vec::new();
+        let mut changes = Vec::new();
         for key in &keys {
             if let Some(row) = store.state(key).await? {
-                ops.extend(rows::parse_ops(key, &row)?);
+                changes.extend(rows::parse_staged(key, &row)?);
             }
         }
-        Ok(Staged { ops, keys })
+        Ok(Staged { changes, keys })
+    }
+
+    /// The clock reading of a change that is made now: after the own head and all that waits. Readings from a
+    /// time when this device's clock was far ahead do not count; they are corrected when they are signed.
+    async fn next_reading(&self, name: &Name, staged: &Staged) -> Result<Hlc, StoreError> {
+        let now = rt::now();
+        let head = match self.own_head(name).await? {
+            Some(head) => self.shared.store.block(&head).await?,
+            None => None,
+        };
+        let head = head.and_then(|block| UnverifiedEntry::parse(&block).ok());
+        let waiting = staged.changes.iter().map(|change| change.clock);
+        let seen = waiting
+            .chain(head.map(|head| head.clock()))
+            .filter(|reading| reading.check_drift(now).is_ok())
+            .max();
+        Ok(Hlc::tick(seen.unwrap_or_default(), now).unwrap_or(Hlc::at(now)))
     }
 }
 

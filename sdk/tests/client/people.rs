@@ -52,6 +52,15 @@ pub(crate) fn urls(nodes: &[&Node]) -> Vec<NodeUrl> {
     nodes.iter().map(|node| node.url.clone()).collect()
 }
 
+/// Waits until the wall clock is past what it says now, so that what follows is a later change. (It may be set
+/// back a little meanwhile.)
+pub(crate) async fn a_moment_later() {
+    let before = rt::now();
+    while rt::now() <= before {
+        tokio::task::yield_now().await;
+    }
+}
+
 pub(crate) fn set(handle: &str, label: &str) -> Op {
     let handle = Handle::parse(handle).unwrap();
     Op::Set(Label::new(handle, Tag::parse(label).unwrap(), rt::now()))

@@ -13,7 +13,8 @@ use perennis_shared::taglist::{Handle, Op};
 use crate::{
     double::{Door, Fault, Node},
     people::{
-        alice, bob, device, on, own, publish, remove, seen, set, set_with_note, stored, urls,
+        a_moment_later, alice, bob, device, on, own, publish, remove, seen, set, set_with_note,
+        stored, urls,
     },
 };
 
@@ -216,6 +217,7 @@ async fn two_devices_lose_nothing_of_each_other() {
         .stage(&[set("@a", "x"), set("@b", "x")])
         .await
         .unwrap();
+    a_moment_later().await;
     publish(&phone, &alice(), &[&node]).await;
     // The laptop has never seen the phone's log.
     laptop

@@ -261,6 +261,41 @@ async fn backup_check_brings_lost_blocks_back() {
 }
 
 #[tokio::test]
+async fn periodic_backup_repairs_delivers_and_stops_with_its_handle() {
+    let (client, node) = published().await;
+    let head = client.backup().await.unwrap().head.unwrap();
+    let (tick, ticks) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let ticks = std::sync::Arc::new(tokio::sync::Mutex::new(ticks));
+    let timer = move || {
+        let ticks = std::sync::Arc::clone(&ticks);
+        async move {
+            let _ = ticks.lock().await.recv().await;
+        }
+    };
+    let backup = client.start_backup_by(timer, move |check| tell.send(check.unwrap()).unwrap());
+
+    // A block is lost between two steps: the next one brings it back.
+    let lost = Changes::new().delete([head]);
+    client.store().commit(lost).await.unwrap();
+    assert!(told.try_recv().is_err(), "it works before its time");
+    tick.send(()).unwrap();
+    assert_eq!(told.recv().await.unwrap().repaired, [head]);
+    // Nobody could store a publish: the step after the node is back delivers it.
+    node.always(Door::Publish, Fault::Status(503, None));
+    client.stage(&[set("@c", "x")]).await.unwrap();
+    assert_eq!(stored(&publish(&client, &alice(), &[&node]).await), [false]);
+    node.heal(Door::Publish);
+    tick.send(()).unwrap();
+    let check = told.recv().await.unwrap();
+    assert!(check.repaired.is_empty() && check.lost.is_empty());
+    assert_eq!(client.backup().await.unwrap().waiting, []);
+
+    drop(backup);
+    assert!(told.recv().await.is_none(), "it works on");
+}
+
+#[tokio::test]
 async fn backup_tells_what_is_where() {
     let (client, node) = published().await;
     client.stage(&[set("@c", "x")]).await.unwrap();

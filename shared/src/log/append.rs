@@ -11,7 +11,10 @@ use crate::{
     cid::{Block, Cid},
     did::Did,
     sign::SigningKey,
-    taglist::{Blocks, DeviceTag, Hlc, Key, Op, Stamp, tree},
+    taglist::{
+        Blocks, DatedOp, DeviceTag, Hlc, Key, Op,
+        tree::{self, TreeError},
+    },
     time::Millis,
 };
 
@@ -37,8 +40,8 @@ pub struct Appended {
     pub removed: Vec<Cid>,
 }
 
-/// Signs changes as the entry after `head`, or as the first one. Of several changes of one label the last one
-/// counts. An entry without changes is allowed: it publishes a new DID document.
+/// Signs changes made now as the entry after `head`, or as the first one. Of several changes of one label the last
+/// one counts. An entry without changes is allowed: it publishes a new DID document.
 ///
 /// # Errors
 /// Refuses a head of another identity and a clock too far behind the head's; asks for missing blocks of
@@ -50,13 +53,73 @@ pub fn append<B: Blocks + ?Sized>(
     now: Millis,
     blocks: &B,
 ) -> Result<Appended, LogError> {
-    let heads = head.as_slice();
-    let next = author.next(heads.iter().copied(), now)?;
-    let ops = last_of_each(ops);
-    let update = tree::apply(head.and_then(Entry::root), &ops, next.stamp, blocks)?;
-    let changes = ops.len() as u64;
-    let prev = heads.iter().map(|head| *head.cid()).collect();
-    author.seal(next, prev, Some(ops), changes, None, update)
+    let next = author.next(head, Hlc::ZERO, now)?;
+    let clock = next.clock;
+    let changes = last_of_each(ops.into_iter().map(|op| DatedOp { op, clock }));
+    author.change(head, next, changes, blocks)
+}
+
+/// Signs changes made at different times as the entry after `head`, or as the first one. Of several changes of one
+/// label the last one counts, and it is left out where the list has a later one already ([`in_effect`]). A
+/// change that is dated in the future gets the clock reading of the entry.
+///
+/// # Errors
+/// As [`append`].
+pub fn append_dated<B: Blocks + ?Sized>(
+    author: &Author<'_>,
+    head: Option<&Entry>,
+    changes: Vec<DatedOp>,
+    now: Millis,
+    blocks: &B,
+) -> Result<Appended, LogError> {
+    let readings = changes.iter().map(|change| change.clock);
+    let newest = readings
+        .filter(|clock| clock.check_drift(now).is_ok())
+        .max();
+    let next = author.next(head, newest.unwrap_or_default(), now)?;
+    let changes = changes.into_iter().map(|change| DatedOp {
+        clock: change.clock.min(next.clock),
+        op: change.op,
+    });
+    let changes = in_effect(head, last_of_each(changes), author.device(), blocks)?;
+    author.change(head, next, changes, blocks)
+}
+
+/// Those of the changes, each of another label, that the list at `head` does not have a later one than. Changes that
+/// were made after `head` was signed are not looked up.
+///
+/// # Errors
+/// Asks for missing blocks of the tree, and refuses blocks that are no nodes of one.
+pub fn in_effect<B: Blocks + ?Sized>(
+    head: Option<&Entry>,
+    mut changes: Vec<DatedOp>,
+    device: DeviceTag,
+    blocks: &B,
+) -> Result<Vec<DatedOp>, TreeError> {
+    let Some(head) = head else {
+        return Ok(changes);
+    };
+    let mut failed = None;
+    changes.retain(|change| {
+        // No row of a list is later than the entry it belongs to.
+        if failed.is_some() || change.clock > head.clock() {
+            return true;
+        }
+        match tree::row(head.root(), &change.key(), blocks) {
+            Ok(row) => row.is_none_or(|row| {
+                let stamp = change.stamp(device);
+                change.op.clone().into_row(stamp).replaces(&row)
+            }),
+            Err(error) => {
+                failed = Some(error);
+                true
+            }
+        }
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(changes),
+    }
 }
 
 /// Starts a new log in the place of the one that ends with `head`. The new log's tree has the latest row of
@@ -74,7 +137,7 @@ pub fn compact<B: Blocks + ?Sized>(
     now: Millis,
     blocks: &B,
 ) -> Result<Appended, LogError> {
-    let next = author.next([head], now)?;
+    let next = author.next([head], Hlc::ZERO, now)?;
     let (update, dropped) = tree::retain(head.root(), blocks, &mut |row| match &row.label {
         Some(label) => !label.is_expired(now),
         None => row.stamp.clock.millis() + keep_removed > now,
@@ -82,21 +145,27 @@ pub fn compact<B: Blocks + ?Sized>(
     author.seal(next, Vec::new(), None, dropped, Some(*head.cid()), update)
 }
 
-/// Number and stamp of an entry.
+/// Number and clock reading of an entry.
 #[derive(Clone, Copy)]
 pub(super) struct Next {
     seq: u64,
-    pub(super) stamp: Stamp,
+    pub(super) clock: Hlc,
 }
 
 impl Author<'_> {
-    /// What an entry after `heads` gets.
+    /// What orders this device among those that change a label at one clock reading.
+    pub(super) fn device(&self) -> DeviceTag {
+        DeviceTag::from(&self.signer.public())
+    }
+
+    /// What an entry after `heads` gets that carries changes up to the reading `made`.
     pub(super) fn next<'e>(
         &self,
         heads: impl IntoIterator<Item = &'e Entry>,
+        made: Hlc,
         now: Millis,
     ) -> Result<Next, LogError> {
-        let (mut seq, mut clock) = (0, Hlc::ZERO);
+        let (mut seq, mut clock) = (0, made);
         for head in heads {
             if *head.did() != self.did {
                 return Err(LogError::OtherIdentity);
@@ -104,14 +173,25 @@ impl Author<'_> {
             seq = head.seq().max(seq);
             clock = head.clock().max(clock);
         }
-        let stamp = Stamp {
-            clock: Hlc::tick(clock, now)?,
-            device: DeviceTag::from(&self.signer.public()),
-        };
         Ok(Next {
             seq: seq.saturating_add(1),
-            stamp,
+            clock: Hlc::tick(clock, now)?,
         })
+    }
+
+    /// Signs changes, sorted by key and all of them in effect, as the entry after `head`.
+    fn change<B: Blocks + ?Sized>(
+        &self,
+        head: Option<&Entry>,
+        next: Next,
+        changes: Vec<DatedOp>,
+        blocks: &B,
+    ) -> Result<Appended, LogError> {
+        let root = head.and_then(Entry::root);
+        let update = tree::apply(root, &changes, self.device(), blocks)?;
+        let count = changes.len() as u64;
+        let prev = head.iter().map(|head| *head.cid()).collect();
+        self.seal(next, prev, Some(changes), count, None, update)
     }
 
     /// Signs an entry.
@@ -119,7 +199,7 @@ impl Author<'_> {
         &self,
         next: Next,
         prev: Vec<Cid>,
-        ops: Option<Vec<Op>>,
+        ops: Option<Vec<DatedOp>>,
         changes: u64,
         compacts: Option<Cid>,
         update: tree::Update,
@@ -132,7 +212,7 @@ impl Author<'_> {
             seq: next.seq,
             prev,
             root: update.root,
-            clock: next.stamp.clock,
+            clock: next.clock,
             changes,
             compacts,
         };
@@ -148,10 +228,10 @@ impl Author<'_> {
 }
 
 /// Sorts changes by key; the last one of each key stays.
-fn last_of_each(ops: Vec<Op>) -> Vec<Op> {
-    if ops.len() < 2 {
-        return ops;
-    }
-    let by_key: BTreeMap<Key, Op> = ops.into_iter().map(|op| (op.key(), op)).collect();
+fn last_of_each(changes: impl IntoIterator<Item = DatedOp>) -> Vec<DatedOp> {
+    let by_key: BTreeMap<Key, DatedOp> = changes
+        .into_iter()
+        .map(|change| (change.key(), change))
+        .collect();
     by_key.into_values().collect()
 }

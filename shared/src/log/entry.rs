@@ -13,7 +13,7 @@ use crate::{
     ipns::Name,
     limits::{ENTRY_BYTES, ENTRY_CHANGES, ENTRY_PREVIOUS, LimitExceeded},
     sign::{Domain, PublicKey, Signature, SigningKey},
-    taglist::{DeviceTag, Hlc, Op, Stamp},
+    taglist::{DatedOp, DeviceTag, Hlc},
     time::Millis,
 };
 
@@ -53,7 +53,7 @@ pub(super) struct Body {
     pub(super) did: Did,
     pub(super) doc: Cid,
     pub(super) key: PublicKey,
-    pub(super) ops: Option<Vec<Op>>,
+    pub(super) ops: Option<Vec<DatedOp>>,
     pub(super) seq: u64,
     pub(super) prev: Vec<Cid>,
     pub(super) root: Option<Cid>,
@@ -88,8 +88,8 @@ impl Entry {
         &self.body.key
     }
 
-    /// The changes, sorted by key; `None` when the tree's root alone carries them.
-    pub fn ops(&self) -> Option<&[Op]> {
+    /// The changes and when each was made, sorted by key; `None` when the tree's root alone carries them.
+    pub fn ops(&self) -> Option<&[DatedOp]> {
         self.body.ops.as_deref()
     }
 
@@ -118,12 +118,9 @@ impl Entry {
         self.body.clock
     }
 
-    /// The stamp of its changes.
-    pub fn stamp(&self) -> Stamp {
-        Stamp {
-            clock: self.body.clock,
-            device: DeviceTag::from(&self.body.key),
-        }
+    /// The device in the stamps of its changes.
+    pub fn device(&self) -> DeviceTag {
+        DeviceTag::from(&self.body.key)
     }
 
     /// The head of the log that this entry compacts.
@@ -199,6 +196,11 @@ impl UnverifiedEntry {
             signed,
             signature,
         })
+    }
+
+    /// When it says that it was signed.
+    pub fn clock(&self) -> Hlc {
+        self.body.clock
     }
 
     /// The DID document to verify the entry with.
@@ -422,13 +424,13 @@ fn decode_prev(decoder: &mut Decoder<'_>) -> Result<Vec<Cid>, CodecError> {
     Ok(prev)
 }
 
-fn decode_ops(decoder: &mut Decoder<'_>, clock: Hlc) -> Result<Vec<Op>, CodecError> {
+fn decode_ops(decoder: &mut Decoder<'_>, clock: Hlc) -> Result<Vec<DatedOp>, CodecError> {
     let mut list = decoder.list()?;
     LimitExceeded::check("changes of a log entry", ENTRY_CHANGES, list.remaining())?;
-    let mut ops: Vec<Op> = Vec::with_capacity(list.remaining());
+    let mut ops: Vec<DatedOp> = Vec::with_capacity(list.remaining());
     let mut last = None;
     while list.next(decoder)? {
-        let op = Op::decode(decoder, clock)?;
+        let op = DatedOp::decode(decoder, clock)?;
         let key = op.key();
         if last.is_some_and(|last| last >= key) {
             return Err(decoder.malformed("changes that are not sorted or not unique"));

@@ -7,6 +7,7 @@ use alloc::{
 
 use super::{
     EntryError, LogError,
+    append::in_effect,
     entry::{Entry, EntryKind, UnverifiedEntry},
     merge::merged_tree,
 };
@@ -61,8 +62,13 @@ pub fn follows<B: Blocks + ?Sized>(entry: &Entry, blocks: &B) -> Result<(), LogE
     }
     let expected = match (entry.kind(), entry.ops()) {
         (EntryKind::Change, Some(ops)) => {
-            let root = before.first().and_then(Entry::root);
-            tree::apply(root, ops, entry.stamp(), blocks)?.root
+            let before = before.first();
+            let effective = in_effect(before, ops.to_vec(), entry.device(), blocks)?;
+            if effective.len() < ops.len() {
+                return Err(LogError::entry(entry.cid(), EntryError::Root));
+            }
+            let root = before.and_then(Entry::root);
+            tree::apply(root, ops, entry.device(), blocks)?.root
         }
         (EntryKind::Merge, _) => {
             let before: Vec<&Entry> = before.iter().collect();

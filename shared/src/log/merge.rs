@@ -16,7 +16,7 @@ use crate::{
     cid::{Block, Cid},
     limits::{ENTRY_PREVIOUS, LimitExceeded},
     taglist::{
-        Blocks, Overlay,
+        Blocks, Hlc, Overlay,
         tree::{self, Update},
     },
 };
@@ -42,7 +42,7 @@ pub fn merge<B: Blocks + ?Sized>(
         return Err(LogError::NothingToMerge);
     }
     LimitExceeded::check("previous entries", ENTRY_PREVIOUS, heads.len())?;
-    let next = author.next(heads.values().copied(), now)?;
+    let next = author.next(heads.values().copied(), Hlc::ZERO, now)?;
     let heads: Vec<&Entry> = heads.into_values().collect();
     let update = merged_tree(&heads, blocks)?;
     let prev = heads.iter().map(|head| *head.cid()).collect();

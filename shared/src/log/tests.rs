@@ -5,7 +5,7 @@ use crate::{
     limits::ENTRY_CHANGES,
     sign::SigningKey,
     taglist::{
-        Handle, Hlc, Key, KeyPrefix, Label, MAX_DRIFT, Op, Row, Tag,
+        DatedOp, Handle, Hlc, Key, KeyPrefix, Label, MAX_DRIFT, Op, Row, Tag,
         tree::{self, rows},
     },
     time::Millis,
@@ -16,6 +16,9 @@ use core::time::Duration;
 use proptest::prelude::*;
 use std::{format, string::ToString, vec, vec::Vec};
 use zeroize::Zeroizing;
+
+mod proofs;
+mod staged;
 
 const NOW: Millis = Millis(1_795_253_220_000);
 const KEEP: Duration = Duration::from_secs(90 * 24 * 3_600);
@@ -349,17 +352,24 @@ fn an_entry_whose_tree_does_not_follow_is_found() {
     let mut world = World::new(1);
     let first = world.append(None, vec![set("a", "x")], NOW);
     let author = world.author();
-    let next = author.next([&first], NOW).unwrap();
-    let honest = tree::apply(first.root(), &[set("b", "x")], next.stamp, &world.store).unwrap();
-    let seal = |ops| {
+    let next = author.next([&first], Hlc::ZERO, NOW).unwrap();
+    let dated = |op, clock| vec![DatedOp { op, clock }];
+    let seal = |made: &[DatedOp], listed| {
+        let update = tree::apply(first.root(), made, author.device(), &world.store).unwrap();
         author
-            .seal(next, vec![*first.cid()], Some(ops), 1, None, honest.clone())
+            .seal(next, vec![*first.cid()], Some(listed), 1, None, update)
             .unwrap()
             .entry
     };
-    follows(&seal(vec![set("b", "x")]), &world.store).unwrap();
-    let error = follows(&seal(vec![set("c", "x")]), &world.store).unwrap_err();
-    assert!(matches!(error, LogError::Entry { source, .. } if *source == EntryError::Root));
+    let honest = dated(set("b", "x"), next.clock);
+    follows(&seal(&honest, honest.clone()), &world.store).unwrap();
+    let other = dated(set("c", "x"), next.clock);
+    // A change that is older than what the list says must not take its place.
+    let older = dated(remove("a", "x"), Hlc::from_u64(first.clock().as_u64() - 1));
+    for entry in [seal(&honest, other), seal(&older, older.clone())] {
+        let error = follows(&entry, &world.store).unwrap_err();
+        assert!(matches!(error, LogError::Entry { source, .. } if *source == EntryError::Root));
+    }
 }
 
 #[test]
@@ -427,7 +437,7 @@ proptest! {
                 },
             };
             for op in appended.entry.ops().unwrap_or_default() {
-                let row = op.clone().into_row(appended.entry.stamp());
+                let row = op.op.clone().into_row(op.stamp(appended.entry.device()));
                 if last.get(&row.key).is_none_or(|known| row.replaces(known)) {
                     last.insert(row.key, row);
                 }

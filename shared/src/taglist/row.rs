@@ -3,8 +3,10 @@
 //! A row without its key is the DAG-CBOR list `[clock, device]`, `[clock, device, parts]` or
 //! `[clock, device, null]`: clock reading as an integer, the device tag as 8 bytes, then a map of the
 //! label's optional parts (absent when there are none) or null when the label was removed. A change in a
-//! log entry is `[key]`, `[key, parts]` or `[key, null]`, because the entry holds its clock and device
-//! once. The parts, none of them written when it has its default:
+//! log entry is `[key]`, `[key, parts]` or `[key, null]`: the entry holds clock and device once. A change
+//! that was made before the entry was signed has a second item, an integer above zero: how much its clock reading
+//! is below the entry's, so that no change can be later than its entry. The parts, none of them written
+//! when it has its default:
 //!
 //! | name | kind | meaning | default |
 //! |---|---|---|---|
@@ -58,7 +60,8 @@ impl Row {
         let clock = Hlc::from_u64(decoder.uint()?);
         next(&mut items, &mut decoder)?;
         let device = DeviceTag(decoder.byte_array()?);
-        let label = decode_state(&mut items, &mut decoder, key, clock)?;
+        let more = items.next(&mut decoder)?;
+        let label = decode_state(more, &mut items, &mut decoder, key, clock)?;
         decoder.finish()?;
         let stamp = Stamp { clock, device };
         Ok(Row { key, stamp, label })
@@ -98,7 +101,15 @@ impl Op {
         }
     }
 
-    /// The row this change makes when it is signed with `stamp`.
+    /// The label that the change leaves; none when it takes the label off.
+    pub fn label(&self) -> Option<&Label> {
+        match self {
+            Op::Set(label) => Some(label),
+            Op::Remove(_) => None,
+        }
+    }
+
+    /// The row this change makes when it has `stamp`.
     pub fn into_row(self, stamp: Stamp) -> Row {
         let key = self.key();
         let label = match self {
@@ -107,43 +118,75 @@ impl Op {
         };
         Row { key, stamp, label }
     }
+}
 
-    /// Writes the change as it is in a log entry signed at `clock`.
+/// A change and when it was made, which can be long before it is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatedOp {
+    /// The change.
+    pub op: Op,
+    /// The reading of its device's clock when it was made.
+    pub clock: Hlc,
+}
+
+impl DatedOp {
+    /// Which label on which handle is changed.
+    pub fn key(&self) -> Key {
+        self.op.key()
+    }
+
+    /// The stamp of the row the change makes when `device` signs it.
+    pub fn stamp(&self, device: DeviceTag) -> Stamp {
+        Stamp {
+            clock: self.clock,
+            device,
+        }
+    }
+
+    /// Writes the change as it is in a log entry signed at `signed`, which is not before the change.
     ///
     /// # Errors
     /// None within the limits of a label.
-    pub(crate) fn encode(&self, encoder: &mut Encoder, clock: Hlc) -> Result<(), CodecError> {
-        let key = self.key();
-        match self {
-            Op::Set(label) => {
-                let parts = Parts::new(label, clock);
-                encoder.list(if parts.count == 0 { 1 } else { 2 })?;
-                encoder.bytes(key.as_bytes());
-                parts.encode(encoder)?;
-            }
-            Op::Remove(_) => {
-                encoder.list(2)?;
-                encoder.bytes(key.as_bytes());
-                encoder.null();
-            }
+    pub(crate) fn encode(&self, encoder: &mut Encoder, signed: Hlc) -> Result<(), CodecError> {
+        let before = signed.as_u64() - self.clock.as_u64();
+        let parts = self.op.label().map(|label| Parts::new(label, self.clock));
+        let plain = parts.as_ref().is_some_and(|parts| parts.count == 0);
+        encoder.list(1 + usize::from(before > 0) + usize::from(!plain))?;
+        encoder.bytes(self.key().as_bytes());
+        if before > 0 {
+            encoder.uint(before);
+        }
+        match parts {
+            Some(parts) => parts.encode(encoder)?,
+            None => encoder.null(),
         }
         encoder.end();
         Ok(())
     }
 
-    /// Reads a change of a log entry signed at `clock`.
+    /// Reads a change of a log entry signed at `signed`.
     ///
     /// # Errors
-    /// Refuses what [`Op::encode`] would not have written.
-    pub(crate) fn decode(decoder: &mut Decoder<'_>, clock: Hlc) -> Result<Op, CodecError> {
+    /// Refuses what [`DatedOp::encode`] would not have written.
+    pub(crate) fn decode(decoder: &mut Decoder<'_>, signed: Hlc) -> Result<DatedOp, CodecError> {
         let mut items = decoder.list()?;
         next(&mut items, decoder)?;
         let bytes = decoder.bytes()?;
         let key = Key::parse(bytes).map_err(|_| decoder.malformed("not the key of a label"))?;
-        Ok(match decode_state(&mut items, decoder, key, clock)? {
-            Some(label) => Op::Set(label),
-            None => Op::Remove(key),
-        })
+        let mut clock = signed;
+        let mut more = items.next(decoder)?;
+        if more && decoder.kind()? == Kind::Int {
+            let before = decoder.uint()?;
+            let made = signed.as_u64().checked_sub(before);
+            clock = match made {
+                Some(made) if before > 0 => Hlc::from_u64(made),
+                _ => return Err(decoder.malformed("a change that is not before its entry")),
+            };
+            more = items.next(decoder)?;
+        }
+        let label = decode_state(more, &mut items, decoder, key, clock)?;
+        let op = label.map_or(Op::Remove(key), Op::Set);
+        Ok(DatedOp { op, clock })
     }
 }
 
@@ -253,8 +296,9 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Reads the rest of a row's or a change's list: parts, null or nothing.
+/// Reads the rest of a row's or a change's list: parts, null or, where there is no more, nothing.
 fn decode_state(
+    more: bool,
     items: &mut ListItems,
     decoder: &mut Decoder<'_>,
     key: Key,
@@ -262,7 +306,7 @@ fn decode_state(
 ) -> Result<Option<Label>, CodecError> {
     let at = clock.millis();
     let mut label = Label::new(key.handle(), key.label(), at);
-    if !items.next(decoder)? {
+    if !more {
         return Ok(Some(label));
     }
     if decoder.kind()? == Kind::Null {

@@ -85,7 +85,7 @@ impl From<&PublicKey> for DeviceTag {
 /// Which of two changes of one row is the later one: by clock, then by device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
-    /// The clock reading of the log entry that made the change.
+    /// The clock reading of the device when the change was made.
     pub clock: Hlc,
     /// The device that made it.
     pub device: DeviceTag,

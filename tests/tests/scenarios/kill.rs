@@ -1,9 +1,11 @@
-//! `kill -9` of the node during a stream of publishes: what was acknowledged is there afterwards, always.
+//! `kill -9` of the node during a stream of publishes: what was acknowledged is there afterwards, always. Many kills
+//! under load, and a few with the real client on the other side. `cargo xtask bench kill-node` kills 500 times.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use perennis_tests::home::Home;
+use perennis_tests::kill::{self, Outcome};
 use perennis_tests::node::Node;
 use serde_json::Value;
 
@@ -11,6 +13,23 @@ use crate::user::{did, publish, with_identity};
 
 /// Kills; each comes after another number of publishes, at another moment of one.
 const KILLS: u64 = 6;
+
+/// Kills under load, each at another moment.
+const KILLS_UNDER_LOAD: u64 = 40;
+
+#[test]
+fn nothing_acknowledged_is_lost_or_half_under_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcome = kill::run(dir.path(), KILLS_UNDER_LOAD, 7, |_| {});
+    assert!(outcome.acknowledged >= KILLS_UNDER_LOAD, "{outcome:?}");
+    let expected = Outcome {
+        kills: KILLS_UNDER_LOAD,
+        lost: 0,
+        half: 0,
+        ..outcome
+    };
+    assert_eq!(outcome, expected);
+}
 
 #[test]
 fn nothing_acknowledged_is_lost_by_kill_9() {

@@ -121,6 +121,68 @@ fn a_good_configuration_shows_what_each_setting_comes_to() {
     assert_eq!(period["origin"], "default", "{verdict:#}");
 }
 
+/// The result and the message of one check of a doctor's report.
+#[track_caller]
+fn check_of<'a>(report: &'a serde_json::Value, name: &str) -> (&'a str, &'a str) {
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["check"] == name);
+    let check = check.unwrap_or_else(|| panic!("no check {name}: {report:#}"));
+    let text = |field: &str| check[field].as_str().unwrap();
+    if check["result"] != "ok" {
+        assert!(!text("hint").is_empty());
+    }
+    (text("result"), text("message"))
+}
+
+#[test]
+fn the_doctor_looks_at_the_store_and_changes_nothing() {
+    let (user, file) = with_identity();
+    let data = user.beside("node");
+    let path = data.to_str().unwrap();
+    let mut node = Node::start(&data);
+    user.json(&["label", "add", "@one", "spam"]);
+    let published = publish(&user, &file, &[&node]);
+    let doctor = ["node", "doctor", "--data", path];
+    let report = user.json(&doctor);
+    assert_eq!(check_of(&report, "running").0, "warning");
+    assert!(node.stop().success());
+
+    let report = user.json(&doctor);
+    assert_eq!(report["healthy"], true, "{report:#}");
+    for check in ["format", "store", "clock", "free space", "configuration"] {
+        assert_eq!(check_of(&report, check).0, "ok", "{report:#}");
+    }
+    assert!(check_of(&report, "key").1.contains("did:key:z6Mk"));
+    // What it has looked at is as it was: the node goes on.
+    let mut node = Node::start(&data);
+    let head = published["head"].as_str().unwrap();
+    let block = node.request("GET", &format!("/ipfs/{head}"), &[], b"");
+    assert_eq!(block.status, 200);
+    assert!(node.stop().success());
+
+    let segment = data.join("segments/00000001.seg");
+    let sound = std::fs::read(&segment).unwrap();
+    let mut damaged = sound.clone();
+    damaged[100..].fill(0xff);
+    std::fs::write(&segment, damaged).unwrap();
+    let report = user.run_json(&doctor).document(3, &doctor);
+    let (result, message) = check_of(&report, "store");
+    assert_eq!(result, "failed", "{message}");
+    assert!(message.contains("damaged"), "{message}");
+    std::fs::write(&segment, sound).unwrap();
+
+    let key = data.join("node.key");
+    let mut flipped = std::fs::read(&key).unwrap();
+    flipped[20] ^= 1;
+    std::fs::write(&key, flipped).unwrap();
+    std::fs::write(data.join("FORMAT"), "perennis-store 99\n").unwrap();
+    let report = user.run_json(&doctor).document(3, &doctor);
+    assert_eq!(check_of(&report, "key").0, "failed");
+    let (result, message) = check_of(&report, "format");
+    assert_eq!(result, "failed");
+    assert!(message.contains("99"), "{message}");
+}
+
 #[test]
 fn the_doctor_says_what_is_well_and_what_is_not() {
     let user = Home::new();

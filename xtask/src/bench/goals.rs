@@ -173,6 +173,26 @@ pub(super) const NAMED: &[Named] = &[
         "Starts that failed",
         Goal::AtMost(0.0),
     ),
+    named(
+        "kill-node/points",
+        "kill -9 of a node under load, and its start after each",
+        Goal::AtLeast(500.0),
+    ),
+    named(
+        "kill-node/acknowledged",
+        "Publishes acknowledged before kills, each checked",
+        Goal::Shown,
+    ),
+    named(
+        "kill-node/lost",
+        "Acknowledged publishes lost",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-node/half",
+        "Heads seen without all their blocks",
+        Goal::AtMost(0.0),
+    ),
 ];
 
 /// The name and goal of a figure; one without an entry is shown under its own name.

@@ -78,6 +78,14 @@ pub(super) fn kill() -> Result<Vec<Figure>> {
     bench("kill")
 }
 
+/// A node killed 500 times while four publishers post to it, with an oracle of what it had acknowledged.
+///
+/// # Errors
+/// The program fails, or a node does not start again.
+pub(super) fn kill_node() -> Result<Vec<Figure>> {
+    bench("kill_node")
+}
+
 fn bench(name: &str) -> Result<Vec<Figure>> {
     figure::read_all(run(name, &[])?.iter().map(String::as_str))
 }

@@ -19,6 +19,10 @@ pub(crate) enum LabelCommand {
     Import(LabelImport),
     /// Write labels as CSV or taglist/v1 JSON
     Export(LabelExport),
+    /// Prove what a list says about one label, to somebody who has only the file
+    Prove(LabelProve),
+    /// Check a proof about a label
+    Verify(LabelVerify),
 }
 
 /// `label add`.
@@ -113,6 +117,34 @@ pub(crate) struct LabelExport {
     /// Handles that begin with this
     #[arg(long, value_name = "@PREFIX")]
     pub(crate) prefix: Option<String>,
+}
+
+/// `label prove`.
+#[derive(Debug, Args)]
+pub(crate) struct LabelProve {
+    /// The handle, with or without its @
+    pub(crate) handle: String,
+    /// The label
+    pub(crate) label: String,
+    /// The file to write (`-`: stdout)
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) out: PathBuf,
+    /// Another identity's list, fetched and verified
+    #[arg(long, value_name = "DID")]
+    pub(crate) did: Option<String>,
+    /// Where to fetch another identity's list.
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
+}
+
+/// `label verify`.
+#[derive(Debug, Args)]
+pub(crate) struct LabelVerify {
+    /// The file (`-`: stdin)
+    pub(crate) file: PathBuf,
+    /// Whose list the proof is about: a DID or an IPNS name
+    #[arg(long, value_name = "DID")]
+    pub(crate) did: String,
 }
 
 /// A file of labels.

@@ -1,9 +1,9 @@
-//! `perennis node doctor`: what keeps a node from running well, on the machine it runs on.
+//! `perennis node doctor`: what keeps a node from running well, on the machine it runs on. It changes nothing.
 
-use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
+use rustix::fs::Access;
 use serde::Serialize;
 
 use super::run::config_failure;
@@ -12,6 +12,8 @@ use crate::cli::args::NodeDoctor;
 use crate::cli::failure::Failure;
 use crate::cli::page::bytes_text;
 use crate::config::{self, Config, Sources};
+
+mod data;
 
 /// Below this much free space a warning is given, in bytes.
 const LOW_SPACE_BYTES: u64 = 1 << 30;
@@ -77,6 +79,7 @@ pub(super) fn run(context: &Context<'_>, arguments: &NodeDoctor) -> Result<(), F
     if usable {
         checks.push(check_space(&config.data));
     }
+    checks.extend(data::check(&config));
     checks.push(check_address(&config));
     checks.push(check_files());
     let document = DoctorDocument {
@@ -105,7 +108,8 @@ pub(super) fn run(context: &Context<'_>, arguments: &NodeDoctor) -> Result<(), F
     }
 }
 
-/// Whether the data directory, or the nearest one above it that exists, takes a file.
+/// Whether the data directory, or the nearest one above it that exists, takes files, by its permissions and those of
+/// its file system.
 fn check_writable(data: &Path) -> Check {
     const CHECK: &str = "data directory";
     let Some(existing) = data
@@ -125,10 +129,14 @@ fn check_writable(data: &Path) -> Check {
             "give one with --data",
         );
     };
-    let probe = existing.join(format!(".perennis-doctor-{}", std::process::id()));
-    let written = fs::write(&probe, b"probe");
-    let _ = fs::remove_file(&probe);
-    match written {
+    if !existing.is_dir() {
+        return Check::failed(
+            CHECK,
+            format!("{} is no directory", existing.display()),
+            "give another one with --data",
+        );
+    }
+    match rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) if data.exists() => Check::ok(CHECK, format!("{} is writable", data.display())),
         Ok(()) => Check::ok(CHECK, format!("{} can be made", data.display())),
         Err(error) => Check::failed(

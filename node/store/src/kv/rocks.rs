@@ -35,6 +35,35 @@ impl Default for RocksOptions {
     }
 }
 
+impl RocksOptions {
+    fn to_rocks(self) -> Options {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&Cache::new_lru_cache(self.cache_bytes));
+        table.set_bloom_filter(10.0, false);
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        table.set_format_version(6);
+        table.set_block_size(8 << 10);
+
+        let mut db = Options::default();
+        db.create_if_missing(true);
+        db.set_block_based_table_factory(&table);
+        db.set_write_buffer_size(self.memtable_bytes);
+        db.set_max_write_buffer_number(2);
+        // Most look-ups before a put find nothing.
+        db.set_memtable_whole_key_filtering(true);
+        db.set_memtable_prefix_bloom_ratio(0.05);
+        db.set_max_open_files(self.open_files);
+        db.set_max_background_jobs(2);
+        db.set_keep_log_file_num(2);
+        db.set_max_log_file_size(1 << 20);
+        db.set_bytes_per_sync(1 << 20);
+        db.set_level_compaction_dynamic_level_bytes(true);
+        db.set_optimize_filters_for_hits(false);
+        db
+    }
+}
+
 /// An index in RocksDB.
 #[derive(Debug)]
 pub struct Rocks {
@@ -48,31 +77,20 @@ impl Rocks {
     /// # Errors
     /// RocksDB's own.
     pub fn open(dir: &Path, options: &RocksOptions) -> Result<Self, KvError> {
-        let mut table = BlockBasedOptions::default();
-        table.set_block_cache(&Cache::new_lru_cache(options.cache_bytes));
-        table.set_bloom_filter(10.0, false);
-        table.set_cache_index_and_filter_blocks(true);
-        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-        table.set_format_version(6);
-        table.set_block_size(8 << 10);
-
-        let mut db = Options::default();
-        db.create_if_missing(true);
-        db.set_block_based_table_factory(&table);
-        db.set_write_buffer_size(options.memtable_bytes);
-        db.set_max_write_buffer_number(2);
-        // Most look-ups before a put find nothing.
-        db.set_memtable_whole_key_filtering(true);
-        db.set_memtable_prefix_bloom_ratio(0.05);
-        db.set_max_open_files(options.open_files);
-        db.set_max_background_jobs(2);
-        db.set_keep_log_file_num(2);
-        db.set_max_log_file_size(1 << 20);
-        db.set_bytes_per_sync(1 << 20);
-        db.set_level_compaction_dynamic_level_bytes(true);
-        db.set_optimize_filters_for_hits(false);
         Ok(Self {
-            db: DB::open(&db, dir)?,
+            db: DB::open(&options.to_rocks(), dir)?,
+            place: dir.to_path_buf(),
+        })
+    }
+
+    /// Opens the index in a folder for reading only: nothing in the folder is changed, and what was never flushed is
+    /// not seen.
+    ///
+    /// # Errors
+    /// RocksDB's own; also when there is no index.
+    pub fn open_to_read(dir: &Path, options: &RocksOptions) -> Result<Self, KvError> {
+        Ok(Self {
+            db: DB::open_for_read_only(&options.to_rocks(), dir, false)?,
             place: dir.to_path_buf(),
         })
     }

@@ -91,6 +91,53 @@ fn golden_bytes_of_rows() {
     }
 }
 
+fn encode_change(change: &DatedOp, signed: Hlc) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    change.encode(&mut encoder, signed).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn golden_bytes_of_changes() {
+    let clock = stamp().clock;
+    let plain = Label::new(
+        Handle::parse("alice").unwrap(),
+        Tag::parse("spam").unwrap(),
+        clock.millis(),
+    );
+    let key = plain.key();
+    let table = [
+        (Op::Set(plain.clone()), 0, "81_4a616c696365007370616d"),
+        (Op::Set(plain), 5, "82_4a616c696365007370616d_05"),
+        (Op::Remove(key), 0, "82_4a616c696365007370616d_f6"),
+        (Op::Remove(key), 300, "83_4a616c696365007370616d_19012c_f6"),
+    ];
+    for (op, before, golden) in table {
+        let change = DatedOp { op, clock };
+        let signed = Hlc::from_u64(clock.as_u64() + before);
+        assert_eq!(
+            hex::encode(encode_change(&change, signed)),
+            golden.replace('_', "")
+        );
+    }
+}
+
+#[test]
+fn no_change_is_later_than_its_entry() {
+    let signed = stamp().clock;
+    let refused = |bytes: &str| {
+        let bytes = hex::decode(bytes.replace('_', "")).unwrap();
+        let mut decoder = Decoder::new(&bytes).unwrap();
+        DatedOp::decode(&mut decoder, signed).unwrap_err();
+    };
+    // Zero, which is left out; below zero; more than the entry's whole reading; no number.
+    refused("82_4a616c696365007370616d_00");
+    refused("82_4a616c696365007370616d_20");
+    refused("82_4a616c696365007370616d_1b01a1fd6e32a00001");
+    refused("82_4a616c696365007370616d_fb3ff0000000000000");
+    refused("83_4a616c696365007370616d_05_05");
+}
+
 #[test]
 fn what_could_be_written_in_another_way_is_refused() {
     let key = full_label().key();
@@ -143,18 +190,19 @@ fn later_stamps_replace_earlier_ones() {
 
 proptest! {
     #[test]
-    fn rows_and_changes_come_back(label in any_label(), removed: bool, clock: u64) {
+    fn rows_and_changes_come_back(label in any_label(), removed: bool, clock: u64, before: u64) {
         let key = label.key();
         let op = if removed { Op::Remove(key) } else { Op::Set(label) };
         let clock = if clock % 2 == 0 { stamp().clock } else { Hlc::from_u64(clock) };
         let row = op.clone().into_row(Stamp { clock, ..stamp() });
         prop_assert_eq!(Row::decode(key, &row.encode()).unwrap(), row);
-        let mut encoder = Encoder::new();
-        op.encode(&mut encoder, clock).unwrap();
-        let bytes = encoder.finish().unwrap();
-        let mut decoder = Decoder::new(&bytes).unwrap();
-        prop_assert_eq!(Op::decode(&mut decoder, clock).unwrap(), op);
-        decoder.finish().unwrap();
+        for signed in [clock, Hlc::from_u64(clock.as_u64().saturating_add(before))] {
+            let change = DatedOp { op: op.clone(), clock };
+            let bytes = encode_change(&change, signed);
+            let mut decoder = Decoder::new(&bytes).unwrap();
+            prop_assert_eq!(DatedOp::decode(&mut decoder, signed).unwrap(), change);
+            decoder.finish().unwrap();
+        }
     }
 
     #[test]

@@ -17,10 +17,11 @@ use super::{
 use crate::{
     cid::{Block, Cid},
     limits::PAGE_ROWS,
-    taglist::{Blocks, KeyPrefix, Op, Row, Stamp, key::KeyBytes, row::encode_row},
+    taglist::{Blocks, DatedOp, DeviceTag, KeyPrefix, Row, key::KeyBytes, row::encode_row},
 };
 
-/// Applies the changes of one log entry to the tree at `root`; `None` is a list without rows.
+/// Applies the changes of one log entry, which `device` signs, to the tree at `root`; `None` is a list without
+/// rows. The row of a change replaces the one that is there, whichever is later.
 ///
 /// A removed label leaves a row that says so: see [`Row::label`].
 ///
@@ -29,17 +30,13 @@ use crate::{
 /// blocks that are no nodes of a tree.
 pub fn apply<B: Blocks + ?Sized>(
     root: Option<Cid>,
-    ops: &[Op],
-    stamp: Stamp,
+    changes: &[DatedOp],
+    device: DeviceTag,
     blocks: &B,
 ) -> Result<Update, TreeError> {
-    let edits = ops.iter().map(|op| {
-        let label = match op {
-            Op::Set(label) => Some(label),
-            Op::Remove(_) => None,
-        };
-        let row = Bytes::from(encode_row(stamp, label));
-        (*op.key().raw(), Some(Body::Row(row)))
+    let edits = changes.iter().map(|change| {
+        let row = Bytes::from(encode_row(change.stamp(device), change.op.label()));
+        (*change.key().raw(), Some(Body::Row(row)))
     });
     apply_edits(root, edits.collect(), blocks)
 }

@@ -137,15 +137,24 @@ impl Proof {
     pub fn from_bytes(bytes: &[u8]) -> Result<Proof, CodecError> {
         LimitExceeded::check("proof bytes", PROOF_BYTES, bytes.len())?;
         let mut decoder = Decoder::new(bytes)?;
+        let proof = Proof::decode(&mut decoder)?;
+        decoder.finish()?;
+        Ok(proof)
+    }
+
+    /// Reads a proof that is a part of something else.
+    ///
+    /// # Errors
+    /// As [`Proof::from_bytes`].
+    pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Result<Proof, CodecError> {
         let mut list = decoder.list()?;
         LimitExceeded::check("proof nodes", TREE_LEVELS, list.remaining())?;
         let mut nodes = Vec::with_capacity(list.remaining());
-        while list.next(&mut decoder)? {
+        while list.next(decoder)? {
             let node = decoder.bytes()?;
             LimitExceeded::check("tree node bytes", TREE_NODE_BYTES, node.len())?;
             nodes.push(Bytes::copy_from_slice(node));
         }
-        decoder.finish()?;
         Ok(Proof { nodes })
     }
 }

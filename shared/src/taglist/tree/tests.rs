@@ -1,7 +1,8 @@
 use super::{cursor::load_root, diff::differences, node::Body, *};
 use crate::{
     taglist::{
-        DeviceTag, Handle, Hlc, Key, KeyPrefix, Label, Note, Op, Row, Stamp, Tag, key::KeyBytes,
+        DatedOp, DeviceTag, Handle, Hlc, Key, KeyPrefix, Label, Note, Op, Row, Stamp, Tag,
+        key::KeyBytes,
     },
     time::Millis,
 };
@@ -129,7 +130,9 @@ fn unsorted_and_repeated_changes_are_refused() {
     let (a, b) = (label("a", "x"), label("b", "x"));
     for ops in [[&b, &a], [&a, &a]] {
         let ops = ops.map(|label| Op::Set(label.clone()));
-        let refused = apply(None, &ops, stamp(1), &store).unwrap_err();
+        let clock = stamp(1).clock;
+        let changes = ops.map(|op| DatedOp { op, clock });
+        let refused = apply(None, &changes, stamp(1).device, &store).unwrap_err();
         assert_eq!(refused, TreeError::Unsorted);
     }
 }

@@ -1,0 +1,187 @@
+//! The checks of what is on the disk: the store, the node's key, and the clock that wrote both. Nothing is changed.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use perennis_sdk::rt;
+use perennis_shared::time::Millis;
+use perennis_store::{Inspection, OpenError, inspect};
+
+use super::Check;
+use crate::causes::chain;
+use crate::cli::failure::with_causes;
+use crate::config::Config;
+use crate::keystore::{self, Keystore};
+
+/// Blocks that are read and held against their CIDs.
+const SAMPLE: usize = 512;
+
+/// No clock shows an earlier time than this release: 2025-11-01.
+const EARLIEST: Millis = Millis(1_761_955_200_000);
+
+/// How far a stored head may be ahead of the clock: two machines never agree to the second.
+const TOLERANCE_MS: u64 = 60_000;
+
+pub(super) fn check(config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let inspected = inspect(&config.data, SAMPLE);
+    let newest = match &inspected {
+        Ok(Some(found)) => found.newest_head,
+        _ => None,
+    };
+    match inspected {
+        Ok(None) => checks.push(Check::ok("format", "there is no store yet")),
+        Ok(Some(found)) => {
+            checks.push(Check::ok(
+                "format",
+                format!("{}, which this release reads", found.format),
+            ));
+            checks.push(check_blocks(&found));
+        }
+        Err(error) => checks.push(check_opening(&error)),
+    }
+    checks.push(check_key(config));
+    checks.push(check_clock(newest, rt::now()));
+    checks
+}
+
+fn check_opening(error: &OpenError) -> Check {
+    match error {
+        OpenError::Locked { .. } => Check::warning(
+            "running",
+            "a node runs on this directory: its store was not looked at",
+            "ask it with `perennis node status`; stop it to have its store looked at",
+        ),
+        OpenError::NewerFormat { .. } => Check::failed(
+            "format",
+            error.to_string(),
+            "run the version of perennis that wrote it, or a later one",
+        ),
+        OpenError::NotAStore { .. } => Check::failed(
+            "format",
+            error.to_string(),
+            "give the data directory of a node, or an empty one, with --data",
+        ),
+        _ => Check::failed(
+            "store",
+            with_causes(error),
+            "restore the directory from a snapshot or a copy; the blocks in its segments are still there",
+        ),
+    }
+}
+
+fn check_blocks(found: &Inspection) -> Check {
+    const CHECK: &str = "store";
+    let sample = format!(
+        "{} blocks in {} segments, {} of them read and checked",
+        found.blocks, found.segments, found.sampled
+    );
+    if let Some(first) = found.missing_segments.first() {
+        return Check::failed(
+            CHECK,
+            format!(
+                "{sample}; {} segments are not there, the first is {:08x}.seg",
+                found.missing_segments.len(),
+                first.0
+            ),
+            "put the files back from a copy; what lies in them is fetched again only where its publisher lists a source",
+        );
+    }
+    if let Some(first) = found.damaged.first() {
+        return Check::failed(
+            CHECK,
+            format!(
+                "{sample}; {} are damaged, the first is {first}",
+                found.damaged.len()
+            ),
+            "look for what damaged the disk; the running node sets such blocks aside and fetches them again",
+        );
+    }
+    if found.quarantined > 0 {
+        return Check::warning(
+            CHECK,
+            format!(
+                "{sample}; {} were found damaged before and could not be had again",
+                found.quarantined
+            ),
+            "name gateways that have them in pins.sources",
+        );
+    }
+    Check::ok(CHECK, sample)
+}
+
+fn check_key(config: &Config) -> Check {
+    const CHECK: &str = "key";
+    let named = config.keystore.passphrase_file.as_deref();
+    let key = match Keystore::inspect(&config.data, named) {
+        Ok(Some(key)) => key,
+        Ok(None) => return Check::ok(CHECK, "there is none yet; the node makes one"),
+        Err(error) => {
+            return Check::failed(
+                CHECK,
+                chain(&error),
+                "restore node.key and its passphrase from a backup; without them remove both files, and the node makes a new key",
+            );
+        }
+    };
+    let file = keystore::key_file(&config.data);
+    let message = format!("{} holds {}", file.display(), key.did());
+    if is_open_to_others(&file) {
+        return Check::failed(
+            CHECK,
+            format!("{message}, and others than its owner may read it"),
+            "chmod 600 on it, and think of the key as known",
+        );
+    }
+    match named {
+        Some(_) => Check::ok(CHECK, message),
+        None => Check::warning(
+            CHECK,
+            format!(
+                "{message}; its passphrase lies beside it, so whoever has the directory has the key"
+            ),
+            "set keystore.passphrase-file to a file elsewhere",
+        ),
+    }
+}
+
+fn is_open_to_others(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
+}
+
+/// A clock that is wrong makes records end too early or too late.
+fn check_clock(newest: Option<Millis>, now: Millis) -> Check {
+    const CHECK: &str = "clock";
+    if now < EARLIEST {
+        return Check::failed(
+            CHECK,
+            format!("it is {now} here, before this release was made"),
+            "set the clock, best by NTP: records would be taken for valid that have ended",
+        );
+    }
+    match newest {
+        Some(newest) if newest.0 > now.0 + TOLERANCE_MS => Check::failed(
+            CHECK,
+            format!("it is {now} here, but a record was stored at {newest}"),
+            "set the clock, best by NTP: it was set back, or was ahead before",
+        ),
+        _ => Check::ok(CHECK, format!("it is {now}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_cannot_be_right_is_told() {
+        let now = Millis(EARLIEST.0 + 1_000_000);
+        assert_eq!(check_clock(None, now).result, "ok");
+        assert_eq!(check_clock(Some(now), now).result, "ok");
+        assert_eq!(check_clock(None, Millis(0)).result, "failed");
+        let ahead = Millis(now.0 + TOLERANCE_MS + 1);
+        let check = check_clock(Some(ahead), now);
+        assert_eq!(check.result, "failed");
+        assert!(check.message.contains(&ahead.to_string()));
+    }
+}

@@ -1,0 +1,151 @@
+//! A disk that really runs full: a tmpfs of a few MiB in a mount namespace of its own.
+//!
+//! A holder process keeps the namespace alive; programs enter it, and the test reaches the files through the holder's
+//! root. Nothing is mounted for anybody else and no privilege is needed where the system lets users make
+//! namespaces; where it does not, the test says so and is skipped.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A small disk at a path that only programs started [`inside`](SmallDisk::inside) see.
+#[derive(Debug)]
+pub struct SmallDisk {
+    holder: Child,
+    at: PathBuf,
+}
+
+impl SmallDisk {
+    /// A disk of `mib` MiB at the directory `at`; `None`, said on stderr, where this system lets nobody mount one.
+    ///
+    /// # Panics
+    /// When the directory cannot be made.
+    #[must_use]
+    pub fn new(at: &Path, mib: u32) -> Option<Self> {
+        Self::with_options(at, &format!("size={mib}m,mode=0700"))
+    }
+
+    /// A disk at the directory `at` that nobody can write to, not even root.
+    ///
+    /// # Panics
+    /// When the directory cannot be made.
+    #[must_use]
+    pub fn read_only(at: &Path) -> Option<Self> {
+        Self::with_options(at, "ro,size=1m")
+    }
+
+    #[allow(
+        clippy::print_stderr,
+        reason = "a skipped test says so, and only the test's output can tell"
+    )]
+    fn with_options(at: &Path, options: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a directory to mount on");
+        let script = "mount -t tmpfs -o \"$1\" tmpfs \"$2\" && echo mounted && read -r _";
+        let spawned = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount"])
+            .args(["sh", "-c", script, "sh", options])
+            .arg(at)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut told = String::new();
+        if let Ok(mut holder) = spawned {
+            let stdout = holder.stdout.take().expect("stdout is piped");
+            // An end without a word is told by the empty line.
+            let _ = BufReader::new(stdout).read_line(&mut told);
+            let disk = Self {
+                holder,
+                at: at.to_owned(),
+            };
+            if told == "mounted\n" && disk.try_inside() {
+                return Some(disk);
+            }
+        }
+        eprintln!("skipped: this system lets no user mount a small disk (unshare, nsenter, tmpfs)");
+        None
+    }
+
+    fn try_inside(&self) -> bool {
+        let entered = self.inside(&Command::new("true")).status();
+        entered.is_ok_and(|status| status.success())
+    }
+
+    /// The command as it is run where the disk is mounted. Relative paths in it have no meaning there.
+    #[must_use]
+    pub fn inside(&self, command: &Command) -> Command {
+        let mut inside = Command::new("nsenter");
+        inside
+            .args(["--preserve-credentials", "--user", "--mount", "--target"])
+            .arg(self.holder.id().to_string())
+            .arg("--")
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => inside.env(name, value),
+                None => inside.env_remove(name),
+            };
+        }
+        inside
+    }
+
+    /// Where the disk is for programs inside.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+
+    /// Writes a file until nothing more fits; gives its size in bytes.
+    ///
+    /// # Panics
+    /// When something else than a full disk stops it.
+    pub fn fill(&self) -> u64 {
+        let mut filler = File::options()
+            .create(true)
+            .append(true)
+            .open(self.filler())
+            .expect("a file on the small disk");
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            match filler.write(&piece) {
+                Ok(_) => {}
+                // The last bytes fit in smaller pieces.
+                Err(error) if error.kind() == ErrorKind::StorageFull && piece.len() > 1 => {
+                    piece.truncate(piece.len() / 2);
+                }
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        filler.metadata().expect("the filler's size").len()
+    }
+
+    /// Takes the filling away again.
+    ///
+    /// # Panics
+    /// When it cannot be removed.
+    pub fn free(&self) {
+        std::fs::remove_file(self.filler()).expect("the filler can be removed");
+    }
+
+    /// A path of the disk as this process reaches it.
+    #[must_use]
+    pub fn reached(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
+        root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.reached(&self.at.join("filler"))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Programs inside keep what they have open; the disk goes with the last of them.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}

@@ -1,0 +1,120 @@
+//! A proof about one label in a file, checked by somebody who has nothing else.
+
+use std::fs;
+
+use perennis_tests::home::Home;
+use perennis_tests::node::Node;
+use serde_json::Value;
+
+use crate::user::{did, publish, with_identity, with_phrase};
+
+/// The verdict about a proof file, from somebody who has no home and no node.
+fn verdict(code: i32, file: &str, did: &str) -> Value {
+    let stranger = Home::new();
+    let verify = ["label", "verify", file, "--did", did];
+    let verdict = stranger.run_json(&verify).document(code, &verify);
+    assert!(!stranger.path().exists(), "a check made a home");
+    verdict
+}
+
+#[test]
+fn a_proof_shows_presence_removal_and_absence_without_node_or_home() {
+    let (user, file) = with_identity();
+    let node = Node::start(&user.beside("node"));
+    user.json(&[
+        "label",
+        "add",
+        "@Alice",
+        "spam",
+        "--note",
+        "sells followers",
+    ]);
+    user.json(&["label", "add", "@bob", "bot"]);
+    publish(&user, &file, &[&node]);
+    user.json(&["label", "remove", "@bob", "bot"]);
+    let published = publish(&user, &file, &[&node]);
+    let did = did(&user);
+    for (handle, label, says) in [
+        ("@alice", "spam", "present"),
+        ("@bob", "bot", "removed"),
+        ("@alice", "bot", "absent"),
+        ("@carol", "spam", "absent"),
+    ] {
+        let out = user.beside("label.proof");
+        let out = out.to_str().unwrap();
+        let made = user.json(&["label", "prove", handle, label, "--out", out]);
+        assert_eq!(made["says"], says, "{handle} {label}");
+        assert_eq!(made["head"], published["head"]);
+        assert!(made["bytes"].as_u64().unwrap() <= 4_096, "{made}");
+        let shown = verdict(0, out, &did);
+        assert_eq!(shown["valid"], true);
+        assert_eq!(
+            (&shown["handle"], &shown["label"]),
+            (&handle.into(), &label.into())
+        );
+        assert_eq!(shown["says"], says);
+        assert_eq!(shown["head"], published["head"]);
+        assert_eq!(shown["sequence"], published["sequence"]);
+        assert_eq!(shown["validUntil"], published["validUntil"]);
+        match says {
+            "present" => assert_eq!(shown["details"]["note"], "sells followers"),
+            _ => assert!(shown["details"].is_null()),
+        }
+    }
+    // The IPNS name is as good as the DID, and so is another device's view of the list.
+    let stranger = Home::new();
+    let out = stranger.beside("theirs.proof");
+    let out = out.to_str().unwrap();
+    let name = published["name"].as_str().unwrap();
+    let prove = ["label", "prove", "@alice", "spam", "--did", name];
+    stranger.json(&[&prove[..], &["--node", node.url(), "--out", out]].concat());
+    assert_eq!(verdict(0, out, name)["says"], "present");
+    assert_eq!(verdict(0, out, &did)["says"], "present");
+}
+
+#[test]
+fn a_proof_of_somebody_else_or_with_a_changed_byte_is_refused() {
+    let (user, file) = with_identity();
+    let node = Node::start(&user.beside("node"));
+    user.json(&["label", "add", "@one", "spam"]);
+    publish(&user, &file, &[&node]);
+    let out = user.beside("label.proof");
+    let path = out.to_str().unwrap();
+    user.json(&["label", "prove", "@one", "spam", "--out", path]);
+    let own = did(&user);
+    let (other, _) = with_phrase("thimble mosaic ladder canyon velvet orbit");
+    let refused = verdict(3, path, &did(&other));
+    assert_eq!(refused["valid"], false);
+    assert!(refused["says"].is_null(), "{refused}");
+    assert!(refused["reason"].as_str().unwrap().contains("belongs to"));
+
+    let whole = fs::read(&out).unwrap();
+    for at in [0, whole.len() / 4, whole.len() / 2, whole.len() - 20] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        fs::write(&out, &changed).unwrap();
+        let refused = verdict(3, path, &own);
+        assert!(!refused["reason"].as_str().unwrap().is_empty(), "byte {at}");
+    }
+    for content in [&b""[..], b"no proof", &whole[..whole.len() - 1]] {
+        fs::write(&out, content).unwrap();
+        assert_eq!(verdict(3, path, &own)["valid"], false);
+    }
+}
+
+#[test]
+fn what_cannot_be_proved_is_told() {
+    let user = Home::new();
+    let error = user.error(4, &["label", "prove", "@one", "spam", "--out", "x"]);
+    assert_eq!(error["code"], "no_identity");
+    let (user, _) = with_identity();
+    // Staged, not signed: there is nothing yet that a proof could be about.
+    user.json(&["label", "add", "@one", "spam"]);
+    let error = user.error(3, &["label", "prove", "@one", "spam", "--out", "x"]);
+    assert_eq!(error["code"], "empty_list");
+    assert!(error["hint"].as_str().unwrap().contains("publish"));
+    let error = user.error(2, &["label", "prove", "@one", "spam"]);
+    assert!(error["hint"].as_str().unwrap().contains("--out"));
+    let error = user.error(3, &["label", "prove", "not a handle", "spam", "--out", "x"]);
+    assert_eq!(error["code"], "invalid_handle");
+}
