@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rexpect::process::wait::WaitStatus;
+use rexpect::process::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
 
 /// A prompt that does not come within this many milliseconds has failed: far above what the slowest machine needs.
