@@ -131,9 +131,9 @@ pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
         kubo,
         node,
         person,
-        scratch,
+        scratch: scratch.to_owned(),
     };
-    let cases: &[(&'static str, fn(&Both<'_>) -> Result<String>)] = &[
+    let cases: &[(&'static str, fn(&Both) -> Result<String>)] = &[
         (
             "IPNS: published here, resolved there over the DHT",
             Both::ours_over_dht,
@@ -164,14 +164,14 @@ pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
         .collect())
 }
 
-struct Both<'a> {
+struct Both {
     kubo: Daemon,
     node: Node,
     person: Person,
-    scratch: &'a Path,
+    scratch: PathBuf,
 }
 
-impl Both<'_> {
+impl Both {
     fn ours_over_dht(&self) -> Result<String> {
         let head = self.person.publish("@kubo_reads", &self.node)?;
         let name = &self.person.name;
