@@ -28,7 +28,10 @@ fuzz_target!(|data: &[u8]| {
     for payload in message.payload {
         let prefix = payload.prefix();
         if let Ok(block) = payload.into_block() {
-            assert_eq!(perennis_shared::wire::bitswap::Prefix::of(block.cid()), prefix);
+            assert_eq!(
+                perennis_shared::wire::bitswap::Prefix::of(block.cid()),
+                prefix
+            );
         }
     }
 });

@@ -21,6 +21,9 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(shown) = proof.verify(&identity.name(), NOW) {
         assert_eq!(shown.entry.seq(), 1);
         let says = matches!(shown.proven, Proven::Present(_));
-        assert_eq!(says, shown.key.handle().as_str() == "@alice" && shown.key.label().as_str() == "spam");
+        assert_eq!(
+            says,
+            shown.key.handle().as_str() == "@alice" && shown.key.label().as_str() == "spam"
+        );
     }
 });
