@@ -25,13 +25,17 @@ use super::{
     address::{AddressScope, Group, group_of, scope_of},
     behaviour::{Behaviour, BehaviourEvent},
     bitswap,
-    command::{Answer, Command, Contact, Query},
+    command::{Answer, Command, Query},
     config::{Bootstrap, NetConfig, peer_of},
     dht::Network,
     handle::{ConnectError, NetStatus, StartError},
     peers::Peers,
 };
 use crate::rt;
+
+mod answers;
+
+use answers::{answers_of, dial_failure};
 
 /// How often lost peers are looked for, and bootstrap peers dialled while nobody is connected.
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -552,58 +556,5 @@ impl Worker {
                 tracing::debug!(%peer, %error, "a bootstrap peer is not dialled");
             }
         }
-    }
-}
-
-fn answers_of(result: kad::QueryResult) -> Vec<Answer> {
-    use kad::QueryResult as Q;
-    match result {
-        Q::GetClosestPeers(Ok(found)) => vec![closest(found.peers)],
-        Q::GetClosestPeers(Err(kad::GetClosestPeersError::Timeout { peers, .. })) => {
-            vec![closest(peers), Answer::TimedOut]
-        }
-        Q::GetRecord(Ok(kad::GetRecordOk::FoundRecord(found))) => {
-            vec![Answer::Record(found.peer, found.record.value)]
-        }
-        Q::GetRecord(Ok(kad::GetRecordOk::FinishedWithNoAdditionalRecord { cache_candidates })) => {
-            vec![Answer::Without(cache_candidates.into_values().collect())]
-        }
-        Q::GetRecord(Err(kad::GetRecordError::NotFound { closest_peers, .. })) => {
-            vec![Answer::Without(closest_peers)]
-        }
-        Q::GetRecord(Err(kad::GetRecordError::Timeout { .. })) => vec![Answer::TimedOut],
-        Q::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })) => {
-            vec![Answer::Providers(providers.into_iter().collect())]
-        }
-        Q::GetProviders(Ok(kad::GetProvidersOk::FinishedWithNoAdditionalRecord { .. })) => {
-            Vec::new()
-        }
-        Q::GetProviders(Err(_)) => vec![Answer::TimedOut],
-        _ => Vec::new(),
-    }
-}
-
-fn closest(peers: Vec<kad::PeerInfo>) -> Answer {
-    let contact = |peer: kad::PeerInfo| Contact {
-        peer: peer.peer_id,
-        addresses: peer.addrs,
-    };
-    Answer::Closest(peers.into_iter().map(contact).collect())
-}
-
-fn dial_failure(peer: PeerId, error: &Arc<DialError>) -> ConnectError {
-    match error.as_ref() {
-        DialError::NoAddresses => ConnectError::NoAddress { peer },
-        DialError::LocalPeerId { .. } => ConnectError::Own,
-        DialError::Denied { .. } => ConnectError::Denied { peer },
-        DialError::WrongPeerId { obtained, address } => ConnectError::WrongPeer {
-            wanted: peer,
-            found: *obtained,
-            address: address.clone(),
-        },
-        _ => ConnectError::Dial {
-            peer,
-            source: Arc::clone(error),
-        },
     }
 }
