@@ -12,6 +12,8 @@
 //! - A [`Record`] is verified; bytes from outside are an [`UnverifiedRecord`] until then.
 
 mod create;
+mod der;
+mod key;
 mod name;
 mod record;
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod select;
 mod wire;
 
 pub use create::{RecordFields, create};
+pub use key::{KeyType, NameKey, NameKeyError};
 pub use name::{Name, NameError};
 pub use record::{Record, RecordError, UnverifiedRecord};
 pub use select::{compare, equivocates, select};

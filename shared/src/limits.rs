@@ -38,6 +38,10 @@ pub const CAR_SECTION_BYTES: usize = CID_BYTES + WIRE_BLOCK_BYTES;
 
 /// Largest serialized IPNS record, in bytes (IPNS specification, "Record Size Limit").
 pub const RECORD_BYTES: usize = 10_240;
+/// Shortest modulus of an RSA key whose records are verified, in bits, as in the Go implementation of libp2p.
+pub const RSA_BITS_MIN: usize = 2_048;
+/// Longest modulus of an RSA key whose records are verified, in bits, as in the Go implementation of libp2p.
+pub const RSA_BITS_MAX: usize = 8_192;
 
 /// Longest passphrase, in bytes of UTF-8.
 pub const PASSPHRASE_BYTES: usize = 65_536;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use perennis_shared::did::Did;
-use perennis_shared::ipns::{Record, RecordError, UnverifiedRecord};
+use perennis_shared::ipns::{Name, Record, RecordError, UnverifiedRecord};
 use perennis_shared::limits::RECORD_BYTES;
 use perennis_shared::time::Millis;
 use serde::Serialize;
@@ -85,17 +85,10 @@ struct Verdict {
 }
 
 fn verify(context: &Context<'_>, arguments: &RecordVerify) -> Result<(), Failure> {
-    let did = Did::parse(&arguments.name).map_err(|error| {
-        Failure::usage(format!(
-            "not an IPNS name or DID: {}",
-            plain(&arguments.name)
-        ))
-        .because(&error)
-        .hint("give a name such as k51… or a DID such as did:ipns:k51…")
-    })?;
+    let name = parse_name(&arguments.name)?;
     let bytes = read_record(&arguments.file)?;
     let now = now();
-    let (verdict, cause) = judge(&bytes, &did, now);
+    let (verdict, cause) = judge(&bytes, &name, now);
     context.output.answer(&verdict, |page| {
         let line = match &cause {
             None => page.paint.good("valid"),
@@ -122,7 +115,7 @@ fn verify(context: &Context<'_>, arguments: &RecordVerify) -> Result<(), Failure
     }
 }
 
-fn judge(bytes: &[u8], did: &Did, now: Millis) -> (Verdict, Option<String>) {
+fn judge(bytes: &[u8], name: &Name, now: Millis) -> (Verdict, Option<String>) {
     let refused = |error: RecordError| {
         // Only these two come after the record was read and before its signature was found good.
         let signature =
@@ -135,7 +128,7 @@ fn judge(bytes: &[u8], did: &Did, now: Millis) -> (Verdict, Option<String>) {
         (verdict, Some(with_causes(&error)))
     };
     let record =
-        UnverifiedRecord::parse(bytes).and_then(|record| record.verify_at_any_time(&did.name()));
+        UnverifiedRecord::parse(bytes).and_then(|record| record.verify_at_any_time(name));
     let record = match record {
         Ok(record) => record,
         Err(error) => return refused(error),
@@ -167,6 +160,19 @@ fn told(record: &Record) -> Verdict {
         ttl_ns: Some(record.ttl_ns()),
         signature: Some("valid"),
     }
+}
+
+/// Reads a name of any key type, or a DID, whose records are those of its name.
+fn parse_name(text: &str) -> Result<Name, Failure> {
+    let refused = |error: &(dyn std::error::Error + 'static)| {
+        Failure::usage(format!("not an IPNS name or DID: {}", plain(text)))
+            .because(error)
+            .hint("give a name such as k51… or a DID such as did:ipns:k51…")
+    };
+    if text.starts_with("did:") {
+        return Ok(Did::parse(text).map_err(|error| refused(&error))?.name());
+    }
+    Name::parse(text).map_err(|error| refused(&error))
 }
 
 /// Reads one byte more than a record may have, so that the record's own rule refuses what is too large.

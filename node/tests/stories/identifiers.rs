@@ -62,7 +62,7 @@ async fn a_did_key_resolves_to_its_key_without_being_published() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_resolved_is_told_in_the_form_of_did_resolution() {
     let node = TestNode::start().await;
-    let unknown = Did::from_name(Author::new(1).name());
+    let unknown = Did::from_name(Author::new(1).name()).unwrap();
     for (did, status, error) in [
         (unknown.to_string(), 404, "NOT_FOUND"),
         (

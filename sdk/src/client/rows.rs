@@ -391,7 +391,7 @@ mod tests {
         let key = SigningKey::from_seed(&[1; 32]).public();
         let name = Name::from_public_key(&SigningKey::from_seed(&[2; 32]).public());
         IdentityFacts {
-            did: Did::from_name(name),
+            did: Did::from_name(name).unwrap(),
             also_known_as: Did::from_key(&key),
             did_key: Did::from_key(&key).to_string(),
             name,

@@ -40,9 +40,10 @@ impl Did {
         Did(Method::Key(key.to_bytes()))
     }
 
-    /// The `did:ipns` of a name.
-    pub fn from_name(name: Name) -> Did {
-        Did(Method::Ipns(name))
+    /// The `did:ipns` of a name; `None` for the name of another key than Ed25519, which has no document.
+    pub fn from_name(name: Name) -> Option<Did> {
+        name.ed25519_bytes()?;
+        Some(Did(Method::Ipns(name)))
     }
 
     /// Parses `did:key:z6Mk…`, `did:ipns:k51…`, or an IPNS name alone, which is read as `did:ipns`.
@@ -65,10 +66,7 @@ impl Did {
             Some(name) if name.starts_with('/') => return Err(DidError::Path),
             Some(name) => Name::parse(name)?,
         };
-        match name.ed25519_bytes() {
-            Some(_) => Ok(Did::from_name(name)),
-            None => Err(DidError::UnsupportedKey),
-        }
+        Did::from_name(name).ok_or(DidError::UnsupportedKey)
     }
 
     /// The IPNS name under which this identity's records are looked for: the name of a `did:ipns` itself, and the name
@@ -232,6 +230,11 @@ mod tests {
                 "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
                 DidError::UnsupportedKey,
             ),
+            // A secp256k1 key.
+            (
+                "did:ipns:16Uiu2HAmSqhjVjSKqTRVHeuzDZe7tdNbhZQ7PYt5x1sn8mDEUKcj",
+                DidError::UnsupportedKey,
+            ),
             (&"z".repeat(161), DidError::TooLong { bytes: 161 }),
         ];
         for (text, error) in table {
@@ -250,7 +253,8 @@ mod tests {
         #[test]
         fn any_key_reads_back(seed: [u8; 32]) {
             let key = crate::sign::SigningKey::from_seed(&seed).public();
-            for did in [Did::from_key(&key), Did::from_name(Name::from_public_key(&key))] {
+            let ipns = Did::from_name(Name::from_public_key(&key)).unwrap();
+            for did in [Did::from_key(&key), ipns] {
                 prop_assert_eq!(Did::parse(&did.to_string()), Ok(did));
             }
         }

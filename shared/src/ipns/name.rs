@@ -10,13 +10,14 @@ use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
 use crate::cid::{Cid, CidError, Codec, HashFn, parse_cid};
+use crate::ipns::key::{self, KeyType, NameKey, NameKeyError};
 use crate::sign::{PUBLIC_KEY_BYTES, PublicKey};
 
 /// Longest serialized public key that a name holds itself; longer keys are named by their SHA2-256 (libp2p peer id
 /// specification).
 const INLINE_KEY_BYTES: usize = 42;
 
-/// Longest name: two bytes before an inline key.
+/// Room for a name: two bytes before an inline key.
 const NAME_BYTES: usize = 2 + INLINE_KEY_BYTES;
 
 /// Longest text that is read as a name; the longest valid one (base32 with `/ipns/`) has 85 bytes.
@@ -30,8 +31,8 @@ const NAMESPACE: &str = "/ipns/";
 
 /// The name of an IPNS record: the multihash of the libp2p public key that signs it.
 ///
-/// Names of Ed25519 keys hold the key itself (identity multihash). Names of other keys are read too, so that they
-/// can be shown and compared, but no record of theirs can be verified here.
+/// Names of Ed25519 and secp256k1 keys hold the key itself (identity multihash); those of ECDSA and RSA keys are the
+/// SHA2-256 of the key, which their records carry. Only names of Ed25519 keys have a DID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     bytes: [u8; NAME_BYTES],
@@ -55,23 +56,44 @@ impl Name {
     /// Takes a name from the bytes of its multihash.
     ///
     /// # Errors
-    /// [`NameError::NotAKey`] when the bytes are neither an identity multihash of a libp2p public key of at most 42
-    /// bytes nor a SHA2-256 multihash.
+    /// [`NameError::NotAKey`] when the bytes are neither an identity multihash of a libp2p public key that names hold
+    /// themselves (Ed25519, secp256k1) nor a SHA2-256 multihash.
     pub fn from_bytes(bytes: &[u8]) -> Result<Name, NameError> {
         match bytes {
             [0x12, 0x20, digest @ ..] if digest.len() == 32 => {}
             [0x00, length, key @ ..]
-                if key.len() == usize::from(*length)
-                    && key.len() <= INLINE_KEY_BYTES
-                    && is_public_key(key) => {}
+                if key.len() == usize::from(*length) && inline_type(key).is_some() => {}
             _ => return Err(NameError::NotAKey),
         }
+        Ok(Name::of_parts(bytes, &[]))
+    }
+
+    /// The name of a public key in libp2p's protobuf, whatever its type: the key itself where it is short enough, its
+    /// SHA2-256 otherwise.
+    ///
+    /// # Errors
+    /// [`NameKeyError`] when the bytes are not a key that a name can stand for.
+    pub fn from_key_protobuf(protobuf: &[u8]) -> Result<Name, NameKeyError> {
+        NameKey::parse(protobuf)?;
+        Ok(Name::of_key(protobuf))
+    }
+
+    /// As [`Name::from_key_protobuf`], for bytes that nobody has checked.
+    pub(super) fn of_key(protobuf: &[u8]) -> Name {
+        if protobuf.len() <= INLINE_KEY_BYTES {
+            return Name::of_parts(&[0x00, protobuf.len() as u8], protobuf);
+        }
+        Name::of_parts(&[0x12, 0x20], &Sha256::digest(protobuf))
+    }
+
+    fn of_parts(start: &[u8], rest: &[u8]) -> Name {
         let mut name = Name {
             bytes: [0; NAME_BYTES],
-            length: bytes.len() as u8,
+            length: (start.len() + rest.len()) as u8,
         };
-        name.bytes[..bytes.len()].copy_from_slice(bytes);
-        Ok(name)
+        name.bytes[..start.len()].copy_from_slice(start);
+        name.bytes[start.len()..start.len() + rest.len()].copy_from_slice(rest);
+        name
     }
 
     /// Parses a name from text, with or without `/ipns/` before it: a CID with the libp2p-key codec in base36
@@ -116,16 +138,20 @@ impl Name {
         key.strip_prefix(&ED25519_PREFIX)?.try_into().ok()
     }
 
-    /// Whether a public key, in libp2p's protobuf, is the one this name stands for.
-    pub(super) fn is_of_key(&self, public_key: &[u8]) -> bool {
+    /// The type of the key that this name holds itself; `None` where it is the hash of a key, which may be ECDSA or RSA.
+    pub fn key_type(&self) -> Option<KeyType> {
+        inline_type(self.inline_key()?)
+    }
+
+    /// The public key that this name holds itself, in libp2p's protobuf.
+    pub(super) fn inline_key(&self) -> Option<&[u8]> {
         match self.as_bytes() {
-            [0x00, _, key @ ..] => key == public_key,
-            [_, _, digest @ ..] => digest == Sha256::digest(public_key).as_slice(),
-            _ => false,
+            [0x00, _, key @ ..] => Some(key),
+            _ => None,
         }
     }
 
-    /// The bytes of the multihash: 34 to 44 of them, 38 for an Ed25519 key.
+    /// The bytes of the multihash: 34 of a hashed key, 38 for an Ed25519 key, 39 for a secp256k1 key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
@@ -188,12 +214,17 @@ impl FromStr for Name {
     }
 }
 
-/// Whether the bytes are libp2p's `PublicKey` protobuf in its one valid encoding: key type 0 to 3, then the data.
-fn is_public_key(bytes: &[u8]) -> bool {
-    match bytes {
-        [0x08, 0x01, 0x12, 0x20, key @ ..] => key.len() == PUBLIC_KEY_BYTES,
-        [0x08, 0x00 | 0x02 | 0x03, 0x12, length, key @ ..] => key.len() == usize::from(*length),
-        _ => false,
+/// The type of a public key in libp2p's protobuf that names hold themselves; whether it is a point of its curve is found
+/// out when a record is verified.
+fn inline_type(protobuf: &[u8]) -> Option<KeyType> {
+    match protobuf {
+        [0x08, key::ED25519, 0x12, 0x20, data @ ..] if data.len() == PUBLIC_KEY_BYTES => {
+            Some(KeyType::Ed25519)
+        }
+        [0x08, key::SECP256K1, 0x12, 0x21, data @ ..] if data.len() == key::SECP256K1_BYTES => {
+            Some(KeyType::Secp256k1)
+        }
+        _ => None,
     }
 }
 
@@ -264,10 +295,10 @@ mod tests {
     }
 
     #[test]
-    fn names_of_other_key_types_are_read_without_a_key() {
+    fn names_of_other_key_types_are_read() {
         // A SHA2-256 peer id (RSA) and an inline secp256k1 key.
         let rsa = Name::parse("QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N").unwrap();
-        assert_eq!(rsa.public_key(), None);
+        assert_eq!((rsa.public_key(), rsa.key_type()), (None, None));
         assert_eq!(
             rsa.peer_id(),
             "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
@@ -276,6 +307,7 @@ mod tests {
         assert!(rsa.to_string().starts_with("k2k4r8"), "{rsa}");
         let secp = Name::parse("16Uiu2HAmSqhjVjSKqTRVHeuzDZe7tdNbhZQ7PYt5x1sn8mDEUKcj").unwrap();
         assert_eq!(secp.public_key(), None);
+        assert_eq!(secp.key_type(), Some(KeyType::Secp256k1));
         assert_eq!(Name::parse(&secp.to_string()).unwrap(), secp);
     }
 
@@ -315,6 +347,8 @@ mod tests {
         other_hash[0] = 0x13;
         let mut short_key = good[..37].to_vec();
         short_key[1] = 0x23;
+        // Short enough for a name to hold, and of a type that is never so short.
+        let short_ecdsa = [vec![0x00, 42, 0x08, 0x03, 0x12, 38], vec![1; 38]].concat();
         let too_long = [vec![0x00, 43, 0x08, 0x03, 0x12, 39], vec![1; 39]].concat();
         for bytes in [
             vec![],
@@ -324,6 +358,7 @@ mod tests {
             longer,
             other_hash,
             short_key,
+            short_ecdsa,
             too_long,
         ] {
             assert_eq!(

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use crate::cid::{Cid, parse_cid};
 use crate::codec::CodecError;
 use crate::codec::dag_cbor::Decoder;
-use crate::ipns::Name;
 use crate::ipns::wire::Envelope;
+use crate::ipns::{Name, NameKey, NameKeyError};
 use crate::limits::{LimitExceeded, RECORD_BYTES};
-use crate::sign::{BadSignature, Signature};
+use crate::sign::BadSignature;
 use crate::time::{Millis, TimeError, Timestamp};
 
 /// What is signed before the data (specification, "Record Creation").
@@ -65,7 +65,6 @@ impl UnverifiedRecord {
         let signature = envelope
             .signature_v2
             .ok_or(missing("it has no version 2 signature"))?;
-        let signature = Signature::from_slice(signature).ok_or(RecordError::BadSignature)?;
         let signed = SignedData::decode(data)?;
         let has_v1 = envelope.signature_v1.is_some() || envelope.value.is_some();
         if has_v1 {
@@ -77,7 +76,7 @@ impl UnverifiedRecord {
             sequence: signed.sequence,
             validity: signed.validity,
             ttl_ns: signed.ttl_ns,
-            signature,
+            signature: range_in(&bytes, signature),
             bytes: bytes.clone(),
         };
         Ok(UnverifiedRecord {
@@ -105,23 +104,19 @@ impl UnverifiedRecord {
     /// stays a high-water mark.
     ///
     /// # Errors
-    /// [`RecordError::UnsupportedKey`] for names of other keys than Ed25519, [`RecordError::WrongKey`] when the record
-    /// carries a key that is not the name's, [`RecordError::BadSignature`] when the name's key did not sign the data.
+    /// [`RecordError::WrongKey`] when the record carries a key that is not the name's, [`RecordError::MissingKey`] when
+    /// neither name nor record hold the key, [`RecordError::UnsupportedKey`] when it is of a type or size that is not
+    /// verified here, [`RecordError::BadSignature`] when it did not sign the data.
     pub fn verify_at_any_time(self, name: &Name) -> Result<Record, RecordError> {
-        if let Some(range) = &self.public_key {
-            let key = &self.statement.bytes[range.clone()];
-            if !name.is_of_key(key) {
-                return Err(RecordError::WrongKey);
-            }
-        }
-        let key = name.public_key().ok_or(RecordError::UnsupportedKey)?;
         let statement = self.statement;
-        key.verify_parts(
-            &[
-                SIGNATURE_V2_PREFIX,
-                &statement.bytes[statement.data.clone()],
-            ],
-            &statement.signature,
+        let sent = self.public_key.map(|range| &statement.bytes[range]);
+        if sent.is_some_and(|key| Name::of_key(key) != *name) {
+            return Err(RecordError::WrongKey);
+        }
+        let key = name.inline_key().or(sent).ok_or(RecordError::MissingKey)?;
+        NameKey::parse(key)?.verify_parts(
+            &[SIGNATURE_V2_PREFIX, statement.data()],
+            statement.signature(),
         )?;
         Ok(Record { statement })
     }
@@ -207,11 +202,8 @@ impl Record {
     }
 
     /// What identifies the record: its signed data and its version 2 signature.
-    pub fn identity(&self) -> (&[u8], &Signature) {
-        (
-            &self.statement.bytes[self.statement.data.clone()],
-            &self.statement.signature,
-        )
+    pub fn identity(&self) -> (&[u8], &[u8]) {
+        (self.statement.data(), self.statement.signature())
     }
 }
 
@@ -238,12 +230,20 @@ pub(super) struct Statement {
     sequence: u64,
     validity: Timestamp,
     ttl_ns: u64,
-    signature: Signature,
+    signature: Range<usize>,
 }
 
 impl Statement {
     fn value(&self) -> &[u8] {
         &self.bytes[self.value.clone()]
+    }
+
+    fn data(&self) -> &[u8] {
+        &self.bytes[self.data.clone()]
+    }
+
+    fn signature(&self) -> &[u8] {
+        &self.bytes[self.signature.clone()]
     }
 }
 
@@ -377,9 +377,12 @@ pub enum RecordError {
     /// The record carries a public key that is not the name's.
     #[error("the record carries the public key of another name")]
     WrongKey,
-    /// The name is of a key type whose signatures cannot be verified here.
-    #[error("records of this name cannot be verified: only Ed25519 keys are supported")]
-    UnsupportedKey,
+    /// The name is the hash of a key, and the record does not carry that key.
+    #[error("the record lacks the public key, of which its name is only the hash")]
+    MissingKey,
+    /// The name's key is of a type or size whose signatures are not verified here.
+    #[error("records of this name cannot be verified")]
+    UnsupportedKey(#[from] NameKeyError),
     /// The name's key did not sign the data.
     #[error("the record's signature is not by the key of its name")]
     BadSignature,
@@ -406,7 +409,8 @@ impl RecordError {
             RecordError::UnsupportedValidity { .. } => "unsupported_validity",
             RecordError::FieldMismatch { .. } => "field_mismatch",
             RecordError::WrongKey => "wrong_key",
-            RecordError::UnsupportedKey => "unsupported_key",
+            RecordError::MissingKey => "missing_key",
+            RecordError::UnsupportedKey(_) => "unsupported_key",
             RecordError::BadSignature => "bad_signature",
             RecordError::Expired { .. } => "expired",
             RecordError::InvalidValue => "invalid_value",

@@ -8,7 +8,8 @@ use crate::ipns::Record;
 ///
 /// The higher sequence wins, then the later end, then the bytewise larger pair of signed data and signature. Every
 /// [`Record`] has a version 2 signature, so that the specification's first rule has nothing left to decide. The last
-/// rule looks at nothing that a carrier can change, so that all who know the same records choose the same.
+/// rule looks at nothing that a carrier can change (but one bit of an ECDSA P-256 signature, which changes no statement),
+/// so that all who know the same records choose the same.
 pub fn compare(a: &Record, b: &Record) -> Ordering {
     let rank = |record: &Record| (record.sequence(), record.validity());
     rank(a).cmp(&rank(b)).then_with(|| {
@@ -16,7 +17,7 @@ pub fn compare(a: &Record, b: &Record) -> Ordering {
         let (data_b, signature_b) = b.identity();
         data_a
             .cmp(data_b)
-            .then_with(|| signature_a.as_bytes().cmp(signature_b.as_bytes()))
+            .then_with(|| signature_a.cmp(signature_b))
     })
 }
 

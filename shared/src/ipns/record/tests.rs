@@ -292,13 +292,12 @@ fn keys_sent_along_must_be_the_names_own() {
     for other in [proto(&key(2)), Vec::new(), Vec::from([8, 1])] {
         assert_eq!(verify(&with_key(&other), &name), Err(RecordError::WrongKey));
     }
-    // A name that is the SHA2-256 of a key, as RSA keys have: the key belongs to it, and cannot be used.
+    // A name that is the SHA2-256 of a key, as RSA keys have: the key belongs to it, and is no RSA key.
     let rsa = [&[0x08, 0x00, 0x12, 0x82, 0x01][..], &[7; 130]].concat();
-    let digest = Sha256::digest(&rsa);
-    let rsa_name = Name::from_bytes(&[&[0x12, 0x20][..], &digest].concat()).unwrap();
+    let rsa_name = Name::of_key(&rsa);
     assert_eq!(
         verify(&with_key(&rsa), &rsa_name),
-        Err(RecordError::UnsupportedKey)
+        Err(RecordError::UnsupportedKey(NameKeyError::Unusable))
     );
     assert_eq!(
         verify(&with_key(&proto(&key(1))), &rsa_name),
@@ -306,7 +305,14 @@ fn keys_sent_along_must_be_the_names_own() {
     );
     assert_eq!(
         verify(&forge.v2_only(&key(1)), &rsa_name),
-        Err(RecordError::UnsupportedKey)
+        Err(RecordError::MissingKey)
+    );
+    // A key that names hold themselves has no name that is its hash.
+    let digest = Sha256::digest(proto(&key(1)));
+    let hashed = Name::from_bytes(&[&[0x12, 0x20][..], &digest].concat()).unwrap();
+    assert_eq!(
+        verify(&with_key(&proto(&key(1))), &hashed),
+        Err(RecordError::WrongKey)
     );
     assert_eq!(
         verify(&forge.v2_only(&key(2)), &name),
