@@ -14,6 +14,7 @@
 mod create;
 mod der;
 mod key;
+mod ladder;
 mod name;
 mod record;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod wire;
 
 pub use create::{RecordFields, create};
 pub use key::{KeyType, NameKey, NameKeyError};
+pub use ladder::{Ladder, LadderError, LadderPlan};
 pub use name::{Name, NameError};
 pub use record::{Record, RecordError, UnverifiedRecord};
 pub use select::{compare, equivocates, select};

@@ -3,6 +3,8 @@
 //! A limit is checked before memory is taken for what it bounds, and the error names the limit, the
 //! most it allows and what was found: [`LimitExceeded`].
 
+use core::time::Duration;
+
 /// Largest block we create, in bytes: 1 MiB.
 pub const BLOCK_BYTES: usize = 1 << 20;
 /// Largest block we accept from somebody else, in bytes: 2 MiB, as IPFS implementations agree.
@@ -42,6 +44,14 @@ pub const RECORD_BYTES: usize = 10_240;
 pub const RSA_BITS_MIN: usize = 2_048;
 /// Longest modulus of an RSA key whose records are verified, in bits, as in the Go implementation of libp2p.
 pub const RSA_BITS_MAX: usize = 8_192;
+/// Most rungs of a renewal ladder; with head and record they are roots of a CAR.
+pub const LADDER_RUNGS: usize = 24;
+/// Largest ladder, all its records together, in bytes.
+pub const LADDER_BYTES: usize = 64 * 1024;
+/// Shortest time between the ends of two rungs of a ladder.
+pub const LADDER_STEP_MIN: Duration = Duration::from_secs(1);
+/// Longest time between the ends of two rungs of a ladder: 366 days.
+pub const LADDER_STEP_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// Longest passphrase, in bytes of UTF-8.
 pub const PASSPHRASE_BYTES: usize = 65_536;
