@@ -217,7 +217,7 @@ impl Exchange {
         let gateway = |url| Gateway {
             http: http.clone(),
             url,
-            backoff: backoff.clone(),
+            backoff,
             limits,
         };
         let gateways: Vec<Gateway> = sources.into_iter().map(gateway).collect();

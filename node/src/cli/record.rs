@@ -127,8 +127,7 @@ fn judge(bytes: &[u8], name: &Name, now: Millis) -> (Verdict, Option<String>) {
         };
         (verdict, Some(with_causes(&error)))
     };
-    let record =
-        UnverifiedRecord::parse(bytes).and_then(|record| record.verify_at_any_time(name));
+    let record = UnverifiedRecord::parse(bytes).and_then(|record| record.verify_at_any_time(name));
     let record = match record {
         Ok(record) => record,
         Err(error) => return refused(error),

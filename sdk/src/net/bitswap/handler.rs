@@ -258,12 +258,12 @@ impl ConnectionHandler for Handler {
     ) {
         match event {
             // Beyond the limit a stream is dropped, and so reset: the peer loses its own messages.
-            ConnectionEvent::FullyNegotiatedInbound(opened) => {
-                if self.inbound.len() < self.config.inbound_streams {
-                    let mut stream = opened.protocol;
-                    stream.ignore_for_keep_alive();
-                    self.read_from(stream);
-                }
+            ConnectionEvent::FullyNegotiatedInbound(opened)
+                if self.inbound.len() < self.config.inbound_streams =>
+            {
+                let mut stream = opened.protocol;
+                stream.ignore_for_keep_alive();
+                self.read_from(stream);
             }
             ConnectionEvent::FullyNegotiatedOutbound(opened) => {
                 let mut stream = opened.protocol;

@@ -129,7 +129,7 @@ impl Keyspace {
             self.covered.push(subtree);
             return;
         };
-        if self.covered.iter().any(|covered| *covered == sibling) {
+        if self.covered.contains(&sibling) {
             self.covered.retain(|covered| *covered != sibling);
             self.cover(Subtree::new(&subtree.start, subtree.bits - 1));
         } else {
