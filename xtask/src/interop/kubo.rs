@@ -133,7 +133,7 @@ pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
         person,
         scratch: scratch.to_owned(),
     };
-    let cases: &[(&'static str, fn(&Both) -> Result<String>)] = &[
+    let cases: &[(&'static str, Attempt)] = &[
         (
             "IPNS: published here, resolved there over the DHT",
             Both::ours_over_dht,
@@ -163,6 +163,9 @@ pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
         })
         .collect())
 }
+
+/// Tries one thing, and says what showed that it works.
+type Attempt = fn(&Both) -> Result<String>;
 
 struct Both {
     kubo: Daemon,
