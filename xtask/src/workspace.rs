@@ -9,7 +9,9 @@ use std::{
 /// The folder that holds the workspace manifest.
 pub(crate) fn root() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
+        // Where cargo runs it, not where it was compiled: clones may share a target folder.
+        env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
             .parent()
             .expect("xtask lies one level below the root")
             .to_path_buf()
