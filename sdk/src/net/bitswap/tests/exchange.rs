@@ -17,9 +17,12 @@ async fn a_block_comes_from_a_peer_that_has_it() {
 
 #[tokio::test]
 async fn blocks_go_both_ways_on_one_connection() {
-    let (a, b) = (raw("a"), raw(vec![1; 1 << 20]));
-    let one = node(Blocks::of([&a]), test_config(), &[]).await;
+    let (first, a, b) = (raw("first"), raw("a"), raw(vec![1; 1 << 20]));
+    let one = node(Blocks::of([&first, &a]), test_config(), &[]).await;
     let two = node(Blocks::of([&b]), test_config(), &[&one]).await;
+    // Once this has come, the side that was dialled knows of the connection.
+    let got = within(two.handle.block(first.cid(), &[])).await;
+    assert_eq!(got.unwrap(), first);
     let (got_a, got_b) = within(async {
         tokio::join!(
             two.handle.block(a.cid(), &[]),
