@@ -1,6 +1,6 @@
 //! One message from a stream, one message onto a stream.
 //!
-//! Reading takes memory as bytes arrive, never because a length says so. A transfer that has begun must move in each
+//! Reading takes little memory before bytes arrive, and never more than a budget has left. A transfer that has begun must move in each
 //! period and end within a number of them; between messages a stream may rest for as long as it likes.
 
 use std::{
@@ -22,10 +22,8 @@ use perennis_shared::{
 use super::budget::{Budget, Loan};
 use crate::rt::{self, BoxFuture};
 
-/// Memory taken for a message before any of its bytes have come.
+/// Memory taken for a message before any of its bytes have come, in bytes.
 pub(super) const FIRST_BYTES: usize = 64 << 10;
-/// How much larger the memory becomes when what there is has filled.
-const GROWTH: usize = 4;
 /// Periods after which a transfer is given up even if it moves.
 const PERIODS: u32 = 8;
 
@@ -76,20 +74,17 @@ pub(super) async fn read(
     };
     let mut watch = Watch::new(stall);
     let mut loan = Loan::default();
-    let mut body = Vec::new();
-    let mut filled = 0;
-    while filled < length {
-        if filled == body.len() {
-            let room = (filled * GROWTH).max(FIRST_BYTES).min(length);
-            if filled == 0 {
-                watch.wait(loan.take(budgets.own, room)).await?;
-            } else if filled == FIRST_BYTES {
-                watch.wait(loan.take(budgets.own, length - filled)).await?;
-                watch.wait(loan.take(budgets.shared, length)).await?;
-            }
-            body.resize(room, 0);
-        }
-        filled += watch.read(stream, &mut body[filled..]).await?;
+    let first = length.min(FIRST_BYTES);
+    watch.wait(loan.take(budgets.own, first)).await?;
+    let mut body = vec![0; first];
+    watch.fill(stream, &mut body).await?;
+    if first < length {
+        watch.wait(loan.take(budgets.own, length - first)).await?;
+        watch.wait(loan.take(budgets.shared, length)).await?;
+        let mut whole = vec![0; length];
+        whole[..first].copy_from_slice(&body);
+        watch.fill(stream, &mut whole[first..]).await?;
+        body = whole;
     }
     Ok(Some((Message::decode(&Bytes::from(body))?, loan)))
 }
@@ -187,6 +182,18 @@ impl Watch {
             0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             read => Ok(read),
         }
+    }
+
+    async fn fill(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        into: &mut [u8],
+    ) -> Result<(), ReadError> {
+        let mut filled = 0;
+        while filled < into.len() {
+            filled += self.read(stream, &mut into[filled..]).await?;
+        }
+        Ok(())
     }
 
     async fn wait<F: Future>(&mut self, future: F) -> Result<F::Output, Stalled> {
