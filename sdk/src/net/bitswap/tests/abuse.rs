@@ -2,7 +2,10 @@
 
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Stream, StreamProtocol};
-use perennis_shared::wire::bitswap::{Message, PROTOCOL, Payload, Presence, Want, WantKind};
+use perennis_shared::wire::{
+    bitswap::{Message, PROTOCOL, Payload, Presence, Want, WantKind},
+    write_length,
+};
 
 use super::*;
 use crate::net::bitswap::budget::Budget;
@@ -152,9 +155,10 @@ async fn a_million_entries_are_refused_before_anything_is_kept_of_them() {
     let entry = [0x0a, 6, 0x0a, 4, 1, 0x55, 0, 0];
     let list = entry.repeat(1_000_000);
     let mut bytes = Vec::new();
-    perennis_shared::wire::write_length(&mut bytes, list.len() + 5);
+    // The tag and the length of the list stand in front of it: five bytes.
+    write_length(&mut bytes, list.len() + 5);
     bytes.push(0x0a);
-    perennis_shared::wire::write_length(&mut bytes, list.len());
+    write_length(&mut bytes, list.len());
     bytes.extend(list);
     drop(stream.write_all(&bytes).await);
     let event = within(server.events.recv()).await.unwrap();
