@@ -8,6 +8,7 @@ use perennis_sdk::client::{
 };
 use perennis_sdk::rt;
 use perennis_shared::did::Did;
+use perennis_shared::ipns::LadderPlan;
 use perennis_shared::taglist::{Colour, Handle, Key, Label, Note, Op, Tag};
 use perennis_shared::time::Millis;
 use std::time::Duration;
@@ -189,7 +190,8 @@ impl Client {
     /// What was signed is kept here before anything is sent, so that a closed tab loses nothing: `deliver` goes on. When
     /// at least one node has stored it, every own block is checked and missing ones are brought back (`backupBlocks`).
     ///
-    /// Options: `nodes` (instead of the client's), `lifetimeDays` (default 90).
+    /// Options: `nodes` (instead of the client's), `lifetimeDays` (default 90), `ladderRungs` (default 12; 0 for none)
+    /// and `ladderStepDays` (default 30): the nodes renew the record by so many steps while nothing new is published.
     ///
     /// # Errors
     /// Nothing was signed, or no node has stored it: `not_delivered`, and `retryable` says whether one may yet.
@@ -200,6 +202,14 @@ impl Client {
         if let Some(days) = options.number("lifetimeDays")? {
             publish.lifetime = Duration::from_secs(days.saturating_mul(24 * 60 * 60));
         }
+        let mut ladder = LadderPlan::default();
+        if let Some(rungs) = options.number("ladderRungs")? {
+            ladder.rungs = usize::try_from(rungs).unwrap_or(usize::MAX);
+        }
+        if let Some(days) = options.number("ladderStepDays")? {
+            ladder.step = Duration::from_secs(days.saturating_mul(24 * 60 * 60));
+        }
+        publish.ladder = Some(ladder).filter(|ladder| ladder.rungs > 0);
         let guard = self.lock().await?;
         let outcome = self.inner.publish(&identity.0, &nodes, &publish).await;
         drop(guard);
@@ -508,6 +518,7 @@ fn outcome_object(outcome: &PublishOutcome) -> JsValue {
         .set("sequence", exact(outcome.sequence))
         .set("head", outcome.head.to_string())
         .set("validUntil", outcome.valid_until.to_string())
+        .set("aliveUntil", outcome.alive_until.to_string())
         .set("nodes", nodes.collect::<Array>())
         .done()
 }

@@ -298,7 +298,7 @@ impl<S: BlockStore + 'static> Client<S> {
         Ok(Export {
             store: self.store(),
             blocks: blocks.into_iter(),
-            writer: message::writer(&head, &block)?,
+            writer: message::writer(&head, &block, &[])?,
             record: Some(block),
             summary,
         })

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use perennis_shared::{
     cid::{Block, Cid},
     codec::car::CarError,
-    ipns::{Name, Record},
+    ipns::{Ladder, Name, Record},
     limits::LimitExceeded,
     time::Timestamp,
 };
@@ -45,6 +45,10 @@ pub struct PublishOutcome {
     pub head: Cid,
     /// Until when the name resolves without being renewed.
     pub valid_until: Timestamp,
+    /// Rungs of the renewal ladder that were sent along.
+    pub rungs: usize,
+    /// Until when the name resolves if a node that stored this releases every rung; the record's end without any.
+    pub alive_until: Timestamp,
     /// Each node and what it answered.
     pub nodes: Vec<NodeOutcome>,
 }
@@ -138,7 +142,7 @@ impl<S: BlockStore + 'static> Client<S> {
         match self.outbox(&facts.name).await? {
             Some(outbox) => {
                 let sent = self
-                    .send(&facts.name, &outbox.record, &outbox.waiting)
+                    .send(&facts.name, &outbox.record, &outbox.ladder, &outbox.waiting)
                     .await;
                 sent.map(Some)
             }
@@ -158,12 +162,14 @@ impl<S: BlockStore + 'static> Client<S> {
         &self,
         name: &Name,
         record: &Record,
+        ladder: &Ladder,
         to: &[NodeUrl],
     ) -> Result<PublishOutcome, StoreError> {
         let head = record.head().unwrap_or_default();
         let mut under_way = FuturesUnordered::new();
         for (index, url) in to.iter().enumerate() {
-            let sending = async move { (index, self.send_to(name, record, &head, url).await) };
+            let sent = self.send_to(name, record, ladder, &head, url);
+            let sending = async move { (index, sent.await) };
             let sending: BoxFuture<'_, _> = Box::pin(sending);
             under_way.push(sending);
         }
@@ -191,6 +197,8 @@ impl<S: BlockStore + 'static> Client<S> {
             sequence: record.sequence(),
             head,
             valid_until: record.validity(),
+            rungs: ladder.rungs().len(),
+            alive_until: ladder.alive_until().unwrap_or(record.validity()),
             nodes: nodes.into_iter().flatten().collect(),
         })
     }
@@ -199,6 +207,7 @@ impl<S: BlockStore + 'static> Client<S> {
         &self,
         name: &Name,
         record: &Record,
+        ladder: &Ladder,
         head: &Cid,
         url: &NodeUrl,
     ) -> Result<(), DeliverError> {
@@ -208,7 +217,7 @@ impl<S: BlockStore + 'static> Client<S> {
             .await?;
         let mut sent: HashSet<Cid> = blocks.iter().copied().collect();
         for round in 0..ROUNDS {
-            let body = self.message(record, head, &blocks).await?;
+            let body = self.message(record, ladder, head, &blocks).await?;
             let shared = &self.shared;
             let deadline = shared.config.publish_time;
             let reply = with_retries(&shared.config.backoff, || {
@@ -241,16 +250,20 @@ impl<S: BlockStore + 'static> Client<S> {
     async fn message(
         &self,
         record: &Record,
+        ladder: &Ladder,
         head: &Cid,
         blocks: &[Cid],
     ) -> Result<Bytes, DeliverError> {
         let record = message::record_block(record)?;
-        let mut writer = message::writer(head, &record)?;
+        let rungs = ladder.rungs().iter().map(message::record_block);
+        let rungs = rungs.collect::<Result<Vec<Block>, _>>()?;
+        let mut writer = message::writer(head, &record, &rungs)?;
         for several in blocks.chunks(256) {
             for block in self.present(several).await? {
                 writer.push(&block);
             }
         }
+        rungs.iter().for_each(|rung| writer.push(rung));
         writer.push(&record);
         Ok(writer.take().into())
     }

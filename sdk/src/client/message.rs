@@ -1,4 +1,4 @@
-//! The publish message: blocks first, the record last, in one CAR, in one request.
+//! The publish message: blocks first, then the rungs, the record last, in one CAR, in one request.
 
 use bytes::Bytes;
 use perennis_shared::{
@@ -23,9 +23,12 @@ pub(super) fn record_block(record: &Record) -> Result<Block, LimitExceeded> {
     Block::new(Codec::Raw, record.bytes().clone())
 }
 
-/// Begins a message or capsule whose newest entry is `head`.
-pub(super) fn writer(head: &Cid, record: &Block) -> Result<Writer, CarError> {
-    Writer::new(&[*head, *record.cid()])
+/// Begins a message or capsule whose newest entry is `head`. A message names the rungs of its ladder as further
+/// roots, lowest first; they come right before the record.
+pub(super) fn writer(head: &Cid, record: &Block, rungs: &[Block]) -> Result<Writer, CarError> {
+    let rungs = rungs.iter().map(|rung| *rung.cid());
+    let roots: Vec<Cid> = [*head, *record.cid()].into_iter().chain(rungs).collect();
+    Writer::new(&roots)
 }
 
 /// What a node says after it has stored a message.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use perennis_shared::{
     cid::{Block, Cid},
     did::{DidDocument, DocumentError, Identity},
-    ipns::{self, Name, Record, RecordError, RecordFields},
+    ipns::{self, Ladder, LadderError, LadderPlan, Name, Record, RecordError, RecordFields},
     time::Timestamp,
 };
 
@@ -41,16 +41,21 @@ pub struct PublishOptions {
     pub lifetime: Duration,
     /// How long readers may use the record without asking again.
     pub ttl: Duration,
+    /// Records that end later, which the nodes keep back and release one by one when the present one comes near its
+    /// end, so that the name outlives its owner's absence. The next publish with a new head voids them. None: the name
+    /// ends with its record.
+    pub ladder: Option<LadderPlan>,
     /// Where the DID document says that blocks can be fetched. None adds the nodes that are published to.
     pub sources: Option<Vec<NodeUrl>>,
 }
 
 impl Default for PublishOptions {
-    /// Valid for 90 days, cached for 5 minutes.
+    /// Valid for 90 days, renewed by 12 rungs of 30 days, cached for 5 minutes.
     fn default() -> Self {
         Self {
             lifetime: Duration::from_secs(90 * 24 * 60 * 60),
             ttl: Duration::from_secs(5 * 60),
+            ladder: Some(LadderPlan::default()),
             sources: None,
         }
     }
@@ -75,6 +80,9 @@ pub enum PublishError {
     /// The record cannot be made.
     #[error("the record cannot be made")]
     Record(#[from] RecordError),
+    /// The ladder cannot be made.
+    #[error("the renewal ladder cannot be made")]
+    Ladder(#[from] LadderError),
     /// The DID document cannot be made.
     #[error("the DID document cannot be made")]
     Document(#[from] DocumentError),
@@ -96,6 +104,7 @@ impl PublishError {
             Self::List(error) => error.code(),
             Self::Resolve(error) => error.code(),
             Self::Record(error) => error.code(),
+            Self::Ladder(_) => "invalid_ladder",
             Self::Document(_) => "invalid_document",
             Self::SequenceExhausted => "sequence_exhausted",
             Self::Store(error) => error.code(),
@@ -106,9 +115,11 @@ impl PublishError {
 impl Retryable for PublishError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoNode | Self::Record(_) | Self::Document(_) | Self::SequenceExhausted => {
-                ErrorKind::Reject
-            }
+            Self::NoNode
+            | Self::Record(_)
+            | Self::Ladder(_)
+            | Self::Document(_)
+            | Self::SequenceExhausted => ErrorKind::Reject,
             Self::Identity(error) => error.kind(),
             Self::List(error) => error.kind(),
             Self::Resolve(error) => error.kind(),
@@ -149,7 +160,9 @@ impl<S: BlockStore + 'static> Client<S> {
                 // The node speaks of something newer but does not show it: no reason to fail for the others.
                 return Ok(outcome.clone());
             }
-            let outcome = self.send(&facts.name, &outbox.record, &nodes).await?;
+            let outcome = self
+                .send(&facts.name, &outbox.record, &outbox.ladder, &nodes)
+                .await?;
             let is_superseded = outcome
                 .nodes
                 .iter()
@@ -225,10 +238,15 @@ impl<S: BlockStore + 'static> Client<S> {
             }
         };
         let record = self.record(identity, name, head, options).await?;
+        let ladder = match &options.ladder {
+            Some(plan) => Ladder::sign(identity.ipns_signer(), &record, plan)?,
+            None => Ladder::default(),
+        };
         let former = self.outbox(name).await?;
         let waiting = former.map(|outbox| outbox.waiting).unwrap_or_default();
         let outbox = Outbox {
             record,
+            ladder,
             waiting: distinct(nodes.iter().chain(&waiting)),
         };
         // The mark must not be replaced by an older record that is being observed at the same time.

@@ -5,7 +5,7 @@
 //! | `me` | the current identity: DID, did:key, name, profile; public facts only |
 //! | `staged/{name}/{number}` | unsigned changes, and when they were made; ascending numbers |
 //! | `head/{name}` | the newest log entry of the list that is here whole |
-//! | `outbox/{name}` | the record to deliver and the nodes that have not acknowledged it |
+//! | `outbox/{name}` | the record to deliver, the rungs that go with it, and the nodes that have not acknowledged it |
 //! | `node/{name}/{url}` | what a node acknowledged last |
 //! | `added/{name}/{entry}` | the blocks that came with an entry, until every node has them |
 //! | `record/{name}`, `equivocation/{name}/…` | see [`router::Local`](crate::router::Local) |
@@ -15,9 +15,9 @@
 use bytes::Bytes;
 use perennis_shared::{
     cid::{Cid, parse_cid_bytes},
-    codec::{CodecError, FieldProblem, Fields, Value, dag_cbor},
+    codec::{CodecError, FieldProblem, Fields, FromValue, Value, dag_cbor},
     did::{Did, DidDocument, Identity, Profile},
-    ipns::{Name, Record, UnverifiedRecord},
+    ipns::{Ladder, Name, Record, UnverifiedRecord},
     taglist::{
         Colour, DatedOp, DeviceTag, Handle, Hlc, Key, Label, Note, Op, Source, Subject, Tag,
     },
@@ -122,6 +122,8 @@ impl IdentityFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outbox {
     pub(super) record: Record,
+    /// They are here until every node has them, and nowhere else.
+    pub(super) ladder: Ladder,
     pub(super) waiting: Vec<NodeUrl>,
 }
 
@@ -222,10 +224,16 @@ impl RowValue for Added {
 impl Outbox {
     pub(super) fn to_row(&self) -> Bytes {
         let waiting = self.waiting.iter().map(|url| Value::from(url.to_string()));
-        encode(&Value::map([
-            ("record", Value::Bytes(self.record.bytes().to_vec())),
+        let bytes = |record: &Record| Value::Bytes(record.bytes().to_vec());
+        let mut fields = vec![
+            ("record", bytes(&self.record)),
             ("waiting", Value::List(waiting.collect())),
-        ]))
+        ];
+        if !self.ladder.is_empty() {
+            let rungs = self.ladder.rungs().iter().map(bytes);
+            fields.push(("rungs", Value::List(rungs.collect())));
+        }
+        encode(&Value::map(fields))
     }
 
     pub(super) fn from_row(name: &Name, key: &str, bytes: &[u8]) -> Result<Self, StoreError> {
@@ -233,10 +241,17 @@ impl Outbox {
             let mut fields = dag_cbor::decode(bytes).ok()?.into_fields().ok()?;
             let record = fields.take_bytes("record").ok()?;
             let waiting = fields.take_list::<String>("waiting").ok()?;
+            let rungs: Option<Vec<Value>> = fields.take_opt("rungs").ok()?;
+            let rungs = rungs.unwrap_or_default().into_iter();
+            let rungs: Vec<Vec<u8>> = rungs
+                .map(|rung| FromValue::from_value(rung).ok())
+                .collect::<Option<_>>()?;
             fields.finish().ok()?;
             let record = UnverifiedRecord::parse(&record).ok()?;
+            let record = record.verify_at_any_time(name).ok()?;
             Some(Self {
-                record: record.verify_at_any_time(name).ok()?,
+                ladder: Ladder::verify(name, &record, rungs.iter().map(Vec::as_slice)).ok()?,
+                record,
                 waiting: waiting
                     .iter()
                     .map(|url| url.parse().ok())
@@ -377,7 +392,7 @@ mod tests {
 
     use perennis_shared::{
         cid::{Codec, cid_of},
-        ipns::{self, RecordFields},
+        ipns::{self, LadderPlan, RecordFields},
         sign::SigningKey,
         time::Timestamp,
     };
@@ -447,6 +462,7 @@ mod tests {
         };
         let outbox = Outbox {
             record: record(&key),
+            ladder: Ladder::default(),
             waiting: vec!["http://127.0.0.1:4780".parse().unwrap()],
         };
         let rows = [
@@ -475,6 +491,13 @@ mod tests {
         assert_eq!(Acknowledged::from_row("", &rows[2]).unwrap(), has);
         assert_eq!(Added::from_row("", &rows[3]).unwrap(), added);
         assert_eq!(Outbox::from_row(&name, "", &rows[4]).unwrap(), outbox);
+        let plan = LadderPlan::default();
+        let outbox = Outbox {
+            ladder: Ladder::sign(&key, &outbox.record, &plan).unwrap(),
+            ..outbox
+        };
+        let row = outbox.to_row();
+        assert_eq!(Outbox::from_row(&name, "", &row).unwrap(), outbox);
     }
 
     proptest! {

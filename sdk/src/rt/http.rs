@@ -13,7 +13,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use reqwest::{
     Method,
-    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
+    },
 };
 
 use super::{BoxStream, monotonic, now, platform, timeout};
@@ -58,6 +60,7 @@ pub struct Request {
     url: String,
     accept: Option<&'static str>,
     body: Option<(&'static str, Bytes)>,
+    authorization: Option<HeaderValue>,
     deadline: Option<Duration>,
 }
 
@@ -167,6 +170,9 @@ impl Http {
         if let Some(accept) = request.accept {
             builder = builder.header(ACCEPT, accept);
         }
+        if let Some(authorization) = request.authorization {
+            builder = builder.header(AUTHORIZATION, authorization);
+        }
         if let Some((content_type, body)) = request.body {
             builder = builder.header(CONTENT_TYPE, content_type).body(body);
         }
@@ -215,6 +221,19 @@ impl Request {
         Self::new(Method::DELETE, url.into())
     }
 
+    /// Carries a bearer token (RFC 6750). A token of other than visible ASCII characters is left out.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.authorization =
+            HeaderValue::try_from(format!("Bearer {token}"))
+                .ok()
+                .map(|mut value| {
+                    value.set_sensitive(true);
+                    value
+                });
+        self
+    }
+
     /// Asks for one content type.
     #[must_use]
     pub fn accepting(mut self, content_type: &'static str) -> Self {
@@ -235,6 +254,7 @@ impl Request {
             url,
             accept: None,
             body: None,
+            authorization: None,
             deadline: None,
         }
     }

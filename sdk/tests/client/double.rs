@@ -28,7 +28,7 @@ use perennis_shared::{
     backoff::Backoff,
     cid::{Block, Cid, parse_cid},
     codec::{self, car},
-    ipns::{self, Name, Record, UnverifiedRecord},
+    ipns::{self, Ladder, Name, Record, UnverifiedRecord},
 };
 use serde_json::json;
 
@@ -70,6 +70,7 @@ pub(crate) enum Door {
 struct Inside {
     blocks: HashMap<Cid, Block>,
     records: BTreeMap<String, Record>,
+    ladders: BTreeMap<String, Ladder>,
     faults: HashMap<Door, VecDeque<Fault>>,
     always: HashMap<Door, Fault>,
     requests: Vec<Door>,
@@ -135,6 +136,16 @@ impl Node {
             .records
             .get(&name.to_string())
             .cloned()
+    }
+
+    /// The rungs that came with the last message of a name.
+    pub(crate) fn ladder(&self, name: &Name) -> Ladder {
+        let inside = self.inside.lock().unwrap();
+        inside
+            .ladders
+            .get(&name.to_string())
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub(crate) fn forget_block(&self, cid: &Cid) {
@@ -251,16 +262,27 @@ impl Node {
         let Ok(mut sent) = reader.collect::<Result<Vec<Block>, _>>() else {
             return refuse(StatusCode::BAD_REQUEST, "malformed_car", &[]);
         };
-        let [head, record_cid] = roots[..] else {
+        let [head, record_cid, rungs @ ..] = &roots[..] else {
             return refuse(StatusCode::BAD_REQUEST, "malformed_car", &[]);
         };
+        let (head, record_cid) = (*head, *record_cid);
         let last = sent.pop().filter(|block| *block.cid() == record_cid);
+        let rungs_from = sent.len().saturating_sub(rungs.len());
+        let sent_rungs = sent.split_off(rungs_from);
+        if !sent_rungs.iter().map(Block::cid).eq(rungs) {
+            return refuse(StatusCode::BAD_REQUEST, "malformed_car", &[]);
+        }
         let Some((name, record)) = last.and_then(|block| parse_record(name, block.bytes())) else {
             return refuse(StatusCode::UNPROCESSABLE_ENTITY, "invalid_record", &[]);
         };
         if record.head() != Some(head) {
             return refuse(StatusCode::UNPROCESSABLE_ENTITY, "invalid_record", &[]);
         }
+        let rungs = sent_rungs.iter().map(|rung| &rung.bytes()[..]);
+        let Ok(ladder) = Ladder::verify(&name, &record, rungs) else {
+            return refuse(StatusCode::UNPROCESSABLE_ENTITY, "invalid_ladder", &[]);
+        };
+        inside.ladders.insert(name.to_string(), ladder);
         inside.published_blocks.push(sent.len());
         if let Some(seen) = inside.records.get(&name.to_string()) {
             if ipns::equivocates(seen, &record) {

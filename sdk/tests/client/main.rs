@@ -4,6 +4,7 @@
 mod crashing;
 mod double;
 mod fetching;
+mod laddering;
 mod logging;
 mod offline;
 mod people;
