@@ -23,6 +23,7 @@ use crate::resolve::Resolve;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
+use crate::workers::follow::Routes;
 use crate::workers::republish::Republish;
 use crate::workers::{Stop, Workers};
 
@@ -34,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) keystore: Arc<Keystore>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) republish: Arc<Republish>,
+    /// Where records of other people's names are found, and what is below them.
+    pub(crate) routes: Arc<Routes>,
     pub(crate) workers: Workers,
     pub(crate) swarm: Swarm,
     pub(crate) resolve: Arc<Resolve>,
@@ -95,7 +98,8 @@ impl RunningNode {
         let http_addr = listener.local_addr().map_err(bind_failed)?;
 
         let metrics = Arc::new(Metrics::new());
-        let (storage, keystore) = open(&config).await?;
+        let (storage, keystore, followed) = open(&config).await?;
+        metrics.followed(i64::try_from(followed).unwrap_or(i64::MAX));
         let keystore = Arc::new(keystore);
         let read = Arc::new(Read::new(
             storage.clone(),
@@ -116,10 +120,11 @@ impl RunningNode {
             storage.clone(),
             Arc::clone(&metrics),
         )?);
+        let routes = Arc::new(Routes::new(&config, swarm.net.clone())?);
         let (stop, stopped) = watch::channel(false);
         let workers = Workers::new();
         let mut tasks = workers.start(
-            &config, &storage, &read, &ingest, &republish, &metrics, &stopped,
+            &config, &storage, &read, &ingest, &republish, &routes, &metrics, &stopped,
         )?;
         swarm.work(&mut tasks, &ingest, &|| Stop(stopped.clone()));
         let resolve = Resolve::new(&config, swarm.net.clone());
@@ -132,6 +137,7 @@ impl RunningNode {
             keystore,
             metrics,
             republish,
+            routes,
             workers,
             token,
             started_at: rt::now(),
@@ -207,7 +213,8 @@ fn count(node: &Arc<Node>, stopped: watch::Receiver<bool>) {
     });
 }
 
-async fn open(config: &Config) -> Result<(Storage, Keystore), StartError> {
+/// Opens store and key, and counts the followed names.
+async fn open(config: &Config) -> Result<(Storage, Keystore, u64), StartError> {
     let data = config.data.clone();
     let passphrase_file = config.keystore.passphrase_file.clone();
     let routers = config.routers();
@@ -218,7 +225,8 @@ async fn open(config: &Config) -> Result<(Storage, Keystore), StartError> {
         })?;
         let storage = Storage::open(&data, &routers)?;
         let keystore = Keystore::open(&data, passphrase_file.as_deref())?;
-        Ok((storage, keystore))
+        let followed = storage.count_followed()?;
+        Ok((storage, keystore, followed))
     })
     .await
     .map_err(|_| StartError::Interrupted)?

@@ -34,6 +34,8 @@ pub struct Config {
     pub p2p: P2pConfig,
     /// IPNS records and their republishing.
     pub ipns: IpnsConfig,
+    /// Names of others that are followed.
+    pub follow: FollowConfig,
     /// Who may store how much.
     pub admission: AdmissionConfig,
     /// Pinning.
@@ -110,6 +112,13 @@ pub struct IpnsConfig {
     pub republish_concurrency: usize,
     /// Delegated routing endpoints that records are put to, such as `https://delegated-ipfs.dev`.
     pub routers: Vec<String>,
+}
+
+/// Names of others that are followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowConfig {
+    /// Time between two searches for the record of one name.
+    pub period: Duration,
 }
 
 /// Who may store how much.
@@ -233,6 +242,9 @@ impl Default for Config {
                 republish_period: 240 * MINUTE,
                 republish_concurrency: 16,
                 routers: Vec::new(),
+            },
+            follow: FollowConfig {
+                period: 60 * MINUTE,
             },
             admission: AdmissionConfig {
                 allow: Vec::new(),

@@ -26,6 +26,7 @@ use crate::app::Node;
 
 mod answer;
 mod fetch;
+mod follow;
 mod gateway;
 mod identifiers;
 mod names;
@@ -214,6 +215,14 @@ async fn dispatch(
         }
         Endpoint::Names => names::list(node, uri.query()).await,
         Endpoint::NameStatus => names::status(node, &parameter).await,
+        Endpoint::Follow => {
+            controls(node, &request)?;
+            follow::follow(node, &parameter, uri.query(), request).await
+        }
+        Endpoint::Unfollow => {
+            controls(node, &request)?;
+            follow::unfollow(node, &parameter).await
+        }
         Endpoint::Publish => {
             authorized(node, &request)?;
             names::publish(node, peer, &parameter, request).await

@@ -16,26 +16,31 @@ use std::time::Instant;
 use perennis_sdk::rt;
 use perennis_shared::cid::{Block, Cid, is_identity};
 use perennis_shared::codec::{self, CodecError};
-use perennis_shared::ipns::{Name, Record, UnverifiedRecord, compare, equivocates};
+use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord, compare, equivocates};
 use perennis_shared::log::{Entry, UnverifiedEntry};
 use perennis_shared::time::Millis;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::config::Config;
+use crate::followed::Followed;
 use crate::kept::{Facts, Kept, Pin};
 use crate::keystore::Keystore;
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
-use crate::storage::{Change, ChangeError, Storage};
+use crate::storage::{Change, ChangeError, Follow, Storage};
 
 mod admission;
 mod error;
+mod follow;
 mod message;
 mod receipt;
+mod renew;
 
 pub(crate) use error::IngestError;
+pub(crate) use follow::Adoption;
 pub(crate) use message::Message;
 pub(crate) use receipt::Receipt;
+pub(crate) use renew::Renewal;
 
 use admission::Admission;
 
@@ -54,6 +59,12 @@ pub(crate) struct Ingest {
     pub(crate) incomplete: Arc<Notify>,
     /// Rung when a record was stored that routers are to be told about.
     pub(crate) fresh: Arc<Notify>,
+    /// Rung when rungs were stored that are to be released in their time.
+    pub(crate) laddered: Arc<Notify>,
+    /// Rung when a name was followed.
+    pub(crate) following: Arc<Notify>,
+    /// Held for writing while a name is forgotten, so that no change made from what was read before brings it back.
+    forgetting: RwLock<()>,
     routers: Vec<String>,
     message_bytes: u64,
 }
@@ -78,6 +89,9 @@ impl Ingest {
             memory: Arc::new(Semaphore::new(memory)),
             incomplete: Arc::new(Notify::new()),
             fresh: Arc::new(Notify::new()),
+            laddered: Arc::new(Notify::new()),
+            following: Arc::new(Notify::new()),
+            forgetting: RwLock::new(()),
             routers: config.routers(),
             message_bytes: config.admission.message_bytes,
         }
@@ -121,11 +135,17 @@ impl Ingest {
         if record.head() != Some(message.head) {
             return Err(IngestError::OtherHead { head: message.head });
         }
+        let rungs = message.rungs.iter().map(|rung| &rung.bytes()[..]);
+        let rungs = Ladder::verify(name, &record, rungs)?;
         let received = message.blocks.len() as u64;
         let kept = self.storage.kept(*name).await?;
         let known = self.is_known(name, kept.as_ref(), &record).await?;
+        let ladder = self
+            .ladder_after(name, kept.as_ref(), &record, rungs)
+            .await?;
         if let Some(kept) = kept.as_ref().filter(|_| known)
             && kept.facts.pin == Pin::Pinned
+            && ladder.is_none()
             // A block may have been damaged since: then this message heals it.
             && self.has_all(&message.blocks).await?
         {
@@ -142,10 +162,22 @@ impl Ingest {
         };
         self.admission.check_size(&facts)?;
         let fresh = graph.new.len() as u64;
+        // Whoever publishes here wants the name kept, whether or not it is followed as well.
+        let followed = kept.as_ref().and_then(|kept| kept.followed.clone());
+        let followed = followed.map(|row| Follow {
+            row: Followed {
+                is_published: true,
+                ..row
+            },
+            next: None,
+        });
         let change = Change {
             facts,
             blocks: graph.new,
             required: graph.required,
+            is_new_record: !known,
+            ladder,
+            followed,
             ..Change::of(*name, record.clone(), now)
         };
         self.commit(change, kept.as_ref()).await?;
@@ -181,18 +213,11 @@ impl Ingest {
         if let Some(kept) = kept.as_ref().filter(|_| known) {
             return Ok(self.receipt(name, &record, kept.stored_at, 0, 0));
         }
-        let mut facts = match &kept {
-            Some(kept) => kept.facts.clone(),
-            None => Facts::unknown(),
-        };
-        if kept.as_ref().is_none_or(|kept| kept.head != record.head()) {
-            facts.pin = match record.head() {
-                Some(_) => Pin::Queued,
-                None => Pin::RecordOnly,
-            };
-        }
         let change = Change {
-            facts,
+            facts: facts_below(kept.as_ref(), &record),
+            ladder: self
+                .ladder_after(name, kept.as_ref(), &record, Ladder::default())
+                .await?,
             ..Change::of(*name, record.clone(), now)
         };
         self.commit(change, kept.as_ref()).await?;
@@ -223,6 +248,12 @@ impl Ingest {
             Found::Incomplete { missing } => Facts {
                 pin: Pin::Incomplete { missing },
                 ..kept.facts.clone()
+            },
+            Found::Other { bytes, count } => Facts {
+                bytes,
+                blocks: count,
+                pin: Pin::Pinned,
+                ..Facts::unknown()
             },
             Found::Foreign => Facts {
                 pin: Pin::RecordOnly,
@@ -277,20 +308,29 @@ impl Ingest {
         }
         let name = change.name;
         let offered = change.record.sequence();
+        let _not_forgetting = self.forgetting.read().await;
+        // Only followed names are forgotten.
+        if before.is_some_and(|before| before.followed.is_some())
+            && self
+                .storage
+                .kept(name)
+                .await?
+                .is_none_or(|kept| kept.followed.is_none())
+        {
+            return Err(IngestError::NotFollowed);
+        }
         let is_list = change.facts.is_pinned_list();
         let was_list = before.is_some_and(|kept| kept.facts.is_pinned_list());
         let wakes_routers = change.is_new_record;
+        let wakes_ladder = change.ladder.is_some();
+        let wakes_follow = change
+            .followed
+            .as_ref()
+            .is_some_and(|follow| follow.next.is_some());
         let wakes_fetch = matches!(change.facts.pin, Pin::Queued | Pin::Incomplete { .. });
         change.routers = self.routers.clone();
         let committed = self.storage.commit(change).await;
-        committed.map_err(|error| match error {
-            ChangeError::Stale { known } => IngestError::Stale { known, offered },
-            ChangeError::Equivocation => IngestError::Equivocation { sequence: offered },
-            ChangeError::Missing(cids) => IngestError::Missing { cids },
-            ChangeError::TooLarge(limit) => IngestError::TooLarge(limit),
-            ChangeError::Full => IngestError::Full,
-            ChangeError::Storage(error) => IngestError::Storage(error),
-        })?;
+        committed.map_err(|error| refused(error, offered))?;
         self.read.changed(&name);
         if before.is_none() {
             self.storage.name_added();
@@ -304,6 +344,12 @@ impl Ingest {
         }
         if wakes_fetch {
             self.incomplete.notify_one();
+        }
+        if wakes_ladder {
+            self.laddered.notify_one();
+        }
+        if wakes_follow {
+            self.following.notify_one();
         }
         Ok(())
     }
@@ -439,6 +485,31 @@ pub(crate) enum Found {
     Incomplete { missing: u64 },
     /// It is no log of ours.
     Foreign,
+    /// It is no log of ours, the name is followed, and everything below it is here, what was fetched included.
+    Other { bytes: u64, count: u64 },
+}
+
+/// What is known about the head of a record that comes without blocks.
+fn facts_below(kept: Option<&Kept>, record: &Record) -> Facts {
+    let mut facts = kept.map_or_else(Facts::unknown, |kept| kept.facts.clone());
+    if kept.is_none_or(|kept| kept.head != record.head()) {
+        facts.pin = match record.head() {
+            Some(_) => Pin::Queued,
+            None => Pin::RecordOnly,
+        };
+    }
+    facts
+}
+
+fn refused(error: ChangeError, offered: u64) -> IngestError {
+    match error {
+        ChangeError::Stale { known } => IngestError::Stale { known, offered },
+        ChangeError::Equivocation => IngestError::Equivocation { sequence: offered },
+        ChangeError::Missing(cids) => IngestError::Missing { cids },
+        ChangeError::TooLarge(limit) => IngestError::TooLarge(limit),
+        ChangeError::Full => IngestError::Full,
+        ChangeError::Storage(error) => IngestError::Storage(error),
+    }
 }
 
 /// What a head that was verified says, with everything below it here.

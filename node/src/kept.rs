@@ -5,6 +5,8 @@ use perennis_shared::cid::Cid;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::time::Millis;
 
+use crate::followed::Followed;
+
 /// A name's newest record and what is known about its graph.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Kept {
@@ -20,6 +22,8 @@ pub(crate) struct Kept {
     pub(crate) stored_at: Millis,
     /// The rest.
     pub(crate) facts: Facts,
+    /// Whether and how the operator follows it.
+    pub(crate) followed: Option<Followed>,
 }
 
 /// What was found about a name, beside its record. Stored as DAG-CBOR beside the head.
@@ -51,7 +55,8 @@ pub(crate) enum Pin {
         /// How many are known to be missing; more may be below them.
         missing: u64,
     },
-    /// The name points at something else than a log of ours: its record is kept alive, no block is.
+    /// The name points at something else than a log of ours and is not followed, or at no CID: its record is kept
+    /// alive, no block is.
     RecordOnly,
 }
 

@@ -32,6 +32,9 @@ pub(crate) struct Metrics {
     names: Gauge<i64, AtomicI64>,
     equivocations: Counter,
     fetched: Family<OutcomeLabels, Counter>,
+    followed: Gauge<i64, AtomicI64>,
+    looks: Family<OutcomeLabels, Counter>,
+    rungs: Family<OutcomeLabels, Counter>,
     scrubbed: Counter,
     damaged: Counter<u64, AtomicU64>,
     store: StoreGauges,
@@ -149,6 +152,9 @@ impl Metrics {
             names: Gauge::default(),
             equivocations: Counter::default(),
             fetched: Family::default(),
+            followed: Gauge::default(),
+            looks: Family::default(),
+            rungs: Family::default(),
             scrubbed: Counter::default(),
             damaged: Counter::default(),
             store: StoreGauges::default(),
@@ -231,6 +237,21 @@ impl Metrics {
             self.fetched.clone(),
         );
         registry.register(
+            "ipns_followed_names",
+            "Names of others that are followed",
+            self.followed.clone(),
+        );
+        registry.register(
+            "ipns_follow_looks",
+            "Searches for the records of followed names",
+            self.looks.clone(),
+        );
+        registry.register(
+            "ipns_ladder_releases",
+            "Rungs of renewal ladders that were due",
+            self.rungs.clone(),
+        );
+        registry.register(
             "scrub_blocks",
             "Blocks read again to find damage",
             self.scrubbed.clone(),
@@ -307,6 +328,19 @@ impl Metrics {
 
     pub(crate) fn fetched(&self, outcome: Outcome) {
         self.fetched.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// So many names are followed from now on, or no longer.
+    pub(crate) fn followed(&self, names: i64) {
+        self.followed.inc_by(names);
+    }
+
+    pub(crate) fn looked(&self, outcome: Outcome) {
+        self.looks.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub(crate) fn released(&self, outcome: Outcome) {
+        self.rungs.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     pub(crate) fn block_cache_hit(&self) {

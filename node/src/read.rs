@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, cid_of, is_identity};
-use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
+use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
 use quick_cache::sync::Cache;
@@ -156,6 +156,16 @@ impl Read {
         limit: usize,
     ) -> Result<Vec<(Name, Kept)>, ReadError> {
         Ok(self.storage.names(after, limit).await?)
+    }
+
+    /// The rungs that are kept back for a name.
+    pub(crate) async fn ladder(&self, name: &Name) -> Result<Ladder, ReadError> {
+        Ok(self.storage.ladder(*name).await?)
+    }
+
+    /// When the record of a followed name is looked for again.
+    pub(crate) async fn next_look(&self, name: &Name) -> Result<Option<Millis>, ReadError> {
+        Ok(self.storage.next_look(*name).await?)
     }
 
     /// Whether the key of a name has signed two values with one sequence.

@@ -14,10 +14,14 @@
 //! | meta | `v/`, length and bytes of a key, peer id | a provider of the key that another peer told |
 //! | pin | `x/`, CID | the root of a DAG that was fetched on demand |
 //! | meta | `x/`, CID | when it was fetched, how many blocks and bytes it has, each u64, big-endian |
+//! | meta | `l/`, name | the rungs that are kept back |
+//! | meta | `w/`, name | [`Followed`] |
 //! | meta | `scan` | the name the pin scan has walked last |
 //! | meta | `scrub` | the CID the scrub has read last |
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
 //! | queue 1 | name | heads with missing blocks |
+//! | queue 2 | name | ladders, by when the next rung is to be released |
+//! | queue 3 | name | followed names, by when their record is looked for again |
 //! | queue 16 and up | name | records to be put, a queue for each router |
 
 use std::collections::HashMap;
@@ -27,11 +31,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use perennis_sdk::rt;
 use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
-use perennis_shared::ipns::{Name, Record};
+use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
 use perennis_store::{Batch, HeadRow, Queue, ReadError, Store, StoreOptions, StoreState};
 use tokio::sync::oneshot;
 
+use crate::followed::Followed;
 use crate::kept::{Facts, Kept, Pin};
 use crate::metrics::StoreSizes;
 use crate::workers::scrub::ScrubPage;
@@ -39,6 +44,8 @@ use crate::workers::scrub::ScrubPage;
 mod dht;
 mod errors;
 mod fetched;
+mod follows;
+mod ladders;
 mod queues;
 mod reclaim;
 
@@ -46,10 +53,12 @@ pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
 pub(crate) use fetched::{FetchSink, Fetched, StoredBlocks};
-pub(crate) use queues::Scheduled;
+pub(crate) use queues::{Due, Scheduled};
 pub(crate) use reclaim::ReclaimError;
 
 const FETCH: Queue = Queue(1);
+pub(crate) const LADDER: Queue = Queue(2);
+pub(crate) const FOLLOW: Queue = Queue(3);
 const FIRST_ROUTER: u8 = 16;
 const ROUTERS: u8 = 200;
 
@@ -58,6 +67,8 @@ const FACTS: &[u8] = b"n/";
 const PUT: &[u8] = b"p/";
 const ROUTER: &[u8] = b"r/";
 const FETCHES: &[u8] = b"f/";
+const RUNGS: &[u8] = b"l/";
+const FOLLOWED: &[u8] = b"w/";
 const SCAN: &[u8] = b"scan";
 const SCRUB: &[u8] = b"scrub";
 const SCRUBBED: &[u8] = b"scrubbed";
@@ -90,6 +101,17 @@ pub(crate) struct Change {
     /// Whether routers are to hear of the record.
     pub(crate) is_new_record: bool,
     pub(crate) routers: Vec<String>,
+    /// What the rungs that are kept back become; `None` leaves them.
+    pub(crate) ladder: Option<Ladder>,
+    /// What is kept about following the name; `None` leaves it.
+    pub(crate) followed: Option<Follow>,
+}
+
+/// What a change does about following a name.
+pub(crate) struct Follow {
+    pub(crate) row: Followed,
+    /// When its record is looked for next; `None` leaves that.
+    pub(crate) next: Option<Millis>,
 }
 
 impl Change {
@@ -104,6 +126,8 @@ impl Change {
             required: Vec::new(),
             is_new_record: true,
             routers: Vec::new(),
+            ladder: None,
+            followed: None,
         }
     }
 }
@@ -196,6 +220,7 @@ impl Storage {
             stored_at: head.stored_at,
             record: head.record,
             facts,
+            followed: self.followed(name)?,
         })
     }
 
@@ -209,6 +234,12 @@ impl Storage {
     pub(crate) async fn commit(&self, change: Change) -> Result<(), ChangeError> {
         let name = change.name;
         let mut batch = Batch::new();
+        if let Some(ladder) = &change.ladder {
+            ladders::set(&mut batch, &name, ladder, &change.record)?;
+        }
+        if let Some(follow) = &change.followed {
+            follows::set(&mut batch, &name, follow)?;
+        }
         let row = HeadRow::new(&change.record, change.stored_at);
         if let Some(head) = row.head() {
             let pin = key(HEAD, name.as_bytes());
@@ -360,6 +391,10 @@ impl Storage {
 
     pub(crate) fn name_added(&self) {
         self.shared.names.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn name_removed(&self) {
+        self.shared.names.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn name_count(&self) -> u64 {

@@ -23,12 +23,15 @@ use crate::read::Read;
 use crate::storage::Storage;
 
 pub(crate) mod fetch;
+pub(crate) mod follow;
+mod ladder;
 mod reclaim;
 pub(crate) mod republish;
 mod scan;
 pub(crate) mod scrub;
-mod walk;
+pub(crate) mod walk;
 
+use follow::Routes;
 use republish::Republish;
 
 /// All workers of a node.
@@ -150,6 +153,7 @@ impl Workers {
         read: &Arc<Read>,
         ingest: &Arc<Ingest>,
         republish: &Arc<Republish>,
+        routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<JoinSet<()>, StartError> {
@@ -166,9 +170,27 @@ impl Workers {
         let row = self.row("pin scan", "at most half of the time");
         tasks.spawn(scan.run(row, stop()));
 
-        let fetch = fetch::Fetch::new(config, storage, read, ingest, metrics)?;
+        let fetch = fetch::Fetch::new(config, storage, read, ingest, routes, metrics)?;
         let row = self.row("pin fetch", "one name at a time, 8 blocks at once");
         tasks.spawn(fetch.run(row, stop()));
+
+        let ladder = ladder::LadderWorker {
+            storage: storage.clone(),
+            ingest: Arc::clone(ingest),
+            metrics: Arc::clone(metrics),
+        };
+        let row = self.row("ladder", "one name at a time");
+        tasks.spawn(ladder.run(row, stop()));
+
+        let follow = follow::FollowWorker {
+            storage: storage.clone(),
+            ingest: Arc::clone(ingest),
+            routes: Arc::clone(routes),
+            metrics: Arc::clone(metrics),
+            period: config.follow.period,
+        };
+        let row = self.row("follow", "8 names at once");
+        tasks.spawn(follow.run(row, stop()));
 
         for router in 0..republish.routers() {
             let row = self.row(

@@ -54,7 +54,12 @@ impl NodeClient {
 
     /// GET; the status and the body as JSON (null when there is none).
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, Value), Failure> {
-        self.ask(Request::get(format!("{}{path}", self.url))).await
+        self.ask(Request::get(self.at(path))).await
+    }
+
+    /// The URL of a path at the node.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
     }
 
     async fn ask(&self, request: Request) -> Result<(u16, Value), Failure> {
@@ -137,8 +142,14 @@ impl NodeClient {
             .hint("start it with `perennis node run`, or name another one with --node")
     }
 
+    /// Any request, where anything but 200 with a document, or 204, is a failure.
+    pub(crate) async fn expect_of(&self, request: Request) -> Result<Value, Failure> {
+        let (status, body) = self.ask(request).await?;
+        self.expected(status, body)
+    }
+
     fn expected(&self, status: u16, body: Value) -> Result<Value, Failure> {
-        if status == 200 && !body.is_null() {
+        if status == 204 || (status == 200 && !body.is_null()) {
             return Ok(body);
         }
         let text = |field: &str| {
@@ -166,15 +177,22 @@ pub(crate) fn page_query(page: &PageArgs) -> String {
     let mut query = format!("?limit={}", page.limit);
     if let Some(after) = &page.after {
         query.push_str("&after=");
-        for byte in after.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                query.push(char::from(byte));
-            } else {
-                query.push_str(&format!("%{byte:02X}"));
-            }
-        }
+        query.push_str(&escaped(after));
     }
     query
+}
+
+/// A text as it stands in a query.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]

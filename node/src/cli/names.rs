@@ -10,13 +10,17 @@ use super::ask::{NodeClient, page_query};
 use super::failure::Failure;
 use super::node::value_text;
 use super::page::{Page, bytes_text, count, plain};
-use super::session::{block_on, parse_did};
+use super::session::{block_on, parse_name};
 use super::when::{now, relative};
+
+mod follow;
 
 pub(crate) fn run_names(context: &Context<'_>, command: &NameCommand) -> Result<(), Failure> {
     match command {
         NameCommand::List(arguments) => block_on(list_names(context, arguments)),
         NameCommand::Show(arguments) => block_on(show_name(context, arguments)),
+        NameCommand::Follow(arguments) => block_on(follow::follow(context, arguments)),
+        NameCommand::Unfollow(arguments) => block_on(follow::unfollow(context, arguments)),
     }
 }
 
@@ -68,10 +72,15 @@ async fn list_names(context: &Context<'_>, arguments: &NameList) -> Result<(), F
 }
 
 async fn show_name(context: &Context<'_>, arguments: &NameShow) -> Result<(), Failure> {
-    let name = parse_did(&arguments.name)?.name();
+    let name = parse_name(&arguments.name)?;
     let node = NodeClient::new(context, &arguments.node)?;
     let body = node.expect(&format!("/v1/names/{name}")).await?;
-    context.output.answer(&body, |page| {
+    tell(context, &body)
+}
+
+/// Tells how one name is.
+fn tell(context: &Context<'_>, body: &Value) -> Result<(), Failure> {
+    context.output.answer(body, |page| {
         let fields: Vec<(&str, Option<String>)> = body
             .as_object()
             .into_iter()
@@ -80,7 +89,18 @@ async fn show_name(context: &Context<'_>, arguments: &NameShow) -> Result<(), Fa
             .map(|(field, value)| (field.as_str(), Some(value_text(value))))
             .collect();
         page.fields(&fields);
-        page.fields(&[("alive for", Some(until(&body, now())))]);
+        let is_lapsed = body["expired"] == true;
+        let (word, moment) = match is_lapsed {
+            true => ("lapsed", until(body, now())),
+            false => ("alive for", until(body, now())),
+        };
+        page.fields(&[
+            (word, Some(moment)),
+            (
+                "then renewed until",
+                body["ladder"]["aliveUntil"].as_str().map(plain),
+            ),
+        ]);
     })
 }
 

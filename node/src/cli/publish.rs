@@ -2,6 +2,8 @@
 
 use perennis_sdk::client::{PublishOptions, PublishOutcome};
 use perennis_sdk::error::{ErrorKind, Retryable as _};
+use perennis_shared::ipns::LadderPlan;
+use perennis_shared::limits::{LADDER_RUNGS, LADDER_STEP_MAX, LADDER_STEP_MIN};
 use serde::Serialize;
 
 use super::Context;
@@ -25,6 +27,8 @@ pub(crate) struct PublishDocument {
     pub(crate) sequence: u64,
     pub(crate) head: String,
     pub(crate) valid_until: String,
+    pub(crate) rungs: usize,
+    pub(crate) alive_until: String,
     pub(crate) nodes: Vec<NodeDocument>,
 }
 
@@ -50,6 +54,10 @@ async fn publish(context: &Context<'_>, arguments: &Publish) -> Result<(), Failu
     let options = PublishOptions {
         lifetime: parse_span(&arguments.lifetime, "--lifetime")?,
         ttl: parse_span(&arguments.ttl, "--ttl")?,
+        ladder: match arguments.no_ladder {
+            true => None,
+            false => Some(parse_ladder(&arguments.ladder)?).filter(|plan| plan.rungs > 0),
+        },
         ..PublishOptions::default()
     };
     let session = Session::open(context, &arguments.nodes.urls).await?;
@@ -64,6 +72,24 @@ async fn publish(context: &Context<'_>, arguments: &Publish) -> Result<(), Failu
     let outcome = published.map_err(told!())?;
     let told = document(&known.did, &outcome);
     send(context, &session, &outcome, &told, &told)
+}
+
+/// A ladder as `12x30d`: a number of rungs, `x`, and the span between their ends.
+fn parse_ladder(text: &str) -> Result<LadderPlan, Failure> {
+    let refused = || {
+        Failure::usage(format!(
+            "--ladder is not a number and a span of time: {text:?}"
+        ))
+        .hint("write the number of rungs (at most 24), x, and the time between them: 12x30d, 4x1w")
+    };
+    let (rungs, step) = text.split_once('x').ok_or_else(refused)?;
+    let plan = LadderPlan {
+        rungs: rungs.parse().map_err(|_| refused())?,
+        step: parse_span(step, "--ladder")?,
+    };
+    let is_usable =
+        plan.rungs <= LADDER_RUNGS && (LADDER_STEP_MIN..=LADDER_STEP_MAX).contains(&plan.step);
+    if is_usable { Ok(plan) } else { Err(refused()) }
 }
 
 /// Remembers the nodes that stored it, tells each outcome, and fails when none stored it.
@@ -94,6 +120,10 @@ pub(crate) fn send<T: Serialize>(
             ("sequence", Some(published.sequence.to_string())),
             ("head", Some(published.head.clone())),
             ("alive until", Some(moment_text(until, now()))),
+            (
+                "renewed until",
+                (outcome.rungs > 0).then(|| moment_text(outcome.alive_until.to_millis(), now())),
+            ),
         ]);
     })?;
     if !stored.is_empty() {
@@ -134,6 +164,8 @@ pub(crate) fn document(did: &str, outcome: &PublishOutcome) -> PublishDocument {
         sequence: outcome.sequence,
         head: outcome.head.to_string(),
         valid_until: outcome.valid_until.to_string(),
+        rungs: outcome.rungs,
+        alive_until: outcome.alive_until.to_string(),
         nodes: nodes.collect(),
     }
 }
@@ -160,4 +192,24 @@ fn failure_exit(nodes: &[NodeDocument]) -> Exit {
         return Exit::Unreachable;
     }
     exits.next().unwrap_or(Exit::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn ladders_are_read_as_they_are_shown() {
+        let plan = parse_ladder("12x30d").unwrap();
+        assert_eq!(plan, LadderPlan::default());
+        assert_eq!(plan.to_string(), "12x30d");
+        assert_eq!(parse_ladder("2x90s").unwrap().step, Duration::from_secs(90));
+        for text in [
+            "", "12", "x30d", "12x", "25x30d", "1x0s", "1x2y", "-1x30d", "12 x 30d",
+        ] {
+            assert!(parse_ladder(text).is_err(), "{text}");
+        }
+    }
 }

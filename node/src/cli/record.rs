@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use perennis_shared::did::Did;
 use perennis_shared::ipns::{Name, Record, RecordError, UnverifiedRecord};
 use perennis_shared::limits::RECORD_BYTES;
 use perennis_shared::time::Millis;
@@ -13,6 +12,7 @@ use super::args::{RecordCommand, RecordInspect, RecordVerify};
 use super::failure::{Failure, with_causes};
 use super::files;
 use super::page::{bytes_text, plain};
+use super::session::parse_name;
 use super::when::{moment_text, now, span_text};
 
 pub(crate) fn run(context: &Context<'_>, command: &RecordCommand) -> Result<(), Failure> {
@@ -159,19 +159,6 @@ fn told(record: &Record) -> Verdict {
         ttl_ns: Some(record.ttl_ns()),
         signature: Some("valid"),
     }
-}
-
-/// Reads a name of any key type, or a DID, whose records are those of its name.
-fn parse_name(text: &str) -> Result<Name, Failure> {
-    let refused = |error: &(dyn std::error::Error + 'static)| {
-        Failure::usage(format!("not an IPNS name or DID: {}", plain(text)))
-            .because(error)
-            .hint("give a name such as k51… or a DID such as did:ipns:k51…")
-    };
-    if text.starts_with("did:") {
-        return Ok(Did::parse(text).map_err(|error| refused(&error))?.name());
-    }
-    Name::parse(text).map_err(|error| refused(&error))
 }
 
 /// Reads one byte more than a record may have, so that the record's own rule refuses what is too large.

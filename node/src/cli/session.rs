@@ -7,6 +7,7 @@ use perennis_sdk::NodeUrl;
 use perennis_sdk::client::{Client, ClientConfig};
 use perennis_sdk::store::{Disk, DiskOptions};
 use perennis_shared::did::Did;
+use perennis_shared::ipns::Name;
 
 use super::Context;
 use super::failure::Failure;
@@ -73,6 +74,18 @@ pub(crate) fn parse_did(text: &str) -> Result<Did, Failure> {
         Failure::usage(format!("not a DID or IPNS name: {}", plain(text)))
             .because(&error)
             .hint("write it as did:ipns:k51…, did:key:z6Mk… or k51…")
+    })
+}
+
+/// Reads a name of any key type, or a DID, which stands for its name.
+pub(crate) fn parse_name(text: &str) -> Result<Name, Failure> {
+    if text.starts_with("did:") {
+        return Ok(parse_did(text)?.name());
+    }
+    Name::parse(text).map_err(|error| {
+        Failure::usage(format!("not an IPNS name or DID: {}", plain(text)))
+            .because(&error)
+            .hint("write it as k51…, did:ipns:k51… or did:key:z6Mk…")
     })
 }
 

@@ -200,6 +200,13 @@ static SETTINGS: &[Setting] = &[
         |value| value.join(", ")
     ),
     setting!(
+        "follow.period",
+        "time between two searches for the record of a followed name, 1s to 7d",
+        follow.period,
+        |given| given.span(SECOND, 7 * DAY)?,
+        |value| show_span(*value)
+    ),
+    setting!(
         "admission.allow",
         "DIDs or IPNS names that may publish; none lets everybody",
         admission.allow,

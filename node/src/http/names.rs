@@ -8,11 +8,12 @@ use hyper::header;
 use hyper::{Request, StatusCode};
 use perennis_sdk::rt;
 use perennis_shared::did::Did;
-use perennis_shared::ipns::{Name, RecordError};
+use perennis_shared::ipns::{Name, RecordError, UnverifiedRecord};
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
 use super::answer::{Answer, Refusal, json};
+use super::follow::FollowedState;
 use super::route;
 use super::upload::Upload;
 use crate::app::Node;
@@ -117,6 +118,7 @@ struct Row {
     bytes: u64,
     blocks: u64,
     pin: &'static str,
+    followed: bool,
 }
 
 impl Row {
@@ -131,6 +133,7 @@ impl Row {
             bytes: kept.facts.bytes,
             blocks: kept.facts.blocks,
             pin: kept.facts.pin.name(),
+            followed: kept.followed.is_some(),
         }
     }
 }
@@ -140,6 +143,8 @@ impl Row {
 struct Status {
     #[serde(flatten)]
     row: Row,
+    following: Option<FollowedState>,
+    ladder: Option<LadderState>,
     missing_blocks: Option<u64>,
     stored_at: String,
     document: Option<String>,
@@ -159,6 +164,42 @@ struct Router {
     last_error: Option<String>,
     failures: u32,
     next_due: String,
+}
+
+/// The rungs that are left.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LadderState {
+    rungs: usize,
+    next_release: Option<String>,
+    alive_until: String,
+}
+
+impl LadderState {
+    /// None where nothing is left that could be released.
+    async fn find(node: &Node, name: &Name, kept: &Kept) -> Result<Option<LadderState>, Refusal> {
+        let ladder = node.read.ladder(name).await;
+        let ladder = ladder.map_err(|_| Refusal::internal())?;
+        if ladder.is_empty() {
+            return Ok(None);
+        }
+        let live = UnverifiedRecord::parse(&kept.record)
+            .and_then(|record| record.verify_at_any_time(name))
+            .map_err(|_| Refusal::internal())?;
+        let ladder = ladder.above(&live);
+        let now = rt::now();
+        let left = ladder.rungs().iter().filter(|rung| !rung.is_expired(now));
+        Ok(ladder
+            .alive_until()
+            .filter(|end| end.to_millis() >= now)
+            .map(|end| LadderState {
+                rungs: left.count(),
+                next_release: ladder
+                    .next_release(live.validity())
+                    .map(|at| at.to_string()),
+                alive_until: end.to_millis().to_string(),
+            }))
+    }
 }
 
 impl Router {
@@ -202,7 +243,14 @@ pub(super) async fn status(node: &Node, text: &str) -> Result<Answer, Refusal> {
     let states = node.republish.states(&name).await;
     let states = states.map_err(|_| Refusal::internal())?;
     let equivocated = node.read.has_evidence(&name).await;
+    let next_look = node.read.next_look(&name).await;
+    let next_look = next_look.map_err(|_| Refusal::internal())?;
     let status = Status {
+        following: kept
+            .followed
+            .as_ref()
+            .map(|row| FollowedState::new(row, next_look)),
+        ladder: LadderState::find(node, &name, &kept).await?,
         missing_blocks: kept.facts.pin.missing(),
         stored_at: kept.stored_at.to_string(),
         document: kept.facts.document.map(|cid| cid.to_string()),
@@ -307,9 +355,19 @@ pub(super) fn refusal(error: IngestError) -> Refusal {
         IngestError::NotAMessage(_) => Refusal::bad_request(
             "invalid_message",
             message,
-            "send CARv1 with the roots [head, record] and the record as its last block",
+            "send CARv1 with the roots [head, record, rung…], the rungs right before the record, the record as its last block",
         ),
         IngestError::Record(error) => record_refusal(&error, message),
+        IngestError::Ladder(_) => Refusal::new(
+            S::UNPROCESSABLE_ENTITY,
+            "invalid_ladder",
+            message,
+            "sign rungs of the record's sequence and value, each ending later than the one before",
+        ),
+        IngestError::NotFollowed => Refusal::not_found(
+            message,
+            "`perennis name list` shows which names are followed",
+        ),
         IngestError::OtherHead { .. } => Refusal::new(
             S::UNPROCESSABLE_ENTITY,
             "head_mismatch",

@@ -21,6 +21,8 @@ pub(crate) enum Endpoint {
     RecordPut,
     Names,
     NameStatus,
+    Follow,
+    Unfollow,
     Publish,
     Pins,
     Index,
@@ -94,6 +96,8 @@ impl Endpoint {
             Endpoint::RecordPut => "record_put",
             Endpoint::Names => "names",
             Endpoint::NameStatus => "name",
+            Endpoint::Follow => "follow",
+            Endpoint::Unfollow => "unfollow",
             Endpoint::Publish => "publish",
             Endpoint::Pins => "pins",
             Endpoint::Index => "index",
@@ -173,7 +177,12 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
                     Method::POST => Matched::Route(Endpoint::Publish, name),
                     _ => Matched::OtherMethods("POST, OPTIONS"),
                 },
-                None if one_segment(name) => get(Endpoint::NameStatus, name),
+                None if one_segment(name) => match *method {
+                    Method::PUT => Matched::Route(Endpoint::Follow, name),
+                    Method::DELETE => Matched::Route(Endpoint::Unfollow, name),
+                    _ if read => Matched::Route(Endpoint::NameStatus, name),
+                    _ => Matched::OtherMethods("GET, HEAD, PUT, DELETE, OPTIONS"),
+                },
                 _ => Matched::Nothing,
             },
             Some(("peers", "connect")) => match *method {
@@ -236,85 +245,18 @@ pub(crate) fn decoded(text: &str) -> Option<String> {
 
 /// The value of a query parameter, still percent-encoded.
 pub(crate) fn query<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    query?
-        .split('&')
+    queries(query, name).next()
+}
+
+/// All values of a query parameter, still percent-encoded.
+pub(crate) fn queries<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = &'a str> {
+    query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
         .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)
+        .filter(move |(key, _)| *key == name)
         .map(|(_, value)| value)
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use super::*;
-
-    #[test]
-    fn every_route_is_found_and_answers_other_methods_with_its_own() {
-        for route in ROUTES {
-            let path = route
-                .path
-                .replace("{cid}", "bafy")
-                .replace("{name}", "k51")
-                .replace("{did}", "did:key:z6Mk")
-                .replace("{file}", "index.html");
-            match find(&route.method, &path) {
-                Matched::Route(endpoint, _) => assert_eq!(endpoint, route.endpoint),
-                other => panic!("{path}: {other:?}"),
-            }
-            match find(&Method::DELETE, &path) {
-                Matched::OtherMethods(methods) => {
-                    assert!(methods.contains(route.method.as_str()), "{path}: {methods}");
-                }
-                other => panic!("{path}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn parameters_are_taken_from_the_path() {
-        assert_eq!(
-            find(&Method::HEAD, "/ipfs/bafy"),
-            Matched::Route(Endpoint::Block, "bafy")
-        );
-        assert_eq!(
-            find(&Method::POST, "/v1/names/k51/publish"),
-            Matched::Route(Endpoint::Publish, "k51")
-        );
-        for path in [
-            "/ipfs",
-            "/ipfs/",
-            "/v1",
-            "/v1/names/",
-            "/v1/names/a/b",
-            "/v1/names//publish",
-            "/routing/v1/ipns/",
-            "/routing/v1/ipns/a/b",
-            "/health",
-            "/health/live/",
-            "/1.0/identifiers/",
-            "/unknown",
-        ] {
-            assert_eq!(find(&Method::GET, path), Matched::Nothing, "{path}");
-        }
-    }
-
-    #[test]
-    fn percent_encoding_is_decoded_strictly() {
-        assert_eq!(decoded("did%3Akey%3az").as_deref(), Some("did:key:z"));
-        assert_eq!(decoded("a%"), None);
-        assert_eq!(decoded("a%4"), None);
-        assert_eq!(decoded("a%zz"), None);
-        assert_eq!(decoded("%ff"), None);
-    }
-
-    #[test]
-    fn query_parameters_are_found() {
-        assert_eq!(
-            query(Some("format=car&dag-scope=all"), "dag-scope"),
-            Some("all")
-        );
-        assert_eq!(query(Some("format"), "format"), None);
-        assert_eq!(query(None, "format"), None);
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use perennis_shared::cid::Cid;
 use perennis_shared::codec::CodecError;
 use perennis_shared::codec::car::CarError;
-use perennis_shared::ipns::RecordError;
+use perennis_shared::ipns::{LadderError, RecordError};
 use perennis_shared::limits::LimitExceeded;
 use perennis_shared::log::EntryError;
 
@@ -45,6 +45,12 @@ pub(crate) enum IngestError {
     /// The record is refused.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The rungs that came along are no ladder above the record.
+    #[error("the rungs are no renewal ladder of the record")]
+    Ladder(#[from] LadderError),
+    /// The name is not followed.
+    #[error("this name is not followed")]
+    NotFollowed,
     /// The record points at something else than the message's head.
     #[error("the record does not point at the head {head}")]
     OtherHead { head: Cid },

@@ -1,9 +1,11 @@
-//! A publish message while it is received: CARv1 with the roots `[head, record]` and the record as its last block.
+//! A publish message while it is received: CARv1 with the roots `[head, record, rung…]`, the record as its last block
+//! and the rungs of its ladder right before it.
 
 use std::sync::Arc;
 
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::codec::car::{Decoder, Event};
+use perennis_shared::limits::LADDER_RUNGS;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::IngestError;
@@ -17,7 +19,7 @@ const BLOCK_COST: u64 = 256;
 /// A message that is being received. It holds no more than its share of the memory for messages.
 pub(crate) struct Message {
     decoder: Decoder,
-    roots: Option<(Cid, Cid)>,
+    roots: Option<Roots>,
     blocks: Vec<Block>,
     held: u64,
     limit: u64,
@@ -25,13 +27,21 @@ pub(crate) struct Message {
     permits: Option<OwnedSemaphorePermit>,
 }
 
+struct Roots {
+    head: Cid,
+    record: Cid,
+    rungs: Vec<Cid>,
+}
+
 /// A message that was received and has the expected form.
 pub(super) struct Whole {
     pub(super) head: Cid,
     pub(super) record: Block,
+    /// The rungs of its ladder, lowest first.
+    pub(super) rungs: Vec<Block>,
     pub(super) blocks: Vec<Block>,
-    /// The share of the memory, held until the message is dropped.
-    _permits: Option<OwnedSemaphorePermit>,
+    /// The share of the memory, held until this is dropped.
+    pub(super) permits: Option<OwnedSemaphorePermit>,
 }
 
 impl Message {
@@ -58,12 +68,7 @@ impl Message {
         self.decoder.push(piece);
         while let Some(event) = self.decoder.next_event()? {
             match event {
-                Event::Header(header) => match header.roots.as_slice() {
-                    [head, record] if record.codec() == Codec::Raw.code() => {
-                        self.roots = Some((*head, *record));
-                    }
-                    _ => return Err(IngestError::NotAMessage("its roots are not [head, record]")),
-                },
+                Event::Header(header) => self.roots = Some(Roots::parse(&header.roots)?),
                 Event::Block(block) => {
                     self.held += BLOCK_COST + block.bytes().len() as u64;
                     self.blocks.push(block);
@@ -97,7 +102,11 @@ impl Message {
     /// Checks the form of the whole message.
     pub(super) fn finish(mut self) -> Result<Whole, IngestError> {
         self.decoder.finish()?;
-        let (head, record) = self
+        let Roots {
+            head,
+            record,
+            rungs,
+        } = self
             .roots
             .ok_or(IngestError::NotAMessage("it has no header"))?;
         let last = self
@@ -109,12 +118,39 @@ impl Message {
                 "its last block is not the record its header names",
             ));
         }
+        let first = self.blocks.len().saturating_sub(rungs.len());
+        let last_blocks = self.blocks.split_off(first);
+        if !last_blocks.iter().map(Block::cid).eq(&rungs) {
+            return Err(IngestError::NotAMessage(
+                "the blocks before its record are not the rungs its header names",
+            ));
+        }
         Ok(Whole {
             head,
             record: last,
+            rungs: last_blocks,
             blocks: self.blocks,
-            _permits: self.permits,
+            permits: self.permits,
         })
+    }
+}
+
+impl Roots {
+    fn parse(roots: &[Cid]) -> Result<Roots, IngestError> {
+        let is_record = |cid: &Cid| cid.codec() == Codec::Raw.code();
+        match roots {
+            [head, records @ ..] if records.iter().all(is_record) => match records {
+                [record, rungs @ ..] if rungs.len() <= LADDER_RUNGS => Ok(Roots {
+                    head: *head,
+                    record: *record,
+                    rungs: rungs.to_vec(),
+                }),
+                _ => Err(IngestError::NotAMessage(
+                    "its roots are not [head, record] with at most 24 rungs behind them",
+                )),
+            },
+            _ => Err(IngestError::NotAMessage("its roots are not [head, record]")),
+        }
     }
 }
 
@@ -148,6 +184,35 @@ mod tests {
             assert_eq!(whole.head, *head.cid());
             assert_eq!(whole.record, record);
             assert_eq!(whole.blocks, std::slice::from_ref(&head));
+        }
+    }
+
+    #[test]
+    fn rungs_are_the_further_roots_and_come_right_before_the_record() {
+        let (head, record) = (raw(vec![1; 900]), raw(vec![2; 90]));
+        let rungs = [raw(vec![3; 90]), raw(vec![4; 90])];
+        let roots = [*head.cid(), *record.cid(), *rungs[0].cid(), *rungs[1].cid()];
+        let file = car::write(&roots, [&head, &rungs[0], &rungs[1], &record]).unwrap();
+        let whole = receive(&file, 100, 50).unwrap();
+        assert_eq!(
+            (whole.rungs.as_slice(), whole.record),
+            (&rungs[..], record.clone())
+        );
+        assert_eq!(whole.blocks, std::slice::from_ref(&head));
+        let turned = [&head, &rungs[1], &rungs[0], &record];
+        let absent = [&head, &rungs[1], &record];
+        let many: Vec<Cid> = roots[..2]
+            .iter()
+            .copied()
+            .chain([*rungs[0].cid(); 25])
+            .collect();
+        for file in [
+            car::write(&roots, turned).unwrap(),
+            car::write(&roots, absent).unwrap(),
+            car::write(&many, [&head, &rungs[0], &record]).unwrap(),
+        ] {
+            let refused = receive(&file, 100, 1_000);
+            assert!(matches!(refused, Err(IngestError::NotAMessage(_))));
         }
     }
 

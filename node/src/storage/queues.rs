@@ -16,6 +16,13 @@ pub(crate) struct Scheduled {
     pub(crate) row: PutRow,
 }
 
+/// A name that is due in a queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Due {
+    pub(crate) name: Name,
+    pub(crate) at: Millis,
+}
+
 /// A name whose missing blocks are due to be fetched.
 pub(crate) struct FetchRow {
     pub(crate) name: Name,
@@ -24,6 +31,51 @@ pub(crate) struct FetchRow {
 }
 
 impl Storage {
+    /// Names that are due in a queue, the longest due first.
+    pub(crate) async fn due(
+        &self,
+        queue: Queue,
+        now: Millis,
+        limit: usize,
+    ) -> Result<Vec<Due>, StorageError> {
+        self.blocking(move |this| {
+            let rows = this.store.queue_due(queue, now, limit)?;
+            let due = |row: QueueRow| {
+                Some(Due {
+                    name: name_of(&row)?,
+                    at: row.due,
+                })
+            };
+            Ok(rows.into_iter().filter_map(due).collect())
+        })
+        .await
+    }
+
+    /// When the next name of a queue is due.
+    pub(crate) async fn next_due(&self, queue: Queue) -> Result<Option<Millis>, StorageError> {
+        self.blocking(move |this| Ok(this.store.queue_next(queue)?.map(|row| row.due)))
+            .await
+    }
+
+    /// Puts a name off until then.
+    pub(crate) async fn put_off(
+        &self,
+        queue: Queue,
+        name: Name,
+        until: Millis,
+    ) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.enqueue(queue, name.as_bytes(), until, Vec::new());
+        self.write(batch).await
+    }
+
+    /// Takes a name out of a queue, unless it was put in again meanwhile.
+    pub(crate) async fn take_out(&self, queue: Queue, due: Due) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.dequeue(queue, due.name.as_bytes(), due.at);
+        self.write(batch).await
+    }
+
     /// Names whose missing blocks are due to be fetched.
     pub(crate) async fn fetches_due(
         &self,
@@ -194,7 +246,7 @@ impl Storage {
     }
 }
 
-fn put_key(queue: Queue, name: &Name) -> Vec<u8> {
+pub(super) fn put_key(queue: Queue, name: &Name) -> Vec<u8> {
     [PUT, &[queue.0], name.as_bytes()].concat()
 }
 

@@ -1,8 +1,10 @@
 //! The pin fetch: brings what is missing below a head from the publisher's sources.
 //!
 //! A name waits in a durable queue until everything below its head is here. Sources of the configuration are asked
-//! first, then those the publisher's DID document lists, which may only be public addresses. Every block is checked
-//! against its CID. What was fetched is stored when the graph is complete, in one batch, through the write door.
+//! first, then those the publisher's DID document lists, which may only be public addresses; for a name that is
+//! followed also the sources it was followed with, and other peers. Every block is checked against its CID. What was
+//! fetched is stored through the write door: of a list when the graph is complete, in one batch; of a followed name in
+//! parts, since it may be large.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use perennis_shared::did::DidDocument;
 use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
 
-use super::walk::{links, walk};
+use super::follow::Routes;
+use super::walk::{is_readable, links, walk};
 use super::{Ending, Stop, Worker, later};
 use crate::app::StartError;
 use crate::config::Config;
@@ -28,6 +31,9 @@ use crate::metrics::{Metrics, Outcome};
 use crate::outbound::is_public;
 use crate::read::Read;
 use crate::storage::{Storage, StorageError};
+
+/// How long one block may take from one kind of sources.
+const BLOCK: Duration = Duration::from_secs(60);
 
 /// Names looked at between two looks at the clock.
 const BATCH: usize = 16;
@@ -47,6 +53,7 @@ pub(super) struct Fetch {
     read: Arc<Read>,
     ingest: Arc<Ingest>,
     metrics: Arc<Metrics>,
+    routes: Arc<Routes>,
     /// Dials what the operator named.
     trusted: Http,
     /// Dials what a document names.
@@ -61,6 +68,7 @@ impl Fetch {
         storage: &Storage,
         read: &Arc<Read>,
         ingest: &Arc<Ingest>,
+        routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
     ) -> Result<Fetch, StartError> {
         let trusted = Http::new(HttpTimes::default())?;
@@ -74,6 +82,7 @@ impl Fetch {
             read: Arc::clone(read),
             ingest: Arc::clone(ingest),
             metrics: Arc::clone(metrics),
+            routes: Arc::clone(routes),
             trusted,
             guarded,
             sources: urls(config.pins.sources.iter().map(String::as_str)),
@@ -124,6 +133,8 @@ impl Fetch {
                     Ok(is_done) => !is_done,
                     // Somebody published meanwhile.
                     Err(IngestError::Stale { .. }) => true,
+                    // Somebody unfollowed it meanwhile.
+                    Err(IngestError::NotFollowed) => false,
                     Err(error) => {
                         worker.failed(&error);
                         true
@@ -150,7 +161,8 @@ impl Fetch {
         let (Some(head), Pin::Queued | Pin::Incomplete { .. }) = (kept.head, kept.facts.pin) else {
             return Ok(true);
         };
-        if kept.valid_until < rt::now() {
+        // What is followed is brought here whether or not its record has lapsed.
+        if kept.valid_until < rt::now() && kept.followed.is_none() {
             return Ok(true);
         }
         let most = self.ingest.most_blocks();
@@ -173,23 +185,40 @@ impl Fetch {
             .filter(|cid| *cid != head)
             .chain(fetched.ahead(&head))
             .collect();
-        let missing = self.below(wanted, &sources, &mut fetched).await?;
+        let mut target = Target {
+            name,
+            kept: &kept,
+            bytes: walked.bytes,
+            count: walked.blocks,
+        };
+        let missing = match self
+            .below(wanted, &sources, &mut fetched, &mut target)
+            .await
+        {
+            Err(error @ IngestError::Quota { .. }) => {
+                tracing::warn!(%name, %error, "what is below the head is not fetched to its end");
+                self.incomplete(name, &kept, 1).await?;
+                return Ok(true);
+            }
+            missing => missing?,
+        };
+        if kept.followed.is_some() && !fetched.blocks.is_empty() {
+            // What has come stays for the next attempt.
+            self.store_part(&mut fetched, &mut target, missing).await?;
+        }
         if missing > 0 {
             return self.incomplete(name, &kept, missing).await;
         }
-        let found = Found::Complete {
-            bytes: walked.bytes + fetched.bytes,
-            count: walked.blocks + fetched.blocks.len() as u64,
-        };
-        let blocks = fetched.blocks.into_values().collect();
-        match self.ingest.adopt(name, &kept, blocks, found).await {
-            Err(IngestError::Head(_)) => {
-                self.ingest
-                    .adopt(name, &kept, Vec::new(), Found::Foreign)
-                    .await?;
-            }
-            other => other?,
+        if kept.followed.is_some() {
+            // Something else may have left a block here without what is below it: only a walk tells.
+            return self.ingest.settle(name).await;
         }
+        let bytes = target.bytes + fetched.bytes;
+        let count = target.count + fetched.blocks.len() as u64;
+        let blocks = fetched.blocks.into_values().collect();
+        self.ingest
+            .adopt_whole(name, &kept, blocks, bytes, count)
+            .await?;
         tracing::info!(%name, "everything below the head is here");
         Ok(true)
     }
@@ -238,6 +267,7 @@ impl Fetch {
         wanted: Vec<Cid>,
         sources: &Sources,
         fetched: &mut Fetched,
+        target: &mut Target<'_>,
     ) -> Result<u64, IngestError> {
         let mut missing = 0;
         let mut seen: HashSet<Cid> = fetched.blocks.keys().copied().collect();
@@ -255,6 +285,16 @@ impl Fetch {
                     next.extend(links(&block).into_iter().filter(|link| seen.insert(*link)));
                     fetched.take(block);
                 }
+                // Who lacks these lacks the rest; others wait.
+                if missing >= LACKED {
+                    return Ok(missing);
+                }
+                let count = target.count + fetched.blocks.len() as u64;
+                self.ingest
+                    .check_size(target.bytes + fetched.bytes, count)?;
+                if target.kept.followed.is_some() && fetched.bytes > PART_BYTES {
+                    self.store_part(fetched, target, missing).await?;
+                }
                 if fetched.bytes > self.memory_bytes {
                     return Ok(missing.max(1));
                 }
@@ -264,12 +304,41 @@ impl Fetch {
         Ok(missing)
     }
 
+    /// Stores what was fetched so far of a followed name, parents before what is below them, so that all of it is held
+    /// by the pin of the head.
+    async fn store_part(
+        &self,
+        fetched: &mut Fetched,
+        target: &mut Target<'_>,
+        missing: u64,
+    ) -> Result<(), IngestError> {
+        target.bytes += std::mem::take(&mut fetched.bytes);
+        target.count += fetched.blocks.len() as u64;
+        let blocks = std::mem::take(&mut fetched.blocks).into_values().collect();
+        let missing = missing.max(1);
+        let found = Found::Incomplete { missing };
+        self.ingest
+            .adopt(target.name, target.kept, blocks, found)
+            .await
+    }
+
     async fn one(&self, cid: &Cid, sources: &Sources) -> Option<Block> {
-        for exchange in [&sources.trusted, &sources.guarded].into_iter().flatten() {
-            match exchange.block(cid).await {
-                Ok(block) => {
+        let all = [&sources.trusted, &sources.guarded, &sources.peers];
+        for exchange in all.into_iter().flatten() {
+            let asked = rt::timeout(BLOCK, exchange.block(cid)).await;
+            let Ok(answer) = asked else {
+                tracing::debug!(%cid, "a block did not come in time");
+                continue;
+            };
+            match answer {
+                Ok(block) if is_readable(&block) => {
                     self.metrics.fetched(Outcome::Ok);
                     return Some(block);
+                }
+                // Every source has the same bytes.
+                Ok(_) => {
+                    tracing::debug!(%cid, "a block breaks the rules of its codec");
+                    break;
                 }
                 Err(error) => tracing::debug!(%cid, %error, "a block could not be fetched"),
             }
@@ -294,24 +363,49 @@ impl Fetch {
         {
             listed = urls(document.sources());
         }
+        // The operator has named both.
+        let followed = kept.followed.iter().flat_map(|row| &row.sources);
+        let mut trusted = self.sources.clone();
+        trusted.extend(urls(followed.map(String::as_str)));
         let exchange = |http: &Http, sources: Vec<NodeUrl>| {
             let limits = FetchLimits::default();
             (!sources.is_empty())
                 .then(|| Exchange::new(http.clone(), sources, Backoff::default(), limits))
         };
         Ok(Sources {
-            trusted: exchange(&self.trusted, self.sources.clone()),
+            trusted: exchange(&self.trusted, trusted),
             guarded: exchange(&self.guarded, listed),
+            peers: kept.head.filter(|_| kept.followed.is_some()).map(|head| {
+                let limits = FetchLimits::default();
+                Exchange::new(self.guarded.clone(), Vec::new(), Backoff::default(), limits)
+                    .with_source(self.routes.peers(&head))
+            }),
         })
     }
 }
 
+/// Blocks that could not be had, after which a name is put off.
+const LACKED: u64 = 16;
+
 /// Blocks asked for at once.
 const FETCHES: usize = 8;
+
+/// Bytes of a followed name's blocks that are stored in one batch.
+const PART_BYTES: u64 = 8 << 20;
+
+/// The name whose blocks are fetched, and how much of it is stored.
+struct Target<'a> {
+    name: &'a Name,
+    kept: &'a Kept,
+    bytes: u64,
+    count: u64,
+}
 
 struct Sources {
     trusted: Option<Exchange>,
     guarded: Option<Exchange>,
+    /// Other peers; only for what is followed, since its owner has named nobody.
+    peers: Option<Exchange>,
 }
 
 /// Blocks that were fetched and are not stored yet.

@@ -316,7 +316,7 @@ impl Republish {
 }
 
 /// A period with a tenth of jitter to both sides.
-fn spread(period: Duration, random: u64) -> Duration {
+pub(super) fn spread(period: Duration, random: u64) -> Duration {
     let fifth = period / 5;
     let width = u64::try_from(fifth.as_micros()).unwrap_or(u64::MAX);
     period - period / 10 + Duration::from_micros(random % width.max(1))

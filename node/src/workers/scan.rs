@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::walk::walk;
 use super::{Ending, Stop, Worker};
-use crate::ingest::{Found, Ingest, IngestError};
+use crate::ingest::{Ingest, IngestError};
 use crate::kept::{Kept, Pin};
 use crate::metrics::Metrics;
 use crate::storage::{Storage, StorageError};
@@ -84,7 +84,11 @@ impl Scan {
                     }
                     Ok(None) => return Ok(()),
                     // A publish was faster; the next round looks at what it stored.
-                    Err(IngestError::Stale { .. } | IngestError::Equivocation { .. }) => {}
+                    Err(
+                        IngestError::Stale { .. }
+                        | IngestError::Equivocation { .. }
+                        | IngestError::NotFollowed,
+                    ) => {}
                     Err(error) => worker.failed(&error),
                 }
                 // As long again for everybody else.
@@ -127,32 +131,7 @@ impl Scan {
         let Some(walked) = walked.map_err(|_| StorageError::Interrupted)?? else {
             return Ok(None);
         };
-        if !walked.missing.is_empty() || walked.is_too_large {
-            let missing = walked.missing.len() as u64;
-            if kept.facts.pin != (Pin::Incomplete { missing }) {
-                let found = Found::Incomplete { missing };
-                self.ingest.adopt(name, &kept, Vec::new(), found).await?;
-            }
-            return Ok(Some(false));
-        }
-        let is_counted = kept.facts.is_pinned_list()
-            && kept.facts.bytes == walked.bytes
-            && kept.facts.blocks == walked.blocks;
-        if !is_counted {
-            let found = Found::Complete {
-                bytes: walked.bytes,
-                count: walked.blocks,
-            };
-            match self.ingest.adopt(name, &kept, Vec::new(), found).await {
-                Err(IngestError::Head(_)) => {
-                    self.ingest
-                        .adopt(name, &kept, Vec::new(), Found::Foreign)
-                        .await?;
-                    return Ok(Some(false));
-                }
-                other => other?,
-            }
-        }
-        Ok(Some(true))
+        let is_list = self.ingest.settle_walked(name, &kept, &walked).await?;
+        Ok(Some(is_list))
     }
 }

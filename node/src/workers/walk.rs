@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use perennis_shared::cid::{Block, Cid, is_identity};
+use perennis_shared::cid::{Block, Cid, Codec, is_identity};
 use perennis_shared::codec;
 
 use crate::storage::{Storage, StorageError};
@@ -61,4 +61,11 @@ pub(crate) fn links(block: &Block) -> Vec<Cid> {
         .into_iter()
         .filter(|link| !is_identity(link))
         .collect()
+}
+
+/// Whether it can be told what a block leads to: its codec is not ours to read, or it keeps the rules of it. Others
+/// must not be kept, since what is below them could neither be held nor let go.
+pub(crate) fn is_readable(block: &Block) -> bool {
+    Codec::from_code(block.cid().codec()).is_none()
+        || codec::links(block.cid(), block.bytes()).is_ok()
 }

@@ -96,6 +96,12 @@ impl Batch {
         self
     }
 
+    /// Forgets the head of a name, and with it the mark below which no head is accepted.
+    pub fn delete_head(&mut self, name: &Name) -> &mut Self {
+        self.rows.push(Change::Delete(keys::head(name)));
+        self
+    }
+
     /// Keeps all that is reachable from `root`, under a key of the caller's. The root must be stored.
     pub fn pin(&mut self, key: &[u8], root: Cid) -> &mut Self {
         self.required.push(root);

@@ -4,8 +4,10 @@
 mod support;
 
 mod fetching;
+mod following;
 mod gateway;
 mod identifiers;
+mod laddering;
 mod limits;
 mod publishing;
 mod records;

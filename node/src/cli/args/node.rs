@@ -67,6 +67,53 @@ pub(crate) enum NameCommand {
     List(NameList),
     /// Show one name: until when it is alive and what happens next
     Show(NameShow),
+    /// Keep somebody else's name alive: its record and all it points at
+    Follow(NameFollow),
+    /// End following a name
+    Unfollow(NameUnfollow),
+}
+
+/// `name follow`.
+#[derive(Debug, Args)]
+pub(crate) struct NameFollow {
+    /// An IPNS name or a DID
+    pub(crate) name: String,
+    /// The name's record, where no router has it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// CAR file with the blocks, and the record if it was made by `export`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) car: Option<PathBuf>,
+    /// Node or gateway that has the record and the blocks; may be given several times
+    #[arg(long = "source", value_name = "URL")]
+    pub(crate) sources: Vec<String>,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+    /// How it is asked.
+    #[command(flatten)]
+    pub(crate) operator: Operator,
+}
+
+/// `name unfollow`.
+#[derive(Debug, Args)]
+pub(crate) struct NameUnfollow {
+    /// An IPNS name or a DID
+    pub(crate) name: String,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+    /// How it is asked.
+    #[command(flatten)]
+    pub(crate) operator: Operator,
+}
+
+/// A call that only the node's operator may make.
+#[derive(Debug, Args)]
+pub(crate) struct Operator {
+    /// File with the node's bearer token, where it has one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// `name list`.

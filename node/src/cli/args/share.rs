@@ -18,6 +18,17 @@ pub(crate) struct Publish {
     /// How long resolvers may cache the record
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub(crate) ttl: String,
+    /// Records that nodes keep back and release one by one while nothing new is published: number x time between them
+    #[arg(
+        long,
+        value_name = "NxTIME",
+        default_value = "12x30d",
+        conflicts_with = "no_ladder"
+    )]
+    pub(crate) ladder: String,
+    /// Let the name end with the record
+    #[arg(long)]
+    pub(crate) no_ladder: bool,
     /// How the passphrase becomes an identity, in a home that has none.
     #[command(flatten)]
     pub(crate) derivation: Derivation,

@@ -8,7 +8,7 @@ use perennis_sdk::rt;
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::codec::car;
 use perennis_shared::did::{Did, DidDocument, Identity, Profile};
-use perennis_shared::ipns::{Name, Record, RecordFields, create};
+use perennis_shared::ipns::{Ladder, LadderPlan, Name, Record, RecordFields, create};
 use perennis_shared::log::{self, Entry};
 use perennis_shared::taglist::{Handle, Label, Op, Tag};
 use perennis_shared::time::{Millis, Timestamp};
@@ -35,18 +35,24 @@ pub(crate) struct Message {
     pub(crate) document: Cid,
     pub(crate) blocks: Vec<Block>,
     pub(crate) record: Record,
+    /// The rungs that are sent along.
+    pub(crate) rungs: Vec<Record>,
 }
 
 impl Message {
-    /// The message as CAR: blocks first, the record last.
+    /// The message as CAR: blocks first, then the rungs, the record last.
     pub(crate) fn car(&self) -> Vec<u8> {
         let record = self.record_block();
-        let roots = [self.head, *record.cid()];
-        car::write(&roots, self.blocks.iter().chain([&record])).unwrap()
+        let rungs: Vec<Block> = self.rungs.iter().map(record_block).collect();
+        let roots: Vec<Cid> = [self.head, *record.cid()]
+            .into_iter()
+            .chain(rungs.iter().map(|rung| *rung.cid()))
+            .collect();
+        car::write(&roots, self.blocks.iter().chain(&rungs).chain([&record])).unwrap()
     }
 
     pub(crate) fn record_block(&self) -> Block {
-        Block::new(Codec::Raw, self.record.bytes().clone()).unwrap()
+        record_block(&self.record)
     }
 
     /// The same message without one block.
@@ -55,6 +61,10 @@ impl Message {
         message.blocks.retain(|block| block.cid() != cid);
         message
     }
+}
+
+fn record_block(record: &Record) -> Block {
+    Block::new(Codec::Raw, record.bytes().clone()).unwrap()
 }
 
 impl Author {
@@ -131,6 +141,7 @@ impl Author {
             document: *document.cid(),
             blocks,
             record: self.record(head, 0, DAY),
+            rungs: Vec::new(),
         }
     }
 
@@ -148,6 +159,18 @@ impl Author {
             ttl: Duration::from_secs(300),
         };
         create(self.identity.ipns_signer(), &fields).unwrap()
+    }
+
+    /// Gives a message a record that ends after this time, and rungs above it.
+    pub(crate) fn ladder(&self, message: Message, lifetime: Duration, plan: LadderPlan) -> Message {
+        let sequence = message.record.sequence();
+        let record = self.record(message.head, sequence, lifetime);
+        let ladder = Ladder::sign(self.identity.ipns_signer(), &record, &plan).unwrap();
+        Message {
+            record,
+            rungs: ladder.rungs().to_vec(),
+            ..message
+        }
     }
 
     /// All blocks made so far.

@@ -1,0 +1,132 @@
+//! What is kept about a name that the operator follows.
+
+use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
+use perennis_shared::time::Millis;
+
+use crate::kept::nullable;
+
+/// A followed name. Stored as DAG-CBOR beside its head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Followed {
+    /// When the operator asked for it.
+    pub(crate) since: Millis,
+    /// Nodes and gateways that are asked for its record and blocks, beside those of the configuration.
+    pub(crate) sources: Vec<String>,
+    /// Whether the name is kept for another reason as well: it was here before, or its owner has published here.
+    pub(crate) is_published: bool,
+    /// When a record of it was found last, newer or not.
+    pub(crate) found_at: Option<Millis>,
+    /// Searches that found none since.
+    pub(crate) failures: u32,
+    /// Why the last one did not.
+    pub(crate) last_error: Option<String>,
+}
+
+impl Followed {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        let sources = self.sources.iter().map(|url| Value::from(url.clone()));
+        let text = self.last_error.clone();
+        dag_cbor::encode(&Value::map([
+            ("v", Value::from(1_u64)),
+            ("since", Value::from(self.since.0)),
+            ("sources", Value::List(sources.collect())),
+            ("published", Value::from(self.is_published)),
+            (
+                "found",
+                self.found_at.map_or(Value::Null, |at| Value::from(at.0)),
+            ),
+            ("failures", Value::from(u64::from(self.failures))),
+            ("error", text.map_or(Value::Null, Value::Text)),
+        ]))
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Followed, CodecError> {
+        let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
+        if fields.take_u64("v")? != 1 {
+            return Err(CodecError::field("v", FieldProblem::Range));
+        }
+        let row = Followed {
+            since: Millis(fields.take_u64("since")?),
+            sources: fields.take_list("sources")?,
+            is_published: fields.take("published")?,
+            found_at: nullable(&mut fields, "found")?.map(Millis),
+            failures: u32::try_from(fields.take_u64("failures")?)
+                .map_err(|_| CodecError::field("failures", FieldProblem::Range))?,
+            last_error: nullable(&mut fields, "error")?,
+        };
+        fields.finish()?;
+        Ok(row)
+    }
+}
+
+/// The rungs of a kept ladder as the row beside the head: a version and the records, lowest first.
+pub(crate) fn rungs_to_bytes<'a>(
+    rungs: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<u8>, CodecError> {
+    let rungs = rungs.map(|rung| Value::Bytes(rung.to_vec())).collect();
+    dag_cbor::encode(&Value::map([
+        ("v", Value::from(1_u64)),
+        ("rungs", Value::List(rungs)),
+    ]))
+}
+
+/// Reads what [`rungs_to_bytes`] wrote.
+pub(crate) fn rungs_from_bytes(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CodecError> {
+    let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
+    if fields.take_u64("v")? != 1 {
+        return Err(CodecError::field("v", FieldProblem::Range));
+    }
+    let rungs = fields.take_list("rungs")?;
+    fields.finish()?;
+    Ok(rungs)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn row() -> Followed {
+        Followed {
+            since: Millis(1_790_000_000_000),
+            sources: vec!["http://127.0.0.1:4780".into()],
+            is_published: false,
+            found_at: Some(Millis(1_790_000_000_001)),
+            failures: 2,
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn rows_are_read_back() {
+        let unheard = Followed {
+            sources: Vec::new(),
+            is_published: true,
+            found_at: None,
+            last_error: Some("no answer".into()),
+            ..row()
+        };
+        for row in [row(), unheard] {
+            assert_eq!(Followed::from_bytes(&row.to_bytes().unwrap()).unwrap(), row);
+        }
+        assert!(Followed::from_bytes(b"\xa0").is_err());
+        let rungs = [b"one".as_slice(), b"two"];
+        let bytes = rungs_to_bytes(rungs.into_iter()).unwrap();
+        assert_eq!(rungs_from_bytes(&bytes).unwrap(), rungs);
+        assert!(rungs_from_bytes(b"\xa0").is_err());
+    }
+
+    #[test]
+    fn golden_bytes_of_version_1() {
+        let golden = concat!(
+            "a7617601656572726f72f665666f756e641b000001a0c4506c016573696e63651b000001a0c4506c0067736f75",
+            "726365738175687474703a2f2f3132372e302e302e313a34373830686661696c7572657302697075626c697368",
+            "6564f4",
+        );
+        assert_eq!(hex::encode(row().to_bytes().unwrap()), golden);
+        let golden = "a26176016572756e67738143010203";
+        let bytes = rungs_to_bytes([[1, 2, 3].as_slice()].into_iter()).unwrap();
+        assert_eq!(hex::encode(bytes), golden);
+    }
+}

@@ -1,0 +1,179 @@
+//! `PUT` and `DELETE /v1/names/{name}`: following somebody else's name.
+
+use std::sync::Arc;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, StatusCode};
+use perennis_sdk::NodeUrl;
+use perennis_sdk::rt;
+use perennis_shared::ipns::Name;
+use perennis_shared::limits::RECORD_BYTES;
+use perennis_shared::time::Millis;
+use serde::Serialize;
+
+use super::answer::{Answer, Refusal, answer};
+use super::names::{self, refusal};
+use super::route;
+use super::upload::Upload;
+use crate::app::Node;
+use crate::followed::Followed;
+use crate::ingest::Adoption;
+
+/// Most sources of one name.
+const SOURCES: usize = 8;
+
+/// Longest URL of a source, in bytes.
+const SOURCE_BYTES: usize = 2_048;
+
+/// How a followed name is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FollowedState {
+    since: String,
+    sources: Vec<String>,
+    found_at: Option<String>,
+    failures: u32,
+    last_error: Option<String>,
+    next_look: Option<String>,
+}
+
+impl FollowedState {
+    pub(super) fn new(row: &Followed, next: Option<Millis>) -> FollowedState {
+        FollowedState {
+            since: row.since.to_string(),
+            sources: row.sources.clone(),
+            found_at: row.found_at.map(|at| at.to_string()),
+            failures: row.failures,
+            last_error: row.last_error.clone(),
+            next_look: next.map(|at| at.to_string()),
+        }
+    }
+}
+
+/// Follows a name.
+pub(super) async fn follow(
+    node: &Arc<Node>,
+    text: &str,
+    query: Option<&str>,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let name = names::parse(text).map_err(Refusal::closing)?;
+    let sources = sources(query).map_err(Refusal::closing)?;
+    let is_part = route::query(query, "more") == Some("true");
+    let next = rt::now() + node.config.follow.period;
+    let adoption = match body_kind(&request)? {
+        BodyKind::None => {
+            let record = find(node, &name, &sources).await?;
+            Adoption::of_record(record, sources, next)
+        }
+        BodyKind::Record => {
+            let upload = Upload::new(request, RECORD_BYTES as u64, &node.config.http)?;
+            Adoption::of_record(upload.whole().await?, sources, next)
+        }
+        BodyKind::Car => {
+            let mut message = node.ingest.receive();
+            let mut upload = Upload::new(request, message.limit(), &node.config.http)?;
+            while let Some(part) = upload.part().await? {
+                message
+                    .push(&part)
+                    .map_err(|error| refusal(error).closing())?;
+            }
+            let mut adoption = Adoption::of_message(message, sources, next).map_err(refusal)?;
+            adoption.is_part = is_part;
+            adoption
+        }
+    };
+    // A client that goes away now changes nothing: what it sent whole is stored whole.
+    let storing = Arc::clone(node);
+    let stored = tokio::spawn(async move { storing.ingest.follow(&name, adoption).await });
+    stored
+        .await
+        .map_err(|_| Refusal::internal())?
+        .map_err(refusal)?;
+    names::status(node, text).await
+}
+
+/// Ends following a name.
+pub(super) async fn unfollow(node: &Node, text: &str) -> Result<Answer, Refusal> {
+    let name = names::parse(text)?;
+    node.ingest.unfollow(&name).await.map_err(refusal)?;
+    let mut answer = answer(
+        StatusCode::NO_CONTENT,
+        HeaderValue::from_static(""),
+        bytes::Bytes::new(),
+    );
+    answer.headers_mut().remove(header::CONTENT_TYPE);
+    Ok(answer)
+}
+
+/// The record of a name that comes without one: the best that routers and sources know, else the one that is kept.
+async fn find(node: &Node, name: &Name, sources: &[String]) -> Result<Vec<u8>, Refusal> {
+    let error = match node.routes.resolve(name, sources).await {
+        Ok(gathered) => return Ok(gathered.best.bytes().to_vec()),
+        Err(error) => error,
+    };
+    let kept = node.read.kept(name).await;
+    let kept = kept.map_err(|_| Refusal::internal())?;
+    if let Some(kept) = kept.filter(|kept| kept.valid_until >= rt::now()) {
+        return Ok(kept.record.to_vec());
+    }
+    Err(Refusal::not_found(
+        format!("no record was found: {error}"),
+        "name a source that has it, configure ipns.routers, or send the record itself",
+    ))
+}
+
+enum BodyKind {
+    None,
+    Record,
+    Car,
+}
+
+fn body_kind(request: &Request<Incoming>) -> Result<BodyKind, Refusal> {
+    if request.body().is_end_stream() {
+        return Ok(BodyKind::None);
+    }
+    let essence = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
+    match essence {
+        Some("application/vnd.ipfs.ipns-record") => Ok(BodyKind::Record),
+        Some("application/vnd.ipld.car") => Ok(BodyKind::Car),
+        _ => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "a name is followed with a record, with a CAR file, or with no body",
+            "send Content-Type: application/vnd.ipfs.ipns-record or application/vnd.ipld.car",
+        )
+        .closing()),
+    }
+}
+
+fn sources(query: Option<&str>) -> Result<Vec<String>, Refusal> {
+    let refused = |message: String| {
+        Refusal::bad_request(
+            "invalid_source",
+            message,
+            "give the base URL of a node or gateway, such as https://example.org, percent-encoded",
+        )
+    };
+    let mut sources: Vec<String> = Vec::new();
+    for text in route::queries(query, "source") {
+        let url = route::decoded(text)
+            .filter(|url| url.len() <= SOURCE_BYTES)
+            .and_then(|url| url.parse::<NodeUrl>().ok())
+            .ok_or_else(|| refused("`source` is no URL of a node".to_owned()))?
+            .to_string();
+        if !sources.contains(&url) {
+            sources.push(url);
+        }
+    }
+    if sources.len() > SOURCES {
+        return Err(refused(format!("at most {SOURCES} sources are taken")));
+    }
+    Ok(sources)
+}

@@ -1,0 +1,302 @@
+//! Following: the operator adopts a name that somebody else holds the key of.
+//!
+//! A followed name is kept as if it had been published here, with two differences. What is below its head is pinned
+//! whatever it is, not only where it is a log of ours. And its record is looked for again and again, since its owner
+//! does not know this node. The quotas of admission hold; who may publish and how often does not, since it is the
+//! operator who asks.
+
+use perennis_sdk::rt;
+use perennis_shared::cid::Block;
+use perennis_shared::ipns::{Ladder, Name, UnverifiedRecord, compare};
+use perennis_shared::time::Millis;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Found, Ingest, IngestError, Message, facts_below, refused};
+use crate::followed::Followed;
+use crate::kept::{Facts, Kept, Pin};
+use crate::storage::{Change, Follow, StorageError};
+use crate::workers::walk::{Walked, is_readable, walk};
+
+/// A name to follow, and what came with the request.
+pub(crate) struct Adoption {
+    /// The serialized record.
+    pub(crate) record: Vec<u8>,
+    /// Blocks below its head, if any were brought along; the rest is fetched.
+    pub(crate) blocks: Vec<Block>,
+    /// Where to look for the record and the blocks, beside the places of the configuration.
+    pub(crate) sources: Vec<String>,
+    /// When the record is looked for again.
+    pub(crate) next: Millis,
+    /// Whether more blocks come in further requests.
+    pub(crate) is_part: bool,
+    /// The blocks' share of the memory for messages.
+    permits: Option<OwnedSemaphorePermit>,
+}
+
+impl Adoption {
+    /// A record alone.
+    pub(crate) fn of_record(record: Vec<u8>, sources: Vec<String>, next: Millis) -> Adoption {
+        Adoption {
+            record,
+            blocks: Vec::new(),
+            sources,
+            next,
+            is_part: false,
+            permits: None,
+        }
+    }
+
+    /// Takes record and blocks from a message of the form of a publish. Rungs in it are left out: they are for the
+    /// nodes their owner has chosen.
+    pub(crate) fn of_message(
+        message: Message,
+        sources: Vec<String>,
+        next: Millis,
+    ) -> Result<Adoption, IngestError> {
+        let message = message.finish()?;
+        Ok(Adoption {
+            record: message.record.bytes().to_vec(),
+            blocks: message.blocks,
+            sources,
+            next,
+            is_part: false,
+            permits: message.permits,
+        })
+    }
+}
+
+impl Ingest {
+    /// Follows a name from a record of it, and keeps the blocks that came along. A name that is followed already gets
+    /// the record and the blocks, and the sources in place of those before.
+    pub(crate) async fn follow(&self, name: &Name, adoption: Adoption) -> Result<(), IngestError> {
+        let now = rt::now();
+        let _share = adoption.permits;
+        let record = UnverifiedRecord::parse(&adoption.record)?.verify(name, now)?;
+        let kept = self.storage.kept(*name).await?;
+        // What is kept may be newer: then that is followed.
+        let record = match &kept {
+            Some(kept) => {
+                let stored = UnverifiedRecord::parse(&kept.record)?.verify_at_any_time(name)?;
+                if compare(&record, &stored).is_gt() {
+                    self.is_known(name, Some(kept), &record).await?;
+                    record
+                } else {
+                    stored
+                }
+            }
+            None => record,
+        };
+        let is_same = kept
+            .as_ref()
+            .is_some_and(|kept| kept.record == *record.bytes());
+        let before = kept.as_ref().and_then(|kept| kept.followed.as_ref());
+        let row = Followed {
+            since: before.map_or(now, |row| row.since),
+            sources: adoption.sources,
+            is_published: before.map_or(kept.is_some(), |row| row.is_published),
+            found_at: Some(now),
+            failures: 0,
+            last_error: None,
+        };
+        let mut facts = facts_below(kept.as_ref(), &record);
+        if facts.pin != Pin::Pinned && record.head().is_some() {
+            facts.pin = Pin::Queued;
+        }
+        // Of a block that breaks the rules of its codec nobody could tell what it leads to. One that nothing leads to
+        // goes with the next collection of garbage.
+        let mut blocks = adoption.blocks;
+        blocks.retain(is_readable);
+        let sent: u64 = blocks.iter().map(|block| block.bytes().len() as u64).sum();
+        self.check_size(sent, blocks.len() as u64)?;
+        let is_new = before.is_none();
+        let ladder = self
+            .ladder_after(name, kept.as_ref(), &record, Ladder::default())
+            .await?;
+        let change = Change {
+            facts,
+            blocks,
+            is_new_record: !is_same || is_new,
+            ladder,
+            followed: Some(Follow {
+                row,
+                next: Some(adoption.next),
+            }),
+            ..Change::of(*name, record, now)
+        };
+        self.commit(change, kept.as_ref()).await?;
+        if is_new {
+            self.metrics.followed(1);
+        }
+        // What came along may be everything: then nobody has to wait for the fetch.
+        if sent == 0 || adoption.is_part {
+            return Ok(());
+        }
+        match self.settle(name).await {
+            Err(error @ IngestError::Quota { .. }) if is_new => {
+                self.unfollow(name).await?;
+                Err(error)
+            }
+            settled => settled.map(drop),
+        }
+    }
+
+    /// Ends following a name. It stays, with what is below it, where it is kept for another reason: its owner has
+    /// published it here. Otherwise all that is known about it goes.
+    pub(crate) async fn unfollow(&self, name: &Name) -> Result<(), IngestError> {
+        let _forgetting = self.forgetting.write().await;
+        let kept = self.storage.kept(*name).await?;
+        let Some((kept, row)) = kept.and_then(|kept| {
+            let row = kept.followed.clone()?;
+            Some((kept, row))
+        }) else {
+            return Err(IngestError::NotFollowed);
+        };
+        let is_list = kept.facts.is_pinned_list();
+        let left = if row.is_published {
+            // What is no list is let go by the next look at it.
+            let facts = match (&kept.facts.did, kept.head) {
+                (None, Some(_)) => Facts::unknown(),
+                _ => kept.facts.clone(),
+            };
+            self.storage.unfollow(*name, facts).await
+        } else {
+            self.storage.forget(*name).await
+        };
+        left.map_err(|error| refused(error, kept.sequence))?;
+        self.read.changed(name);
+        self.incomplete.notify_one();
+        self.metrics.followed(-1);
+        if !row.is_published {
+            self.storage.name_removed();
+            self.metrics.changed(-1, -i64::from(is_list));
+        }
+        Ok(())
+    }
+
+    /// Keeps what a search for the record of a followed name came to, unless the name was unfollowed meanwhile.
+    pub(crate) async fn save_followed(
+        &self,
+        name: &Name,
+        row: Followed,
+        next: Millis,
+    ) -> Result<(), StorageError> {
+        let _not_forgetting = self.forgetting.read().await;
+        match self
+            .storage
+            .kept(*name)
+            .await?
+            .and_then(|kept| kept.followed)
+        {
+            // Whoever followed or published meanwhile has said something newer about these.
+            Some(now) => {
+                let row = Followed {
+                    sources: now.sources,
+                    is_published: now.is_published,
+                    ..row
+                };
+                self.storage.save_followed(*name, row, next).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether so much may be kept for one name.
+    pub(crate) fn check_size(&self, bytes: u64, blocks: u64) -> Result<(), IngestError> {
+        self.admission.check_size(&Facts {
+            bytes,
+            blocks,
+            ..Facts::unknown()
+        })
+    }
+
+    /// Takes in the record of a followed name that was found elsewhere; true when it is newer than what was kept.
+    pub(crate) async fn found(&self, name: &Name, bytes: &[u8]) -> Result<bool, IngestError> {
+        let now = rt::now();
+        let record = UnverifiedRecord::parse(bytes)?.verify(name, now)?;
+        let Some(kept) = self.storage.kept(*name).await? else {
+            return Ok(false);
+        };
+        if kept.followed.is_none() || self.is_known(name, Some(&kept), &record).await? {
+            return Ok(false);
+        }
+        let ladder = self
+            .ladder_after(name, Some(&kept), &record, Ladder::default())
+            .await?;
+        let change = Change {
+            facts: facts_below(Some(&kept), &record),
+            ladder,
+            ..Change::of(*name, record, now)
+        };
+        self.commit(change, Some(&kept)).await?;
+        Ok(true)
+    }
+
+    /// Walks what is below the head of a name and keeps what was found; true when everything is here.
+    pub(crate) async fn settle(&self, name: &Name) -> Result<bool, IngestError> {
+        let Some(kept) = self.storage.kept(*name).await? else {
+            return Ok(true);
+        };
+        let Some(head) = kept.head else {
+            return Ok(true);
+        };
+        let (storage, most) = (self.storage.clone(), self.most_blocks());
+        let walked = rt::blocking(move || walk(&storage, head, most, || false)).await;
+        let walked = walked.map_err(|_| StorageError::Interrupted)??;
+        let Some(walked) = walked else {
+            return Ok(false);
+        };
+        self.settle_walked(name, &kept, &walked).await?;
+        Ok(walked.missing.is_empty() && !walked.is_too_large)
+    }
+
+    /// Keeps what a walk below a head has found. Tells whether it is a complete tag list.
+    pub(crate) async fn settle_walked(
+        &self,
+        name: &Name,
+        kept: &Kept,
+        walked: &Walked,
+    ) -> Result<bool, IngestError> {
+        if !walked.missing.is_empty() || walked.is_too_large {
+            let missing = walked.missing.len() as u64;
+            if kept.facts.pin != (Pin::Incomplete { missing }) {
+                let found = Found::Incomplete { missing };
+                self.adopt(name, kept, Vec::new(), found).await?;
+            }
+            return Ok(false);
+        }
+        let is_counted = kept.facts.pin == Pin::Pinned
+            && kept.facts.bytes == walked.bytes
+            && kept.facts.blocks == walked.blocks;
+        if is_counted {
+            return Ok(kept.facts.did.is_some());
+        }
+        self.adopt_whole(name, kept, Vec::new(), walked.bytes, walked.blocks)
+            .await
+    }
+
+    /// Stores the last of what was missing below a head. Tells whether it is a tag list; what is none is held where
+    /// the name is followed, and let go otherwise.
+    pub(crate) async fn adopt_whole(
+        &self,
+        name: &Name,
+        kept: &Kept,
+        blocks: Vec<Block>,
+        bytes: u64,
+        count: u64,
+    ) -> Result<bool, IngestError> {
+        let found = Found::Complete { bytes, count };
+        match self.adopt(name, kept, blocks.clone(), found).await {
+            Ok(()) => Ok(true),
+            Err(IngestError::Head(_)) if kept.followed.is_some() => {
+                let found = Found::Other { bytes, count };
+                self.adopt(name, kept, blocks, found).await?;
+                Ok(false)
+            }
+            Err(IngestError::Head(_)) => {
+                self.adopt(name, kept, Vec::new(), Found::Foreign).await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Followed names: the row beside the head, and forgetting a name.
+
+use perennis_sdk::rt;
+use perennis_shared::ipns::Name;
+use perennis_shared::time::Millis;
+use perennis_store::Batch;
+
+use super::queues::put_key;
+use super::{
+    ChangeError, FACTS, FETCH, FETCHES, FOLLOW, FOLLOWED, Follow, HEAD, LADDER, OpenError, RUNGS,
+    Storage, StorageError, key,
+};
+use crate::followed::Followed;
+use crate::kept::{Facts, Pin};
+
+/// Names counted in one step at the start.
+const COUNTED: usize = 1_024;
+
+impl Storage {
+    pub(super) fn followed(&self, name: &Name) -> Result<Option<Followed>, StorageError> {
+        match self.store.meta(&key(FOLLOWED, name.as_bytes()))? {
+            Some(bytes) => Ok(Some(Followed::from_bytes(&bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Counts the followed names. Waits for the disk.
+    pub(crate) fn count_followed(&self) -> Result<u64, OpenError> {
+        let mut count = 0;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.store.metas(FOLLOWED, after.as_deref(), COUNTED);
+            let rows = rows.map_err(OpenError::Rows)?;
+            count += rows.len() as u64;
+            match rows.last() {
+                Some((last, _)) if rows.len() == COUNTED => after = Some(last.clone()),
+                _ => return Ok(count),
+            }
+        }
+    }
+
+    /// When the record of a followed name is looked for again.
+    pub(crate) async fn next_look(&self, name: Name) -> Result<Option<Millis>, StorageError> {
+        self.blocking(move |this| Ok(this.store.queue_entry(FOLLOW, name.as_bytes())?))
+            .await
+    }
+
+    /// Keeps what was found about following a name, and when its record is looked for next.
+    pub(crate) async fn save_followed(
+        &self,
+        name: Name,
+        row: Followed,
+        next: Millis,
+    ) -> Result<(), StorageError> {
+        let next = Some(next);
+        let mut batch = Batch::new();
+        set(&mut batch, &name, &Follow { row, next })?;
+        self.write(batch).await
+    }
+
+    /// Ends following a name that stays for another reason; `facts` are what holds from now on.
+    pub(crate) async fn unfollow(&self, name: Name, facts: Facts) -> Result<(), ChangeError> {
+        let due = self.dues(name).await?;
+        let mut batch = Batch::new();
+        leave(&mut batch, &name, &due);
+        if facts.pin == Pin::Queued {
+            batch.enqueue(FETCH, name.as_bytes(), rt::now(), Vec::new());
+        }
+        let facts = facts.to_bytes().map_err(StorageError::from)?;
+        batch.put_meta(&key(FACTS, name.as_bytes()), facts);
+        self.submit(batch).await
+    }
+
+    /// Forgets all that is kept about a name. Its blocks are collected where no other name holds them.
+    pub(crate) async fn forget(&self, name: Name) -> Result<(), ChangeError> {
+        let due = self.dues(name).await?;
+        let mut batch = Batch::new();
+        leave(&mut batch, &name, &due);
+        batch.delete_head(&name);
+        batch.unpin(&key(HEAD, name.as_bytes()));
+        for table in [FACTS, FETCHES, RUNGS] {
+            batch.delete_meta(&key(table, name.as_bytes()));
+        }
+        for (queue, due) in due {
+            batch.dequeue(queue, name.as_bytes(), due);
+            batch.delete_meta(&put_key(queue, &name));
+        }
+        self.submit(batch).await
+    }
+
+    /// Every queue the name is in, and when it is due there.
+    async fn dues(&self, name: Name) -> Result<Vec<(perennis_store::Queue, Millis)>, StorageError> {
+        self.blocking(move |this| {
+            let routers = this.shared.routers.values().copied();
+            let mut dues = Vec::new();
+            for queue in [FETCH, LADDER, FOLLOW].into_iter().chain(routers) {
+                if let Some(due) = this.store.queue_entry(queue, name.as_bytes())? {
+                    dues.push((queue, due));
+                }
+            }
+            Ok(dues)
+        })
+        .await
+    }
+}
+
+/// Takes a name out of what is followed.
+fn leave(batch: &mut Batch, name: &Name, dues: &[(perennis_store::Queue, Millis)]) {
+    batch.delete_meta(&key(FOLLOWED, name.as_bytes()));
+    for (queue, due) in dues.iter().filter(|(queue, _)| *queue == FOLLOW) {
+        batch.dequeue(*queue, name.as_bytes(), *due);
+    }
+}
+
+pub(super) fn set(batch: &mut Batch, name: &Name, follow: &Follow) -> Result<(), StorageError> {
+    batch.put_meta(&key(FOLLOWED, name.as_bytes()), follow.row.to_bytes()?);
+    if let Some(next) = follow.next {
+        batch.enqueue(FOLLOW, name.as_bytes(), next, Vec::new());
+    }
+    Ok(())
+}
