@@ -63,6 +63,7 @@ impl Keystore {
             }
             None => make(&file, &passphrase)?,
         };
+        let key = key.with_engine(rt::sign_engine);
         let did = Did::from_key(&key.public()).to_string();
         Ok(Keystore { key, did, identity })
     }

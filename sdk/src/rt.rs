@@ -8,7 +8,10 @@
 use std::{future::Future, pin::pin, time::Duration};
 
 use futures_util::future::{AbortHandle, Either, abortable, select};
-use perennis_shared::time::Millis;
+use perennis_shared::{
+    sign::{SEED_BYTES, SignEngine},
+    time::Millis,
+};
 
 pub mod http;
 #[cfg(not(target_family = "wasm"))]
@@ -22,6 +25,13 @@ use native as platform;
 use web as platform;
 
 pub use platform::{BoxFuture, BoxStream, MaybeSend, MaybeSync};
+
+/// The fastest Ed25519 signing the platform has for a key with this seed, for
+/// [`Identity::with_engine`](perennis_shared::did::Identity::with_engine); none where `shared`'s own is the fastest.
+#[must_use]
+pub fn sign_engine(seed: &[u8; SEED_BYTES]) -> Option<Box<dyn SignEngine>> {
+    platform::sign_engine(seed)
+}
 
 /// Operating system or browser had no randomness to give.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@
 //!
 //! Must never touch: randomness, clocks, files. A seed is an argument.
 
+use alloc::boxed::Box;
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -48,11 +49,24 @@ impl Domain {
     }
 }
 
+/// Another implementation of Ed25519 signing, made for one key: one for the machine at hand signs faster than this
+/// crate's, which runs everywhere. It holds the key and erases it when dropped.
+///
+/// Ed25519 is deterministic (RFC 8032), so there is one right signature and nobody can tell who made it.
+pub trait SignEngine: ZeroizeOnDrop + Send + Sync {
+    /// Signs a message; `None` where it cannot, and this crate signs instead.
+    fn sign(&self, message: &[u8]) -> Option<[u8; SIGNATURE_BYTES]>;
+}
+
+/// What an engine signs before it is trusted. It is the beginning of no [`Domain`]'s messages and of no format of others.
+const ENGINE_CHECK: &[u8] = b"perennis/engine-check/v1\0";
+
 /// An Ed25519 private key, held expanded and erased when dropped.
 ///
 /// It cannot be copied, printed or serialized.
 pub struct SigningKey {
     key: ed25519_dalek::SigningKey,
+    engine: Option<Box<dyn SignEngine>>,
 }
 
 impl ZeroizeOnDrop for SigningKey {}
@@ -64,7 +78,22 @@ impl SigningKey {
     pub fn from_seed(seed: &[u8; SEED_BYTES]) -> Self {
         Self {
             key: ed25519_dalek::SigningKey::from_bytes(seed),
+            engine: None,
         }
+    }
+
+    /// Signs with the engine that `make` gives for the key's seed from now on. One that signs a message otherwise than
+    /// this crate does is not used.
+    #[must_use]
+    pub fn with_engine(
+        mut self,
+        make: impl FnOnce(&[u8; SEED_BYTES]) -> Option<Box<dyn SignEngine>>,
+    ) -> Self {
+        self.engine = None;
+        let right = self.sign_raw(ENGINE_CHECK);
+        self.engine = make(self.key.as_bytes())
+            .filter(|engine| engine.sign(ENGINE_CHECK) == Some(right.to_bytes()));
+        self
     }
 
     /// The public key of this key.
@@ -86,9 +115,14 @@ impl SigningKey {
         self.sign_parts(&[message])
     }
 
-    /// Signs the concatenation of the parts, without a prefix of ours and without copying the parts together.
+    /// Signs the concatenation of the parts, without a prefix of ours.
     pub fn sign_parts(&self, parts: &[&[u8]]) -> Signature {
-        Signature(self.key.multipart_sign(parts).to_bytes())
+        let engine = self.engine.as_deref();
+        let signature = engine.and_then(|engine| match parts {
+            [message] => engine.sign(message),
+            parts => engine.sign(&parts.concat()),
+        });
+        Signature(signature.unwrap_or_else(|| self.key.multipart_sign(parts).to_bytes()))
     }
 }
 
@@ -390,6 +424,55 @@ mod tests {
         assert!(
             sorted.windows(2).all(|pair| pair[0] != pair[1]),
             "eight different points"
+        );
+    }
+
+    /// Signs with another implementation, or as it is told.
+    struct Engine(Option<[u8; 64]>);
+
+    impl ZeroizeOnDrop for Engine {}
+
+    impl SignEngine for Engine {
+        fn sign(&self, _: &[u8]) -> Option<[u8; SIGNATURE_BYTES]> {
+            self.0
+        }
+    }
+
+    #[test]
+    fn an_engine_that_signs_otherwise_or_not_at_all_is_not_used() {
+        let right = key(1).sign_raw(b"message");
+        for says in [None, Some([0; 64]), Some(right.to_bytes())] {
+            let key = key(1).with_engine(|_| Some(Box::new(Engine(says))));
+            assert!(key.engine.is_none());
+            assert_eq!(key.sign_raw(b"message"), right);
+        }
+    }
+
+    #[test]
+    fn an_engine_that_stops_is_stood_in_for() {
+        let mut key = key(1);
+        key.engine = Some(Box::new(Engine(None)));
+        assert_eq!(
+            key.sign_parts(&[b"mess", b"age"]),
+            self::key(1).sign_raw(b"message")
+        );
+    }
+
+    #[test]
+    fn an_engine_is_made_of_the_seed_and_asked_for_whole_messages() {
+        struct Whole(ed25519_dalek::SigningKey);
+        impl ZeroizeOnDrop for Whole {}
+        impl SignEngine for Whole {
+            fn sign(&self, message: &[u8]) -> Option<[u8; SIGNATURE_BYTES]> {
+                Some(self.0.multipart_sign(&[message]).to_bytes())
+            }
+        }
+        let key = key(1)
+            .with_engine(|seed| Some(Box::new(Whole(ed25519_dalek::SigningKey::from_bytes(seed)))));
+        assert!(key.engine.is_some());
+        assert_eq!(
+            key.sign(Domain::LogEntry, b"message"),
+            self::key(1).sign(Domain::LogEntry, b"message")
         );
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use perennis_sdk::rt;
 use perennis_shared::{
     ipns::{self, Name, RecordFields, UnverifiedRecord},
     sign::SigningKey,
@@ -17,7 +18,8 @@ const LIFETIME_MS: u64 = 90 * 24 * 3600 * 1000;
 const TTL: Duration = Duration::from_secs(5 * 60);
 
 fn main() {
-    let key = SigningKey::from_seed(&[7; 32]);
+    // As the client holds it.
+    let key = SigningKey::from_seed(&[7; 32]).with_engine(rt::sign_engine);
     let name = Name::from_public_key(&key.public());
     let create = |sequence| {
         let validity = Timestamp::from(Millis(NOW.0 + LIFETIME_MS));

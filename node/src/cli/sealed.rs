@@ -74,6 +74,6 @@ pub(crate) fn open(
     };
     Ok(LABELS.iter().find_map(|(label, profile)| {
         let root = Zeroizing::new(*seeds.get(label)?);
-        Some(Identity::from_root(*profile, root))
+        Some(Identity::from_root(*profile, root).with_engine(rt::sign_engine))
     }))
 }

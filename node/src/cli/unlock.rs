@@ -1,5 +1,6 @@
 //! From a passphrase to the identity that signs.
 
+use perennis_sdk::rt;
 use perennis_shared::did::{Identity, Profile};
 
 use super::Context;
@@ -22,6 +23,7 @@ pub(crate) fn derive(
         Profile::V2 => Identity::derive_v2(phrase.reveal(), account),
     };
     spinner.finish_and_clear();
+    let identity = identity.map(|identity| identity.with_engine(rt::sign_engine));
     identity.map_err(|error| {
         Failure::invalid(
             "not_derivable",

@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures_util::Stream;
-use perennis_shared::time::Millis;
+use perennis_shared::{
+    sign::{SEED_BYTES, SignEngine},
+    time::Millis,
+};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::{Cancelled, http::AddressRule};
@@ -112,3 +115,17 @@ pub(super) fn prepare(request: reqwest::RequestBuilder) -> reqwest::RequestBuild
 pub(super) fn is_connect(error: &reqwest::Error) -> bool {
     error.is_connect()
 }
+
+/// AWS-LC signs in half the time. Whoever has QUIC has it already.
+#[cfg(feature = "aws-lc")]
+pub(super) fn sign_engine(seed: &[u8; SEED_BYTES]) -> Option<Box<dyn SignEngine>> {
+    aws_lc::Engine::new(seed).map(|engine| Box::new(engine) as _)
+}
+
+#[cfg(not(feature = "aws-lc"))]
+pub(super) fn sign_engine(_: &[u8; SEED_BYTES]) -> Option<Box<dyn SignEngine>> {
+    None
+}
+
+#[cfg(feature = "aws-lc")]
+mod aws_lc;

@@ -3,7 +3,10 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use futures_util::Stream;
-use perennis_shared::time::Millis;
+use perennis_shared::{
+    sign::{SEED_BYTES, SignEngine},
+    time::Millis,
+};
 
 use super::{Cancelled, http::AddressRule};
 
@@ -78,4 +81,9 @@ pub(super) fn prepare(request: reqwest::RequestBuilder) -> reqwest::RequestBuild
 /// Whether no connection came about: `fetch` does not say where it failed, and that is the usual place.
 pub(super) fn is_connect(error: &reqwest::Error) -> bool {
     error.is_request()
+}
+
+/// WebCrypto signs asynchronously and only what it was given to keep: `shared` signs.
+pub(super) fn sign_engine(_: &[u8; SEED_BYTES]) -> Option<Box<dyn SignEngine>> {
+    None
 }

@@ -5,6 +5,7 @@
 //! times the memory, binds the account's name into the salt (so that one guess tests one account, not every user at
 //! once), reads the passphrase in one Unicode form (NFKD), and gives every purpose a key of its own through HKDF.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
@@ -16,7 +17,7 @@ use crate::did::Did;
 use crate::ipns::Name;
 use crate::kdf::{self, Cost, SECRET_BYTES};
 use crate::limits::{ACCOUNT_BYTES, LimitExceeded, PASSPHRASE_BYTES};
-use crate::sign::SigningKey;
+use crate::sign::{SEED_BYTES, SignEngine, SigningKey};
 
 /// The salt of profile v1 and the beginning of the salt of profile v2.
 const DOMAIN_SALT: &[u8] = b"xcom-did-v1";
@@ -119,6 +120,17 @@ impl Identity {
             did_key,
             ipns_key,
         }
+    }
+
+    /// Signs with the engines that `make` gives for the seeds of its keys: [`SigningKey::with_engine`].
+    #[must_use]
+    pub fn with_engine(
+        mut self,
+        make: impl Fn(&[u8; SEED_BYTES]) -> Option<Box<dyn SignEngine>>,
+    ) -> Identity {
+        self.did_key = self.did_key.with_engine(&make);
+        self.ipns_key = self.ipns_key.with_engine(&make);
+        self
     }
 
     /// The secret everything else comes from. Whoever has it is this identity: it may only be written sealed

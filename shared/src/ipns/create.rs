@@ -8,12 +8,10 @@ use bytes::Bytes;
 
 use crate::codec::CodecError;
 use crate::codec::dag_cbor::Encoder;
-use crate::ipns::record::{
-    Record, RecordError, SIGNATURE_V2_PREFIX, UnverifiedRecord, VALIDITY_TYPE_EOL,
-};
+use crate::ipns::record::{Record, RecordError, SIGNATURE_V2_PREFIX, Statement, VALIDITY_TYPE_EOL};
 use crate::ipns::wire::Envelope;
 use crate::limits::{LimitExceeded, RECORD_BYTES};
-use crate::sign::SigningKey;
+use crate::sign::{SIGNATURE_BYTES, SigningKey};
 use crate::time::Timestamp;
 
 /// What the version 1 signature covers after value and validity: the name of the validity type.
@@ -44,7 +42,7 @@ pub fn create(key: &SigningKey, fields: &RecordFields<'_>) -> Result<Record, Rec
     let value = fields.value.as_bytes();
     let validity = fields.validity.to_string();
     let ttl_ns = u64::try_from(fields.ttl.as_nanos()).unwrap_or(u64::MAX);
-    let data = encode_data(value, validity.as_bytes(), fields.sequence, ttl_ns)?;
+    let (data, value_at) = encode_data(value, validity.as_bytes(), fields.sequence, ttl_ns)?;
     let signature_v1 = key.sign_parts(&[value, validity.as_bytes(), VALIDITY_TYPE_NAME]);
     let signature_v2 = key.sign_parts(&[SIGNATURE_V2_PREFIX, &data]);
     let bytes = Envelope {
@@ -60,25 +58,38 @@ pub fn create(key: &SigningKey, fields: &RecordFields<'_>) -> Result<Record, Rec
     }
     .encode();
     LimitExceeded::check("IPNS record bytes", RECORD_BYTES, bytes.len())?;
-    let record = UnverifiedRecord::read(Bytes::from(bytes))?;
+    // The signed data are the last field.
+    let data_at = bytes.len() - data.len();
+    let value_at = data_at + value_at;
+    // The signature ends where their tag and length begin; a record is below 2^14 bytes.
+    let signature_end = data_at - if data.len() < 1 << 7 { 2 } else { 3 };
     Ok(Record {
-        statement: record.into_statement(),
+        statement: Statement {
+            data: data_at..bytes.len(),
+            value: value_at..value_at + value.len(),
+            sequence: fields.sequence,
+            validity: fields.validity,
+            ttl_ns,
+            signature: signature_end - SIGNATURE_BYTES..signature_end,
+            bytes: Bytes::from(bytes),
+        },
     })
 }
 
-/// The signed document, its keys in the order of DAG-CBOR.
+/// The signed document, its keys in the order of DAG-CBOR, and where in it the value begins.
 fn encode_data(
     value: &[u8],
     validity: &[u8],
     sequence: u64,
     ttl_ns: u64,
-) -> Result<Vec<u8>, CodecError> {
+) -> Result<(Vec<u8>, usize), CodecError> {
     let mut encoder = Encoder::with_capacity(96 + value.len() + validity.len());
     encoder.map(5)?;
     encoder.key("TTL");
     encoder.uint(ttl_ns);
     encoder.key("Value");
     encoder.bytes(value);
+    let value_at = encoder.written() - value.len();
     encoder.key("Sequence");
     encoder.uint(sequence);
     encoder.key("Validity");
@@ -86,7 +97,7 @@ fn encode_data(
     encoder.key("ValidityType");
     encoder.uint(VALIDITY_TYPE_EOL);
     encoder.end();
-    encoder.finish()
+    Ok((encoder.finish()?, value_at))
 }
 
 #[cfg(test)]
@@ -95,6 +106,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::ipns::UnverifiedRecord;
     use crate::ipns::samples::{NPM_RECORD, VALUE, fields, key, name_of, npm_key};
     use crate::time::Millis;
 
@@ -204,10 +216,12 @@ mod tests {
             let made = create(&key, &RecordFields { value: &value, sequence, validity, ttl }).unwrap();
             let read = UnverifiedRecord::parse(made.bytes()).unwrap().verify(&name_of(&key), Millis(0)).unwrap();
             prop_assert_eq!(&read, &made);
-            prop_assert_eq!(read.path(), Some(&value[..]));
-            prop_assert_eq!(read.sequence(), sequence);
-            prop_assert_eq!(read.validity(), validity);
-            prop_assert_eq!(u128::from(read.ttl_ns()), ttl.as_nanos());
+            for record in [&made, &read] {
+                prop_assert_eq!(record.path(), Some(&value[..]));
+                prop_assert_eq!(record.sequence(), sequence);
+                prop_assert_eq!(record.validity(), validity);
+                prop_assert_eq!(u128::from(record.ttl_ns()), ttl.as_nanos());
+            }
         }
     }
 }

@@ -48,7 +48,7 @@ impl UnverifiedRecord {
     }
 
     /// As [`UnverifiedRecord::parse`], for bytes within the limit.
-    pub(super) fn read(bytes: Bytes) -> Result<UnverifiedRecord, RecordError> {
+    fn read(bytes: Bytes) -> Result<UnverifiedRecord, RecordError> {
         let envelope = Envelope::parse(&bytes)?;
         let present = |field: Option<&[u8]>| field.is_some_and(|bytes| !bytes.is_empty());
         if !present(envelope.signature_v2)
@@ -145,11 +145,6 @@ impl UnverifiedRecord {
     pub fn has_v1(&self) -> bool {
         self.has_v1
     }
-
-    /// What the record says; for one that was just signed.
-    pub(super) fn into_statement(self) -> Statement {
-        self.statement
-    }
 }
 
 /// A record whose signature was verified against the key of its name.
@@ -224,13 +219,13 @@ impl Hash for Record {
 /// What a record says, with the places of its parts in the serialized bytes.
 #[derive(Clone)]
 pub(super) struct Statement {
-    bytes: Bytes,
-    data: Range<usize>,
-    value: Range<usize>,
-    sequence: u64,
-    validity: Timestamp,
-    ttl_ns: u64,
-    signature: Range<usize>,
+    pub(super) bytes: Bytes,
+    pub(super) data: Range<usize>,
+    pub(super) value: Range<usize>,
+    pub(super) sequence: u64,
+    pub(super) validity: Timestamp,
+    pub(super) ttl_ns: u64,
+    pub(super) signature: Range<usize>,
 }
 
 impl Statement {

@@ -61,6 +61,11 @@ impl Encoder {
         }
     }
 
+    /// How many bytes were written.
+    pub(crate) fn written(&self) -> usize {
+        self.out.len()
+    }
+
     /// Opens a map of `entries` entries, to be closed by [`Encoder::end`].
     ///
     /// # Errors
