@@ -55,9 +55,13 @@ pub(crate) enum Change {
 /// What only the store's own upkeep asks for; such a batch is a group of its own.
 #[derive(Debug)]
 pub(crate) enum Reclaim {
-    /// Drops these blocks, but those that were put or required meanwhile, if all roots that were pinned meanwhile
-    /// are among the `marked`.
-    Forget { cids: Vec<Cid>, marked: usize },
+    /// Drops these blocks for a collection, all or none: none if one was put or required meanwhile, if a root was pinned
+    /// that is not among the `marked`, or if a later collection was begun.
+    Forget {
+        cids: Vec<Cid>,
+        generation: u64,
+        marked: usize,
+    },
     /// Writes these blocks anew, those that still lie where they were read.
     Move(Vec<(Location, Block)>),
     /// Sets a damaged block aside.
@@ -278,7 +282,7 @@ pub enum CommitError {
     /// No space is left. The store serves reads and reclaims space; it takes writes again when there is space.
     #[error("the disk is full; nothing was written")]
     Full,
-    /// Pins changed while garbage was collected; the collection marks again.
+    /// Pins changed while garbage was collected, or a block was put or required; the collection looks again.
     #[error("pins changed")]
     PinsChanged,
     /// The disk failed.

@@ -44,7 +44,8 @@ pub(crate) enum Work {
     /// number of the next segment: those before it belong to the copy.
     Copy(PathBuf, Sender<Result<SegmentNumber, CommitError>>),
     /// Begins to note what is put, required and pinned, for a collection of garbage.
-    Watch(Sender<Result<(), CommitError>>),
+    /// Answers with the number of the collection.
+    Watch(Sender<Result<u64, CommitError>>),
     Close,
 }
 
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
 /// What happened since a collection of garbage began.
 #[derive(Debug, Default)]
 pub(crate) struct Young {
+    /// The number of the collection: a later one has a higher.
+    pub(crate) generation: u64,
     /// Blocks that were put or required: they stay.
     pub(crate) kept: HashSet<Cid>,
     /// Roots that were pinned, noted once their blocks can be read: they are marked before anything is dropped.
@@ -111,6 +114,8 @@ pub(crate) struct Committer {
     /// The index is flushed when this much was logged since it last was.
     pub(crate) flush_bytes: u64,
     pub(crate) logged_bytes: u64,
+    /// Collections of garbage that were begun.
+    pub(crate) collections: u64,
 }
 
 impl Committer {
@@ -123,8 +128,12 @@ impl Committer {
                 Work::Seal(reply) => drop(reply.send(self.seal())),
                 Work::Copy(dir, reply) => drop(reply.send(self.copy(&dir))),
                 Work::Watch(reply) => {
-                    *self.shared.young.lock() = Some(Young::default());
-                    drop(reply.send(Ok(())));
+                    self.collections += 1;
+                    *self.shared.young.lock() = Some(Young {
+                        generation: self.collections,
+                        ..Young::default()
+                    });
+                    drop(reply.send(Ok(self.collections)));
                 }
                 Work::Close => break,
             }
@@ -484,17 +493,24 @@ impl<'a> Pending<'a> {
 
     fn reclaim(&self, part: &mut Part, reclaim: Reclaim) -> Result<(), CommitError> {
         match reclaim {
-            Reclaim::Forget { cids, marked } => {
+            Reclaim::Forget {
+                cids,
+                generation,
+                marked,
+            } => {
                 let young = self.shared.young.lock();
-                // Without one nobody noted what must stay: that collection has ended.
-                let young = young
-                    .as_ref()
-                    .filter(|young| young.roots.len() == marked)
-                    .ok_or(CommitError::PinsChanged)?;
-                for cid in cids.iter().filter(|cid| !young.kept.contains(cid)) {
-                    part.ops.push(Op::Forget(cid.to_bytes()));
-                    part.commit.reclaimed_blocks += 1;
+                // Another one, or none: that collection has ended, and nobody noted for it what must stay.
+                let is_as_planned = young.as_ref().is_some_and(|young| {
+                    young.generation == generation
+                        && young.roots.len() == marked
+                        && !cids.iter().any(|cid| young.kept.contains(cid))
+                });
+                if !is_as_planned {
+                    return Err(CommitError::PinsChanged);
                 }
+                part.commit.reclaimed_blocks += cids.len() as u64;
+                part.ops
+                    .extend(cids.iter().map(|cid| Op::Forget(cid.to_bytes())));
             }
             Reclaim::Move(blocks) => {
                 for (location, block) in blocks {

@@ -235,6 +235,7 @@ impl Store {
             reserve,
             flush_bytes: options.flush_bytes,
             logged_bytes: 0,
+            collections: 0,
         };
         let committer = thread::Builder::new()
             .name("store-commit".into())

@@ -30,6 +30,16 @@ impl Durable {
         kept.settle();
     }
 
+    /// A copy that goes its own way.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let kept = self.0.lock();
+        Self(Arc::new(Mutex::new(Kept {
+            flushed: kept.flushed.clone(),
+            pending: kept.pending.clone(),
+        })))
+    }
+
     /// How many writes a crash may lose.
     #[must_use]
     pub fn pending(&self) -> usize {

@@ -56,6 +56,12 @@ impl Power {
         self.0.lock().off = true;
     }
 
+    /// Cuts the power at a point to come: 0 is the next.
+    pub fn cut_after(&self, points: u64) {
+        let mut state = self.0.lock();
+        state.cut_at = Some(state.points + points);
+    }
+
     /// Lets the point of this number fail with an error of this kind, and only that one.
     pub fn fail_at(&self, point: u64, kind: io::ErrorKind) {
         self.0.lock().fault = Some((point, kind));
