@@ -172,13 +172,14 @@ impl Peer {
         (expected * (1 + self.late.min(4))).clamp(HEDGE[0], HEDGE[1])
     }
 
-    /// What one more block is expected to cost; the smallest is the best.
+    /// What one more block is expected to cost; the smallest is the best. It grows with what the peer is busy with, so that
+    /// work spreads over peers by their speed, and a slow one is tried again when the others have enough to do.
     pub(super) fn cost(&self) -> Duration {
         let mean = self.latency.map_or(FIRST_GUESS, |latency| latency.mean);
         let patience = 1 + self.late.min(100);
-        // The mean already holds the time that questions wait behind others: the share of one is what counts.
-        mean.max(Duration::from_micros(1)) * (patience * patience)
-            + mean / 16 * u32::try_from(self.blocks_open).unwrap_or(u32::MAX)
+        let open = u32::try_from(self.blocks_open).unwrap_or(u32::MAX);
+        let share = mean.max(Duration::from_micros(1)) / 4;
+        share * (patience * patience) * open.saturating_add(4).min(1 << 12)
     }
 
     pub(super) fn blocks_open(&self) -> usize {
