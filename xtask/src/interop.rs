@@ -6,15 +6,22 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
 use crate::{shell, workspace};
 
+mod helia;
 mod kubo;
+mod noise;
 mod ours;
 mod table;
+
+/// How long a peer may take to come up, and a case to come true.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One thing that must work, and what showed that it does.
 pub(crate) struct Case {
@@ -28,15 +35,9 @@ pub(crate) struct Case {
 /// # Errors
 /// A case fails.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    shell::run(shell::cargo().args([
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "perennis-node",
-        "--bin",
-        "perennis",
-    ]))?;
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--workspace", "--bins", "--release", "--locked"]);
+    shell::run(&mut cargo)?;
     let program = workspace::target().join("release/perennis");
     let scratch = workspace::target().join("interop");
     if scratch.exists() {
@@ -49,6 +50,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         None => {
             println!("interop: Go is not installed, so Kubo cannot be built: its cases are not run")
         }
+    }
+    match helia::install()? {
+        Some(helia) => cases.extend(helia::cases(&helia, &program, &scratch)?),
+        None => println!("interop: npm is not installed: the cases of Helia are not run"),
     }
     let mut failed = 0;
     for case in &cases {
@@ -76,4 +81,15 @@ fn folder(scratch: &Path, name: &str) -> Result<PathBuf> {
     let path = scratch.join(name);
     fs::create_dir_all(&path)?;
     Ok(path)
+}
+
+/// Tries again for a while: routing tables fill a moment after a connection.
+fn until<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(_) if start.elapsed() < PATIENCE / 2 => thread::sleep(Duration::from_millis(250)),
+            outcome => return outcome,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, bail, ensure};
 
-use crate::{browser, check, deny, fuzz, licences, no_std, setup, shell, workspace};
+use crate::{browser, check, deny, fuzz, interop, licences, no_std, setup, shell, workspace};
 
 type Work = fn(&mut Tally) -> Result<()>;
 
@@ -31,6 +31,7 @@ const STEPS: &[(&str, Work)] = &[
     ("browser", |tally| {
         browser::test(&mut |line| tally.read(line))
     }),
+    ("interop", |_| interop::run(&["--check".to_owned()])),
 ];
 
 /// Runs the named steps, or all.

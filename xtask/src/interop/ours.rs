@@ -10,6 +10,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::until;
+
 /// A running node; stopped when dropped.
 pub(super) struct Node {
     child: Child,
@@ -100,6 +102,30 @@ impl Person {
             .as_str()
             .context("no head was published")?;
         Ok(head.to_owned())
+    }
+
+    /// Resolves a name at a node until it says this head.
+    pub(super) fn resolves(&self, name: &str, node: &str, expected: &str) -> Result<()> {
+        until(|| {
+            let resolved = self.run(&["resolve", name, "--node", node])?;
+            let head = resolved["head"].as_str().unwrap_or_default();
+            ensure!(head == expected, "{name} is {head} here, {expected} there");
+            Ok(())
+        })
+    }
+
+    /// Asks a node who has a CID until it names this peer.
+    pub(super) fn finds(&self, cid: &str, node: &str, peer: &str) -> Result<()> {
+        until(|| {
+            let found = self.run(&["providers", cid, "--node", node])?;
+            let providers = found["providers"].as_array();
+            let providers = providers.context("no list of providers")?;
+            ensure!(
+                providers.iter().any(|provider| provider["peerId"] == peer),
+                "found {found}"
+            );
+            Ok(())
+        })
     }
 
     /// Runs a command and returns its document.

@@ -1,0 +1,325 @@
+//! The cases with Helia: a script of ours that runs a Helia node and does what it is told, line by line.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{
+    Case, noise,
+    ours::{Node, Person},
+    until,
+};
+use crate::{shell, workspace};
+
+const VERSION: &str = "7.1.15";
+const PEER: &str = "Helia 7.1.15";
+const SCRIPT: &str = "tests/interop/helia";
+const DAG_BYTES: usize = 64 << 20;
+
+/// What Helia runs with: the packages, and a Node.js that is new enough.
+#[derive(Clone)]
+pub(super) struct Helia {
+    folder: PathBuf,
+    node: PathBuf,
+}
+
+/// Installs the packages unless they are there; `None` without npm.
+///
+/// # Errors
+/// npm cannot fetch them.
+pub(super) fn install() -> Result<Option<Helia>> {
+    if shell::which(&["npm"]).is_none() {
+        return Ok(None);
+    }
+    let source = workspace::root().join(SCRIPT);
+    let folder = workspace::cache()
+        .join("tools")
+        .join(format!("helia-{VERSION}"));
+    fs::create_dir_all(&folder)?;
+    for file in ["package.json", "package-lock.json", "peer.mjs"] {
+        fs::copy(source.join(file), folder.join(file))
+            .with_context(|| format!("cannot copy {file}"))?;
+    }
+    // Node 22 comes as a package too, whose own script fetches the program.
+    let node = folder.join("node_modules/node/bin/node");
+    if !node.is_file() {
+        println!("installing Helia {VERSION} (about 3 minutes, once)");
+        let npm = |arguments: &[&str]| {
+            let mut npm = shell::command("npm");
+            shell::run(npm.current_dir(&folder).args(arguments))
+        };
+        npm(&["ci", "--no-audit", "--no-fund", "--ignore-scripts"])?;
+        npm(&["rebuild", "node", "--foreground-scripts"])?;
+    }
+    Ok(Some(Helia { folder, node }))
+}
+
+/// A running node; stopped when dropped.
+struct Peer {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    id: String,
+    address: String,
+}
+
+impl Peer {
+    /// With the DHT or without, asking these routers.
+    fn start(helia: &Helia, log: &Path, dht: bool, routers: &[&str]) -> Result<Peer> {
+        let mut child = Command::new(&helia.node)
+            .current_dir(&helia.folder)
+            .arg("peer.mjs")
+            .arg(json!({ "dht": dht, "routers": routers }).to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(log)?)
+            .spawn()
+            .context("cannot start Helia")?;
+        let requests = child.stdin.take().context("its input is piped")?;
+        let answers = child.stdout.take().context("its output is piped")?;
+        let mut peer = Peer {
+            child,
+            requests,
+            answers: BufReader::new(answers),
+            id: String::new(),
+            address: String::new(),
+        };
+        let ready = peer.line()?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        peer.id = text(&ready["peerId"]).context("no peer id")?;
+        peer.address = text(&ready["address"]).context("no address")?;
+        Ok(peer)
+    }
+
+    /// Sends a request and returns what came of it.
+    fn ask(&mut self, request: &Value) -> Result<Value> {
+        writeln!(self.requests, "{request}")?;
+        let mut answer = self.line()?;
+        ensure!(answer["error"].is_null(), "{request}: {}", answer["error"]);
+        Ok(answer["ok"].take())
+    }
+
+    fn line(&mut self) -> Result<Value> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        serde_json::from_str(&line).with_context(|| format!("Helia said {line:?}"))
+    }
+
+    fn text(&mut self, request: &Value, field: &str) -> Result<String> {
+        let answer = self.ask(request)?;
+        let text = answer[field].as_str();
+        Ok(text.with_context(|| format!("no {field}"))?.to_owned())
+    }
+
+    fn add(&mut self, dir: &Path, bytes: usize) -> Result<String> {
+        let file = noise::file(dir, bytes)?;
+        self.text(&json!({ "command": "add", "file": file }), "root")
+    }
+
+    fn resolves(&mut self, name: &str, by: &str, head: &str) -> Result<()> {
+        until(|| {
+            let request = json!({ "command": "resolve", "name": name, "by": by });
+            let value = self.text(&request, "value")?;
+            ensure!(
+                value == format!("/ipfs/{head}"),
+                "{value} there, {head} here"
+            );
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Nothing is left to do for one that has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts both sides, connects them, and runs every case.
+pub(super) fn cases(helia: &Helia, program: &Path, scratch: &Path) -> Result<Vec<Case>> {
+    let dir = super::folder(scratch, "helia")?;
+    let node = Node::start(program, &dir.join("node"))?;
+    let person = Person::new(
+        program,
+        &dir.join("home"),
+        "correct horse battery staple blue",
+    )?;
+    let mut peer = Peer::start(helia, &dir.join("peer.log"), true, &[])?;
+    peer.ask(&json!({ "command": "connect", "address": &node.peer }))?;
+    let mut both = Both {
+        peer,
+        helia: helia.clone(),
+        node,
+        person,
+        dir,
+    };
+    let cases: &[(&'static str, Attempt)] = &[
+        (
+            "IPNS: published here, resolved there over the DHT",
+            Both::ours_over_dht,
+        ),
+        (
+            "IPNS: published there, resolved here over the DHT",
+            Both::theirs_over_dht,
+        ),
+        (
+            "IPNS: published here, resolved there over Delegated Routing",
+            Both::ours_delegated,
+        ),
+        (
+            "IPNS: published there over Delegated Routing, resolved here",
+            Both::theirs_delegated,
+        ),
+        ("providers: provided here, found there", Both::our_provider),
+        (
+            "providers: provided there, found here",
+            Both::their_provider,
+        ),
+        (
+            "bitswap: a DAG of 64 MiB from there to here, and from here to another",
+            Both::blocks_both_ways,
+        ),
+        ("CAR: exported here, imported there", Both::our_car),
+        (
+            "CAR: exported there from what was imported, verified here",
+            Both::their_car,
+        ),
+    ];
+    Ok(cases
+        .iter()
+        .map(|(what, case)| Case {
+            peer: PEER,
+            what,
+            outcome: case(&mut both),
+        })
+        .collect())
+}
+
+/// Tries one thing, and says what showed that it works.
+type Attempt = fn(&mut Both) -> Result<String>;
+
+struct Both {
+    peer: Peer,
+    helia: Helia,
+    node: Node,
+    person: Person,
+    dir: PathBuf,
+}
+
+impl Both {
+    fn ours_over_dht(&mut self) -> Result<String> {
+        let head = self.person.publish("@helia_reads", &self.node)?;
+        self.peer.resolves(&self.person.name, "routing", &head)?;
+        Ok("ipns.resolve".to_owned())
+    }
+
+    fn theirs_over_dht(&mut self) -> Result<String> {
+        let root = self.peer.add(&self.dir, 1_000)?;
+        let request =
+            json!({ "command": "publish", "key": "first", "value": root, "by": "routing" });
+        let name = self.peer.text(&request, "name")?;
+        self.person.resolves(&name, &self.node.url, &root)?;
+        Ok("perennis resolve, the name being kept by no node of ours".to_owned())
+    }
+
+    fn ours_delegated(&mut self) -> Result<String> {
+        let head = self.person.publish("@helia_asks", &self.node)?;
+        let mut asks = self.second("asks", false, true)?;
+        asks.resolves(&self.person.name, "routing", &head)?;
+        Ok("ipns.resolve, without a DHT".to_owned())
+    }
+
+    fn theirs_delegated(&mut self) -> Result<String> {
+        let mut puts = self.second("puts", false, true)?;
+        let root = puts.add(&self.dir, 2_000)?;
+        let request =
+            json!({ "command": "publish", "key": "second", "value": root, "by": "routing" });
+        let name = puts.text(&request, "name")?;
+        self.person.resolves(&name, &self.node.url, &root)?;
+        Ok("ipns.publish, without a DHT; perennis resolve".to_owned())
+    }
+
+    fn our_provider(&mut self) -> Result<String> {
+        let head = self.person.publish("@helia_finds", &self.node)?;
+        self.person
+            .run(&["provide", &head, "--node", &self.node.url])?;
+        let request = json!({ "command": "providers", "root": head });
+        let ours = self.node.peer_id();
+        until(|| {
+            let found = self.peer.ask(&request)?;
+            ensure!(found["providers"][0] == ours, "found {found}");
+            Ok("routing.findProviders".to_owned())
+        })
+    }
+
+    fn their_provider(&mut self) -> Result<String> {
+        let root = self.peer.add(&self.dir, 3_000)?;
+        self.peer
+            .ask(&json!({ "command": "provide", "root": root }))?;
+        self.person.finds(&root, &self.node.url, &self.peer.id)?;
+        Ok("perennis providers".to_owned())
+    }
+
+    fn blocks_both_ways(&mut self) -> Result<String> {
+        let root = self.peer.add(&self.dir, DAG_BYTES)?;
+        let address = &self.peer.address;
+        let node = &self.node.url;
+        let fetched = self
+            .person
+            .run(&["fetch", &root, "--peer", address, "--node", node])?;
+        let blocks = fetched["blocks"].as_u64().context("no count of blocks")?;
+        ensure!(blocks > 64, "{fetched}");
+        let mut other = self.second("other", false, false)?;
+        other.ask(&json!({ "command": "connect", "address": &self.node.peer }))?;
+        let got = other.ask(&json!({ "command": "cat", "root": root }))?;
+        ensure!(got["bytes"] == DAG_BYTES, "{got}");
+        Ok(format!(
+            "perennis fetch: {blocks} blocks; unixfs.cat at a node that knows only ours"
+        ))
+    }
+
+    fn our_car(&mut self) -> Result<String> {
+        let file = self.dir.join("ours.car");
+        self.person
+            .run(&["export", file.to_str().context("a path in UTF-8")?])?;
+        let imported = self
+            .peer
+            .ask(&json!({ "command": "importCar", "file": file }))?;
+        let roots = imported["roots"].as_array().map_or(0, Vec::len);
+        Ok(format!("car.import: {roots} roots"))
+    }
+
+    fn their_car(&mut self) -> Result<String> {
+        let root = self.person.publish("@helia_exports", &self.node)?;
+        let ours = self.dir.join("again.car");
+        self.person
+            .run(&["export", ours.to_str().context("a path in UTF-8")?])?;
+        self.peer
+            .ask(&json!({ "command": "importCar", "file": ours }))?;
+        let file = self.dir.join("theirs.car");
+        self.peer
+            .ask(&json!({ "command": "exportCar", "root": root, "file": file }))?;
+        let verified =
+            self.person
+                .run(&["car", "verify", file.to_str().context("a path in UTF-8")?])?;
+        let blocks = verified["blocks"].as_u64().context("no count of blocks")?;
+        ensure!(blocks >= 3, "{verified}");
+        Ok(format!("perennis car verify: {blocks} blocks"))
+    }
+
+    /// Another node, for the length of a case; it asks our node over HTTP or not.
+    fn second(&self, name: &str, dht: bool, asks: bool) -> Result<Peer> {
+        let url = self.node.url.as_str();
+        let routers: &[&str] = if asks { &[url] } else { &[] };
+        let log = self.dir.join(format!("{name}.log"));
+        Peer::start(&self.helia, &log, dht, routers)
+    }
+}
