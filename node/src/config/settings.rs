@@ -6,7 +6,7 @@ use std::time::Duration;
 use perennis_sdk::net::{Bootstrap, DhtMode};
 
 use super::value::{Given, Refusal, show_size, show_span};
-use super::{Config, DEFAULT_P2P_LISTEN, LogFormat};
+use super::{Config, LogFormat};
 
 /// One setting.
 pub struct Setting {
@@ -100,12 +100,14 @@ static SETTINGS: &[Setting] = &[
     ),
     setting!(
         "p2p.listen",
-        "multiaddrs to listen on for other peers, or none; without it port 4781 of TCP and QUIC, or a free one when it is taken",
+        "multiaddrs to listen on for other peers, or none; auto is port 4781 of TCP and QUIC, or a free one when it is taken",
         p2p.listen,
-        |given| Some(given.multiaddrs()?),
-        |value| value
-            .as_deref()
-            .map_or_else(|| DEFAULT_P2P_LISTEN.join(", "), join)
+        |given| given.listen()?,
+        |value| match value.as_deref() {
+            None => "auto".to_owned(),
+            Some([]) => "none".to_owned(),
+            Some(addresses) => join(addresses),
+        }
     ),
     setting!(
         "p2p.announce",

@@ -178,6 +178,14 @@ impl Given {
             .collect()
     }
 
+    /// Where to listen: multiaddrs, `none`, or `auto`, which leaves it to the node.
+    pub(super) fn listen(&self) -> Result<Option<Vec<Multiaddr>>, Refusal> {
+        if self.is_word("auto") {
+            return Ok(None);
+        }
+        self.multiaddrs().map(Some)
+    }
+
     /// Whom to dial first: `public`, `none`, or addresses that end in a peer id.
     pub(super) fn bootstrap(&self) -> Result<Bootstrap, Refusal> {
         if self.is_word("public") {

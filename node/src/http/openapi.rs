@@ -12,46 +12,34 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, JSON, answer};
 use super::route::{Documented, ROUTES, Route, Shape};
 
+macro_rules! schemas {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../docs/schema/http/", $name, ".json")))),*]
+    };
+}
+
 /// The schemas, by the name of their file.
-pub(crate) static SCHEMAS: &[(&str, &str)] = &[
-    (
-        "did-document",
-        include_str!("../../../docs/schema/http/did-document.json"),
-    ),
-    (
-        "did-resolution",
-        include_str!("../../../docs/schema/http/did-resolution.json"),
-    ),
-    (
-        "error",
-        include_str!("../../../docs/schema/http/error.json"),
-    ),
-    (
-        "health",
-        include_str!("../../../docs/schema/http/health.json"),
-    ),
-    (
-        "index",
-        include_str!("../../../docs/schema/http/index.json"),
-    ),
-    ("name", include_str!("../../../docs/schema/http/name.json")),
-    (
-        "names",
-        include_str!("../../../docs/schema/http/names.json"),
-    ),
-    (
-        "openapi",
-        include_str!("../../../docs/schema/http/openapi.json"),
-    ),
-    ("pins", include_str!("../../../docs/schema/http/pins.json")),
-    (
-        "receipt",
-        include_str!("../../../docs/schema/http/receipt.json"),
-    ),
-    (
-        "status",
-        include_str!("../../../docs/schema/http/status.json"),
-    ),
+pub(crate) static SCHEMAS: &[(&str, &str)] = schemas![
+    "did-document",
+    "did-resolution",
+    "error",
+    "fetched",
+    "health",
+    "index",
+    "name",
+    "names",
+    "openapi",
+    "peer-ban",
+    "peer-connect",
+    "peers",
+    "pins",
+    "provide",
+    "providers",
+    "receipt",
+    "release",
+    "routing-peers",
+    "routing-providers",
+    "status",
 ];
 
 pub(super) fn document() -> Answer {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use perennis_node::config::Config;
+use perennis_sdk::net::DhtMode;
 use serde_json::Value;
 
 use crate::support::{Author, Reply, TestNode};
@@ -44,11 +46,21 @@ fn check(openapi: &Value, method: &str, route: &str, reply: &Reply) -> String {
     format!("{method} {route} {}", reply.status)
 }
 
+/// A peer of the DHT on loopback.
+fn as_peer(config: &mut Config) {
+    config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
+    config.p2p.dht = DhtMode::Server;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_answers_as_documented() {
-    let router = TestNode::start().await;
+    let router = TestNode::with(as_peer).await;
     let url = router.url();
-    let node = TestNode::with(|config| config.ipns.routers = vec![url]).await;
+    let node = TestNode::with(|config| {
+        as_peer(config);
+        config.ipns.routers = vec![url];
+    })
+    .await;
     let openapi = node.get("/openapi.json").await.ok().json();
     let mut author = Author::new(1);
     let first = author.publish(&[("@alice", "friend")]);
@@ -126,6 +138,85 @@ async fn every_route_answers_as_documented() {
         see("GET", route, node.get(&path).await);
     }
 
+    let followed = Author::new(4).publish(&[("@alice", "friend")]);
+    router.publish(&followed).await.ok();
+    let follow = format!("/v1/names/{}", followed.name);
+    let route = "/v1/names/{name}";
+    see("PUT", route, node.ask("PUT", &follow, &[], b"").await);
+    see("DELETE", route, node.ask("DELETE", &follow, &[], b"").await);
+    see("DELETE", route, node.ask("DELETE", &follow, &[], b"").await);
+
+    let json = [("Content-Type", "application/json")];
+    let peer = router.node.peer_id();
+    let address = router.node.p2p_addresses()[0].clone();
+    let request = serde_json::json!({ "address": address }).to_string();
+    let connect = "/v1/peers/connect";
+    for body in [request.as_str(), "{}"] {
+        see(
+            "POST",
+            connect,
+            node.ask("POST", connect, &json, body.as_bytes()).await,
+        );
+    }
+    node.eventually("/v1/peers", |reply| {
+        let tables = reply.json()["routing"].as_array().cloned().unwrap();
+        tables.iter().any(|table| table["peers"] == 1)
+    })
+    .await;
+    let (here, nobody) = (first.head, unknown);
+    for (method, route, path) in [
+        ("GET", "/v1/peers", "/v1/peers".to_owned()),
+        (
+            "POST",
+            "/v1/providers/{cid}",
+            format!("/v1/providers/{here}"),
+        ),
+        (
+            "GET",
+            "/v1/providers/{cid}",
+            format!("/v1/providers/{here}"),
+        ),
+        ("GET", "/v1/providers/{cid}", "/v1/providers/x".to_owned()),
+        (
+            "GET",
+            "/routing/v1/providers/{cid}",
+            format!("/routing/v1/providers/{here}"),
+        ),
+        (
+            "GET",
+            "/routing/v1/peers/{peer}",
+            format!("/routing/v1/peers/{peer}"),
+        ),
+        (
+            "GET",
+            "/routing/v1/peers/{peer}",
+            format!("/routing/v1/peers/{nobody}"),
+        ),
+        (
+            "POST",
+            "/v1/fetched/{cid}",
+            format!("/v1/fetched/{}", followed.head),
+        ),
+        ("GET", "/v1/fetched", "/v1/fetched".to_owned()),
+        (
+            "DELETE",
+            "/v1/fetched/{cid}",
+            format!("/v1/fetched/{}", followed.head),
+        ),
+        (
+            "PUT",
+            "/v1/peers/{peer}/ban",
+            format!("/v1/peers/{peer}/ban"),
+        ),
+        (
+            "DELETE",
+            "/v1/peers/{peer}/ban",
+            format!("/v1/peers/{peer}/ban"),
+        ),
+    ] {
+        see(method, route, node.ask(method, &path, &[], b"").await);
+    }
+
     // Every route was asked, and gave the answer it is there for.
     for (path, methods) in openapi["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
@@ -141,6 +232,15 @@ async fn every_route_answers_as_documented() {
     answered("POST /v1/names/{name}/publish 422");
     answered("POST /v1/names/{name}/publish 409");
     answered("PUT /routing/v1/ipns/{name} 200");
+    answered("PUT /v1/names/{name} 200");
+    answered("DELETE /v1/names/{name} 204");
+    answered("POST /v1/peers/connect 200");
+    answered("POST /v1/providers/{cid} 200");
+    answered("GET /v1/providers/{cid} 200");
+    answered("GET /routing/v1/providers/{cid} 200");
+    answered("GET /routing/v1/peers/{peer} 200");
+    answered("DELETE /v1/fetched/{cid} 200");
+    answered("PUT /v1/peers/{peer}/ban 200");
 }
 
 #[tokio::test(flavor = "multi_thread")]
