@@ -35,10 +35,7 @@ pub(crate) struct Case {
 /// # Errors
 /// A case fails.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let mut cargo = shell::cargo();
-    cargo.args(["build", "--workspace", "--bins", "--release", "--locked"]);
-    shell::run(&mut cargo)?;
-    let program = workspace::target().join("release/perennis");
+    let program = program()?;
     let scratch = workspace::target().join("interop");
     if scratch.exists() {
         fs::remove_dir_all(&scratch).context("what the last run left")?;
@@ -74,6 +71,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         bail!("{failed} cases of interoperation failed");
     }
     Ok(())
+}
+
+/// The program under test: `PERENNIS_BIN` if set, else the one this workspace builds.
+fn program() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("PERENNIS_BIN") {
+        return Ok(PathBuf::from(program));
+    }
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--workspace", "--bins", "--release", "--locked"]);
+    shell::run(&mut cargo)?;
+    Ok(workspace::target().join("release/perennis"))
 }
 
 /// A fresh folder.

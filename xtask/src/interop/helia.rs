@@ -150,7 +150,7 @@ pub(super) fn cases(helia: &Helia, program: &Path, scratch: &Path) -> Result<Vec
     let person = Person::new(
         program,
         &dir.join("home"),
-        "correct horse battery staple blue",
+        "gravel pelican sonnet wobble citrus yonder",
     )?;
     let mut peer = Peer::start(helia, &dir.join("peer.log"), true, &[])?;
     peer.ask(&json!({ "command": "connect", "address": &node.peer }))?;

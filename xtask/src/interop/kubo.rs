@@ -144,7 +144,7 @@ pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
     let person = Person::new(
         program,
         &scratch.join("kubo-home"),
-        "correct horse battery staple pink",
+        "oblige tundra velvet nephew crouton mimic",
     )?;
     kubo.ipfs(&["swarm", "connect", &node.peer])?;
     let both = Both {
