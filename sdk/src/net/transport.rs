@@ -7,6 +7,18 @@ use libp2p::{
 
 use super::{behaviour::Behaviour, config::NetConfig, handle::StartError};
 
+/// Streams of a connection, counted so that the windows of all of them together grow by 768 KiB at most: rust-yamux
+/// divides 1 GiB into 256 KiB for each stream that may be open, and what is left over.
+const STREAMS: usize = 4_093;
+
+/// No window of a stream grows beyond 1 MiB. Peers in JavaScript fill a window with one frame, however large, and
+/// rust-yamux ends a connection on which a frame is larger than that. What a connection holds is bounded with it.
+fn multiplexer() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(STREAMS);
+    config
+}
+
 /// The swarm of a peer. It listens nowhere yet.
 pub(super) async fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, StartError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| StartError::Transport(error);
@@ -16,7 +28,7 @@ pub(super) async fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, StartE
         .with_tcp(
             tcp::Config::default().nodelay(true),
             noise::Config::new,
-            yamux::Config::default,
+            multiplexer,
         )
         .map_err(|error| failed(error.into()))?
         .with_quic()
@@ -25,16 +37,16 @@ pub(super) async fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, StartE
             let memory = MemoryTransport::default()
                 .upgrade(upgrade::Version::V1Lazy)
                 .authenticate(noise)
-                .multiplex(yamux::Config::default());
+                .multiplex(multiplexer());
             Ok(memory)
         })
         .map_err(|error| failed(error.into()))?
         .with_dns()
         .map_err(|error| failed(error.into()))?
-        .with_websocket(noise::Config::new, yamux::Config::default)
+        .with_websocket(noise::Config::new, multiplexer)
         .await
         .map_err(|error| failed(error.into()))?
-        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .with_relay_client(noise::Config::new, multiplexer)
         .map_err(|error| failed(error.into()))?
         .with_behaviour(|key, relay| Behaviour::new(config, key, relay))
         .unwrap_or_else(|never| match never {})
