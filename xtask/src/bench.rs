@@ -6,6 +6,7 @@
 mod figure;
 mod goals;
 mod http;
+mod network;
 mod node;
 mod programs;
 mod report;
@@ -25,6 +26,7 @@ const PARTS: &[(&str, Part)] = &[
     ("http", http::measure),
     ("publish", programs::publish),
     ("start", node::measure),
+    ("network", network::measure),
     ("kill", programs::kill),
     ("kill-node", programs::kill_node),
 ];

@@ -6,22 +6,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::{shell, workspace};
+use crate::{ours, shell, workspace};
 
 mod helia;
 mod kubo;
-mod noise;
-mod ours;
 mod table;
-
-/// How long a peer may take to come up, and a case to come true.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One thing that must work, and what showed that it does.
 pub(crate) struct Case {
@@ -35,7 +28,7 @@ pub(crate) struct Case {
 /// # Errors
 /// A case fails.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let program = program()?;
+    let program = ours::program()?;
     let scratch = workspace::target().join("interop");
     if scratch.exists() {
         fs::remove_dir_all(&scratch).context("what the last run left")?;
@@ -73,31 +66,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The program under test: `PERENNIS_BIN` if set, else the one this workspace builds.
-fn program() -> Result<PathBuf> {
-    if let Some(program) = std::env::var_os("PERENNIS_BIN") {
-        return Ok(PathBuf::from(program));
-    }
-    let mut cargo = shell::cargo();
-    cargo.args(["build", "--workspace", "--bins", "--release", "--locked"]);
-    shell::run(&mut cargo)?;
-    Ok(workspace::target().join("release/perennis"))
-}
-
 /// A fresh folder.
 fn folder(scratch: &Path, name: &str) -> Result<PathBuf> {
     let path = scratch.join(name);
     fs::create_dir_all(&path)?;
     Ok(path)
-}
-
-/// Tries again for a while: routing tables fill a moment after a connection.
-fn until<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    let start = Instant::now();
-    loop {
-        match attempt() {
-            Err(_) if start.elapsed() < PATIENCE / 2 => thread::sleep(Duration::from_millis(250)),
-            outcome => return outcome,
-        }
-    }
 }

@@ -162,6 +162,41 @@ pub(super) const NAMED: &[Named] = &[
         Goal::AtMost(1.0),
     ),
     named(
+        "net/bitswap/64MiB",
+        "DAG of 64 MiB by bitswap into an empty node",
+        Goal::TimesPeer(1.5),
+    ),
+    named(
+        "net/bitswap/rss/serving",
+        "Node that has served it",
+        Goal::AtMost(128.0),
+    ),
+    named(
+        "net/bitswap/rss/fetching",
+        "Node that has fetched it",
+        Goal::AtMost(128.0),
+    ),
+    named(
+        "net/resolve/cached/p99",
+        "Slowest of 100 resolutions of a cached name",
+        Goal::AtMost(1.0),
+    ),
+    named(
+        "net/resolve/dht/p50",
+        "Name resolved through a DHT of 20 peers, median",
+        Goal::AtMostAbovePeer(0.0),
+    ),
+    named(
+        "net/resolve/dht/p99",
+        "Slowest of 100 of them",
+        Goal::AtMostAbovePeer(0.0),
+    ),
+    named(
+        "net/rss/idle",
+        "Idle node with 20 peers",
+        Goal::AtMost(60.0),
+    ),
+    named(
         "kill/points",
         "kill -9 points with acknowledged writes checked",
         Goal::AtLeast(2000.0),

@@ -10,11 +10,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{
-    figure::Figure,
-    node::{self, Node},
+use super::{figure::Figure, node};
+use crate::{
+    ours::Node,
+    setup::{self, Need},
 };
-use crate::setup::{self, Need};
 use kubo::Kubo;
 use load::Target;
 
@@ -70,7 +70,7 @@ const FIGURES: &[(&str, &str, Pick)] = &[
 
 fn serve_ours(dir: &Path) -> Result<(Node, Served)> {
     let seeded = node::seed(dir, &[SMALL, LARGE])?;
-    let node = Node::start(dir)?;
+    let node = node::start(dir)?;
     let name = seeded.name.context("the seed publishes a name")?;
     let blocks = |size: usize| -> Vec<String> {
         seeded

@@ -2,18 +2,16 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{figure::Figure, programs};
-use crate::{shell, workspace};
+use crate::{ours::Node, workspace};
 
 const MILLION: u32 = 1_000_000;
 
@@ -27,13 +25,13 @@ const IDLE: Duration = Duration::from_secs(5);
 pub(super) fn measure() -> Result<Vec<Figure>> {
     let scratch = Scratch::new("start")?;
     let idle = {
-        let node = Node::start(&scratch.path().join("idle"))?;
+        let node = start(&scratch.path().join("idle"))?;
         thread::sleep(IDLE);
         node.resident_mib()?
     };
     let full = scratch.path().join("full");
     seed(&full, &[(1 << 10, MILLION)])?;
-    let node = Node::start(&full)?;
+    let node = start(&full)?;
     Ok(vec![
         Figure::new("node/rss/idle", idle, "MiB"),
         Figure::new("node/start/1M", node.started_in.as_secs_f64(), "s"),
@@ -41,79 +39,17 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     ])
 }
 
-/// A running node; stopped when dropped.
-pub(super) struct Node {
-    process: Child,
-    address: String,
-    pub(super) started_in: Duration,
-    /// Held so that the node never writes into a closed pipe.
-    _stdout: BufReader<ChildStdout>,
-}
-
-impl Node {
-    /// Starts it on a free port and waits until it says that it is ready.
-    ///
-    /// # Errors
-    /// It ends before it is ready.
-    pub(super) fn start(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir)?;
-        let mut command = shell::command(workspace::target().join("release/perennis"));
-        command
-            .args(["--json", "node", "run", "--listen", "127.0.0.1:0", "--data"])
-            .arg(dir)
-            // A bench publishes under few names, faster than anybody may by default.
-            .env("PERENNIS_ADMISSION_NAME_RATE", "1000000")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let start = Instant::now();
-        let mut process = command.spawn().context("cannot start the node")?;
-        let mut stdout = BufReader::new(process.stdout.take().context("its output is piped")?);
-        let mut line = String::new();
-        stdout.read_line(&mut line)?;
-        let started_in = start.elapsed();
-        let ready: Value =
-            serde_json::from_str(&line).with_context(|| format!("the node said {line:?}"))?;
-        ensure!(ready["event"] == "ready", "the node said {line:?}");
-        let url = ready["http"]
-            .as_str()
-            .context("the node named no address")?;
-        let address = url
-            .trim_start_matches("http://")
-            .trim_end_matches('/')
-            .to_owned();
-        Ok(Self {
-            process,
-            address,
-            started_in,
-            _stdout: stdout,
-        })
-    }
-
-    pub(super) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Resident memory as the kernel counts it.
-    ///
-    /// # Errors
-    /// This system has no /proc.
-    pub(super) fn resident_mib(&self) -> Result<f64> {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib / 1024.0)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // A node that has ended by itself needs no ending.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Starts one that lets few names publish faster than anybody may by default.
+///
+/// # Errors
+/// It ends before it is ready.
+pub(super) fn start(dir: &Path) -> Result<Node> {
+    let program = workspace::target().join("release/perennis");
+    Node::start(
+        &program,
+        dir,
+        &[("PERENNIS_ADMISSION_NAME_RATE", "1000000")],
+    )
 }
 
 /// What the seed program put into a data folder.

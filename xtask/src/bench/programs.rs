@@ -62,7 +62,7 @@ pub(super) fn lists() -> Result<Vec<Figure>> {
 /// The bench fails, or a publish is refused.
 pub(super) fn publish() -> Result<Vec<Figure>> {
     let scratch = super::node::Scratch::new("publish")?;
-    let node = super::node::Node::start(&scratch.path().join("data"))?;
+    let node = super::node::start(&scratch.path().join("data"))?;
     figure::read_all(
         run("publish", &[node.address().to_owned()])?
             .iter()

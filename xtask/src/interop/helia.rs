@@ -10,12 +10,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{
-    Case, noise,
+use super::Case;
+use crate::{
+    noise,
     ours::{Node, Person},
-    until,
+    patience::until,
+    shell, workspace,
 };
-use crate::{shell, workspace};
 
 const VERSION: &str = "7.1.15";
 const PEER: &str = "Helia 7.1.15";
@@ -146,7 +147,7 @@ impl Drop for Peer {
 /// Starts both sides, connects them, and runs every case.
 pub(super) fn cases(helia: &Helia, program: &Path, scratch: &Path) -> Result<Vec<Case>> {
     let dir = super::folder(scratch, "helia")?;
-    let node = Node::start(program, &dir.join("node"))?;
+    let node = Node::start(program, &dir.join("node"), &[])?;
     let person = Person::new(
         program,
         &dir.join("home"),

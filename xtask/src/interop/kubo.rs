@@ -3,40 +3,20 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::Stdio,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::{
-    Case, PATIENCE, folder, noise,
-    ours::{Node, Person},
-    until,
-};
+use super::{Case, folder};
 use crate::{
-    kubo::{self, ALONE, in_repository},
-    shell,
+    kubo::{self, Daemon, ISOLATED, SERVER, in_repository},
+    ours::{Node, Person},
+    patience::until,
 };
 
 const PEER: &str = "Kubo 0.43.0";
 const DAG_BYTES: usize = 64 << 20;
-
-/// Beyond [`ALONE`]: only on loopback, on any free port.
-const LOOPBACK: &[(&str, &str)] = &[
-    ("Addresses.Swarm", r#"["/ip4/127.0.0.1/tcp/0"]"#),
-    ("Addresses.API", r#""/ip4/127.0.0.1/tcp/0""#),
-    ("Addresses.Gateway", r#""/ip4/127.0.0.1/tcp/0""#),
-];
-
-/// A server of the DHT on loopback.
-const SERVER: &[(&str, &str)] = &[
-    ("Routing.Type", r#""dhtserver""#),
-    ("Routing.LoopbackAddressesOnLanDHT", "true"),
-    ("Ipns.UsePubsub", "true"),
-    ("Pubsub.Enabled", "true"),
-];
 
 /// Resolves names through the routers it is told of, and nowhere else.
 const DELEGATED: &[(&str, &str)] = &[
@@ -44,103 +24,11 @@ const DELEGATED: &[(&str, &str)] = &[
     ("Provide.Enabled", "false"),
 ];
 
-/// Finds nothing by itself: it has what it gets from those it is connected to.
-const ISOLATED: &[(&str, &str)] = &[("Routing.Type", r#""none""#)];
-
-/// A running daemon; stopped when dropped.
-struct Daemon {
-    program: PathBuf,
-    dir: PathBuf,
-    child: Child,
-}
-
-impl Daemon {
-    fn start(program: &Path, dir: PathBuf, settings: &[(&str, &str)]) -> Result<Daemon> {
-        let configure =
-            |arguments: &[&str]| shell::output(in_repository(program, &dir).args(arguments));
-        configure(&["init", "--profile", "test"])?;
-        for (key, value) in ALONE.iter().chain(LOOPBACK).chain(settings) {
-            configure(&["config", "--json", key, value])?;
-        }
-        let log = fs::File::create(dir.join("daemon.log"))?;
-        let child = in_repository(program, &dir)
-            .arg("daemon")
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .context("cannot start Kubo")?;
-        let mut daemon = Daemon {
-            program: program.to_owned(),
-            dir,
-            child,
-        };
-        daemon.wait()?;
-        Ok(daemon)
-    }
-
-    /// It writes its gateway's address into a file of the repository once it serves.
-    fn wait(&mut self) -> Result<()> {
-        let start = Instant::now();
-        while !self.dir.join("gateway").is_file() {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("Kubo ended: {status}");
-            }
-            ensure!(start.elapsed() < PATIENCE, "Kubo did not come up");
-            thread::sleep(Duration::from_millis(100));
-        }
-        Ok(())
-    }
-
-    fn ipfs(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = in_repository(&self.program, &self.dir);
-        Ok(shell::output(command.args(arguments))?.trim().to_owned())
-    }
-
-    fn gateway(&self) -> Result<String> {
-        Ok(fs::read_to_string(self.dir.join("gateway"))?
-            .trim()
-            .to_owned())
-    }
-
-    /// Puts a file of this many bytes and returns its root.
-    fn add(&self, bytes: usize) -> Result<String> {
-        let file = noise::file(&self.dir, bytes)?;
-        let file = file.to_str().context("a path in UTF-8")?;
-        self.ipfs(&[
-            "add",
-            "--quieter",
-            "--cid-version",
-            "1",
-            "--raw-leaves",
-            file,
-        ])
-    }
-
-    /// Where it listens, with its id.
-    fn address(&self) -> Result<String> {
-        let listed = self.ipfs(&["swarm", "addrs", "local", "--id"])?;
-        let first = listed.lines().next().context("it listens nowhere")?;
-        Ok(first.to_owned())
-    }
-
-    fn peer_id(&self) -> Result<String> {
-        self.ipfs(&["config", "Identity.PeerID"])
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Nothing is left to do for one that has ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Starts both sides, connects them, and runs every case.
 pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
-    let kubo = Daemon::start(&kubo::build()?, folder(scratch, "kubo")?, SERVER)?;
-    let node = Node::start(program, &folder(scratch, "kubo-node")?)?;
+    let built = kubo::build()?;
+    let kubo = Daemon::start(&built, folder(scratch, "kubo")?, SERVER)?;
+    let node = Node::start(program, &folder(scratch, "kubo-node")?, &[])?;
     let person = Person::new(
         program,
         &scratch.join("kubo-home"),
@@ -148,6 +36,7 @@ pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
     )?;
     kubo.ipfs(&["swarm", "connect", &node.peer])?;
     let both = Both {
+        program: built,
         kubo,
         node,
         person,
@@ -199,6 +88,7 @@ pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
 type Attempt = fn(&Both) -> Result<String>;
 
 struct Both {
+    program: PathBuf,
     kubo: Daemon,
     node: Node,
     person: Person,
@@ -309,7 +199,7 @@ impl Both {
         self.kubo
             .ipfs(&["dag", "import", "--pin-roots=false", ours])?;
         let file = self.scratch.join("theirs.car");
-        let mut export = in_repository(&self.kubo.program, &self.kubo.dir);
+        let mut export = in_repository(&self.program, self.kubo.dir());
         export.args(["dag", "export", "--progress=false", &root]);
         export
             .stdout(fs::File::create(&file)?)
@@ -324,6 +214,6 @@ impl Both {
 
     /// Another daemon, for the length of a case.
     fn second(&self, name: &str, settings: &[(&str, &str)]) -> Result<Daemon> {
-        Daemon::start(&self.kubo.program, folder(&self.scratch, name)?, settings)
+        Daemon::start(&self.program, folder(&self.scratch, name)?, settings)
     }
 }

@@ -8,15 +8,19 @@ use std::{
 use anyhow::{Context, Result};
 
 /// Writes a file of this many bytes into the folder; every size has other bytes.
-pub(super) fn file(dir: &Path, bytes: usize) -> Result<PathBuf> {
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn file(dir: &Path, bytes: usize) -> Result<PathBuf> {
     let file = dir.join(format!("file-{bytes}"));
-    fs::write(&file, noise(bytes)).with_context(|| format!("cannot write {}", file.display()))?;
+    fs::write(&file, bytes_of(bytes as u64, bytes))
+        .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }
 
-/// A xorshift generator's output.
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ bytes as u64;
+/// The output of a xorshift generator, another for every seed.
+pub(crate) fn bytes_of(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     std::iter::repeat_with(|| {
         state ^= state << 13;
         state ^= state >> 7;

@@ -1,0 +1,217 @@
+//! The network against Kubo, every process on loopback: a DAG fetched by bitswap, names resolved through a private DHT,
+//! and the memory of a node that has twenty peers and nothing to do.
+//!
+//! Both sides take turns in every round; the figure is the middle of the rounds.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{figure::Figure, node::Scratch};
+use crate::{
+    kubo::{self, Daemon, ISOLATED, SERVER},
+    ours::{self, Node, Person},
+    patience::until,
+    shell,
+};
+
+const PEER: &str = "Kubo 0.43.0";
+const DAG_BYTES: usize = 64 << 20;
+const ROUNDS: usize = 5;
+const PEERS: usize = 20;
+const NAMES: usize = 100;
+/// How long a node with peers is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// Measures all; without Go there is nothing to fetch from and nothing to compare with.
+///
+/// # Errors
+/// A node does not start, or does not give what it has.
+pub(super) fn measure() -> Result<Vec<Figure>> {
+    if shell::which(&["go"]).is_none() {
+        println!("Go is not installed, so Kubo cannot be built: the network is not measured");
+        return Ok(Vec::new());
+    }
+    let scratch = Scratch::new("network")?;
+    let bench = Bench {
+        ours: ours::program()?,
+        kubo: kubo::build()?,
+        dir: scratch.path().to_owned(),
+    };
+    let mut figures = bench.bitswap()?;
+    figures.extend(bench.names()?);
+    Ok(figures)
+}
+
+struct Bench {
+    ours: PathBuf,
+    kubo: PathBuf,
+    dir: PathBuf,
+}
+
+impl Bench {
+    fn node(&self, name: &str) -> Result<Node> {
+        Node::start(&self.ours, &self.dir.join(name), &[])
+    }
+
+    fn daemon(&self, name: &str, settings: &[(&str, &str)]) -> Result<Daemon> {
+        let dir = self.dir.join(name);
+        std::fs::create_dir_all(&dir)?;
+        Daemon::start(&self.kubo, dir, settings)
+    }
+
+    fn person(&self) -> Result<Person> {
+        Person::new(
+            &self.ours,
+            &self.dir.join("home"),
+            "lantern orbit cactus mellow reunion dwarf",
+        )
+    }
+
+    /// A DAG of 64 MiB with leaves of 256 KiB, by a node that has nothing from one that has served nobody.
+    fn bitswap(&self) -> Result<Vec<Figure>> {
+        let source = self.daemon("source", ISOLATED)?;
+        let root = source.add(DAG_BYTES)?;
+        let person = self.person()?;
+        let (mut rates, mut their_rates) = (Vec::new(), Vec::new());
+        let (mut serving, mut fetching) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let theirs = self.daemon(&format!("fetching-kubo-{round}"), ISOLATED)?;
+            theirs.ipfs(&["swarm", "connect", &source.address()?])?;
+            let start = Instant::now();
+            theirs.ipfs(&["pin", "add", "--progress=false", &root])?;
+            their_rates.push(rate(start.elapsed()));
+            drop(theirs);
+
+            let holds = self.node(&format!("serving-{round}"))?;
+            fetch(&person, &root, &source.address()?, &holds)?;
+            let wants = self.node(&format!("fetching-{round}"))?;
+            let start = Instant::now();
+            fetch(&person, &root, &holds.peer, &wants)?;
+            rates.push(rate(start.elapsed()));
+            serving.push(holds.resident_mib()?);
+            fetching.push(wants.resident_mib()?);
+        }
+        Ok(vec![
+            Figure::new("net/bitswap/64MiB", middle(rates), "MB/s")
+                .beside(PEER, middle(their_rates)),
+            Figure::new("net/bitswap/rss/serving", middle(serving), "MiB"),
+            Figure::new("net/bitswap/rss/fetching", middle(fetching), "MiB"),
+        ])
+    }
+
+    /// Names put into a DHT of twenty peers of ours by one of them, and resolved by a peer that has none, ours and
+    /// Kubo in turn.
+    fn names(&self) -> Result<Vec<Figure>> {
+        let first = self.node("first")?;
+        let others = (1..PEERS)
+            .map(|index| self.node(&format!("peer-{index}")))
+            .collect::<Result<Vec<_>>>()?;
+        let asks = self.node("asks")?;
+        let kubo = self.daemon("asks-kubo", SERVER)?;
+        let person = self.person()?;
+        for node in others.iter().chain([&asks]) {
+            person.run(&["peers", "connect", &first.peer, "--node", &node.url])?;
+        }
+        kubo.ipfs(&["swarm", "connect", &first.peer])?;
+        for node in &others {
+            kubo.ipfs(&["swarm", "connect", &node.peer])?;
+            person.run(&["peers", "connect", &node.peer, "--node", &asks.url])?;
+        }
+        let names = self.publish(&first, &person)?;
+        thread::sleep(IDLE);
+        let idle = asks.resident_mib()?;
+        let idle_kubo = kubo.resident_mib()?;
+
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let gateway = kubo.gateway()?;
+        for name in &names {
+            let path = format!("/routing/v1/ipns/{name}");
+            ours.push(get(asks.address(), &path)?);
+            theirs.push(get(gateway.trim_start_matches("http://"), &path)?);
+        }
+        let mut cached = Vec::new();
+        for _ in 0..10 {
+            for name in &names {
+                cached.push(get(asks.address(), &format!("/routing/v1/ipns/{name}"))?);
+            }
+        }
+        Ok(vec![
+            Figure::new("net/resolve/cached/p99", percentile(&mut cached, 99), "ms"),
+            Figure::new("net/resolve/dht/p50", percentile(&mut ours, 50), "ms")
+                .beside(PEER, percentile(&mut theirs, 50)),
+            Figure::new("net/resolve/dht/p99", percentile(&mut ours, 99), "ms")
+                .beside(PEER, percentile(&mut theirs, 99)),
+            Figure::new("net/rss/idle", idle, "MiB").beside(PEER, idle_kubo),
+        ])
+    }
+
+    /// So many names published to a node, and put by it into the DHT.
+    fn publish(&self, node: &Node, person: &Person) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for index in 0..NAMES {
+            let home = self.dir.join(format!("home-{index}"));
+            let author = Person::new(
+                &self.ours,
+                &home,
+                &format!("lantern orbit cactus mellow reunion dwarf {index}"),
+            )?;
+            author.publish("@somebody", node)?;
+            names.push(author.name);
+        }
+        for name in &names {
+            until(|| {
+                let shown = person.run(&["name", "show", name, "--node", &node.url])?;
+                ensure!(!shown["lastPut"].is_null(), "{name} is not in the DHT");
+                Ok(())
+            })?;
+        }
+        Ok(names)
+    }
+}
+
+fn fetch(person: &Person, root: &str, from: &str, into: &Node) -> Result<()> {
+    let fetched = person.run(&["fetch", root, "--peer", from, "--node", &into.url])?;
+    ensure!(
+        fetched["blocks"].as_u64() > Some(256),
+        "it was not cold: {fetched}"
+    );
+    Ok(())
+}
+
+/// Milliseconds of one GET that is answered with a record, the connection included.
+fn get(address: &str, path: &str) -> Result<f64> {
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: application/vnd.ipfs.ipns-record\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let elapsed = start.elapsed();
+    let head = String::from_utf8_lossy(&answer[..answer.len().min(512)]).into_owned();
+    let is_record = head.starts_with("HTTP/1.1 200") && head.contains("ipns-record");
+    ensure!(is_record, "{address}{path}: {head}");
+    Ok(elapsed.as_secs_f64() * 1_000.0)
+}
+
+fn rate(elapsed: Duration) -> f64 {
+    DAG_BYTES as f64 / 1e6 / elapsed.as_secs_f64()
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    percentile(&mut values, 50)
+}
+
+fn percentile(values: &mut [f64], percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * percent / 100).min(values.len() - 1)]
+}
