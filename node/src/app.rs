@@ -24,6 +24,7 @@ use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
 use crate::workers::follow::Routes;
+use crate::workers::pubsub::PubsubWorker;
 use crate::workers::republish::Republish;
 use crate::workers::{Stop, Workers};
 
@@ -126,7 +127,18 @@ impl RunningNode {
         let mut tasks = workers.start(
             &config, &storage, &read, &ingest, &republish, &routes, &metrics, &stopped,
         )?;
-        swarm.work(&mut tasks, &ingest, &|| Stop(stopped.clone()));
+        let to_stop = || Stop(stopped.clone());
+        swarm.work(&mut tasks, &ingest, &to_stop);
+        if let Some(pubsub) = swarm.net.pubsub() {
+            let worker = PubsubWorker {
+                pubsub: pubsub.clone(),
+                storage: storage.clone(),
+                ingest: Arc::clone(&ingest),
+                metrics: Arc::clone(&metrics),
+                period: config.p2p.pubsub_period,
+            };
+            workers.gossip(worker, &mut tasks, &to_stop);
+        }
         let resolve = Resolve::new(&config, swarm.net.clone());
         let node = Arc::new(Node {
             config,

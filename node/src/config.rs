@@ -78,6 +78,12 @@ pub struct P2pConfig {
     pub bootstrap: Bootstrap,
     /// The part in the DHT.
     pub dht: DhtMode,
+    /// Whether records are told and heard by gossip.
+    pub pubsub: bool,
+    /// Most names followed by gossip.
+    pub pubsub_names: usize,
+    /// The time in which each of their records is told of again.
+    pub pubsub_period: Duration,
     /// Connections, from outside and to outside together.
     pub max_connections: usize,
     /// Connections that others opened.
@@ -231,6 +237,9 @@ impl Default for Config {
                 announce: Vec::new(),
                 bootstrap: Bootstrap::Public,
                 dht: DhtMode::Server,
+                pubsub: true,
+                pubsub_names: 1_024,
+                pubsub_period: 10 * MINUTE,
                 max_connections: limits.connections as usize,
                 max_inbound: limits.inbound as usize,
                 max_per_group: limits.per_group as usize,

@@ -26,6 +26,7 @@ use crate::followed::Followed;
 use crate::kept::{Facts, Kept, Pin};
 use crate::keystore::Keystore;
 use crate::metrics::{Metrics, Outcome};
+use crate::news::News;
 use crate::read::Read;
 use crate::storage::{Change, ChangeError, Follow, Storage};
 
@@ -63,6 +64,8 @@ pub(crate) struct Ingest {
     pub(crate) laddered: Arc<Notify>,
     /// Rung when a name was followed.
     pub(crate) following: Arc<Notify>,
+    /// Names whose record was stored or that were forgotten.
+    pub(crate) news: News,
     /// Held for writing while a name is forgotten, so that no change made from what was read before brings it back.
     forgetting: RwLock<()>,
     routers: Vec<String>,
@@ -91,6 +94,7 @@ impl Ingest {
             fresh: Arc::new(Notify::new()),
             laddered: Arc::new(Notify::new()),
             following: Arc::new(Notify::new()),
+            news: News::default(),
             forgetting: RwLock::new(()),
             routers: config.routers(),
             message_bytes: config.admission.message_bytes,
@@ -341,6 +345,7 @@ impl Ingest {
         );
         if wakes_routers {
             self.fresh.notify_waiters();
+            self.news.add(name);
         }
         if wakes_fetch {
             self.incomplete.notify_one();

@@ -15,6 +15,7 @@ mod ingest;
 mod kept;
 mod keystore;
 mod metrics;
+mod news;
 mod outbound;
 mod read;
 mod resolve;

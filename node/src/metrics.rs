@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     followed: Gauge<i64, AtomicI64>,
     looks: Family<OutcomeLabels, Counter>,
     rungs: Family<OutcomeLabels, Counter>,
+    told: Family<OutcomeLabels, Counter>,
+    heard: Family<OutcomeLabels, Counter>,
     scrubbed: Counter,
     damaged: Counter<u64, AtomicU64>,
     store: StoreGauges,
@@ -155,6 +157,8 @@ impl Metrics {
             followed: Gauge::default(),
             looks: Family::default(),
             rungs: Family::default(),
+            told: Family::default(),
+            heard: Family::default(),
             scrubbed: Counter::default(),
             damaged: Counter::default(),
             store: StoreGauges::default(),
@@ -252,6 +256,16 @@ impl Metrics {
             self.rungs.clone(),
         );
         registry.register(
+            "ipns_pubsub_told",
+            "Records told by gossip to peers that follow their names",
+            self.told.clone(),
+        );
+        registry.register(
+            "ipns_pubsub_heard",
+            "Newer records heard by gossip of names that are kept",
+            self.heard.clone(),
+        );
+        registry.register(
             "scrub_blocks",
             "Blocks read again to find damage",
             self.scrubbed.clone(),
@@ -341,6 +355,16 @@ impl Metrics {
 
     pub(crate) fn released(&self, outcome: Outcome) {
         self.rungs.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A record was told by gossip.
+    pub(crate) fn told(&self, outcome: Outcome) {
+        self.told.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A newer record was heard by gossip.
+    pub(crate) fn heard(&self, outcome: Outcome) {
+        self.heard.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     pub(crate) fn block_cache_hit(&self) {

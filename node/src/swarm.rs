@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use perennis_sdk::net::{
-    Blocks, Keypair, Multiaddr, Net, NetConfig, NetLimits, StartError, TransportError,
+    Blocks, Keypair, Multiaddr, Net, NetConfig, NetLimits, PubsubConfig, StartError, TransportError,
 };
 use perennis_sdk::rt;
 use perennis_shared::ipns::Name;
@@ -115,6 +115,9 @@ async fn start(
         announce: config.announce.clone(),
         bootstrap: config.bootstrap.clone(),
         dht: config.dht,
+        pubsub: config.pubsub.then_some(PubsubConfig {
+            names: config.pubsub_names,
+        }),
         blocks: blocks.clone(),
         limits,
         deny: config.deny.iter().copied().collect::<HashSet<_>>(),

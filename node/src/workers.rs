@@ -25,6 +25,7 @@ use crate::storage::Storage;
 pub(crate) mod fetch;
 pub(crate) mod follow;
 mod ladder;
+pub(crate) mod pubsub;
 mod reclaim;
 pub(crate) mod republish;
 mod scan;
@@ -218,6 +219,19 @@ impl Workers {
         let row = self.row("reclaim", "at most half of the time");
         tasks.spawn(reclaim.run(row, stop()));
         Ok(tasks)
+    }
+
+    /// Starts to tell and hear records by gossip.
+    pub(crate) fn gossip(
+        &self,
+        worker: pubsub::PubsubWorker,
+        tasks: &mut JoinSet<()>,
+        stop: &impl Fn() -> Stop,
+    ) {
+        let worker = Arc::new(worker);
+        let row = self.row("pubsub", "one name at a time");
+        tasks.spawn(Arc::clone(&worker).run(row, stop()));
+        tasks.spawn(worker.take_in(stop()));
     }
 
     fn row(&self, name: &str, throttle: &str) -> Arc<Worker> {

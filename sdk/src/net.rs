@@ -7,6 +7,7 @@
 //! - [`bitswap`]: exchanging blocks with peers.
 //! - [`config`]: what a peer is told at its start: addresses, bootstrap, limits.
 //! - [`dht`]: Kademlia on two networks, records with our own validation, provider records.
+//! - [`pubsub`]: records of followed names told by gossip.
 //! - [`peers`]: who is connected, from which address group, how it does.
 //!
 //! Must never touch: a database, or what a record means beyond its validity. Stored records come through
@@ -21,6 +22,7 @@ pub mod config;
 pub mod dht;
 mod handle;
 pub mod peers;
+pub mod pubsub;
 mod transport;
 mod worker;
 
@@ -29,3 +31,4 @@ pub use blocks::Blocks;
 pub use config::{Bootstrap, DhtMode, NetConfig, NetLimits, PUBLIC_BOOTSTRAP};
 pub use handle::{ConnectError, Net, NetError, NetStatus, StartError};
 pub use libp2p::{Multiaddr, PeerId, TransportError, identity::Keypair};
+pub use pubsub::{Pubsub, PubsubConfig, PubsubError};

@@ -1,7 +1,7 @@
 //! Finding the newest record of a name.
 //!
-//! A [`Router`] answers for one place: an HTTP endpoint ([`Http`]), what this client has seen before
-//! ([`Local`]). [`Composite`] asks many at once. Every record a router gives is verified: signed by the key of
+//! A [`Router`] answers for one place: an HTTP endpoint ([`Http`]), the DHT, the peers that follow a name, what this
+//! client has seen before ([`Local`]). [`Composite`] asks many at once. Every record a router gives is verified: signed by the key of
 //! its name and not expired. Whether it is the newest is another question, which [`Local`] answers as far as
 //! this client can know: it never lets a name go back.
 
@@ -21,13 +21,19 @@ mod composite;
 mod dht;
 mod http;
 mod local;
+#[cfg(feature = "net")]
+mod pubsub;
+mod scores;
 
-pub use composite::{Composite, CompositeTimes, Gathered};
+pub use composite::{Asked, Composite, CompositeTimes, Gathered};
 #[cfg(feature = "net")]
 pub use dht::Dht;
 pub use http::Http;
 pub(crate) use local::mark_changes;
 pub use local::{Equivocation, Local, Observation, Verdict};
+#[cfg(feature = "net")]
+pub use pubsub::PubSub;
+pub use scores::{Score, ScoreInput, Scores};
 
 /// One place that keeps records.
 pub trait Router: MaybeSend + MaybeSync {
@@ -82,6 +88,10 @@ pub enum RouteError {
     #[cfg(feature = "net")]
     #[error(transparent)]
     Dht(crate::net::dht::DhtError),
+    /// The peers that follow the name have no answer.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Pubsub(crate::net::PubsubError),
     /// Nobody who was asked had a valid record, and not all of them said that there is none.
     #[error("no valid record of {name}: {}", summary(.failures))]
     Nobody {
@@ -105,6 +115,8 @@ impl RouteError {
             Self::Store(error) => error.code(),
             #[cfg(feature = "net")]
             Self::Dht(error) => error.code(),
+            #[cfg(feature = "net")]
+            Self::Pubsub(error) => error.code(),
             Self::Nobody { failures, .. } => match failures.as_slice() {
                 [(_, only)] => only.code(),
                 _ => "no_valid_record",
@@ -124,6 +136,8 @@ impl Retryable for RouteError {
             Self::Store(error) => error.kind(),
             #[cfg(feature = "net")]
             Self::Dht(error) => error.kind(),
+            #[cfg(feature = "net")]
+            Self::Pubsub(error) => error.kind(),
             Self::Nobody { failures, .. } => {
                 // One who may answer later makes it worth asking again.
                 let kinds = || failures.iter().map(|(_, error)| error.kind());
@@ -150,6 +164,19 @@ impl From<crate::net::dht::DhtError> for RouteError {
         match error {
             crate::net::dht::DhtError::NotFound { name } => Self::NotFound { name },
             other => Self::Dht(other),
+        }
+    }
+}
+
+#[cfg(feature = "net")]
+impl From<crate::net::PubsubError> for RouteError {
+    fn from(error: crate::net::PubsubError) -> Self {
+        use crate::net::PubsubError;
+        match error {
+            PubsubError::NotFound { name } => Self::NotFound { name },
+            PubsubError::Stale { seen, offered } => Self::Stale { seen, offered },
+            PubsubError::Record(error) => Self::Record(error),
+            other => Self::Pubsub(other),
         }
     }
 }

@@ -134,6 +134,17 @@ pub const BITSWAP_PRESENCES: usize = 8_192;
 /// Most blocks in one bitswap message.
 pub const BITSWAP_PAYLOAD_BLOCKS: usize = 8_192;
 
+/// Largest frame of gossipsub that is read, in bytes: the subscriptions of a peer come in one, and records.
+pub const PUBSUB_FRAME_BYTES: usize = 256 << 10;
+/// Most topics of one peer that are remembered; a message that tells of more is not heeded.
+pub const PUBSUB_PEER_TOPICS: usize = 2_048;
+/// Longest topic of a name, in bytes: `/record/` and the base64 of `/ipns/` and the longest name.
+pub const PUBSUB_TOPIC_BYTES: usize = 128;
+/// Largest request of the fetch protocol that is read, in bytes.
+pub const FETCH_REQUEST_BYTES: usize = 256;
+/// Largest answer of the fetch protocol that is read, in bytes: a record and its framing.
+pub const FETCH_ANSWER_BYTES: usize = RECORD_BYTES + 64;
+
 /// Something from outside is larger, longer, deeper or more than a limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit}: {actual} is above the limit of {max}")]

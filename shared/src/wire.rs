@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod bitswap;
+pub mod fetch;
 pub mod kad;
 
 /// Longest length in front of a frame, in bytes: four reach 256 MiB, more than any frame may have.

@@ -8,7 +8,13 @@ use super::failure::Failure;
 
 /// Starts logging with a filter such as `info` or `perennis_sdk=debug`.
 pub(crate) fn init(filter: &str, json: bool) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
+    // It writes a line at the level of errors for each message of a peer that breaks a rule: peers could fill the disk.
+    let quieter = if filter.contains("gossipsub") {
+        filter.to_owned()
+    } else {
+        format!("{filter},libp2p_gossipsub=off")
+    };
+    let filter = EnvFilter::try_new(quieter).map_err(|error| {
         Failure::invalid(
             "invalid_config",
             format!("log.filter {filter:?} is not a filter"),

@@ -139,6 +139,36 @@ static SETTINGS: &[Setting] = &[
         }
     ),
     setting!(
+        "p2p.pubsub",
+        "whether records are told and heard by gossip (IPNS over PubSub): on or off",
+        p2p.pubsub,
+        |given| match given.string()?.as_str() {
+            "on" => true,
+            "off" => false,
+            _ => {
+                return Err(Refusal {
+                    message: "is neither on nor off".to_owned(),
+                    fix: "write on or off".to_owned(),
+                });
+            }
+        },
+        |value| if *value { "on" } else { "off" }.to_owned()
+    ),
+    setting!(
+        "p2p.pubsub-names",
+        "most names followed by gossip, those the operator follows first, 1 to 100,000",
+        p2p.pubsub_names,
+        |given| given.count(1, 100_000)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "p2p.pubsub-period",
+        "time in which each record is told of again by gossip, 1s to 1d",
+        p2p.pubsub_period,
+        |given| given.span(SECOND, DAY)?,
+        |value| show_span(*value)
+    ),
+    setting!(
         "p2p.max-connections",
         "connections with peers, 1 to 100,000",
         p2p.max_connections,

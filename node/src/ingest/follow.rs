@@ -167,6 +167,7 @@ impl Ingest {
         self.incomplete.notify_one();
         self.metrics.followed(-1);
         if !row.is_published {
+            self.news.add(*name);
             self.storage.name_removed();
             self.metrics.changed(-1, -i64::from(is_list));
         }

@@ -14,6 +14,7 @@ use super::{
     blocks::Erased,
     config::{DhtMode, NetConfig, NetLimits},
     dht::{Network, Records},
+    pubsub::{Gossip, gossip},
 };
 
 /// What is spoken with other peers.
@@ -31,6 +32,7 @@ pub(super) struct Behaviour {
     autonat_server: autonat::v2::server::Behaviour,
     pub(super) public_dht: Toggle<kad::Behaviour<Records>>,
     pub(super) lan_dht: Toggle<kad::Behaviour<Records>>,
+    pub(super) pubsub: Toggle<Gossip>,
     pub(super) bitswap: bitswap::Behaviour<Erased>,
     pub(super) streams: libp2p_stream::Behaviour,
 }
@@ -66,6 +68,7 @@ impl Behaviour {
             autonat_server: autonat::v2::server::Behaviour::default(),
             public_dht: dht(config, key, Network::Public).into(),
             lan_dht: dht(config, key, Network::Lan).into(),
+            pubsub: config.pubsub.is_some().then(|| gossip(key)).into(),
             bitswap: bitswap::Behaviour::new(
                 Erased(config.blocks.clone()),
                 bitswap::Config::default(),

@@ -7,6 +7,7 @@ use super::{
     dht::Network,
     handle::{ConnectError, NetStatus},
     peers::PeerInfo,
+    pubsub::PubsubCommand,
 };
 
 pub(super) enum Command {
@@ -53,6 +54,8 @@ pub(super) enum Command {
     Provide {
         key: Vec<u8>,
     },
+    /// About topics.
+    Pubsub(PubsubCommand),
     Stop {
         reply: oneshot::Sender<()>,
     },

@@ -4,7 +4,7 @@ use std::{collections::HashSet, str::FromStr, sync::Arc, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr};
 
-use super::{blocks::Blocks, dht::DhtStore};
+use super::{blocks::Blocks, dht::DhtStore, pubsub::PubsubConfig};
 
 /// Peers that introduce newcomers to the public network, run by those who maintain IPFS.
 pub const PUBLIC_BOOTSTRAP: &[&str] = &[
@@ -28,6 +28,8 @@ pub struct NetConfig {
     pub bootstrap: Bootstrap,
     /// Its part in the DHT.
     pub dht: DhtMode,
+    /// Whether records are told and heard by gossip, and of how many names; `None` takes no part.
+    pub pubsub: Option<PubsubConfig>,
     /// Where records and providers that others put here are kept.
     pub store: Arc<dyn DhtStore>,
     /// The blocks it serves.
@@ -52,6 +54,7 @@ impl NetConfig {
             announce: Vec::new(),
             bootstrap: Bootstrap::None,
             dht: DhtMode::Client,
+            pubsub: None,
             store,
             blocks: Blocks::none(),
             limits: NetLimits::default(),

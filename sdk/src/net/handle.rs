@@ -13,6 +13,7 @@ use super::{
     config::{NetConfig, peer_of},
     dht::{Network, Sender},
     peers::{Inbound, PeerInfo},
+    pubsub::Pubsub,
     transport,
     worker::Worker,
 };
@@ -42,6 +43,7 @@ struct Shared {
     listening: Arc<RwLock<Vec<Multiaddr>>>,
     sender: Sender,
     bitswap: bitswap::Handle,
+    pubsub: Option<Pubsub>,
 }
 
 /// How a peer does.
@@ -78,9 +80,20 @@ impl Net {
         let (commands, received) = mpsc::channel(COMMANDS);
         let control = swarm.behaviour().streams.new_control();
         let bitswap = swarm.behaviour().bitswap.handle();
-        let worker = Worker::new(swarm, &config, received, Arc::clone(&listening));
+        let topics = config.pubsub.as_ref();
+        let pubsub = topics.map(|topics| Pubsub::new(topics, &control, commands.downgrade()));
+        let worker = Worker::new(
+            swarm,
+            &config,
+            received,
+            Arc::clone(&listening),
+            pubsub.clone(),
+        );
         let worker = worker.listen(&config.listen).await?;
         rt::spawn(worker.run());
+        if let Some(pubsub) = &pubsub {
+            pubsub.answer(config.store);
+        }
         let sender = Sender::new(control, commands.downgrade());
         Ok(Net {
             commands,
@@ -89,6 +102,7 @@ impl Net {
                 listening,
                 sender,
                 bitswap,
+                pubsub,
             }),
         })
     }
@@ -190,6 +204,12 @@ impl Net {
     #[must_use]
     pub fn bitswap(&self) -> &bitswap::Handle {
         &self.shared.bitswap
+    }
+
+    /// Follows names by gossip; `None` when this peer takes no part.
+    #[must_use]
+    pub fn pubsub(&self) -> Option<&Pubsub> {
+        self.shared.pubsub.as_ref()
     }
 
     /// A session that fetches what is below `root`: from `peers`, and from those who say in the DHT that they have it,

@@ -30,12 +30,15 @@ use super::{
     dht::Network,
     handle::{ConnectError, NetStatus, StartError},
     peers::Peers,
+    pubsub::Pubsub,
 };
 use crate::rt;
 
 mod answers;
+mod topics;
 
 use answers::{answers_of, dial_failure};
+use topics::Topics;
 
 /// How often lost peers are looked for, and bootstrap peers dialled while nobody is connected.
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -66,6 +69,8 @@ pub(super) struct Worker {
     per_group: usize,
     table_per_group: usize,
     banned: HashSet<PeerId>,
+    /// `None` when the peer takes no part in pubsub.
+    topics: Option<Topics>,
 }
 
 /// Who is in a routing table, by address group.
@@ -90,6 +95,7 @@ impl Worker {
         config: &NetConfig,
         commands: mpsc::Receiver<Command>,
         listening: Arc<RwLock<Vec<Multiaddr>>>,
+        topics: Option<Pubsub>,
     ) -> Self {
         Self {
             swarm,
@@ -104,6 +110,7 @@ impl Worker {
             per_group: config.limits.per_group as usize,
             table_per_group: config.limits.table_per_group,
             banned: config.deny.clone(),
+            topics: topics.map(Topics::new),
         }
     }
 
@@ -211,6 +218,7 @@ impl Worker {
                     self.set_provided(network, &key, false);
                 }
             }
+            Command::Pubsub(command) => self.obey_pubsub(command),
             Command::Stop { .. } => unreachable!("the loop ends with it"),
         }
     }
@@ -304,6 +312,7 @@ impl Worker {
             SwarmEvent::Behaviour(BehaviourEvent::LanDht(event)) => {
                 self.routed(Network::Lan, event);
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Pubsub(event)) => self.gossiped(event),
             SwarmEvent::Behaviour(BehaviourEvent::Bitswap(event)) => self.misbehaved(&event),
             SwarmEvent::NewListenAddr {
                 listener_id,
@@ -342,6 +351,9 @@ impl Worker {
                 ..
             } => {
                 self.peers.closed(&peer_id, connection_id);
+                if !self.peers.is_connected(&peer_id) {
+                    self.left_topics(peer_id);
+                }
             }
             SwarmEvent::OutgoingConnectionError {
                 peer_id: Some(peer),

@@ -4,4 +4,5 @@
 
 mod dht;
 mod peers;
+mod pubsub;
 mod swarm;

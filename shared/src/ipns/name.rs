@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cid::{Cid, CidError, Codec, HashFn, parse_cid};
 use crate::ipns::key::{self, KeyType, NameKey, NameKeyError};
+use crate::limits::PUBSUB_TOPIC_BYTES;
 use crate::sign::{PUBLIC_KEY_BYTES, PublicKey};
 
 /// Longest serialized public key that a name holds itself; longer keys are named by their SHA2-256 (libp2p peer id
@@ -28,6 +29,9 @@ const ED25519_PREFIX: [u8; 4] = [0x08, 0x01, 0x12, 0x20];
 
 /// What comes before the multihash in a routing key and before the text of a name in a path.
 const NAMESPACE: &str = "/ipns/";
+
+/// What topics of pubsub begin with under which records are told.
+const TOPIC: &str = "/record/";
 
 /// The name of an IPNS record: the multihash of the libp2p public key that signs it.
 ///
@@ -176,6 +180,23 @@ impl Name {
         [NAMESPACE.as_bytes(), self.as_bytes()].concat()
     }
 
+    /// The topic under which records of this name are told by pubsub: `/record/` and the base64url, without padding, of
+    /// [`Name::routing_key`] (IPNS specification, "PubSub").
+    pub fn topic(&self) -> String {
+        [TOPIC, &Base::Base64Url.encode(self.routing_key())].concat()
+    }
+
+    /// The name of a topic; `None` where it is the topic of something else, or written in another way than
+    /// [`Name::topic`] writes it.
+    pub fn from_topic(topic: &str) -> Option<Name> {
+        if topic.len() > PUBSUB_TOPIC_BYTES {
+            return None;
+        }
+        let key = Base::Base64Url.decode(topic.strip_prefix(TOPIC)?).ok()?;
+        let name = Name::from_bytes(key.strip_prefix(NAMESPACE.as_bytes())?).ok()?;
+        (name.topic() == topic).then_some(name)
+    }
+
     fn multihash(&self) -> Multihash<64> {
         let code = if self.bytes[0] == 0x00 {
             HashFn::Identity
@@ -291,6 +312,37 @@ mod tests {
         assert_eq!(
             hex::encode(name.routing_key()),
             format!("2f69706e732f002408011220{KEY}")
+        );
+    }
+
+    #[test]
+    fn a_topic_is_that_of_the_go_implementation() {
+        let name = Name::parse(K51).unwrap();
+        let topic = name.topic();
+        // base64url of the bytes of "/ipns/" and the multihash, as its KeyToTopic has it.
+        assert_eq!(
+            topic,
+            "/record/L2lwbnMvACQIARIgpY_0l4NK8_hqMfl4-NGBl8j06MtGx4Eb_azCQENg-qE"
+        );
+        assert_eq!(Name::from_topic(&topic), Some(name));
+        let rsa = Name::parse("QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N").unwrap();
+        assert_eq!(Name::from_topic(&rsa.topic()), Some(rsa));
+        let long = format!("{topic}{}", "A".repeat(PUBSUB_TOPIC_BYTES));
+        let padded = format!("{topic}=");
+        for other in [
+            "",
+            "/record/",
+            "/record/L2lwbnMv",
+            &topic[1..],
+            &long,
+            &padded,
+        ] {
+            assert_eq!(Name::from_topic(other), None, "{other}");
+        }
+        assert_eq!(
+            Name::from_topic("/record/L3BrL2FiYw"),
+            None,
+            "another namespace"
         );
     }
 

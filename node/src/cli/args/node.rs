@@ -39,6 +39,9 @@ pub(crate) struct NodeRun {
     /// Part in the DHT: server, client or off
     #[arg(long, value_name = "MODE")]
     pub(crate) dht: Option<String>,
+    /// Whether records are told and heard by gossip: on or off
+    #[arg(long, value_name = "on|off")]
+    pub(crate) pubsub: Option<String>,
 }
 
 /// `node status`.

@@ -43,6 +43,9 @@ pub(super) fn serve(context: &Context<'_>, arguments: &NodeRun) -> Result<(), Fa
     if let Some(dht) = &arguments.dht {
         flags.push(("p2p.dht".to_owned(), dht.clone()));
     }
+    if let Some(pubsub) = &arguments.pubsub {
+        flags.push(("p2p.pubsub".to_owned(), pubsub.clone()));
+    }
     let config = load(arguments.config.clone(), flags)?;
     init_log(context, &config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

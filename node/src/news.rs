@@ -1,0 +1,63 @@
+//! Names whose record has changed, for whoever tells others of it.
+//!
+//! A set and a bell: a name that changes often is told of once, and memory is bounded by the names kept here. What is lost
+//! at a restart is told of at the next turn of the worker that tells.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+use perennis_shared::ipns::Name;
+use tokio::sync::Notify;
+
+/// Names that wait; of further ones the worker hears at its next turn through all names.
+const WAITING: usize = 65_536;
+
+/// Names with a new record, or that are kept no more.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    names: Mutex<BTreeSet<Name>>,
+    rung: Notify,
+}
+
+impl News {
+    /// The record of a name has changed, or the name is forgotten.
+    pub(crate) fn add(&self, name: Name) {
+        let mut names = self.names.lock();
+        if names.len() < WAITING {
+            names.insert(name);
+        }
+        drop(names);
+        self.rung.notify_one();
+    }
+
+    /// A name that has changed; waits for one.
+    pub(crate) async fn next(&self) -> Name {
+        loop {
+            let rung = self.rung.notified();
+            if let Some(name) = self.names.lock().pop_first() {
+                return name;
+            }
+            rung.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use perennis_shared::sign::SigningKey;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_told_of_once() {
+        let news = News::default();
+        let name = |seed: u8| Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public());
+        for _ in 0..3 {
+            news.add(name(1));
+        }
+        news.add(name(2));
+        let told = BTreeSet::from([news.next().await, news.next().await]);
+        assert_eq!(told, BTreeSet::from([name(1), name(2)]));
+        assert!(news.names.lock().is_empty());
+    }
+}

@@ -1,0 +1,158 @@
+//! Streams of the fetch protocol: one question and one answer on each.
+
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
+
+use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
+use libp2p::PeerId;
+use libp2p_stream::{Control, IncomingStreams, OpenStreamError};
+use parking_lot::Mutex;
+use perennis_shared::{
+    codec::CodecError,
+    ipns::{Name, UnverifiedRecord},
+    limits::{FETCH_ANSWER_BYTES, FETCH_REQUEST_BYTES},
+    time::Timestamp,
+    wire,
+};
+use tokio::sync::Semaphore;
+
+use super::{FETCH, Shared};
+use crate::{
+    net::dht::{DhtStore, parse_key, record_key},
+    rt,
+};
+
+/// How long a question and its answer may take. As the Go implementation.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Questions of others that are answered at once.
+const ANSWERING: usize = 64;
+
+/// Of these, questions of one peer.
+const ANSWERING_PEER: usize = 8;
+
+/// Why a peer gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::net) enum AskError {
+    #[error("no stream")]
+    Stream(#[from] OpenStreamError),
+    #[error("the stream broke")]
+    Broken(#[from] io::Error),
+    #[error("the answer is none")]
+    Answer(#[from] CodecError),
+    #[error("no answer in time")]
+    Deadline(#[from] rt::Elapsed),
+}
+
+impl AskError {
+    /// Whether the peer does not speak the protocol at all.
+    pub(in crate::net) fn is_deaf(&self) -> bool {
+        matches!(self, Self::Stream(OpenStreamError::UnsupportedProtocol(_)))
+    }
+}
+
+/// Asks a peer for the newest record of a name. What it gives is not verified.
+pub(in crate::net) async fn ask(
+    mut control: Control,
+    peer: PeerId,
+    name: Name,
+) -> Result<Option<Vec<u8>>, AskError> {
+    let asking = async {
+        let mut stream = control.open_stream(peer, FETCH).await?;
+        write_frame(&mut stream, &wire::fetch::request(&record_key(&name))).await?;
+        stream.close().await?;
+        let answer = read_frame(&mut stream, FETCH_ANSWER_BYTES).await?;
+        Ok(wire::fetch::parse_answer(&answer)?.map(<[u8]>::to_vec))
+    };
+    rt::timeout(PATIENCE, asking).await?
+}
+
+/// Answers the questions of others until the peer ends: with the best record of a name that is followed, else with one
+/// that was put here over the DHT. Who asks too much at once is not answered.
+pub(in crate::net) async fn serve(
+    mut streams: IncomingStreams,
+    shared: Arc<Shared>,
+    store: Arc<dyn DhtStore>,
+) {
+    let places = Arc::new(Semaphore::new(ANSWERING));
+    let served: Arc<Mutex<HashMap<PeerId, usize>>> = Arc::default();
+    while let Some((peer, mut stream)) = streams.next().await {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
+        {
+            let mut served = served.lock();
+            let of_peer = served.entry(peer).or_default();
+            if *of_peer >= ANSWERING_PEER {
+                continue;
+            }
+            *of_peer += 1;
+        }
+        let (shared, store, served) =
+            (Arc::clone(&shared), Arc::clone(&store), Arc::clone(&served));
+        rt::spawn(async move {
+            let answering = answer(&mut stream, &shared, store.as_ref());
+            match rt::timeout(PATIENCE, answering).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "a question was not answered"),
+                Err(_) => tracing::debug!(%peer, "a question did not come in time"),
+            }
+            drop(place);
+            let mut served = served.lock();
+            if let Some(of_peer) = served.get_mut(&peer) {
+                *of_peer -= 1;
+                if *of_peer == 0 {
+                    served.remove(&peer);
+                }
+            }
+        });
+    }
+}
+
+async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    shared: &Shared,
+    store: &dyn DhtStore,
+) -> Result<(), AskError> {
+    let request = read_frame(stream, FETCH_REQUEST_BYTES).await?;
+    let name = parse_key(wire::fetch::parse_request(&request)?);
+    let record = name.and_then(|name| newest(&name, shared, store));
+    write_frame(stream, &wire::fetch::answer(record.as_deref())).await?;
+    stream.close().await?;
+    Ok(())
+}
+
+fn newest(name: &Name, shared: &Shared, store: &dyn DhtStore) -> Option<Vec<u8>> {
+    let now = rt::now();
+    if let Some(best) = shared.best(name).filter(|best| !best.is_expired(now)) {
+        return Some(best.bytes().to_vec());
+    }
+    let stored = store.record(name).filter(|stored| stored.expires > now)?;
+    // It was verified when it came, but may have ended since.
+    let record = UnverifiedRecord::parse(&stored.bytes).ok()?;
+    (record.validity() >= Timestamp::from(now)).then(|| stored.bytes.to_vec())
+}
+
+async fn write_frame<S: AsyncWrite + Unpin>(stream: &mut S, message: &[u8]) -> io::Result<()> {
+    let mut frame = Vec::with_capacity(message.len() + wire::LENGTH_BYTES);
+    wire::write_length(&mut frame, message.len());
+    frame.extend_from_slice(message);
+    stream.write_all(&frame).await?;
+    stream.flush().await
+}
+
+async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S, most: usize) -> io::Result<Vec<u8>> {
+    let mut prefix = Vec::with_capacity(wire::LENGTH_BYTES);
+    let length = loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await?;
+        prefix.extend_from_slice(&byte);
+        match wire::read_length(&prefix, most) {
+            Ok(Some((length, _))) => break length,
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    };
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
