@@ -139,7 +139,7 @@ impl RunningNode {
             };
             workers.gossip(worker, &mut tasks, &to_stop);
         }
-        let resolve = Resolve::new(&config, swarm.net.clone());
+        let resolve = Resolve::new(&config, &swarm.net, storage.clone())?;
         let node = Arc::new(Node {
             config,
             swarm,

@@ -5,7 +5,10 @@
 //! waits for the network. Those who ask for one unknown name at a time wait for one lookup. Must never touch: the
 //! store. What is resolved here is served, not kept.
 //!
-//! Only the DHT is asked: two nodes that had each other as delegated routers would otherwise ask in circles.
+//! All places are asked together: the store, the DHT, the peers that follow the name, and the endpoints of the
+//! configuration. Nodes that have each other as endpoints must not ask in circles, so a question that a node passes on
+//! says so ([RFC 8586](https://www.rfc-editor.org/rfc/rfc8586)), and is not passed on again. Whatever others say, a name
+//! that is kept here does not go back behind the record that is kept, ended or not.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,14 +17,23 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
+use perennis_sdk::NodeUrl;
 use perennis_sdk::net::Net;
-use perennis_sdk::router::{Dht, RouteError, Router};
-use perennis_sdk::rt;
-use perennis_shared::ipns::{Name, Record, compare};
+use perennis_sdk::router::{
+    Composite, CompositeTimes, Dht, Http, PubSub, RouteError, Router, Scores,
+};
+use perennis_sdk::rt::{self, http::HttpTimes};
+use perennis_shared::backoff::Backoff;
+use perennis_shared::ipns::{Name, Record, UnverifiedRecord, compare};
 use quick_cache::sync::Cache;
 
+use crate::app::StartError;
 use crate::config::Config;
 use crate::read::ServedRecord;
+use crate::storage::Storage;
+
+/// What a node calls itself to endpoints when it passes a question on.
+pub(crate) const FORWARDER: &str = "perennis";
 
 /// Longest an answer counts as fresh, whatever its TTL.
 const FRESH: Duration = Duration::from_secs(60);
@@ -32,16 +44,30 @@ const ABSENT: Duration = Duration::from_secs(5);
 /// How long those who ask wait.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// How long the other places are waited for once one has a record.
+const SETTLE: Duration = Duration::from_millis(500);
+
 /// Names that are being looked up at once; more are refused, so that strangers cannot make this node ask for ever.
 const LOOKUPS: usize = 256;
 
 type Lookup = Shared<BoxFuture<'static, Option<Known>>>;
 
+/// Who may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reach {
+    /// Everybody.
+    All,
+    /// Peers, but no endpoints: the question was passed on to this node.
+    Peers,
+}
+
 /// Resolves names through the network.
 pub(crate) struct Resolve {
-    router: Option<Arc<dyn Router>>,
+    storage: Storage,
+    all: Composite,
+    peers: Composite,
     known: Cache<Name, Known>,
-    lookups: Mutex<HashMap<Name, Lookup>>,
+    lookups: Mutex<HashMap<(Name, Reach), Lookup>>,
 }
 
 /// What the network said about a name.
@@ -67,33 +93,61 @@ impl Known {
 }
 
 impl Resolve {
-    pub(crate) fn new(config: &Config, net: Net) -> Arc<Resolve> {
-        let router = config
-            .p2p
-            .has_dht()
-            .then(|| Arc::new(Dht::new(net)) as Arc<dyn Router>);
-        Arc::new(Resolve {
-            router,
+    /// # Errors
+    /// No HTTP client can be set up.
+    pub(crate) fn new(
+        config: &Config,
+        net: &Net,
+        storage: Storage,
+    ) -> Result<Arc<Resolve>, StartError> {
+        let mut routers: Vec<Arc<dyn Router>> = vec![Arc::new(Kept(storage.clone()))];
+        if config.p2p.has_dht() {
+            routers.push(Arc::new(Dht::new(net.clone())));
+        }
+        if let Some(pubsub) = net.pubsub() {
+            routers.push(Arc::new(PubSub::new(pubsub.clone())));
+        }
+        let times = CompositeTimes {
+            deadline: DEADLINE,
+            settle: SETTLE,
+        };
+        let scores = Arc::new(Mutex::new(Scores::default()));
+        let peers = Composite::with_scores(routers.clone(), times, Arc::clone(&scores));
+        let http = rt::http::Http::new(HttpTimes::default())?;
+        // The configuration was checked: every text is a URL.
+        let urls = config.ipns.routers.iter();
+        for endpoint in urls.filter_map(|url| url.parse::<NodeUrl>().ok()) {
+            let router = Http::new(http.clone(), endpoint, Backoff::default());
+            routers.push(Arc::new(router.forwarding(FORWARDER)));
+        }
+        Ok(Arc::new(Resolve {
+            storage,
+            all: Composite::with_scores(routers, times, scores),
+            peers,
             known: Cache::new(config.cache.records),
             lookups: Mutex::default(),
-        })
+        }))
     }
 
     /// A valid record that was resolved before, though perhaps no longer the newest.
-    pub(crate) fn cached(self: &Arc<Self>, name: &Name) -> Option<Arc<ServedRecord>> {
+    pub(crate) fn cached(self: &Arc<Self>, name: &Name, reach: Reach) -> Option<Arc<ServedRecord>> {
         let known = self.known.get(name)?;
         let served = known.valid()?;
         if !known.is_fresh(rt::monotonic())
-            && let Some(renewing) = self.lookup(name)
+            && let Some(renewing) = self.lookup(name, reach)
         {
             rt::spawn(renewing.map(drop));
         }
         Some(served)
     }
 
-    /// The best record the network has; `None` when it has none, or there is no network.
-    pub(crate) async fn record(self: &Arc<Self>, name: &Name) -> Option<Arc<ServedRecord>> {
-        if let Some(served) = self.cached(name) {
+    /// The best record anybody has; `None` when nobody has one.
+    pub(crate) async fn record(
+        self: &Arc<Self>,
+        name: &Name,
+        reach: Reach,
+    ) -> Option<Arc<ServedRecord>> {
+        if let Some(served) = self.cached(name, reach) {
             return Some(served);
         }
         if let Some(known) = self.known.get(name)
@@ -101,16 +155,15 @@ impl Resolve {
         {
             return known.valid();
         }
-        let lookup = self.lookup(name)?;
+        let lookup = self.lookup(name, reach)?;
         let known = rt::timeout(DEADLINE, lookup).await.ok()??;
         known.valid()
     }
 
     /// The lookup of a name that is under way, or a new one.
-    fn lookup(self: &Arc<Self>, name: &Name) -> Option<Lookup> {
-        let router = Arc::clone(self.router.as_ref()?);
+    fn lookup(self: &Arc<Self>, name: &Name, reach: Reach) -> Option<Lookup> {
         let mut lookups = self.lookups.lock();
-        if let Some(lookup) = lookups.get(name) {
+        if let Some(lookup) = lookups.get(&(*name, reach)) {
             return Some(lookup.clone());
         }
         if lookups.len() >= LOOKUPS {
@@ -118,19 +171,39 @@ impl Resolve {
         }
         let (this, name) = (Arc::clone(self), *name);
         let lookup = async move {
-            let answer = router.resolve(&name).await;
-            let known = this.take(&name, answer);
-            this.lookups.lock().remove(&name);
+            let answer = this.ask(&name, reach).await;
+            let known = this.take(&name, answer, reach);
+            this.lookups.lock().remove(&(name, reach));
             known
         };
         let lookup = lookup.boxed().shared();
-        lookups.insert(name, lookup.clone());
+        lookups.insert((name, reach), lookup.clone());
         // It goes on when nobody waits any more: the next one who asks has use of it.
         rt::spawn(lookup.clone().map(drop));
         Some(lookup)
     }
 
-    fn take(&self, name: &Name, answer: Result<Record, RouteError>) -> Option<Known> {
+    async fn ask(&self, name: &Name, reach: Reach) -> Result<Record, RouteError> {
+        let composite = match reach {
+            Reach::All => &self.all,
+            Reach::Peers => &self.peers,
+        };
+        let gathered = composite.gather(name).await?;
+        for asked in &gathered.asked {
+            let result = asked.result.as_ref();
+            tracing::debug!(%name, router = asked.label, took = ?asked.took, hedged = asked.hedged, ?result, "asked");
+        }
+        let best = gathered.best;
+        match mark(&self.storage, name).await {
+            Some(mark) if compare(&best, &mark).is_lt() => Err(RouteError::Stale {
+                seen: mark.sequence(),
+                offered: best.sequence(),
+            }),
+            _ => Ok(best),
+        }
+    }
+
+    fn take(&self, name: &Name, answer: Result<Record, RouteError>, reach: Reach) -> Option<Known> {
         let asked = rt::monotonic();
         let before = self.known.get(name).and_then(|known| known.record);
         let record = match answer {
@@ -146,7 +219,14 @@ impl Resolve {
                     served.map(|served| (record, served))
                 }
             }
-            Err(RouteError::NotFound { .. }) => before,
+            // That peers do not have it says nothing about the endpoints.
+            Err(RouteError::NotFound { .. }) if reach == Reach::All => before,
+            Err(RouteError::NotFound { .. }) => {
+                return before.map(|record| Known {
+                    record: Some(record),
+                    asked,
+                });
+            }
             Err(error) => {
                 tracing::debug!(%name, %error, "a name could not be looked up");
                 // Not knowing is no answer: the next one asks anew.
@@ -160,4 +240,43 @@ impl Resolve {
         self.known.insert(*name, known.clone());
         Some(known)
     }
+}
+
+/// The store as one of the places that are asked.
+struct Kept(Storage);
+
+impl Router for Kept {
+    fn label(&self) -> String {
+        "local".to_owned()
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        name: &'a Name,
+    ) -> perennis_sdk::rt::BoxFuture<'a, Result<Record, RouteError>> {
+        Box::pin(async move {
+            let kept = mark(&self.0, name).await;
+            kept.filter(|record| !record.is_expired(rt::now()))
+                .ok_or(RouteError::NotFound { name: *name })
+        })
+    }
+
+    /// Nothing: what is to be kept goes through the write door.
+    fn publish<'a>(
+        &'a self,
+        _: &'a Name,
+        _: &'a Record,
+    ) -> perennis_sdk::rt::BoxFuture<'a, Result<(), RouteError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// The best record that was ever kept of a name; it may have ended.
+async fn mark(storage: &Storage, name: &Name) -> Option<Record> {
+    let kept = storage.kept(*name).await.unwrap_or_else(|error| {
+        tracing::error!(%name, %error, "a kept record cannot be read");
+        None
+    })?;
+    let record = UnverifiedRecord::parse(&kept.record).ok()?;
+    record.verify_at_any_time(name).ok()
 }

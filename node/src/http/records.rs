@@ -18,6 +18,7 @@ use super::{gateway, names, route};
 use crate::app::Node;
 use crate::metrics::Found;
 use crate::read::ServedRecord;
+use crate::resolve::{FORWARDER, Reach};
 
 const RECORD: &str = "application/vnd.ipfs.ipns-record";
 const RECORD_TYPE: HeaderValue = HeaderValue::from_static(RECORD);
@@ -32,7 +33,7 @@ pub(super) fn cached(node: &Node, text: &str, request: &Request<Incoming>) -> Op
     }
     let name = Name::parse(text).ok()?;
     let record = node.read.cached_record(&name);
-    let record = record.or_else(|| node.resolve.cached(&name))?;
+    let record = record.or_else(|| node.resolve.cached(&name, reach(request)))?;
     let answer = present(&record, request)?;
     node.metrics.resolved(Found::Cache, None);
     Some(answer)
@@ -97,7 +98,7 @@ async fn find(
     let mut answer = record.and_then(|record| present(&record, request));
     if answer.is_none() {
         found = Found::Network;
-        let record = node.resolve.record(name).await;
+        let record = node.resolve.record(name, reach(request)).await;
         answer = record.and_then(|record| present(&record, request));
     }
     if answer.is_none() {
@@ -105,6 +106,22 @@ async fn find(
     }
     node.metrics.resolved(found, Some(started.elapsed()));
     Ok(answer)
+}
+
+/// Who may be asked for the one who asks: a question that a node has passed on goes no further than to peers.
+fn reach(request: &Request<Incoming>) -> Reach {
+    let loops = request.headers().get_all("cdn-loop").iter();
+    let is_of_node = |value: &HeaderValue| {
+        let ids = value.to_str().unwrap_or_default().split(',');
+        // Parameters may follow an identifier.
+        ids.filter_map(|id| id.split(';').next())
+            .any(|id| id.trim() == FORWARDER)
+    };
+    if loops.into_iter().any(is_of_node) {
+        Reach::Peers
+    } else {
+        Reach::All
+    }
 }
 
 /// The answer with a record; `None` when it has ended.

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use perennis_sdk::NodeUrl;
 use perennis_sdk::net::Net;
 use perennis_sdk::net::bitswap::Session;
-use perennis_sdk::router::{Composite, CompositeTimes, Dht, Gathered, Http, RouteError, Router};
+use perennis_sdk::router::{
+    Composite, CompositeTimes, Dht, Gathered, Http, PubSub, RouteError, Router, Scores,
+};
 use perennis_sdk::rt;
 use perennis_sdk::rt::http::HttpTimes;
 use perennis_shared::backoff::Backoff;
@@ -44,9 +47,11 @@ const ERROR_CHARS: usize = 300;
 /// Where records of names that are not ours are found, and what is below their heads.
 pub(crate) struct Routes {
     http: rt::http::Http,
-    /// The routers of the configuration, and the DHT.
+    /// The routers of the configuration, the DHT, and the peers that follow a name.
     routers: Vec<Arc<dyn Router>>,
     net: Net,
+    /// How the routers and sources did so far.
+    scores: Arc<Mutex<Scores>>,
 }
 
 impl Routes {
@@ -60,10 +65,14 @@ impl Routes {
             http,
             routers: Vec::new(),
             net,
+            scores: Arc::default(),
         };
         routes.routers = routes.at(&config.ipns.routers);
         if config.p2p.has_dht() {
             routes.routers.push(Arc::new(Dht::new(routes.net.clone())));
+        }
+        if let Some(pubsub) = routes.net.pubsub() {
+            routes.routers.push(Arc::new(PubSub::new(pubsub.clone())));
         }
         Ok(routes)
     }
@@ -93,7 +102,8 @@ impl Routes {
     ) -> Result<Gathered, RouteError> {
         let mut routers = self.routers.clone();
         routers.extend(self.at(sources));
-        Composite::new(routers, CompositeTimes::default())
+        let scores = Arc::clone(&self.scores);
+        Composite::with_scores(routers, CompositeTimes::default(), scores)
             .gather(name)
             .await
     }

@@ -6,6 +6,7 @@ mod support;
 mod fetching;
 mod following;
 mod gateway;
+mod gossiping;
 mod identifiers;
 mod laddering;
 mod limits;

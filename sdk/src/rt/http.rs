@@ -61,6 +61,7 @@ pub struct Request {
     accept: Option<&'static str>,
     body: Option<(&'static str, Bytes)>,
     authorization: Option<HeaderValue>,
+    forwarded_by: Option<&'static str>,
     deadline: Option<Duration>,
 }
 
@@ -173,6 +174,9 @@ impl Http {
         if let Some(authorization) = request.authorization {
             builder = builder.header(AUTHORIZATION, authorization);
         }
+        if let Some(forwarder) = request.forwarded_by {
+            builder = builder.header("cdn-loop", forwarder);
+        }
         if let Some((content_type, body)) = request.body {
             builder = builder.header(CONTENT_TYPE, content_type).body(body);
         }
@@ -241,6 +245,14 @@ impl Request {
         self
     }
 
+    /// Says who passes somebody else's question on (RFC 8586, `CDN-Loop`), so that it does not go in circles. Not for
+    /// browsers, which would ask each endpoint for leave first.
+    #[must_use]
+    pub fn forwarded_by(mut self, forwarder: &'static str) -> Self {
+        self.forwarded_by = Some(forwarder);
+        self
+    }
+
     /// Gives the whole exchange this long instead of [`HttpTimes::whole`].
     #[must_use]
     pub fn within(mut self, deadline: Duration) -> Self {
@@ -255,6 +267,7 @@ impl Request {
             accept: None,
             body: None,
             authorization: None,
+            forwarded_by: None,
             deadline: None,
         }
     }
