@@ -226,7 +226,7 @@ static SETTINGS: &[Setting] = &[
     ),
     setting!(
         "ipns.routers",
-        "delegated routing endpoints that records are put to",
+        "delegated routing endpoints that records are put to, and asked for names that are not kept here",
         ipns.routers,
         |given| given.urls()?,
         |value| value.join(", ")

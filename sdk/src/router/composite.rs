@@ -122,7 +122,7 @@ impl Composite {
         let start = rt::monotonic();
         let mut ends_at = start + self.times.deadline;
         let mut hedge_at = order.first().map(|best| start + self.hedge(&places[*best]));
-        while !asked.is_empty() {
+        while places.iter().any(Asking::is_open) {
             let now = rt::monotonic();
             let until = hedge_at.map_or(ends_at, |hedge_at| hedge_at.min(ends_at));
             let Ok(next) = rt::timeout(until.saturating_sub(now), asked.next()).await else {
