@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 
 use super::{Storage, key};
 use crate::causes::chain;
+use crate::demand::SharedDemand;
 
 const RECORD: &[u8] = b"d/";
 const PROVIDER: &[u8] = b"v/";
@@ -42,6 +43,7 @@ pub(crate) struct DhtRows {
     wake: Condvar,
     /// Records of names that are kept here for their owners: they go through the write door.
     offers: mpsc::Sender<(Name, Bytes)>,
+    demand: SharedDemand,
 }
 
 #[derive(Default)]
@@ -55,13 +57,17 @@ struct Held {
 
 impl DhtRows {
     /// The rows, and the records that were put for names that are kept here.
-    pub(crate) fn new(storage: Storage) -> (Arc<DhtRows>, mpsc::Receiver<(Name, Bytes)>) {
+    pub(crate) fn new(
+        storage: Storage,
+        demand: SharedDemand,
+    ) -> (Arc<DhtRows>, mpsc::Receiver<(Name, Bytes)>) {
         let (offers, offered) = mpsc::channel(256);
         let rows = Arc::new(DhtRows {
             storage,
             held: Mutex::default(),
             wake: Condvar::new(),
             offers,
+            demand,
         });
         (rows, offered)
     }
@@ -173,6 +179,13 @@ impl DhtRows {
 }
 
 impl DhtStore for DhtRows {
+    fn was_asked(&self, name: &Name) {
+        // Only what is kept here is ever put.
+        if let Ok(Some(_)) = self.storage.store.head(name) {
+            self.demand.lock().asked(rt::now(), name);
+        }
+    }
+
     fn record(&self, name: &Name) -> Option<StoredRecord> {
         // What the owner published here is at least as new: newer ones from the DHT go through the write door.
         if let Ok(Some(head)) = self.storage.store.head(name) {

@@ -2,6 +2,8 @@
 #![cfg(feature = "net")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod abuse;
 mod dht;
 mod peers;
+mod raw;
 mod swarm;
