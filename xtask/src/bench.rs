@@ -24,6 +24,7 @@ const PARTS: &[(&str, Part)] = &[
     ("lists", programs::lists),
     ("http", http::measure),
     ("publish", programs::publish),
+    ("republish", programs::republish),
     ("start", node::measure),
     ("kill", programs::kill),
     ("kill-node", programs::kill_node),

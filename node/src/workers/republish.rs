@@ -5,10 +5,11 @@
 //! that moment. Period and retries have jitter, so that names that came together do not stay together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use perennis_sdk::NodeUrl;
-use perennis_sdk::net::dht::{Sweep, point_of, record_key};
+use perennis_sdk::net::dht::{DhtError, Sweep, point_of, record_key};
 use perennis_sdk::router::{Http, RouteError, Router};
 use perennis_sdk::rt;
 use perennis_sdk::rt::http::HttpTimes;
@@ -41,6 +42,9 @@ const DRAINED: usize = 4_096;
 
 /// Longest wait when nothing is due.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How long nobody is asked after nobody could be: the names keep their places in the queue.
+const NOBODY: Duration = Duration::from_secs(10);
 
 /// How long an error message is kept, in characters.
 const ERROR_CHARS: usize = 300;
@@ -83,6 +87,14 @@ impl Taker {
             }
         }
     }
+}
+
+/// What became of one put.
+enum Put {
+    /// It was done, or failed and was put off.
+    Done,
+    /// Nobody is there to take it; it stays due.
+    Nobody,
 }
 
 /// How one name is at one router.
@@ -232,16 +244,22 @@ impl Republish {
             }
             worker.working(format!("putting {} records that are due", rows.len()));
             let mut puts = JoinSet::new();
+            let is_alone = Arc::new(AtomicBool::new(false));
             for row in rows {
                 let Some(place) = stop.or(Arc::clone(places).acquire_owned()).await else {
                     return Ok(IDLE);
                 };
+                if is_alone.load(Ordering::Relaxed) {
+                    break;
+                }
                 let (this, worker) = (Arc::clone(self), Arc::clone(worker));
+                let is_alone = Arc::clone(&is_alone);
                 puts.spawn(async move {
-                    if let Err(error) = this.put(router, row, &worker).await {
-                        worker.failed(&error);
+                    match this.put(router, row, &worker).await {
+                        Ok(Put::Done) => worker.stepped(),
+                        Ok(Put::Nobody) => is_alone.store(true, Ordering::Relaxed),
+                        Err(error) => worker.failed(&error),
                     }
-                    worker.stepped();
                     drop(place);
                 });
             }
@@ -253,6 +271,9 @@ impl Republish {
             if stop.is_now() {
                 return Ok(IDLE);
             }
+            if is_alone.load(Ordering::Relaxed) {
+                return Ok(NOBODY);
+            }
         }
     }
 
@@ -261,9 +282,9 @@ impl Republish {
         router: usize,
         scheduled: Scheduled,
         worker: &Worker,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Put, StorageError> {
         let Some(target) = self.routers.get(router) else {
-            return Ok(());
+            return Ok(Put::Done);
         };
         let name = scheduled.name;
         let now = rt::now();
@@ -274,7 +295,8 @@ impl Republish {
         });
         let Some(record) = record else {
             // It has ended: no router takes it. A new record puts the name into the queue again.
-            return self.storage.unschedule(&target.url, &scheduled).await;
+            self.storage.unschedule(&target.url, &scheduled).await?;
+            return Ok(Put::Done);
         };
         let started = Instant::now();
         let result = rt::timeout(PUT, target.to.put(&name, &record)).await;
@@ -284,6 +306,10 @@ impl Republish {
                 after: elapsed.after,
             })
         });
+        if let Err(error @ RouteError::Dht(DhtError::NoPeers)) = &result {
+            worker.failed(error);
+            return Ok(Put::Nobody);
+        }
         let outcome = match &result {
             Ok(_) => Outcome::Ok,
             Err(_) => Outcome::Failed,
@@ -317,10 +343,11 @@ impl Republish {
         };
         if self.is_replaced(&name, &record).await? {
             // The row that the newer record put into the queue is due already and stays.
-            return Ok(());
+            return Ok(Put::Done);
         }
         let due = later(wait);
-        self.storage.schedule(&target.url, name, due, &row).await
+        self.storage.schedule(&target.url, name, due, &row).await?;
+        Ok(Put::Done)
     }
 
     /// A head that is new since the last put: the DHT is told at once that its block is here.

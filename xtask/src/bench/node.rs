@@ -41,6 +41,27 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     ])
 }
 
+/// Memory of a node that holds 100,000 names which are due and that nobody takes.
+///
+/// # Errors
+/// A node does not start.
+pub(super) fn due_names() -> Result<Figure> {
+    let scratch = Scratch::new("due")?;
+    let folder = scratch.path().join("data");
+    fs::create_dir_all(&folder)?;
+    programs::run(
+        "seed",
+        &[folder.display().to_string(), "due=100000".to_owned()],
+    )?;
+    let node = Node::start(&folder)?;
+    thread::sleep(IDLE);
+    Ok(Figure::new(
+        "republish/rss/100k",
+        node.resident_mib()?,
+        "MiB",
+    ))
+}
+
 /// A running node; stopped when dropped.
 pub(super) struct Node {
     process: Child,
