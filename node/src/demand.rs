@@ -19,6 +19,9 @@ use crate::config::HotConfig;
 /// Names whose rate is known; above that the cooler half is forgotten.
 const TRACKED: usize = 131_072;
 
+/// How long the rate of the coolest hot name is taken to stay what it was.
+const BAR: Duration = Duration::from_secs(10);
+
 /// How often names are asked for, as all who answer for them count it.
 pub(crate) type SharedDemand = Arc<Mutex<Demand>>;
 
@@ -29,6 +32,8 @@ pub(crate) struct Demand {
     hot: HashSet<Name>,
     /// Those that became hot since they were last taken.
     heated: Vec<Name>,
+    /// The rate of the coolest hot name when it was looked for last, and when that was.
+    bar: Option<(Millis, f64)>,
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +56,7 @@ impl Demand {
             levels: HashMap::new(),
             hot: HashSet::new(),
             heated: Vec::new(),
+            bar: None,
         }
     }
 
@@ -108,14 +114,26 @@ impl Demand {
 
     fn heat(&mut self, now: Millis, name: Name) {
         if self.hot.len() >= self.config.names {
+            let rate = self.rate(now, &name);
+            // Not for every question about a name that is nearly as hot: looking for the coolest takes a while.
+            if let Some((at, bar)) = self.bar
+                && now - at < BAR
+                && rate <= bar
+            {
+                return;
+            }
             let rates = self.hot.iter().map(|hot| (self.rate(now, hot), *hot));
             let coolest = rates.min_by(|(a, _), (b, _)| a.total_cmp(b));
             match coolest {
-                Some((rate, coolest)) if rate < self.rate(now, &name) => {
+                Some((bar, coolest)) if bar < rate => {
+                    self.bar = None;
                     self.hot.remove(&coolest);
                     self.heated.retain(|heated| *heated != coolest);
                 }
-                _ => return,
+                coolest => {
+                    self.bar = coolest.map(|(bar, _)| (now, bar));
+                    return;
+                }
             }
         }
         self.hot.insert(name);

@@ -19,9 +19,7 @@ use perennis_sdk::net::dht::{DhtStore, StoredProvider, StoredRecord};
 use perennis_sdk::rt;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::ipns::Name;
-use perennis_shared::limits::{
-    DHT_PROVIDERS, DHT_RECORDS, PROVIDER_ADDRESSES, PROVIDERS_PER_KEY,
-};
+use perennis_shared::limits::{DHT_PROVIDERS, DHT_RECORDS, PROVIDER_ADDRESSES, PROVIDERS_PER_KEY};
 use perennis_shared::time::Millis;
 use perennis_store::Batch;
 use tokio::sync::mpsc;
@@ -246,12 +244,7 @@ impl DhtStore for DhtRows {
         }
         let mut value = record.expires.0.to_be_bytes().to_vec();
         value.extend_from_slice(&record.bytes);
-        self.keep(
-            RECORD,
-            DHT_RECORDS,
-            key(RECORD, name.as_bytes()),
-            value,
-        );
+        self.keep(RECORD, DHT_RECORDS, key(RECORD, name.as_bytes()), value);
     }
 
     fn forget_record(&self, name: &Name) {

@@ -171,10 +171,10 @@ async fn old_records_replayed_by_half_the_peers_lose_against_the_newest() {
     }
     settled(&network).await;
     let newest = record(1, 9);
-    // Those who replay take nothing newer, so that there is no quorum; the others have it.
-    let _ = network[1].net.put_record(&name(1), &newest).await;
-    for round in 0..5 {
-        for peer in &network[..10] {
+    // Those who replay say that they take it, and do not.
+    network[1].net.put_record(&name(1), &newest).await.unwrap();
+    for round in 0..3 {
+        for peer in &network {
             let found = peer.net.find_record(&name(1)).await.unwrap();
             assert_eq!(found.best, newest, "round {round}");
         }
