@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
+use perennis_sdk::net::dht::Sweep;
 use perennis_sdk::rt;
 use perennis_shared::time::Millis;
 use tokio::net::TcpListener;
@@ -14,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::causes::chain;
 use crate::config::Config;
+use crate::demand::{Demand, SharedDemand};
 use crate::http::Server;
 use crate::ingest::Ingest;
 use crate::keystore::{Keystore, KeystoreError};
@@ -25,6 +28,7 @@ use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
 use crate::workers::follow::Routes;
 use crate::workers::pubsub::PubsubWorker;
+use crate::workers::reprovide::Reprovide;
 use crate::workers::republish::Republish;
 use crate::workers::{Stop, Workers};
 
@@ -36,6 +40,11 @@ pub(crate) struct Node {
     pub(crate) keystore: Arc<Keystore>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) republish: Arc<Republish>,
+    pub(crate) reprovide: Arc<Reprovide>,
+    /// The networks of the DHT, as far as lookups have shown them.
+    pub(crate) sweep: Sweep,
+    /// How often each name is asked for.
+    pub(crate) demand: SharedDemand,
     /// Where records of other people's names are found, and what is below them.
     pub(crate) routes: Arc<Routes>,
     pub(crate) workers: Workers,
@@ -107,7 +116,15 @@ impl RunningNode {
             &config.cache,
             Arc::clone(&metrics),
         ));
-        let mut swarm = Swarm::start(&config.p2p, keystore.identity(), storage.clone()).await?;
+        let demand = Arc::new(Mutex::new(Demand::new(&config.ipns.hot)));
+        let mut swarm = Swarm::start(
+            &config.p2p,
+            keystore.identity(),
+            storage.clone(),
+            Arc::clone(&demand),
+        )
+        .await?;
+        let sweep = Sweep::new(swarm.net.clone());
         let ingest = Arc::new(Ingest::new(
             &config,
             storage.clone(),
@@ -115,17 +132,27 @@ impl RunningNode {
             Arc::clone(&keystore),
             Arc::clone(&metrics),
         ));
-        let republish = Arc::new(Republish::new(
+        let reprovide = Arc::new(Reprovide::new(
             &config,
-            swarm.net.clone(),
+            &sweep,
             storage.clone(),
             Arc::clone(&metrics),
+        ));
+        let republish = Arc::new(Republish::new(
+            &config,
+            &sweep,
+            storage.clone(),
+            Arc::clone(&metrics),
+            Arc::clone(&demand),
+            Arc::clone(&reprovide),
+            Arc::clone(&ingest.fresh),
         )?);
         let routes = Arc::new(Routes::new(&config, swarm.net.clone())?);
         let (stop, stopped) = watch::channel(false);
         let workers = Workers::new();
         let mut tasks = workers.start(
-            &config, &storage, &read, &ingest, &republish, &routes, &metrics, &stopped,
+            &config, &storage, &read, &ingest, &republish, &reprovide, &sweep, &routes, &metrics,
+            &stopped,
         )?;
         let to_stop = || Stop(stopped.clone());
         swarm.work(&mut tasks, &ingest, &to_stop);
@@ -149,6 +176,9 @@ impl RunningNode {
             keystore,
             metrics,
             republish,
+            reprovide,
+            sweep,
+            demand,
             routes,
             workers,
             token,

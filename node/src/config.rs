@@ -14,9 +14,11 @@ use perennis_sdk::net::{Bootstrap, DhtMode, Multiaddr, NetLimits, PeerId};
 use perennis_shared::ipns::Name;
 
 mod file;
+mod routing;
 mod settings;
 mod value;
 
+pub use routing::{HotConfig, IpnsConfig, ProvideConfig, ProvideStrategy};
 pub use settings::{Setting, settings};
 use value::Given;
 
@@ -36,6 +38,8 @@ pub struct Config {
     pub ipns: IpnsConfig,
     /// Names of others that are followed.
     pub follow: FollowConfig,
+    /// Telling the DHT what is kept here.
+    pub provide: ProvideConfig,
     /// Who may store how much.
     pub admission: AdmissionConfig,
     /// Pinning.
@@ -84,6 +88,8 @@ pub struct P2pConfig {
     pub pubsub_names: usize,
     /// The time in which each of their records is told of again.
     pub pubsub_period: Duration,
+    /// Whether a map of the whole DHT is kept, so that puts need no lookups.
+    pub accelerated: bool,
     /// Connections, from outside and to outside together.
     pub max_connections: usize,
     /// Connections that others opened.
@@ -107,17 +113,6 @@ impl P2pConfig {
     pub fn has_dht(&self) -> bool {
         self.dht != DhtMode::Off
     }
-}
-
-/// IPNS records and their republishing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IpnsConfig {
-    /// How often a record is put again to every router.
-    pub republish_period: Duration,
-    /// Records put at the same time to one router.
-    pub republish_concurrency: usize,
-    /// Delegated routing endpoints that records are put to, such as `https://delegated-ipfs.dev`.
-    pub routers: Vec<String>,
 }
 
 /// Names of others that are followed.
@@ -240,6 +235,7 @@ impl Default for Config {
                 pubsub: true,
                 pubsub_names: 1_024,
                 pubsub_period: 10 * MINUTE,
+                accelerated: false,
                 max_connections: limits.connections as usize,
                 max_inbound: limits.inbound as usize,
                 max_per_group: limits.per_group as usize,
@@ -251,9 +247,20 @@ impl Default for Config {
                 republish_period: 240 * MINUTE,
                 republish_concurrency: 16,
                 routers: Vec::new(),
+                hot: HotConfig {
+                    period: 60 * MINUTE,
+                    resolves: 60,
+                    half_life: 6 * 60 * MINUTE,
+                    names: 10_000,
+                },
             },
             follow: FollowConfig {
                 period: 60 * MINUTE,
+            },
+            provide: ProvideConfig {
+                strategy: ProvideStrategy::Roots,
+                period: 22 * 60 * MINUTE,
+                concurrency: 16,
             },
             admission: AdmissionConfig {
                 allow: Vec::new(),

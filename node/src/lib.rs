@@ -9,6 +9,7 @@ pub mod app;
 mod causes;
 pub mod cli;
 pub mod config;
+mod demand;
 mod followed;
 mod http;
 mod ingest;

@@ -26,6 +26,11 @@ pub(crate) struct Metrics {
     resolve_seconds: Histogram,
     puts: Family<OutcomeLabels, Counter>,
     put_seconds: Histogram,
+    put_peers: Histogram,
+    put_lag: Gauge,
+    hot: Gauge,
+    provided: Family<OutcomeLabels, Counter>,
+    mapped: Gauge,
     cache_hits: Counter,
     cache_misses: Counter,
     taglists: Gauge<i64, AtomicI64>,
@@ -148,6 +153,11 @@ impl Metrics {
             resolve_seconds: Histogram::new(reads),
             puts: Family::default(),
             put_seconds: Histogram::new(writes),
+            put_peers: Histogram::new([0.0, 1.0, 4.0, 8.0, 12.0, 16.0, 20.0, 40.0]),
+            put_lag: Gauge::default(),
+            hot: Gauge::default(),
+            provided: Family::default(),
+            mapped: Gauge::default(),
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             taglists: Gauge::default(),
@@ -213,6 +223,32 @@ impl Metrics {
             "Time one put to one router took",
             Unit::Seconds,
             self.put_seconds.clone(),
+        );
+        registry.register(
+            "ipns_republish_peers",
+            "Peers of the DHT that took a record that was put",
+            self.put_peers.clone(),
+        );
+        registry.register_with_unit(
+            "ipns_republish_lag",
+            "How long the name that waits longest was due when the queue was read last",
+            Unit::Seconds,
+            self.put_lag.clone(),
+        );
+        registry.register(
+            "ipns_hot_names",
+            "Names that are put more often, since they are resolved often",
+            self.hot.clone(),
+        );
+        registry.register(
+            "dht_provides",
+            "Blocks that the DHT was told of",
+            self.provided.clone(),
+        );
+        registry.register(
+            "dht_map_peers",
+            "Peers on the map of the DHT; 0 without one",
+            self.mapped.clone(),
         );
         registry.register(
             "block_cache_hits",
@@ -338,6 +374,33 @@ impl Metrics {
     pub(crate) fn put(&self, outcome: Outcome, took: Duration) {
         self.puts.get_or_create(&OutcomeLabels { outcome }).inc();
         self.put_seconds.observe(took.as_secs_f64());
+    }
+
+    /// So many peers of the DHT took a record.
+    pub(crate) fn reached(&self, peers: usize) {
+        self.put_peers.observe(peers as f64);
+    }
+
+    /// The name that waits longest has been due for so long.
+    pub(crate) fn lags(&self, by: Duration) {
+        self.put_lag
+            .set(i64::try_from(by.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// So many names are hot.
+    pub(crate) fn heated(&self, names: usize) {
+        self.hot.set(i64::try_from(names).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn provided(&self, outcome: Outcome) {
+        self.provided
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
+    }
+
+    /// So many peers are on the map of the DHT.
+    pub(crate) fn mapped(&self, peers: usize) {
+        self.mapped.set(i64::try_from(peers).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn fetched(&self, outcome: Outcome) {

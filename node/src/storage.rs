@@ -19,6 +19,7 @@
 //! | meta | `scan` | the name the pin scan has walked last |
 //! | meta | `scrub` | the CID the scrub has read last |
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
+//! | meta | `provided` | when the round of provider records was begun, u64, and the region that is next, u16, big-endian |
 //! | queue 1 | name | heads with missing blocks |
 //! | queue 2 | name | ladders, by when the next rung is to be released |
 //! | queue 3 | name | followed names, by when their record is looked for again |
@@ -46,6 +47,7 @@ mod errors;
 mod fetched;
 mod follows;
 mod ladders;
+mod provides;
 mod queues;
 mod reclaim;
 
@@ -53,6 +55,7 @@ pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
 pub(crate) use fetched::{FetchSink, Fetched, StoredBlocks};
+pub(crate) use provides::ProvideRound;
 pub(crate) use queues::{Due, Scheduled};
 pub(crate) use reclaim::ReclaimError;
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::causes::chain;
 use crate::config::{DEFAULT_P2P_LISTEN, P2pConfig};
+use crate::demand::SharedDemand;
 use crate::ingest::Ingest;
 use crate::storage::{DhtRows, Storage, StoredBlocks};
 use crate::workers::Stop;
@@ -35,9 +36,10 @@ impl Swarm {
         config: &P2pConfig,
         identity: Keypair,
         storage: Storage,
+        demand: SharedDemand,
     ) -> Result<Swarm, StartError> {
         let blocks = Blocks::new(StoredBlocks(storage.clone()));
-        let (rows, offered) = DhtRows::new(storage);
+        let (rows, offered) = DhtRows::new(storage, demand);
         let net = match &config.listen {
             Some(listen) => start(config, identity, &rows, &blocks, listen.clone()).await?,
             None => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use perennis_sdk::net::dht::Sweep;
 use perennis_sdk::rt;
 use perennis_shared::time::Millis;
 use serde::Serialize;
@@ -25,14 +26,17 @@ use crate::storage::Storage;
 pub(crate) mod fetch;
 pub(crate) mod follow;
 mod ladder;
+mod map;
 pub(crate) mod pubsub;
 mod reclaim;
+pub(crate) mod reprovide;
 pub(crate) mod republish;
 mod scan;
 pub(crate) mod scrub;
 pub(crate) mod walk;
 
 use follow::Routes;
+use reprovide::Reprovide;
 use republish::Republish;
 
 /// All workers of a node.
@@ -154,6 +158,8 @@ impl Workers {
         read: &Arc<Read>,
         ingest: &Arc<Ingest>,
         republish: &Arc<Republish>,
+        reprovide: &Arc<Reprovide>,
+        sweep: &Sweep,
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
         stopped: &watch::Receiver<bool>,
@@ -198,8 +204,24 @@ impl Workers {
                 &format!("republish to {}", republish.url(router)),
                 &format!("{} records at once", config.ipns.republish_concurrency),
             );
-            let fresh = Arc::clone(&ingest.fresh);
-            tasks.spawn(Arc::clone(republish).run(router, row, fresh, stop()));
+            tasks.spawn(Arc::clone(republish).run(router, row, stop()));
+        }
+        if config.ipns.hot.names > 0 && republish.routers() > 0 {
+            let row = self.row("hot names", "one name at a time");
+            tasks.spawn(Arc::clone(republish).run_hot(row, stop()));
+        }
+        if reprovide.is_on() {
+            let throttle = format!("{} blocks at once", config.provide.concurrency);
+            let row = self.row("provide", &throttle);
+            tasks.spawn(Arc::clone(reprovide).run(row, stop()));
+        }
+        if config.p2p.accelerated && config.p2p.has_dht() {
+            let map = map::MapWorker {
+                sweep: sweep.clone(),
+                metrics: Arc::clone(metrics),
+            };
+            let row = self.row("dht map", "16 lookups at once");
+            tasks.spawn(map.run(row, stop()));
         }
 
         let scrub = scrub::Scrub {

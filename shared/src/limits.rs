@@ -116,6 +116,10 @@ pub const COMPAT_TAGS: usize = 100;
 
 /// Largest message of the DHT that is read, in bytes.
 pub const KAD_MESSAGE_BYTES: usize = 65_536;
+/// Most records that a node keeps for other peers of the DHT.
+pub const DHT_RECORDS: usize = 500_000;
+/// Most provider records that a node keeps for other peers of the DHT, of all keys together.
+pub const DHT_PROVIDERS: usize = 4_000_000;
 /// Longest key of a provider record, in bytes: a multihash.
 pub const PROVIDER_KEY_BYTES: usize = 80;
 /// Most providers kept for one key.

@@ -25,6 +25,7 @@ const PARTS: &[(&str, Part)] = &[
     ("lists", programs::lists),
     ("http", http::measure),
     ("publish", programs::publish),
+    ("republish", programs::republish),
     ("start", node::measure),
     ("network", network::measure),
     ("kill", programs::kill),

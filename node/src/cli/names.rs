@@ -61,12 +61,27 @@ async fn list_names(context: &Context<'_>, arguments: &NameList) -> Result<(), F
                     text(name, "name"),
                     text(name, "sequence"),
                     until(name, moment),
+                    when(name, "lastPut", moment),
+                    text(name, "peersReached"),
+                    when(name, "nextDue", moment),
                     text(name, "pin"),
                     bytes_text(name["bytes"].as_u64().unwrap_or(0)),
                 ]
             })
             .collect();
-        page.table(&["NAME", "SEQUENCE", "ALIVE UNTIL", "PIN", "SIZE"], &rows);
+        page.table(
+            &[
+                "NAME",
+                "SEQUENCE",
+                "ALIVE UNTIL",
+                "LAST PUT",
+                "PEERS",
+                "NEXT PUT",
+                "PIN",
+                "SIZE",
+            ],
+            &rows,
+        );
         foot(page, rows.len(), "name", document.next.as_deref());
     })
 }
@@ -154,7 +169,11 @@ pub(super) fn text(row: &Value, field: &str) -> String {
 }
 
 fn until(row: &Value, moment: Millis) -> String {
-    row["aliveUntil"]
+    when(row, "aliveUntil", moment)
+}
+
+fn when(row: &Value, field: &str, moment: Millis) -> String {
+    row[field]
         .as_str()
         .and_then(|text| Millis::parse_rfc3339(text).ok())
         .map_or_else(String::new, |end| relative(end, moment))

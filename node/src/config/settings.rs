@@ -6,7 +6,7 @@ use std::time::Duration;
 use perennis_sdk::net::{Bootstrap, DhtMode};
 
 use super::value::{Given, Refusal, show_size, show_span};
-use super::{Config, LogFormat};
+use super::{Config, LogFormat, ProvideStrategy};
 
 /// One setting.
 pub struct Setting {
@@ -169,6 +169,13 @@ static SETTINGS: &[Setting] = &[
         |value| show_span(*value)
     ),
     setting!(
+        "p2p.accelerated",
+        "whether a map of the whole DHT is kept, so that puts need no lookups; looking through the public one takes minutes",
+        p2p.accelerated,
+        |given| given.flag()?,
+        |value| value.to_string()
+    ),
+    setting!(
         "p2p.max-connections",
         "connections with peers, 1 to 100,000",
         p2p.max_connections,
@@ -230,6 +237,65 @@ static SETTINGS: &[Setting] = &[
         ipns.routers,
         |given| given.urls()?,
         |value| value.join(", ")
+    ),
+    setting!(
+        "ipns.hot.period",
+        "time between two puts of a name that is resolved often, where it is shorter than ipns.republish-period, 1s to 24h",
+        ipns.hot.period,
+        |given| given.span(SECOND, DAY)?,
+        |value| show_span(*value)
+    ),
+    setting!(
+        "ipns.hot.resolves",
+        "resolves an hour from which a name counts as hot, 1 to 1,000,000; it no longer does below half of that",
+        ipns.hot.resolves,
+        |given| given.count(1, 1_000_000)? as u32,
+        |value| value.to_string()
+    ),
+    setting!(
+        "ipns.hot.half-life",
+        "time in which a resolve comes to count half, 1s to 30d",
+        ipns.hot.half_life,
+        |given| given.span(SECOND, 30 * DAY)?,
+        |value| show_span(*value)
+    ),
+    setting!(
+        "ipns.hot.names",
+        "most names that are hot at a time, 0 to 65,536; 0 turns it off",
+        ipns.hot.names,
+        |given| given.count(0, 65_536)?,
+        |value| value.to_string()
+    ),
+    setting!(
+        "provide.strategy",
+        "blocks the DHT is told of: roots (heads, and what was fetched), all, or off",
+        provide.strategy,
+        |given| match given.string()?.as_str() {
+            "roots" => ProvideStrategy::Roots,
+            "all" => ProvideStrategy::All,
+            "off" => ProvideStrategy::Off,
+            _ => {
+                return Err(Refusal {
+                    message: "is no strategy".to_owned(),
+                    fix: "write roots, all or off".to_owned(),
+                });
+            }
+        },
+        |value| value.name().to_owned()
+    ),
+    setting!(
+        "provide.period",
+        "time in which the DHT is told of each of them once, 1s to 47h (provider records end after 48h)",
+        provide.period,
+        |given| given.span(SECOND, 47 * HOUR)?,
+        |value| show_span(*value)
+    ),
+    setting!(
+        "provide.concurrency",
+        "blocks the DHT is told of at the same time, 1 to 1,024",
+        provide.concurrency,
+        |given| given.count(1, 1_024)?,
+        |value| value.to_string()
     ),
     setting!(
         "follow.period",

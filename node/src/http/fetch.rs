@@ -176,6 +176,7 @@ async fn finish(
             hint: "look at the node's log",
         });
     }
+    node.reprovide.soon(*cid);
     let cid = cid.to_string();
     line(&Line::Done {
         cid,

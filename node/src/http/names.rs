@@ -119,10 +119,19 @@ struct Row {
     blocks: u64,
     pin: &'static str,
     followed: bool,
+    last_put: Option<String>,
+    peers_reached: Option<u64>,
+    next_due: Option<String>,
+    hot: bool,
 }
 
 impl Row {
-    fn new(name: &Name, kept: &Kept, now: Millis) -> Row {
+    fn new(name: &Name, kept: &Kept, puts: &[TargetState], hot: bool, now: Millis) -> Row {
+        let last = puts.iter().max_by_key(|put| put.row.last_put);
+        let last_put = last.and_then(|put| put.row.last_put);
+        // The DHT's own count, whoever was the last to take the record.
+        let peers = puts.iter().filter_map(|put| put.row.peers).max();
+        let next_due = puts.iter().map(|put| put.due).min();
         Row {
             name: name.to_string(),
             did: kept.facts.did.clone(),
@@ -134,6 +143,10 @@ impl Row {
             blocks: kept.facts.blocks,
             pin: kept.facts.pin.name(),
             followed: kept.followed.is_some(),
+            last_put: last_put.map(|at| at.to_string()),
+            peers_reached: peers,
+            next_due: next_due.map(|at| at.to_string()),
+            hot,
         }
     }
 }
@@ -151,8 +164,7 @@ struct Status {
     list: Option<String>,
     equivocated: bool,
     republish_period_seconds: u64,
-    last_put: Option<String>,
-    next_due: Option<String>,
+    resolves_per_hour: f64,
     routers: Vec<Router>,
 }
 
@@ -161,6 +173,7 @@ struct Status {
 struct Router {
     url: String,
     last_put: Option<String>,
+    peers_reached: Option<u64>,
     last_error: Option<String>,
     failures: u32,
     next_due: String,
@@ -207,6 +220,7 @@ impl Router {
         Router {
             url: state.url,
             last_put: state.row.last_put.map(|at| at.to_string()),
+            peers_reached: state.row.peers,
             last_error: state.row.last_error,
             failures: state.row.failures,
             next_due: state.due.to_string(),
@@ -219,9 +233,18 @@ pub(super) async fn list(node: &Node, query: Option<&str>) -> Result<Answer, Ref
     let page = PageQuery::parse(query)?;
     let (rows, next) = page.rows(node).await?;
     let now = rt::now();
+    let puts = node
+        .republish
+        .states_of(rows.iter().map(|(name, _)| *name).collect())
+        .await
+        .map_err(|_| Refusal::internal())?;
     let names = rows
         .iter()
-        .map(|(name, kept)| Row::new(name, kept, now))
+        .zip(puts)
+        .map(|((name, kept), puts)| {
+            let (_, hot) = node.republish.demand(name);
+            Row::new(name, kept, &puts, hot, now)
+        })
         .collect();
     Ok(json(StatusCode::OK, &Names { names, next }))
 }
@@ -245,6 +268,7 @@ pub(super) async fn status(node: &Node, text: &str) -> Result<Answer, Refusal> {
     let equivocated = node.read.has_evidence(&name).await;
     let next_look = node.read.next_look(&name).await;
     let next_look = next_look.map_err(|_| Refusal::internal())?;
+    let (rate, hot) = node.republish.demand(&name);
     let status = Status {
         following: kept
             .followed
@@ -256,19 +280,10 @@ pub(super) async fn status(node: &Node, text: &str) -> Result<Answer, Refusal> {
         document: kept.facts.document.map(|cid| cid.to_string()),
         list: kept.facts.list.map(|cid| cid.to_string()),
         equivocated: equivocated.map_err(|_| Refusal::internal())?,
-        republish_period_seconds: node.config.ipns.republish_period.as_secs(),
-        last_put: states
-            .iter()
-            .filter_map(|state| state.row.last_put)
-            .max()
-            .map(|at| at.to_string()),
-        next_due: states
-            .iter()
-            .map(|state| state.due)
-            .min()
-            .map(|at| at.to_string()),
+        republish_period_seconds: node.republish.period_of(&name).as_secs(),
+        resolves_per_hour: (rate * 10.0).round() / 10.0,
+        row: Row::new(&name, &kept, &states, hot, rt::now()),
         routers: states.into_iter().map(Router::new).collect(),
-        row: Row::new(&name, &kept, rt::now()),
     };
     Ok(json(StatusCode::OK, &status))
 }

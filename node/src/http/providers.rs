@@ -93,7 +93,7 @@ pub(super) async fn provide(node: &Arc<Node>, text: &str) -> Result<Answer, Refu
             "fetch it first, or publish it to this node",
         ));
     }
-    let report = node.swarm.net.provide(&cid).await.map_err(refusal)?;
+    let report = node.sweep.provide(&cid).await.map_err(refusal)?;
     let document = Provided {
         cid: cid.to_string(),
         reached: report.reached.len(),

@@ -32,9 +32,13 @@ pub(super) fn cached(node: &Node, text: &str, request: &Request<Incoming>) -> Op
         return None;
     }
     let name = Name::parse(text).ok()?;
-    let record = node.read.cached_record(&name);
-    let record = record.or_else(|| node.resolve.cached(&name, reach(request)))?;
+    let kept = node.read.cached_record(&name);
+    let is_kept = kept.is_some();
+    let record = kept.or_else(|| node.resolve.cached(&name, reach(request)))?;
     let answer = present(&record, request)?;
+    if is_kept {
+        node.demand.lock().asked(rt::now(), &name);
+    }
     node.metrics.resolved(Found::Cache, None);
     Some(answer)
 }
@@ -96,7 +100,9 @@ async fn find(
         .map_err(|_| Refusal::internal())?;
     let mut found = Found::Store;
     let mut answer = record.and_then(|record| present(&record, request));
-    if answer.is_none() {
+    if answer.is_some() {
+        node.demand.lock().asked(rt::now(), name);
+    } else {
         found = Found::Network;
         let record = node.resolve.record(name, reach(request)).await;
         answer = record.and_then(|record| present(&record, request));

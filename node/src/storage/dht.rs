@@ -4,9 +4,13 @@
 //! thread of its own, many in one batch; a reader looks at what is held first. Such rows promise nothing: a crash may
 //! lose the last of them, as the DHT expects of its peers. What a name's owner published here is another row, and
 //! is durable.
+//!
+//! Their number is bounded. It is counted when what has expired is swept out, and from then on as rows come; above the
+//! limit those that are here are renewed and no new ones kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -15,13 +19,14 @@ use perennis_sdk::net::dht::{DhtStore, StoredProvider, StoredRecord};
 use perennis_sdk::rt;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::ipns::Name;
-use perennis_shared::limits::{PROVIDER_ADDRESSES, PROVIDERS_PER_KEY};
+use perennis_shared::limits::{DHT_PROVIDERS, DHT_RECORDS, PROVIDER_ADDRESSES, PROVIDERS_PER_KEY};
 use perennis_shared::time::Millis;
 use perennis_store::Batch;
 use tokio::sync::mpsc;
 
 use super::{Storage, key};
 use crate::causes::chain;
+use crate::demand::SharedDemand;
 
 const RECORD: &[u8] = b"d/";
 const PROVIDER: &[u8] = b"v/";
@@ -42,6 +47,11 @@ pub(crate) struct DhtRows {
     wake: Condvar,
     /// Records of names that are kept here for their owners: they go through the write door.
     offers: mpsc::Sender<(Name, Bytes)>,
+    demand: SharedDemand,
+    records: AtomicUsize,
+    providers: AtomicUsize,
+    /// Rows of the present sweep that stay.
+    counted: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -55,13 +65,20 @@ struct Held {
 
 impl DhtRows {
     /// The rows, and the records that were put for names that are kept here.
-    pub(crate) fn new(storage: Storage) -> (Arc<DhtRows>, mpsc::Receiver<(Name, Bytes)>) {
+    pub(crate) fn new(
+        storage: Storage,
+        demand: SharedDemand,
+    ) -> (Arc<DhtRows>, mpsc::Receiver<(Name, Bytes)>) {
         let (offers, offered) = mpsc::channel(256);
         let rows = Arc::new(DhtRows {
             storage,
             held: Mutex::default(),
             wake: Condvar::new(),
             offers,
+            demand,
+            records: AtomicUsize::new(0),
+            providers: AtomicUsize::new(0),
+            counted: AtomicUsize::new(0),
         });
         (rows, offered)
     }
@@ -113,6 +130,7 @@ impl DhtRows {
             .metas(table, after.as_deref(), SWEPT)
             .ok()?;
         let now = rt::now();
+        let mut staying = 0;
         for (row, value) in &rows {
             let expires = match table {
                 RECORD => parse_record(value).map(|record| record.expires),
@@ -121,7 +139,14 @@ impl DhtRows {
             // What cannot be read is of no use to anybody.
             if expires.is_none_or(|expires| expires <= now) {
                 self.change(row.clone(), None);
+            } else {
+                staying += 1;
             }
+        }
+        let counted = staying + self.counted.fetch_add(staying, Ordering::Relaxed);
+        if rows.len() < SWEPT {
+            self.count_of(table).store(counted, Ordering::Relaxed);
+            self.counted.store(0, Ordering::Relaxed);
         }
         match rows.last() {
             Some((last, _)) if rows.len() == SWEPT => Some(last.clone()),
@@ -136,6 +161,26 @@ impl DhtRows {
             held.rows.insert(row, value);
             self.wake.notify_one();
         }
+    }
+
+    fn count_of(&self, table: &[u8]) -> &AtomicUsize {
+        if table == RECORD {
+            &self.records
+        } else {
+            &self.providers
+        }
+    }
+
+    /// Keeps a row; a new one only below the limit of its table.
+    fn keep(&self, table: &[u8], most: usize, row: Vec<u8>, value: Vec<u8>) {
+        if self.row(&row).is_none() {
+            let count = self.count_of(table);
+            if count.load(Ordering::Relaxed) >= most {
+                return;
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.change(row, Some(value));
     }
 
     fn row(&self, row: &[u8]) -> Option<Vec<u8>> {
@@ -173,6 +218,13 @@ impl DhtRows {
 }
 
 impl DhtStore for DhtRows {
+    fn was_asked(&self, name: &Name) {
+        // Only what is kept here is ever put.
+        if let Ok(Some(_)) = self.storage.store.head(name) {
+            self.demand.lock().asked(rt::now(), name);
+        }
+    }
+
     fn record(&self, name: &Name) -> Option<StoredRecord> {
         // What the owner published here is at least as new: newer ones from the DHT go through the write door.
         if let Ok(Some(head)) = self.storage.store.head(name) {
@@ -192,7 +244,7 @@ impl DhtStore for DhtRows {
         }
         let mut value = record.expires.0.to_be_bytes().to_vec();
         value.extend_from_slice(&record.bytes);
-        self.change(key(RECORD, name.as_bytes()), Some(value));
+        self.keep(RECORD, DHT_RECORDS, key(RECORD, name.as_bytes()), value);
     }
 
     fn forget_record(&self, name: &Name) {
@@ -212,7 +264,7 @@ impl DhtStore for DhtRows {
     fn keep_provider(&self, of: &[u8], provider: StoredProvider) {
         let row = [provider_prefix(of), provider.peer.to_bytes()].concat();
         match provider_bytes(&provider) {
-            Ok(value) => self.change(row, Some(value)),
+            Ok(value) => self.keep(PROVIDER, DHT_PROVIDERS, row, value),
             Err(error) => tracing::debug!(%error, "a provider could not be written"),
         }
     }

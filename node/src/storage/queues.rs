@@ -161,21 +161,24 @@ impl Storage {
             .await
     }
 
-    /// How a name is at a router; `None` when it is not in its queue.
+    /// How each of some names is at a router; `None` for those that are not in its queue.
     pub(crate) async fn scheduled(
         &self,
         router: &str,
-        name: Name,
-    ) -> Result<Option<Scheduled>, StorageError> {
+        names: Vec<Name>,
+    ) -> Result<Vec<Option<Scheduled>>, StorageError> {
         let Some(queue) = self.shared.routers.get(router).copied() else {
-            return Ok(None);
+            return Ok(names.iter().map(|_| None).collect());
         };
         self.blocking(move |this| {
-            let Some(due) = this.store.queue_entry(queue, name.as_bytes())? else {
-                return Ok(None);
+            let scheduled = |name: Name| {
+                let Some(due) = this.store.queue_entry(queue, name.as_bytes())? else {
+                    return Ok(None);
+                };
+                let row = this.put_row(queue, &name)?;
+                Ok(Some(Scheduled { name, due, row }))
             };
-            let row = this.put_row(queue, &name)?;
-            Ok(Some(Scheduled { name, due, row }))
+            names.into_iter().map(scheduled).collect()
         })
         .await
     }
@@ -201,6 +204,16 @@ impl Storage {
         let mut batch = Batch::new();
         batch.enqueue(queue, name.as_bytes(), due, Vec::new());
         batch.put_meta(&put_key(queue, &name), row.to_bytes()?);
+        self.write(batch).await
+    }
+
+    /// Makes a name due at a router at once.
+    pub(crate) async fn make_due(&self, router: &str, name: Name) -> Result<(), StorageError> {
+        let Some(queue) = self.shared.routers.get(router).copied() else {
+            return Ok(());
+        };
+        let mut batch = Batch::new();
+        batch.enqueue(queue, name.as_bytes(), rt::now(), Vec::new());
         self.write(batch).await
     }
 

@@ -5,28 +5,34 @@
 //! that moment. Period and retries have jitter, so that names that came together do not stay together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use perennis_sdk::NodeUrl;
-use perennis_sdk::net::Net;
-use perennis_sdk::net::dht::{point_of, record_key};
-use perennis_sdk::router::{Dht, Http, RouteError, Router};
+use perennis_sdk::net::dht::{DhtError, Sweep, point_of, record_key};
+use perennis_sdk::router::{Http, RouteError, Router};
 use perennis_sdk::rt;
 use perennis_sdk::rt::http::HttpTimes;
 use perennis_shared::backoff::Backoff;
-use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
 use perennis_shared::time::Millis;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
+use super::reprovide::Reprovide;
 use super::{Ending, Stop, Worker, later};
 use crate::app::StartError;
 use crate::causes::chain;
 use crate::config::{Config, DHT_ROUTER};
-use crate::kept::nullable;
+use crate::demand::SharedDemand;
+use crate::kept::{Kept, Pin};
 use crate::metrics::{Metrics, Outcome};
 use crate::storage::{Scheduled, Storage, StorageError};
+
+mod hot;
+mod row;
+
+pub(crate) use row::PutRow;
 
 /// How long one put may take, retries included.
 const PUT: Duration = Duration::from_secs(60);
@@ -37,6 +43,9 @@ const DRAINED: usize = 4_096;
 /// Longest wait when nothing is due.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How long nobody is asked after nobody could be: the names keep their places in the queue.
+const NOBODY: Duration = Duration::from_secs(10);
+
 /// How long an error message is kept, in characters.
 const ERROR_CHARS: usize = 300;
 
@@ -44,14 +53,48 @@ const ERROR_CHARS: usize = 300;
 pub(crate) struct Republish {
     routers: Vec<Target>,
     period: Duration,
+    hot_period: Duration,
     concurrency: usize,
     storage: Storage,
     metrics: Arc<Metrics>,
+    demand: SharedDemand,
+    reprovide: Arc<Reprovide>,
+    /// Tells that something was made due.
+    soon: Arc<Notify>,
 }
 
 struct Target {
     url: String,
-    router: Arc<dyn Router>,
+    to: Taker,
+}
+
+/// Who takes records.
+enum Taker {
+    /// One machine.
+    Http(Http),
+    /// The peers closest to each name.
+    Dht(Sweep),
+}
+
+impl Taker {
+    /// Puts a record; tells how many peers took it, where they are several.
+    async fn put(&self, name: &Name, record: &Record) -> Result<Option<u64>, RouteError> {
+        match self {
+            Taker::Http(router) => router.publish(name, record).await.map(|()| None),
+            Taker::Dht(sweep) => {
+                let report = sweep.put_record(name, record).await?;
+                Ok(Some(report.reached.len() as u64))
+            }
+        }
+    }
+}
+
+/// What became of one put.
+enum Put {
+    /// It was done, or failed and was put off.
+    Done,
+    /// Nobody is there to take it; it stays due.
+    Nobody,
 }
 
 /// How one name is at one router.
@@ -61,60 +104,22 @@ pub(crate) struct TargetState {
     pub(crate) row: PutRow,
 }
 
-/// What is kept about a name at a router. Stored as DAG-CBOR with the row of the queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PutRow {
-    /// When the router took the record last.
-    pub(crate) last_put: Option<Millis>,
-    /// Puts that failed since.
-    pub(crate) failures: u32,
-    /// Why the last one did.
-    pub(crate) last_error: Option<String>,
-}
-
-impl PutRow {
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
-        let time = |at: Option<Millis>| at.map_or(Value::Null, |at| Value::from(at.0));
-        dag_cbor::encode(&Value::map([
-            ("v", Value::from(1_u64)),
-            ("put", time(self.last_put)),
-            ("failures", Value::from(u64::from(self.failures))),
-            (
-                "error",
-                self.last_error.clone().map_or(Value::Null, Value::Text),
-            ),
-        ]))
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<PutRow, CodecError> {
-        let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
-        if fields.take_u64("v")? != 1 {
-            return Err(CodecError::field("v", FieldProblem::Range));
-        }
-        let row = PutRow {
-            last_put: nullable(&mut fields, "put")?.map(Millis),
-            failures: u32::try_from(fields.take_u64("failures")?)
-                .map_err(|_| CodecError::field("failures", FieldProblem::Range))?,
-            last_error: nullable(&mut fields, "error")?,
-        };
-        fields.finish()?;
-        Ok(row)
-    }
-}
-
 impl Republish {
     pub(crate) fn new(
         config: &Config,
-        net: Net,
+        sweep: &Sweep,
         storage: Storage,
         metrics: Arc<Metrics>,
+        demand: SharedDemand,
+        reprovide: Arc<Reprovide>,
+        soon: Arc<Notify>,
     ) -> Result<Republish, StartError> {
         let http = rt::http::Http::new(HttpTimes::default())?;
         let target = |url: &String| {
             let endpoint: NodeUrl = url.parse().ok()?;
             Some(Target {
                 url: url.clone(),
-                router: Arc::new(Http::new(http.clone(), endpoint, Backoff::default())),
+                to: Taker::Http(Http::new(http.clone(), endpoint, Backoff::default())),
             })
         };
         // The configuration was checked: every text is a URL.
@@ -122,15 +127,19 @@ impl Republish {
         if config.p2p.has_dht() {
             routers.push(Target {
                 url: DHT_ROUTER.to_owned(),
-                router: Arc::new(Dht::new(net)),
+                to: Taker::Dht(sweep.clone()),
             });
         }
         Ok(Republish {
             routers,
             period: config.ipns.republish_period,
+            hot_period: config.ipns.hot.period.min(config.ipns.republish_period),
             concurrency: config.ipns.republish_concurrency,
             storage,
             metrics,
+            demand,
+            reprovide,
+            soon,
         })
     }
 
@@ -146,32 +155,52 @@ impl Republish {
 
     /// How a name is at each router.
     pub(crate) async fn states(&self, name: &Name) -> Result<Vec<TargetState>, StorageError> {
-        let mut states = Vec::new();
+        let states = self.states_of(vec![*name]).await?;
+        Ok(states.into_iter().next().unwrap_or_default())
+    }
+
+    /// How each of some names is at each router, in their order.
+    pub(crate) async fn states_of(
+        &self,
+        names: Vec<Name>,
+    ) -> Result<Vec<Vec<TargetState>>, StorageError> {
+        let mut states: Vec<Vec<TargetState>> = names.iter().map(|_| Vec::new()).collect();
         for target in &self.routers {
-            if let Some(scheduled) = self.storage.scheduled(&target.url, *name).await? {
-                states.push(TargetState {
+            let rows = self.storage.scheduled(&target.url, names.clone()).await?;
+            for (state, scheduled) in states.iter_mut().zip(rows) {
+                state.extend(scheduled.map(|scheduled| TargetState {
                     url: target.url.clone(),
                     due: scheduled.due,
                     row: scheduled.row,
-                });
+                }));
             }
         }
         Ok(states)
     }
 
+    /// Resolves of a name in an hour lately, and whether it is put more often for it.
+    pub(crate) fn demand(&self, name: &Name) -> (f64, bool) {
+        let mut demand = self.demand.lock();
+        let now = rt::now();
+        (demand.rate(now, name), demand.is_hot(now, name))
+    }
+
+    /// The time between two puts of a name.
+    pub(crate) fn period_of(&self, name: &Name) -> Duration {
+        if self.demand.lock().is_hot(rt::now(), name) {
+            self.hot_period
+        } else {
+            self.period
+        }
+    }
+
     /// Works through the queue of one router.
-    pub(super) async fn run(
-        self: Arc<Self>,
-        router: usize,
-        worker: Arc<Worker>,
-        fresh: Arc<Notify>,
-        mut stop: Stop,
-    ) {
+    pub(super) async fn run(self: Arc<Self>, router: usize, worker: Arc<Worker>, mut stop: Stop) {
         let _ending = Ending(Arc::clone(&worker));
         let places = Arc::new(Semaphore::new(self.concurrency));
         loop {
             // Asked before the queue is read, so that nothing put in meanwhile is slept over.
-            let woken = fresh.notified();
+            let woken = self.soon.notified();
             let wait = match self.drain(router, &worker, &places, &mut stop).await {
                 Ok(wait) => wait,
                 Err(error) => {
@@ -203,6 +232,9 @@ impl Republish {
             let mut rows = self.storage.puts_due(url, now, DRAINED).await?;
             // Names that are close to each other in the keyspace have the same peers: one lookup serves many.
             rows.sort_by_cached_key(|row| point_of(&record_key(&row.name)));
+            let oldest = rows.iter().map(|row| row.due).min();
+            self.metrics
+                .lags(oldest.map_or(Duration::ZERO, |due| now - due));
             if rows.is_empty() {
                 let next = self.storage.next_put(url).await?;
                 let wait = next.map_or(IDLE, |due| {
@@ -212,16 +244,22 @@ impl Republish {
             }
             worker.working(format!("putting {} records that are due", rows.len()));
             let mut puts = JoinSet::new();
+            let is_alone = Arc::new(AtomicBool::new(false));
             for row in rows {
                 let Some(place) = stop.or(Arc::clone(places).acquire_owned()).await else {
                     return Ok(IDLE);
                 };
+                if is_alone.load(Ordering::Relaxed) {
+                    break;
+                }
                 let (this, worker) = (Arc::clone(self), Arc::clone(worker));
+                let is_alone = Arc::clone(&is_alone);
                 puts.spawn(async move {
-                    if let Err(error) = this.put(router, row, &worker).await {
-                        worker.failed(&error);
+                    match this.put(router, row, &worker).await {
+                        Ok(Put::Done) => worker.stepped(),
+                        Ok(Put::Nobody) => is_alone.store(true, Ordering::Relaxed),
+                        Err(error) => worker.failed(&error),
                     }
-                    worker.stepped();
                     drop(place);
                 });
             }
@@ -233,6 +271,9 @@ impl Republish {
             if stop.is_now() {
                 return Ok(IDLE);
             }
+            if is_alone.load(Ordering::Relaxed) {
+                return Ok(NOBODY);
+            }
         }
     }
 
@@ -241,9 +282,9 @@ impl Republish {
         router: usize,
         scheduled: Scheduled,
         worker: &Worker,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Put, StorageError> {
         let Some(target) = self.routers.get(router) else {
-            return Ok(());
+            return Ok(Put::Done);
         };
         let name = scheduled.name;
         let now = rt::now();
@@ -254,37 +295,46 @@ impl Republish {
         });
         let Some(record) = record else {
             // It has ended: no router takes it. A new record puts the name into the queue again.
-            return self.storage.unschedule(&target.url, &scheduled).await;
+            self.storage.unschedule(&target.url, &scheduled).await?;
+            return Ok(Put::Done);
         };
         let started = Instant::now();
-        let result = rt::timeout(PUT, target.router.publish(&name, &record)).await;
+        let result = rt::timeout(PUT, target.to.put(&name, &record)).await;
         let took = started.elapsed();
-        let error = match result {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
-            Err(elapsed) => Some(RouteError::Deadline {
+        let result = result.unwrap_or_else(|elapsed| {
+            Err(RouteError::Deadline {
                 after: elapsed.after,
-            }),
-        };
-        let outcome = match &error {
-            None => Outcome::Ok,
-            Some(_) => Outcome::Failed,
+            })
+        });
+        if let Err(error @ RouteError::Dht(DhtError::NoPeers)) = &result {
+            worker.failed(error);
+            return Ok(Put::Nobody);
+        }
+        let outcome = match &result {
+            Ok(_) => Outcome::Ok,
+            Err(_) => Outcome::Failed,
         };
         self.metrics.put(outcome, took);
-        let (row, wait) = match error {
-            None => (
-                PutRow {
+        let (row, wait) = match result {
+            Ok(peers) => {
+                if let Some(peers) = peers {
+                    self.metrics.reached(peers as usize);
+                    self.provide_new(kept.as_ref(), &scheduled.row);
+                }
+                let row = PutRow {
                     last_put: Some(rt::now()),
+                    peers,
                     ..PutRow::default()
-                },
-                spread(self.period, rt::jitter()),
-            ),
-            Some(error) => {
+                };
+                (row, spread(self.period_of(&name), rt::jitter()))
+            }
+            Err(error) => {
                 worker.failed(&error);
                 let failures = scheduled.row.failures.saturating_add(1);
                 let text = chain(&error);
                 let row = PutRow {
                     last_put: scheduled.row.last_put,
+                    peers: scheduled.row.peers,
                     failures,
                     last_error: Some(text.chars().take(ERROR_CHARS).collect()),
                 };
@@ -293,10 +343,22 @@ impl Republish {
         };
         if self.is_replaced(&name, &record).await? {
             // The row that the newer record put into the queue is due already and stays.
-            return Ok(());
+            return Ok(Put::Done);
         }
         let due = later(wait);
-        self.storage.schedule(&target.url, name, due, &row).await
+        self.storage.schedule(&target.url, name, due, &row).await?;
+        Ok(Put::Done)
+    }
+
+    /// A head that is new since the last put: the DHT is told at once that its block is here.
+    fn provide_new(&self, kept: Option<&Kept>, row: &PutRow) {
+        if let Some(kept) = kept
+            && let Some(head) = kept.head
+            && kept.facts.pin == Pin::Pinned
+            && row.last_put.is_none_or(|put| put < kept.stored_at)
+        {
+            self.reprovide.soon(head);
+        }
     }
 
     async fn is_replaced(&self, name: &Name, put: &Record) -> Result<bool, StorageError> {
@@ -327,30 +389,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-
-    #[test]
-    fn rows_are_read_back() {
-        let row = PutRow {
-            last_put: Some(Millis(1_790_000_000_000)),
-            failures: 3,
-            last_error: Some("no answer".into()),
-        };
-        for row in [row, PutRow::default()] {
-            assert_eq!(PutRow::from_bytes(&row.to_bytes().unwrap()).unwrap(), row);
-        }
-        assert!(PutRow::from_bytes(b"\xa0").is_err());
-    }
-
-    #[test]
-    fn golden_bytes_of_version_1() {
-        let row = PutRow {
-            last_put: Some(Millis(1_790_000_000_000)),
-            failures: 3,
-            last_error: None,
-        };
-        let golden = "a4617601637075741b000001a0c4506c00656572726f72f6686661696c7572657303";
-        assert_eq!(hex::encode(row.to_bytes().unwrap()), golden);
-    }
 
     #[test]
     fn jitter_stays_within_a_tenth() {

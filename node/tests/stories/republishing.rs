@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use perennis_node::app::RunningNode;
+use perennis_node::config::Config;
+use perennis_sdk::net::{Bootstrap, DhtMode};
 use tokio::net::TcpListener;
 
-use crate::support::{Author, TestNode};
+use crate::support::{Author, TestNode, config};
 
 /// A router that accepts connections and never answers.
 async fn silent_router() -> (SocketAddr, tokio::task::JoinHandle<()>) {
@@ -102,4 +105,143 @@ async fn a_router_that_refuses_is_told_about_and_tried_again_later() {
         .unwrap()
         .clone();
     assert!(!worker["lastError"].is_null());
+}
+
+/// A node that takes part in the DHT of those it is told of.
+async fn peer(others: &[String], change: impl FnOnce(&mut Config)) -> TestNode {
+    let bootstrap = others.iter().map(|address| address.parse().unwrap());
+    let bootstrap = Bootstrap::Peers(bootstrap.collect());
+    TestNode::with(|config| {
+        config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
+        config.p2p.bootstrap = bootstrap;
+        config.p2p.dht = DhtMode::Server;
+        change(config);
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_resolved_often_is_put_more_often() {
+    let router = TestNode::start().await;
+    let url = router.url();
+    let node = TestNode::with(|config| {
+        config.ipns.routers = vec![url];
+        config.ipns.hot.period = Duration::from_secs(1);
+        config.ipns.hot.resolves = 100;
+    })
+    .await;
+    let mut statuses = Vec::new();
+    let names = [1, 2].map(|seed| Author::new(seed).publish(&[("@alice", "friend")]));
+    for message in &names {
+        node.publish(message).await.ok();
+        let path = format!("/v1/names/{}", message.name);
+        let status = node
+            .eventually(&path, |reply| !reply.json()["lastPut"].is_null())
+            .await
+            .json();
+        assert_eq!(status["hot"], false);
+        assert_eq!(status["republishPeriodSeconds"], 4 * 3_600);
+        statuses.push((path, status));
+    }
+    // The half-life is six hours: so many come to more than 100 an hour.
+    let resolve = format!("/routing/v1/ipns/{}", names[0].name);
+    let accept = [("Accept", "application/vnd.ipfs.ipns-record")];
+    for _ in 0..900 {
+        node.get_with(&resolve, &accept).await.ok();
+    }
+    let (hot, before) = &statuses[0];
+    let status = node
+        .eventually(hot, |reply| reply.json()["lastPut"] != before["lastPut"])
+        .await
+        .json();
+    assert_eq!(status["hot"], true, "{status}");
+    assert_eq!(status["republishPeriodSeconds"], 1);
+    assert!(status["resolvesPerHour"].as_f64() > Some(100.0));
+    // And again and again.
+    node.eventually(hot, |reply| reply.json()["lastPut"] != status["lastPut"])
+        .await;
+    let (cool, before) = &statuses[1];
+    let status = node.get(cool).await.ok().json();
+    assert_eq!(status["lastPut"], before["lastPut"]);
+    assert_eq!(status["hot"], false);
+    let list = node.get("/v1/names").await.ok().json();
+    let rows = list["names"].as_array().unwrap();
+    assert_eq!(rows.iter().filter(|row| row["hot"] == true).count(), 1);
+    assert!(rows.iter().all(|row| row["nextDue"].is_string()));
+    let metrics = node.get("/metrics").await.ok().body.clone();
+    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+    assert!(metrics.contains("ipns_hot_names 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dht_has_the_record_and_hears_of_the_blocks_before_it_forgets_them() {
+    let first = peer(&[], |_| {}).await;
+    let bootstrap = first.node.p2p_addresses();
+    let second = peer(&bootstrap, |_| {}).await;
+    let node = peer(&bootstrap, |config| {
+        config.provide.period = Duration::from_secs(2);
+    })
+    .await;
+    node.eventually("/v1/peers", |reply| {
+        reply.json()["routing"]
+            .as_array()
+            .is_some_and(|tables| tables.iter().any(|table| table["peers"] == 2))
+    })
+    .await;
+    let message = Author::new(1).publish(&[("@alice", "friend")]);
+    node.publish(&message).await.ok();
+    let path = format!("/v1/names/{}", message.name);
+    let status = node
+        .eventually(&path, |reply| reply.json()["peersReached"] == 2)
+        .await
+        .json();
+    assert_eq!(status["routers"][0]["url"], "dht");
+    assert_eq!(status["routers"][0]["peersReached"], 2);
+    let own = node.node.peer_id();
+    let providers = format!("/v1/providers/{}", message.head);
+    let is_told = |reply: &crate::support::Reply| {
+        reply.json()["providers"]
+            .as_array()
+            .is_some_and(|found| found.iter().any(|provider| provider["peerId"] == own))
+    };
+    second.eventually(&providers, is_told).await;
+    // It is told of again and again: a peer that has just come hears of it too.
+    let late = peer(&bootstrap, |_| {}).await;
+    late.eventually("/v1/peers", |reply| {
+        reply.json()["peers"]
+            .as_array()
+            .is_some_and(|peers| !peers.is_empty())
+    })
+    .await;
+    late.eventually(&providers, is_told).await;
+    let metrics = node.get("/metrics").await.ok().body.clone();
+    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+    assert!(
+        metrics.contains("dht_provides_total{outcome=\"Ok\"}"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_and_when_it_is_due_survives_a_restart() {
+    let router = TestNode::start().await;
+    let routers = vec![router.url()];
+    let node = TestNode::with(|config| config.ipns.routers = routers.clone()).await;
+    let message = Author::new(1).publish(&[("@alice", "friend")]);
+    node.publish(&message).await.ok();
+    let path = format!("/v1/names/{}", message.name);
+    let before = node
+        .eventually(&path, |reply| !reply.json()["lastPut"].is_null())
+        .await
+        .json();
+    node.node.shutdown().await;
+    let mut again = config(node.dir.path());
+    again.ipns.routers = routers;
+    let again = TestNode {
+        node: RunningNode::start(again).await.unwrap(),
+        dir: node.dir,
+    };
+    let after = again.get(&path).await.ok().json();
+    assert_eq!(after["lastPut"], before["lastPut"]);
+    assert_eq!(after["nextDue"], before["nextDue"]);
 }

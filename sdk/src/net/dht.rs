@@ -10,20 +10,22 @@ use std::time::Duration;
 
 mod ask;
 mod keyspace;
+mod provide;
 mod records;
 mod sender;
 mod store;
 mod sweep;
 
 pub use super::command::Contact;
-pub use ask::{DhtError, Found, Providers, PutReport};
+pub use ask::{DhtError, Found, PutReport};
 pub use keyspace::{Point, point_of};
+pub use provide::Providers;
 pub(super) use records::Records;
 pub use records::{parse_key, record_key};
 pub use sender::SendError;
 pub(super) use sender::Sender;
 pub use store::{DhtStore, MemoryDhtStore, StoredProvider, StoredRecord};
-pub use sweep::Sweep;
+pub use sweep::{Mapped, Sweep};
 
 /// Records of one name that are gathered before the best is taken, of the 20 closest peers.
 pub const QUORUM: usize = 16;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
-use perennis_sdk::net::dht::{DhtError, DhtStore, StoredRecord};
+use perennis_sdk::net::dht::{DhtError, DhtStore, Network, StoredRecord, Sweep};
 use perennis_shared::{
     cid::{Block, Codec},
     time::Millis,
@@ -144,4 +144,62 @@ async fn fifty_peers_resolve_everything_after_a_third_has_left() {
     for (number, best) in (1..=40).zip(join_all(resolves).await) {
         assert_eq!(best.sequence(), 7, "name {number}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_refused_delays_no_other() {
+    let network = network(4).await;
+    network[0]
+        .net
+        .put_record(&name(1), &record(1, 9))
+        .await
+        .unwrap();
+    let net = &network[1].net;
+    let stale: Vec<_> = (1..=4)
+        .map(|sequence| {
+            let net = net.clone();
+            tokio::spawn(async move { net.put_record(&name(1), &record(1, sequence)).await })
+        })
+        .collect();
+    // Peers refuse by silence: whoever stood behind such a put would wait for seconds.
+    let started = std::time::Instant::now();
+    for number in 2..30 {
+        let report = net.put_record(&name(number), &record(number, 1)).await;
+        assert_eq!(report.unwrap().reached.len(), 3);
+    }
+    assert!(stale.iter().all(|put| !put.is_finished()));
+    assert!(started.elapsed().as_secs() < 4, "{:?}", started.elapsed());
+    for refused in stale {
+        let refused = refused.await.unwrap().unwrap_err();
+        assert!(matches!(refused, DhtError::Quorum { reached: 0, .. }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_map_of_the_network_nothing_is_looked_up() {
+    let network = network(30).await;
+    let sweep = Sweep::new(network[7].net.clone());
+    let mapped = sweep.map().await.unwrap();
+    assert_eq!(mapped.len(), 1, "{mapped:?}");
+    assert_eq!(mapped[0].network, Network::Lan);
+    // Peers whose tables are still filling up may not tell of each other yet.
+    assert!((27..=29).contains(&mapped[0].peers), "{mapped:?}");
+    let block = Block::new(Codec::Raw, b"a block".to_vec()).unwrap();
+    // Nobody is left to be asked: what is known is enough.
+    let report = sweep.put_record(&name(1), &record(1, 1)).await.unwrap();
+    assert!(report.reached.len() >= 16, "{report:?}");
+    let report = sweep.provide(block.cid()).await.unwrap();
+    assert!(report.reached.len() >= 16, "{report:?}");
+    let found = network[20].net.find_record(&name(1)).await.unwrap();
+    assert_eq!(found.best, record(1, 1));
+    let own = network[7].net.peer_id();
+    until(|| async {
+        let found = network[20].net.find_providers(block.cid(), 5).await;
+        found
+            .unwrap()
+            .providers
+            .iter()
+            .any(|found| found.peer == own)
+    })
+    .await;
 }

@@ -2,7 +2,9 @@
 #![cfg(feature = "net")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod abuse;
 mod dht;
 mod peers;
 mod pubsub;
+mod raw;
 mod swarm;

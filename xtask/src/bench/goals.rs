@@ -150,6 +150,48 @@ pub(super) const NAMED: &[Named] = &[
         Goal::AtLeast(1000.0),
     ),
     named("publish/p99", "Slowest of 100 of them", Goal::AtMost(100.0)),
+    named(
+        "republish",
+        "Names put to a private DHT of 20 peers",
+        Goal::AtLeast(350.0),
+    ),
+    named(
+        "republish/cpu",
+        "Processor time of a name",
+        Goal::AtMost(2.0),
+    ),
+    named("republish/p99", "Slowest of 100 of them", Goal::Shown),
+    named("republish/peers", "Peers that took each", Goal::Shown),
+    named(
+        "republish/failed",
+        "Names that failed three times",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "republish/bad",
+        "Names put while a peer dies and one stalls",
+        Goal::AtLeast(350.0),
+    ),
+    named(
+        "republish/bad/cpu",
+        "Processor time of a name then",
+        Goal::AtMost(2.0),
+    ),
+    named(
+        "republish/bad/slowest",
+        "Slowest of all names then",
+        Goal::Shown,
+    ),
+    named(
+        "republish/bad/failed",
+        "Names that failed three times then",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "republish/rss/100k",
+        "Node with 100,000 names that are due",
+        Goal::AtMost(100.0),
+    ),
     named("node/rss/idle", "Idle node", Goal::AtMost(60.0)),
     named(
         "node/rss/1M",

@@ -52,6 +52,27 @@ pub(super) fn start(dir: &Path) -> Result<Node> {
     )
 }
 
+/// Memory of a node that holds 100,000 names which are due and that nobody takes.
+///
+/// # Errors
+/// A node does not start.
+pub(super) fn due_names() -> Result<Figure> {
+    let scratch = Scratch::new("due")?;
+    let folder = scratch.path().join("data");
+    fs::create_dir_all(&folder)?;
+    programs::run(
+        "seed",
+        &[folder.display().to_string(), "due=100000".to_owned()],
+    )?;
+    let node = start(&folder)?;
+    thread::sleep(IDLE);
+    Ok(Figure::new(
+        "republish/rss/100k",
+        node.resident_mib()?,
+        "MiB",
+    ))
+}
+
 /// What the seed program put into a data folder.
 pub(super) struct Seeded {
     pub(super) name: Option<String>,

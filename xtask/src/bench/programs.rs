@@ -70,6 +70,16 @@ pub(super) fn publish() -> Result<Vec<Figure>> {
     )
 }
 
+/// 10,000 names put to a private DHT of 20 peers, with and without bad ones among them.
+///
+/// # Errors
+/// The bench fails.
+pub(super) fn republish() -> Result<Vec<Figure>> {
+    let mut figures = bench("republish")?;
+    figures.push(super::node::due_names()?);
+    Ok(figures)
+}
+
 /// A store killed at 2,000 moments, with an oracle of what it had acknowledged.
 ///
 /// # Errors

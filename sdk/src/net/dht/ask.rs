@@ -1,12 +1,11 @@
-//! What a caller asks of the DHT: the best record of a name, a put, providers.
+//! What a caller asks of the DHT: the best record of a name, a put, the closest peers.
 
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
-use libp2p::{Multiaddr, PeerId};
+use libp2p::PeerId;
 use perennis_shared::{
-    cid::Cid,
     ipns::{Name, Record, UnverifiedRecord, compare, equivocates},
     wire,
 };
@@ -16,7 +15,6 @@ use super::{Network, QUORUM, REPLICAS, SendError, record_key, sender::framed};
 use crate::{
     error::{ErrorKind, Retryable},
     net::{
-        address::{AddressScope, scope_of},
         command::{Answer, Command, Contact, Query},
         handle::{Net, NetError},
     },
@@ -28,7 +26,7 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// How long a lookup may take.
-const LOOKUP: Duration = Duration::from_secs(60);
+pub(super) const LOOKUP: Duration = Duration::from_secs(60);
 
 /// The best record of a name that a quorum of peers gave.
 #[derive(Debug)]
@@ -52,15 +50,6 @@ pub struct PutReport {
     pub failed: Vec<(PeerId, SendError)>,
     /// Peers that had not answered when a quorum had; they may take it yet.
     pub late: usize,
-}
-
-/// Peers that say they have a block.
-#[derive(Debug, Default)]
-pub struct Providers {
-    /// The peers and where they can be reached.
-    pub providers: Vec<Contact>,
-    /// Whether the lookup went to its end, and not only until there were enough.
-    pub complete: bool,
 }
 
 /// Why the DHT has no answer.
@@ -231,17 +220,7 @@ impl Net {
             }
         }
         report.late = sending.len();
-        // One network that has its quorum is enough; of others the better one is told.
-        let best = tally.into_values().filter(|tally| tally.wanted > 0);
-        match best.max_by_key(Tally::share) {
-            None => Err(DhtError::NoPeers),
-            Some(best) if !best.is_quorum() => Err(DhtError::Quorum {
-                reached: best.reached,
-                wanted: best.wanted,
-                report: Box::new(report),
-            }),
-            Some(_) => Ok(report),
-        }
+        Tally::judge(tally, report)
     }
 
     /// The peers closest to a key in one network; `None` when it could not be found out in time.
@@ -292,121 +271,7 @@ impl Net {
         Ok(closest)
     }
 
-    /// Tells the peers closest to a block that this peer has it, and answers so when it is asked itself.
-    ///
-    /// The answer comes as soon as [`QUORUM`] peers, or four fifths of fewer, have been told; the rest are told in the
-    /// background.
-    ///
-    /// # Errors
-    /// Nobody can be asked, or too few could be told.
-    pub async fn provide(&self, cid: &Cid) -> Result<PutReport, DhtError> {
-        let key = cid.hash().to_bytes();
-        self.tell(Command::Provide { key: key.clone() }).await?;
-        let status = self.status().await?;
-        let own: Vec<Multiaddr> = status
-            .external
-            .into_iter()
-            .chain(status.listening)
-            .collect();
-        let closest = self.closest(&key).await?;
-        let mut sends = Vec::new();
-        for (network, contacts) in closest {
-            let addresses = own.iter().filter(|address| match network {
-                Network::Public => scope_of(address) == AddressScope::Public,
-                Network::Lan => true,
-            });
-            let bytes: Vec<&[u8]> = addresses.map(AsRef::as_ref).collect();
-            let peer = self.peer_id().to_bytes();
-            let frame = framed(&wire::kad::add_provider(&key, &peer, bytes));
-            sends.extend(
-                contacts
-                    .into_iter()
-                    .map(|contact| (network, contact, frame.clone())),
-            );
-        }
-        let wanted = quorum_of(sends.len());
-        let mut sending: FuturesUnordered<_> = sends
-            .into_iter()
-            .map(|(network, contact, frame)| {
-                let sender = self.sender().clone();
-                async move {
-                    let Contact { peer, addresses } = contact;
-                    (
-                        peer,
-                        sender.send(network, peer, &addresses, frame, None).await,
-                    )
-                }
-            })
-            .collect();
-        let mut report = PutReport::default();
-        while report.reached.len() < wanted
-            && let Some((peer, outcome)) = sending.next().await
-        {
-            match outcome {
-                Ok(()) => report.reached.push(peer),
-                Err(error) => report.failed.push((peer, error)),
-            }
-        }
-        rt::spawn(async move { while sending.next().await.is_some() {} });
-        if report.reached.len() < wanted {
-            return Err(DhtError::Quorum {
-                reached: report.reached.len(),
-                wanted,
-                report: Box::new(report),
-            });
-        }
-        Ok(report)
-    }
-
-    /// Answers no longer that this peer has a block.
-    ///
-    /// # Errors
-    /// The peer has stopped.
-    pub async fn withdraw(&self, cid: &Cid) -> Result<(), NetError> {
-        self.tell(Command::Withdraw {
-            key: cid.hash().to_bytes(),
-        })
-        .await
-    }
-
-    /// Peers that say they have a block; stops at `most`.
-    ///
-    /// # Errors
-    /// The peer has stopped.
-    pub async fn find_providers(&self, cid: &Cid, most: usize) -> Result<Providers, DhtError> {
-        let key = cid.hash().to_bytes();
-        let mut answers = self.ask_both(&Query::Providers { key }).await?;
-        let mut peers: Vec<PeerId> = Vec::new();
-        let asking = async {
-            while let Some((_, answer)) = answers.recv().await {
-                if let Answer::Providers(more) = answer {
-                    for peer in more {
-                        if !peers.contains(&peer) {
-                            peers.push(peer);
-                        }
-                    }
-                }
-                if peers.len() >= most {
-                    return false;
-                }
-            }
-            true
-        };
-        let complete = rt::timeout(LOOKUP, asking).await.unwrap_or(false);
-        drop(answers);
-        peers.truncate(most);
-        let mut providers = Vec::with_capacity(peers.len());
-        for peer in peers {
-            let addresses = self.addresses_of(peer).await?;
-            providers.push(Contact { peer, addresses });
-        }
-        Ok(Providers {
-            providers,
-            complete,
-        })
-    }
-
-    async fn ask_both(
+    pub(super) async fn ask_both(
         &self,
         query: &Query,
     ) -> Result<mpsc::UnboundedReceiver<(Network, Answer)>, NetError> {
@@ -447,21 +312,38 @@ impl Net {
 }
 
 /// How many peers of one network took a record.
-struct Tally {
-    reached: usize,
+pub(super) struct Tally {
+    pub(super) reached: usize,
     wanted: usize,
 }
 
 impl Tally {
-    fn of(peers: usize) -> Self {
+    pub(super) fn of(peers: usize) -> Self {
         Self {
             reached: 0,
             wanted: quorum_of(peers),
         }
     }
 
-    fn is_quorum(&self) -> bool {
+    pub(super) fn is_quorum(&self) -> bool {
         self.reached >= self.wanted
+    }
+
+    /// One network that has its quorum is enough; of others the better one is told.
+    pub(super) fn judge(
+        tally: HashMap<Network, Tally>,
+        report: PutReport,
+    ) -> Result<PutReport, DhtError> {
+        let best = tally.into_values().filter(|tally| tally.wanted > 0);
+        match best.max_by_key(Tally::share) {
+            None => Err(DhtError::NoPeers),
+            Some(best) if !best.is_quorum() => Err(DhtError::Quorum {
+                reached: best.reached,
+                wanted: best.wanted,
+                report: Box::new(report),
+            }),
+            Some(_) => Ok(report),
+        }
     }
 
     /// In thousandths.

@@ -74,6 +74,35 @@ impl Keyspace {
         }
     }
 
+    /// Keys to look up at the same time so that the whole keyspace comes to be covered, at most `most`; none when it is.
+    pub(super) fn unmapped(&self, most: usize) -> Vec<Vec<u8>> {
+        // As deep as lookups have reached here, so that two of them are unlikely to find the same peers.
+        let deepest = self.covered.iter().map(|covered| covered.bits).max();
+        let deepest = deepest.unwrap_or_default().min(DEEPEST);
+        let mut open = vec![Subtree::new(&[0; 32], 0)];
+        let mut gaps: Vec<Subtree> = Vec::new();
+        while let Some(subtree) = open.pop() {
+            if gaps.len() == most {
+                break;
+            }
+            if self.covered.iter().any(|covered| covered.holds(&subtree)) {
+                continue;
+            }
+            let is_empty = !self.covered.iter().any(|covered| subtree.holds(covered));
+            if is_empty && subtree.bits >= deepest {
+                gaps.push(subtree);
+            } else {
+                open.extend(subtree.halves().into_iter().rev());
+            }
+        }
+        gaps.into_iter().map(key_within).collect()
+    }
+
+    /// How many peers are known.
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
     /// The closest of the peers that are known, whether or not there are others.
     pub(super) fn best(&self, key: &[u8]) -> Vec<Contact> {
         nearest(&point_of(key), self.peers.iter())
@@ -313,6 +342,35 @@ mod tests {
         let network = network(20);
         let lookups = serve(&network, 2_000);
         assert!(lookups <= 4, "{lookups}");
+    }
+
+    #[test]
+    fn a_map_of_the_whole_network_has_everybody_and_needs_no_lookup() {
+        for peers in [1, 20, 500, 3_000] {
+            let network = network(peers);
+            let mut keyspace = Keyspace::default();
+            let mut lookups = 0;
+            loop {
+                let keys = keyspace.unmapped(16);
+                if keys.is_empty() {
+                    break;
+                }
+                lookups += keys.len();
+                for key in keys {
+                    keyspace.learn(&key, look_up(&network, &key));
+                }
+            }
+            assert_eq!(keyspace.len(), peers as usize);
+            assert!(
+                lookups <= 1 + peers as usize / 3,
+                "{peers} peers took {lookups} lookups"
+            );
+            for key in 0..100_u32 {
+                let key = key.to_be_bytes();
+                let nearest = nearest_of(&network, &point_of(&key));
+                assert_eq!(keyspace.closest(&key), Closest::Known(nearest));
+            }
+        }
     }
 
     #[test]

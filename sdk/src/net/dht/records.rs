@@ -43,6 +43,9 @@ const NAMESPACE: &[u8] = b"/ipns/";
 /// A record or provider that was renewed less than this ago is not written again.
 const FRESH: Duration = Duration::from_secs(3_600);
 
+/// Keys that this peer provides itself and answers with when it is asked.
+const OWN_PROVIDED: usize = 65_536;
+
 /// The key of a name's record in the DHT (IPNS specification, "Routing Record").
 #[must_use]
 pub fn record_key(name: &Name) -> Vec<u8> {
@@ -119,6 +122,7 @@ impl RecordStore for Records {
     fn get(&self, key: &RecordKey) -> Option<Cow<'_, Record>> {
         let name = parse_key(key.as_ref())?;
         let now = rt::now();
+        self.store.was_asked(&name);
         let stored = self.store.record(&name)?;
         if stored.expires <= now {
             self.store.forget_record(&name);
@@ -184,7 +188,10 @@ impl RecordStore for Records {
 
     fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
         if record.expires.is_none() {
-            self.own.insert(record.key.clone(), record);
+            // Above the limit the closest peers still answer with it; only this one does not.
+            if self.own.len() < OWN_PROVIDED || self.own.contains_key(&record.key) {
+                self.own.insert(record.key.clone(), record);
+            }
             return Ok(());
         }
         let key = record.key.as_ref();

@@ -4,12 +4,19 @@
 //! network has a lane: a queue, a task and a stream. The task writes what has gathered, then reads the answers, which
 //! come in order. A lane that fails refuses at once for a while, so that a dead peer delays nobody, and one without
 //! work closes its stream and ends.
+//!
+//! libp2p's own behaviour refuses a record by silence: it closes the stream but does not wake it. So an answer that is
+//! slow to come is waited for aside, with the stream it would come on, and what is behind it goes on another stream:
+//! one refused name delays no other.
 
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -18,7 +25,7 @@ use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 use libp2p_stream::{Control, OpenStreamError};
 use parking_lot::Mutex;
 use perennis_shared::{limits::KAD_MESSAGE_BYTES, wire};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::Network;
 use crate::{
@@ -26,7 +33,7 @@ use crate::{
         command::Command,
         handle::{ConnectError, NetError},
     },
-    rt,
+    rt::{self, BoxFuture},
 };
 
 /// Requests that may wait for one peer; more wait at the caller.
@@ -40,6 +47,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long one answer may take. A peer that runs libp2p's own routing refuses a record by not answering.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// Silence after which an answer is waited for aside, unless the peer is known to be slower.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// Answers of one peer that are waited for aside at once.
+const ASIDE: usize = 16;
 
 /// Answers in a row that may fail to come before a peer counts as stalled.
 const MISSING_ANSWERS: u32 = 3;
@@ -146,7 +159,8 @@ impl Sender {
             target,
             requests,
             stream: None,
-            missing: 0,
+            health: Arc::default(),
+            aside: Arc::new(Semaphore::new(ASIDE)),
         };
         rt::spawn(worker.run());
         lane
@@ -158,9 +172,46 @@ struct Lane {
     target: Target,
     requests: mpsc::Receiver<Request>,
     stream: Option<Stream>,
-    /// Answers that did not come since the last one that did.
-    missing: u32,
+    health: Arc<Health>,
+    /// Places for answers that are waited for aside.
+    aside: Arc<Semaphore>,
 }
+
+/// How a peer answers, on all its streams.
+#[derive(Default)]
+struct Health {
+    /// Answers that did not come since the last one that did.
+    missing: AtomicU32,
+    /// The slowest answer lately, in milliseconds.
+    slowest: AtomicU64,
+}
+
+impl Health {
+    fn answered(&self, after: Duration) {
+        self.missing.store(0, Ordering::Relaxed);
+        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let known = self.slowest.load(Ordering::Relaxed);
+        // It forgets slowly that the peer was slow.
+        self.slowest
+            .store(after.max(known - known / 16), Ordering::Relaxed);
+    }
+
+    fn missed(&self) {
+        self.missing.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.missing.load(Ordering::Relaxed) >= MISSING_ANSWERS
+    }
+
+    /// How long an answer may take before those behind it go another way.
+    fn patience(&self) -> Duration {
+        let slowest = Duration::from_millis(self.slowest.load(Ordering::Relaxed));
+        (2 * slowest).clamp(SLOW, ANSWER)
+    }
+}
+
+type Reading = BoxFuture<'static, (Stream, io::Result<Vec<u8>>)>;
 
 impl Lane {
     async fn run(mut self) {
@@ -171,23 +222,29 @@ impl Lane {
             {
                 batch.push_back(next);
             }
-            if let Err(error) = self.exchange(&mut batch).await {
-                self.stream = None;
-                let is_dead = match error {
-                    SendError::Connect(_) | SendError::Stream(_) => true,
-                    SendError::Deadline { .. } => self.missing >= MISSING_ANSWERS,
-                    _ => false,
+            while !batch.is_empty() {
+                if self.health.is_stalled() {
+                    for request in batch.drain(..) {
+                        let _ = request.reply.send(Err(SendError::Paused));
+                    }
+                    self.stream = None;
+                    self.pause().await;
+                    break;
+                }
+                let Err(error) = self.exchange(&mut batch).await else {
+                    continue;
                 };
-                let mut batch = batch.into_iter();
+                self.stream = None;
+                let is_dead = matches!(error, SendError::Connect(_) | SendError::Stream(_));
                 // A refusal breaks the stream: the request it was for fails, those behind it are sent again.
-                if let Some(failed) = batch.next() {
+                if let Some(failed) = batch.pop_front() {
                     let _ = failed.reply.send(Err(error.clone()));
                 }
                 if is_dead {
-                    batch.for_each(|request| drop(request.reply.send(Err(error.clone()))));
+                    for request in batch.drain(..) {
+                        let _ = request.reply.send(Err(error.clone()));
+                    }
                     self.pause().await;
-                } else {
-                    self.again(batch.collect()).await;
                 }
             }
         }
@@ -211,20 +268,8 @@ impl Lane {
         self.requests.try_recv().ok()
     }
 
-    /// Requests behind one that was refused, one by one: each is judged for itself.
-    async fn again(&mut self, requests: Vec<Request>) {
-        for request in requests {
-            let mut alone = VecDeque::from([request]);
-            if let Err(error) = self.exchange(&mut alone).await {
-                self.stream = None;
-                if let Some(failed) = alone.pop_front() {
-                    let _ = failed.reply.send(Err(error));
-                }
-            }
-        }
-    }
-
-    /// Writes the requests and reads their answers. What was answered leaves the queue; what is left failed.
+    /// Writes the requests and reads their answers. What was answered, or is waited for aside, leaves the queue; when it
+    /// fails, the first of those left did. What is left after a success has to be sent again.
     async fn exchange(&mut self, batch: &mut VecDeque<Request>) -> Result<(), SendError> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
@@ -243,18 +288,41 @@ impl Lane {
             stream.flush().await
         })
         .await?;
-        while let Some(request) = batch.front() {
-            if let Some(key) = &request.key {
-                self.missing += 1;
-                let answer = patient(ANSWER, read_frame(&mut stream)).await?;
-                self.missing = 0;
-                if !wire::kad::is_put_answer(&answer, key).unwrap_or(false) {
-                    return Err(SendError::Answer);
+        while let Some(request) = batch.pop_front() {
+            let Some(key) = &request.key else {
+                let _ = request.reply.send(Ok(()));
+                continue;
+            };
+            let asked = Instant::now();
+            let mut reading: Reading = Box::pin(read_answer(stream));
+            let mut read = rt::timeout(self.health.patience(), &mut reading).await;
+            if read.is_err() {
+                if let Ok(place) = Arc::clone(&self.aside).try_acquire_owned() {
+                    let health = Arc::clone(&self.health);
+                    rt::spawn(wait_aside(request, reading, health, place));
+                    return Ok(());
                 }
+                read = rt::timeout(ANSWER, &mut reading).await;
             }
-            if let Some(done) = batch.pop_front() {
-                let _ = done.reply.send(Ok(()));
+            let answer = match read {
+                Ok((back, answer)) => {
+                    stream = back;
+                    answer
+                }
+                Err(elapsed) => {
+                    self.health.missed();
+                    batch.push_front(request);
+                    return Err(SendError::Deadline {
+                        after: elapsed.after,
+                    });
+                }
+            };
+            if let Err(error) = judge(answer, key) {
+                batch.push_front(request);
+                return Err(error);
             }
+            self.health.answered(asked.elapsed());
+            let _ = request.reply.send(Ok(()));
         }
         self.stream = Some(stream);
         Ok(())
@@ -305,6 +373,7 @@ impl Lane {
             }
         };
         let _ = rt::timeout(PAUSE, refusing).await;
+        self.health.missing.store(0, Ordering::Relaxed);
     }
 }
 
@@ -314,6 +383,45 @@ pub(super) fn framed(message: &[u8]) -> Bytes {
     wire::write_length(&mut frame, message.len());
     frame.extend_from_slice(message);
     frame.into()
+}
+
+/// Waits for a slow answer while the lane goes on.
+async fn wait_aside(
+    request: Request,
+    reading: Reading,
+    health: Arc<Health>,
+    place: OwnedSemaphorePermit,
+) {
+    let asked = Instant::now();
+    let judged = match rt::timeout(ANSWER, reading).await {
+        Ok((_, answer)) => judge(answer, request.key.as_deref().unwrap_or_default()),
+        Err(elapsed) => Err(SendError::Deadline {
+            after: elapsed.after,
+        }),
+    };
+    match &judged {
+        Ok(()) => health.answered(SLOW + asked.elapsed()),
+        Err(SendError::Deadline { .. }) => health.missed(),
+        // A refusal in words is an answer.
+        Err(_) => {}
+    }
+    drop(place);
+    let _ = request.reply.send(judged);
+}
+
+fn judge(answer: io::Result<Vec<u8>>, key: &[u8]) -> Result<(), SendError> {
+    let answer = answer.map_err(|error| SendError::Broken(Arc::new(error)))?;
+    if wire::kad::is_put_answer(&answer, key).unwrap_or(false) {
+        Ok(())
+    } else {
+        Err(SendError::Answer)
+    }
+}
+
+/// Reads one message; the stream comes back with it, since whoever waits may give up and leave it to another.
+async fn read_answer(mut stream: Stream) -> (Stream, io::Result<Vec<u8>>) {
+    let answer = read_frame(&mut stream).await;
+    (stream, answer)
 }
 
 async fn read_frame(stream: &mut Stream) -> io::Result<Vec<u8>> {

@@ -7,6 +7,8 @@ use libp2p::PeerId;
 use parking_lot::Mutex;
 use perennis_shared::{ipns::Name, time::Millis};
 
+use crate::rt;
+
 /// Keeps records and providers for the DHT.
 ///
 /// Called from the task that owns the swarm: an answer must not wait for the network or for a sync of the disk. What
@@ -14,6 +16,9 @@ use perennis_shared::{ipns::Name, time::Millis};
 pub trait DhtStore: Send + Sync {
     /// The record of a name.
     fn record(&self, name: &Name) -> Option<StoredRecord>;
+
+    /// Somebody asked for the record of a name; called before [`DhtStore::record`] for each such question.
+    fn was_asked(&self, _name: &Name) {}
 
     /// Keeps the record of a name in place of another.
     fn keep_record(&self, name: &Name, record: StoredRecord);
@@ -65,13 +70,28 @@ struct Shared {
 }
 
 impl MemoryDhtStore {
-    /// Keeps at most `most` names and as many keys with providers; what is there stays.
+    /// Keeps at most `most` names and as many keys with providers. When it is full, what has expired gives way, and
+    /// nothing else.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
             shared: Arc::default(),
             most,
         }
+    }
+}
+
+impl MemoryDhtStore {
+    /// How many names have a record here, expired or not.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.shared.lock().records.len()
+    }
+
+    /// How many keys have providers here, expired or not.
+    #[must_use]
+    pub fn provided_keys(&self) -> usize {
+        self.shared.lock().providers.len()
     }
 }
 
@@ -82,9 +102,14 @@ impl DhtStore for MemoryDhtStore {
 
     fn keep_record(&self, name: &Name, record: StoredRecord) {
         let mut shared = self.shared.lock();
-        if shared.records.len() < self.most || shared.records.contains_key(name) {
-            shared.records.insert(*name, record);
+        if shared.records.len() >= self.most && !shared.records.contains_key(name) {
+            let now = rt::now();
+            shared.records.retain(|_, kept| kept.expires > now);
+            if shared.records.len() >= self.most {
+                return;
+            }
         }
+        shared.records.insert(*name, record);
     }
 
     fn forget_record(&self, name: &Name) {
@@ -99,7 +124,14 @@ impl DhtStore for MemoryDhtStore {
     fn keep_provider(&self, key: &[u8], provider: StoredProvider) {
         let mut shared = self.shared.lock();
         if shared.providers.len() >= self.most && !shared.providers.contains_key(key) {
-            return;
+            let now = rt::now();
+            shared.providers.retain(|_, providers| {
+                providers.retain(|provider| provider.expires > now);
+                !providers.is_empty()
+            });
+            if shared.providers.len() >= self.most {
+                return;
+            }
         }
         let providers = shared.providers.entry(key.to_vec()).or_default();
         providers.retain(|known| known.peer != provider.peer);
