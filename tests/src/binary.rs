@@ -37,7 +37,17 @@ fn build() -> PathBuf {
         Some("debug") | None => "dev",
         Some(profile) => profile,
     };
-    let status = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo sets for a test would make build scripts run again, and all that depends on them compile again.
+    for (name, _) in std::env::vars_os() {
+        let is_of_a_package = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        if is_of_a_package {
+            cargo.env_remove(name);
+        }
+    }
+    let status = cargo
         .current_dir(workspace())
         // What `cargo test --workspace` has built, to the feature: another selection would compile RocksDB again.
         .args(["test", "--workspace", "--no-run", "--quiet"])
