@@ -21,6 +21,9 @@ const BITS: usize = 256;
 /// Deepest subtree that is looked for on purpose: 2¹⁶ of them hold 20 peers each in a network of a million.
 const DEEPEST: usize = 16;
 
+/// A lookup that finds fewer peers than this has found the whole network.
+const ALL_THERE_ARE: usize = REPLICAS * 3 / 4;
+
 /// Lookups after which the peers that are known have to do for one key.
 pub(super) const MOST_LOOKUPS: usize = 16;
 
@@ -138,8 +141,8 @@ impl Keyspace {
             points.push(point);
             self.peers.insert(point, contact);
         }
-        // Fewer than asked for are all there are.
-        let bits = if points.len() < REPLICAS {
+        // Far fewer than asked for are all there are. A few may be missing because they did not answer.
+        let bits = if points.len() < ALL_THERE_ARE {
             0
         } else {
             let farthest = points.iter().map(|point| distance(point, &target)).max();
@@ -371,6 +374,16 @@ mod tests {
                 assert_eq!(keyspace.closest(&key), Closest::Known(nearest));
             }
         }
+    }
+
+    #[test]
+    fn a_lookup_in_which_a_peer_did_not_answer_is_not_the_whole_network() {
+        let network = network(40);
+        let mut keyspace = Keyspace::default();
+        let mut found = look_up(&network, b"key");
+        found.pop();
+        keyspace.learn(b"key", found);
+        assert!(!keyspace.unmapped(16).is_empty());
     }
 
     #[test]
