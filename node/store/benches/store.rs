@@ -2,7 +2,7 @@
 //!
 //! Both write batches that are synced, both check each block against its CID after reading. Prints a figure a line, as
 //! JSON. `--quick` (and Cargo's own check that benches run) measures little, `--only 1KiB` (`256KiB`, `commits`,
-//! `million`) one part.
+//! `million`) one part, `--once` one round.
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
 #[path = "store/blob.rs"]
@@ -70,7 +70,11 @@ fn main() -> Result<()> {
         .iter()
         .position(|argument| argument == "--only")
         .and_then(|at| arguments.get(at + 1));
-    let rounds = if part == 1 { ROUNDS } else { 0 };
+    let rounds = if part == 1 && !has("--once") {
+        ROUNDS
+    } else {
+        0
+    };
     let is_asked = |name: &str| only.is_none_or(|only| only == name);
     for size in sizes.iter().filter(|size| is_asked(size.name)) {
         compare(size, rounds)?;
@@ -162,11 +166,7 @@ fn put_into_peer(dir: &Path, blocks: &[Block], size: &Size) -> Result<(blob::Pee
 }
 
 /// Also how many bytes went to the disk for each byte of block, where the system tells.
-fn put_into_store(
-    dir: &Path,
-    blocks: &[Block],
-    size: &Size,
-) -> Result<(Store, f64, Option<f64>)> {
+fn put_into_store(dir: &Path, blocks: &[Block], size: &Size) -> Result<(Store, f64, Option<f64>)> {
     let store = Store::open(dir, &StoreOptions::default())?;
     let before = written_bytes();
     let start = Instant::now();
@@ -198,9 +198,6 @@ fn read(blocks: &[Block], size: &Size, get: impl Fn(&Cid) -> Result<()>) -> Resu
 /// The round in the middle, by the ratio of ours and the peer's.
 fn middle(mut rounds: Vec<(f64, f64)>) -> (f64, f64) {
     rounds.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
-    for (ours, peer) in &rounds {
-        eprintln!("{ours:.0} {peer:.0} {:.2}", ours / peer);
-    }
     rounds[rounds.len() / 2]
 }
 
