@@ -362,8 +362,12 @@ impl<'a> Pending<'a> {
         result?;
         self.roots.append(&mut part.roots);
         self.rows.extend(part.rows);
-        self.new.extend(part.new);
-        self.blocks.append(&mut part.blocks);
+        if self.blocks.is_empty() {
+            (self.new, self.blocks) = (part.new, part.blocks);
+        } else {
+            self.new.extend(part.new);
+            self.blocks.append(&mut part.blocks);
+        }
         self.ops.append(&mut part.ops);
         Ok(part.commit)
     }

@@ -154,7 +154,9 @@ impl Log {
             last_group,
             next_group: highest.max(last_group) + 1,
         };
-        if let Some((segment, offset)) = end {
+        // Who was killed may have left a segment whose name is not durable, and what is in it is seen from now on.
+        let is_named = log.disk.sync_dir(dir).is_ok();
+        if let Some((segment, offset)) = end.filter(|_| is_named) {
             log.go_on(segment, offset);
         }
         Ok((log, replay))
@@ -166,6 +168,14 @@ impl Log {
         let wiped = segment
             .file
             .truncate(offset)
+            .and_then(|()| {
+                // It is durable with the first group only.
+                if offset == HEADER_BYTES {
+                    segment.write_header()
+                } else {
+                    Ok(())
+                }
+            })
             .and_then(|()| segment.file.sync());
         if wiped.is_ok()
             && offset < space / 4 * 3

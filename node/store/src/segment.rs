@@ -97,11 +97,17 @@ impl Segment {
         bytes: u64,
     ) -> io::Result<Self> {
         let file = disk.create(&number.path(dir), bytes)?;
-        file.write_at(&header(number), 0).inspect_err(|_| {
+        let segment = Self { number, file };
+        segment.write_header().inspect_err(|_| {
             // Space is short: what could not be used is given back at once.
             let _ = disk.remove(&number.path(dir));
         })?;
-        Ok(Self { number, file })
+        Ok(segment)
+    }
+
+    /// Not durable before the next sync of the file.
+    pub(crate) fn write_header(&self) -> io::Result<()> {
+        self.file.write_at(&header(self.number), 0)
     }
 
     /// Opens a segment. Its header is for people and other programs: the records carry checksums of their own, and a

@@ -361,10 +361,8 @@ impl Inner {
     }
 
     pub(crate) fn read(&self, location: Location) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; location.length as usize];
         self.file(location.segment)?
-            .read_at(&mut bytes, u64::from(location.offset))?;
-        Ok(bytes)
+            .read_vec_at(location.length as usize, u64::from(location.offset))
     }
 
     pub(crate) fn forget_file(&self, number: SegmentNumber) {
