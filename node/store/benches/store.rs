@@ -1,7 +1,8 @@
 //! The store against RocksDB BlobDB of the same library, on the same disk in the same run.
 //!
 //! Both write batches that are synced, both check each block against its CID after reading. Prints a figure a line, as
-//! JSON. `--quick` (and Cargo's own check that benches run) measures little.
+//! JSON. `--quick` (and Cargo's own check that benches run) measures little, `--only 1KiB` (`256KiB`, `commits`,
+//! `million`) one part, `--once` one round.
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
 #[path = "store/blob.rs"]
@@ -18,12 +19,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use figures::{Draw, contents, print, print_beside, resident_mib, written_bytes};
-use perennis_shared::cid::{Block, Codec};
+use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_store::{Batch, Store, StoreOptions};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const KIB: usize = 1 << 10;
+/// Rounds of the comparison that count; odd, for there to be a middle.
+const ROUNDS: usize = 5;
 
 struct Size {
     name: &'static str,
@@ -63,42 +66,71 @@ fn main() -> Result<()> {
             reads: 8_000 / part,
         },
     ];
-    for size in &sizes {
-        compare(size)?;
+    let only = arguments
+        .iter()
+        .position(|argument| argument == "--only")
+        .and_then(|at| arguments.get(at + 1));
+    let rounds = if part == 1 && !has("--once") {
+        ROUNDS
+    } else {
+        0
+    };
+    let is_asked = |name: &str| only.is_none_or(|only| only == name);
+    for size in sizes.iter().filter(|size| is_asked(size.name)) {
+        compare(size, rounds)?;
     }
-    small_commits(if part == 1 { 20_000 } else { 500 })?;
-    million(1_000_000 / part)
+    if is_asked("commits") {
+        small_commits(if part == 1 { 20_000 } else { 500 })?;
+    }
+    if is_asked("million") {
+        million(1_000_000 / part)?;
+    }
+    Ok(())
 }
 
-/// Puts and gets of one size, of the store and of BlobDB.
-fn compare(size: &Size) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+/// Puts and gets of one size, of the store and of BlobDB, several times in turn: what is told is the round whose
+/// ratio is in the middle, so that what else the machine does weighs on both alike.
+fn compare(size: &Size, rounds: usize) -> Result<()> {
     let blocks: Vec<Block> = contents(size.blocks, size.block_bytes);
-    let payload = (size.blocks * size.block_bytes) as f64;
-
-    let peer = blob::Peer::open(&dir.path().join("blob"))?;
-    let start = Instant::now();
-    for batch in blocks.chunks(size.batch) {
-        peer.put(batch)?;
-    }
-    let peer_put = rate(size.blocks, start);
-    // What it still has to move between its files shall not slow the store down.
-    peer.settle()?;
-
-    let store = Store::open(&dir.path().join("store"), &StoreOptions::default())?;
-    let before = written_bytes();
-    let start = Instant::now();
-    for blocks in blocks.chunks(size.batch) {
-        let mut batch = Batch::new();
-        for block in blocks {
-            batch.put_block(block.clone());
+    let mut puts = Vec::new();
+    let mut gets = Vec::new();
+    let mut written = None;
+    // The first round also meets memory that the machine has not yet handed out: it is not counted.
+    for round in 0..=rounds {
+        let dir = tempfile::tempdir()?;
+        let (peer_dir, store_dir) = (dir.path().join("blob"), dir.path().join("store"));
+        let (peer, store, put, peer_put);
+        if round % 2 == 0 {
+            (peer, peer_put) = put_into_peer(&peer_dir, &blocks, size)?;
+            (store, put, written) = put_into_store(&store_dir, &blocks, size)?;
+        } else {
+            (store, put, written) = put_into_store(&store_dir, &blocks, size)?;
+            (peer, peer_put) = put_into_peer(&peer_dir, &blocks, size)?;
         }
-        store.commit(batch)?;
+        let of_peer = || {
+            read(&blocks, size, |cid| {
+                peer.block(cid)?.ok_or("the peer has lost a block")?;
+                Ok(())
+            })
+        };
+        let of_store = || {
+            read(&blocks, size, |cid| {
+                store.block(cid)?.ok_or("the store has lost a block")?;
+                Ok(())
+            })
+        };
+        let (get, peer_get);
+        if round % 2 == 0 {
+            (peer_get, get) = (of_peer()?, of_store()?);
+        } else {
+            (get, peer_get) = (of_store()?, of_peer()?);
+        }
+        if round > 0 || rounds == 0 {
+            puts.push((put, peer_put));
+            gets.push((get, peer_get));
+        }
     }
-    let put = rate(size.blocks, start);
-    let written = before
-        .zip(written_bytes())
-        .map(|(before, after)| (after - before) as f64 / payload);
+    let (put, peer_put) = middle(puts);
     print_beside(
         &format!("store/put/{}", size.name),
         put,
@@ -111,29 +143,62 @@ fn compare(size: &Size) -> Result<()> {
             print("store/written", written, "B/B");
         }
     }
-
-    let cids: Vec<_> = blocks.iter().map(|block| *block.cid()).collect();
-    drop(blocks);
-    let mut draw = Draw(1);
-    let start = Instant::now();
-    for _ in 0..size.reads {
-        let cid = &cids[draw.below(cids.len())];
-        peer.block(cid)?.ok_or("the peer has lost a block")?;
-    }
-    let peer_get = rate(size.reads, start);
-    let mut draw = Draw(1);
-    let start = Instant::now();
-    for _ in 0..size.reads {
-        let cid = &cids[draw.below(cids.len())];
-        store.block(cid)?.ok_or("the store has lost a block")?;
-    }
+    let (get, peer_get) = middle(gets);
     print_beside(
         &format!("store/get/{}", size.name),
-        rate(size.reads, start),
+        get,
         "blocks/s",
         peer_get,
     );
     Ok(())
+}
+
+fn put_into_peer(dir: &Path, blocks: &[Block], size: &Size) -> Result<(blob::Peer, f64)> {
+    let peer = blob::Peer::open(dir)?;
+    let start = Instant::now();
+    for batch in blocks.chunks(size.batch) {
+        peer.put(batch)?;
+    }
+    let put = rate(blocks.len(), start);
+    // What it still has to move between its files shall not slow down what is measured next.
+    peer.settle()?;
+    Ok((peer, put))
+}
+
+/// Also how many bytes went to the disk for each byte of block, where the system tells.
+fn put_into_store(dir: &Path, blocks: &[Block], size: &Size) -> Result<(Store, f64, Option<f64>)> {
+    let store = Store::open(dir, &StoreOptions::default())?;
+    let before = written_bytes();
+    let start = Instant::now();
+    for blocks in blocks.chunks(size.batch) {
+        let mut batch = Batch::new();
+        for block in blocks {
+            batch.put_block(block.clone());
+        }
+        store.commit(batch)?;
+    }
+    let put = rate(blocks.len(), start);
+    let payload = (size.blocks * size.block_bytes) as f64;
+    let written = before
+        .zip(written_bytes())
+        .map(|(before, after)| (after - before) as f64 / payload);
+    Ok((store, put, written))
+}
+
+/// Reads at random, in the same order for everybody.
+fn read(blocks: &[Block], size: &Size, get: impl Fn(&Cid) -> Result<()>) -> Result<f64> {
+    let mut draw = Draw(1);
+    let start = Instant::now();
+    for _ in 0..size.reads {
+        get(blocks[draw.below(blocks.len())].cid())?;
+    }
+    Ok(rate(size.reads, start))
+}
+
+/// The round in the middle, by the ratio of ours and the peer's.
+fn middle(mut rounds: Vec<(f64, f64)>) -> (f64, f64) {
+    rounds.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
+    rounds[rounds.len() / 2]
 }
 
 /// Commits of one small block each from 64 threads that wait for the answer.

@@ -1,17 +1,18 @@
-//! The one write path: a thread that takes batches, checks them, and makes many durable with one sync.
+//! The one write path: takes batches in turn, checks them, and makes many durable with one sync.
 //!
 //! A group is what was waiting when the last one ended, up to [`GROUP_BYTES`]. Each batch in it is checked against
 //! the index and against the batches before it in the group; one that is refused leaves no trace (but the evidence
 //! of an equivocation). Then the group is appended to the log, applied to the index, and only then answered.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use perennis_shared::cid::{Block, Cid, is_identity};
 use perennis_shared::ipns::Name;
@@ -32,7 +33,7 @@ const GROUP_BYTES: usize = 8 << 20;
 /// Most batches of one group.
 const GROUP_BATCHES: usize = 4096;
 
-/// The answer to a batch; called once, on the committer's thread.
+/// The answer to a batch; called once, by who commits it.
 pub(crate) type Reply = Box<dyn FnOnce(Result<Commit, CommitError>) + Send>;
 
 /// What the committer is asked to do.
@@ -46,7 +47,6 @@ pub(crate) enum Work {
     /// Begins to note what is put, required and pinned, for a collection of garbage.
     /// Answers with the number of the collection.
     Watch(Sender<Result<u64, CommitError>>),
-    Close,
 }
 
 /// What readers, the committer and the upkeep share.
@@ -106,7 +106,7 @@ impl Reserve {
     }
 }
 
-/// The thread's state.
+/// What committing needs; one thread at a time has it.
 pub(crate) struct Committer {
     pub(crate) log: Log,
     pub(crate) shared: Arc<Shared>,
@@ -118,53 +118,62 @@ pub(crate) struct Committer {
     pub(crate) collections: u64,
 }
 
-impl Committer {
-    /// Works until it is told to close or nobody can ask any more.
-    pub(crate) fn run(mut self, work: &Receiver<Work>) {
-        let mut waiting = None;
-        while let Some(next) = waiting.take().or_else(|| work.recv().ok()) {
-            match next {
-                Work::Commit(batch, reply) => waiting = self.gather(*batch, reply, work),
-                Work::Seal(reply) => drop(reply.send(self.seal())),
-                Work::Copy(dir, reply) => drop(reply.send(self.copy(&dir))),
-                Work::Watch(reply) => {
-                    self.collections += 1;
-                    *self.shared.young.lock() = Some(Young {
-                        generation: self.collections,
-                        ..Young::default()
-                    });
-                    drop(reply.send(Ok(self.collections)));
-                }
-                Work::Close => break,
-            }
-        }
-        // A failure here costs a longer replay at the next start, nothing else.
-        let _ = self.seal();
-    }
+/// What is done in one go.
+pub(crate) enum Group {
+    Commits(Vec<(Batch, Reply)>),
+    Other(Work),
+}
 
-    /// Takes what else is waiting into one group. What cannot be part of it is handed back.
-    fn gather(&mut self, batch: Batch, reply: Reply, work: &Receiver<Work>) -> Option<Work> {
+impl Committer {
+    /// Takes what is first in line, and what else waits that can be part of its group.
+    pub(crate) fn gather(line: &mut VecDeque<Work>) -> Option<Group> {
+        let (batch, reply) = match line.pop_front()? {
+            Work::Commit(batch, reply) => (batch, reply),
+            other => return Some(Group::Other(other)),
+        };
         let mut bytes = batch.bytes();
         let alone = batch.reclaim.is_some();
-        let mut group = vec![(batch, reply)];
-        let mut next = None;
+        let mut group = vec![(*batch, reply)];
         while !alone && bytes < GROUP_BYTES && group.len() < GROUP_BATCHES {
-            match work.try_recv() {
-                Ok(Work::Commit(batch, reply))
-                    if batch.reclaim.is_none() && bytes + batch.bytes() <= GROUP_BYTES =>
-                {
-                    bytes += batch.bytes();
-                    group.push((*batch, reply));
+            let next = line.pop_front_if(|next| match next {
+                Work::Commit(batch, _) => {
+                    batch.reclaim.is_none() && bytes + batch.bytes() <= GROUP_BYTES
                 }
-                Ok(other) => {
-                    next = Some(other);
-                    break;
-                }
-                Err(_) => break,
+                _ => false,
+            });
+            let Some(Work::Commit(batch, reply)) = next else {
+                break;
+            };
+            bytes += batch.bytes();
+            group.push((*batch, reply));
+        }
+        Some(Group::Commits(group))
+    }
+
+    pub(crate) fn work(&mut self, group: Group) {
+        match group {
+            Group::Commits(batches) => {
+                let reclaiming = batches.iter().any(|(batch, _)| batch.reclaim.is_some());
+                self.commit(batches, reclaiming);
+            }
+            Group::Other(Work::Commit(batch, reply)) => self.commit(vec![(*batch, reply)], true),
+            Group::Other(Work::Seal(reply)) => drop(reply.send(self.seal())),
+            Group::Other(Work::Copy(dir, reply)) => drop(reply.send(self.copy(&dir))),
+            Group::Other(Work::Watch(reply)) => {
+                self.collections += 1;
+                *self.shared.young.lock() = Some(Young {
+                    generation: self.collections,
+                    ..Young::default()
+                });
+                drop(reply.send(Ok(self.collections)));
             }
         }
-        self.commit(group, alone);
-        next
+    }
+
+    /// Leaves the files as they stay.
+    pub(crate) fn end(&mut self) {
+        // A failure here costs a longer replay at the next start, nothing else.
+        let _ = self.seal();
     }
 
     fn commit(&mut self, batches: Vec<(Batch, Reply)>, reclaiming: bool) {
@@ -289,11 +298,14 @@ fn answer_all(batches: Vec<(Batch, Reply)>, error: &CommitError) {
     }
 }
 
+/// CIDs of one group: there are as many as blocks, so finding one shall be cheap.
+type Cids = HashSet<Cid, RandomState>;
+
 /// A group while it is put together: the changes so far, over the index.
 struct Pending<'a> {
     shared: &'a Shared,
     rows: HashMap<Vec<u8>, Option<Vec<u8>>>,
-    new: HashSet<Cid>,
+    new: Cids,
     blocks: Vec<Block>,
     ops: Vec<Op>,
     roots: Vec<Cid>,
@@ -303,7 +315,7 @@ struct Pending<'a> {
 #[derive(Default)]
 struct Part {
     rows: HashMap<Vec<u8>, Option<Vec<u8>>>,
-    new: HashSet<Cid>,
+    new: Cids,
     blocks: Vec<Block>,
     ops: Vec<Op>,
     roots: Vec<Cid>,
@@ -327,7 +339,7 @@ impl<'a> Pending<'a> {
         Self {
             shared,
             rows: HashMap::new(),
-            new: HashSet::new(),
+            new: Cids::default(),
             blocks: Vec::new(),
             ops: Vec::new(),
             roots: Vec::new(),
@@ -350,8 +362,12 @@ impl<'a> Pending<'a> {
         result?;
         self.roots.append(&mut part.roots);
         self.rows.extend(part.rows);
-        self.new.extend(part.new);
-        self.blocks.append(&mut part.blocks);
+        if self.blocks.is_empty() {
+            (self.new, self.blocks) = (part.new, part.blocks);
+        } else {
+            self.new.extend(part.new);
+            self.blocks.append(&mut part.blocks);
+        }
         self.ops.append(&mut part.ops);
         Ok(part.commit)
     }
@@ -371,8 +387,15 @@ impl<'a> Pending<'a> {
             );
         }
         drop(young);
-        for block in batch.blocks {
-            self.put_block(part, block)?;
+        let stored = self
+            .shared
+            .index
+            .are_stored(batch.blocks.iter().map(Block::cid))
+            .map_err(index_failed)?;
+        for (block, is_stored) in batch.blocks.into_iter().zip(stored) {
+            if !is_stored {
+                self.put_block(part, block)?;
+            }
         }
         self.check_required(part, &batch.required)?;
         for (name, head) in batch.heads {
@@ -384,9 +407,10 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
+    /// Takes in a block that the index does not have.
     fn put_block(&self, part: &mut Part, block: Block) -> Result<(), CommitError> {
         let cid = *block.cid();
-        if is_identity(&cid) || self.is_stored(part, &cid)? {
+        if is_identity(&cid) || self.new.contains(&cid) || !part.new.insert(cid) {
             return Ok(());
         }
         if self.shared.quarantined.load(Ordering::Acquire) {
@@ -397,7 +421,6 @@ impl<'a> Pending<'a> {
         }
         part.commit.new_blocks += 1;
         part.commit.new_bytes += block.bytes().len() as u64;
-        part.new.insert(cid);
         part.blocks.push(block);
         Ok(())
     }

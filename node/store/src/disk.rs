@@ -73,6 +73,16 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// The file system's; [`io::ErrorKind::UnexpectedEof`] when the file ends before.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// Reads `length` bytes from `offset`, as [`read_at`](DiskFile::read_at) does, into memory of their own.
+    ///
+    /// # Errors
+    /// As [`read_at`](DiskFile::read_at).
+    fn read_vec_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.read_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
     /// Writes all of `bytes` at `offset`. Not durable before [`sync`](DiskFile::sync).
     ///
     /// # Errors

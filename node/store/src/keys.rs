@@ -17,7 +17,7 @@
 //!
 //! Integers in keys are big-endian, so that rows sort by them.
 
-use perennis_shared::cid::{Cid, parse_cid_bytes};
+use perennis_shared::cid::{Cid, cid_len, parse_cid_bytes, write_cid};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
@@ -74,7 +74,10 @@ pub(crate) fn after(mut key: Vec<u8>) -> Vec<u8> {
 }
 
 pub(crate) fn block(cid: &Cid) -> Vec<u8> {
-    key(BLOCK, &cid.to_bytes())
+    let mut key = Vec::with_capacity(1 + cid_len(cid));
+    key.push(BLOCK);
+    write_cid(&mut key, cid);
+    key
 }
 
 pub(crate) fn cid_of(key: &[u8]) -> Option<Cid> {

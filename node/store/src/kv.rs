@@ -74,6 +74,14 @@ pub trait Kv: Send + Sync + fmt::Debug {
     /// The index's own.
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
 
+    /// The values of many keys, in their order.
+    ///
+    /// # Errors
+    /// The index's own.
+    fn values(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, KvError> {
+        keys.iter().map(|key| self.value(key)).collect()
+    }
+
     /// At most `limit` rows with `from <= key < to`, in the order of their keys, from one point in time.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! Durable store of a perpetual node: blocks in segment files, everything else in RocksDB.
 //!
 //! ```text
-//! Batch → commit (one thread) → log: segments/00000001.seg …   one sync for a group of batches
-//!                             → index: RocksDB                  what the log says, in order of keys
-//! Store ← index, segments                                       every block is checked as it is read
+//! Batch → leader → commit → log: segments/00000001.seg …   one sync for a group of batches
+//!                         → index: RocksDB                  what the log says, in order of keys
+//! Store ← index, segments                                   every block is checked as it is read
 //! ```
 //!
 //! The log comes first and holds everything; the index is what reading it from the start would give, and is
@@ -25,6 +25,7 @@ mod index;
 mod inspect;
 mod keys;
 pub mod kv;
+mod leader;
 mod log;
 mod places;
 mod read;

@@ -8,17 +8,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
+use perennis_shared::cid::{Block, Cid, parse_cid_bytes, write_cid};
 
 use crate::disk::Disk;
 use crate::group::{Commit, Op};
 use crate::segment::{
     HEADER_BYTES, Kind, Location, RECORD_BYTES, Record, Records, Segment, SegmentNumber,
-    record_head,
+    write_record_head,
 };
 
 /// Blocks from this size on are written from where they lie instead of being copied together.
 const LARGE_BYTES: usize = 32 << 10;
+/// What was copied together is written when it is this much.
+const TOGETHER_BYTES: usize = 256 << 10;
 
 /// A place in the log: behind the last byte of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +92,8 @@ struct Open {
     segment: Segment,
     offset: u64,
     space: u64,
+    /// Whether its name is durable: the first group in it makes it so.
+    is_named: bool,
 }
 
 impl Log {
@@ -150,7 +154,9 @@ impl Log {
             last_group,
             next_group: highest.max(last_group) + 1,
         };
-        if let Some((segment, offset)) = end {
+        // Who was killed may have left a segment whose name is not durable, and what is in it is seen from now on.
+        let is_named = log.disk.sync_dir(dir).is_ok();
+        if let Some((segment, offset)) = end.filter(|_| is_named) {
             log.go_on(segment, offset);
         }
         Ok((log, replay))
@@ -162,6 +168,14 @@ impl Log {
         let wiped = segment
             .file
             .truncate(offset)
+            .and_then(|()| {
+                // It is durable with the first group only.
+                if offset == HEADER_BYTES {
+                    segment.write_header()
+                } else {
+                    Ok(())
+                }
+            })
             .and_then(|()| segment.file.sync());
         if wiped.is_ok()
             && offset < space / 4 * 3
@@ -175,6 +189,7 @@ impl Log {
                 segment,
                 offset,
                 space,
+                is_named: true,
             });
         }
     }
@@ -203,8 +218,17 @@ impl Log {
         let group = self.next_group;
         // Whatever happens to this group, its number is used up.
         self.next_group += 1;
-        let open = self.space_for(total)?;
-        match write_group(open, group, blocks, &body) {
+        self.space_for(total)?;
+        let (disk, dir) = (&self.disk, &self.dir);
+        let open = self.open.as_mut().expect("it was just opened");
+        let written = write_group(open, group, blocks, &body).and_then(|locations| {
+            if !open.is_named {
+                disk.sync_dir(dir)?;
+                open.is_named = true;
+            }
+            Ok(locations)
+        });
+        match written {
             Ok(locations) => {
                 open.offset += total;
                 let end = Position {
@@ -245,13 +269,10 @@ impl Log {
         }
     }
 
-    fn space_for(&mut self, bytes: u64) -> io::Result<&mut Open> {
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.offset + bytes > open.space)
-        {
-            self.seal();
+    fn space_for(&mut self, bytes: u64) -> io::Result<()> {
+        if let Some(full) = self.open.take_if(|open| open.offset + bytes > open.space) {
+            // Whether this is durable does not matter: a rest of zeros says the same.
+            let _ = full.segment.file.truncate(full.offset);
         }
         if self.open.is_none() {
             let space = self.segment_bytes.max(HEADER_BYTES + bytes);
@@ -261,9 +282,10 @@ impl Log {
                 segment,
                 offset: HEADER_BYTES,
                 space,
+                is_named: false,
             });
         }
-        Ok(self.open.as_mut().expect("it was just opened"))
+        Ok(())
     }
 }
 
@@ -279,16 +301,21 @@ fn write_group(
     commit: &[u8],
 ) -> io::Result<Vec<Location>> {
     let mut locations = Vec::with_capacity(blocks.len());
-    let mut together = Vec::with_capacity(LARGE_BYTES * 2);
+    let small: usize = blocks
+        .iter()
+        .map(|block| block.bytes().len())
+        .filter(|length| *length < LARGE_BYTES)
+        .sum();
+    let heads = (blocks.len() + 1) * (RECORD_BYTES + 64) + commit.len();
+    let mut together =
+        Vec::with_capacity((small + heads).min(TOGETHER_BYTES + LARGE_BYTES + commit.len()));
+    let mut key = Vec::with_capacity(64);
     let mut offset = open.offset;
     for block in blocks {
         let body = block.bytes();
-        together.extend_from_slice(&record_head(
-            Kind::Block,
-            group,
-            &block.cid().to_bytes(),
-            body,
-        ));
+        key.clear();
+        write_cid(&mut key, block.cid());
+        write_record_head(&mut together, Kind::Block, group, &key, body);
         locations.push(Location {
             segment: open.segment.number,
             offset: u32::try_from(offset + together.len() as u64)
@@ -302,11 +329,11 @@ fn write_group(
             open.segment.file.write_at(body, offset)?;
             offset += body.len() as u64;
         }
-        if together.len() >= LARGE_BYTES * 2 {
+        if together.len() >= TOGETHER_BYTES {
             offset += flush(open, offset, &mut together)?;
         }
     }
-    together.extend_from_slice(&record_head(Kind::Commit, group, &[], commit));
+    write_record_head(&mut together, Kind::Commit, group, &[], commit);
     together.extend_from_slice(commit);
     flush(open, offset, &mut together)?;
     open.segment.file.sync()?;

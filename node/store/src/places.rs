@@ -1,11 +1,14 @@
 //! Remembers where blocks lie, so that a hot block is read without asking the index.
 //!
-//! A fixed table, one slot a hash: a new entry takes the place of an old one. It may be wrong (two blocks can share a
+//! A fixed table, four slots for the hashes that meet in one place: a new entry takes the place of an old one when they are
+//! full. It may be wrong (two blocks can share a
 //! hash), so who uses it checks what it reads and asks the index where that fails. It never keeps an old place: a
 //! change of the index is told to it after the change, and what a reader found before that is not taken in any more.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
+use std::ops::Range;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::segment::{Location, SegmentNumber};
@@ -14,6 +17,8 @@ use crate::segment::{Location, SegmentNumber};
 const SHARDS: usize = 64;
 /// Slots of a part, of 24 bytes each: 12 MiB in all, of which a process holds what it has used.
 const SLOTS: usize = 8192;
+/// Slots that a hash can be in.
+const WAYS: usize = 4;
 
 /// Hash, segment and offset, length and one. All zeros: empty.
 type Slot = [u64; 3];
@@ -48,7 +53,7 @@ impl Default for Places {
         };
         Self {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 }
@@ -62,13 +67,14 @@ impl Places {
     /// Where the block probably lies.
     pub(crate) fn find(&self, hash: u64) -> Result<Location, Missed> {
         let shard = self.shard(hash).lock();
-        let [found, place, length] = shard.slots[slot(hash)];
-        if found == hash && length > 0 {
-            return Ok(Location {
-                segment: SegmentNumber((place >> 32) as u32),
-                offset: place as u32,
-                length: (length - 1) as u32,
-            });
+        for &[found, place, length] in &shard.slots[ways(hash)] {
+            if found == hash && length > 0 {
+                return Ok(Location {
+                    segment: SegmentNumber((place >> 32) as u32),
+                    offset: place as u32,
+                    length: (length - 1) as u32,
+                });
+            }
         }
         Err(Missed {
             hash,
@@ -80,7 +86,7 @@ impl Places {
     pub(crate) fn remember(&self, missed: Missed, location: Location) {
         let mut shard = self.shard(missed.hash).lock();
         if shard.changes == missed.changes {
-            shard.slots[slot(missed.hash)] = entry(missed.hash, location);
+            shard.set(missed.hash, location);
         }
     }
 
@@ -88,11 +94,13 @@ impl Places {
     pub(crate) fn change(&self, hash: u64, location: Option<Location>) {
         let mut shard = self.shard(hash).lock();
         shard.changes += 1;
-        let slot = &mut shard.slots[slot(hash)];
         match location {
-            Some(location) => *slot = entry(hash, location),
-            None if slot[0] == hash => *slot = [0; 3],
-            None => {}
+            Some(location) => shard.set(hash, location),
+            None => {
+                let held = shard.slots[ways(hash)].iter_mut();
+                held.filter(|slot| slot[0] == hash)
+                    .for_each(|slot| *slot = [0; 3]);
+            }
         }
     }
 
@@ -101,8 +109,24 @@ impl Places {
     }
 }
 
-fn slot(hash: u64) -> usize {
-    hash as usize % SLOTS
+impl Shard {
+    /// Into the slot that has the hash, else one that is empty, else any.
+    fn set(&mut self, hash: u64, location: Location) {
+        let any = self.changes as usize % WAYS;
+        let held = &mut self.slots[ways(hash)];
+        let at = held
+            .iter()
+            .position(|slot| slot[0] == hash)
+            .or_else(|| held.iter().position(|slot| slot[2] == 0))
+            .unwrap_or(any);
+        held[at] = entry(hash, location);
+    }
+}
+
+/// The slots that a hash can be in.
+fn ways(hash: u64) -> Range<usize> {
+    let first = hash as usize % (SLOTS / WAYS) * WAYS;
+    first..first + WAYS
 }
 
 fn entry(hash: u64, location: Location) -> Slot {
@@ -151,13 +175,21 @@ mod tests {
     }
 
     #[test]
-    fn another_block_in_the_same_slot_takes_its_place() {
+    fn blocks_that_meet_are_all_kept_until_their_slots_are_full() {
         let places = Places::default();
-        let other = 1 << 50 | 5;
-        places.change(5, Some(location(1)));
-        places.change(other, Some(location(2)));
-        assert_eq!(slot(5), slot(other));
-        places.change(5, None);
-        assert_eq!(places.find(other).unwrap(), location(2));
+        let meeting: Vec<u64> = (0..=WAYS as u64).map(|more| more << 50 | 5).collect();
+        for (offset, hash) in (0..).zip(&meeting[..WAYS]) {
+            places.change(*hash, Some(location(offset)));
+        }
+        for (offset, hash) in (0..).zip(&meeting[..WAYS]) {
+            assert_eq!(places.find(*hash).unwrap(), location(offset));
+        }
+        places.change(meeting[WAYS], Some(location(9)));
+        assert_eq!(places.find(meeting[WAYS]).unwrap(), location(9));
+        let kept = meeting[..WAYS].iter();
+        assert_eq!(kept.filter(|hash| places.find(**hash).is_ok()).count(), 3);
+        // One that is not there takes no other with it.
+        places.change(6 << 50 | 5, None);
+        assert_eq!(places.find(meeting[WAYS]).unwrap(), location(9));
     }
 }

@@ -88,7 +88,8 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Makes a segment with this much space, durable as a name and with its header written (not synced).
+    /// Makes a segment with this much space and writes its header. Neither this nor its name is durable yet: who
+    /// writes the first group syncs the file and then the folder.
     pub(crate) fn create(
         disk: &dyn Disk,
         dir: &Path,
@@ -96,15 +97,17 @@ impl Segment {
         bytes: u64,
     ) -> io::Result<Self> {
         let file = disk.create(&number.path(dir), bytes)?;
-        let made = file
-            .write_at(&header(number), 0)
-            .and_then(|()| file.sync())
-            .and_then(|()| disk.sync_dir(dir));
-        made.inspect_err(|_| {
+        let segment = Self { number, file };
+        segment.write_header().inspect_err(|_| {
             // Space is short: what could not be used is given back at once.
             let _ = disk.remove(&number.path(dir));
         })?;
-        Ok(Self { number, file })
+        Ok(segment)
+    }
+
+    /// Not durable before the next sync of the file.
+    pub(crate) fn write_header(&self) -> io::Result<()> {
+        self.file.write_at(&header(self.number), 0)
     }
 
     /// Opens a segment. Its header is for people and other programs: the records carry checksums of their own, and a
@@ -124,25 +127,30 @@ fn header(number: SegmentNumber) -> [u8; HEADER_BYTES as usize] {
     header
 }
 
-/// The bytes of a record before its body.
-pub(crate) fn record_head(kind: Kind, group: u64, key: &[u8], body: &[u8]) -> Vec<u8> {
-    let mut head = Vec::with_capacity(RECORD_BYTES + key.len());
-    head.push(kind.code());
-    head.push(u8::try_from(key.len()).expect("a CID is shorter than 256 bytes"));
-    head.extend_from_slice(&[0; 2]);
-    head.extend_from_slice(
+/// Appends the bytes of a record before its body.
+pub(crate) fn write_record_head(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    group: u64,
+    key: &[u8],
+    body: &[u8],
+) {
+    let start = out.len();
+    out.push(kind.code());
+    out.push(u8::try_from(key.len()).expect("a CID is shorter than 256 bytes"));
+    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(
         &u32::try_from(body.len())
             .expect("a batch is far below 4 GiB")
             .to_le_bytes(),
     );
-    head.extend_from_slice(&group.to_le_bytes());
+    out.extend_from_slice(&group.to_le_bytes());
     let mut sum = Hasher::new();
-    sum.update(&head);
+    sum.update(&out[start..]);
     sum.update(key);
     sum.update(body);
-    head.extend_from_slice(&sum.finalize().to_le_bytes());
-    head.extend_from_slice(key);
-    head
+    out.extend_from_slice(&sum.finalize().to_le_bytes());
+    out.extend_from_slice(key);
 }
 
 /// A whole record that was read and whose checksum fits.
@@ -279,7 +287,8 @@ mod tests {
                 crc32fast::hash(&header(SegmentNumber(7))[..60]).swap_bytes()
             )
         );
-        let head = record_head(Kind::Block, 0x0102, b"key", b"body");
+        let mut head = Vec::new();
+        write_record_head(&mut head, Kind::Block, 0x0102, b"key", b"body");
         assert_eq!(
             &head[..16],
             [1, 3, 0, 0, 4, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0]
@@ -293,7 +302,8 @@ mod tests {
         let segment = Segment::create(&Real, dir.path(), SegmentNumber(1), 4096).unwrap();
         let mut offset = HEADER_BYTES;
         for body in [b"one".as_slice(), b"two", b"three"] {
-            let head = record_head(Kind::Block, 1, b"k", body);
+            let mut head = Vec::new();
+            write_record_head(&mut head, Kind::Block, 1, b"k", body);
             segment.file.write_at(&head, offset).unwrap();
             segment
                 .file

@@ -21,6 +21,7 @@ use crate::format;
 use crate::index::{Index, SegmentUse};
 use crate::keys;
 use crate::kv::{Kv, KvError, Rocks, RocksOptions};
+use crate::leader::Leader;
 use crate::log::Log;
 use crate::segment::{Location, SegmentNumber};
 
@@ -152,7 +153,7 @@ pub(crate) struct Inner {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) shared: Arc<Shared>,
     files: Mutex<HashMap<SegmentNumber, Arc<dyn DiskFile>>>,
-    work: Sender<Work>,
+    leader: Arc<Leader>,
     committer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) segment_bytes: u64,
     /// Held by who moves, removes or links segments.
@@ -228,18 +229,18 @@ impl Store {
             groups: AtomicU64::new(group),
             batches: AtomicU64::new(0),
         });
-        let (work, received) = mpsc::channel();
-        let committer = Committer {
+        let leader = Arc::new(Leader::new(Committer {
             log,
             shared: Arc::clone(&shared),
             reserve,
             flush_bytes: options.flush_bytes,
             logged_bytes: 0,
             collections: 0,
-        };
+        }));
+        let thread = Arc::clone(&leader);
         let committer = thread::Builder::new()
             .name("store-commit".into())
-            .spawn(move || committer.run(&received))
+            .spawn(move || thread.run())
             .map_err(segments_failed)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -247,7 +248,7 @@ impl Store {
                 disk,
                 shared,
                 files: Mutex::new(HashMap::new()),
-                work,
+                leader,
                 committer: Mutex::new(Some(committer)),
                 segment_bytes: options.segment_bytes,
                 upkeep: Mutex::new(()),
@@ -257,27 +258,35 @@ impl Store {
         })
     }
 
-    /// Applies a batch and waits until it is durable.
+    /// Applies a batch and waits until it is durable. Where nothing else is being written, the calling thread does it.
     ///
     /// # Errors
     /// Nothing of the batch is seen then; the error says why.
     pub fn commit(&self, batch: Batch) -> Result<Commit, CommitError> {
         let (answer, answered) = mpsc::channel();
-        self.submit(batch, move |result| drop(answer.send(result)));
+        let reply = move |result| drop(answer.send(result));
+        if self
+            .inner
+            .leader
+            .lead(Work::Commit(Box::new(batch), Box::new(reply)))
+            .is_err()
+        {
+            return Err(CommitError::Closed);
+        }
         answered.recv().unwrap_or(Err(CommitError::Closed))
     }
 
-    /// Applies a batch and calls back when it is durable or refused. The call is made on the committer's thread and
+    /// Applies a batch and calls back when it is durable or refused. The call is made by the thread that commits and
     /// holds up other commits: it should pass the answer on and return.
     pub fn submit(
         &self,
         batch: Batch,
         answer: impl FnOnce(Result<Commit, CommitError>) + Send + 'static,
     ) {
-        if let Err(mpsc::SendError(Work::Commit(_, answer))) = self
+        if let Err(Work::Commit(_, answer)) = self
             .inner
-            .work
-            .send(Work::Commit(Box::new(batch), Box::new(answer)))
+            .leader
+            .leave(Work::Commit(Box::new(batch), Box::new(answer)))
         {
             answer(Err(CommitError::Closed));
         }
@@ -341,8 +350,8 @@ impl Inner {
         work: impl FnOnce(Sender<Result<T, CommitError>>) -> Work,
     ) -> Result<T, CommitError> {
         let (answer, answered) = mpsc::channel();
-        self.work
-            .send(work(answer))
+        self.leader
+            .leave(work(answer))
             .map_err(|_| CommitError::Closed)?;
         answered.recv().unwrap_or(Err(CommitError::Closed))
     }
@@ -352,10 +361,8 @@ impl Inner {
     }
 
     pub(crate) fn read(&self, location: Location) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; location.length as usize];
         self.file(location.segment)?
-            .read_at(&mut bytes, u64::from(location.offset))?;
-        Ok(bytes)
+            .read_vec_at(location.length as usize, u64::from(location.offset))
     }
 
     pub(crate) fn forget_file(&self, number: SegmentNumber) {
@@ -385,8 +392,7 @@ const OPEN_FILES: usize = 512;
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // The committer may be gone already; then there is nothing to wait for.
-        let _ = self.work.send(Work::Close);
+        self.leader.close();
         if let Some(committer) = self.committer.get_mut().take() {
             // An answer of the committer may hold the last handle: its thread cannot wait for itself.
             if committer.thread().id() != thread::current().id() {

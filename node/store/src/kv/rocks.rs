@@ -107,6 +107,15 @@ impl Kv for Rocks {
         Ok(self.db.get(key)?)
     }
 
+    fn values(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, KvError> {
+        if let [key] = keys {
+            return Ok(vec![self.value(key)?]);
+        }
+        // Filters are looked at once for all of them.
+        let values = self.db.multi_get(keys).into_iter();
+        Ok(values.collect::<Result<_, _>>()?)
+    }
+
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, KvError> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(to);
