@@ -489,7 +489,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, _) = open(dir.path(), Position::START);
         let end = log.append(&[block("one")], vec![]).unwrap().end;
-        let torn = record_head(Kind::Block, 2, &block("two").cid().to_bytes(), b"two");
+        let mut torn = Vec::new();
+        let key = block("two").cid().to_bytes();
+        write_record_head(&mut torn, Kind::Block, 2, &key, b"two");
         let file = Segment::open(&Real, dir.path(), end.segment).unwrap().file;
         file.write_at(&[torn.as_slice(), b"two"].concat(), end.offset)
             .unwrap();
