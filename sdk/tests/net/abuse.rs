@@ -28,10 +28,10 @@ use crate::{
 async fn is_served(network: &[Peer], number: u8, sequence: u64) {
     let work = async {
         let record = record(number, sequence);
-        let put = || network[1].net.put_record(&name(number), &record);
-        while put().await.is_err() {}
+        let name = name(number);
+        while network[1].net.put_record(&name, &record).await.is_err() {}
         loop {
-            let found = network[2].net.find_record(&name(number)).await;
+            let found = network[2].net.find_record(&name).await;
             if found.is_ok_and(|found| found.best == record) {
                 return;
             }
