@@ -179,6 +179,14 @@ pub(super) fn cases(helia: &Helia, program: &Path, scratch: &Path) -> Result<Vec
             "IPNS: published there over Delegated Routing, resolved here",
             Both::theirs_delegated,
         ),
+        (
+            "IPNS: published here, followed there over PubSub",
+            Both::ours_by_gossip,
+        ),
+        (
+            "IPNS: published there, resolved here over PubSub",
+            Both::theirs_by_gossip,
+        ),
         ("providers: provided here, found there", Both::our_provider),
         (
             "providers: provided there, found here",
@@ -246,6 +254,27 @@ impl Both {
         let name = puts.text(&request, "name")?;
         self.person.resolves(&name, &self.node.url, &root)?;
         Ok("ipns.publish, without a DHT; perennis resolve".to_owned())
+    }
+
+    fn ours_by_gossip(&mut self) -> Result<String> {
+        let mut hears = self.second("hears", false, false)?;
+        hears.ask(&json!({ "command": "connect", "address": &self.node.peer }))?;
+        for handle in ["@helia_joins", "@helia_hears"] {
+            let head = self.person.publish(handle, &self.node)?;
+            hears.resolves(&self.person.name, "pubsub", &head)?;
+        }
+        Ok("ipns.resolve with pubSubIPNSRouting, without a DHT, two heads".to_owned())
+    }
+
+    fn theirs_by_gossip(&mut self) -> Result<String> {
+        let mut tells = self.second("tells", false, false)?;
+        tells.ask(&json!({ "command": "connect", "address": &self.node.peer }))?;
+        let root = tells.add(&self.dir, 4_000)?;
+        let request =
+            json!({ "command": "publish", "key": "third", "value": root, "by": "pubsub" });
+        let name = tells.text(&request, "name")?;
+        self.person.resolves(&name, &self.node.url, &root)?;
+        Ok("ipns.publish with pubSubIPNSRouting, without a DHT; perennis resolve".to_owned())
     }
 
     fn our_provider(&mut self) -> Result<String> {

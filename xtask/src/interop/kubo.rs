@@ -59,6 +59,18 @@ pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
             "IPNS: published there, resolved here over Delegated Routing",
             Both::theirs_delegated,
         ),
+        (
+            "IPNS: published here, followed there over PubSub",
+            Both::ours_by_gossip,
+        ),
+        (
+            "IPNS: published there, resolved here over PubSub",
+            Both::theirs_by_gossip,
+        ),
+        (
+            "keep-alive: a name from there is followed here, and resolves there when its owner is gone",
+            Both::orphan,
+        ),
         ("providers: provided here, found there", Both::our_provider),
         (
             "providers: provided there, found here",
@@ -83,6 +95,13 @@ pub(super) fn cases(program: &Path, scratch: &Path) -> Result<Vec<Case>> {
         })
         .collect())
 }
+
+/// Names come and go by gossip alone.
+const GOSSIP: &[(&str, &str)] = &[
+    ("Routing.Type", r#""none""#),
+    ("Ipns.UsePubsub", "true"),
+    ("Pubsub.Enabled", "true"),
+];
 
 /// Tries one thing, and says what showed that it works.
 type Attempt = fn(&Both) -> Result<String>;
@@ -137,6 +156,61 @@ impl Both {
             .ipfs(&["name", "publish", "--quieter", "--key", "second", &value])?;
         self.person.resolves(&name, &self.kubo.gateway()?, &root)?;
         Ok("perennis resolve --node GATEWAY".to_owned())
+    }
+
+    fn ours_by_gossip(&self) -> Result<String> {
+        let hears = self.second("kubo-hears", GOSSIP)?;
+        hears.ipfs(&["swarm", "connect", &self.node.peer])?;
+        // The first comes by asking who was there before, the second by gossip.
+        for handle in ["@kubo_joins", "@kubo_hears"] {
+            let head = self.person.publish(handle, &self.node)?;
+            until(|| {
+                let path = hears.ipfs(&["name", "resolve", "--nocache", &self.person.name])?;
+                ensure!(path == format!("/ipfs/{head}"), "{path} there, {head} here");
+                Ok(())
+            })?;
+        }
+        Ok("ipfs name resolve, Routing.Type none, two heads".to_owned())
+    }
+
+    fn theirs_by_gossip(&self) -> Result<String> {
+        let tells = self.second("kubo-tells", GOSSIP)?;
+        tells.ipfs(&["swarm", "connect", &self.node.peer])?;
+        let root = tells.add(4_000)?;
+        let value = format!("/ipfs/{root}");
+        let name = tells.ipfs(&["name", "publish", "--allow-offline", "--quieter", &value])?;
+        self.person.resolves(&name, &self.node.url, &root)?;
+        Ok("perennis resolve, Routing.Type none there".to_owned())
+    }
+
+    fn orphan(&self) -> Result<String> {
+        let owner = self.second("kubo-owner", SERVER)?;
+        owner.ipfs(&["swarm", "connect", &self.node.peer])?;
+        let root = owner.add(300_000)?;
+        let value = format!("/ipfs/{root}");
+        let name = owner.ipfs(&["name", "publish", "--quieter", &value])?;
+        let node = &self.node.url;
+        self.person
+            .run(&["name", "follow", &name, "--node", node])?;
+        until(|| {
+            let shown = self.person.run(&["name", "show", &name, "--node", node])?;
+            ensure!(shown["pin"] == "pinned", "{shown}");
+            Ok(())
+        })?;
+        drop(owner);
+        // Somebody who was not there while the owner was.
+        let late = self.second("kubo-late", SERVER)?;
+        late.ipfs(&["swarm", "connect", &self.node.peer])?;
+        until(|| {
+            let path = late.ipfs(&["name", "resolve", "--nocache", &name])?;
+            ensure!(path == value, "{path} there, {value} here");
+            Ok(())
+        })?;
+        late.ipfs(&["pin", "add", "--progress=false", &root])?;
+        Ok(
+            "perennis name follow; ipfs name resolve and pin add at a node that came later"
+                .to_owned(),
+        )
     }
 
     fn our_provider(&self) -> Result<String> {
