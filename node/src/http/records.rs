@@ -116,14 +116,14 @@ async fn find(
 
 /// Who may be asked for the one who asks: a question that a node has passed on goes no further than to peers.
 fn reach(request: &Request<Incoming>) -> Reach {
-    let loops = request.headers().get_all("cdn-loop").iter();
+    let mut loops = request.headers().get_all("cdn-loop").iter();
     let is_of_node = |value: &HeaderValue| {
         let ids = value.to_str().unwrap_or_default().split(',');
         // Parameters may follow an identifier.
         ids.filter_map(|id| id.split(';').next())
             .any(|id| id.trim() == FORWARDER)
     };
-    if loops.into_iter().any(is_of_node) {
+    if loops.any(is_of_node) {
         Reach::Peers
     } else {
         Reach::All

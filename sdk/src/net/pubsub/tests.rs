@@ -1,7 +1,10 @@
 //! Peers that break the rules: made of libp2p's parts, without our checks.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use futures_util::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{
@@ -38,6 +41,9 @@ fn message_ids_are_those_of_the_go_implementation() {
     assert_eq!(message_id(&message).0, wanted);
 }
 
+/// The end of every record, so that one made again is the same.
+static END: LazyLock<Millis> = LazyLock::new(|| Millis(rt::now().0 + 86_400_000));
+
 fn key() -> SigningKey {
     SigningKey::from_seed(&[9; 32])
 }
@@ -50,7 +56,7 @@ fn record_of(key: &SigningKey, sequence: u64) -> Record {
     let fields = RecordFields {
         value: "/ipfs/bafkqaaa",
         sequence,
-        validity: Timestamp::from(Millis(rt::now().0 + 86_400_000)),
+        validity: Timestamp::from(*END),
         ttl: Duration::from_secs(60),
     };
     create(key, &fields).unwrap()
