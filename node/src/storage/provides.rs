@@ -103,7 +103,7 @@ impl Storage {
 /// The region of a point, of so many of one size.
 fn region_of(point: &Point, regions: u16) -> u16 {
     let start = u16::from_be_bytes([point[0], point[1]]);
-    let scaled = u32::from(start) * u32::from(regions) >> 16;
+    let scaled = (u32::from(start) * u32::from(regions)) >> 16;
     u16::try_from(scaled).unwrap_or(regions.saturating_sub(1))
 }
 

@@ -24,6 +24,8 @@ impl SignEngine for Engine {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use perennis_shared::sign::SigningKey;
     use proptest::prelude::*;
 
