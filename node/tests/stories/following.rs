@@ -183,6 +183,8 @@ async fn a_list_that_is_followed_is_a_list_and_unfollowing_forgets_it() {
         .ok();
     let status = node.eventually(&path, is_pinned).await.json();
     assert_eq!(status["did"], published.did.to_string());
+    // A name that is not kept here is asked of the router: nobody else shall have it.
+    source.node.shutdown().await;
     let reply = node.ask("DELETE", &path, &[], b"").await;
     assert_eq!((reply.status, reply.body.len()), (204, 0));
     node.get(&path).await.refused(404, "not_found");

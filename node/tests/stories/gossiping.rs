@@ -30,7 +30,8 @@ fn has_sequence(sequence: u64) -> impl Fn(&Reply) -> bool {
 async fn a_new_record_reaches_those_who_follow_the_name() {
     let owner = Author::new(60);
     let head = Block::new(Codec::Raw, b"a head".to_vec()).unwrap();
-    let record = |sequence| owner.record(*head.cid(), sequence, 30 * DAY);
+    let records = [1, 2].map(|sequence| owner.record(*head.cid(), sequence, 30 * DAY));
+    let record = |sequence: usize| &records[sequence - 1];
     let shown = format!("/v1/names/{}", owner.name());
     let routed = format!("/routing/v1/ipns/{}", owner.name());
 

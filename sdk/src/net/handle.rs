@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::OptionFuture};
 use libp2p::{Multiaddr, PeerId, TransportError, swarm::DialError};
 use parking_lot::RwLock;
 use perennis_shared::cid::Cid;
@@ -90,10 +91,8 @@ impl Net {
             pubsub.clone(),
         );
         let worker = worker.listen(&config.listen).await?;
-        rt::spawn(worker.run());
-        if let Some(pubsub) = &pubsub {
-            pubsub.answer(config.store);
-        }
+        let answering = pubsub.as_ref().map(|pubsub| pubsub.answer(config.store));
+        rt::spawn(worker.run(OptionFuture::from(answering).map(drop)));
         let sender = Sender::new(control, commands.downgrade());
         Ok(Net {
             commands,

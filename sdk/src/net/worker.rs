@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt, future::FusedFuture};
 use libp2p::{
     Multiaddr, PeerId, Swarm, TransportError,
     core::{ConnectedPoint, transport::ListenerId},
@@ -147,15 +147,18 @@ impl Worker {
         failure.map_or(Ok(self), Err)
     }
 
-    pub(super) async fn run(mut self) {
+    /// Works until it is stopped or nobody can ask it any more; `beside` ends with it, whatever it holds.
+    pub(super) async fn run(mut self, beside: impl Future<Output = ()>) {
+        let mut beside = Box::pin(beside.fuse());
         self.upkeep();
         loop {
             // The upkeep is due again after a pause without events too.
             tokio::select! {
+                () = &mut beside, if !beside.is_terminated() => {}
                 event = self.swarm.select_next_some() => self.happened(event),
                 command = self.commands.recv() => match command {
                     Some(Command::Stop { reply }) => {
-                        drop(self);
+                        drop((self, beside));
                         let _ = reply.send(());
                         return;
                     }

@@ -1,6 +1,9 @@
 //! A network of peers on the memory transport or on loopback.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use perennis_sdk::net::{
@@ -90,8 +93,11 @@ pub(crate) fn name(number: u8) -> Name {
 }
 
 /// A record of name `number` that ends in a day.
+/// The end of every record, so that one made again is the same.
+static END: LazyLock<u64> = LazyLock::new(|| perennis_sdk::rt::now().0 + 86_400_000);
+
 pub(crate) fn record(number: u8, sequence: u64) -> Record {
-    record_until(number, sequence, perennis_sdk::rt::now().0 + 86_400_000)
+    record_until(number, sequence, *END)
 }
 
 pub(crate) fn record_until(number: u8, sequence: u64, end: u64) -> Record {

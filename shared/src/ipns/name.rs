@@ -322,7 +322,7 @@ mod tests {
         // base64url of the bytes of "/ipns/" and the multihash, as its KeyToTopic has it.
         assert_eq!(
             topic,
-            "/record/L2lwbnMvACQIARIgpY_0l4NK8_hqMfl4-NGBl8j06MtGx4Eb_azCQENg-qE"
+            "/record/L2lwbnMvACQIARIgpY_0l4NK8_hqMfl4-NGBl8j06MtGx4Eb_azCQEM2D6E"
         );
         assert_eq!(Name::from_topic(&topic), Some(name));
         let rsa = Name::parse("QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N").unwrap();

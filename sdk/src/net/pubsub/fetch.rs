@@ -13,7 +13,6 @@ use perennis_shared::{
     time::Timestamp,
     wire,
 };
-use tokio::sync::Semaphore;
 
 use super::{FETCH, Shared};
 use crate::{
@@ -67,44 +66,66 @@ pub(in crate::net) async fn ask(
 }
 
 /// Answers the questions of others until the peer ends: with the best record of a name that is followed, else with one
-/// that was put here over the DHT. Who asks too much at once is not answered.
+/// that was put here over the DHT. Who asks too much at once is not answered. Nothing outlives the future.
 pub(in crate::net) async fn serve(
-    mut streams: IncomingStreams,
+    streams: IncomingStreams,
     shared: Arc<Shared>,
     store: Arc<dyn DhtStore>,
 ) {
-    let places = Arc::new(Semaphore::new(ANSWERING));
-    let served: Arc<Mutex<HashMap<PeerId, usize>>> = Arc::default();
-    while let Some((peer, mut stream)) = streams.next().await {
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            continue;
-        };
-        {
-            let mut served = served.lock();
-            let of_peer = served.entry(peer).or_default();
-            if *of_peer >= ANSWERING_PEER {
-                continue;
-            }
-            *of_peer += 1;
-        }
-        let (shared, store, served) =
-            (Arc::clone(&shared), Arc::clone(&store), Arc::clone(&served));
-        rt::spawn(async move {
-            let answering = answer(&mut stream, &shared, store.as_ref());
+    let places = Places::default();
+    let answered = streams.for_each_concurrent(None, |(peer, mut stream)| {
+        let (places, shared, store) = (&places, &*shared, &*store);
+        async move {
+            let Some(_place) = places.take(peer) else {
+                return;
+            };
+            let answering = answer(&mut stream, shared, store);
             match rt::timeout(PATIENCE, answering).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "a question was not answered"),
                 Err(_) => tracing::debug!(%peer, "a question did not come in time"),
             }
-            drop(place);
-            let mut served = served.lock();
-            if let Some(of_peer) = served.get_mut(&peer) {
-                *of_peer -= 1;
-                if *of_peer == 0 {
-                    served.remove(&peer);
-                }
+        }
+    });
+    answered.await;
+}
+
+/// How many questions are being answered, of all peers and of each.
+#[derive(Default)]
+struct Places {
+    taken: Mutex<HashMap<PeerId, usize>>,
+}
+
+impl Places {
+    fn take(&self, peer: PeerId) -> Option<Place<'_>> {
+        let mut taken = self.taken.lock();
+        if taken.values().sum::<usize>() >= ANSWERING {
+            return None;
+        }
+        let of_peer = taken.entry(peer).or_default();
+        if *of_peer >= ANSWERING_PEER {
+            return None;
+        }
+        *of_peer += 1;
+        Some(Place { places: self, peer })
+    }
+}
+
+/// Given back when dropped.
+struct Place<'a> {
+    places: &'a Places,
+    peer: PeerId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock();
+        if let Some(of_peer) = taken.get_mut(&self.peer) {
+            *of_peer -= 1;
+            if *of_peer == 0 {
+                taken.remove(&self.peer);
             }
-        });
+        }
     }
 }
 

@@ -139,11 +139,14 @@ impl Pubsub {
         }
     }
 
-    /// Begins to answer the questions of others.
-    pub(in crate::net) fn answer(&self, store: Arc<dyn DhtStore>) {
+    /// Answers the questions of others for as long as it is polled.
+    pub(in crate::net) fn answer(
+        &self,
+        store: Arc<dyn DhtStore>,
+    ) -> impl Future<Output = ()> + use<> {
         let streams = self.control.clone().accept(FETCH);
         let streams = streams.expect("it is registered once, at the start");
-        rt::spawn(serve(streams, Arc::clone(&self.shared), store));
+        serve(streams, Arc::clone(&self.shared), store)
     }
 
     /// Follows a name: hears of newer records than `newest`, passes them on, and gives the best to who asks. False when
