@@ -7,7 +7,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
 import { car } from '@helia/car'
-import { ipns, pubSubIPNSRouting } from '@helia/ipns'
+import { IPNSEntry, ipns, pubSubIPNSRouting } from '@helia/ipns'
 import { unixfs } from '@helia/unixfs'
 import { CarReader } from '@ipld/car'
 import { fetch } from '@libp2p/fetch'
@@ -48,7 +48,7 @@ const node = createHelia({
       identify: identify(),
       keychain: keychain(),
       ping: ping(),
-      pubsub: gossipsub()
+      pubsub: gossipsub({ allowPublishToZeroTopicPeers: true })
     }
   }
 })
@@ -93,7 +93,7 @@ const commands = {
 
   publish: async ({ key, value, by }) => {
     const published = await (by === 'pubsub' ? gossiped : names).publish(key, CID.parse(value), within())
-    return { name: published.name }
+    return { name: published.name, record: Buffer.from(IPNSEntry.encode(published.record)).toString('hex') }
   },
 
   resolve: async ({ name, by }) => {

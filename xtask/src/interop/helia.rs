@@ -184,7 +184,7 @@ pub(super) fn cases(helia: &Helia, program: &Path, scratch: &Path) -> Result<Vec
             Both::ours_by_gossip,
         ),
         (
-            "IPNS: published there, resolved here over PubSub",
+            "IPNS: published there, followed here over PubSub",
             Both::theirs_by_gossip,
         ),
         ("providers: provided here, found there", Both::our_provider),
@@ -269,12 +269,28 @@ impl Both {
     fn theirs_by_gossip(&mut self) -> Result<String> {
         let mut tells = self.second("tells", false, false)?;
         tells.ask(&json!({ "command": "connect", "address": &self.node.peer }))?;
+        let publish = |root: &str| json!({ "command": "publish", "key": "third", "value": root, "by": "pubsub" });
         let root = tells.add(&self.dir, 4_000)?;
-        let request =
-            json!({ "command": "publish", "key": "third", "value": root, "by": "pubsub" });
-        let name = tells.text(&request, "name")?;
-        self.person.resolves(&name, &self.node.url, &root)?;
-        Ok("ipns.publish with pubSubIPNSRouting, without a DHT; perennis resolve".to_owned())
+        let first = tells.ask(&publish(&root))?;
+        let name = first["name"].as_str().context("no name")?;
+        // The first record comes by hand, so that the next one can only come by gossip.
+        let file = self.dir.join("followed.record");
+        fs::write(
+            &file,
+            bytes_of(first["record"].as_str().context("no record")?)?,
+        )?;
+        let file = file.to_str().context("a path in UTF-8")?;
+        let node = &self.node.url;
+        let follow = ["name", "follow", name, "--record", file, "--node", node];
+        self.person.run(&follow)?;
+        let root = tells.add(&self.dir, 5_000)?;
+        until(|| {
+            tells.ask(&publish(&root))?;
+            let shown = self.person.run(&["name", "show", name, "--node", node])?;
+            ensure!(shown["head"] == root.as_str(), "{shown}");
+            Ok(())
+        })?;
+        Ok("perennis name follow; ipns.publish with pubSubIPNSRouting, without a DHT".to_owned())
     }
 
     fn our_provider(&mut self) -> Result<String> {
@@ -352,4 +368,12 @@ impl Both {
         let log = self.dir.join(format!("{name}.log"));
         Peer::start(&self.helia, &log, dht, routers)
     }
+}
+
+/// Bytes written in hexadecimal.
+fn bytes_of(hex: &str) -> Result<Vec<u8>> {
+    let digits = hex.as_bytes().chunks(2);
+    digits
+        .map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?))
+        .collect()
 }
