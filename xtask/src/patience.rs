@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 /// How long a peer may take to come up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tries again for a while: routing tables fill a moment after a connection.
 ///

@@ -1,0 +1,19 @@
+//! Answers to puts: nothing that is read panics, and an echo of a put is its answer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use perennis_shared::wire::kad::{is_put_answer, put_value};
+
+/// Bytes of the key of an Ed25519 name.
+const KEY: usize = 44;
+
+fuzz_target!(|data: &[u8]| {
+    let (key, message) = data.split_at(data.len().min(KEY));
+    let is_answer = is_put_answer(message, key);
+    if let Ok(is_answer) = is_answer {
+        // What follows is read too, and an unknown field changes nothing.
+        let longer = [message, &[0x78, 0]].concat();
+        assert_eq!(is_put_answer(&longer, key), Ok(is_answer));
+    }
+    assert_eq!(is_put_answer(&put_value(key, message), key), Ok(true));
+});
