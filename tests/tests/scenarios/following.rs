@@ -189,9 +189,9 @@ fn a_publish_brings_a_ladder_and_its_node_releases_the_rungs() {
     assert_eq!(shown["ladder"], Value::Null);
 
     let short = again(&["three", "--lifetime", "4s", "--ladder", "20x4s"]);
-    let first = short["validUntil"].as_str().unwrap().to_owned();
+    let first = instant(&short["validUntil"]);
     let shown = eventually(&user, name, &node, |shown| {
-        shown["aliveUntil"].as_str() > Some(&first)
+        instant(&shown["aliveUntil"]) > first
     });
     assert_eq!(
         (&shown["sequence"], &shown["expired"]),
@@ -208,7 +208,10 @@ fn a_publish_brings_a_ladder_and_its_node_releases_the_rungs() {
         (&shown["pin"], &shown["head"]),
         (&Value::from("pinned"), &short["head"])
     );
-    assert_eq!(shown["ladder"]["aliveUntil"], short["aliveUntil"]);
+    assert_eq!(
+        instant(&shown["ladder"]["aliveUntil"]),
+        instant(&short["aliveUntil"])
+    );
     for refused in ["x", "25x1d", "1x1y1", "2x0s"] {
         user.error(
             2,
