@@ -19,8 +19,9 @@ pub(crate) fn program() -> Result<PathBuf> {
         return Ok(PathBuf::from(program));
     }
     let mut cargo = shell::cargo();
-    cargo.args(["build", "--workspace", "--bins", "--release", "--locked"]);
-    shell::run(&mut cargo)?;
+    // A test of the node's package brings its program, with the features that all tests are built with.
+    cargo.args(["test", "--workspace", "--release", "--locked"]);
+    shell::run(cargo.args(["--no-run", "--test", "stories"]))?;
     Ok(workspace::target().join("release/perennis"))
 }
 
