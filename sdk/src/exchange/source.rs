@@ -68,7 +68,12 @@ pub(super) type Failures = Vec<(String, Arc<SourceError>)>;
 impl Race {
     pub(super) fn push(&mut self, source: Box<dyn Source>) {
         let known = Mutex::default();
-        self.lanes.push(Arc::new(Lane { source, known }));
+        #[allow(
+            clippy::arc_with_non_send_sync,
+            reason = "a source may be shared between threads except in a browser, which has one"
+        )]
+        let lane = Arc::new(Lane { source, known });
+        self.lanes.push(lane);
     }
 
     pub(super) fn is_empty(&self) -> bool {
