@@ -2,8 +2,8 @@
 //!
 //! Public addresses meet under `/ipfs/kad/1.0.0`, private and loopback ones under `/ipfs/lan/kad/1.0.0`. Lookups run
 //! in libp2p's behaviour. Records are ours: one that others put here is parsed, verified and compared with the one
-//! that is kept *before* it is acknowledged ([`Records`]); one that is looked up is the best of a quorum, and peers
-//! that gave an older one are told the best. Puts go over one long stream for each peer ([`Sender`]), not over one
+//! that is kept *before* it is acknowledged (`records`); one that is looked up is the best of a quorum, and peers
+//! that gave an older one are told the best. Puts go over one long stream for each peer (`sender`), not over one
 //! stream for each record.
 
 use std::time::Duration;

@@ -9,10 +9,10 @@
 //! Gossip reaches those who are there. So who finds a peer at a topic asks it for the newest record over the fetch
 //! protocol, and answers the same question.
 //!
-//! - [`Newest`]: the best record of each name that is followed, and what a record is compared with it.
-//! - [`Asks`]: which peer is asked about which name, and when. Pure.
-//! - [`fetch`]: the streams of the fetch protocol, both ends.
-//! - [`NameTopics`]: which topics of other peers are remembered.
+//! - `newest`: the best record of each name that is followed, and what a record is compared with it.
+//! - `asks`: which peer is asked about which name, and when. Pure.
+//! - `fetch`: the streams of the fetch protocol, both ends.
+//! - `filter`: which topics of other peers are remembered.
 //! - [`Pubsub`]: the handle.
 //!
 //! Must never touch: the disk. What a record leads to is the business of who takes the [`Updates`].
