@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{setup, shell, tools, workspace};
+use crate::{ours, setup, shell, tools, workspace};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PAGE: &str = "extension-demo/page";
@@ -216,20 +216,12 @@ fn page_story(line: &mut dyn FnMut(&str)) -> Result<()> {
         npm.current_dir(&folder);
         shell::run(npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]))?;
     }
-    let mut build = shell::cargo();
-    build.args([
-        "build",
-        "--workspace",
-        "--all-targets",
-        "--release",
-        "--locked",
-    ]);
-    shell::run(&mut build)?;
+    let program = ours::program()?;
     let chromium = setup::chromium().context("Chromium was just installed")?;
     let mut node = shell::command("node");
     node.current_dir(&folder)
         .args(["--test", "--test-concurrency=1", "--test-reporter=tap"])
-        .env("PERENNIS_BIN", workspace::target().join("release/perennis"))
+        .env("PERENNIS_BIN", program)
         .env("CHROMIUM", chromium);
     shell::run_lines(&mut node, line)
 }
