@@ -230,7 +230,7 @@ pub(super) const NAMED: &[Named] = &[
     ),
     named(
         "net/resolve/dht/p99",
-        "Slowest of 100 of them",
+        "Slowest of 100 such resolutions",
         Goal::AtMostAbovePeer(0.0),
     ),
     named(

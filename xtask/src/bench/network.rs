@@ -197,7 +197,7 @@ fn get(address: &str, path: &str) -> Result<f64> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let elapsed = start.elapsed();
-    let head = String::from_utf8_lossy(&answer[..answer.len().min(512)]).into_owned();
+    let head = String::from_utf8_lossy(&answer[..answer.len().min(4_096)]).into_owned();
     let is_record = head.starts_with("HTTP/1.1 200") && head.contains("ipns-record");
     ensure!(is_record, "{address}{path}: {head}");
     Ok(elapsed.as_secs_f64() * 1_000.0)
