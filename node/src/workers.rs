@@ -93,6 +93,27 @@ impl Worker {
         status.next_run = until.map(|until| until.to_string());
     }
 
+    /// Waits as long as the last round of a worker said, or until the bell rings: after a round that failed for `idle`.
+    /// False when it is time to stop.
+    async fn rest<E: std::error::Error>(
+        &self,
+        next: Result<Duration, E>,
+        idle: Duration,
+        bell: &Notify,
+        stop: &mut Stop,
+    ) -> bool {
+        let wait = next.unwrap_or_else(|error| {
+            self.failed(&error);
+            idle
+        });
+        if stop.is_now() {
+            return false;
+        }
+        self.waiting(Some(later(wait)));
+        let woken = tokio::time::timeout(wait, bell.notified());
+        stop.or(woken).await.is_some()
+    }
+
     /// A step was done.
     pub(crate) fn stepped(&self) {
         self.status.lock().done += 1;

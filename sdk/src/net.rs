@@ -20,6 +20,7 @@ mod blocks;
 mod command;
 pub mod config;
 pub mod dht;
+mod framing;
 mod handle;
 pub mod peers;
 pub mod pubsub;

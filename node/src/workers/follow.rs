@@ -121,19 +121,11 @@ impl FollowWorker {
     pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
         let _ending = Ending(Arc::clone(&worker));
         loop {
-            let wait = match self.look_due(&worker, &mut stop).await {
-                Ok(wait) => wait,
-                Err(error) => {
-                    worker.failed(&error);
-                    IDLE
-                }
-            };
-            if stop.is_now() {
-                return;
-            }
-            worker.waiting(Some(later(wait)));
-            let woken = tokio::time::timeout(wait, self.ingest.following.notified());
-            if stop.or(woken).await.is_none() {
+            let next = self.look_due(&worker, &mut stop).await;
+            if !worker
+                .rest(next, IDLE, &self.ingest.following, &mut stop)
+                .await
+            {
                 return;
             }
         }

@@ -32,19 +32,11 @@ impl LadderWorker {
     pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
         let _ending = Ending(Arc::clone(&worker));
         loop {
-            let wait = match self.release_due(&worker, &stop).await {
-                Ok(wait) => wait,
-                Err(error) => {
-                    worker.failed(&error);
-                    IDLE
-                }
-            };
-            if stop.is_now() {
-                return;
-            }
-            worker.waiting(Some(later(wait)));
-            let woken = tokio::time::timeout(wait, self.ingest.laddered.notified());
-            if stop.or(woken).await.is_none() {
+            let next = self.release_due(&worker, &stop).await;
+            if !worker
+                .rest(next, IDLE, &self.ingest.laddered, &mut stop)
+                .await
+            {
                 return;
             }
         }

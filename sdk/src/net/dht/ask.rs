@@ -11,11 +11,12 @@ use perennis_shared::{
 };
 use tokio::sync::mpsc;
 
-use super::{Network, QUORUM, REPLICAS, SendError, record_key, sender::framed};
+use super::{Network, QUORUM, REPLICAS, SendError, record_key};
 use crate::{
     error::{ErrorKind, Retryable},
     net::{
         command::{Answer, Command, Contact, Query},
+        framing::framed,
         handle::{Net, NetError},
     },
     router::Equivocation,

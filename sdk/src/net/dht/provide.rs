@@ -10,12 +10,12 @@ use perennis_shared::{cid::Cid, wire};
 use super::{
     Contact, DhtError, Network, PutReport,
     ask::{LOOKUP, Tally},
-    sender::framed,
 };
 use crate::{
     net::{
         address::{AddressScope, scope_of},
         command::{Answer, Command, Query},
+        framing::framed,
         handle::{Net, NetError},
     },
     rt,

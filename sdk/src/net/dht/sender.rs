@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{AsyncReadExt, AsyncWriteExt};
+use futures_util::AsyncWriteExt;
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 use libp2p_stream::{Control, OpenStreamError};
 use parking_lot::Mutex;
@@ -31,6 +31,7 @@ use super::Network;
 use crate::{
     net::{
         command::Command,
+        framing::read_frame,
         handle::{ConnectError, NetError},
     },
     rt::{self, BoxFuture},
@@ -377,14 +378,6 @@ impl Lane {
     }
 }
 
-/// Puts the length before a message.
-pub(super) fn framed(message: &[u8]) -> Bytes {
-    let mut frame = Vec::with_capacity(message.len() + wire::LENGTH_BYTES);
-    wire::write_length(&mut frame, message.len());
-    frame.extend_from_slice(message);
-    frame.into()
-}
-
 /// Waits for a slow answer while the lane goes on.
 async fn wait_aside(
     request: Request,
@@ -420,25 +413,8 @@ fn judge(answer: io::Result<Vec<u8>>, key: &[u8]) -> Result<(), SendError> {
 
 /// Reads one message; the stream comes back with it, since whoever waits may give up and leave it to another.
 async fn read_answer(mut stream: Stream) -> (Stream, io::Result<Vec<u8>>) {
-    let answer = read_frame(&mut stream).await;
+    let answer = read_frame(&mut stream, KAD_MESSAGE_BYTES).await;
     (stream, answer)
-}
-
-async fn read_frame(stream: &mut Stream) -> io::Result<Vec<u8>> {
-    let mut prefix = Vec::with_capacity(wire::LENGTH_BYTES);
-    let length = loop {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).await?;
-        prefix.extend_from_slice(&byte);
-        match wire::read_length(&prefix, KAD_MESSAGE_BYTES) {
-            Ok(Some((length, _))) => break length,
-            Ok(None) => {}
-            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-        }
-    };
-    let mut message = vec![0; length];
-    stream.read_exact(&mut message).await?;
-    Ok(message)
 }
 
 async fn patient<T>(

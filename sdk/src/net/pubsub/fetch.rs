@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
-use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
+use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt, StreamExt};
 use libp2p::PeerId;
 use libp2p_stream::{Control, IncomingStreams, OpenStreamError};
 use parking_lot::Mutex;
@@ -16,7 +16,10 @@ use perennis_shared::{
 
 use super::{FETCH, Shared};
 use crate::{
-    net::dht::{DhtStore, parse_key, record_key},
+    net::{
+        dht::{DhtStore, parse_key, record_key},
+        framing::{framed, read_frame},
+    },
     rt,
 };
 
@@ -153,27 +156,7 @@ fn newest(name: &Name, shared: &Shared, store: &dyn DhtStore) -> Option<Vec<u8>>
     (record.validity() >= Timestamp::from(now)).then(|| stored.bytes.to_vec())
 }
 
-async fn write_frame<S: AsyncWrite + Unpin>(stream: &mut S, message: &[u8]) -> io::Result<()> {
-    let mut frame = Vec::with_capacity(message.len() + wire::LENGTH_BYTES);
-    wire::write_length(&mut frame, message.len());
-    frame.extend_from_slice(message);
-    stream.write_all(&frame).await?;
+async fn write_frame(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
+    stream.write_all(&framed(message)).await?;
     stream.flush().await
-}
-
-async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S, most: usize) -> io::Result<Vec<u8>> {
-    let mut prefix = Vec::with_capacity(wire::LENGTH_BYTES);
-    let length = loop {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).await?;
-        prefix.extend_from_slice(&byte);
-        match wire::read_length(&prefix, most) {
-            Ok(Some((length, _))) => break length,
-            Ok(None) => {}
-            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-        }
-    };
-    let mut message = vec![0; length];
-    stream.read_exact(&mut message).await?;
-    Ok(message)
 }
