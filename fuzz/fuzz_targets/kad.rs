@@ -1,8 +1,9 @@
-//! Answers to puts: nothing that is read panics, and an echo of a put is its answer.
+//! Answers of other peers: nothing that is read panics, limits hold, and an echo of a put is its answer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use perennis_shared::wire::kad::{is_put_answer, put_value};
+use perennis_shared::limits::{KAD_ADDRESSES, KAD_PEERS, KAD_PROVIDERS};
+use perennis_shared::wire::kad::{Answer, Question, is_put_answer, put_value};
 
 /// Bytes of the key of an Ed25519 name.
 const KEY: usize = 44;
@@ -16,4 +17,11 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(is_put_answer(&longer, key), Ok(is_answer));
     }
     assert_eq!(is_put_answer(&put_value(key, message), key), Ok(true));
+    for question in [Question::Record, Question::Providers, Question::Closest] {
+        if let Ok(answer) = Answer::parse(message, question, key) {
+            assert!(answer.closer.len() <= KAD_PEERS && answer.providers.len() <= KAD_PROVIDERS);
+            let mut contacts = answer.closer.iter().chain(&answer.providers);
+            assert!(contacts.all(|contact| contact.addresses.len() <= KAD_ADDRESSES));
+        }
+    }
 });

@@ -41,8 +41,6 @@ pub(crate) struct Node {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) republish: Arc<Republish>,
     pub(crate) reprovide: Arc<Reprovide>,
-    /// The networks of the DHT, as far as lookups have shown them.
-    pub(crate) sweep: Sweep,
     /// How often each name is asked for.
     pub(crate) demand: SharedDemand,
     /// Where records of other people's names are found, and what is below them.
@@ -177,7 +175,6 @@ impl RunningNode {
             metrics,
             republish,
             reprovide,
-            sweep,
             demand,
             routes,
             workers,

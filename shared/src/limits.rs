@@ -115,7 +115,13 @@ pub const IMPORT_PROBLEMS: usize = 100;
 pub const COMPAT_TAGS: usize = 100;
 
 /// Largest message of the DHT that is read, in bytes.
-pub const KAD_MESSAGE_BYTES: usize = 65_536;
+pub const KAD_MESSAGE_BYTES: usize = 262_144;
+/// Most closer peers taken from one answer of the DHT: as many as a bucket holds.
+pub const KAD_PEERS: usize = 20;
+/// Most providers taken from one answer of the DHT.
+pub const KAD_PROVIDERS: usize = 256;
+/// Most addresses taken of one peer in an answer of the DHT.
+pub const KAD_ADDRESSES: usize = 32;
 /// Most records that a node keeps for other peers of the DHT.
 pub const DHT_RECORDS: usize = 500_000;
 /// Most provider records that a node keeps for other peers of the DHT, of all keys together.

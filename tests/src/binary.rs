@@ -21,8 +21,13 @@ pub fn perennis() -> &'static Path {
 /// The root of the workspace.
 #[must_use]
 pub fn workspace() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package)
+    static WORKSPACE: OnceLock<PathBuf> = OnceLock::new();
+    // Cargo says where the package lies now; it may have been compiled elsewhere.
+    WORKSPACE.get_or_init(|| {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR");
+        let package = package.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+        package.parent().map(Path::to_owned).unwrap_or(package)
+    })
 }
 
 fn build() -> PathBuf {

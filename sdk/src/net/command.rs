@@ -1,7 +1,9 @@
 //! What the handle asks of the worker. Each command carries the channel of its answer.
 
+use bytes::Bytes;
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::{mpsc, oneshot};
+use perennis_shared::wire::kad::Question;
+use tokio::sync::oneshot;
 
 use super::{
     dht::Network,
@@ -35,11 +37,12 @@ pub(super) enum Command {
         peer: PeerId,
         reply: oneshot::Sender<Vec<Multiaddr>>,
     },
-    /// Asks the DHT. Dropping the receiver ends the query.
-    Query {
+    /// What this peer itself would answer to a question.
+    Known {
         network: Network,
-        query: Query,
-        answers: mpsc::UnboundedSender<Answer>,
+        question: Question,
+        key: Bytes,
+        reply: oneshot::Sender<Answer>,
     },
     /// Keeps a record as if another peer had put it here.
     Keep {
@@ -61,27 +64,15 @@ pub(super) enum Command {
     },
 }
 
-/// A question to the DHT.
-#[derive(Clone, Debug)]
-pub(super) enum Query {
-    Closest { key: Vec<u8> },
-    Record { key: Vec<u8> },
-    Providers { key: Vec<u8> },
-}
-
-/// What came back so far. The end of the channel is the end of the query.
-#[derive(Clone, Debug)]
-pub(super) enum Answer {
-    /// The peers closest to the key, nearest first.
-    Closest(Vec<Contact>),
-    /// The bytes a peer gave as the record; `None` when it was this peer itself.
-    Record(Option<PeerId>, Vec<u8>),
-    /// Peers close to the key that have no record.
-    Without(Vec<PeerId>),
+/// The answer of one peer of the DHT to a question.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    /// The bytes it has as the record.
+    pub(super) record: Option<Vec<u8>>,
+    /// The peers closest to the key that it knows.
+    pub(super) closer: Vec<Contact>,
     /// Peers that say they have the block.
-    Providers(Vec<PeerId>),
-    /// The query ran out of time; what came before it counts.
-    TimedOut,
+    pub(super) providers: Vec<Contact>,
 }
 
 /// A peer and where it can be reached.

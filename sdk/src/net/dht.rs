@@ -1,18 +1,24 @@
 //! Kademlia (libp2p specification `kad-dht`), on two networks as the Go implementation has them.
 //!
-//! Public addresses meet under `/ipfs/kad/1.0.0`, private and loopback ones under `/ipfs/lan/kad/1.0.0`. Lookups run
-//! in libp2p's behaviour. Records are ours: one that others put here is parsed, verified and compared with the one
-//! that is kept *before* it is acknowledged (`records`); one that is looked up is the best of a quorum, and peers
-//! that gave an older one are told the best. Puts go over one long stream for each peer (`sender`), not over one
-//! stream for each record.
+//! Public addresses meet under `/ipfs/kad/1.0.0`, private and loopback ones under `/ipfs/lan/kad/1.0.0`. The routing
+//! table and the answers to others are libp2p's. What we ask and put is ours (`lookup`), over long streams (`sender`).
+//! A record that others put here is parsed, verified and compared with the one that is kept *before* it is
+//! acknowledged (`records`); one that is looked up is the best of a quorum, and peers that gave an older one are told
+//! the best.
 
 use std::time::Duration;
 
+use libp2p::Multiaddr;
+
+use super::address::{AddressScope, scope_of};
+
 mod ask;
 mod keyspace;
+mod lookup;
 mod provide;
 mod records;
 mod sender;
+mod size;
 mod store;
 mod sweep;
 
@@ -24,6 +30,7 @@ pub(super) use records::Records;
 pub use records::{parse_key, record_key};
 pub use sender::SendError;
 pub(super) use sender::Sender;
+pub(super) use size::Size;
 pub use store::{DhtStore, MemoryDhtStore, StoredProvider, StoredRecord};
 pub use sweep::{Mapped, Sweep};
 
@@ -55,6 +62,14 @@ impl Network {
         match self {
             Self::Public => "/ipfs/kad/1.0.0",
             Self::Lan => "/ipfs/lan/kad/1.0.0",
+        }
+    }
+
+    /// Whether an address belongs to it. Peers that share a private network may meet at public addresses too.
+    pub(super) fn takes(self, address: &Multiaddr) -> bool {
+        match self {
+            Self::Public => scope_of(address) == AddressScope::Public,
+            Self::Lan => true,
         }
     }
 }

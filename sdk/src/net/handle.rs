@@ -1,18 +1,18 @@
 //! The handle on a peer.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::OptionFuture};
 use libp2p::{Multiaddr, PeerId, TransportError, swarm::DialError};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use perennis_shared::cid::Cid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     bitswap,
-    command::{Answer, Command, Query},
+    command::Command,
     config::{NetConfig, peer_of},
-    dht::{Network, Sender},
+    dht::{Network, Sender, Size},
     peers::{Inbound, PeerInfo},
     pubsub::Pubsub,
     transport,
@@ -43,9 +43,13 @@ struct Shared {
     peer: PeerId,
     listening: Arc<RwLock<Vec<Multiaddr>>>,
     sender: Sender,
+    sizes: Sizes,
     bitswap: bitswap::Handle,
     pubsub: Option<Pubsub>,
 }
+
+/// What is known of the size of each network.
+pub(super) type Sizes = Arc<Mutex<HashMap<Network, Size>>>;
 
 /// How a peer does.
 #[derive(Clone, Debug)]
@@ -100,6 +104,7 @@ impl Net {
                 peer,
                 listening,
                 sender,
+                sizes: Sizes::default(),
                 bitswap,
                 pubsub,
             }),
@@ -246,20 +251,8 @@ impl Net {
         &self.shared.sender
     }
 
-    /// Asks one network of the DHT; the answers come until the receiver is dropped or the query ends.
-    pub(super) async fn query(
-        &self,
-        network: Network,
-        query: Query,
-    ) -> Result<mpsc::UnboundedReceiver<Answer>, NetError> {
-        let (answers, receiver) = mpsc::unbounded_channel();
-        let command = Command::Query {
-            network,
-            query,
-            answers,
-        };
-        self.tell(command).await?;
-        Ok(receiver)
+    pub(super) fn sizes(&self) -> &Sizes {
+        &self.shared.sizes
     }
 
     pub(super) async fn tell(&self, command: Command) -> Result<(), NetError> {
@@ -269,7 +262,7 @@ impl Net {
             .map_err(|_| NetError::Stopped)
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, NetError> {
@@ -360,6 +353,24 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Why a dial failed.
+    pub(super) fn of_dial(peer: PeerId, error: &Arc<DialError>) -> Self {
+        match error.as_ref() {
+            DialError::NoAddresses => Self::NoAddress { peer },
+            DialError::LocalPeerId { .. } => Self::Own,
+            DialError::Denied { .. } => Self::Denied { peer },
+            DialError::WrongPeerId { obtained, address } => Self::WrongPeer {
+                wanted: peer,
+                found: *obtained,
+                address: address.clone(),
+            },
+            _ => Self::Dial {
+                peer,
+                source: Arc::clone(error),
+            },
+        }
+    }
+
     /// A stable name for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -19,13 +19,14 @@ use libp2p::{
     },
 };
 use parking_lot::RwLock;
+use perennis_shared::wire::kad::Question;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     address::{AddressScope, Group, group_of, scope_of},
     behaviour::{Behaviour, BehaviourEvent},
     bitswap,
-    command::{Answer, Command, Query},
+    command::{Answer, Command, Contact},
     config::{Bootstrap, NetConfig, peer_of},
     dht::Network,
     handle::{ConnectError, NetStatus, StartError},
@@ -34,10 +35,8 @@ use super::{
 };
 use crate::rt;
 
-mod answers;
 mod topics;
 
-use answers::{answers_of, dial_failure};
 use topics::Topics;
 
 /// How often lost peers are looked for, and bootstrap peers dialled while nobody is connected.
@@ -62,7 +61,6 @@ pub(super) struct Worker {
     /// Listeners without an address yet.
     binding: HashSet<ListenerId>,
     connecting: HashMap<PeerId, Vec<oneshot::Sender<Result<(), ConnectError>>>>,
-    queries: HashMap<(Network, kad::QueryId), mpsc::UnboundedSender<Answer>>,
     peers: Peers,
     tables: HashMap<Network, Table>,
     bootstrap: Bootstrap,
@@ -103,7 +101,6 @@ impl Worker {
             listening,
             binding: HashSet::new(),
             connecting: HashMap::new(),
-            queries: HashMap::new(),
             peers: Peers::default(),
             tables: HashMap::new(),
             bootstrap: config.bootstrap.clone(),
@@ -193,11 +190,12 @@ impl Worker {
             Command::Peers { reply } => drop(reply.send(self.peers.list())),
             Command::Status { reply } => drop(reply.send(self.status())),
             Command::Addresses { peer, reply } => drop(reply.send(self.peers.addresses(&peer))),
-            Command::Query {
+            Command::Known {
                 network,
-                query,
-                answers,
-            } => self.ask(network, query, answers),
+                question,
+                key,
+                reply,
+            } => drop(reply.send(self.known(network, question, &key))),
             Command::Keep { key, value } => {
                 // Both networks have one store behind them.
                 let mut networks = Network::ALL.into_iter();
@@ -252,20 +250,43 @@ impl Worker {
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {
                 self.connecting.entry(peer).or_default().push(reply);
             }
-            Err(error) => drop(reply.send(Err(dial_failure(peer, &Arc::new(error))))),
+            Err(error) => drop(reply.send(Err(ConnectError::of_dial(peer, &Arc::new(error))))),
         }
     }
 
-    fn ask(&mut self, network: Network, query: Query, answers: mpsc::UnboundedSender<Answer>) {
+    fn known(&mut self, network: Network, question: Question, key: &[u8]) -> Answer {
+        let own = *self.swarm.local_peer_id();
         let Some(dht) = self.swarm.behaviour_mut().dht(network) else {
-            return;
+            return Answer::default();
         };
-        let id = match query {
-            Query::Closest { key } => dht.get_closest_peers(key),
-            Query::Record { key } => dht.get_record(key.into()),
-            Query::Providers { key } => dht.get_providers(key.into()),
-        };
-        self.queries.insert((network, id), answers);
+        let mut answer = Answer::default();
+        let place = kad::KBucketKey::new(key.to_vec());
+        let closest = dht.find_closest_local_peers(&place, &own);
+        answer.closer = closest
+            .map(|peer| Contact {
+                peer: peer.node_id,
+                addresses: peer.multiaddrs,
+            })
+            .collect();
+        let key = kad::RecordKey::new(&key);
+        match question {
+            Question::Closest => {}
+            Question::Record => {
+                let kept = dht.store_mut().get(&key);
+                answer.record = kept.map(|record| record.value.clone());
+            }
+            Question::Providers => {
+                let kept = dht.store_mut().providers(&key);
+                answer.providers = kept
+                    .into_iter()
+                    .map(|provider| Contact {
+                        peer: provider.provider,
+                        addresses: provider.addresses,
+                    })
+                    .collect();
+            }
+        }
+        answer
     }
 
     fn set_provided(&mut self, network: Network, key: &[u8], provided: bool) {
@@ -412,7 +433,7 @@ impl Worker {
         }
         let error = Arc::new(error);
         for waiting in self.connecting.remove(&peer).into_iter().flatten() {
-            let _ = waiting.send(Err(dial_failure(peer, &error)));
+            let _ = waiting.send(Err(ConnectError::of_dial(peer, &error)));
         }
     }
 
@@ -500,60 +521,17 @@ impl Worker {
     }
 
     fn routed(&mut self, network: Network, event: kad::Event) {
-        match event {
-            kad::Event::OutboundQueryProgressed {
-                id, result, step, ..
-            } => {
-                self.answered(network, id, result, step.last);
-            }
-            kad::Event::RoutingUpdated {
-                old_peer: Some(old),
-                ..
-            } => {
-                self.tables.entry(network).or_default().members.remove(&old);
-            }
-            _ => {}
+        if let kad::Event::RoutingUpdated {
+            old_peer: Some(old),
+            ..
+        } = event
+        {
+            self.tables.entry(network).or_default().members.remove(&old);
         }
     }
 
-    fn answered(
-        &mut self,
-        network: Network,
-        id: kad::QueryId,
-        result: kad::QueryResult,
-        is_last: bool,
-    ) {
-        let Some(answers) = self.queries.get(&(network, id)) else {
-            return;
-        };
-        let mut is_heard = true;
-        for answer in answers_of(result) {
-            is_heard &= answers.send(answer).is_ok();
-        }
-        if is_last {
-            self.queries.remove(&(network, id));
-        } else if !is_heard {
-            self.queries.remove(&(network, id));
-            let dht = self.swarm.behaviour_mut().dht(network);
-            if let Some(mut query) = dht.and_then(|dht| dht.query_mut(&id)) {
-                query.finish();
-            }
-        }
-    }
-
-    /// Ends queries that nobody waits for, and looks for peers when there are none.
+    /// Looks for peers when there are none.
     fn upkeep(&mut self) {
-        let silent: Vec<_> = self
-            .queries
-            .extract_if(|_, answers| answers.is_closed())
-            .map(|(query, _)| query)
-            .collect();
-        for (network, id) in silent {
-            let dht = self.swarm.behaviour_mut().dht(network);
-            if let Some(mut query) = dht.and_then(|dht| dht.query_mut(&id)) {
-                query.finish();
-            }
-        }
         if self.peers.len() > 0 {
             return;
         }

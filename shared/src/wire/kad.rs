@@ -1,16 +1,133 @@
-//! The messages of Kademlia that we send ourselves (libp2p specification `kad-dht`, "RPC messages").
+//! The messages of Kademlia that we send, and the answers to them (libp2p specification `kad-dht`, "RPC messages").
 //!
-//! Lookups are libp2p's. What is sent to many peers again and again, records and provider records, goes over long
-//! streams of ours, one message after the other.
+//! What others ask of us is answered by libp2p. What we ask goes over long streams of ours, one message after the other.
 
 use alloc::vec::Vec;
 
 use crate::codec::CodecError;
 use crate::codec::protobuf::{Reader, Writer};
-use crate::limits::{KAD_MESSAGE_BYTES, LimitExceeded};
+use crate::limits::{KAD_ADDRESSES, KAD_MESSAGE_BYTES, KAD_PEERS, KAD_PROVIDERS, LimitExceeded};
 
 const PUT_VALUE: u64 = 0;
 const ADD_PROVIDER: u64 = 2;
+
+/// What a peer can be asked about a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// `GET_VALUE`: its record.
+    Record,
+    /// `GET_PROVIDERS`: who has it.
+    Providers,
+    /// `FIND_NODE`: the peers closest to it.
+    Closest,
+}
+
+impl Question {
+    const fn kind(self) -> u64 {
+        match self {
+            Self::Record => 1,
+            Self::Providers => 3,
+            Self::Closest => 4,
+        }
+    }
+
+    /// The message that asks. Each answer names closer peers too, whatever was asked.
+    pub fn message(self, key: &[u8]) -> Vec<u8> {
+        let mut message = Writer::with_capacity(key.len() + 8);
+        message.uint(1, self.kind());
+        message.bytes(2, key);
+        message.uint(10, 0);
+        message.finish()
+    }
+}
+
+/// The answer to a [`Question`]. Nothing in it is verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// The value of the record, if the peer has one.
+    pub record: Option<&'a [u8]>,
+    /// The peers closest to the key that it knows, at most [`KAD_PEERS`].
+    pub closer: Vec<Contact<'a>>,
+    /// Peers that told it that they have what the key names, at most [`KAD_PROVIDERS`].
+    pub providers: Vec<Contact<'a>>,
+}
+
+/// A peer in an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact<'a> {
+    /// The bytes of its id.
+    pub peer: &'a [u8],
+    /// The bytes of its addresses, at most [`KAD_ADDRESSES`].
+    pub addresses: Vec<&'a [u8]>,
+}
+
+impl<'a> Answer<'a> {
+    /// Reads the answer to a question about `key`; peers and addresses above the limits are left out.
+    ///
+    /// # Errors
+    /// Refuses a message above [`KAD_MESSAGE_BYTES`], what is no message, and an answer to something else.
+    pub fn parse(message: &'a [u8], question: Question, key: &[u8]) -> Result<Self, CodecError> {
+        LimitExceeded::check("Kademlia message bytes", KAD_MESSAGE_BYTES, message.len())?;
+        let mut reader = Reader::new(message);
+        let mut answer = Answer::default();
+        let mut kind = PUT_VALUE;
+        while let Some((number, value)) = reader.next_field()? {
+            match number {
+                1 => kind = value.uint("type")?,
+                3 => answer.record = record_value(value.bytes("record")?, key)?,
+                8 if answer.closer.len() < KAD_PEERS => {
+                    answer
+                        .closer
+                        .push(Contact::parse(value.bytes("closer peer")?)?);
+                }
+                9 if answer.providers.len() < KAD_PROVIDERS => {
+                    answer
+                        .providers
+                        .push(Contact::parse(value.bytes("provider")?)?);
+                }
+                _ => {}
+            }
+        }
+        if kind != question.kind() {
+            return Err(CodecError::Malformed {
+                offset: 0,
+                reason: "the answer is to another question",
+            });
+        }
+        Ok(answer)
+    }
+}
+
+impl<'a> Contact<'a> {
+    fn parse(peer: &'a [u8]) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(peer);
+        let mut contact = Contact::default();
+        while let Some((number, value)) = reader.next_field()? {
+            match number {
+                1 => contact.peer = value.bytes("peer id")?,
+                2 if contact.addresses.len() < KAD_ADDRESSES => {
+                    contact.addresses.push(value.bytes("peer address")?);
+                }
+                _ => {}
+            }
+        }
+        Ok(contact)
+    }
+}
+
+/// The value of a record; none when it is of another key.
+fn record_value<'a>(record: &'a [u8], wanted: &[u8]) -> Result<Option<&'a [u8]>, CodecError> {
+    let mut reader = Reader::new(record);
+    let (mut key, mut record) = (wanted, None);
+    while let Some((number, value)) = reader.next_field()? {
+        match number {
+            1 => key = value.bytes("record key")?,
+            2 => record = Some(value.bytes("record value")?),
+            _ => {}
+        }
+    }
+    Ok(record.filter(|_| key == wanted))
+}
 
 /// `PUT_VALUE`: keep this record. The peer answers with the same type and key, or resets the stream.
 pub fn put_value(key: &[u8], value: &[u8]) -> Vec<u8> {
@@ -79,6 +196,8 @@ fn record_key(record: &[u8]) -> Result<Option<&[u8]>, CodecError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]
@@ -93,6 +212,54 @@ mod tests {
             hex::encode(provider),
             "080212036b65794a0c0a04706565721204616464725000"
         );
+    }
+
+    #[test]
+    fn questions_have_the_types_of_the_specification() {
+        for (question, bytes) in [
+            (Question::Record, "080112016b5000"),
+            (Question::Providers, "080312016b5000"),
+            (Question::Closest, "080412016b5000"),
+        ] {
+            assert_eq!(hex::encode(question.message(b"k")), bytes);
+        }
+    }
+
+    fn contact(peer: &[u8], addresses: usize) -> Vec<u8> {
+        let mut contact = Writer::new();
+        contact.bytes(1, peer);
+        for _ in 0..addresses {
+            contact.bytes(2, b"addr");
+        }
+        contact.finish()
+    }
+
+    #[test]
+    fn an_answer_is_read_within_its_limits() {
+        let mut message = Writer::new();
+        message.uint(1, Question::Record.kind());
+        message.bytes(3, &{
+            let mut record = Writer::new();
+            record.bytes(1, b"k");
+            record.bytes(2, b"value");
+            record.finish()
+        });
+        for _ in 0..KAD_PEERS + 3 {
+            message.bytes(8, &contact(b"closer", KAD_ADDRESSES + 1));
+        }
+        for _ in 0..KAD_PROVIDERS + 3 {
+            message.bytes(9, &contact(b"provider", 0));
+        }
+        let message = message.finish();
+        let answer = Answer::parse(&message, Question::Record, b"k").unwrap();
+        assert_eq!(answer.record, Some(b"value".as_slice()));
+        assert_eq!(answer.closer.len(), KAD_PEERS);
+        assert_eq!(answer.closer[0].addresses.len(), KAD_ADDRESSES);
+        assert_eq!(answer.providers.len(), KAD_PROVIDERS);
+        // A record of another key is none, and an answer to another question is refused.
+        let other = Answer::parse(&message, Question::Record, b"l").unwrap();
+        assert_eq!(other.record, None);
+        assert!(Answer::parse(&message, Question::Closest, b"k").is_err());
     }
 
     #[test]

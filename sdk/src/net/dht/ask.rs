@@ -7,15 +7,19 @@ use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use libp2p::PeerId;
 use perennis_shared::{
     ipns::{Name, Record, UnverifiedRecord, compare, equivocates},
-    wire,
+    wire::{self, kad::Question},
 };
-use tokio::sync::mpsc;
 
-use super::{Network, QUORUM, REPLICAS, SendError, record_key};
+use super::{
+    Network, QUORUM, REPLICAS, SendError,
+    lookup::{Heard, Lookup},
+    record_key,
+    sender::Expect,
+};
 use crate::{
     error::{ErrorKind, Retryable},
     net::{
-        command::{Answer, Command, Contact, Query},
+        command::{Command, Contact},
         framing::framed,
         handle::{Net, NetError},
     },
@@ -25,9 +29,6 @@ use crate::{
 
 /// How long the peers beyond a quorum are waited for.
 const SETTLE: Duration = Duration::from_millis(200);
-
-/// How long a lookup may take.
-pub(super) const LOOKUP: Duration = Duration::from_secs(60);
 
 /// The best record of a name that a quorum of peers gave.
 #[derive(Debug)]
@@ -121,25 +122,22 @@ impl Net {
     pub async fn find_record(&self, name: &Name) -> Result<Found, DhtError> {
         let key = record_key(name);
         let mut gather = Gather::new(*name);
-        let mut answers = self.ask_both(&Query::Record { key: key.clone() }).await?;
-        let asking = async {
-            while let Some((network, answer)) = answers.recv().await {
-                gather.take(network, answer);
-                if gather.is_quorum() {
-                    break;
-                }
+        let mut lookup = self.look_up(&Network::ALL, Question::Record, &key).await?;
+        while let Some(heard) = lookup.next().await {
+            gather.take(heard);
+            if gather.is_quorum() {
+                break;
             }
-        };
-        let timed_out = rt::timeout(LOOKUP, asking).await;
-        drop(answers);
-        if let Err(elapsed) = timed_out
-            && gather.best.is_none()
-        {
+            if gather.best.is_some() {
+                lookup.hurry();
+            }
+        }
+        if lookup.is_late() && gather.best.is_none() {
             return Err(DhtError::Deadline {
-                after: elapsed.after,
+                after: Lookup::deadline(),
             });
         }
-        let (found, outdated) = gather.finish()?;
+        let (found, outdated) = gather.finish(&lookup)?;
         if !outdated.is_empty() {
             let net = self.clone();
             let frame = framed(&wire::kad::put_value(&key, found.best.bytes()));
@@ -186,10 +184,8 @@ impl Net {
             for contact in contacts {
                 let (sender, frame, key) = (self.sender().clone(), frame.clone(), key.clone());
                 sending.push(async move {
-                    let Contact { peer, addresses } = contact;
-                    let sent = sender
-                        .send(network, peer, &addresses, frame, Some(key))
-                        .await;
+                    let peer = contact.peer;
+                    let sent = sender.send(network, contact, frame, Expect::Put(key)).await;
                     (network, peer, sent)
                 });
             }
@@ -208,7 +204,7 @@ impl Net {
                 break;
             };
             match sent {
-                Ok(()) => {
+                Ok(_) => {
                     report.reached.push(peer);
                     if let Some(tally) = tally.get_mut(&network) {
                         tally.reached += 1;
@@ -230,22 +226,9 @@ impl Net {
         network: Network,
         key: &[u8],
     ) -> Result<Option<Vec<Contact>>, NetError> {
-        let mut answers = self
-            .query(network, Query::Closest { key: key.to_vec() })
-            .await?;
-        let asking = async {
-            let mut found = Vec::new();
-            while let Some(answer) = answers.recv().await {
-                match answer {
-                    Answer::Closest(contacts) => found = contacts,
-                    Answer::TimedOut => return None,
-                    _ => {}
-                }
-            }
-            found.truncate(REPLICAS);
-            Some(found)
-        };
-        Ok(rt::timeout(LOOKUP, asking).await.unwrap_or(None))
+        let mut lookup = self.look_up(&[network], Question::Closest, key).await?;
+        while lookup.next().await.is_some() {}
+        Ok((!lookup.is_late()).then(|| lookup.closest(network)))
     }
 
     /// The peers closest to a key, nearest first, in each network with peers.
@@ -253,55 +236,27 @@ impl Net {
     /// # Errors
     /// Nobody can be asked.
     pub async fn closest(&self, key: &[u8]) -> Result<Vec<(Network, Vec<Contact>)>, DhtError> {
-        let mut answers = self.ask_both(&Query::Closest { key: key.to_vec() }).await?;
-        let mut closest: Vec<(Network, Vec<Contact>)> = Vec::new();
-        let asking = async {
-            while let Some((network, answer)) = answers.recv().await {
-                if let Answer::Closest(mut contacts) = answer
-                    && !contacts.is_empty()
-                {
-                    contacts.truncate(REPLICAS);
-                    closest.push((network, contacts));
-                }
-            }
-        };
-        let _ = rt::timeout(LOOKUP, asking).await;
+        let mut lookup = self.look_up(&Network::ALL, Question::Closest, key).await?;
+        while lookup.next().await.is_some() {}
+        let closest = Network::ALL.map(|network| (network, lookup.closest(network)));
+        let closest: Vec<_> = closest
+            .into_iter()
+            .filter(|(_, contacts)| !contacts.is_empty())
+            .collect();
         if closest.is_empty() {
             return Err(DhtError::NoPeers);
         }
         Ok(closest)
     }
 
-    pub(super) async fn ask_both(
-        &self,
-        query: &Query,
-    ) -> Result<mpsc::UnboundedReceiver<(Network, Answer)>, NetError> {
-        let (merged, answers) = mpsc::unbounded_channel();
-        for network in Network::ALL {
-            let mut asked = self.query(network, query.clone()).await?;
-            let merged = merged.clone();
-            rt::spawn(async move {
-                loop {
-                    tokio::select! {
-                        answer = asked.recv() => {
-                            let Some(answer) = answer else { return };
-                            if merged.send((network, answer)).is_err() {
-                                return;
-                            }
-                        }
-                        () = merged.closed() => return,
-                    }
-                }
-            });
-        }
-        Ok(answers)
-    }
-
     async fn tell_peers(&self, peers: Vec<(Network, PeerId)>, frame: Bytes, key: Bytes) {
         let sends = peers.into_iter().map(|(network, peer)| {
-            let send = self
-                .sender()
-                .send(network, peer, &[], frame.clone(), Some(key.clone()));
+            let contact = Contact {
+                peer,
+                addresses: Vec::new(),
+            };
+            let expect = Expect::Put(key.clone());
+            let send = self.sender().send(network, contact, frame.clone(), expect);
             async move {
                 if let Err(error) = send.await {
                     tracing::debug!(%peer, %error, "a peer could not be told the best record");
@@ -386,37 +341,31 @@ impl Gather {
         }
     }
 
-    fn take(&mut self, network: Network, answer: Answer) {
-        match answer {
-            Answer::Record(peer, bytes) => {
-                self.is_anybody_there |= peer.is_some();
-                let from = peer.map(|peer| (network, peer));
-                if let Some(given) = self.given.get_mut(bytes.as_slice()) {
-                    given.peers.extend(from);
-                    return;
-                }
-                let record = UnverifiedRecord::parse(&bytes)
-                    .and_then(|record| record.verify(&self.name, rt::now()));
-                let record = match record {
-                    Ok(record) => Some(record),
-                    Err(error) => {
-                        tracing::debug!(name = %self.name, ?peer, %error, "a peer gave a record that is not valid");
-                        None
-                    }
-                };
-                if let Some(record) = &record {
-                    self.compare(record);
-                }
-                let peers = from.into_iter().collect();
-                self.given.insert(bytes.into(), Given { record, peers });
-            }
-            Answer::Without(peers) => {
-                self.is_anybody_there |= !peers.is_empty();
-                self.without
-                    .extend(peers.into_iter().map(|peer| (network, peer)));
-            }
-            Answer::Closest(_) | Answer::Providers(_) | Answer::TimedOut => {}
+    fn take(&mut self, heard: Heard) {
+        let from = heard.from.map(|peer| (heard.network, peer));
+        self.is_anybody_there |= from.is_some();
+        let Some(bytes) = heard.answer.record else {
+            self.without.extend(from);
+            return;
+        };
+        if let Some(given) = self.given.get_mut(bytes.as_slice()) {
+            given.peers.extend(from);
+            return;
         }
+        let record =
+            UnverifiedRecord::parse(&bytes).and_then(|record| record.verify(&self.name, rt::now()));
+        let record = match record {
+            Ok(record) => Some(record),
+            Err(error) => {
+                tracing::debug!(name = %self.name, peer = ?heard.from, %error, "a peer gave a record that is not valid");
+                None
+            }
+        };
+        if let Some(record) = &record {
+            self.compare(record);
+        }
+        let peers = from.into_iter().collect();
+        self.given.insert(bytes.into(), Given { record, peers });
     }
 
     fn compare(&mut self, record: &Record) {
@@ -448,8 +397,8 @@ impl Gather {
         self.answers() >= QUORUM
     }
 
-    /// The best, and who does not have it.
-    fn finish(self) -> Result<(Found, Vec<(Network, PeerId)>), DhtError> {
+    /// The best, and who of the closest peers does not have it.
+    fn finish(self, lookup: &Lookup) -> Result<(Found, Vec<(Network, PeerId)>), DhtError> {
         let answers = self.answers();
         let Some(best) = self.best else {
             return Err(if self.is_anybody_there {
@@ -463,7 +412,12 @@ impl Gather {
             .into_values()
             .filter(|given| given.record.as_ref() != Some(&best));
         let mut outdated: Vec<(Network, PeerId)> = worse.flat_map(|given| given.peers).collect();
-        outdated.extend(self.without);
+        for network in Network::ALL {
+            // Whoever was asked on the way need not have it.
+            let closest = lookup.closest(network).into_iter();
+            let closest = closest.map(|contact| (network, contact.peer));
+            outdated.extend(closest.filter(|peer| self.without.contains(peer)));
+        }
         outdated.truncate(REPLICAS);
         let equivocation = self
             .equivocation

@@ -253,7 +253,8 @@ fn key_within(subtree: Subtree) -> Vec<u8> {
     number.to_be_bytes().to_vec()
 }
 
-fn distance(a: &Point, b: &Point) -> Point {
+/// How far two points are from each other.
+pub(super) fn distance(a: &Point, b: &Point) -> Point {
     std::array::from_fn(|index| a[index] ^ b[index])
 }
 
@@ -274,25 +275,24 @@ fn mask(point: &mut Point, bits: usize, with: u8) {
     }
 }
 
+/// So many peers, always the same.
+#[cfg(test)]
+pub(super) fn network(peers: u32) -> Vec<Contact> {
+    let contact = |number: u32| {
+        let digest = [&[0x12, 0x20][..], &point_of(&number.to_be_bytes())].concat();
+        Contact {
+            peer: libp2p::PeerId::from_bytes(&digest).expect("it is a multihash"),
+            addresses: Vec::new(),
+        }
+    };
+    (0..peers).map(contact).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use libp2p::PeerId;
-
     use super::*;
-
-    fn network(peers: u32) -> Vec<Contact> {
-        (0..peers)
-            .map(|number| {
-                let digest = [&[0x12, 0x20][..], &point_of(&number.to_be_bytes())].concat();
-                Contact {
-                    peer: PeerId::from_bytes(&digest).unwrap(),
-                    addresses: Vec::new(),
-                }
-            })
-            .collect()
-    }
 
     /// What a lookup in the whole network answers.
     fn look_up(network: &[Contact], key: &[u8]) -> Vec<Contact> {

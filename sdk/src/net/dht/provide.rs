@@ -1,20 +1,24 @@
 //! Who has a block: telling the closest peers that this one does, and asking who else does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use libp2p::{Multiaddr, PeerId};
-use perennis_shared::{cid::Cid, wire};
+use perennis_shared::{
+    cid::Cid,
+    wire::{self, kad::Question},
+};
+use tokio::sync::mpsc;
 
 use super::{
-    Contact, DhtError, Network, PutReport,
-    ask::{LOOKUP, Tally},
+    Contact, DhtError, Network, PutReport, SendError, Sender, Size,
+    ask::Tally,
+    sender::Expect,
+    size::{are_nearest, is_near},
 };
 use crate::{
     net::{
-        address::{AddressScope, scope_of},
-        command::{Answer, Command, Query},
+        command::Command,
         framing::framed,
         handle::{Net, NetError},
     },
@@ -33,14 +37,39 @@ pub struct Providers {
 impl Net {
     /// Tells the peers closest to a block that this peer has it, and answers so when it is asked itself.
     ///
-    /// The answer comes as soon as [`super::QUORUM`] peers of a network, or four fifths of fewer, have been told; the
-    /// rest are told in the background.
+    /// Once lookups have shown how large the network is, peers are told as soon as they are likely to be among the
+    /// closest, and the lookup ends when hardly any nearer ones can exist. The answer comes as soon as
+    /// [`super::QUORUM`] peers of a network, or four fifths of fewer, have been told; the rest are told in the
+    /// background.
     ///
     /// # Errors
     /// Nobody can be asked, or too few could be told.
     pub async fn provide(&self, cid: &Cid) -> Result<PutReport, DhtError> {
-        let closest = self.closest(&cid.hash().to_bytes()).await?;
-        self.provide_to(cid, closest).await
+        let key = cid.hash().to_bytes();
+        let mut telling = self.begin_to_tell(&key).await?;
+        let mut lookup = self.look_up(&Network::ALL, Question::Closest, &key).await?;
+        let sizes = Network::ALL.map(|network| (network, self.size_of(network)));
+        while lookup.next().await.is_some() {
+            for (network, size) in sizes {
+                let Some(size) = size else { continue };
+                let nearest: Vec<_> = lookup.heard(network).collect();
+                let are_nearest = are_nearest(nearest.iter().map(|(distance, _)| *distance), size);
+                for (distance, contact) in nearest {
+                    if are_nearest || is_near(distance, size) {
+                        telling.tell(network, contact);
+                    }
+                }
+                if are_nearest {
+                    lookup.leave(network);
+                }
+            }
+        }
+        for network in Network::ALL {
+            for contact in lookup.closest(network) {
+                telling.tell(network, &contact);
+            }
+        }
+        telling.finish().await
     }
 
     /// As [`Net::provide`], to peers that were found before.
@@ -52,40 +81,32 @@ impl Net {
         cid: &Cid,
         closest: Vec<(Network, Vec<Contact>)>,
     ) -> Result<PutReport, DhtError> {
-        let key = cid.hash().to_bytes();
-        self.tell(Command::Provide { key: key.clone() }).await?;
-        let own = self.told_addresses().await?;
-        let mut sending = FuturesUnordered::new();
-        let mut tally: HashMap<Network, Tally> = HashMap::new();
+        let mut telling = self.begin_to_tell(&cid.hash().to_bytes()).await?;
         for (network, contacts) in closest {
-            tally.insert(network, Tally::of(contacts.len()));
-            let frame = self.provider_frame(network, &key, &own);
             for contact in contacts {
-                let (sender, frame) = (self.sender().clone(), frame.clone());
-                sending.push(async move {
-                    let Contact { peer, addresses } = contact;
-                    let sent = sender.send(network, peer, &addresses, frame, None).await;
-                    (network, peer, sent)
-                });
+                telling.tell(network, &contact);
             }
         }
-        let mut report = PutReport::default();
-        while !tally.values().all(Tally::is_quorum)
-            && let Some((network, peer, sent)) = sending.next().await
-        {
-            match sent {
-                Ok(()) => {
-                    report.reached.push(peer);
-                    if let Some(tally) = tally.get_mut(&network) {
-                        tally.reached += 1;
-                    }
-                }
-                Err(error) => report.failed.push((peer, error)),
-            }
-        }
-        report.late = sending.len();
-        rt::spawn(async move { while sending.next().await.is_some() {} });
-        Tally::judge(tally, report)
+        telling.finish().await
+    }
+
+    async fn begin_to_tell(&self, key: &[u8]) -> Result<Telling, DhtError> {
+        self.tell(Command::Provide { key: key.to_vec() }).await?;
+        let own = self.told_addresses().await?;
+        let (results, told) = mpsc::unbounded_channel();
+        Ok(Telling {
+            sender: self.sender().clone(),
+            frames: Network::ALL
+                .map(|network| (network, self.provider_frame(network, key, &own)))
+                .into(),
+            peers: HashSet::new(),
+            results,
+            told,
+        })
+    }
+
+    fn size_of(&self, network: Network) -> Option<f64> {
+        self.sizes().lock().get(&network).and_then(Size::peers)
     }
 
     /// The addresses that others are told of this peer.
@@ -100,10 +121,7 @@ impl Net {
 
     /// The message that this peer has a block.
     pub(super) fn provider_frame(&self, network: Network, key: &[u8], own: &[Multiaddr]) -> Bytes {
-        let addresses = own.iter().filter(|address| match network {
-            Network::Public => scope_of(address) == AddressScope::Public,
-            Network::Lan => true,
-        });
+        let addresses = own.iter().filter(|address| network.takes(address));
         let bytes: Vec<&[u8]> = addresses.map(AsRef::as_ref).collect();
         let peer = self.peer_id().to_bytes();
         framed(&wire::kad::add_provider(key, &peer, bytes))
@@ -126,39 +144,96 @@ impl Net {
     /// The peer has stopped.
     pub async fn find_providers(&self, cid: &Cid, most: usize) -> Result<Providers, DhtError> {
         let key = cid.hash().to_bytes();
-        let mut answers = self.ask_both(&Query::Providers { key }).await?;
-        let mut peers: Vec<PeerId> = Vec::new();
-        let mut is_late = false;
-        let asking = async {
-            while let Some((_, answer)) = answers.recv().await {
-                match answer {
-                    Answer::Providers(more) => {
-                        for peer in more {
-                            if !peers.contains(&peer) {
-                                peers.push(peer);
-                            }
-                        }
-                    }
-                    Answer::TimedOut => is_late = true,
-                    _ => {}
-                }
-                if peers.len() >= most {
-                    return false;
+        let mut lookup = self
+            .look_up(&Network::ALL, Question::Providers, &key)
+            .await?;
+        let mut providers: Vec<Contact> = Vec::new();
+        while providers.len() < most
+            && let Some(heard) = lookup.next().await
+        {
+            for told in heard.answer.providers {
+                match providers.iter_mut().find(|known| known.peer == told.peer) {
+                    None => providers.push(told),
+                    Some(known) if known.addresses.is_empty() => known.addresses = told.addresses,
+                    Some(_) => {}
                 }
             }
-            true
-        };
-        let complete = rt::timeout(LOOKUP, asking).await.unwrap_or(false) && !is_late;
-        drop(answers);
-        peers.truncate(most);
-        let mut providers = Vec::with_capacity(peers.len());
-        for peer in peers {
-            let addresses = self.addresses_of(peer).await?;
-            providers.push(Contact { peer, addresses });
+        }
+        let complete = providers.len() < most && !lookup.is_late();
+        providers.truncate(most);
+        for provider in &mut providers {
+            if provider.addresses.is_empty() {
+                provider.addresses = self.addresses_of(provider.peer).await?;
+            }
         }
         Ok(Providers {
             providers,
             complete,
         })
+    }
+}
+
+/// Peers that are being told that this one has a block. They are told whether or not anybody waits for it.
+struct Telling {
+    sender: Sender,
+    frames: HashMap<Network, Bytes>,
+    peers: HashSet<(Network, PeerId)>,
+    results: mpsc::UnboundedSender<Told>,
+    told: mpsc::UnboundedReceiver<Told>,
+}
+
+type Told = (Network, PeerId, Result<Vec<u8>, SendError>);
+
+impl Telling {
+    /// Tells a peer, once.
+    fn tell(&mut self, network: Network, contact: &Contact) {
+        let Some(frame) = self.frames.get(&network).cloned() else {
+            return;
+        };
+        if !self.peers.insert((network, contact.peer)) {
+            return;
+        }
+        let (sender, contact) = (self.sender.clone(), contact.clone());
+        let results = self.results.clone();
+        rt::spawn(async move {
+            let peer = contact.peer;
+            let sent = sender.send(network, contact, frame, Expect::Nothing).await;
+            // Once there is a quorum nobody listens.
+            let _ = results.send((network, peer, sent));
+        });
+    }
+
+    /// Waits until a quorum of each network has been told.
+    async fn finish(self) -> Result<PutReport, DhtError> {
+        let Telling {
+            peers,
+            results,
+            mut told,
+            ..
+        } = self;
+        drop(results);
+        let mut tally: HashMap<Network, Tally> = HashMap::new();
+        for network in Network::ALL {
+            let peers = peers.iter().filter(|(of, _)| *of == network).count();
+            if peers > 0 {
+                tally.insert(network, Tally::of(peers));
+            }
+        }
+        let mut report = PutReport::default();
+        while !tally.values().all(Tally::is_quorum)
+            && let Some((network, peer, sent)) = told.recv().await
+        {
+            match sent {
+                Ok(_) => {
+                    report.reached.push(peer);
+                    if let Some(tally) = tally.get_mut(&network) {
+                        tally.reached += 1;
+                    }
+                }
+                Err(error) => report.failed.push((peer, error)),
+            }
+        }
+        report.late = peers.len() - report.reached.len() - report.failed.len();
+        Tally::judge(tally, report)
     }
 }

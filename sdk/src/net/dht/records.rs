@@ -33,7 +33,7 @@ use super::{
     store::{DhtStore, StoredProvider, StoredRecord},
 };
 use crate::{
-    net::address::{AddressScope, Group, group_of, scope_of},
+    net::address::{Group, group_of},
     rt,
 };
 
@@ -75,13 +75,6 @@ impl Records {
             store,
             own: HashMap::new(),
             order: RandomState::new(),
-        }
-    }
-
-    fn is_of_network(&self, address: &Multiaddr) -> bool {
-        match self.network {
-            Network::Public => scope_of(address) == AddressScope::Public,
-            Network::Lan => true,
         }
     }
 
@@ -207,7 +200,7 @@ impl RecordStore for Records {
         let addresses: Vec<Bytes> = record
             .addresses
             .iter()
-            .filter(|address| self.is_of_network(address))
+            .filter(|address| self.network.takes(address))
             .take(PROVIDER_ADDRESSES)
             .map(|address| Bytes::copy_from_slice(address.as_ref()))
             .collect();

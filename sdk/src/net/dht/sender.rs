@@ -1,8 +1,8 @@
-//! Puts and provider records to many peers: one long stream for each peer, requests one behind the other.
+//! Questions, puts and provider records to many peers: long streams, requests one behind the other.
 //!
 //! libp2p's behaviour opens a stream for each request, which costs more than the request. Here each peer of each
-//! network has a lane: a queue, a task and a stream. The task writes what has gathered, then reads the answers, which
-//! come in order. A lane that fails refuses at once for a while, so that a dead peer delays nobody, and one without
+//! network has two lanes, one for questions and one for what it is to keep: a queue, a task and a stream. The task
+//! writes what has gathered, then reads the answers, which come in order. A lane that fails refuses at once for a while, so that a dead peer delays nobody, and one without
 //! work closes its stream and ends.
 //!
 //! libp2p's own behaviour refuses a record by silence: it closes the stream but does not wake it. So an answer that is
@@ -30,7 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::Network;
 use crate::{
     net::{
-        command::Command,
+        command::{Command, Contact},
         framing::read_frame,
         handle::{ConnectError, NetError},
     },
@@ -72,14 +72,30 @@ pub(in crate::net) struct Sender {
     commands: Arc<OnceLock<mpsc::WeakSender<Command>>>,
 }
 
-type Target = (Network, PeerId);
+/// The end of a lane. A peer that is slow to keep something is not slow to be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Target {
+    network: Network,
+    peer: PeerId,
+    is_question: bool,
+}
+
+/// What answers a request.
+#[derive(Clone, Debug)]
+pub(super) enum Expect {
+    /// Nothing: it is done when it is written.
+    Nothing,
+    /// The same key, from a peer that has kept the record.
+    Put(Bytes),
+    /// What the peer knows. Whoever asked reads it.
+    Knowledge,
+}
 
 struct Request {
     frame: Bytes,
-    /// The key that the answer must have; `None` when there is no answer.
-    key: Option<Bytes>,
+    expect: Expect,
     addresses: Vec<Multiaddr>,
-    reply: oneshot::Sender<Result<(), SendError>>,
+    reply: oneshot::Sender<Result<Vec<u8>, SendError>>,
 }
 
 /// Why a peer did not take a record.
@@ -121,25 +137,29 @@ impl Sender {
         }
     }
 
-    /// Sends a frame and waits until it was answered, or, without a key, until it was written.
+    /// Sends a frame and waits for what it expects: the message that answers it, or none.
     pub(super) async fn send(
         &self,
         network: Network,
-        peer: PeerId,
-        addresses: &[Multiaddr],
+        to: Contact,
         frame: Bytes,
-        key: Option<Bytes>,
-    ) -> Result<(), SendError> {
+        expect: Expect,
+    ) -> Result<Vec<u8>, SendError> {
         let (reply, answer) = oneshot::channel();
+        let target = Target {
+            network,
+            peer: to.peer,
+            is_question: matches!(expect, Expect::Knowledge),
+        };
         let mut request = Request {
             frame,
-            key,
-            addresses: addresses.to_vec(),
+            expect,
+            addresses: to.addresses,
             reply,
         };
         // A lane may end between the two steps; the next one is new.
         loop {
-            let lane = self.lane((network, peer));
+            let lane = self.lane(target);
             match lane.send(request).await {
                 Ok(()) => break,
                 Err(back) => request = back.0,
@@ -290,10 +310,10 @@ impl Lane {
         })
         .await?;
         while let Some(request) = batch.pop_front() {
-            let Some(key) = &request.key else {
-                let _ = request.reply.send(Ok(()));
+            if matches!(request.expect, Expect::Nothing) {
+                let _ = request.reply.send(Ok(Vec::new()));
                 continue;
-            };
+            }
             let asked = Instant::now();
             let mut reading: Reading = Box::pin(read_answer(stream));
             let mut read = rt::timeout(self.health.patience(), &mut reading).await;
@@ -318,19 +338,22 @@ impl Lane {
                     });
                 }
             };
-            if let Err(error) = judge(answer, key) {
-                batch.push_front(request);
-                return Err(error);
-            }
+            let answer = match judge(answer, &request.expect) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    batch.push_front(request);
+                    return Err(error);
+                }
+            };
             self.health.answered(asked.elapsed());
-            let _ = request.reply.send(Ok(()));
+            let _ = request.reply.send(Ok(answer));
         }
         self.stream = Some(stream);
         Ok(())
     }
 
     async fn open(&mut self, addresses: Vec<Multiaddr>) -> Result<Stream, SendError> {
-        let (network, peer) = self.target;
+        let Target { network, peer, .. } = self.target;
         let (reply, answer) = oneshot::channel();
         let commands = self
             .sender
@@ -387,13 +410,13 @@ async fn wait_aside(
 ) {
     let asked = Instant::now();
     let judged = match rt::timeout(ANSWER, reading).await {
-        Ok((_, answer)) => judge(answer, request.key.as_deref().unwrap_or_default()),
+        Ok((_, answer)) => judge(answer, &request.expect),
         Err(elapsed) => Err(SendError::Deadline {
             after: elapsed.after,
         }),
     };
     match &judged {
-        Ok(()) => health.answered(SLOW + asked.elapsed()),
+        Ok(_) => health.answered(SLOW + asked.elapsed()),
         Err(SendError::Deadline { .. }) => health.missed(),
         // A refusal in words is an answer.
         Err(_) => {}
@@ -402,13 +425,14 @@ async fn wait_aside(
     let _ = request.reply.send(judged);
 }
 
-fn judge(answer: io::Result<Vec<u8>>, key: &[u8]) -> Result<(), SendError> {
+fn judge(answer: io::Result<Vec<u8>>, expect: &Expect) -> Result<Vec<u8>, SendError> {
     let answer = answer.map_err(|error| SendError::Broken(Arc::new(error)))?;
-    if wire::kad::is_put_answer(&answer, key).unwrap_or(false) {
-        Ok(())
-    } else {
-        Err(SendError::Answer)
+    if let Expect::Put(key) = expect
+        && !wire::kad::is_put_answer(&answer, key).unwrap_or(false)
+    {
+        return Err(SendError::Answer);
     }
+    Ok(answer)
 }
 
 /// Reads one message; the stream comes back with it, since whoever waits may give up and leave it to another.

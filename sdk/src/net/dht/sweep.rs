@@ -25,9 +25,6 @@ const FRESH: Duration = Duration::from_secs(600);
 /// How long a map of a whole network counts, unless it is renewed.
 const MAP_FRESH: Duration = Duration::from_secs(2 * 3_600);
 
-/// How long a network without peers is not looked at again.
-const EMPTY: Duration = Duration::from_secs(1);
-
 /// Lookups at once while the whole network is looked through.
 const MAPPING: usize = 16;
 
@@ -53,12 +50,9 @@ struct Known {
 
 impl Known {
     fn is_fresh(&self, now: Duration) -> bool {
-        let lasts = match (self.is_whole, self.keyspace.len()) {
-            (_, 0) => EMPTY,
-            (true, _) => MAP_FRESH,
-            (false, _) => FRESH,
-        };
-        now.saturating_sub(self.since) <= lasts
+        let lasts = if self.is_whole { MAP_FRESH } else { FRESH };
+        // A network without peers may have some at any moment, and to ask nobody costs nothing.
+        self.keyspace.len() > 0 && now.saturating_sub(self.since) <= lasts
     }
 }
 
