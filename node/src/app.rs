@@ -11,7 +11,7 @@ use perennis_sdk::net::dht::Sweep;
 use perennis_sdk::rt;
 use perennis_shared::time::Millis;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::causes::chain;
@@ -27,6 +27,7 @@ use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
 use crate::workers::follow::Routes;
+use crate::workers::meet::MeetWorker;
 use crate::workers::pubsub::PubsubWorker;
 use crate::workers::reprovide::Reprovide;
 use crate::workers::republish::Republish;
@@ -155,14 +156,22 @@ impl RunningNode {
         let to_stop = || Stop(stopped.clone());
         swarm.work(&mut tasks, &ingest, &to_stop);
         if let Some(pubsub) = swarm.net.pubsub() {
+            let (joined, names) = mpsc::unbounded_channel();
             let worker = PubsubWorker {
                 pubsub: pubsub.clone(),
                 storage: storage.clone(),
                 ingest: Arc::clone(&ingest),
                 metrics: Arc::clone(&metrics),
                 period: config.p2p.pubsub_period,
+                joined,
             };
-            workers.gossip(worker, &mut tasks, &to_stop);
+            let meet = config.p2p.has_dht().then(|| MeetWorker {
+                net: swarm.net.clone(),
+                pubsub: pubsub.clone(),
+                sweep: sweep.clone(),
+                joined: names,
+            });
+            workers.gossip(worker, meet, &mut tasks, &to_stop);
         }
         let resolve = Resolve::new(&config, &swarm.net, storage.clone())?;
         let node = Arc::new(Node {

@@ -27,6 +27,7 @@ pub(crate) mod fetch;
 pub(crate) mod follow;
 mod ladder;
 mod map;
+pub(crate) mod meet;
 pub(crate) mod pubsub;
 mod reclaim;
 pub(crate) mod reprovide;
@@ -264,10 +265,11 @@ impl Workers {
         Ok(tasks)
     }
 
-    /// Starts to tell and hear records by gossip.
+    /// Starts to tell and hear records by gossip, and to look for others who do.
     pub(crate) fn gossip(
         &self,
         worker: pubsub::PubsubWorker,
+        meet: Option<meet::MeetWorker>,
         tasks: &mut JoinSet<()>,
         stop: &impl Fn() -> Stop,
     ) {
@@ -275,6 +277,10 @@ impl Workers {
         let row = self.row("pubsub", "one name at a time");
         tasks.spawn(Arc::clone(&worker).run(row, stop()));
         tasks.spawn(worker.take_in(stop()));
+        if let Some(meet) = meet {
+            let row = self.row("pubsub peers", "one name at a time");
+            tasks.spawn(meet.run(row, stop()));
+        }
     }
 
     fn row(&self, name: &str, throttle: &str) -> Arc<Worker> {

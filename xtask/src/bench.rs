@@ -28,6 +28,7 @@ const PARTS: &[(&str, Part)] = &[
     ("republish", programs::republish),
     ("start", node::measure),
     ("network", network::measure),
+    ("crowd", programs::crowd),
     ("kill", programs::kill),
     ("kill-node", programs::kill_node),
 ];

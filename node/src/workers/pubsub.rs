@@ -11,6 +11,7 @@ use perennis_sdk::error::Retryable as _;
 use perennis_sdk::net::{Pubsub, PubsubError};
 use perennis_sdk::rt;
 use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Ending, Stop, Worker};
@@ -32,6 +33,8 @@ pub(crate) struct PubsubWorker {
     pub(crate) metrics: Arc<Metrics>,
     /// The time in which each record is told of again.
     pub(crate) period: Duration,
+    /// Told of each name that is newly followed.
+    pub(crate) joined: mpsc::UnboundedSender<Name>,
 }
 
 impl PubsubWorker {
@@ -126,7 +129,10 @@ impl PubsubWorker {
                 }
                 let record = verified(&name, &kept.record);
                 match self.pubsub.follow(name, record).await {
-                    Ok(_) => worker.stepped(),
+                    Ok(is_new) => {
+                        self.joined(name, is_new);
+                        worker.stepped();
+                    }
                     // The rest is told of when it changes.
                     Err(PubsubError::TooMany { .. } | PubsubError::Net(_)) => return Ok(()),
                     Err(error) => worker.failed(&error),
@@ -157,11 +163,19 @@ impl PubsubWorker {
             return Ok(());
         }
         match self.pubsub.follow(name, None).await {
-            Ok(_) | Err(PubsubError::TooMany { .. }) => {}
+            Ok(is_new) => self.joined(name, is_new),
+            Err(PubsubError::TooMany { .. }) => {}
             Err(error) => tracing::debug!(%name, %error, "a name is not followed over pubsub"),
         }
         self.tell(name, &record).await;
         Ok(())
+    }
+
+    fn joined(&self, name: Name, is_new: bool) {
+        if is_new {
+            // Without the DHT nobody looks for followers.
+            let _ = self.joined.send(name);
+        }
     }
 
     async fn tell_again(&self, name: Name) {

@@ -1,6 +1,6 @@
 //! Nodes tell each other of newer records by gossip.
 
-use perennis_sdk::net::Bootstrap;
+use perennis_sdk::net::{Bootstrap, DhtMode};
 use perennis_shared::cid::{Block, Codec};
 
 use crate::support::{Author, DAY, Reply, TestNode};
@@ -18,6 +18,18 @@ async fn node(others: &[&TestNode]) -> TestNode {
     TestNode::with(|config| {
         config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
         config.p2p.bootstrap = Bootstrap::Peers(addresses);
+    })
+    .await
+}
+
+/// A node that asks the DHT and is no part of it.
+async fn client_of(hub: &TestNode) -> TestNode {
+    let hub = hub.node.p2p_addresses();
+    TestNode::with(|config| {
+        config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
+        config.p2p.bootstrap =
+            Bootstrap::Peers(hub.iter().map(|address| address.parse().unwrap()).collect());
+        config.p2p.dht = DhtMode::Client;
     })
     .await
 }
@@ -72,6 +84,41 @@ async fn a_new_record_reaches_those_who_follow_the_name() {
     let reply = tokio::time::timeout(patience, answered).await.unwrap();
     assert_eq!(reply.body, record(2).bytes());
     assert_eq!(stranger.get(&shown).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_follow_the_same_name_find_each_other_in_the_dht() {
+    let owner = Author::new(62);
+    let head = Block::new(Codec::Raw, b"a head".to_vec()).unwrap();
+    let records = [1, 2].map(|sequence| owner.record(*head.cid(), sequence, 30 * DAY));
+    let shown = format!("/v1/names/{}", owner.name());
+
+    let hub = node(&[]).await;
+    // Clients of the DHT stand in nobody's table: no lookup leads to them.
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let client = client_of(&hub).await;
+        client
+            .ask("PUT", &shown, &[RECORD], records[0].bytes())
+            .await
+            .ok();
+        clients.push(client);
+    }
+    for (one, other) in [(0, 1), (1, 0)] {
+        let other = clients[other].node.peer_id().to_string();
+        let is_listed = |reply: &Reply| reply.json().to_string().contains(&other);
+        clients[one].eventually("/v1/peers", is_listed).await;
+    }
+    clients[0]
+        .ask(
+            "PUT",
+            &format!("/routing/v1/ipns/{}", owner.name()),
+            &[RECORD],
+            records[1].bytes(),
+        )
+        .await
+        .ok();
+    clients[1].eventually(&shown, has_sequence(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

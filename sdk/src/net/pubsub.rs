@@ -12,6 +12,7 @@
 //! - `newest`: the best record of each name that is followed, and what a record is compared with it.
 //! - `asks`: which peer is asked about which name, and when. Pure.
 //! - `fetch`: the streams of the fetch protocol, both ends.
+//! - `meet`: how followers of a name find each other in the DHT.
 //! - `filter`: which topics of other peers are remembered.
 //! - [`Pubsub`]: the handle.
 //!
@@ -31,6 +32,7 @@ mod asks;
 mod fetch;
 mod filter;
 mod handle;
+mod meet;
 mod newest;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ pub(super) use fetch::ask;
 pub(super) use filter::NameTopics;
 pub(super) use handle::PubsubCommand;
 pub use handle::{Pubsub, PubsubError, Updates};
+pub use meet::rendezvous;
 pub(super) use newest::{Newest, Verdict, judge};
 
 /// The protocol of questions for the newest record.

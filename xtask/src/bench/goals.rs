@@ -239,6 +239,11 @@ pub(super) const NAMED: &[Named] = &[
         Goal::AtMost(60.0),
     ),
     named(
+        "net/rss/1000",
+        "Node with 1,000 connected peers",
+        Goal::AtMost(250.0),
+    ),
+    named(
         "kill/points",
         "kill -9 points with acknowledged writes checked",
         Goal::AtLeast(2000.0),

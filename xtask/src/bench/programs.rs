@@ -80,6 +80,14 @@ pub(super) fn republish() -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// The memory of a node with a thousand peers.
+///
+/// # Errors
+/// The bench fails.
+pub(super) fn crowd() -> Result<Vec<Figure>> {
+    bench("crowd")
+}
+
 /// A store killed at 2,000 moments, with an oracle of what it had acknowledged.
 ///
 /// # Errors

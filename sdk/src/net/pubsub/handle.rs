@@ -204,6 +204,15 @@ impl Pubsub {
         self.shared.best(name)
     }
 
+    /// How many connected peers follow a name, as far as they say; some of very many.
+    ///
+    /// # Errors
+    /// The peer has stopped.
+    pub async fn followers(&self, name: Name) -> Result<usize, NetError> {
+        let listeners = self.ask(|reply| PubsubCommand::Listeners { name, reply });
+        Ok(listeners.await?.len())
+    }
+
     /// The names that are followed.
     #[must_use]
     pub fn names(&self) -> Vec<Name> {

@@ -1,0 +1,64 @@
+//! The memory of a node with a thousand connected peers that want nothing of it.
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use perennis_sdk::net::{
+    DhtMode, Multiaddr, Net, NetConfig, config::identity_of, dht::MemoryDhtStore,
+};
+use perennis_tests::{measure::say, node::Node};
+
+const PEERS: u16 = 1_000;
+
+/// Handshakes at once: fewer than the connections a node lets wait.
+const AT_ONCE: usize = 32;
+
+/// How long the node is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(30);
+
+fn main() {
+    let is_measured = std::env::args().any(|argument| argument == "--bench");
+    let wanted = if is_measured { PEERS } else { 10 };
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path());
+    let address: Multiaddr = node.peer().parse().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let peers: Vec<Net> = runtime.block_on(async {
+        let connecting = stream::iter(0..wanted).map(|number| peer(number, &address));
+        connecting.buffer_unordered(AT_ONCE).collect().await
+    });
+    std::thread::sleep(if is_measured { IDLE } else { Duration::ZERO });
+    let connected = node.json("/v1/peers")["peers"].as_array().unwrap().len();
+    assert!(
+        connected >= usize::from(wanted),
+        "{connected} are connected"
+    );
+    let name = format!("net/rss/{PEERS}");
+    say(&name, resident_mib(node.process_id()), "MiB");
+    drop(peers);
+    // The tasks of a thousand peers are not waited for.
+    drop(node);
+    std::process::exit(0);
+}
+
+/// A peer that asks the DHT, if anything, and is connected with one node.
+async fn peer(number: u16, node: &Multiaddr) -> Net {
+    let mut seed = [13; 32];
+    seed[..2].copy_from_slice(&number.to_be_bytes());
+    let mut config = NetConfig::new(identity_of(&seed), Arc::new(MemoryDhtStore::new(1)));
+    config.dht = DhtMode::Client;
+    let net = Net::start(config).await.unwrap();
+    net.connect_to(node).await.unwrap();
+    net
+}
+
+fn resident_mib(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib / 1_024.0
+}
