@@ -3,11 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream};
 use perennis_sdk::net::{
     DhtMode, Multiaddr, Net, NetConfig, config::identity_of, dht::MemoryDhtStore,
 };
 use perennis_tests::{measure::say, node::Node};
+use tokio::task::JoinSet;
 
 const PEERS: u16 = 1_000;
 
@@ -24,10 +24,7 @@ fn main() {
     let node = Node::start(dir.path());
     let address: Multiaddr = node.peer().parse().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let peers: Vec<Net> = runtime.block_on(async {
-        let connecting = stream::iter(0..wanted).map(|number| peer(number, &address));
-        connecting.buffer_unordered(AT_ONCE).collect().await
-    });
+    let peers = runtime.block_on(connect(wanted, &address));
     std::thread::sleep(if is_measured { IDLE } else { Duration::ZERO });
     let connected = node.json("/v1/peers")["peers"].as_array().unwrap().len();
     assert!(
@@ -42,14 +39,26 @@ fn main() {
     std::process::exit(0);
 }
 
+async fn connect(wanted: u16, node: &Multiaddr) -> Vec<Net> {
+    let (mut connecting, mut peers) = (JoinSet::new(), Vec::new());
+    for number in 0..wanted {
+        if connecting.len() == AT_ONCE {
+            peers.push(connecting.join_next().await.unwrap().unwrap());
+        }
+        connecting.spawn(peer(number, node.clone()));
+    }
+    peers.extend(connecting.join_all().await);
+    peers
+}
+
 /// A peer that asks the DHT, if anything, and is connected with one node.
-async fn peer(number: u16, node: &Multiaddr) -> Net {
+async fn peer(number: u16, node: Multiaddr) -> Net {
     let mut seed = [13; 32];
     seed[..2].copy_from_slice(&number.to_be_bytes());
     let mut config = NetConfig::new(identity_of(&seed), Arc::new(MemoryDhtStore::new(1)));
     config.dht = DhtMode::Client;
     let net = Net::start(config).await.unwrap();
-    net.connect_to(node).await.unwrap();
+    net.connect_to(&node).await.unwrap();
     net
 }
 
