@@ -57,6 +57,8 @@ async fn peer(number: u16, node: Multiaddr) -> Net {
     seed[..2].copy_from_slice(&number.to_be_bytes());
     let mut config = NetConfig::new(identity_of(&seed), Arc::new(MemoryDhtStore::new(1)));
     config.dht = DhtMode::Client;
+    // All of them share this process.
+    config.limits.process_bytes = usize::MAX;
     let net = Net::start(config).await.unwrap();
     net.connect_to(&node).await.unwrap();
     net
