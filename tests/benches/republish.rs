@@ -2,11 +2,14 @@
 //!
 //! The peers run in a process of their own, unless `--bootstrap ADDRESS` names others, such as those of another
 //! implementation; then `--bootstrap` is given once for each peer. `--names N` and `--peers N` set how many there are,
-//! `--bad N` how many of our peers die, and how many stall, when a tenth of the names is put.
+//! `--bad N` how many of our peers die, and how many stall, when a tenth of the names is put. With `--serial ADDRESS` the
+//! names are put one by one to the Delegated Routing API there, and the time of `--process ID` is told: another
+//! implementation's way to do the same.
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc,
@@ -42,6 +45,8 @@ struct Arguments {
     names: usize,
     bad: usize,
     bootstrap: Vec<Multiaddr>,
+    serial: Option<String>,
+    process: String,
     is_serving: bool,
 }
 
@@ -55,6 +60,10 @@ fn main() {
         .unwrap();
     if arguments.is_serving {
         runtime.block_on(serve(&arguments));
+        std::process::exit(0);
+    }
+    if let Some(address) = &arguments.serial {
+        put_one_by_one(&arguments, address);
         std::process::exit(0);
     }
     runtime.block_on(async {
@@ -85,6 +94,8 @@ fn parse() -> Arguments {
         names: 10_000,
         bad: 1,
         bootstrap: Vec::new(),
+        serial: None,
+        process: "self".to_owned(),
         is_serving: false,
     };
     let mut given = std::env::args().skip(1);
@@ -94,6 +105,8 @@ fn parse() -> Arguments {
             "--peers" => arguments.peers = number(),
             "--names" => arguments.names = number(),
             "--bad" => arguments.bad = number(),
+            "--serial" => arguments.serial = given.next(),
+            "--process" => arguments.process = given.next().unwrap(),
             "--serve" => arguments.is_serving = true,
             "--bootstrap" => {
                 let address = given.next().unwrap();
@@ -105,6 +118,32 @@ fn parse() -> Arguments {
         }
     }
     arguments
+}
+
+/// Puts names over HTTP, one after the other, and says how fast that was.
+fn put_one_by_one(arguments: &Arguments, address: &str) {
+    let records = records(arguments.names);
+    let (started, cpu) = (Instant::now(), cpu_seconds(&arguments.process));
+    for (name, record) in &records {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let (bytes, path) = (record.bytes(), format!("/routing/v1/ipns/{name}"));
+        write!(
+            stream,
+            "PUT {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/vnd.ipfs.ipns-record\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            bytes.len()
+        )
+        .unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let names = arguments.names as f64;
+    let rate = names / started.elapsed().as_secs_f64();
+    say("republish/serial", rate, "names/s");
+    let cpu = cpu_seconds(&arguments.process) - cpu;
+    say("republish/serial/cpu", cpu * 1e3 / names, "ms");
 }
 
 /// Puts all names once and says how fast that was.
@@ -128,7 +167,7 @@ async fn measure(arguments: &Arguments, peers: &[Multiaddr], label: &str, halfwa
     let (mut done, mut reached) = (0_usize, 0_usize);
     let failed = AtomicUsize::new(0);
     let mut slowest: Vec<Duration> = Vec::with_capacity(records.len());
-    let (started, cpu) = (Instant::now(), cpu_seconds());
+    let (started, cpu) = (Instant::now(), cpu_seconds("self"));
     let mut puts = tokio::task::JoinSet::new();
     let mut waiting = records.into_iter();
     loop {
@@ -166,7 +205,7 @@ async fn measure(arguments: &Arguments, peers: &[Multiaddr], label: &str, halfwa
         }
     }
     let took = started.elapsed().as_secs_f64();
-    let cpu = cpu_seconds() - cpu;
+    let cpu = cpu_seconds("self") - cpu;
     slowest.sort_unstable();
     let at = |share: f64| slowest[((slowest.len() - 1) as f64 * share) as usize].as_secs_f64();
     let names = arguments.names as f64;
@@ -303,9 +342,9 @@ impl DhtStore for Stalling {
     }
 }
 
-/// Processor time of this process.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+/// Processor time of a process.
+fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // Behind the name in parentheses: the state is the third field, user and system time are the 14th and 15th.
     let fields = stat.rsplit(')').next().unwrap();
     let ticks = fields.split_whitespace().skip(11).take(2);

@@ -10,6 +10,7 @@ mod network;
 mod node;
 mod programs;
 mod report;
+mod republish;
 
 use anyhow::{Result, bail, ensure};
 
@@ -25,7 +26,7 @@ const PARTS: &[(&str, Part)] = &[
     ("lists", programs::lists),
     ("http", http::measure),
     ("publish", programs::publish),
-    ("republish", programs::republish),
+    ("republish", republish::measure),
     ("start", node::measure),
     ("network", network::measure),
     ("crowd", programs::crowd),

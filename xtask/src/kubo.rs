@@ -34,7 +34,13 @@ const LOOPBACK: &[(&str, &str)] = &[
     ("Addresses.Gateway", r#""/ip4/127.0.0.1/tcp/0""#),
 ];
 
-/// A server of the DHT on loopback.
+/// A server of the DHT on loopback, and nothing else.
+pub(crate) const DHT_SERVER: &[(&str, &str)] = &[
+    ("Routing.Type", r#""dhtserver""#),
+    ("Routing.LoopbackAddressesOnLanDHT", "true"),
+];
+
+/// A server of the DHT on loopback, with pubsub.
 pub(crate) const SERVER: &[(&str, &str)] = &[
     ("Routing.Type", r#""dhtserver""#),
     ("Routing.LoopbackAddressesOnLanDHT", "true"),
@@ -119,6 +125,11 @@ impl Daemon {
             thread::sleep(Duration::from_millis(100));
         }
         Ok(())
+    }
+
+    /// The id of its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where its repository is.

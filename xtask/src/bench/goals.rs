@@ -153,7 +153,7 @@ pub(super) const NAMED: &[Named] = &[
     named(
         "republish",
         "Names put to a private DHT of 20 peers",
-        Goal::AtLeast(350.0),
+        Goal::TimesPeer(10.0),
     ),
     named(
         "republish/cpu",
@@ -161,6 +161,7 @@ pub(super) const NAMED: &[Named] = &[
         Goal::AtMost(2.0),
     ),
     named("republish/p99", "Slowest of 100 of them", Goal::Shown),
+    named("republish/slowest", "Slowest of all", Goal::Shown),
     named("republish/peers", "Peers that took each", Goal::Shown),
     named(
         "republish/failed",
@@ -170,12 +171,22 @@ pub(super) const NAMED: &[Named] = &[
     named(
         "republish/bad",
         "Names put while a peer dies and one stalls",
-        Goal::AtLeast(350.0),
+        Goal::TimesPeer(10.0),
     ),
     named(
         "republish/bad/cpu",
         "Processor time of a name then",
         Goal::AtMost(2.0),
+    ),
+    named(
+        "republish/bad/p99",
+        "Slowest of 100 of them then",
+        Goal::Shown,
+    ),
+    named(
+        "republish/bad/peers",
+        "Peers that took each then",
+        Goal::Shown,
     ),
     named(
         "republish/bad/slowest",
@@ -185,6 +196,36 @@ pub(super) const NAMED: &[Named] = &[
     named(
         "republish/bad/failed",
         "Names that failed three times then",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "republish/others",
+        "Names put to a private DHT of 20 Kubo peers",
+        Goal::TimesPeer(4.0),
+    ),
+    named(
+        "republish/others/cpu",
+        "Processor time of a name there",
+        Goal::AtMost(2.0),
+    ),
+    named(
+        "republish/others/p99",
+        "Slowest of 100 of them there",
+        Goal::Shown,
+    ),
+    named(
+        "republish/others/slowest",
+        "Slowest of all there",
+        Goal::Shown,
+    ),
+    named(
+        "republish/others/peers",
+        "Peers that took each there",
+        Goal::Shown,
+    ),
+    named(
+        "republish/others/failed",
+        "Names that failed three times there",
         Goal::AtMost(0.0),
     ),
     named(

@@ -70,16 +70,6 @@ pub(super) fn publish() -> Result<Vec<Figure>> {
     )
 }
 
-/// 10,000 names put to a private DHT of 20 peers, with and without bad ones among them.
-///
-/// # Errors
-/// The bench fails.
-pub(super) fn republish() -> Result<Vec<Figure>> {
-    let mut figures = bench("republish")?;
-    figures.push(super::node::due_names()?);
-    Ok(figures)
-}
-
 /// The memory of a node with a thousand peers.
 ///
 /// # Errors
