@@ -14,9 +14,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+mod probe;
+
+use probe::ProbeMetrics;
+
 /// Every metric of a node.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// What the latency probe measures.
+    pub(crate) probe: ProbeMetrics,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
     connections: Gauge,
@@ -144,6 +150,7 @@ impl Metrics {
         ];
         let mut metrics = Metrics {
             registry: Registry::default(),
+            probe: ProbeMetrics::new(),
             requests: Family::default(),
             request_seconds: Histogram::new(reads),
             connections: Gauge::default(),
@@ -179,6 +186,7 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
+        self.probe.register(registry);
         registry.register("http_requests", "Requests answered", self.requests.clone());
         registry.register_with_unit(
             "http_request_duration",

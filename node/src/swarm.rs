@@ -31,15 +31,16 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// Starts the peer: listens and dials.
+    /// Starts the peer: listens and dials. The record of `canary` is not kept for others.
     pub(crate) async fn start(
         config: &P2pConfig,
         identity: Keypair,
+        canary: Name,
         storage: Storage,
         demand: SharedDemand,
     ) -> Result<Swarm, StartError> {
         let blocks = Blocks::new(StoredBlocks(storage.clone()));
-        let (rows, offered) = DhtRows::new(storage, demand);
+        let (rows, offered) = DhtRows::new(storage, demand, canary);
         let net = match &config.listen {
             Some(listen) => start(config, identity, &rows, &blocks, listen.clone()).await?,
             None => {

@@ -10,6 +10,7 @@ mod gossiping;
 mod identifiers;
 mod laddering;
 mod limits;
+mod probing;
 mod publishing;
 mod records;
 mod republishing;
