@@ -204,7 +204,7 @@ async fn dispatch(
         Endpoint::Page => page::file(&parameter),
         Endpoint::Live => Ok(state::live()),
         Endpoint::Ready => Ok(state::ready(node)),
-        Endpoint::Metrics => state::metrics(node),
+        Endpoint::Metrics => state::metrics(node).await,
         Endpoint::OpenApi => Ok(openapi::document()),
         Endpoint::Status => Ok(state::status(node)),
         Endpoint::Block => gateway::block(node, &parameter, &request).await,

@@ -139,6 +139,7 @@ impl Probe {
         measured.into_iter().filter(|measured| *measured).count()
     }
 
+    #[tracing::instrument(skip_all, fields(name = %self.name(), route = probed.route.label()))]
     async fn probe(&self, probed: &Probed, record: &Record) -> bool {
         let (route, name) = (&probed.route, self.name());
         let published = timed(PUBLISH, route.publish(name, record)).await;

@@ -150,7 +150,7 @@ async fn sweep(rows: Arc<DhtRows>, mut stop: Stop) {
 /// Records that the DHT has for names that are kept here go through the write door like any other.
 async fn take_in(ingest: Arc<Ingest>, mut offered: mpsc::Receiver<(Name, Bytes)>, mut stop: Stop) {
     while let Some(Some((name, record))) = stop.or(offered.recv()).await {
-        if let Err(error) = ingest.put_record(&name, &record).await {
+        if let Err(error) = ingest.put_record("dht", &name, &record).await {
             tracing::debug!(%name, error = %chain(&error), "a record from the DHT is not taken");
         }
     }

@@ -105,23 +105,23 @@ fn legend(svg: &mut String) {
         };
         mark(svg, class, outcome, f64::from(x), 18.0);
         text(svg, x + 8, 22, "", word);
-        x += 100;
+        x += 120;
     }
 }
 
 fn panel(svg: &mut String, top: u32, row: &Row, times: Option<&Times>) {
-    let medians = [("publish", &row.publish), ("resolve", &row.resolve)]
+    let medians: Vec<String> = [("publish", &row.publish), ("resolve", &row.resolve)]
         .into_iter()
-        .filter_map(|(word, samples)| Some(format!("{word} {} ms", median(samples)?)));
-    let told: Vec<String> = row
-        .idle
-        .map(str::to_owned)
-        .into_iter()
-        .chain(medians)
+        .filter_map(|(word, samples)| Some(format!("{word} {} ms", median(samples)?)))
         .collect();
+    let told = match (row.idle, medians.is_empty()) {
+        (Some(why), _) => why.to_owned(),
+        (None, true) => String::new(),
+        (None, false) => format!("median: {}", medians.join(", ")),
+    };
     text(svg, LEFT, top + 14, "", &row.label);
     let right = LEFT + FIELD_WIDTH as u32;
-    let said = escaped(&told.join(", "));
+    let said = escaped(&told);
     let _ = write!(
         svg,
         "<text class=\"dim\" x=\"{right}\" y=\"{}\" text-anchor=\"end\">{said}</text>",

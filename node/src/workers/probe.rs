@@ -44,13 +44,13 @@ impl ProbeWorker {
             let Some(measured) = stop.or(probe.round()).await else {
                 return;
             };
-            self.rounds.send_modify(|rounds| rounds.ended += 1);
             worker.stepped();
             let (told, longest) = match measured {
                 0 => ("nobody is there to try a route with".to_owned(), SOON),
                 routes => (format!("{routes} routes measured"), Duration::MAX),
             };
             worker.working(told);
+            self.rounds.send_modify(|rounds| rounds.ended += 1);
             pause = probe.period().map(|period| period.min(longest));
         }
     }

@@ -17,3 +17,4 @@ mod republishing;
 mod restarting;
 mod schemas;
 mod starting;
+mod watching;
