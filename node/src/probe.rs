@@ -118,7 +118,7 @@ impl Probe {
     }
 
     /// Has a round made, or waits for the one that is under way. False when the node stops first.
-    pub(crate) async fn made(&self) -> bool {
+    pub(crate) async fn measure_now(&self) -> bool {
         let mut rounds = self.rounds.clone();
         let now = *rounds.borrow();
         let wanted = if now.begun > now.ended {

@@ -22,7 +22,7 @@ pub(super) fn report(node: &Node) -> Answer {
 
 /// Measures now.
 pub(super) async fn now(node: &Node) -> Result<Answer, Refusal> {
-    if node.probe.made().await {
+    if node.probe.measure_now().await {
         Ok(report(node))
     } else {
         Err(stopping())

@@ -40,6 +40,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &NodeProbe) -> Result<
 
 fn show(page: &mut Page, body: &Value) {
     let period = match body["periodSeconds"].as_u64() {
+        Some(seconds) if seconds % 60 == 0 => format!("every {} min", seconds / 60),
         Some(seconds) => format!("every {seconds} s"),
         None => "only when asked with --now".to_owned(),
     };
