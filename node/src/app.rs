@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use perennis_sdk::net::dht::Sweep;
 use perennis_sdk::rt;
+use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -21,6 +22,7 @@ use crate::http::Server;
 use crate::ingest::Ingest;
 use crate::keystore::{Keystore, KeystoreError};
 use crate::metrics::{Metrics, StoreSizes};
+use crate::probe::Probe;
 use crate::read::Read;
 use crate::resolve::Resolve;
 use crate::storage::{OpenError, Storage};
@@ -28,6 +30,7 @@ use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
 use crate::workers::follow::Routes;
 use crate::workers::meet::MeetWorker;
+use crate::workers::probe::ProbeWorker;
 use crate::workers::pubsub::PubsubWorker;
 use crate::workers::reprovide::Reprovide;
 use crate::workers::republish::Republish;
@@ -46,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) demand: SharedDemand,
     /// Where records of other people's names are found, and what is below them.
     pub(crate) routes: Arc<Routes>,
+    /// How fast records are published and found through each route.
+    pub(crate) probe: Arc<Probe>,
     pub(crate) workers: Workers,
     pub(crate) swarm: Swarm,
     pub(crate) resolve: Arc<Resolve>,
@@ -119,6 +124,7 @@ impl RunningNode {
         let mut swarm = Swarm::start(
             &config.p2p,
             keystore.identity(),
+            Name::from_public_key(&keystore.canary().public()),
             storage.clone(),
             Arc::clone(&demand),
         )
@@ -174,6 +180,17 @@ impl RunningNode {
             workers.gossip(worker, meet, &mut tasks, &to_stop);
         }
         let resolve = Resolve::new(&config, &swarm.net, storage.clone())?;
+        let (probe, rounds) = Probe::new(
+            &config,
+            &swarm.net,
+            Arc::clone(&keystore),
+            Arc::clone(&metrics),
+        )?;
+        let worker = ProbeWorker {
+            probe: Arc::clone(&probe),
+            rounds,
+        };
+        workers.probe(worker, &mut tasks, to_stop());
         let node = Arc::new(Node {
             config,
             swarm,
@@ -186,6 +203,7 @@ impl RunningNode {
             reprovide,
             demand,
             routes,
+            probe,
             workers,
             token,
             started_at: rt::now(),

@@ -18,7 +18,7 @@ mod routing;
 mod settings;
 mod value;
 
-pub use routing::{HotConfig, IpnsConfig, ProvideConfig, ProvideStrategy};
+pub use routing::{HotConfig, IpnsConfig, ProbeConfig, ProvideConfig, ProvideStrategy};
 pub use settings::{Setting, settings};
 use value::Given;
 
@@ -40,6 +40,8 @@ pub struct Config {
     pub follow: FollowConfig,
     /// Telling the DHT what is kept here.
     pub provide: ProvideConfig,
+    /// Measuring the routes of records.
+    pub probe: ProbeConfig,
     /// Who may store how much.
     pub admission: AdmissionConfig,
     /// Pinning.
@@ -261,6 +263,9 @@ impl Default for Config {
                 strategy: ProvideStrategy::Roots,
                 period: 22 * 60 * MINUTE,
                 concurrency: 16,
+            },
+            probe: ProbeConfig {
+                period: Some(15 * MINUTE),
             },
             admission: AdmissionConfig {
                 allow: Vec::new(),

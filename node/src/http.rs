@@ -36,6 +36,7 @@ mod page;
 mod patience;
 mod peers;
 mod pins;
+mod probe;
 mod providers;
 mod records;
 mod route;
@@ -203,7 +204,7 @@ async fn dispatch(
         Endpoint::Page => page::file(&parameter),
         Endpoint::Live => Ok(state::live()),
         Endpoint::Ready => Ok(state::ready(node)),
-        Endpoint::Metrics => state::metrics(node),
+        Endpoint::Metrics => state::metrics(node).await,
         Endpoint::OpenApi => Ok(openapi::document()),
         Endpoint::Status => Ok(state::status(node)),
         Endpoint::Block => gateway::block(node, &parameter, &request).await,
@@ -251,6 +252,12 @@ async fn dispatch(
         Endpoint::Release => {
             controls(node, &request)?;
             fetch::release(node, &parameter).await
+        }
+        Endpoint::Probe => Ok(probe::report(node)),
+        Endpoint::ProbePlot => Ok(probe::plot(node)),
+        Endpoint::ProbeNow => {
+            controls(node, &request)?;
+            probe::now(node).await
         }
         Endpoint::Providers => providers::list(node, &parameter, uri.query()).await,
         Endpoint::RoutedProviders => providers::routed_providers(node, &parameter, &request).await,

@@ -117,6 +117,7 @@ impl Ingest {
     }
 
     /// Stores a whole publish message.
+    #[tracing::instrument(skip_all, fields(%name, route = "http"))]
     pub(crate) async fn publish(
         &self,
         name: &Name,
@@ -193,9 +194,11 @@ impl Ingest {
         Ok(self.storage.absent(cids).await?.is_empty())
     }
 
-    /// Stores a bare record. Blocks below an unknown head are fetched later.
+    /// Stores a bare record that came by `route`. Blocks below an unknown head are fetched later.
+    #[tracing::instrument(name = "publish", skip_all, fields(%name, route = route))]
     pub(crate) async fn put_record(
         &self,
+        route: &'static str,
         name: &Name,
         bytes: &[u8],
     ) -> Result<Receipt, IngestError> {

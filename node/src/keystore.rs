@@ -1,4 +1,4 @@
-//! The node's own key: made once, sealed on disk, used to sign receipts.
+//! The node's own key: made once, sealed on disk, used to sign receipts. The key of the canary name follows from it.
 //!
 //! Owns two files in the data directory: `node.key`, a sealed key file ([`perennis_shared::keywrap`]), and, when the
 //! operator names no passphrase file, `node.passphrase`, readable by the node's user only. A passphrase beside the
@@ -13,7 +13,7 @@ use perennis_sdk::net::Keypair;
 use perennis_sdk::net::config::identity_of;
 use perennis_sdk::rt;
 use perennis_shared::did::Did;
-use perennis_shared::kdf::Cost;
+use perennis_shared::kdf::{self, Cost};
 use perennis_shared::keywrap::{self, OpenError, SALT_BYTES, SEED_BYTES, SealError};
 use perennis_shared::sign::SigningKey;
 use zeroize::Zeroizing;
@@ -24,6 +24,9 @@ const PASSPHRASE_FILE: &str = "node.passphrase";
 /// The label of the seed in the key file.
 const LABEL: &str = "node";
 
+/// How the key of the canary name follows from the seed (HKDF-SHA-256): salt and purpose.
+const CANARY: (&[u8], &[u8]) = (b"perennis/node/v1", b"ipns/canary");
+
 /// Largest passphrase file that is read, in bytes.
 const PASSPHRASE_FILE_BYTES: u64 = 4_096;
 
@@ -33,6 +36,7 @@ pub(crate) struct Keystore {
     did: String,
     /// The same key as a peer of libp2p. Its signatures are over prefixes of libp2p's own, ours over ours.
     identity: Keypair,
+    canary: SigningKey,
 }
 
 impl Keystore {
@@ -48,7 +52,7 @@ impl Keystore {
             Err(source) => return Err(KeystoreError::Io { path: file, source }),
         };
         let passphrase = passphrase(directory, passphrase_file, sealed.is_some())?;
-        let (key, identity) = match sealed {
+        let seed = match sealed {
             Some(sealed) => {
                 let seeds = keywrap::open(&sealed, &passphrase).map_err(|source| {
                     KeystoreError::Sealed {
@@ -59,13 +63,17 @@ impl Keystore {
                 let seed = seeds
                     .get(LABEL)
                     .ok_or(KeystoreError::NoNodeKey { path: file })?;
-                (SigningKey::from_seed(seed), identity_of(seed))
+                Zeroizing::new(*seed)
             }
             None => make(&file, &passphrase)?,
         };
-        let key = key.with_engine(rt::sign_engine);
-        let did = Did::from_key(&key.public()).to_string();
-        Ok(Keystore { key, did, identity })
+        let key = SigningKey::from_seed(&seed).with_engine(rt::sign_engine);
+        Ok(Keystore {
+            did: Did::from_key(&key.public()).to_string(),
+            key,
+            identity: identity_of(&seed),
+            canary: canary_of(&seed),
+        })
     }
 
     /// The key as a peer of libp2p.
@@ -90,6 +98,11 @@ impl Keystore {
         &self.key
     }
 
+    /// The key of the name that the latency probe publishes. It signs nothing else.
+    pub(crate) fn canary(&self) -> &SigningKey {
+        &self.canary
+    }
+
     /// The `did:key` of the key: the node's name in receipts.
     pub(crate) fn did(&self) -> &str {
         &self.did
@@ -101,13 +114,18 @@ pub(crate) fn key_file(directory: &Path) -> PathBuf {
     directory.join(KEY_FILE)
 }
 
-fn make(file: &Path, passphrase: &str) -> Result<(SigningKey, Keypair), KeystoreError> {
+fn canary_of(seed: &[u8; SEED_BYTES]) -> SigningKey {
+    let (salt, purpose) = CANARY;
+    SigningKey::from_seed(&kdf::expand(seed, salt, purpose))
+}
+
+fn make(file: &Path, passphrase: &str) -> Result<Zeroizing<[u8; SEED_BYTES]>, KeystoreError> {
     let seed = Zeroizing::new(rt::random::<SEED_BYTES>()?);
     let salt = rt::random::<SALT_BYTES>()?;
     // A file of the node's own random passphrase needs no long stretching; start-up counts.
     let sealed = keywrap::seal(&[(LABEL, &seed)], passphrase, &salt, Cost::V1)?;
     write_new(file, &sealed)?;
-    Ok((SigningKey::from_seed(&seed), identity_of(&seed)))
+    Ok(seed)
 }
 
 fn passphrase(
@@ -221,6 +239,20 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use perennis_shared::ipns::Name;
+
+    /// Made with the HKDF and Ed25519 of Python's `cryptography` 48.
+    #[test]
+    fn the_canary_follows_from_the_seed_and_is_another_key() {
+        let seed = [7; SEED_BYTES];
+        let name = Name::from_public_key(&canary_of(&seed).public());
+        assert_eq!(
+            name.to_string(),
+            "k51qzi5uqu5dm6wclrboj40lmriuwn98bmn1b0c7t2rkhhw397ttirwcfpo9o9"
+        );
+        let own = Name::from_public_key(&SigningKey::from_seed(&seed).public());
+        assert_ne!(name, own);
+    }
 
     #[test]
     fn the_key_is_made_once_and_readable_by_its_owner_only() {
@@ -228,6 +260,7 @@ mod tests {
         let first = Keystore::open(dir.path(), None).unwrap();
         let second = Keystore::open(dir.path(), None).unwrap();
         assert_eq!(first.did(), second.did());
+        assert!(first.canary().public() == second.canary().public());
         assert!(dir.path().join(PASSPHRASE_FILE).exists());
         for name in [KEY_FILE, PASSPHRASE_FILE] {
             let mode = fs::metadata(dir.path().join(name))

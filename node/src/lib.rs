@@ -18,6 +18,7 @@ mod keystore;
 mod metrics;
 mod news;
 mod outbound;
+mod probe;
 mod read;
 mod resolve;
 mod storage;

@@ -14,9 +14,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+mod probe;
+
+use probe::ProbeMetrics;
+
 /// Every metric of a node.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// What the latency probe measures.
+    pub(crate) probe: ProbeMetrics,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
     connections: Gauge,
@@ -24,6 +30,8 @@ pub(crate) struct Metrics {
     publish_seconds: Histogram,
     resolves: Family<FoundLabels, Counter>,
     resolve_seconds: Histogram,
+    hit_rate: Gauge<f64, AtomicU64>,
+    dht_peers: Gauge,
     puts: Family<OutcomeLabels, Counter>,
     put_seconds: Histogram,
     put_peers: Histogram,
@@ -109,6 +117,10 @@ pub(crate) enum Found {
     Absent,
 }
 
+impl Found {
+    const ALL: [Found; 4] = [Found::Cache, Found::Store, Found::Network, Found::Absent];
+}
+
 #[derive(Default)]
 struct StoreGauges {
     blocks: Gauge,
@@ -144,6 +156,7 @@ impl Metrics {
         ];
         let mut metrics = Metrics {
             registry: Registry::default(),
+            probe: ProbeMetrics::new(),
             requests: Family::default(),
             request_seconds: Histogram::new(reads),
             connections: Gauge::default(),
@@ -151,6 +164,8 @@ impl Metrics {
             publish_seconds: Histogram::new(writes),
             resolves: Family::default(),
             resolve_seconds: Histogram::new(reads),
+            hit_rate: Gauge::default(),
+            dht_peers: Gauge::default(),
             puts: Family::default(),
             put_seconds: Histogram::new(writes),
             put_peers: Histogram::new([0.0, 1.0, 4.0, 8.0, 12.0, 16.0, 20.0, 40.0]),
@@ -174,11 +189,37 @@ impl Metrics {
             store: StoreGauges::default(),
         };
         metrics.register();
+        metrics.start_at_zero();
         metrics
+    }
+
+    /// What has not happened yet is there as 0, so that the first time it does can be seen as a change.
+    fn start_at_zero(&self) {
+        for outcome in [Outcome::Ok, Outcome::Refused, Outcome::Failed] {
+            let labels = OutcomeLabels { outcome };
+            for family in [
+                &self.publishes,
+                &self.puts,
+                &self.provided,
+                &self.fetched,
+                &self.looks,
+                &self.rungs,
+                &self.told,
+                &self.heard,
+            ] {
+                family.get_or_create(&labels).inc_by(0);
+            }
+        }
+        for found in Found::ALL {
+            self.resolves
+                .get_or_create(&FoundLabels { found })
+                .inc_by(0);
+        }
     }
 
     fn register(&mut self) {
         let registry = &mut self.registry;
+        self.probe.register(registry);
         registry.register("http_requests", "Requests answered", self.requests.clone());
         registry.register_with_unit(
             "http_request_duration",
@@ -212,6 +253,17 @@ impl Metrics {
             "Time to find a record that was not in memory",
             Unit::Seconds,
             self.resolve_seconds.clone(),
+        );
+        registry.register(
+            "ipns_cache_hit_rate",
+            "Share of the records asked for since the start that were in memory, 0 to 1",
+            self.hit_rate.clone(),
+        );
+        // Dashboards ask for it by this name, though it is no counter.
+        registry.register(
+            "ipns_dht_peers_total",
+            "Peers in the routing tables of the DHT",
+            self.dht_peers.clone(),
         );
         registry.register(
             "ipns_republish",
@@ -331,9 +383,21 @@ impl Metrics {
         self.store.blocks.set(whole(sizes.blocks));
         self.store.bytes.set(whole(sizes.bytes));
         self.store.read_only.set(i64::from(sizes.read_only));
+        self.hit_rate.set(self.share_of_hits());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+
+    fn share_of_hits(&self) -> f64 {
+        let count = |found| self.resolves.get_or_create(&FoundLabels { found }).get();
+        let all: u64 = Found::ALL.into_iter().map(count).sum();
+        count(Found::Cache) as f64 / all.max(1) as f64
+    }
+
+    /// So many peers are in the routing tables of the DHT.
+    pub(crate) fn routed(&self, peers: usize) {
+        self.dht_peers.set(i64::try_from(peers).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn answered(&self, endpoint: &'static str, status: StatusCode, started: Instant) {

@@ -183,12 +183,15 @@ impl Resolve {
         Some(lookup)
     }
 
+    /// Asks everybody. The span tells whose answer was the best.
+    #[tracing::instrument(name = "resolve", skip_all, fields(%name, ?reach, route = tracing::field::Empty))]
     async fn ask(&self, name: &Name, reach: Reach) -> Result<Record, RouteError> {
         let composite = match reach {
             Reach::All => &self.all,
             Reach::Peers => &self.peers,
         };
         let gathered = composite.gather(name).await?;
+        tracing::Span::current().record("route", gathered.source.as_str());
         for asked in &gathered.asked {
             let result = asked.result.as_ref();
             tracing::debug!(%name, router = asked.label, took = ?asked.took, hedged = asked.hedged, ?result, "asked");

@@ -31,15 +31,16 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// Starts the peer: listens and dials.
+    /// Starts the peer: listens and dials. The record of `canary` is not kept for others.
     pub(crate) async fn start(
         config: &P2pConfig,
         identity: Keypair,
+        canary: Name,
         storage: Storage,
         demand: SharedDemand,
     ) -> Result<Swarm, StartError> {
         let blocks = Blocks::new(StoredBlocks(storage.clone()));
-        let (rows, offered) = DhtRows::new(storage, demand);
+        let (rows, offered) = DhtRows::new(storage, demand, canary);
         let net = match &config.listen {
             Some(listen) => start(config, identity, &rows, &blocks, listen.clone()).await?,
             None => {
@@ -149,7 +150,7 @@ async fn sweep(rows: Arc<DhtRows>, mut stop: Stop) {
 /// Records that the DHT has for names that are kept here go through the write door like any other.
 async fn take_in(ingest: Arc<Ingest>, mut offered: mpsc::Receiver<(Name, Bytes)>, mut stop: Stop) {
     while let Some(Some((name, record))) = stop.or(offered.recv()).await {
-        if let Err(error) = ingest.put_record(&name, &record).await {
+        if let Err(error) = ingest.put_record("dht", &name, &record).await {
             tracing::debug!(%name, error = %chain(&error), "a record from the DHT is not taken");
         }
     }

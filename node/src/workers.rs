@@ -1,4 +1,4 @@
-//! What a node does by itself: walk and pin, fetch, republish, scrub, reclaim space.
+//! What a node does by itself: walk and pin, fetch, republish, measure, scrub, reclaim space.
 //!
 //! Owns the loop of each worker and what the operator sees of it: name, state, progress, last error, throttle. A
 //! worker does one small step at a time, saves where it is, and stops between two steps. No worker may delay a
@@ -28,6 +28,7 @@ pub(crate) mod follow;
 mod ladder;
 mod map;
 pub(crate) mod meet;
+pub(crate) mod probe;
 pub(crate) mod pubsub;
 mod reclaim;
 pub(crate) mod reprovide;
@@ -281,6 +282,12 @@ impl Workers {
             let row = self.row("pubsub peers", "one name at a time");
             tasks.spawn(meet.run(row, stop()));
         }
+    }
+
+    /// Starts to measure the routes of records.
+    pub(crate) fn probe(&self, worker: probe::ProbeWorker, tasks: &mut JoinSet<()>, stop: Stop) {
+        let row = self.row("probe", "all routes at once, one round at a time");
+        tasks.spawn(worker.run(row, stop));
     }
 
     fn row(&self, name: &str, throttle: &str) -> Arc<Worker> {

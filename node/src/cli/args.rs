@@ -27,8 +27,8 @@ pub(crate) use label::{
 };
 pub(crate) use log::{Diff, LogCommand, LogCompact, LogShow};
 pub(crate) use node::{
-    NameCommand, NameFollow, NameList, NameShow, NameUnfollow, NodeCommand, NodeDoctor, NodeRun,
-    NodeStatus, OneNode, Operator, PageArgs, PinCommand, PinList,
+    NameCommand, NameFollow, NameList, NameShow, NameUnfollow, NodeCommand, NodeDoctor, NodeProbe,
+    NodeRun, NodeStatus, OneNode, Operator, PageArgs, PinCommand, PinList,
 };
 pub(crate) use peers::{
     Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,

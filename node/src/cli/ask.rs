@@ -5,14 +5,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use perennis_sdk::rt::http::{Body, Http, HttpError, HttpTimes, Request};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::Context;
-use super::args::{OneNode, PageArgs};
+use super::args::{OneNode, Operator, PageArgs};
 use super::failure::{Exit, Failure};
+use super::files::{self, name_of};
 use super::session::nodes_to_ask;
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES: usize = 16 << 20;
+
+/// Largest token file, in bytes.
+const TOKEN_BYTES: u64 = 4_096;
 
 /// How long a change may take: the DHT is slow at times.
 const CHANGE: Duration = Duration::from_secs(120);
@@ -169,6 +174,27 @@ impl NodeClient {
             text("message").unwrap_or_else(|| format!("{} answered {status}", self.url)),
         )
         .hint(text("hint").unwrap_or_else(|| "check that a perennis node runs there".to_owned())))
+    }
+}
+
+/// A request that carries the node's token, where there is one.
+pub(crate) fn with_token(request: Request, token: Option<&Zeroizing<String>>) -> Request {
+    match token {
+        Some(token) => request.with_token(token),
+        None => request,
+    }
+}
+
+/// The token in the file that the operator named.
+pub(crate) fn read_token(operator: &Operator) -> Result<Option<Zeroizing<String>>, Failure> {
+    let Some(file) = &operator.token_file else {
+        return Ok(None);
+    };
+    let bytes = Zeroizing::new(files::read_bounded(file, TOKEN_BYTES)?);
+    match std::str::from_utf8(bytes.trim_ascii()) {
+        Ok(token) if !token.is_empty() => Ok(Some(Zeroizing::new(token.to_owned()))),
+        _ => Err(Failure::usage(format!("{} holds no token", name_of(file)))
+            .hint("it is the file that http.token-file names at the node")),
     }
 }
 

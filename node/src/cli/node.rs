@@ -1,4 +1,4 @@
-//! `perennis node run`, `node status` and `node doctor`.
+//! `perennis node run`, `node status`, `node doctor` and `node probe`.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,6 +11,7 @@ use super::page::plain;
 use super::session::block_on;
 
 mod doctor;
+mod probe;
 mod run;
 
 pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Failure> {
@@ -18,6 +19,7 @@ pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Fa
         NodeCommand::Run(arguments) => run::serve(context, arguments),
         NodeCommand::Status(arguments) => block_on(status(context, arguments)),
         NodeCommand::Doctor(arguments) => doctor::run(context, arguments),
+        NodeCommand::Probe(arguments) => block_on(probe::run(context, arguments)),
     }
 }
 

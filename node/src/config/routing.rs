@@ -1,4 +1,4 @@
-//! What is told to routers and the DHT, and how often.
+//! What is told to routers and the DHT, how often, and how they are measured.
 
 use std::time::Duration;
 
@@ -26,6 +26,13 @@ pub struct HotConfig {
     pub half_life: Duration,
     /// Most names that are hot at a time; 0 turns it off.
     pub names: usize,
+}
+
+/// Measuring the routes of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// Time between two rounds; without one they are made only when they are asked for.
+    pub period: Option<Duration>,
 }
 
 /// Telling the DHT what is kept here.

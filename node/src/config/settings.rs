@@ -305,6 +305,13 @@ static SETTINGS: &[Setting] = &[
         |value| show_span(*value)
     ),
     setting!(
+        "probe.period",
+        "time between two rounds in which the node publishes and resolves its canary name through each route, 1s to 7d, or off",
+        probe.period,
+        |given| given.span_or_off(SECOND, 7 * DAY)?,
+        |value| value.map_or_else(|| "off".to_owned(), show_span)
+    ),
+    setting!(
         "admission.allow",
         "DIDs or IPNS names that may publish; none lets everybody",
         admission.allow,

@@ -176,6 +176,14 @@ fn the_operations_guide_lists_every_setting_with_its_default_and_meaning() {
 }
 
 #[test]
+fn a_period_may_be_off() {
+    let (_dir, sources) = in_file("probe.period = \"off\"\n");
+    assert_eq!(load(&sources).unwrap().config.probe.period, None);
+    let found = problems("probe.period = \"never\"\n");
+    assert!(found[0].ends_with("from 1s to 7d, or off"), "{}", found[0]);
+}
+
+#[test]
 fn keys_and_variables_are_unique() {
     let mut keys: Vec<String> = settings().iter().map(|row| variable_of(row.key)).collect();
     keys.sort();

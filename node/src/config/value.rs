@@ -122,6 +122,21 @@ impl Given {
         }
     }
 
+    /// A span of time, or `off`, which is none.
+    pub(super) fn span_or_off(
+        &self,
+        min: Duration,
+        max: Duration,
+    ) -> Result<Option<Duration>, Refusal> {
+        if self.is_word("off") {
+            return Ok(None);
+        }
+        self.span(min, max).map(Some).map_err(|refusal| Refusal {
+            fix: format!("{}, or off", refusal.fix),
+            ..refusal
+        })
+    }
+
     pub(super) fn size(&self, min: u64, max: u64) -> Result<u64, Refusal> {
         let fix = || {
             let (min, max) = (show_size(min), show_size(max));

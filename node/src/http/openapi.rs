@@ -33,6 +33,7 @@ pub(crate) static SCHEMAS: &[(&str, &str)] = schemas![
     "peer-connect",
     "peers",
     "pins",
+    "probe",
     "provide",
     "providers",
     "receipt",

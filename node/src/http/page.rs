@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderValue};
 
 use super::answer::{Answer, Refusal, answer};
 
-/// The status page; it reads `/v1/status` and `/v1/names`.
+/// The status page; it reads `/v1/status` and `/v1/names`, and shows `/v1/probe/plot.svg`.
 static HOME: &str = include_str!("page/home.html");
 
 /// The files under `/page/`, as name and content.
@@ -21,7 +21,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 /// The policy of the status page, whose script stands in it.
 const HOME_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
 pub(super) fn home() -> Answer {

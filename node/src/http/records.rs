@@ -171,7 +171,7 @@ pub(super) async fn put(
         .map_err(|error| names::refusal(error).closing())?;
     let upload = Upload::new(request, RECORD_BYTES as u64, &node.config.http)?;
     let bytes = upload.whole().await?;
-    let stored = node.ingest.put_record(&name, &bytes).await;
+    let stored = node.ingest.put_record("http", &name, &bytes).await;
     let receipt = stored.map_err(names::refusal)?;
     Ok(json(StatusCode::OK, &receipt))
 }

@@ -39,6 +39,9 @@ pub(crate) enum Endpoint {
     Fetch,
     Fetched,
     Release,
+    Probe,
+    ProbeNow,
+    ProbePlot,
 }
 
 /// One documented answer.
@@ -114,6 +117,9 @@ impl Endpoint {
             Endpoint::Fetch => "fetch",
             Endpoint::Fetched => "fetched",
             Endpoint::Release => "release",
+            Endpoint::Probe => "probe",
+            Endpoint::ProbeNow => "probe_now",
+            Endpoint::ProbePlot => "probe_plot",
         }
     }
 }
@@ -170,6 +176,11 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
                 "status" => get(Endpoint::Status, ""),
                 "peers" => get(Endpoint::Peers, ""),
                 "fetched" => get(Endpoint::Fetched, ""),
+                "probe" => match *method {
+                    Method::POST => Matched::Route(Endpoint::ProbeNow, ""),
+                    _ if read => Matched::Route(Endpoint::Probe, ""),
+                    _ => Matched::OtherMethods("GET, HEAD, POST, OPTIONS"),
+                },
                 _ => Matched::Nothing,
             },
             Some(("names", name)) => match name.strip_suffix("/publish") {
@@ -207,6 +218,7 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
                 Method::DELETE => Matched::Route(Endpoint::Release, cid),
                 _ => Matched::OtherMethods("POST, DELETE, OPTIONS"),
             },
+            Some(("probe", "plot.svg")) => get(Endpoint::ProbePlot, ""),
             Some(_) => Matched::Nothing,
         },
         ("1.0", rest) => match rest.strip_prefix("identifiers/") {

@@ -1,7 +1,10 @@
 //! Health, metrics and the status of the node.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
+use perennis_sdk::rt;
 use serde::Serialize;
 
 use super::answer::{Answer, Refusal, answer, json};
@@ -10,6 +13,9 @@ use crate::workers::WorkerStatus;
 
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// How long the peer-to-peer side is waited for.
+const PEER: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Health {
@@ -35,7 +41,12 @@ pub(super) fn ready(node: &Node) -> Answer {
     json(code, &Health { status, reasons })
 }
 
-pub(super) fn metrics(node: &Node) -> Result<Answer, Refusal> {
+pub(super) async fn metrics(node: &Node) -> Result<Answer, Refusal> {
+    // A peer that is busy or has stopped must not keep the other figures back: then the last number stays.
+    if let Ok(Ok(status)) = rt::timeout(PEER, node.swarm.net.status()).await {
+        let peers = status.routing.iter().map(|(_, peers)| peers).sum();
+        node.metrics.routed(peers);
+    }
     let sizes = node.storage_sizes();
     let text = node.metrics.text(sizes).map_err(|_| Refusal::internal())?;
     Ok(answer(

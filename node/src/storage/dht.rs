@@ -48,6 +48,8 @@ pub(crate) struct DhtRows {
     /// Records of names that are kept here for their owners: they go through the write door.
     offers: mpsc::Sender<(Name, Bytes)>,
     demand: SharedDemand,
+    /// The name that this node publishes to measure the DHT. It is not kept here: others have to answer.
+    canary: Name,
     records: AtomicUsize,
     providers: AtomicUsize,
     /// Rows of the present sweep that stay.
@@ -68,6 +70,7 @@ impl DhtRows {
     pub(crate) fn new(
         storage: Storage,
         demand: SharedDemand,
+        canary: Name,
     ) -> (Arc<DhtRows>, mpsc::Receiver<(Name, Bytes)>) {
         let (offers, offered) = mpsc::channel(256);
         let rows = Arc::new(DhtRows {
@@ -76,6 +79,7 @@ impl DhtRows {
             wake: Condvar::new(),
             offers,
             demand,
+            canary,
             records: AtomicUsize::new(0),
             providers: AtomicUsize::new(0),
             counted: AtomicUsize::new(0),
@@ -237,6 +241,9 @@ impl DhtStore for DhtRows {
     }
 
     fn keep_record(&self, name: &Name, record: StoredRecord) {
+        if *name == self.canary {
+            return;
+        }
         if let Ok(Some(_)) = self.storage.store.head(name) {
             // A door that is crowded hears of it again when the name is resolved or followed.
             let _ = self.offers.try_send((*name, record.bytes));

@@ -104,7 +104,9 @@ impl PubsubWorker {
                 tracing::info!(%name, sequence, source = "pubsub", "a followed name has a new record");
             }
         } else {
-            self.ingest.put_record(name, record.bytes()).await?;
+            self.ingest
+                .put_record("pubsub", name, record.bytes())
+                .await?;
         }
         Ok(())
     }

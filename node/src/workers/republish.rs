@@ -277,6 +277,7 @@ impl Republish {
         }
     }
 
+    #[tracing::instrument(name = "republish", skip_all, fields(name = %scheduled.name, route = self.url(router)))]
     async fn put(
         &self,
         router: usize,

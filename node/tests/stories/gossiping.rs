@@ -22,6 +22,15 @@ async fn node(others: &[&TestNode]) -> TestNode {
     .await
 }
 
+/// A node that is the DHT.
+async fn server() -> TestNode {
+    TestNode::with(|config| {
+        config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
+        config.p2p.dht = DhtMode::Server;
+    })
+    .await
+}
+
 /// A node that asks the DHT and is no part of it.
 async fn client_of(hub: &TestNode) -> TestNode {
     let hub = hub.node.p2p_addresses();
@@ -93,7 +102,7 @@ async fn those_who_follow_the_same_name_find_each_other_in_the_dht() {
     let records = [1, 2].map(|sequence| owner.record(*head.cid(), sequence, 30 * DAY));
     let shown = format!("/v1/names/{}", owner.name());
 
-    let hub = node(&[]).await;
+    let hub = server().await;
     // Clients of the DHT stand in nobody's table: no lookup leads to them.
     let mut clients = Vec::new();
     for _ in 0..2 {

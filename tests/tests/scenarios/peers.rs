@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use perennis_tests::home::Home;
 use perennis_tests::node::Node;
+use serde_json::Value;
 
 use crate::user::{did, publish, with_identity};
 
@@ -149,4 +150,30 @@ fn a_page_of_another_origin_does_not_steer_a_node() {
     assert!(rebound.starts_with("HTTP/1.1 403"), "{rebound}");
     let own = ask(node.address(), node.url());
     assert!(own.starts_with("HTTP/1.1 400"), "{own}");
+}
+
+#[test]
+fn a_node_is_asked_how_fast_it_publishes_and_resolves() {
+    let user = Home::new();
+    let (one, other) = pair(&user);
+    other.eventually("/v1/peers", |answer| {
+        let peers: Value = serde_json::from_slice(&answer.body).unwrap();
+        let tables = peers["routing"].as_array().unwrap();
+        tables.iter().any(|table| table["peers"] == 1)
+    });
+    let probe = ["node", "probe", "--node", other.url()];
+    let before = user.json(&probe);
+    assert_eq!(before["sequence"], Value::Null);
+    let told = user.json(&[&probe[..], &["--now"]].concat());
+    assert_eq!(told["routes"][0]["route"], "dht");
+    for operation in ["publish", "resolve"] {
+        assert_eq!(told["routes"][0][operation]["ok"], 1, "{told}");
+    }
+    let shown = user.run(&probe).expect(0);
+    for text in ["dht", "publish", "resolve", "P99", "█", "≤"] {
+        assert!(shown.text().contains(text), "no {text}: {}", shown.text());
+    }
+    // Each node has a canary of its own.
+    let name = user.json(&["node", "probe", "--node", one.url()])["name"].clone();
+    assert_ne!(name, told["name"]);
 }

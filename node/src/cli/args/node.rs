@@ -16,6 +16,8 @@ pub(crate) enum NodeCommand {
     Status(NodeStatus),
     /// Look for what keeps a node from running well
     Doctor(NodeDoctor),
+    /// Show how fast a node publishes and resolves through each route
+    Probe(NodeProbe),
 }
 
 /// `node run`.
@@ -61,6 +63,20 @@ pub(crate) struct NodeDoctor {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// `node probe`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeProbe {
+    /// Publish and resolve the node's canary name now, and wait for it
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+    /// How it is asked.
+    #[command(flatten)]
+    pub(crate) operator: Operator,
 }
 
 /// Name commands.

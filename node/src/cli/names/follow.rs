@@ -17,8 +17,8 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::super::Context;
-use super::super::args::{NameFollow, NameUnfollow, Operator};
-use super::super::ask::{NodeClient, escaped};
+use super::super::args::{NameFollow, NameUnfollow};
+use super::super::ask::{NodeClient, escaped, read_token, with_token};
 use super::super::failure::{Failure, file_failure, with_causes};
 use super::super::files::{self, name_of};
 use super::super::session::parse_name;
@@ -30,9 +30,6 @@ const PART_BYTES: usize = 8 << 20;
 
 /// Bytes of a file read at a time.
 const PIECE_BYTES: usize = 256 * 1024;
-
-/// Largest token file, in bytes.
-const TOKEN_BYTES: u64 = 4_096;
 
 /// How long the node may take to find a record, or to store a part.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -148,25 +145,6 @@ impl Ask<'_> {
                 None => return Ok(body),
             }
         }
-    }
-}
-
-fn with_token(request: Request, token: Option<&Zeroizing<String>>) -> Request {
-    match token {
-        Some(token) => request.with_token(token),
-        None => request,
-    }
-}
-
-fn read_token(operator: &Operator) -> Result<Option<Zeroizing<String>>, Failure> {
-    let Some(file) = &operator.token_file else {
-        return Ok(None);
-    };
-    let bytes = Zeroizing::new(files::read_bounded(file, TOKEN_BYTES)?);
-    match std::str::from_utf8(bytes.trim_ascii()) {
-        Ok(token) if !token.is_empty() => Ok(Some(Zeroizing::new(token.to_owned()))),
-        _ => Err(Failure::usage(format!("{} holds no token", name_of(file)))
-            .hint("it is the file that http.token-file names at the node")),
     }
 }
 
