@@ -50,10 +50,25 @@ pub(crate) struct DhtRows {
     demand: SharedDemand,
     /// The name that this node publishes to measure the DHT. It is not kept here: others have to answer.
     canary: Name,
-    records: AtomicUsize,
-    providers: AtomicUsize,
+    records: Counted,
+    providers: Counted,
     /// Rows of the present sweep that stay.
     counted: AtomicUsize,
+}
+
+/// How many rows a table has, and may have.
+struct Counted {
+    rows: AtomicUsize,
+    most: usize,
+}
+
+impl Counted {
+    const fn up_to(most: usize) -> Self {
+        Self {
+            rows: AtomicUsize::new(0),
+            most,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -80,8 +95,8 @@ impl DhtRows {
             offers,
             demand,
             canary,
-            records: AtomicUsize::new(0),
-            providers: AtomicUsize::new(0),
+            records: Counted::up_to(DHT_RECORDS),
+            providers: Counted::up_to(DHT_PROVIDERS),
             counted: AtomicUsize::new(0),
         });
         (rows, offered)
@@ -149,7 +164,7 @@ impl DhtRows {
         }
         let counted = staying + self.counted.fetch_add(staying, Ordering::Relaxed);
         if rows.len() < SWEPT {
-            self.count_of(table).store(counted, Ordering::Relaxed);
+            self.count_of(table).rows.store(counted, Ordering::Relaxed);
             self.counted.store(0, Ordering::Relaxed);
         }
         match rows.last() {
@@ -167,7 +182,7 @@ impl DhtRows {
         }
     }
 
-    fn count_of(&self, table: &[u8]) -> &AtomicUsize {
+    fn count_of(&self, table: &[u8]) -> &Counted {
         if table == RECORD {
             &self.records
         } else {
@@ -176,13 +191,13 @@ impl DhtRows {
     }
 
     /// Keeps a row; a new one only below the limit of its table.
-    fn keep(&self, table: &[u8], most: usize, row: Vec<u8>, value: Vec<u8>) {
+    fn keep(&self, table: &[u8], row: Vec<u8>, value: Vec<u8>) {
         if self.row(&row).is_none() {
             let count = self.count_of(table);
-            if count.load(Ordering::Relaxed) >= most {
+            if count.rows.load(Ordering::Relaxed) >= count.most {
                 return;
             }
-            count.fetch_add(1, Ordering::Relaxed);
+            count.rows.fetch_add(1, Ordering::Relaxed);
         }
         self.change(row, Some(value));
     }
@@ -251,7 +266,7 @@ impl DhtStore for DhtRows {
         }
         let mut value = record.expires.0.to_be_bytes().to_vec();
         value.extend_from_slice(&record.bytes);
-        self.keep(RECORD, DHT_RECORDS, key(RECORD, name.as_bytes()), value);
+        self.keep(RECORD, key(RECORD, name.as_bytes()), value);
     }
 
     fn forget_record(&self, name: &Name) {
@@ -271,7 +286,7 @@ impl DhtStore for DhtRows {
     fn keep_provider(&self, of: &[u8], provider: StoredProvider) {
         let row = [provider_prefix(of), provider.peer.to_bytes()].concat();
         match provider_bytes(&provider) {
-            Ok(value) => self.keep(PROVIDER, DHT_PROVIDERS, row, value),
+            Ok(value) => self.keep(PROVIDER, row, value),
             Err(error) => tracing::debug!(%error, "a provider could not be written"),
         }
     }
@@ -327,4 +342,95 @@ fn parse_provider(value: &[u8]) -> Result<StoredProvider, CodecError> {
     };
     fields.finish()?;
     Ok(provider)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::sign::SigningKey;
+
+    use super::*;
+    use crate::{config::Config, demand::Demand};
+
+    fn name(number: u8) -> Name {
+        Name::from_public_key(&SigningKey::from_seed(&[number; 32]).public())
+    }
+
+    fn record(expires: Millis) -> StoredRecord {
+        StoredRecord {
+            bytes: Bytes::from_static(b"a record"),
+            expires,
+        }
+    }
+
+    /// Rows in a store, a few of each kind at most.
+    fn rows(dir: &std::path::Path) -> Arc<DhtRows> {
+        let storage = Storage::open(dir, &[]).unwrap();
+        let demand = Demand::new(&Config::default().ipns.hot);
+        let demand = Arc::new(Mutex::new(demand));
+        let (mut rows, _) = DhtRows::new(storage, demand, name(255));
+        let few = Arc::get_mut(&mut rows).unwrap();
+        few.records.most = 4;
+        few.providers.most = 4;
+        rows
+    }
+
+    /// Takes to the store what is held, as the thread at the node's end does.
+    fn written(rows: &DhtRows) {
+        rows.close();
+        rows.write();
+    }
+
+    fn sweep(rows: &DhtRows) {
+        let mut place = rows.sweep(None);
+        while let Some(from) = place {
+            place = rows.sweep(Some(from));
+        }
+    }
+
+    #[test]
+    fn a_full_table_renews_what_it_has_and_takes_no_more_until_some_has_expired() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = rows(dir.path());
+        let now = rt::now();
+        let later = Millis(now.0 + 60_000);
+        for number in 0..8 {
+            let expires = if number == 0 { now } else { later };
+            rows.keep_record(&name(number), record(expires));
+        }
+        let kept = |rows: &DhtRows| {
+            let kept = (0..10).filter(|number| rows.record(&name(*number)).is_some());
+            kept.collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&rows), [0, 1, 2, 3]);
+        let renewed = Millis(later.0 + 1);
+        rows.keep_record(&name(2), record(renewed));
+        assert_eq!(rows.record(&name(2)).unwrap().expires, renewed);
+        written(&rows);
+        // What has expired is swept out, and its place is counted as free.
+        sweep(&rows);
+        written(&rows);
+        assert_eq!(kept(&rows), [1, 2, 3]);
+        rows.keep_record(&name(9), record(later));
+        assert_eq!(kept(&rows), [1, 2, 3, 9]);
+        rows.keep_record(&name(8), record(later));
+        assert_eq!(kept(&rows), [1, 2, 3, 9]);
+    }
+
+    #[test]
+    fn providers_of_many_keys_share_one_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = rows(dir.path());
+        for number in 0..8_u8 {
+            let provider = StoredProvider {
+                peer: PeerId::random(),
+                addresses: Vec::new(),
+                expires: Millis(u64::MAX),
+            };
+            rows.keep_provider(&[number], provider);
+        }
+        let kept = (0..8_u8).filter(|number| !rows.providers(&[*number]).is_empty());
+        assert_eq!(kept.count(), 4);
+    }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::{AsyncWriteExt, future::join_all};
 use libp2p::PeerId;
 use perennis_sdk::net::{
-    DhtMode, Net,
-    dht::{DhtStore, EXPIRY, MemoryDhtStore, StoredProvider, StoredRecord, record_key},
+    DhtMode, Net, NetLimits,
+    dht::{DhtStore, EXPIRY, MemoryDhtStore, Network, StoredProvider, StoredRecord, record_key},
 };
 use perennis_shared::{
     cid::{Block, Codec},
@@ -19,8 +19,10 @@ use perennis_shared::{
 };
 
 use crate::{
-    raw::{Raw, framed, is_answered, open_connections},
-    swarm::{Peer, address, config, key, name, network, record, record_until, settled, until},
+    raw::{Raw, claim, framed, is_answered, open_connections},
+    swarm::{
+        Peer, address, config, key, name, network, peer, record, record_until, settled, until,
+    },
 };
 
 /// A put and a lookup by peers that keep the rules, which have to be served whatever else happens. As any client they
@@ -322,6 +324,37 @@ fn a_full_store_lets_go_of_what_has_expired_and_of_nothing_else() {
     }
     assert_eq!(store.provided_keys(), 4);
     const { assert!(PROVIDERS_PER_KEY <= 1_024) };
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_group_gets_its_share_of_the_table_and_no_more() {
+    let victim = peer(1).await;
+    let address = address(&victim.net);
+    let known = || async {
+        let routing = victim.net.status().await.unwrap().routing;
+        let public = routing
+            .iter()
+            .find(|(network, _)| *network == Network::Public);
+        public.map_or(0, |(_, known)| *known)
+    };
+    let most = NetLimits::default().table_per_group;
+    for number in 1..=4 * most {
+        claim(
+            &address,
+            format!("/ip4/8.8.8.{number}/tcp/4001").parse().unwrap(),
+        )
+        .await;
+    }
+    until(|| async { known().await == most }).await;
+    // Others find a place. When the last of them has one, all before it were judged.
+    for number in 1..=5 {
+        claim(
+            &address,
+            format!("/ip4/9.9.{number}.1/tcp/4001").parse().unwrap(),
+        )
+        .await;
+    }
+    until(|| async { known().await == most + 5 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

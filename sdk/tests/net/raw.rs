@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures_util::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{
-    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, Transport,
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, Transport,
     core::{transport::MemoryTransport, upgrade},
+    identify,
     identity::Keypair,
     noise,
-    swarm::dial_opts::DialOpts,
+    swarm::{self, NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
     yamux,
 };
 use perennis_sdk::net::dht::Network;
@@ -24,26 +25,20 @@ pub(crate) struct Raw {
 }
 
 /// A swarm that speaks nothing by itself.
-fn swarm(limit: u32) -> Swarm<libp2p_stream::Behaviour> {
-    SwarmBuilder::with_existing_identity(Keypair::generate_ed25519())
-        .with_tokio()
-        .with_other_transport(|key| {
-            let noise = noise::Config::new(key)?;
-            Ok(MemoryTransport::default()
-                .upgrade(upgrade::Version::V1)
-                .authenticate(noise)
-                .multiplex(yamux::Config::default()))
-        })
-        .unwrap()
-        .with_behaviour(|_| libp2p_stream::Behaviour::new())
-        .unwrap()
-        .with_swarm_config(|config| {
-            let streams = usize::try_from(limit).unwrap();
-            config
-                .with_idle_connection_timeout(Duration::from_secs(600))
-                .with_max_negotiating_inbound_streams(streams)
-        })
-        .build()
+fn swarm(limit: usize) -> Swarm<libp2p_stream::Behaviour> {
+    let config = swarm::Config::with_tokio_executor().with_max_negotiating_inbound_streams(limit);
+    let key = Keypair::generate_ed25519();
+    swarm_of(&key, libp2p_stream::Behaviour::new(), config)
+}
+
+fn swarm_of<B: NetworkBehaviour>(key: &Keypair, behaviour: B, config: swarm::Config) -> Swarm<B> {
+    let transport = MemoryTransport::default()
+        .upgrade(upgrade::Version::V1)
+        .authenticate(noise::Config::new(key).unwrap())
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let config = config.with_idle_connection_timeout(Duration::from_secs(600));
+    Swarm::new(transport, behaviour, key.public().to_peer_id(), config)
 }
 
 impl Raw {
@@ -58,10 +53,8 @@ impl Raw {
             let mut connected = Some(connected);
             loop {
                 let event = swarm.select_next_some().await;
-                if matches!(
-                    event,
-                    libp2p::swarm::SwarmEvent::ConnectionEstablished { .. }
-                ) && let Some(connected) = connected.take()
+                if matches!(event, SwarmEvent::ConnectionEstablished { .. })
+                    && let Some(connected) = connected.take()
                 {
                     let _ = connected.send(());
                 }
@@ -91,6 +84,54 @@ impl Raw {
     }
 }
 
+/// A peer that says of itself that it serves the public DHT at an address, wherever it is.
+#[derive(NetworkBehaviour)]
+struct Claiming {
+    streams: libp2p_stream::Behaviour,
+    identify: identify::Behaviour,
+}
+
+/// Connects with the peer at `address` and claims to be at `claimed`. It goes on until the test ends.
+pub(crate) async fn claim(address: &Multiaddr, claimed: Multiaddr) -> PeerId {
+    let key = Keypair::generate_ed25519();
+    let identify = identify::Config::new("ipfs/0.1.0".to_owned(), key.public());
+    let behaviour = Claiming {
+        streams: libp2p_stream::Behaviour::new(),
+        identify: identify::Behaviour::new(identify),
+    };
+    let mut swarm = swarm_of(&key, behaviour, swarm::Config::with_tokio_executor());
+    let protocol = StreamProtocol::new(Network::Public.protocol());
+    let mut serving = swarm
+        .behaviour()
+        .streams
+        .new_control()
+        .accept(protocol)
+        .unwrap();
+    swarm.add_external_address(claimed);
+    swarm.dial(address.clone()).unwrap();
+    let peer = *swarm.local_peer_id();
+    let (identified, is_identified) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let mut identified = Some(identified);
+        loop {
+            tokio::select! {
+                event = swarm.select_next_some() => {
+                    let is_sent = matches!(
+                        event,
+                        SwarmEvent::Behaviour(ClaimingEvent::Identify(identify::Event::Sent { .. }))
+                    );
+                    if is_sent && let Some(identified) = identified.take() {
+                        let _ = identified.send(());
+                    }
+                }
+                _ = serving.next() => {}
+            }
+        }
+    });
+    is_identified.await.unwrap();
+    peer
+}
+
 /// Whether anything comes on a stream before the silence is long enough.
 pub(crate) async fn is_answered(stream: Option<Stream>) -> bool {
     let Some(mut stream) = stream else {
@@ -111,7 +152,6 @@ pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
 
 /// Opens so many connections with one peer, one dial after the other, and keeps what is kept; tells how many dials ended.
 pub(crate) async fn open_connections(address: &Multiaddr, wanted: usize) -> usize {
-    use libp2p::swarm::SwarmEvent;
     let mut swarm = swarm(16);
     let (mut dialled, mut ended) = (0, 0);
     let mut under_way = 0;
