@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             println!("interop: Go is not installed, so Kubo cannot be built: its cases are not run")
         }
     }
-    match helia::install()? {
+    match crate::helia::install()? {
         Some(helia) => cases.extend(helia::cases(&helia, &program, &scratch)?),
         None => println!("interop: npm is not installed: the cases of Helia are not run"),
     }

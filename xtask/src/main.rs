@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod deny;
 mod fuzz;
+mod helia;
 mod interop;
 mod kubo;
 mod licences;

@@ -250,6 +250,16 @@ pub(super) const NAMED: &[Named] = &[
         Goal::TimesPeer(1.5),
     ),
     named(
+        "net/bitswap/64MiB/helia",
+        "The same, beside Helia",
+        Goal::TimesPeer(5.0),
+    ),
+    named(
+        "net/bitswap/cluster",
+        "The same, connected with twenty nodes of which one has it",
+        Goal::TimesPeer(1.5),
+    ),
+    named(
         "net/bitswap/rss/serving",
         "Node that has served it",
         Goal::AtMost(128.0),

@@ -1,5 +1,5 @@
-//! The network against Kubo, every process on loopback: a DAG fetched by bitswap, names resolved through a private DHT,
-//! and the memory of a node that has twenty peers and nothing to do.
+//! The network against Kubo and Helia, every process on loopback: a DAG fetched by bitswap, from one peer and from one of
+//! twenty, names resolved through a private DHT, and the memory of a node that has twenty peers and nothing to do.
 //!
 //! Both sides take turns in every round; the figure is the middle of the rounds.
 
@@ -12,9 +12,11 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 
 use super::{figure::Figure, node::Scratch};
 use crate::{
+    helia::{self, Helia, Peer},
     kubo::{self, Daemon, ISOLATED, SERVER},
     ours::{self, Node, Person},
     patience::until,
@@ -24,6 +26,9 @@ use crate::{
 const PEER: &str = "Kubo 0.43.0";
 const DAG_BYTES: usize = 64 << 20;
 const ROUNDS: usize = 5;
+const CLUSTER_ROUNDS: usize = 3;
+const HELIA: &str = "Helia 7.1.15";
+const HELIA_ROUNDS: usize = 3;
 const PEERS: usize = 20;
 const NAMES: usize = 100;
 /// How long a node with peers is left alone before its memory is read.
@@ -45,6 +50,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
         dir: scratch.path().to_owned(),
     };
     let mut figures = bench.bitswap()?;
+    figures.push(bench.cluster()?);
     figures.extend(bench.names()?);
     Ok(figures)
 }
@@ -81,6 +87,8 @@ impl Bench {
         let person = self.person()?;
         let (mut rates, mut their_rates) = (Vec::new(), Vec::new());
         let (mut serving, mut fetching) = (Vec::new(), Vec::new());
+        let helia = helia::install()?;
+        let mut helia_rates = Vec::new();
         for round in 0..ROUNDS {
             let theirs = self.daemon(&format!("fetching-kubo-{round}"), ISOLATED)?;
             theirs.ipfs(&["swarm", "connect", &source.address()?])?;
@@ -88,22 +96,80 @@ impl Bench {
             theirs.ipfs(&["pin", "add", "--progress=false", &root])?;
             their_rates.push(rate(start.elapsed()));
             drop(theirs);
+            if let Some(helia) = helia.as_ref().filter(|_| round < HELIA_ROUNDS) {
+                helia_rates.push(self.between_helias(helia, round)?);
+            }
 
             let holds = self.node(&format!("serving-{round}"))?;
-            fetch(&person, &root, &source.address()?, &holds)?;
+            fetch(&person, &root, Some(&source.address()?), &holds)?;
             let wants = self.node(&format!("fetching-{round}"))?;
             let start = Instant::now();
-            fetch(&person, &root, &holds.peer, &wants)?;
+            fetch(&person, &root, Some(&holds.peer), &wants)?;
             rates.push(rate(start.elapsed()));
             serving.push(holds.resident_mib()?);
             fetching.push(wants.resident_mib()?);
         }
-        Ok(vec![
-            Figure::new("net/bitswap/64MiB", middle(rates), "MB/s")
-                .beside(PEER, middle(their_rates)),
+        let ours = middle(rates);
+        let mut figures =
+            vec![Figure::new("net/bitswap/64MiB", ours, "MB/s").beside(PEER, middle(their_rates))];
+        if !helia_rates.is_empty() {
+            let figure = Figure::new("net/bitswap/64MiB/helia", ours, "MB/s");
+            figures.push(figure.beside(HELIA, middle(helia_rates)));
+        }
+        figures.extend([
             Figure::new("net/bitswap/rss/serving", middle(serving), "MiB"),
             Figure::new("net/bitswap/rss/fetching", middle(fetching), "MiB"),
-        ])
+        ]);
+        Ok(figures)
+    }
+
+    /// As [`Bench::bitswap`], between two Helias.
+    fn between_helias(&self, helia: &Helia, round: usize) -> Result<f64> {
+        let log = |side| self.dir.join(format!("helia-{side}-{round}.log"));
+        let mut holds = Peer::start(helia, &log("serving"), false, &[])?;
+        let mut wants = Peer::start(helia, &log("fetching"), false, &[])?;
+        let root = holds.add(&self.dir, DAG_BYTES)?;
+        wants.ask(&json!({ "command": "connect", "address": holds.address }))?;
+        let start = Instant::now();
+        let got = wants.ask(&json!({ "command": "cat", "root": root }))?;
+        ensure!(got["bytes"] == DAG_BYTES, "{got}");
+        Ok(rate(start.elapsed()))
+    }
+
+    /// The same DAG, by a node that is connected with twenty and does not know which of them has it.
+    fn cluster(&self) -> Result<Figure> {
+        let source = self.daemon("cluster-source", ISOLATED)?;
+        let root = source.add(DAG_BYTES)?;
+        let kubos = (1..PEERS)
+            .map(|index| self.daemon(&format!("cluster-kubo-{index}"), ISOLATED))
+            .collect::<Result<Vec<_>>>()?;
+        let nodes = (0..PEERS)
+            .map(|index| self.node(&format!("cluster-{index}")))
+            .collect::<Result<Vec<_>>>()?;
+        let person = self.person()?;
+        // In the middle, so that neither the first nor the last that is asked has it.
+        fetch(&person, &root, Some(&source.address()?), &nodes[PEERS / 2])?;
+        let (mut rates, mut their_rates) = (Vec::new(), Vec::new());
+        for round in 0..CLUSTER_ROUNDS {
+            let theirs = self.daemon(&format!("cluster-fetching-kubo-{round}"), ISOLATED)?;
+            for other in kubos.iter().chain([&source]) {
+                theirs.ipfs(&["swarm", "connect", &other.address()?])?;
+            }
+            let start = Instant::now();
+            theirs.ipfs(&["pin", "add", "--progress=false", &root])?;
+            their_rates.push(rate(start.elapsed()));
+            drop(theirs);
+
+            let wants = self.node(&format!("cluster-fetching-{round}"))?;
+            for other in &nodes {
+                person.run(&["peers", "connect", &other.peer, "--node", &wants.url])?;
+            }
+            let start = Instant::now();
+            fetch(&person, &root, None, &wants)?;
+            rates.push(rate(start.elapsed()));
+        }
+        let figure = Figure::new("net/bitswap/cluster", middle(rates), "MB/s");
+        Ok(figure.beside(PEER, middle(their_rates)))
     }
 
     /// Names put into a DHT of twenty peers of ours by one of them, and resolved by a peer that has none, ours and
@@ -176,8 +242,12 @@ impl Bench {
     }
 }
 
-fn fetch(person: &Person, root: &str, from: &str, into: &Node) -> Result<()> {
-    let fetched = person.run(&["fetch", root, "--peer", from, "--node", &into.url])?;
+fn fetch(person: &Person, root: &str, from: Option<&str>, into: &Node) -> Result<()> {
+    let mut arguments = vec!["fetch", root, "--node", &into.url];
+    if let Some(from) = from {
+        arguments.extend(["--peer", from]);
+    }
+    let fetched = person.run(&arguments)?;
     ensure!(
         fetched["blocks"].as_u64() > Some(256),
         "it was not cold: {fetched}"

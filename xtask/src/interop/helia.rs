@@ -1,148 +1,22 @@
-//! The cases with Helia: a script of ours that runs a Helia node and does what it is told, line by line.
+//! The cases with Helia.
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Case;
 use crate::{
-    noise,
+    helia::{Helia, Peer},
     ours::{Node, Person},
     patience::until,
-    shell, workspace,
 };
 
-const VERSION: &str = "7.1.15";
 const PEER: &str = "Helia 7.1.15";
-const SCRIPT: &str = "tests/interop/helia";
 const DAG_BYTES: usize = 64 << 20;
-
-/// What Helia runs with: the packages, and a Node.js that is new enough.
-#[derive(Clone)]
-pub(super) struct Helia {
-    folder: PathBuf,
-    node: PathBuf,
-}
-
-/// Installs the packages unless they are there; `None` without npm.
-///
-/// # Errors
-/// npm cannot fetch them.
-pub(super) fn install() -> Result<Option<Helia>> {
-    if shell::which(&["npm"]).is_none() {
-        return Ok(None);
-    }
-    let source = workspace::root().join(SCRIPT);
-    let folder = workspace::cache()
-        .join("tools")
-        .join(format!("helia-{VERSION}"));
-    fs::create_dir_all(&folder)?;
-    for file in ["package.json", "package-lock.json", "peer.mjs"] {
-        fs::copy(source.join(file), folder.join(file))
-            .with_context(|| format!("cannot copy {file}"))?;
-    }
-    // Node 22 comes as a package too, whose own script fetches the program.
-    let node = folder.join("node_modules/node/bin/node");
-    if !node.is_file() {
-        println!("installing Helia {VERSION} (about 3 minutes, once)");
-        let npm = |arguments: &[&str]| {
-            let mut npm = shell::command("npm");
-            shell::run(npm.current_dir(&folder).args(arguments))
-        };
-        npm(&["ci", "--no-audit", "--no-fund", "--ignore-scripts"])?;
-        npm(&["rebuild", "node", "--foreground-scripts"])?;
-    }
-    Ok(Some(Helia { folder, node }))
-}
-
-/// A running node; stopped when dropped.
-struct Peer {
-    child: Child,
-    requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    id: String,
-    address: String,
-}
-
-impl Peer {
-    /// With the DHT or without, asking these routers.
-    fn start(helia: &Helia, log: &Path, dht: bool, routers: &[&str]) -> Result<Peer> {
-        let mut child = Command::new(&helia.node)
-            .current_dir(&helia.folder)
-            .arg("peer.mjs")
-            .arg(json!({ "dht": dht, "routers": routers }).to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(log)?)
-            .spawn()
-            .context("cannot start Helia")?;
-        let requests = child.stdin.take().context("its input is piped")?;
-        let answers = child.stdout.take().context("its output is piped")?;
-        let mut peer = Peer {
-            child,
-            requests,
-            answers: BufReader::new(answers),
-            id: String::new(),
-            address: String::new(),
-        };
-        let ready = peer.line()?;
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        peer.id = text(&ready["peerId"]).context("no peer id")?;
-        peer.address = text(&ready["address"]).context("no address")?;
-        Ok(peer)
-    }
-
-    /// Sends a request and returns what came of it.
-    fn ask(&mut self, request: &Value) -> Result<Value> {
-        writeln!(self.requests, "{request}")?;
-        let mut answer = self.line()?;
-        ensure!(answer["error"].is_null(), "{request}: {}", answer["error"]);
-        Ok(answer["ok"].take())
-    }
-
-    fn line(&mut self) -> Result<Value> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        serde_json::from_str(&line).with_context(|| format!("Helia said {line:?}"))
-    }
-
-    fn text(&mut self, request: &Value, field: &str) -> Result<String> {
-        let answer = self.ask(request)?;
-        let text = answer[field].as_str();
-        Ok(text.with_context(|| format!("no {field}"))?.to_owned())
-    }
-
-    fn add(&mut self, dir: &Path, bytes: usize) -> Result<String> {
-        let file = noise::file(dir, bytes)?;
-        self.text(&json!({ "command": "add", "file": file }), "root")
-    }
-
-    fn resolves(&mut self, name: &str, by: &str, head: &str) -> Result<()> {
-        until(|| {
-            let request = json!({ "command": "resolve", "name": name, "by": by });
-            let value = self.text(&request, "value")?;
-            ensure!(
-                value == format!("/ipfs/{head}"),
-                "{value} there, {head} here"
-            );
-            Ok(())
-        })
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // Nothing is left to do for one that has ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Starts both sides, connects them, and runs every case.
 pub(super) fn cases(helia: &Helia, program: &Path, scratch: &Path) -> Result<Vec<Case>> {
