@@ -22,6 +22,21 @@ const LAST_SECOND: i64 = 253_402_300_799;
 pub struct Millis(pub u64);
 
 impl Millis {
+    /// The last instant that can be written: the end of the year 9999.
+    pub const LAST: Millis = Millis(LAST_SECOND as u64 * 1_000 + 999);
+
+    /// An instant that somebody else counted out.
+    ///
+    /// # Errors
+    /// Refuses one after [`Millis::LAST`]: it could not be written and read again.
+    pub fn checked(count: u64) -> Result<Millis, TimeError> {
+        let instant = Millis(count);
+        if instant > Self::LAST {
+            return Err(TimeError::OutOfRange);
+        }
+        Ok(instant)
+    }
+
     /// Parses an RFC 3339 instant; anything finer than a millisecond is cut off.
     ///
     /// # Errors

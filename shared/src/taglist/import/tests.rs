@@ -86,6 +86,20 @@ fn csv_problems_name_line_and_column() {
 }
 
 #[test]
+fn a_time_that_could_not_be_exported_is_a_problem() {
+    let time = |millis: u64| alloc::format!("handle,label,updated\n@bob,friend,{millis}\n");
+    let last = csv(time(Millis::LAST.0).as_bytes(), AT).unwrap();
+    assert_eq!(last.valid_count(), 1);
+    let after = csv(time(Millis::LAST.0 + 1).as_bytes(), AT).unwrap();
+    assert_eq!((after.valid_count(), after.problem_count()), (0, 1));
+    let document = |millis: u64| {
+        alloc::format!(r#"{{"version":1,"handle":"@b","updated":{millis},"tags":["x"]}}"#)
+    };
+    let after = compat(document(Millis::LAST.0 + 1).as_bytes()).unwrap();
+    assert_eq!((after.valid_count(), after.problem_count()), (0, 1));
+}
+
+#[test]
 fn files_that_are_no_csv_are_refused() {
     let table: [(&[u8], &str); 9] = [
         (b"", "the file is empty"),
