@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{browser, setup, shell, workspace};
+use crate::{browser, ours, setup, shell};
 
 mod tour;
 
@@ -13,14 +13,10 @@ mod tour;
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     shell::step("setup", || setup::run(&setup::BUILD))?;
     shell::step("browser package", browser::build)?;
-    shell::step(
+    // The same selection and profile as the tests, so that whichever comes second is quick.
+    let program = shell::step(
         "build (RocksDB takes 10 to 20 minutes the first time)",
-        build,
+        ours::program,
     )?;
-    tour::run(&workspace::target().join("release/perennis"), arguments)
-}
-
-/// The same selection and profile as the tests, so that whichever comes second is quick.
-fn build() -> Result<()> {
-    shell::run(shell::cargo().args(["build", "--workspace", "--bins", "--release", "--locked"]))
+    tour::run(&program, arguments)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{LARGE, SMALL, Served, load::Target};
 use crate::{
-    kubo::{self, Daemon, ISOLATED, in_repository},
+    kubo::{self, Daemon, in_repository},
     noise, shell,
 };
 
@@ -27,9 +27,9 @@ impl Kubo {
             return Ok(None);
         }
         let program = kubo::build()?;
-        let mut settings = ISOLATED.to_vec();
-        settings.push(("Gateway.NoFetch", "true"));
-        let daemon = Daemon::start(&program, dir.to_owned(), &settings)?;
+        // With routing as it comes, and nobody to ask: without any it would not give its own records either.
+        let settings = &[("Gateway.NoFetch", "true")];
+        let daemon = Daemon::start(&program, dir.to_owned(), settings)?;
         let small = put_blocks(&program, dir, SMALL)?;
         let large = put_blocks(&program, dir, LARGE)?;
         let value = format!("/ipfs/{}", small.first().context("a block was put")?);
