@@ -1,6 +1,9 @@
 //! Records and providers in a network of peers.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use perennis_sdk::net::dht::{DhtError, DhtStore, Network, StoredRecord, Sweep};
@@ -164,7 +167,7 @@ async fn a_name_that_is_refused_delays_no_other() {
         })
         .collect();
     // Peers refuse by silence: whoever stood behind such a put would wait for seconds.
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     for number in 2..30 {
         let report = net.put_record(&name(number), &record(number, 1)).await;
         assert_eq!(report.unwrap().reached.len(), 3);
@@ -204,4 +207,30 @@ async fn with_a_map_of_the_network_nothing_is_looked_up() {
             .any(|found| found.peer == own)
     })
     .await;
+}
+
+#[test]
+fn a_runtime_that_stops_ends_what_is_being_asked_and_put() {
+    // Lanes that cannot begin any more must not be begun again for ever.
+    for _ in 0..8 {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let network = network(4).await;
+            for number in 0..200 {
+                let net = network[usize::from(number) % 4].net.clone();
+                tokio::spawn(async move {
+                    let _ = net.put_record(&name(number), &record(number, 1)).await;
+                    let _ = net.find_record(&name(number)).await;
+                });
+            }
+        });
+        let patience = Duration::from_secs(20);
+        let stopping = Instant::now();
+        runtime.shutdown_timeout(patience);
+        assert!(stopping.elapsed() < patience, "a task does not end");
+    }
 }

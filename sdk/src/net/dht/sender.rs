@@ -40,6 +40,9 @@ use crate::{
 /// Requests that may wait for one peer; more wait at the caller.
 const WAITING: usize = 64;
 
+/// Lanes that a request is given to, should they end just then.
+const LANES: usize = 4;
+
 /// Requests written before their answers are read.
 const AHEAD: usize = 32;
 
@@ -157,15 +160,16 @@ impl Sender {
             addresses: to.addresses,
             reply,
         };
-        // A lane may end between the two steps; the next one is new.
-        loop {
+        // A lane may end between the two steps; the next one is new. Where that ends too, its task was not even begun:
+        // the runtime is stopping.
+        for _ in 0..LANES {
             let lane = self.lane(target);
             match lane.send(request).await {
-                Ok(()) => break,
+                Ok(()) => return answer.await.unwrap_or(Err(SendError::Stopped)),
                 Err(back) => request = back.0,
             }
         }
-        answer.await.unwrap_or(Err(SendError::Stopped))
+        Err(SendError::Stopped)
     }
 
     fn lane(&self, target: Target) -> mpsc::Sender<Request> {
