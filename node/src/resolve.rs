@@ -17,7 +17,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use perennis_sdk::NodeUrl;
 use perennis_sdk::net::Net;
 use perennis_sdk::router::{
     Composite, CompositeTimes, Dht, Http, PubSub, RouteError, Router, Scores,
@@ -114,9 +113,7 @@ impl Resolve {
         let scores = Arc::new(Mutex::new(Scores::default()));
         let peers = Composite::with_scores(routers.clone(), times, Arc::clone(&scores));
         let http = rt::http::Http::new(HttpTimes::default())?;
-        // The configuration was checked: every text is a URL.
-        let urls = config.ipns.routers.iter();
-        for endpoint in urls.filter_map(|url| url.parse::<NodeUrl>().ok()) {
+        for (_, endpoint) in config.ipns.endpoints() {
             let router = Http::new(http.clone(), endpoint, Backoff::default());
             routers.push(Arc::new(router.forwarding(FORWARDER)));
         }

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 
 use crate::{noise, patience::until, shell, workspace};
 
-pub(crate) const VERSION: &str = "7.1.15";
+/// What it is called in tables.
+pub(crate) const PEER: &str = "Helia 7.1.15";
+
+const VERSION: &str = "7.1.15";
 
 const SCRIPT: &str = "tests/interop/helia";
 

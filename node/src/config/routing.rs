@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use perennis_sdk::NodeUrl;
+
 /// IPNS records and their republishing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IpnsConfig {
@@ -13,6 +15,16 @@ pub struct IpnsConfig {
     pub routers: Vec<String>,
     /// Names that are resolved often.
     pub hot: HotConfig,
+}
+
+impl IpnsConfig {
+    /// The endpoints, each as it was written and as a URL.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&String, NodeUrl)> {
+        // The configuration was checked: every text is a URL.
+        self.routers
+            .iter()
+            .filter_map(|text| Some((text, text.parse().ok()?)))
+    }
 }
 
 /// Names that are resolved often, and are put more often for it.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use perennis_sdk::NodeUrl;
 use perennis_sdk::net::dht::DhtError;
 use perennis_sdk::net::{Net, Pubsub, PubsubError};
 use perennis_sdk::router::{Dht, Http, RouteError, Router};
@@ -64,9 +63,7 @@ impl Route {
             attempts: 1,
             ..Backoff::default()
         };
-        // The configuration was checked: every text is a URL.
-        let urls = config.ipns.routers.iter();
-        for (label, endpoint) in urls.filter_map(|url| Some((url, url.parse::<NodeUrl>().ok()?))) {
+        for (label, endpoint) in config.ipns.endpoints() {
             let router = Http::new(http.clone(), endpoint, once).forwarding(FORWARDER);
             routes.push(Route::Router {
                 label: label.clone(),

@@ -115,15 +115,11 @@ impl Republish {
         soon: Arc<Notify>,
     ) -> Result<Republish, StartError> {
         let http = rt::http::Http::new(HttpTimes::default())?;
-        let target = |url: &String| {
-            let endpoint: NodeUrl = url.parse().ok()?;
-            Some(Target {
-                url: url.clone(),
-                to: Taker::Http(Http::new(http.clone(), endpoint, Backoff::default())),
-            })
+        let target = |(url, endpoint): (&String, NodeUrl)| Target {
+            url: url.clone(),
+            to: Taker::Http(Http::new(http.clone(), endpoint, Backoff::default())),
         };
-        // The configuration was checked: every text is a URL.
-        let mut routers: Vec<Target> = config.ipns.routers.iter().filter_map(target).collect();
+        let mut routers: Vec<Target> = config.ipns.endpoints().map(target).collect();
         if config.p2p.has_dht() {
             routers.push(Target {
                 url: DHT_ROUTER.to_owned(),

@@ -1,5 +1,6 @@
 //! Nodes tell each other of newer records by gossip.
 
+use perennis_node::config::P2pConfig;
 use perennis_sdk::net::{Bootstrap, DhtMode};
 use perennis_shared::cid::{Block, Codec};
 
@@ -10,6 +11,10 @@ const ACCEPT: (&str, &str) = ("Accept", "application/vnd.ipfs.ipns-record");
 
 /// A node that others reach on loopback, and that dials `others` first.
 async fn node(others: &[&TestNode]) -> TestNode {
+    node_with(others, |_| {}).await
+}
+
+async fn node_with(others: &[&TestNode], configure: impl FnOnce(&mut P2pConfig)) -> TestNode {
     let addresses = others
         .iter()
         .flat_map(|other| other.node.p2p_addresses())
@@ -18,27 +23,7 @@ async fn node(others: &[&TestNode]) -> TestNode {
     TestNode::with(|config| {
         config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
         config.p2p.bootstrap = Bootstrap::Peers(addresses);
-    })
-    .await
-}
-
-/// A node that is the DHT.
-async fn server() -> TestNode {
-    TestNode::with(|config| {
-        config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
-        config.p2p.dht = DhtMode::Server;
-    })
-    .await
-}
-
-/// A node that asks the DHT and is no part of it.
-async fn client_of(hub: &TestNode) -> TestNode {
-    let hub = hub.node.p2p_addresses();
-    TestNode::with(|config| {
-        config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
-        config.p2p.bootstrap =
-            Bootstrap::Peers(hub.iter().map(|address| address.parse().unwrap()).collect());
-        config.p2p.dht = DhtMode::Client;
+        configure(&mut config.p2p);
     })
     .await
 }
@@ -102,11 +87,11 @@ async fn those_who_follow_the_same_name_find_each_other_in_the_dht() {
     let records = [1, 2].map(|sequence| owner.record(*head.cid(), sequence, 30 * DAY));
     let shown = format!("/v1/names/{}", owner.name());
 
-    let hub = server().await;
+    let hub = node_with(&[], |p2p| p2p.dht = DhtMode::Server).await;
     // Clients of the DHT stand in nobody's table: no lookup leads to them.
     let mut clients = Vec::new();
     for _ in 0..2 {
-        let client = client_of(&hub).await;
+        let client = node_with(&[&hub], |p2p| p2p.dht = DhtMode::Client).await;
         client
             .ask("PUT", &shown, &[RECORD], records[0].bytes())
             .await

@@ -27,7 +27,6 @@ const PEER: &str = "Kubo 0.43.0";
 const DAG_BYTES: usize = 64 << 20;
 const ROUNDS: usize = 5;
 const CLUSTER_ROUNDS: usize = 3;
-const HELIA: &str = "Helia 7.1.15";
 const HELIA_ROUNDS: usize = 3;
 const PEERS: usize = 20;
 const NAMES: usize = 100;
@@ -116,7 +115,7 @@ impl Bench {
             vec![Figure::new("net/bitswap/64MiB", ours, "MB/s").beside(PEER, middle(their_rates))];
         if !helia_rates.is_empty() {
             let figure = Figure::new("net/bitswap/64MiB/helia", ours, "MB/s");
-            figures.push(figure.beside(HELIA, middle(helia_rates)));
+            figures.push(figure.beside(helia::PEER, middle(helia_rates)));
         }
         figures.extend([
             Figure::new("net/bitswap/rss/serving", middle(serving), "MiB"),

@@ -10,12 +10,11 @@ use serde_json::json;
 
 use super::Case;
 use crate::{
-    helia::{Helia, Peer},
+    helia::{Helia, PEER, Peer},
     ours::{Node, Person},
     patience::until,
 };
 
-const PEER: &str = "Helia 7.1.15";
 const DAG_BYTES: usize = 64 << 20;
 
 /// Starts both sides, connects them, and runs every case.

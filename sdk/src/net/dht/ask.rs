@@ -12,7 +12,7 @@ use perennis_shared::{
 
 use super::{
     Network, QUORUM, REPLICAS, SendError,
-    lookup::{Heard, Lookup},
+    lookup::{Heard, LOOKUP, Lookup},
     record_key,
     sender::Expect,
 };
@@ -133,9 +133,7 @@ impl Net {
             }
         }
         if lookup.is_late() && gather.best.is_none() {
-            return Err(DhtError::Deadline {
-                after: Lookup::deadline(),
-            });
+            return Err(DhtError::Deadline { after: LOOKUP });
         }
         let (found, outdated) = gather.finish(&lookup)?;
         if !outdated.is_empty() {
@@ -204,15 +202,7 @@ impl Net {
             let Some((network, peer, sent)) = next else {
                 break;
             };
-            match sent {
-                Ok(_) => {
-                    report.reached.push(peer);
-                    if let Some(tally) = tally.get_mut(&network) {
-                        tally.reached += 1;
-                    }
-                }
-                Err(error) => report.failed.push((peer, error)),
-            }
+            report.count(&mut tally, network, peer, sent);
             if ends_at.is_none() && tally.values().all(Tally::is_quorum) {
                 let now = rt::monotonic();
                 let again = now.saturating_sub(started).clamp(SETTLE[0], SETTLE[1]);
@@ -270,9 +260,30 @@ impl Net {
     }
 }
 
+impl PutReport {
+    /// Takes in what became of one request.
+    pub(super) fn count(
+        &mut self,
+        tally: &mut HashMap<Network, Tally>,
+        network: Network,
+        peer: PeerId,
+        sent: Result<Vec<u8>, SendError>,
+    ) {
+        match sent {
+            Ok(_) => {
+                self.reached.push(peer);
+                if let Some(tally) = tally.get_mut(&network) {
+                    tally.reached += 1;
+                }
+            }
+            Err(error) => self.failed.push((peer, error)),
+        }
+    }
+}
+
 /// How many peers of one network took a record.
 pub(super) struct Tally {
-    pub(super) reached: usize,
+    reached: usize,
     wanted: usize,
 }
 

@@ -3,7 +3,7 @@
 //! Lookups go over the long streams of [`Sender`], as puts do: a question costs one message there and one back, and no
 //! negotiation. Their order is decided by [`Walk`].
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -28,7 +28,7 @@ mod walk;
 use walk::Walk;
 
 /// How long a lookup may take.
-const LOOKUP: Duration = Duration::from_secs(60);
+pub(super) const LOOKUP: Duration = Duration::from_secs(60);
 
 /// How long one peer may take, a dial included.
 const ASK: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ pub(super) struct Lookup {
     question: Question,
     key: Bytes,
     frame: Bytes,
-    walks: Vec<(Network, Walk)>,
+    walks: BTreeMap<Network, Walk>,
     /// What this peer itself would answer, until it was told.
     own: Vec<Heard>,
     asking: FuturesUnordered<BoxFuture<'static, Asked>>,
@@ -71,7 +71,7 @@ impl Net {
         key: &[u8],
     ) -> Result<Lookup, NetError> {
         let key = Bytes::copy_from_slice(key);
-        let (mut walks, mut own) = (Vec::new(), Vec::new());
+        let (mut walks, mut own) = (BTreeMap::new(), Vec::new());
         for network in networks.iter().copied() {
             let known = self.ask(|reply| Command::Known {
                 network,
@@ -81,7 +81,7 @@ impl Net {
             });
             let mut answer = known.await?;
             let closer = std::mem::take(&mut answer.closer);
-            walks.push((network, Walk::new(self.peer_id(), &key, closer)));
+            walks.insert(network, Walk::new(self.peer_id(), &key, closer));
             own.push(Heard {
                 network,
                 from: None,
@@ -125,7 +125,7 @@ impl Lookup {
                 continue;
             };
             let (network, peer, answer) = asked?;
-            let Some(walk) = self.walk_mut(network) else {
+            let Some(walk) = self.walks.get_mut(&network) else {
                 continue;
             };
             match answer {
@@ -144,7 +144,7 @@ impl Lookup {
 
     /// Asks nobody of this network any more.
     pub(super) fn leave(&mut self, network: Network) {
-        self.walks.retain(|(walked, _)| *walked != network);
+        self.walks.remove(&network);
     }
 
     /// From now on slow peers are not waited for.
@@ -157,25 +157,21 @@ impl Lookup {
         self.is_late
     }
 
-    /// The time it was given.
-    pub(super) const fn deadline() -> Duration {
-        LOOKUP
-    }
-
     /// The peers closest to the key of those that answered, nearest first.
     pub(super) fn closest(&self, network: Network) -> Vec<Contact> {
-        self.walk(network).map(Walk::closest).unwrap_or_default()
+        let walk = self.walks.get(&network);
+        walk.map(Walk::closest).unwrap_or_default()
     }
 
     /// The nearest peers that were heard of so far, with their distances, nearest first.
     pub(super) fn heard(&self, network: Network) -> impl Iterator<Item = (&Point, &Contact)> {
-        self.walk(network).into_iter().flat_map(Walk::heard)
+        self.walks.get(&network).into_iter().flat_map(Walk::heard)
     }
 
     fn is_over(&self) -> bool {
         let is_over =
             |walk: &Walk| walk.is_over() || (self.is_in_hurry && walk.is_waiting_for_slow_ones());
-        self.walks.iter().all(|(_, walk)| is_over(walk))
+        self.walks.values().all(is_over)
     }
 
     /// Each lookup that came to its end shows how large a network is.
@@ -200,16 +196,6 @@ impl Lookup {
                 self.asking.push(Box::pin(asking));
             }
         }
-    }
-
-    fn walk(&self, wanted: Network) -> Option<&Walk> {
-        let mut walks = self.walks.iter();
-        walks.find_map(|(network, walk)| (*network == wanted).then_some(walk))
-    }
-
-    fn walk_mut(&mut self, wanted: Network) -> Option<&mut Walk> {
-        let mut walks = self.walks.iter_mut();
-        walks.find_map(|(network, walk)| (*network == wanted).then_some(walk))
     }
 }
 

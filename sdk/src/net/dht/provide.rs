@@ -223,15 +223,7 @@ impl Telling {
         while !tally.values().all(Tally::is_quorum)
             && let Some((network, peer, sent)) = told.recv().await
         {
-            match sent {
-                Ok(_) => {
-                    report.reached.push(peer);
-                    if let Some(tally) = tally.get_mut(&network) {
-                        tally.reached += 1;
-                    }
-                }
-                Err(error) => report.failed.push((peer, error)),
-            }
+            report.count(&mut tally, network, peer, sent);
         }
         report.late = peers.len() - report.reached.len() - report.failed.len();
         Tally::judge(tally, report)

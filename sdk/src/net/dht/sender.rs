@@ -2,8 +2,8 @@
 //!
 //! libp2p's behaviour opens a stream for each request, which costs more than the request. Here each peer of each
 //! network has two lanes, one for questions and one for what it is to keep: a queue, a task and a stream. The task
-//! writes what has gathered, then reads the answers, which come in order. A lane that fails refuses at once for a while, so that a dead peer delays nobody, and one without
-//! work closes its stream and ends.
+//! writes what has gathered, then reads the answers, which come in order. A lane that fails refuses at once for a
+//! while, so that a dead peer delays nobody, and one without work closes its stream and ends.
 //!
 //! libp2p's own behaviour refuses a record by silence: it closes the stream but does not wake it. So an answer that is
 //! slow to come is waited for aside, with the stream it would come on, and what is behind it goes on another stream:

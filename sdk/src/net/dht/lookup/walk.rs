@@ -32,7 +32,7 @@ pub(super) struct Walk {
     own: PeerId,
     /// By distance.
     candidates: BTreeMap<Point, Candidate>,
-    /// Peers that failed or were never anything else; they are not taken in again.
+    /// They are not taken in again.
     failed: HashSet<PeerId>,
 }
 
@@ -106,14 +106,15 @@ impl Walk {
 
     /// Whether nobody is left to be asked or waited for.
     pub(super) fn is_over(&self) -> bool {
-        self.nearest().all(|state| state == State::Answered)
+        let mut nearest = self.states().take(REPLICAS);
+        nearest.all(|state| state == State::Answered)
     }
 
     /// Whether all but slow peers have answered.
     pub(super) fn is_waiting_for_slow_ones(&self) -> bool {
         let is_open = |state| matches!(state, State::Heard | State::Asked { .. });
-        let mut quick = self.states().filter(|state| *state != State::Slow);
-        !quick.by_ref().take(REPLICAS).any(is_open)
+        let quick = self.states().filter(|state| *state != State::Slow);
+        !quick.take(REPLICAS).any(is_open)
     }
 
     /// The peers closest to the key of those that answered, nearest first, at most [`REPLICAS`].
@@ -128,10 +129,6 @@ impl Walk {
     pub(super) fn heard(&self) -> impl Iterator<Item = (&Point, &Contact)> {
         let candidates = self.candidates.iter().take(REPLICAS);
         candidates.map(|(distance, candidate)| (distance, &candidate.contact))
-    }
-
-    fn nearest(&self) -> impl Iterator<Item = State> {
-        self.states().take(REPLICAS)
     }
 
     fn states(&self) -> impl Iterator<Item = State> {
