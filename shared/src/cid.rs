@@ -12,19 +12,22 @@ use alloc::vec::Vec;
 use blake3::Hasher as Blake3;
 use bytes::Bytes;
 use multibase::Base;
-use multihash::Multihash;
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::{
     limits::{
-        BLOCK_BYTES, CID_BYTES, CID_TEXT_BYTES, DIGEST_BYTES, IDENTITY_BYTES, LimitExceeded,
-        WIRE_BLOCK_BYTES,
+        BLOCK_BYTES, CID_BYTES, CID_TEXT_BYTES, IDENTITY_BYTES, LimitExceeded, WIRE_BLOCK_BYTES,
     },
     varint::{self, VarintError},
 };
 
 /// A content identifier (CID specification, versions 0 and 1) with a digest of at most 64 bytes.
 pub use ::cid::Cid;
+pub use multihash::{
+    Multihash, multihash_len, parse_multihash_bytes, read_multihash, write_multihash,
+};
+
+mod multihash;
 
 /// Codecs this product can read, by their number in the multicodec table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -159,7 +162,7 @@ pub fn parse_cid(text: &str) -> Result<Cid, CidError> {
 ///
 /// # Errors
 /// Refuses trailing bytes, numbers that are not in their shortest form, other versions, and digests
-/// above [`DIGEST_BYTES`].
+/// above [`DIGEST_BYTES`](crate::limits::DIGEST_BYTES).
 pub fn parse_cid_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
     LimitExceeded::check("CID bytes", CID_BYTES, bytes.len())?;
     let (cid, length) = read_cid(bytes)?;
@@ -184,29 +187,13 @@ pub fn read_cid(bytes: &[u8]) -> Result<(Cid, usize), CidError> {
         let cid = Cid::new_v0(hash).expect("a SHA2-256 digest of 32 bytes makes a version 0");
         return Ok((cid, 34));
     }
-    let mut at = 0;
-    let mut next = || -> Result<(u64, usize), CidError> {
-        let rest = bytes.get(at..).ok_or(CidError::Truncated)?;
-        let (number, length) = varint::read_u63(rest).map_err(|error| match error {
-            VarintError::Truncated => CidError::Truncated,
-            VarintError::Invalid => CidError::Varint,
-        })?;
-        at += length;
-        Ok((number, at))
-    };
-    let (version, _) = next()?;
+    let (version, after_version) = varint::read_u63(bytes)?;
     if version != 1 {
         return Err(CidError::Version(version));
     }
-    let (codec, _) = next()?;
-    let (code, _) = next()?;
-    let (length, start) = next()?;
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    LimitExceeded::check("digest bytes", DIGEST_BYTES, length)?;
-    let digest = bytes
-        .get(start..start + length)
-        .ok_or(CidError::Truncated)?;
-    let hash = Multihash::wrap(code, digest).expect("the length was checked against the limit");
+    let (codec, after_codec) = varint::read_u63(&bytes[after_version..])?;
+    let start = after_version + after_codec;
+    let (hash, length) = read_multihash(&bytes[start..])?;
     Ok((Cid::new_v1(codec, hash), start + length))
 }
 
@@ -216,9 +203,7 @@ pub fn write_cid(out: &mut Vec<u8>, cid: &Cid) {
         out.push(1);
         varint::write(out, cid.codec());
     }
-    varint::write(out, cid.hash().code());
-    varint::write(out, u64::from(cid.hash().size()));
-    out.extend_from_slice(cid.hash().digest());
+    write_multihash(out, cid.hash());
 }
 
 /// Length in bytes of what [`write_cid`] appends.
@@ -340,7 +325,7 @@ impl Block {
     }
 }
 
-/// Why something is no CID.
+/// Why something is no CID, or no multihash.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CidError {
@@ -365,6 +350,15 @@ pub enum CidError {
     /// Text, bytes or digest are above a limit.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
+}
+
+impl From<VarintError> for CidError {
+    fn from(error: VarintError) -> CidError {
+        match error {
+            VarintError::Truncated => CidError::Truncated,
+            VarintError::Invalid => CidError::Varint,
+        }
+    }
 }
 
 /// Why content is not accepted under a CID.

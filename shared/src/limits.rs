@@ -13,8 +13,10 @@ pub const WIRE_BLOCK_BYTES: usize = 2 << 20;
 pub const IDENTITY_BYTES: usize = 64;
 /// Longest digest of a multihash, in bytes.
 pub const DIGEST_BYTES: usize = 64;
-/// Longest binary CID, in bytes: version, codec, hash code, digest length and digest.
-pub const CID_BYTES: usize = 9 + 9 + 9 + 9 + DIGEST_BYTES;
+/// Longest binary multihash, in bytes: hash code, digest length and digest.
+pub const MULTIHASH_BYTES: usize = 9 + 9 + DIGEST_BYTES;
+/// Longest binary CID, in bytes: version, codec and multihash.
+pub const CID_BYTES: usize = 9 + 9 + MULTIHASH_BYTES;
 /// Longest CID as text, in bytes, multibase prefix included.
 pub const CID_TEXT_BYTES: usize = 256;
 /// Most links that one block may hold.

@@ -65,11 +65,10 @@ fn collect_from(value: &Value, found: &mut Vec<Cid>) -> Result<(), CodecError> {
 mod tests {
     use super::*;
     use crate::{
-        cid::{HashFn, cid_of},
+        cid::{HashFn, Multihash, cid_of},
         codec::dag_cbor,
     };
     use alloc::vec;
-    use multihash::Multihash;
     use proptest::prelude::*;
     use std::string::ToString;
 

@@ -6,10 +6,9 @@ use core::fmt;
 use core::str::FromStr;
 
 use multibase::Base;
-use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
-use crate::cid::{Cid, CidError, Codec, HashFn, parse_cid};
+use crate::cid::{Cid, CidError, Codec, HashFn, Multihash, parse_cid};
 use crate::ipns::key::{self, KeyType, NameKey, NameKeyError};
 use crate::limits::PUBSUB_TOPIC_BYTES;
 use crate::sign::{PUBLIC_KEY_BYTES, PublicKey};
@@ -197,7 +196,7 @@ impl Name {
         (name.topic() == topic).then_some(name)
     }
 
-    fn multihash(&self) -> Multihash<64> {
+    fn multihash(&self) -> Multihash {
         let code = if self.bytes[0] == 0x00 {
             HashFn::Identity
         } else {

@@ -1,7 +1,6 @@
 use super::*;
-use crate::cid::cid_of;
+use crate::cid::{Multihash, cid_of};
 use alloc::{string::ToString, vec};
-use multihash::Multihash;
 use proptest::prelude::*;
 
 fn raw(content: &[u8]) -> Block {
