@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use perennis_shared::cid::{Block, Cid};
+use perennis_shared::cid::{Block, Cid, Multihash, write_multihash};
 use perennis_shared::ipns::Name;
 use perennis_shared::limits::LimitExceeded;
 use perennis_shared::time::Millis;
@@ -18,6 +18,8 @@ use crate::segment::Location;
 pub const BATCH_BYTES: usize = 64 << 20;
 /// Longest key of a pin, a queue entry or a meta row, in bytes.
 pub const KEY_BYTES: usize = 1024;
+/// Longest name of an owner, in bytes.
+pub const OWNER_BYTES: usize = 128;
 
 /// Changes that are applied whole or not at all, durable when the commit is acknowledged.
 ///
@@ -25,6 +27,7 @@ pub const KEY_BYTES: usize = 1024;
 /// against the high-water mark, required blocks against what garbage collection removed meanwhile.
 #[derive(Debug, Default)]
 pub struct Batch {
+    pub(crate) owner: Vec<u8>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) heads: Vec<(Name, HeadRow)>,
     pub(crate) required: Vec<Cid>,
@@ -58,15 +61,23 @@ pub(crate) enum Reclaim {
     /// Drops these blocks for a collection, all or none: none if one was put or required meanwhile, if a root was pinned
     /// that is not among the `marked`, or if a later collection was begun.
     Forget {
-        cids: Vec<Cid>,
+        hashes: Vec<Multihash>,
         generation: u64,
         marked: usize,
     },
     /// Writes these blocks anew, those that still lie where they were read.
     Move(Vec<(Location, Block)>),
+    /// Sets a row aside that cannot be read, if it is still as it was read.
+    SetAside {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        now: Millis,
+    },
+    /// Forgets the losses that were written down.
+    DismissLosses,
     /// Sets a damaged block aside.
     Quarantine {
-        cid: Cid,
+        hash: Multihash,
         at: Location,
         reason: String,
         now: Millis,
@@ -80,7 +91,14 @@ impl Batch {
         Self::default()
     }
 
-    /// Keeps a block. One that is stored already costs nothing.
+    /// Says whose the blocks of this batch are: an IPNS name, or the root of a pin, in bytes. What lies together in the end is what
+    /// has one owner. Without this, the owner is the name of the batch's first head, else the root of its first pin.
+    pub fn owner(&mut self, owner: &[u8]) -> &mut Self {
+        self.owner = owner.to_vec();
+        self
+    }
+
+    /// Keeps a block. One that is stored already costs nothing, under whatever codec it was put.
     pub fn put_block(&mut self, block: Block) -> &mut Self {
         self.blocks.push(block);
         self
@@ -103,6 +121,7 @@ impl Batch {
     /// Forgets the head of a name, and with it the mark below which no head is accepted.
     pub fn delete_head(&mut self, name: &Name) -> &mut Self {
         self.rows.push(Change::Delete(keys::head(name)));
+        self.rows.push(Change::Delete(keys::floor(name.as_bytes())));
         self
     }
 
@@ -165,6 +184,24 @@ impl Batch {
         self
     }
 
+    /// The owner of its blocks; empty where there is none.
+    pub(crate) fn owner_bytes(&self) -> Vec<u8> {
+        if !self.owner.is_empty() {
+            return self.owner.clone();
+        }
+        if let Some((name, _)) = self.heads.first() {
+            return name.as_bytes().to_vec();
+        }
+        let pins = self.rows.iter().filter_map(|change| match change {
+            Change::Pin(_, root) => Some(root.hash()),
+            _ => None,
+        });
+        pins.take(1).fold(Vec::new(), |mut owner, hash| {
+            write_multihash(&mut owner, hash);
+            owner
+        })
+    }
+
     /// Whether it asks for nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -211,8 +248,9 @@ impl Batch {
                 .iter()
                 .map(|(_, block)| block.bytes().len() + 64)
                 .sum(),
-            Some(Reclaim::Forget { cids, .. }) => cids.len() * 48,
-            Some(Reclaim::Quarantine { .. }) => 128,
+            Some(Reclaim::Forget { hashes, .. }) => hashes.len() * 48,
+            Some(Reclaim::SetAside { key, value, .. }) => 2 * key.len() + value.len() + 64,
+            Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses) => 128,
             None => 0,
         };
         blocks + heads + rows + moved
@@ -221,6 +259,7 @@ impl Batch {
     /// Checks what can be checked before the commit.
     pub(crate) fn check(&self) -> Result<(), LimitExceeded> {
         LimitExceeded::check("batch bytes", BATCH_BYTES, self.bytes())?;
+        LimitExceeded::check("owner bytes", OWNER_BYTES, self.owner.len())?;
         for change in &self.rows {
             let key = match change {
                 Change::Put(key, _)
@@ -253,12 +292,12 @@ pub struct Commit {
 #[non_exhaustive]
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
-    /// A newer head of the name is stored.
+    /// A newer head of the name is stored, or was and is lost.
     #[error("sequence {offered} is older than the stored sequence {stored} of {name}")]
     Stale {
         /// The name.
         name: Box<Name>,
-        /// The sequence of the stored head.
+        /// The sequence of the newest head that was acknowledged.
         stored: u64,
         /// The sequence that was offered.
         offered: u64,

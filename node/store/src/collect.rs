@@ -16,7 +16,7 @@ use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher as _;
 
-use perennis_shared::cid::{Block, Cid, Codec, is_identity};
+use perennis_shared::cid::{Block, Cid, Codec, Multihash, is_identity};
 use perennis_shared::codec;
 
 use crate::batch::{Batch, CommitError, Reclaim};
@@ -50,6 +50,8 @@ pub struct Collection {
     store: Store,
     phase: Phase,
     marks: Marks,
+    /// Blocks that were walked under a codec: another codec shows other links.
+    walked: HashSet<(Multihash, u64)>,
     open: Vec<Cid>,
     /// Which of the collections of this store it is.
     generation: u64,
@@ -80,6 +82,7 @@ impl Store {
             store: self.clone(),
             phase: Phase::Roots { after: None },
             marks: Marks::default(),
+            walked: HashSet::new(),
             open: Vec::new(),
             generation,
             young_marked: 0,
@@ -135,11 +138,12 @@ impl Collection {
 
     /// Marks one block and opens what it links to. Returns how many that were.
     fn mark(&mut self, cid: Cid) -> Result<usize, UpkeepError> {
-        if !self.marks.insert(&cid) {
+        if !self.walked.insert((*cid.hash(), cid.codec())) {
             return Ok(0);
         }
+        let is_new = self.marks.insert(&cid);
         if cid.codec() == Codec::Raw.code() {
-            self.progress.marked_blocks += 1;
+            self.progress.marked_blocks += u64::from(is_new);
             return Ok(1);
         }
         let damaged = || UpkeepError::Damaged { cid: Box::new(cid) };
@@ -150,7 +154,7 @@ impl Collection {
         };
         let Some(block) = block else {
             // It was damaged once, or it never was here; in the second case nothing below it is known by it.
-            let row = keys::key(keys::QUARANTINE, &cid.to_bytes());
+            let row = keys::quarantine(cid.hash());
             return match self.store.inner().shared.index.kv.value(&row)? {
                 Some(_) => Err(damaged()),
                 None => Ok(1),
@@ -165,7 +169,7 @@ impl Collection {
             self.open.extend(links);
         }
         if !is_identity(&cid) {
-            self.progress.marked_blocks += 1;
+            self.progress.marked_blocks += u64::from(is_new);
         }
         Ok(1)
     }
@@ -277,7 +281,7 @@ impl Collection {
             return Ok(0);
         }
         let forget = Reclaim::Forget {
-            cids: plan.cids.clone(),
+            hashes: plan.cids.iter().map(|cid| *cid.hash()).collect(),
             generation: self.generation,
             marked: self.young_marked,
         };
@@ -315,7 +319,7 @@ impl Collection {
 
     fn is_kept(&self, cid: &Cid) -> bool {
         let young = self.store.inner().shared.young.lock();
-        young.as_ref().is_none_or(|young| young.kept.contains(cid))
+        young.as_ref().is_none_or(|young| young.kept.contains(cid.hash()))
     }
 
     /// Marks what was pinned since the collection began.
@@ -389,7 +393,8 @@ impl Marks {
     }
 
     fn mark(&self, cid: &Cid) -> u128 {
-        (u128::from(self.first.hash_one(cid)) << 64) | u128::from(self.second.hash_one(cid))
+        let hash = cid.hash();
+        (u128::from(self.first.hash_one(hash)) << 64) | u128::from(self.second.hash_one(hash))
     }
 }
 

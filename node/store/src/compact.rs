@@ -6,15 +6,16 @@
 
 use std::io;
 
-use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
+use perennis_shared::cid::{Block, Cid};
 
 use crate::batch::{Batch, CommitError, Reclaim};
 use crate::commit::Work;
-use crate::index::SegmentUse;
 use crate::keys;
 use crate::kv::KvError;
+use crate::log::Groups;
 use crate::read::ReadError;
-use crate::segment::{HEADER_BYTES, Kind, Location, Records, Segment, SegmentNumber};
+use crate::rows::{FileRow, Place, Row as _};
+use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 use crate::store::{Store, is_lost, quarantine};
 
 /// Bytes of blocks that are moved in one commit.
@@ -54,7 +55,7 @@ pub enum UpkeepError {
     #[error("{segment} could not be read or removed")]
     Segment {
         /// The segment.
-        segment: SegmentNumber,
+        segment: FileNumber,
         /// What the system said.
         source: io::Error,
     },
@@ -101,13 +102,13 @@ impl Store {
         self.empty(number, &mut step)?;
         // From here on no replay begins before the moves.
         inner.shared.index.kv.flush(true)?;
-        let path = number.path(&inner.segments_dir());
+        let path = number.segment_path(&inner.segments_dir());
         let failed = |source| UpkeepError::Segment {
             segment: number,
             source,
         };
         let length = inner.disk.open(&path).and_then(|file| file.length());
-        inner.shared.index.drop_segment(number)?;
+        inner.shared.index.forget_file(number)?;
         match inner.disk.remove(&path) {
             // It may have been lost before: then that is all there is to do.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -122,10 +123,10 @@ impl Store {
     }
 
     /// The segment with the least in it, and whether it is the last.
-    fn deadest(&self, live_percent: u8) -> Option<(SegmentNumber, bool)> {
-        let uses = self.inner().segment_uses();
+    fn deadest(&self, live_percent: u8) -> Option<(FileNumber, bool)> {
+        let uses = self.inner().file_rows();
         let last = uses.keys().next_back().copied();
-        let share = |segment: &SegmentUse| segment.live_bytes * 100 / segment.used_bytes.max(1);
+        let share = |segment: &FileRow| segment.live_bytes * 100 / segment.used_bytes.max(1);
         let dead = uses.iter().filter(|(number, segment)| {
             let emptied = segment.used_bytes > 0 || Some(**number) != last;
             // The last is worth it only when it is large: it fills up by itself.
@@ -138,49 +139,41 @@ impl Store {
     }
 
     /// Moves what is alive in a segment.
-    fn empty(&self, number: SegmentNumber, step: &mut CompactStep) -> Result<(), UpkeepError> {
+    fn empty(&self, number: FileNumber, step: &mut CompactStep) -> Result<(), UpkeepError> {
         let inner = self.inner();
         let failed = |source| UpkeepError::Segment {
             segment: number,
             source,
         };
-        let segment = match Segment::open(inner.disk.as_ref(), &inner.segments_dir(), number) {
-            Ok(segment) => Some(segment),
+        let salt = inner.file_rows().get(&number).and_then(FileRow::salt);
+        let opened = salt.map(|salt| {
+            Segment::open(inner.disk.as_ref(), &inner.segments_dir(), number, salt)
+        });
+        let segment = match opened.transpose() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed(error)),
+            opened => opened.map_err(failed)?,
         };
         if let Some(segment) = segment {
-            let mut records = Records::new(&segment, HEADER_BYTES).map_err(failed)?;
+            let mut groups = Groups::new(&segment, GROUPS_START, false).map_err(failed)?;
             let mut moving = Moving::default();
-            loop {
-                let Some(record) = records.next().map_err(failed)? else {
-                    if records.resync(0).map_err(failed)? {
-                        continue;
+            while let Some(found) = groups.next().map_err(failed)? {
+                let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
+                for entry in entries {
+                    let at = entry.location(number);
+                    if inner.shared.index.location(&entry.hash)? == Some(at)
+                        && let Ok(bytes) = inner.read(at)
+                        && let Ok(block) =
+                            Block::verified(Cid::new_v1(entry.codec, entry.hash), bytes)
+                    {
+                        moving.push(at, block);
+                        self.move_full(&mut moving, step)?;
                     }
-                    break;
-                };
-                let Some(cid) = parse_cid_bytes(&record.key)
-                    .ok()
-                    .filter(|_| record.kind == Kind::Block)
-                else {
-                    continue;
-                };
-                let at = Location {
-                    segment: number,
-                    offset: u32::try_from(record.body_offset).unwrap_or(u32::MAX),
-                    length: u32::try_from(record.body.len()).unwrap_or(u32::MAX),
-                };
-                if inner.shared.index.location(&cid)? == Some(at)
-                    && let Ok(block) = Block::verified(cid, record.body)
-                {
-                    moving.push(at, block);
-                    self.move_full(&mut moving, step)?;
                 }
             }
             self.move_all(&mut moving, step)?;
         }
         if inner
-            .segment_uses()
+            .file_rows()
             .get(&number)
             .is_some_and(|segment| segment.live_bytes > 0)
         {
@@ -193,7 +186,7 @@ impl Store {
     /// As [`Store::empty`], by looking through the whole index. Damaged blocks are set aside.
     fn empty_by_index(
         &self,
-        number: SegmentNumber,
+        number: FileNumber,
         step: &mut CompactStep,
     ) -> Result<(), UpkeepError> {
         let inner = self.inner();
@@ -208,20 +201,22 @@ impl Store {
             let Some((last, _)) = rows.last() else { break };
             from = keys::after(last.clone());
             for (key, value) in &rows {
-                let place = keys::read_location(value).filter(|place| place.segment == number);
-                let (Some(at), Some(cid)) = (place, keys::cid_of(key)) else {
+                let place = Place::from_bytes(value).filter(|place| place.location.file == number);
+                let (Some(place), Some(hash)) = (place, keys::hash_of(key)) else {
                     continue;
                 };
+                let at = place.location;
+                let cid = Cid::new_v1(place.codecs.first().copied().unwrap_or(0x55), hash);
                 match inner.read(at).map(|bytes| Block::verified(cid, bytes)) {
                     Ok(Ok(block)) => {
                         moving.push(at, block);
                         self.move_full(&mut moving, step)?;
                     }
                     Ok(Err(damage)) => {
-                        self.commit(quarantine(&cid, at, &damage))?;
+                        self.commit(quarantine(&hash, at, &damage))?;
                     }
                     Err(damage) if is_lost(&damage) => {
-                        self.commit(quarantine(&cid, at, &damage))?;
+                        self.commit(quarantine(&hash, at, &damage))?;
                     }
                     // That may pass: the segment stays.
                     Err(source) => {
@@ -257,7 +252,7 @@ impl Store {
     /// Removes files that no row knows: those of a compaction that ended early, and of groups that failed.
     fn remove_unknown(&self) -> Result<CompactStep, UpkeepError> {
         let inner = self.inner();
-        let uses = inner.segment_uses();
+        let uses = inner.file_rows();
         let mut step = CompactStep::default();
         // The last that has a row, and those behind it, may be in the making.
         let Some(last) = uses.keys().next_back().copied() else {
@@ -268,9 +263,9 @@ impl Store {
             source,
         };
         let names = inner.disk.list(&inner.segments_dir()).map_err(failed)?;
-        for number in names.iter().filter_map(|name| SegmentNumber::parse(name)) {
+        for number in names.iter().filter_map(|name| FileNumber::parse(name)) {
             if number < last && !uses.contains_key(&number) {
-                let path = number.path(&inner.segments_dir());
+                let path = number.segment_path(&inner.segments_dir());
                 let length = inner.disk.open(&path).and_then(|file| file.length());
                 inner
                     .disk

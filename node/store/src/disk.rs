@@ -63,6 +63,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// The file system's.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Bytes that nobody can foresee, for the salts of segments.
+    ///
+    /// # Errors
+    /// The system's.
+    fn entropy(&self) -> io::Result<[u8; 16]>;
 }
 
 /// An open file, shared by any number of readers and one writer.

@@ -1,6 +1,6 @@
 //! The version of what is on the disk, and the lock that keeps a second process out.
 //!
-//! The file `FORMAT` holds one line, `perennis-store 1`. An older version is migrated step by step when the store is
+//! The file `FORMAT` holds one line, `perennis-store 2`. An older version is migrated step by step when the store is
 //! opened; a newer one is refused.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::store::OpenError;
 
 /// The version this release writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 const FILE: &str = "FORMAT";
 const PREFIX: &str = "perennis-store ";
 

@@ -1,26 +1,18 @@
 //! The index as the log makes it: every change of it goes through [`Index::apply`], live and in a replay alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use perennis_shared::cid::Cid;
+use perennis_shared::cid::Multihash;
 
-use crate::group::Op;
+use crate::group::{Op, PackOp};
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError};
 use crate::log::{Group, Position};
 use crate::places::Places;
-use crate::segment::{HEADER_BYTES, Location, SegmentNumber};
-
-/// How full a segment is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SegmentUse {
-    /// Bytes of blocks that are still known.
-    pub live_bytes: u64,
-    /// Bytes that were written.
-    pub used_bytes: u64,
-}
+use crate::rows::{FileRow, Place, Row as _, read_location, write_plain};
+use crate::segment::{FileNumber, GROUPS_START, Location, StoreId};
 
 /// Counts over all blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +30,7 @@ pub(crate) struct Index {
 
 #[derive(Debug, Default)]
 struct State {
-    segments: BTreeMap<SegmentNumber, SegmentUse>,
+    files: BTreeMap<FileNumber, FileRow>,
     totals: Totals,
 }
 
@@ -46,10 +38,10 @@ impl Index {
     /// Reads the small tables that are kept in memory.
     pub(crate) fn open(kv: Arc<dyn Kv>) -> Result<Self, KvError> {
         let mut state = State::default();
-        for (key, value) in kv.scan(&[keys::SEGMENT], &keys::end_of(keys::SEGMENT), usize::MAX)? {
-            if let (Some(number), Some(segment)) = (read_number(&key), read_use(&value)) {
-                state.totals.bytes += segment.live_bytes;
-                state.segments.insert(number, segment);
+        for (key, value) in kv.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)? {
+            if let (Some(number), Some(row)) = (keys::number_of(&key), FileRow::from_bytes(&value)) {
+                state.totals.bytes += row.live_bytes;
+                state.files.insert(number, row);
             }
         }
         if let Some(value) = kv.value(&[keys::TOTAL])? {
@@ -70,37 +62,52 @@ impl Index {
             .unwrap_or(Position::START))
     }
 
-    /// Where a block lies.
-    pub(crate) fn location(&self, cid: &Cid) -> Result<Option<Location>, KvError> {
-        Ok(self
-            .kv
-            .value(&keys::block(cid))?
-            .and_then(|value| keys::read_location(&value)))
+    /// Which store it is of; none where nothing was stored yet.
+    pub(crate) fn store(&self) -> Result<Option<StoreId>, KvError> {
+        let row = self.kv.value(&[keys::STORE])?;
+        Ok(row.and_then(|row| row.try_into().ok()).map(StoreId))
     }
 
-    /// Which of these blocks are stored.
-    pub(crate) fn are_stored<'a>(
+    /// Notes which store it is of.
+    pub(crate) fn set_store(&self, store: StoreId) -> Result<(), KvError> {
+        let mut batch = KvBatch::default();
+        batch.put([keys::STORE], store.0);
+        self.kv.write(batch)
+    }
+
+    /// What is known of a block.
+    pub(crate) fn place(&self, hash: &Multihash) -> Result<Option<Place>, KvError> {
+        let row = self.kv.value(&keys::block(hash))?;
+        Ok(row.and_then(|row| Place::from_bytes(&row)))
+    }
+
+    /// Where a block lies.
+    pub(crate) fn location(&self, hash: &Multihash) -> Result<Option<Location>, KvError> {
+        let row = self.kv.value(&keys::block(hash))?;
+        Ok(row.and_then(|row| read_location(&row)))
+    }
+
+    /// What is known of these blocks.
+    pub(crate) fn places<'a>(
         &self,
-        cids: impl Iterator<Item = &'a Cid>,
-    ) -> Result<Vec<bool>, KvError> {
-        let keys: Vec<_> = cids.map(keys::block).collect();
+        hashes: impl Iterator<Item = &'a Multihash>,
+    ) -> Result<Vec<Option<Place>>, KvError> {
+        let keys: Vec<_> = hashes.map(keys::block).collect();
         let values = self.kv.values(&keys)?;
         Ok(values
             .into_iter()
-            .map(|value| value.is_some_and(|value| keys::read_location(&value).is_some()))
+            .map(|value| value.and_then(|value| Place::from_bytes(&value)))
             .collect())
     }
 
     /// Where a block probably lies: what is read there is checked, and [`Index::location`] asked where that fails.
-    pub(crate) fn probable_location(&self, cid: &Cid) -> Result<Option<Location>, KvError> {
-        let key = keys::block(cid);
+    pub(crate) fn probable_location(&self, hash: &Multihash) -> Result<Option<Location>, KvError> {
+        let key = keys::block(hash);
         match self.places.find(self.places.hash(&key)) {
             Ok(location) => Ok(Some(location)),
             Err(missed) => {
-                let location = self
-                    .kv
-                    .value(&key)?
-                    .and_then(|value| keys::read_location(&value));
+                let row = self.kv.value(&key)?;
+                let location = row.and_then(|row| read_location(&row));
                 if let Some(location) = location {
                     self.places.remember(missed, location);
                 }
@@ -112,59 +119,46 @@ impl Index {
     /// Applies a group. `fresh` says that none of its blocks is known and it forgets none, as in every group that is
     /// not the store's own upkeep; the look-ups are spared then.
     pub(crate) fn apply(&self, group: &Group, fresh: bool) -> Result<(), KvError> {
-        let mut batch = KvBatch::default();
-        let mut moved = Vec::with_capacity(group.blocks.len());
         let mut state = self.state.lock();
-        let mut next = Delta {
-            state: &mut state,
+        let mut ops = group.batches.iter().flat_map(|batch| &batch.ops);
+        let has_upkeep = ops.any(|op| !matches!(op, Op::Put(..) | Op::Delete(_)));
+        let mut change = IndexChange {
+            index: self,
+            files: &state.files,
+            batch: KvBatch::default(),
             touched: BTreeMap::new(),
+            moved: Vec::new(),
+            places: (!fresh || has_upkeep).then(HashMap::new),
             blocks: 0,
         };
-        for (cid, location) in &group.blocks {
-            if !fresh && let Some(old) = self.location(cid)? {
-                next.drop_block(old);
+        let row = change
+            .file(group.end.file)
+            .get_or_insert_with(|| FileRow::log(group.salt, group.end.group));
+        row.used_bytes = group.end.offset.saturating_sub(GROUPS_START);
+        row.last_group = group.end.group;
+        for batch in &group.batches {
+            for entry in &batch.entries {
+                let location = entry.location(group.end.file);
+                let place = Place::new(location, batch.tag, entry.codec, &entry.crcs);
+                change.put_block(&entry.hash, place, fresh)?;
             }
-            next.add_block(*location);
-            let key = keys::block(cid);
-            moved.push((self.places.hash(&key), Some(*location)));
-            batch.put(key, keys::write_location(*location));
         }
         // Neighbours in the memtable find their place faster one after the other. No two are the same block.
-        batch.rows.sort_unstable();
-        for op in &group.ops {
-            match op {
-                Op::Put(key, value) => batch.put(key.as_slice(), value.as_slice()),
-                Op::Delete(key) => batch.delete(key.as_slice()),
-                Op::Forget(cid) => {
-                    let key = keys::key(keys::BLOCK, cid);
-                    if let Some(old) = self
-                        .kv
-                        .value(&key)?
-                        .and_then(|value| keys::read_location(&value))
-                    {
-                        next.drop_block(old);
-                    }
-                    moved.push((self.places.hash(&key), None));
-                    batch.delete(key);
-                }
-            }
+        change.batch.rows.sort_unstable();
+        for op in group.batches.iter().flat_map(|batch| &batch.ops) {
+            change.op(op)?;
         }
-        let Delta {
-            touched, blocks, ..
-        } = next;
-        let mut touched = touched;
-        touched
-            .entry(group.end.segment)
-            .or_insert_with(|| {
-                state
-                    .segments
-                    .get(&group.end.segment)
-                    .copied()
-                    .unwrap_or_default()
-            })
-            .used_bytes = group.end.offset.saturating_sub(HEADER_BYTES);
-        for (number, segment) in &touched {
-            batch.put(keys::segment(*number), write_use(*segment));
+        let IndexChange {
+            mut batch,
+            touched,
+            moved,
+            blocks,
+            ..
+        } = change;
+        for (number, row) in &touched {
+            if let Some(row) = row {
+                batch.put(keys::file(*number), row.to_bytes());
+            }
         }
         let total = state.totals.blocks.saturating_add_signed(blocks);
         batch.put([keys::TOTAL], total.to_le_bytes());
@@ -174,27 +168,29 @@ impl Index {
             self.places.change(hash, location);
         }
         state.totals.blocks = total;
-        for (number, segment) in touched {
-            let before = state.segments.insert(number, segment).unwrap_or_default();
-            state.totals.bytes = (state.totals.bytes + segment.live_bytes) - before.live_bytes;
+        for (number, row) in touched {
+            let Some(row) = row else { continue };
+            let before = state.files.insert(number, row);
+            let before = before.map_or(0, |row| row.live_bytes);
+            state.totals.bytes = (state.totals.bytes + row.live_bytes).saturating_sub(before);
         }
         Ok(())
     }
 
-    /// Forgets a segment whose file is about to go.
-    pub(crate) fn drop_segment(&self, number: SegmentNumber) -> Result<(), KvError> {
+    /// Forgets a file that is not there any more.
+    pub(crate) fn forget_file(&self, number: FileNumber) -> Result<(), KvError> {
         let mut batch = KvBatch::default();
-        batch.delete(keys::segment(number));
+        batch.delete(keys::file(number));
         let mut state = self.state.lock();
         self.kv.write(batch)?;
-        if let Some(dropped) = state.segments.remove(&number) {
-            state.totals.bytes -= dropped.live_bytes;
+        if let Some(row) = state.files.remove(&number) {
+            state.totals.bytes = state.totals.bytes.saturating_sub(row.live_bytes);
         }
         Ok(())
     }
 
-    pub(crate) fn segments(&self) -> BTreeMap<SegmentNumber, SegmentUse> {
-        self.state.lock().segments.clone()
+    pub(crate) fn files(&self) -> BTreeMap<FileNumber, FileRow> {
+        self.state.lock().files.clone()
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -202,53 +198,113 @@ impl Index {
     }
 }
 
-/// The use of the segments that one group touches, seen before it is written.
-struct Delta<'a> {
-    state: &'a mut State,
-    touched: BTreeMap<SegmentNumber, SegmentUse>,
+/// The changes of one group, seen before they are written.
+struct IndexChange<'a> {
+    index: &'a Index,
+    files: &'a BTreeMap<FileNumber, FileRow>,
+    batch: KvBatch,
+    /// Rows of files as the group leaves them; none of a file that is not known.
+    touched: BTreeMap<FileNumber, Option<FileRow>>,
+    /// For [`Places`].
+    moved: Vec<(u64, Option<Location>)>,
+    /// Blocks that this group has changed: a later op sees what an earlier one did. None where no op looks.
+    places: Option<HashMap<Multihash, Option<Place>>>,
     blocks: i64,
 }
 
-impl Delta<'_> {
-    fn segment(&mut self, number: SegmentNumber) -> &mut SegmentUse {
-        let known = &self.state.segments;
+impl IndexChange<'_> {
+    fn file(&mut self, number: FileNumber) -> &mut Option<FileRow> {
+        let known = self.files;
         self.touched
             .entry(number)
-            .or_insert_with(|| known.get(&number).copied().unwrap_or_default())
+            .or_insert_with(|| known.get(&number).copied())
     }
 
-    fn add_block(&mut self, location: Location) {
-        self.segment(location.segment).live_bytes += u64::from(location.length);
+    /// What is known of a block, by this group or before.
+    fn place(&self, hash: &Multihash) -> Result<Option<Place>, KvError> {
+        match self.places.as_ref().and_then(|places| places.get(hash)) {
+            Some(place) => Ok(place.clone()),
+            None => self.index.place(hash),
+        }
+    }
+
+    fn put_block(&mut self, hash: &Multihash, place: Place, fresh: bool) -> Result<(), KvError> {
+        if !fresh && let Some(old) = self.place(hash)? {
+            self.drop_copy(hash, old.location);
+        }
+        if let Some(row) = self.file(place.location.file) {
+            row.live_bytes += u64::from(place.location.length);
+        }
         self.blocks += 1;
+        self.set(hash, Some(place));
+        Ok(())
     }
 
-    fn drop_block(&mut self, location: Location) {
-        let segment = self.segment(location.segment);
-        segment.live_bytes = segment
-            .live_bytes
-            .saturating_sub(u64::from(location.length));
+    /// A copy of a block is not needed any more; its bytes stay until the file goes.
+    fn drop_copy(&mut self, hash: &Multihash, location: Location) {
+        if let Some(row) = self.file(location.file) {
+            row.live_bytes = row.live_bytes.saturating_sub(u64::from(location.length));
+        }
         self.blocks -= 1;
+        self.batch
+            .put(keys::dead_copy(location.file, hash), write_plain(1, &[]));
     }
-}
 
-fn read_number(key: &[u8]) -> Option<SegmentNumber> {
-    Some(SegmentNumber(u32::from_be_bytes(
-        key.get(1..)?.try_into().ok()?,
-    )))
-}
+    fn set(&mut self, hash: &Multihash, place: Option<Place>) {
+        let key = keys::block(hash);
+        let location = place.as_ref().map(|place| place.location);
+        self.moved.push((self.index.places.hash(&key), location));
+        match &place {
+            Some(place) => self.batch.put(key, place.to_bytes()),
+            None => self.batch.delete(key),
+        }
+        if let Some(places) = &mut self.places {
+            places.insert(*hash, place);
+        }
+    }
 
-fn write_use(segment: SegmentUse) -> Vec<u8> {
-    [
-        segment.live_bytes.to_le_bytes(),
-        segment.used_bytes.to_le_bytes(),
-    ]
-    .concat()
-}
+    fn op(&mut self, op: &Op) -> Result<(), KvError> {
+        match op {
+            Op::Put(key, value) => self.batch.put(key.as_slice(), value.as_slice()),
+            Op::Delete(key) => self.batch.delete(key.as_slice()),
+            Op::Forget(hash) => {
+                if let Some(place) = self.place(hash)? {
+                    self.drop_copy(hash, place.location);
+                    self.set(hash, None);
+                }
+            }
+            Op::Saw { hash, tag, codec } => {
+                if let Some(mut place) = self.place(hash)?
+                    && place.see(*tag, *codec)
+                {
+                    self.set(hash, Some(place));
+                }
+            }
+            Op::Pack(pack) => self.adopt(pack)?,
+            Op::Drop(file) => self.drop_file(*file)?,
+        }
+        Ok(())
+    }
 
-fn read_use(value: &[u8]) -> Option<SegmentUse> {
-    let (live, used) = value.split_first_chunk::<8>()?;
-    Some(SegmentUse {
-        live_bytes: u64::from_le_bytes(*live),
-        used_bytes: u64::from_le_bytes(used.try_into().ok()?),
-    })
+    /// A pack takes over from the files that it was made from.
+    fn adopt(&mut self, pack: &PackOp) -> Result<(), KvError> {
+        for file in &pack.dropped {
+            self.drop_file(*file)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing in the file is needed any more. Its row stays until the file is gone.
+    fn drop_file(&mut self, number: FileNumber) -> Result<(), KvError> {
+        if let Some(row) = self.file(number) {
+            row.is_dropped = true;
+            row.live_bytes = 0;
+        }
+        let from = keys::dead_copies(number);
+        let copies = self.index.kv.scan(&from, &keys::end_of_prefix(&from), usize::MAX)?;
+        for (key, _) in copies {
+            self.batch.delete(key);
+        }
+        Ok(())
+    }
 }

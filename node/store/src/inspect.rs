@@ -16,16 +16,16 @@ use crate::disk::{Disk as _, Real};
 use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, Rocks, RocksOptions};
-use crate::rows::HeadRow;
-use crate::segment::{Location, SegmentNumber};
+use crate::rows::{FileRow, HeadRow, Loss, Place, Row as _};
+use crate::segment::{Location, FileNumber};
 use crate::store::{OpenError, segments};
 
-/// Places in the order of CIDs from which blocks are sampled, for each of the two codecs that are common.
-const PLACES: usize = 16;
+/// Places in the order of multihashes from which blocks are sampled.
+const PLACES: usize = 32;
 /// Most heads that are looked at.
 const HEADS: usize = 10_000;
-/// CIDv1 with SHA2-256 of the codecs raw and DAG-CBOR: what nearly every stored CID begins with.
-const PREFIXES: [[u8; 4]; 2] = [[0x01, 0x55, 0x12, 0x20], [0x01, 0x71, 0x12, 0x20]];
+/// SHA2-256 with 32 bytes: what nearly every stored multihash begins with.
+const PREFIX: [u8; 2] = [0x12, 0x20];
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,13 +37,15 @@ pub struct Inspection {
     /// Segment files.
     pub segments: u64,
     /// Segments that hold blocks by the index and are not there as files.
-    pub missing_segments: Vec<SegmentNumber>,
+    pub missing_segments: Vec<FileNumber>,
     /// Blocks that were read and held against their CIDs.
     pub sampled: u64,
     /// Those of them that are not what their CID says, or could not be read.
     pub damaged: Vec<Cid>,
     /// Blocks that were set aside before and have not been fetched again.
     pub quarantined: u64,
+    /// Losses of acknowledged data that were written down and not dismissed yet.
+    pub losses: Vec<Loss>,
     /// When the newest of the heads that were looked at was stored.
     pub newest_head: Option<Millis>,
 }
@@ -107,6 +109,8 @@ fn look_at_index(index: &dyn Kv, found: &mut Inspection) -> Result<(), KvError> 
     }
     let (from, to) = ([keys::QUARANTINE], keys::end_of(keys::QUARANTINE));
     found.quarantined = index.scan(&from, &to, usize::MAX)?.len() as u64;
+    let losses = index.scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
+    found.losses = losses.iter().filter_map(|(_, row)| Loss::from_bytes(row)).collect();
     let heads = index.scan(&[keys::HEAD], &keys::end_of(keys::HEAD), HEADS)?;
     let heads = heads.iter().filter_map(|(_, row)| HeadRow::from_bytes(row));
     found.newest_head = heads.map(|head| head.stored_at).max();
@@ -115,18 +119,16 @@ fn look_at_index(index: &dyn Kv, found: &mut Inspection) -> Result<(), KvError> 
 
 fn look_at_segments(dir: &Path, index: &dyn Kv, found: &mut Inspection) -> Result<(), KvError> {
     let names = Real.list(&segments(dir))?;
-    let files: Vec<SegmentNumber> = names
+    let files: Vec<FileNumber> = names
         .iter()
-        .filter_map(|name| SegmentNumber::parse(name))
+        .filter_map(|name| FileNumber::parse(name))
         .collect();
     found.segments = files.len() as u64;
-    let rows = index.scan(&[keys::SEGMENT], &keys::end_of(keys::SEGMENT), usize::MAX)?;
+    let rows = index.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)?;
     for (key, value) in rows {
-        let number = key.get(1..).and_then(|number| number.try_into().ok());
-        let number = number.map(|number| SegmentNumber(u32::from_be_bytes(number)));
-        let is_live = value.iter().take(8).any(|byte| *byte != 0);
-        if let Some(number) = number
-            && is_live
+        let row = keys::number_of(&key).zip(FileRow::from_bytes(&value));
+        if let Some((number, row)) = row
+            && row.live_bytes > 0
             && !files.contains(&number)
         {
             found.missing_segments.push(number);
@@ -141,21 +143,21 @@ fn look_at_blocks(
     sample: usize,
     found: &mut Inspection,
 ) -> Result<(), KvError> {
-    let each = (sample / (PLACES * PREFIXES.len())).max(1);
+    let each = (sample / PLACES).max(1);
     let mut seen = std::collections::BTreeSet::new();
-    for prefix in PREFIXES {
-        for place in 0..PLACES {
-            let mut from = keys::key(keys::BLOCK, &prefix);
-            from.push(u8::try_from(place * 256 / PLACES).unwrap_or(u8::MAX));
-            for (key, value) in index.scan(&from, &keys::end_of(keys::BLOCK), each)? {
-                let located = keys::cid_of(&key).zip(keys::read_location(&value));
-                if let Some((cid, location)) = located
-                    && seen.insert(key)
-                {
-                    found.sampled += 1;
-                    if !is_sound(dir, &cid, location) {
-                        found.damaged.push(cid);
-                    }
+    for place in 0..PLACES {
+        let mut from = keys::key(keys::BLOCK, &PREFIX);
+        from.push(u8::try_from(place * 256 / PLACES).unwrap_or(u8::MAX));
+        for (key, value) in index.scan(&from, &keys::end_of(keys::BLOCK), each)? {
+            let located = keys::hash_of(&key).zip(Place::from_bytes(&value));
+            if let Some((hash, place)) = located
+                && seen.insert(key)
+            {
+                found.sampled += 1;
+                let codec = place.codecs.first().copied().unwrap_or(0x55);
+                let cid = Cid::new_v1(codec, hash);
+                if !is_sound(dir, &cid, place.location) {
+                    found.damaged.push(cid);
                 }
             }
         }
@@ -165,7 +167,7 @@ fn look_at_blocks(
 
 fn is_sound(dir: &Path, cid: &Cid, location: Location) -> bool {
     let read = || -> io::Result<Vec<u8>> {
-        let path = location.segment.path(&segments(dir));
+        let path = location.file.segment_path(&segments(dir));
         // What a location claims is held against the file before memory is taken for it.
         let end = u64::from(location.offset) + u64::from(location.length);
         if fs::metadata(&path)?.len() < end {
@@ -255,7 +257,7 @@ mod tests {
         assert_eq!(found.quarantined, 0);
         fs::remove_file(&segment).unwrap();
         let found = inspect(dir.path(), 1_000).unwrap().unwrap();
-        assert_eq!(found.missing_segments, [SegmentNumber(1)]);
+        assert_eq!(found.missing_segments, [FileNumber(1)]);
     }
 
     #[test]

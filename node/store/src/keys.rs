@@ -2,38 +2,49 @@
 //!
 //! | table | key after the first byte | value |
 //! |---|---|---|
-//! | `b` block | CID | segment u32, offset u32, length u32 |
-//! | `x` quarantine | CID | when u64, reason |
+//! | `b` block | multihash | [`Place`](crate::rows::Place) |
+//! | `d` dead copy | file u32, multihash | version |
+//! | `s` file | number u32 | [`FileRow`](crate::rows::FileRow) |
+//! | `x` quarantine | multihash | [`QuarantineRow`](crate::QuarantineRow) |
 //! | `h` head | name | [`HeadRow`](crate::HeadRow) |
-//! | `e` evidence | name, sequence u64 | record of the refused head |
-//! | `p` pin | pin key | CID of the root |
-//! | `q` queue by time | queue u8, due u64, key | payload |
-//! | `k` queue by key | queue u8, key | due u64 |
-//! | `m` meta | key | bytes |
-//! | `s` segment | number u32 | live u64, used u64 |
-//! | `a` applied | (none) | segment u32, offset u32, group u64 |
+//! | `f` floor | name | version, sequence u64 |
+//! | `e` evidence | name, sequence u64 | version, record of the refused head |
+//! | `p` pin | pin key | [`PinRow`](crate::rows::PinRow) |
+//! | `q` queue by time | queue u8, due u64, key | version, payload |
+//! | `k` queue by key | queue u8, key | version, due u64 |
+//! | `m` meta | key | the caller's bytes |
+//! | `l` loss | number u64 | [`Loss`](crate::Loss) |
+//! | `z` set aside | table and key of the row | [`SetAside`](crate::SetAside) |
+//! | `a` applied | (none) | file u32, offset u64, group u64 |
+//! | `i` store | (none) | 16 bytes |
 //! | `t` total | (none) | blocks u64 |
 //! | `u` upkeep | (none) | where the scrub is |
 //!
-//! Integers in keys are big-endian, so that rows sort by them.
+//! Integers in keys are big-endian, so that rows sort by them; those in values are little-endian.
 
-use perennis_shared::cid::{Cid, cid_len, parse_cid_bytes, write_cid};
+use perennis_shared::cid::{Multihash, multihash_len, parse_multihash_bytes, write_multihash};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use crate::segment::{Location, SegmentNumber};
+use crate::segment::FileNumber;
 
 pub(crate) const BLOCK: u8 = b'b';
+pub(crate) const DEAD: u8 = b'd';
+pub(crate) const FILE: u8 = b's';
 pub(crate) const QUARANTINE: u8 = b'x';
 pub(crate) const HEAD: u8 = b'h';
+pub(crate) const FLOOR: u8 = b'f';
 pub(crate) const EVIDENCE: u8 = b'e';
 pub(crate) const PIN: u8 = b'p';
 pub(crate) const QUEUE: u8 = b'q';
 pub(crate) const QUEUE_KEY: u8 = b'k';
 pub(crate) const META: u8 = b'm';
-pub(crate) const SEGMENT: u8 = b's';
+pub(crate) const LOSS: u8 = b'l';
+pub(crate) const SET_ASIDE: u8 = b'z';
 /// How far the log is in the index.
 pub(crate) const APPLIED: u8 = b'a';
+/// Which store it is.
+pub(crate) const STORE: u8 = b'i';
 /// How many blocks there are.
 pub(crate) const TOTAL: u8 = b't';
 /// Where the scrub is.
@@ -73,19 +84,50 @@ pub(crate) fn after(mut key: Vec<u8>) -> Vec<u8> {
     key
 }
 
-pub(crate) fn block(cid: &Cid) -> Vec<u8> {
-    let mut key = Vec::with_capacity(1 + cid_len(cid));
-    key.push(BLOCK);
-    write_cid(&mut key, cid);
+fn of_hash(table: u8, prefix: &[u8], hash: &Multihash) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + prefix.len() + multihash_len(hash));
+    key.push(table);
+    key.extend_from_slice(prefix);
+    write_multihash(&mut key, hash);
     key
 }
 
-pub(crate) fn cid_of(key: &[u8]) -> Option<Cid> {
-    parse_cid_bytes(key.get(1..)?).ok()
+pub(crate) fn block(hash: &Multihash) -> Vec<u8> {
+    of_hash(BLOCK, &[], hash)
+}
+
+pub(crate) fn quarantine(hash: &Multihash) -> Vec<u8> {
+    of_hash(QUARANTINE, &[], hash)
+}
+
+/// The multihash in the key of a block or of a quarantined one.
+pub(crate) fn hash_of(key: &[u8]) -> Option<Multihash> {
+    parse_multihash_bytes(key.get(1..)?).ok()
+}
+
+pub(crate) fn dead_copy(file: FileNumber, hash: &Multihash) -> Vec<u8> {
+    of_hash(DEAD, &file.0.to_be_bytes(), hash)
+}
+
+/// What the keys of all dead copies in a file begin with.
+pub(crate) fn dead_copies(file: FileNumber) -> Vec<u8> {
+    key(DEAD, &file.0.to_be_bytes())
+}
+
+pub(crate) fn file(number: FileNumber) -> Vec<u8> {
+    key(FILE, &number.0.to_be_bytes())
+}
+
+pub(crate) fn number_of(key: &[u8]) -> Option<FileNumber> {
+    Some(FileNumber(u32::from_be_bytes(key.get(1..)?.try_into().ok()?)))
 }
 
 pub(crate) fn head(name: &Name) -> Vec<u8> {
     key(HEAD, name.as_bytes())
+}
+
+pub(crate) fn floor(name: &[u8]) -> Vec<u8> {
+    key(FLOOR, name)
 }
 
 pub(crate) fn evidence(name: &Name, sequence: u64) -> Vec<u8> {
@@ -113,25 +155,10 @@ pub(crate) fn read_queue_row(key: &[u8]) -> Option<(Millis, &[u8])> {
     Some((Millis(u64::from_be_bytes(*due)), entry))
 }
 
-pub(crate) fn segment(number: SegmentNumber) -> Vec<u8> {
-    key(SEGMENT, &number.0.to_be_bytes())
+pub(crate) fn loss(number: u64) -> Vec<u8> {
+    key(LOSS, &number.to_be_bytes())
 }
 
-pub(crate) fn write_location(location: Location) -> Vec<u8> {
-    let mut value = Vec::with_capacity(12);
-    for part in [location.segment.0, location.offset, location.length] {
-        value.extend_from_slice(&part.to_le_bytes());
-    }
-    value
-}
-
-pub(crate) fn read_location(value: &[u8]) -> Option<Location> {
-    let (segment, rest) = value.split_first_chunk::<4>()?;
-    let (offset, rest) = rest.split_first_chunk::<4>()?;
-    let length: [u8; 4] = rest.try_into().ok()?;
-    Some(Location {
-        segment: SegmentNumber(u32::from_le_bytes(*segment)),
-        offset: u32::from_le_bytes(*offset),
-        length: u32::from_le_bytes(length),
-    })
+pub(crate) fn set_aside(row: &[u8]) -> Vec<u8> {
+    key(SET_ASIDE, row)
 }

@@ -20,6 +20,7 @@ mod compact;
 mod crash;
 pub mod disk;
 mod format;
+mod frame;
 mod group;
 mod index;
 mod inspect;
@@ -27,30 +28,37 @@ mod keys;
 pub mod kv;
 mod leader;
 mod log;
+mod pending;
 mod places;
 mod read;
+mod region;
 mod rows;
 mod scrub;
 mod segment;
 mod snapshot;
+mod start;
 mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES};
+pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES};
 pub use collect::{CollectProgress, Collection};
 pub use compact::{CompactStep, UpkeepError};
 pub use format::FORMAT;
-pub use index::SegmentUse;
+pub use frame::CHUNK_BYTES;
 pub use inspect::{Inspection, inspect};
 pub use keys::Queue;
 pub use kv::RocksOptions;
 pub use read::ReadError;
-pub use rows::{HeadRow, QuarantineRow, QueueRow};
+pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
 pub use scrub::ScrubStep;
-pub use segment::{Location, SegmentNumber};
+pub use segment::{FileNumber, Location};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
 
-/// The queue of damaged blocks that wait to be fetched again; the key is the binary CID.
+/// The queue of damaged blocks that wait to be fetched again; the key is the binary multihash.
 pub const REFETCH: Queue = Queue(0);
+
+/// The queue of names whose head was acknowledged and is lost; the key is the binary name. A record that is at least as new as the
+/// lost one has to be found; until then lower sequences are refused.
+pub const LOST_HEADS: Queue = Queue(4);

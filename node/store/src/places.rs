@@ -11,7 +11,7 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::segment::{Location, SegmentNumber};
+use crate::segment::{Location, FileNumber};
 
 /// Parts with a lock of their own.
 const SHARDS: usize = 64;
@@ -20,7 +20,7 @@ const SLOTS: usize = 8192;
 /// Slots that a hash can be in.
 const WAYS: usize = 4;
 
-/// Hash, segment and offset, length and one. All zeros: empty.
+/// Hash, file and offset, length and one. All zeros: empty.
 type Slot = [u64; 3];
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Places {
         for &[found, place, length] in &shard.slots[ways(hash)] {
             if found == hash && length > 0 {
                 return Ok(Location {
-                    segment: SegmentNumber((place >> 32) as u32),
+                    file: FileNumber((place >> 32) as u32),
                     offset: place as u32,
                     length: (length - 1) as u32,
                 });
@@ -130,7 +130,7 @@ fn ways(hash: u64) -> Range<usize> {
 }
 
 fn entry(hash: u64, location: Location) -> Slot {
-    let place = u64::from(location.segment.0) << 32 | u64::from(location.offset);
+    let place = u64::from(location.file.0) << 32 | u64::from(location.offset);
     [hash, place, u64::from(location.length) + 1]
 }
 
@@ -142,7 +142,7 @@ mod tests {
 
     fn location(offset: u32) -> Location {
         Location {
-            segment: SegmentNumber(u32::MAX),
+            file: FileNumber(u32::MAX),
             offset,
             length: 0,
         }

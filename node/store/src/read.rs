@@ -8,7 +8,10 @@ use perennis_shared::time::Millis;
 
 use crate::keys::{self, Queue};
 use crate::kv::{KvError, Row};
-use crate::rows::{HeadRow, QuarantineRow, QueueRow};
+use crate::rows::{
+    HeadRow, Loss, PinRow, Place, QuarantineRow, Quarantined, QueueRow, Row as _, SetAside, read_due,
+    read_payload, read_plain,
+};
 use crate::store::{Store, is_lost};
 
 /// Why a read failed.
@@ -37,7 +40,8 @@ pub enum ReadError {
 }
 
 impl Store {
-    /// The block, checked against its CID after it left the disk; none if it is not stored.
+    /// The block, checked against its CID after it left the disk; none if it is not stored. Blocks are found by their
+    /// multihash: whatever codec or version the CID has, it is the asker's.
     ///
     /// # Errors
     /// The bytes are damaged (the block is then set aside), or the disk or the index fails.
@@ -53,8 +57,8 @@ impl Store {
         loop {
             let index = &self.inner().shared.index;
             let location = match seen {
-                None => index.probable_location(cid)?,
-                Some(_) => index.location(cid)?,
+                None => index.probable_location(cid.hash())?,
+                Some(_) => index.location(cid.hash())?,
             };
             let Some(location) = location else {
                 return Ok(None);
@@ -65,7 +69,7 @@ impl Store {
                 Ok(bytes) => match Block::verified(*cid, bytes) {
                     Ok(block) => return Ok(Some(block)),
                     Err(source) if last_try => {
-                        self.set_aside(cid, location, &source);
+                        self.set_aside(cid.hash(), location, &source);
                         return Err(ReadError::Corrupt {
                             cid: Box::new(*cid),
                             source,
@@ -75,14 +79,14 @@ impl Store {
                 },
                 Err(source) if last_try => {
                     if is_lost(&source) {
-                        self.set_aside(cid, location, &source);
+                        self.set_aside(cid.hash(), location, &source);
                     }
                     return Err(ReadError::Disk {
                         cid: Box::new(*cid),
                         source,
                     });
                 }
-                Err(_) => self.inner().forget_file(location.segment),
+                Err(_) => self.inner().forget_file(location.file),
             }
             seen = Some(location);
         }
@@ -93,7 +97,7 @@ impl Store {
     /// # Errors
     /// The index fails.
     pub fn has(&self, cid: &Cid) -> Result<bool, ReadError> {
-        Ok(is_identity(cid) || self.inner().shared.index.location(cid)?.is_some())
+        Ok(is_identity(cid) || self.inner().shared.index.location(cid.hash())?.is_some())
     }
 
     /// How many bytes a stored block has.
@@ -105,20 +109,32 @@ impl Store {
             .inner()
             .shared
             .index
-            .location(cid)?
+            .location(cid.hash())?
             .map(|location| location.length))
     }
 
-    /// At most `limit` CIDs behind `after`, in the order of their binary form.
+    /// The CIDs of at most `limit` blocks behind the one of `after`, in the order of their multihashes: of each block one
+    /// for every codec under which it was put.
     ///
     /// # Errors
     /// The index fails.
     pub fn cids(&self, after: Option<&Cid>, limit: usize) -> Result<Vec<Cid>, ReadError> {
-        let rows = self.rows(keys::BLOCK, after.map(keys::block), limit)?;
-        Ok(rows
-            .iter()
-            .filter_map(|(key, _)| keys::cid_of(key))
-            .collect())
+        let rows = self.rows(
+            keys::BLOCK,
+            after.map(|after| keys::block(after.hash())),
+            limit,
+        )?;
+        let mut cids = Vec::with_capacity(rows.len());
+        for (key, value) in rows {
+            match keys::hash_of(&key).zip(Place::from_bytes(&value)) {
+                Some((hash, place)) => {
+                    let codecs = place.codecs.iter();
+                    cids.extend(codecs.map(|codec| Cid::new_v1(*codec, hash)));
+                }
+                None => self.set_row_aside(key, value),
+            }
+        }
+        Ok(cids)
     }
 
     /// The newest accepted head of a name.
@@ -126,8 +142,7 @@ impl Store {
     /// # Errors
     /// The index fails.
     pub fn head(&self, name: &Name) -> Result<Option<HeadRow>, ReadError> {
-        let row = self.inner().shared.index.kv.value(&keys::head(name))?;
-        Ok(row.and_then(|row| HeadRow::from_bytes(&row)))
+        self.row(keys::head(name), HeadRow::from_bytes)
     }
 
     /// At most `limit` names behind `after` with their heads.
@@ -140,15 +155,12 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(Name, HeadRow)>, ReadError> {
         let rows = self.rows(keys::HEAD, after.map(keys::head), limit)?;
-        Ok(rows
-            .iter()
-            .filter_map(|(key, value)| {
-                Some((
-                    Name::from_bytes(&key[1..]).ok()?,
-                    HeadRow::from_bytes(value)?,
-                ))
-            })
-            .collect())
+        Ok(self.readable(rows, |key, value| {
+            Some((
+                Name::from_bytes(&key[1..]).ok()?,
+                HeadRow::from_bytes(value)?,
+            ))
+        }))
     }
 
     /// Records that were refused because their signer had signed another value with the same sequence, by sequence.
@@ -159,14 +171,10 @@ impl Store {
         let from = keys::evidence(name, 0);
         let to = keys::after(keys::evidence(name, u64::MAX));
         let rows = self.inner().shared.index.kv.scan(&from, &to, usize::MAX)?;
-        let sequence = |key: &[u8]| {
-            key.last_chunk::<8>()
-                .map_or(0, |bytes| u64::from_be_bytes(*bytes))
-        };
-        Ok(rows
-            .into_iter()
-            .map(|(key, value)| (sequence(&key), value))
-            .collect())
+        Ok(self.readable(rows, |key, value| {
+            let sequence = u64::from_be_bytes(*key.last_chunk()?);
+            Some((sequence, read_plain(1, value)?.to_vec()))
+        }))
     }
 
     /// At most `limit` pins behind `after`: key and root.
@@ -183,10 +191,9 @@ impl Store {
             after.map(|after| keys::key(keys::PIN, after)),
             limit,
         )?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|(key, root)| Some((key[1..].to_vec(), read_root(&root)?)))
-            .collect())
+        Ok(self.readable(rows, |key, value| {
+            Some((key[1..].to_vec(), PinRow::from_bytes(value)?.root))
+        }))
     }
 
     /// The root that is pinned under a key.
@@ -194,13 +201,8 @@ impl Store {
     /// # Errors
     /// The index fails.
     pub fn pin(&self, key: &[u8]) -> Result<Option<Cid>, ReadError> {
-        let row = self
-            .inner()
-            .shared
-            .index
-            .kv
-            .value(&keys::key(keys::PIN, key))?;
-        Ok(row.and_then(|root| read_root(&root)))
+        let row = self.row(keys::key(keys::PIN, key), PinRow::from_bytes)?;
+        Ok(row.map(|row| row.root))
     }
 
     /// At most `limit` entries of a queue that are due at `now`, the longest due first.
@@ -229,15 +231,7 @@ impl Store {
     /// # Errors
     /// The index fails.
     pub fn queue_entry(&self, queue: Queue, key: &[u8]) -> Result<Option<Millis>, ReadError> {
-        let row = self
-            .inner()
-            .shared
-            .index
-            .kv
-            .value(&keys::queue_key(queue, key))?;
-        Ok(row
-            .and_then(|row| row.try_into().ok())
-            .map(|due| Millis(u64::from_le_bytes(due))))
+        self.row(keys::queue_key(queue, key), read_due)
     }
 
     /// How many entries a queue has. Reads them all.
@@ -303,17 +297,32 @@ impl Store {
         after: Option<&Cid>,
         limit: usize,
     ) -> Result<Vec<QuarantineRow>, ReadError> {
-        let after = after.map(|after| keys::key(keys::QUARANTINE, &after.to_bytes()));
+        let after = after.map(|after| keys::quarantine(after.hash()));
         let rows = self.rows(keys::QUARANTINE, after, limit)?;
+        Ok(self.readable(rows, |key, value| {
+            let hash = keys::hash_of(key)?;
+            Some(QuarantineRow::new(hash, Quarantined::from_bytes(value)?))
+        }))
+    }
+
+    /// Losses of acknowledged data that were found and not dismissed yet, the oldest first.
+    ///
+    /// # Errors
+    /// The index fails.
+    pub fn losses(&self) -> Result<Vec<Loss>, ReadError> {
+        let rows = self.rows(keys::LOSS, None, usize::MAX)?;
+        Ok(self.readable(rows, |_, value| Loss::from_bytes(value)))
+    }
+
+    /// Rows of the index that could not be read and were set aside, in the order of their keys.
+    ///
+    /// # Errors
+    /// The index fails.
+    pub fn rows_set_aside(&self, limit: usize) -> Result<Vec<SetAside>, ReadError> {
+        let rows = self.rows(keys::SET_ASIDE, None, limit)?;
         Ok(rows
             .iter()
-            .filter_map(|(key, value)| {
-                let reason = String::from_utf8_lossy(value.get(8..)?).into_owned();
-                Some(QuarantineRow {
-                    cid: keys::cid_of(key)?,
-                    reason,
-                })
-            })
+            .map(|(key, value)| SetAside::from_row(key, value))
             .collect())
     }
 
@@ -326,17 +335,14 @@ impl Store {
         let from = keys::queue_row(queue, Millis(0), &[]);
         let to = keys::end_of_prefix(&keys::queue_row(queue, until, &[]));
         let rows = self.inner().shared.index.kv.scan(&from, &to, limit)?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|(row, payload)| {
-                let (due, key) = keys::read_queue_row(&row)?;
-                Some(QueueRow {
-                    key: key.to_vec(),
-                    due,
-                    payload,
-                })
+        Ok(self.readable(rows, |key, value| {
+            let (due, key) = keys::read_queue_row(key)?;
+            Some(QueueRow {
+                key: key.to_vec(),
+                due,
+                payload: read_payload(value)?.to_vec(),
             })
-            .collect())
+        }))
     }
 
     fn rows(&self, table: u8, after: Option<Vec<u8>>, limit: usize) -> Result<Vec<Row>, ReadError> {
@@ -348,8 +354,32 @@ impl Store {
             .kv
             .scan(&from, &keys::end_of(table), limit)?)
     }
-}
 
-fn read_root(bytes: &[u8]) -> Option<Cid> {
-    perennis_shared::cid::parse_cid_bytes(bytes).ok()
+    /// One row, where it is there and can be read.
+    fn row<T>(
+        &self,
+        key: Vec<u8>,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, ReadError> {
+        let Some(value) = self.inner().shared.index.kv.value(&key)? else {
+            return Ok(None);
+        };
+        let row = read(&value);
+        if row.is_none() {
+            self.set_row_aside(key, value);
+        }
+        Ok(row)
+    }
+
+    /// Those of the rows that can be read. The others are set aside, and the rest goes on.
+    fn readable<T>(&self, rows: Vec<Row>, read: impl Fn(&[u8], &[u8]) -> Option<T>) -> Vec<T> {
+        let mut found = Vec::with_capacity(rows.len());
+        for (key, value) in rows {
+            match read(&key, &value) {
+                Some(row) => found.push(row),
+                None => self.set_row_aside(key, value),
+            }
+        }
+        found
+    }
 }

@@ -1,135 +1,24 @@
-//! The rows a caller writes and reads, and their bytes.
+//! The rows of the index, and their bytes.
+//!
+//! The value of each begins with its version. A row of an earlier version is read through its
+//! [`Previous`](version::Row::Previous); one of a later version, or one that is damaged, is none and is set aside.
 
-use bytes::Bytes;
-use perennis_shared::cid::Cid;
-use perennis_shared::ipns::Record;
-use perennis_shared::time::Millis;
+mod file;
+mod head;
+mod loss;
+mod pin;
+mod place;
+mod quarantine;
+mod queue;
+mod version;
 
-const HEAD_VERSION: u8 = 1;
-
-/// The newest head of a name that the store has accepted: its high-water mark.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeadRow {
-    /// The record as it was received.
-    pub record: Bytes,
-    /// What the record points at, for example `/ipfs/bafy…`.
-    pub value: Bytes,
-    /// The sequence of the record.
-    pub sequence: u64,
-    /// When the record ends.
-    pub valid_until: Millis,
-    /// When the store accepted it.
-    pub stored_at: Millis,
-}
-
-impl HeadRow {
-    /// The row of a verified record.
-    #[must_use]
-    pub fn new(record: &Record, stored_at: Millis) -> Self {
-        Self {
-            record: record.bytes().clone(),
-            value: Bytes::copy_from_slice(record.value()),
-            sequence: record.sequence(),
-            valid_until: record.validity().to_millis(),
-            stored_at,
-        }
-    }
-
-    /// The block the name points at, where the value is an `/ipfs/` path of one CID.
-    #[must_use]
-    pub fn head(&self) -> Option<Cid> {
-        let path = std::str::from_utf8(&self.value).ok()?;
-        perennis_shared::cid::parse_cid(path.strip_prefix("/ipfs/")?).ok()
-    }
-
-    /// version u8 · sequence u64 · valid until u64 · stored at u64 · value length u32 · value · record; little-endian.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(29 + self.value.len() + self.record.len());
-        bytes.push(HEAD_VERSION);
-        for number in [self.sequence, self.valid_until.0, self.stored_at.0] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        let length = u32::try_from(self.value.len()).expect("a record has at most 10,240 bytes");
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&self.value);
-        bytes.extend_from_slice(&self.record);
-        bytes
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (&version, rest) = bytes.split_first()?;
-        let (sequence, rest) = rest.split_first_chunk::<8>()?;
-        let (valid_until, rest) = rest.split_first_chunk::<8>()?;
-        let (stored_at, rest) = rest.split_first_chunk::<8>()?;
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let (value, record) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        (version == HEAD_VERSION).then(|| Self {
-            record: Bytes::copy_from_slice(record),
-            value: Bytes::copy_from_slice(value),
-            sequence: u64::from_le_bytes(*sequence),
-            valid_until: Millis(u64::from_le_bytes(*valid_until)),
-            stored_at: Millis(u64::from_le_bytes(*stored_at)),
-        })
-    }
-}
-
-/// A row of a queue: what is due, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueRow {
-    /// The entry; a queue holds each at most once.
-    pub key: Vec<u8>,
-    /// When it is due.
-    pub due: Millis,
-    /// What the caller keeps with it.
-    pub payload: Vec<u8>,
-}
-
-/// A block that was found damaged. It is no longer served; a new copy that is put takes its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuarantineRow {
-    /// The block.
-    pub cid: Cid,
-    /// What was found.
-    pub reason: String,
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use super::*;
-
-    fn row() -> HeadRow {
-        HeadRow {
-            record: Bytes::from_static(b"record"),
-            value: Bytes::from_static(b"/ipfs/x"),
-            sequence: 7,
-            valid_until: Millis(0x0102),
-            stored_at: Millis(3),
-        }
-    }
-
-    #[test]
-    fn golden_bytes_of_a_head() {
-        let golden = "010700000000000000020100000000000003000000000000000700000\
-                      02f697066732f787265636f7264";
-        let hex: String = row()
-            .to_bytes()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(hex, golden);
-        assert_eq!(HeadRow::from_bytes(&row().to_bytes()), Some(row()));
-    }
-
-    #[test]
-    fn a_cut_head_is_no_head() {
-        let bytes = row().to_bytes();
-        for length in 0..29 + 7 {
-            assert_eq!(HeadRow::from_bytes(&bytes[..length]), None, "{length}");
-        }
-        let mut newer = bytes;
-        newer[0] = 2;
-        assert_eq!(HeadRow::from_bytes(&newer), None);
-    }
-}
+pub(crate) use file::{FileKind, FileRow};
+pub use head::HeadRow;
+pub use loss::{Loss, LossKind};
+pub(crate) use pin::PinRow;
+pub(crate) use place::{MANY_OWNERS, NOBODY, Place, merge_tags, owner_tag, read_location};
+pub use quarantine::{QuarantineRow, SetAside};
+pub(crate) use quarantine::Quarantined;
+pub use queue::QueueRow;
+pub(crate) use queue::{read_due, read_payload, write_due, write_payload};
+pub(crate) use version::{Never, Reader, Row, read_plain, write_plain};

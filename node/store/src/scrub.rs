@@ -3,12 +3,13 @@
 //! The caller throttles: a step reads about as many bytes as it is given, and its place is kept in the store, so that
 //! a restart goes on where it was. What is damaged is set aside as in any read and waits in [`crate::REFETCH`].
 
-use perennis_shared::cid::Cid;
+use perennis_shared::cid::{Cid, Multihash};
 
 use crate::batch::{Batch, Change};
 use crate::compact::UpkeepError;
 use crate::keys;
 use crate::read::ReadError;
+use crate::rows::{Place, Row as _, read_location};
 use crate::segment::Location;
 use crate::store::Store;
 
@@ -49,7 +50,7 @@ impl Store {
         let mut rows = kv.scan(&from, &keys::end_of(keys::BLOCK), STEP_ROWS)?;
         let found = rows.len();
         let mut sum = 0;
-        let length = |value: &[u8]| keys::read_location(value).map_or(0, |at| u64::from(at.length));
+        let length = |value: &[u8]| read_location(value).map_or(0, |at| u64::from(at.length));
         rows.truncate(
             rows.iter()
                 .take_while(|(_, value)| {
@@ -67,7 +68,8 @@ impl Store {
         // In the order of the disk, not of the index.
         let mut blocks: Vec<(Location, Cid)> = rows
             .iter()
-            .filter_map(|(key, value)| Some((keys::read_location(value)?, keys::cid_of(key)?)))
+            .filter_map(|(key, value)| Some(block_of(keys::hash_of(key)?, value)))
+            .flatten()
             .collect();
         blocks.sort_unstable_by_key(|(at, _)| *at);
         for (at, cid) in blocks {
@@ -94,11 +96,18 @@ impl Store {
     }
 }
 
-fn write_place(blocks: u64, cid: &[u8]) -> Vec<u8> {
-    [&blocks.to_le_bytes(), cid].concat()
+/// Where a block lies, and a CID of it.
+fn block_of(hash: Multihash, value: &[u8]) -> Option<(Location, Cid)> {
+    let place = Place::from_bytes(value)?;
+    let codec = place.codecs.first().copied()?;
+    Some((place.location, Cid::new_v1(codec, hash)))
+}
+
+fn write_place(blocks: u64, hash: &[u8]) -> Vec<u8> {
+    [&blocks.to_le_bytes(), hash].concat()
 }
 
 fn read_place(value: &[u8]) -> Option<(u64, &[u8])> {
-    let (blocks, cid) = value.split_first_chunk::<8>()?;
-    Some((u64::from_le_bytes(*blocks), cid))
+    let (blocks, hash) = value.split_first_chunk::<8>()?;
+    Some((u64::from_le_bytes(*blocks), hash))
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::batch::CommitError;
 use crate::commit::Work;
 use crate::format;
-use crate::segment::SegmentNumber;
+use crate::segment::FileNumber;
 use crate::store::{Store, segments};
 
 /// Bytes that are copied at once.
@@ -89,14 +89,14 @@ impl Store {
         let names = inner.disk.list(&inner.segments_dir()).map_err(failed)?;
         let mut numbers: Vec<_> = names
             .iter()
-            .filter_map(|name| SegmentNumber::parse(name))
+            .filter_map(|name| FileNumber::parse(name))
             .filter(|number| *number < next)
             .collect();
         numbers.sort_unstable();
         let mut snapshot = Snapshot::default();
         for number in &numbers {
-            let from = number.path(&inner.segments_dir());
-            let to = number.path(&segments(dir));
+            let from = number.segment_path(&inner.segments_dir());
+            let to = number.segment_path(&segments(dir));
             let linked = Some(number) != numbers.last() && inner.disk.link(&from, &to).is_ok();
             if !linked {
                 copy(inner.disk.as_ref(), &from, &to).map_err(failed)?;

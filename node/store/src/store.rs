@@ -1,6 +1,6 @@
 //! The store: one folder, opened once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,21 @@ use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use perennis_shared::cid::Cid;
+use perennis_shared::cid::Multihash;
 use perennis_shared::time::Millis;
 
 use crate::batch::{Batch, Commit, CommitError, Reclaim};
 use crate::commit::{Committer, Reserve, Shared, Work};
 use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
-use crate::index::{Index, SegmentUse};
+use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, Rocks, RocksOptions};
 use crate::leader::Leader;
-use crate::log::Log;
-use crate::segment::{Location, SegmentNumber};
+use crate::log::{Known, Log, Replay, replay, survey_files};
+use crate::rows::{FileRow, Loss, LossKind};
+use crate::segment::{FileNumber, Location, StoreId};
+use crate::start;
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +137,7 @@ pub struct StoreStats {
     pub batches: u64,
     /// The newest durable group.
     pub group: u64,
-    /// Groups that were acknowledged once and were found damaged at the last start.
+    /// Groups of the log that were acknowledged once and were found damaged or missing at the last start.
     pub lost_groups: u64,
     /// Whether it takes writes.
     pub state: StoreState,
@@ -152,13 +154,14 @@ pub(crate) struct Inner {
     pub(crate) dir: PathBuf,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) shared: Arc<Shared>,
-    files: Mutex<HashMap<SegmentNumber, Arc<dyn DiskFile>>>,
+    files: Mutex<HashMap<FileNumber, Arc<dyn DiskFile>>>,
     leader: Arc<Leader>,
     committer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) segment_bytes: u64,
     /// Held by who moves, removes or links segments.
     pub(crate) upkeep: Mutex<()>,
-    lost_groups: u64,
+    /// What the last start found.
+    found: Vec<Loss>,
     _lock: Option<File>,
 }
 
@@ -200,43 +203,42 @@ impl Store {
         };
         disk.create_dir(&segments(dir)).map_err(segments_failed)?;
         let index = Index::open(kv).map_err(index_failed)?;
-        let applied = index.applied().map_err(index_failed)?;
-        let (log, replay) = Log::open(
-            Arc::clone(&disk),
-            &segments(dir),
-            options.segment_bytes,
-            applied,
-        )
-        .map_err(segments_failed)?;
-        let mut group = applied.group;
-        for replayed in &replay.groups {
-            index.apply(replayed, false).map_err(index_failed)?;
-            group = replayed.end.group;
-        }
+        let (log, replay) = open_log(&disk, dir, options, &index).map_err(|failed| match failed {
+            LogFailure::Index(source) => index_failed(source),
+            LogFailure::Segments(source) => segments_failed(source),
+        })?;
+        let found = start::found(&replay, wall_clock());
+        let owed = start::owed(&index, &replay, wall_clock()).map_err(index_failed)?;
+        let has_rows = |table| -> Result<bool, OpenError> {
+            let rows = index.kv.scan(&[table], &keys::end_of(table), 1);
+            Ok(!rows.map_err(index_failed)?.is_empty())
+        };
         let reserve = Reserve {
             disk: Arc::clone(&disk),
             dir: dir.to_path_buf(),
             bytes: options.reserve_bytes,
         };
-        let (from, to) = ([keys::QUARANTINE], keys::end_of(keys::QUARANTINE));
-        let quarantine_rows = index.kv.scan(&from, &to, 1).map_err(index_failed)?;
         let shared = Arc::new(Shared {
+            quarantined: AtomicBool::new(!replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?),
+            floors: AtomicBool::new(!replay.floors.is_empty() || has_rows(keys::FLOOR)?),
             index,
             full: AtomicBool::new(reserve.take().is_err()),
             failed: AtomicBool::new(false),
-            quarantined: AtomicBool::new(!quarantine_rows.is_empty()),
             young: Mutex::new(None),
-            groups: AtomicU64::new(group),
+            groups: AtomicU64::new(replay.last_group),
             batches: AtomicU64::new(0),
         });
-        let leader = Arc::new(Leader::new(Committer {
+        let mut committer = Committer {
             log,
             shared: Arc::clone(&shared),
             reserve,
             flush_bytes: options.flush_bytes,
             logged_bytes: 0,
             collections: 0,
-        }));
+            owed,
+        };
+        committer.settle();
+        let leader = Arc::new(Leader::new(committer));
         let thread = Arc::clone(&leader);
         let committer = thread::Builder::new()
             .name("store-commit".into())
@@ -252,7 +254,7 @@ impl Store {
                 committer: Mutex::new(Some(committer)),
                 segment_bytes: options.segment_bytes,
                 upkeep: Mutex::new(()),
-                lost_groups: replay.lost_groups,
+                found,
                 _lock: lock,
             }),
         })
@@ -297,15 +299,18 @@ impl Store {
     pub fn stats(&self) -> StoreStats {
         let shared = &self.inner.shared;
         let totals = shared.index.totals();
-        let segments = shared.index.segments();
+        let files = shared.index.files();
+        let lost = self.inner.found.iter().filter(|loss| {
+            matches!(loss.kind, LossKind::DamagedGroup | LossKind::MissingGroups)
+        });
         StoreStats {
             blocks: totals.blocks,
             block_bytes: totals.bytes,
-            segments: segments.len() as u64,
-            segment_bytes: segments.values().map(|segment| segment.used_bytes).sum(),
+            segments: files.len() as u64,
+            segment_bytes: files.values().map(|file| file.used_bytes).sum(),
             batches: shared.batches.load(Ordering::Relaxed),
             group: shared.groups.load(Ordering::Acquire),
-            lost_groups: self.inner.lost_groups,
+            lost_groups: lost.count() as u64,
             state: self.state(),
         }
     }
@@ -323,6 +328,12 @@ impl Store {
         }
     }
 
+    /// What the last start found damaged, missing or cut off: also what was never acknowledged and is nobody's loss.
+    #[must_use]
+    pub fn found_at_start(&self) -> &[Loss] {
+        &self.inner.found
+    }
+
     /// The folder it is in.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -334,8 +345,26 @@ impl Store {
     }
 
     /// Has a damaged block set aside, without waiting: the reader has its error.
-    pub(crate) fn set_aside(&self, cid: &Cid, at: Location, reason: &dyn std::error::Error) {
-        self.submit(quarantine(cid, at, reason), |_| {});
+    pub(crate) fn set_aside(&self, hash: &Multihash, at: Location, reason: &dyn std::error::Error) {
+        self.submit(quarantine(hash, at, reason), |_| {});
+    }
+}
+
+impl Store {
+    /// Has a row set aside that cannot be read, without waiting.
+    pub(crate) fn set_row_aside(&self, key: Vec<u8>, value: Vec<u8>) {
+        let now = wall_clock();
+        let batch = Batch::reclaiming(Reclaim::SetAside { key, value, now });
+        self.submit(batch, |_| {});
+    }
+
+    /// Forgets the losses that were written down: somebody has seen them.
+    ///
+    /// # Errors
+    /// The commit fails.
+    pub fn dismiss_losses(&self) -> Result<(), CommitError> {
+        self.commit(Batch::reclaiming(Reclaim::DismissLosses))
+            .map(drop)
     }
 }
 
@@ -356,26 +385,38 @@ impl Inner {
         answered.recv().unwrap_or(Err(CommitError::Closed))
     }
 
-    pub(crate) fn segment_uses(&self) -> std::collections::BTreeMap<SegmentNumber, SegmentUse> {
-        self.shared.index.segments()
+    /// What is known of each file that holds blocks.
+    pub(crate) fn file_rows(&self) -> BTreeMap<FileNumber, FileRow> {
+        self.shared.index.files()
     }
 
     pub(crate) fn read(&self, location: Location) -> io::Result<Vec<u8>> {
-        self.file(location.segment)?
+        self.file(location.file)?
             .read_vec_at(location.length as usize, u64::from(location.offset))
     }
 
-    pub(crate) fn forget_file(&self, number: SegmentNumber) {
+    /// Reads a part of a block's bytes.
+    pub(crate) fn read_part(
+        &self,
+        location: Location,
+        from: usize,
+        length: usize,
+    ) -> io::Result<Vec<u8>> {
+        let offset = u64::from(location.offset) + from as u64;
+        self.file(location.file)?.read_vec_at(length, offset)
+    }
+
+    pub(crate) fn forget_file(&self, number: FileNumber) {
         self.files.lock().remove(&number);
     }
 
-    fn file(&self, number: SegmentNumber) -> io::Result<Arc<dyn DiskFile>> {
+    fn file(&self, number: FileNumber) -> io::Result<Arc<dyn DiskFile>> {
         if let Some(file) = self.files.lock().get(&number) {
             return Ok(Arc::clone(file));
         }
-        // The header is not looked at: what is read is checked against its CID, and a header that is damaged shall
+        // The header is not looked at: what is read is checked against its hash, and a header that is damaged shall
         // not take its blocks with it.
-        let file = self.disk.open(&number.path(&self.segments_dir()))?;
+        let file = self.disk.open(&number.segment_path(&self.segments_dir()))?;
         let mut files = self.files.lock();
         if files.len() >= OPEN_FILES {
             // Any will do: a file is opened again in microseconds.
@@ -400,6 +441,61 @@ impl Drop for Inner {
             }
         }
     }
+}
+
+/// Why the log could not be opened.
+enum LogFailure {
+    Segments(io::Error),
+    Index(KvError),
+}
+
+impl From<io::Error> for LogFailure {
+    fn from(error: io::Error) -> Self {
+        Self::Segments(error)
+    }
+}
+
+impl From<KvError> for LogFailure {
+    fn from(error: KvError) -> Self {
+        Self::Index(error)
+    }
+}
+
+/// Replays what a crash left in the log, and opens it to go on.
+fn open_log(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &StoreOptions,
+    index: &Index,
+) -> Result<(Log, Replay), LogFailure> {
+    let dir = segments(dir);
+    let known = Known {
+        store: index.store()?,
+        files: index.files(),
+    };
+    let files = survey_files(disk.as_ref(), &dir, &known)?;
+    let store = match files.store {
+        Some(store) => store,
+        None => StoreId(disk.entropy()?),
+    };
+    if known.store.is_none() {
+        index.set_store(store)?;
+    }
+    let applied = index.applied()?;
+    let mut replay = replay(disk.as_ref(), &dir, applied, &files, |group| {
+        index.apply(group, false).map_err(LogFailure::from)
+    })?;
+    replay.losses.extend(files.losses);
+    let highest = known.files.keys().next_back().copied();
+    replay.highest_file = replay.highest_file.max(highest.unwrap_or(FileNumber(0)));
+    let log = Log::go_on(
+        Arc::clone(disk),
+        &dir,
+        (store, options.segment_bytes),
+        &replay,
+        files.strays,
+    );
+    Ok((log, replay))
 }
 
 /// Opens the index. It writes a little when it is opened: on a full disk the reserve is given up for that.
@@ -432,9 +528,9 @@ pub(crate) fn segments(dir: &Path) -> PathBuf {
 }
 
 /// The batch that sets a damaged block aside.
-pub(crate) fn quarantine(cid: &Cid, at: Location, reason: &dyn std::error::Error) -> Batch {
+pub(crate) fn quarantine(hash: &Multihash, at: Location, reason: &dyn std::error::Error) -> Batch {
     Batch::reclaiming(Reclaim::Quarantine {
-        cid: *cid,
+        hash: *hash,
         at,
         reason: reason.to_string(),
         now: wall_clock(),

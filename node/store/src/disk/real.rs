@@ -70,6 +70,12 @@ impl Disk for Real {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
     }
+
+    fn entropy(&self) -> io::Result<[u8; 16]> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        Ok(bytes)
+    }
 }
 
 /// Takes the space now, so that a sync need not write the file's length. A file system without that call keeps

@@ -1,0 +1,74 @@
+//! The folder `lost`: bytes that stood behind the last whole group of a segment.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::disk::Disk;
+use crate::segment::Segment;
+
+/// Bytes that are copied at once.
+const COPY_BYTES: u64 = 1 << 20;
+/// Most files that are kept; the oldest go first.
+const FILES: usize = 16;
+
+/// Moves all from `from` on out of a segment, into a file of its own. Returns how many bytes that were.
+///
+/// The copy is durable before the segment is cut.
+pub(super) fn move_tail(
+    disk: &dyn Disk,
+    segments: &Path,
+    segment: &Segment,
+    from: u64,
+) -> io::Result<u64> {
+    let length = segment.file.length()?;
+    let bytes = last_written(segment, from, length)?.saturating_sub(from);
+    if bytes > 0 {
+        let dir = folder(segments);
+        disk.create_dir(&dir)?;
+        forget_oldest(disk, &dir)?;
+        let path = dir.join(format!("{:08x}-{from:08x}.bytes", segment.number.0));
+        let copy = disk.create(&path, bytes)?;
+        let mut at = 0;
+        while at < bytes {
+            let part = usize::try_from(COPY_BYTES.min(bytes - at)).map_err(io::Error::other)?;
+            copy.write_at(&segment.file.read_vec_at(part, from + at)?, at)?;
+            at += part as u64;
+        }
+        copy.sync()?;
+        disk.sync_dir(&dir)?;
+    }
+    segment.file.truncate(from)?;
+    segment.file.sync()?;
+    Ok(bytes)
+}
+
+/// The folder beside that of the segments.
+fn folder(segments: &Path) -> PathBuf {
+    segments.with_file_name("lost")
+}
+
+/// Behind the last byte that is not zero.
+fn last_written(segment: &Segment, from: u64, length: u64) -> io::Result<u64> {
+    let mut end = length;
+    while end > from {
+        let part = COPY_BYTES.min(end - from);
+        let length = usize::try_from(part).map_err(io::Error::other)?;
+        let bytes = segment.file.read_vec_at(length, end - part)?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            return Ok(end - part + last as u64 + 1);
+        }
+        end -= part;
+    }
+    Ok(from)
+}
+
+fn forget_oldest(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let mut names = disk.list(dir)?;
+    names.retain(|name| name.ends_with(".bytes"));
+    names.sort_unstable();
+    let many = names.len().saturating_sub(FILES - 1);
+    for name in &names[..many] {
+        disk.remove(&dir.join(name))?;
+    }
+    Ok(())
+}

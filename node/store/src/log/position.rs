@@ -1,0 +1,38 @@
+//! Places in the log.
+
+use crate::segment::FileNumber;
+
+/// A place in the log: behind the last byte of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) file: FileNumber,
+    pub(crate) offset: u64,
+    pub(crate) group: u64,
+}
+
+impl Position {
+    /// Before everything.
+    pub(crate) const START: Self = Self {
+        file: FileNumber(0),
+        offset: 0,
+        group: 0,
+    };
+
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = self.file.0.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&self.offset.to_le_bytes());
+        bytes.extend_from_slice(&self.group.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (file, rest) = bytes.split_first_chunk::<4>()?;
+        let (offset, rest) = rest.split_first_chunk::<8>()?;
+        let group: [u8; 8] = rest.try_into().ok()?;
+        Some(Self {
+            file: FileNumber(u32::from_le_bytes(*file)),
+            offset: u64::from_le_bytes(*offset),
+            group: u64::from_le_bytes(group),
+        })
+    }
+}

@@ -1,0 +1,304 @@
+//! Which groups of the log count, and what is lost of them.
+//!
+//! A group is proven acknowledged by a later group that names it as `previous`, by a later frame in the same segment (a
+//! segment is left where a group fails), or by a close mark. A group that is proven and damaged gives its whole batches; the
+//! others are told. The last group is proven by nothing: it counts whole or not at all.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+use perennis_shared::cid::Multihash;
+
+use crate::disk::Disk;
+use crate::rows::{Loss, LossKind, owner_tag};
+use crate::segment::{FileNumber, GROUPS_START, Segment};
+
+use super::lost::move_tail;
+use super::reader::{Found, Groups};
+use super::survey::Files;
+use super::{Group, Logged, Position};
+
+/// What a replay found.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    /// Where writing goes on; none where a new segment is begun.
+    pub(crate) end: Option<(Segment, u64)>,
+    /// The last group that counts.
+    pub(crate) last_group: u64,
+    /// No frame has a higher one.
+    pub(crate) highest_group: u64,
+    /// No file has a higher number, but strays.
+    pub(crate) highest_file: FileNumber,
+    /// Groups that were applied.
+    pub(crate) replayed: u64,
+    /// What is lost.
+    pub(crate) losses: Vec<Loss>,
+    /// Heads that were set by lost batches: binary name and sequence.
+    pub(crate) floors: Vec<(Vec<u8>, u64)>,
+    /// Blocks with damaged bodies, by hash and codec.
+    pub(crate) damaged: Vec<(Multihash, u64)>,
+}
+
+/// One group, while it is not decided whether it counts.
+struct Summary {
+    file: FileNumber,
+    group: u64,
+    previous: Option<u64>,
+    start: u64,
+    is_whole: bool,
+    /// Whether a later frame of the same segment or a close mark proves it.
+    is_proven: bool,
+    loss: Loss,
+    floors: Vec<(Vec<u8>, u64)>,
+}
+
+/// How a segment ended.
+struct Ending {
+    file: FileNumber,
+    end: u64,
+    has_tail: bool,
+}
+
+/// Reads the log behind `applied` and applies what counts, in order.
+///
+/// # Errors
+/// The disk does not let a segment be read (to go on without it would lose what was acknowledged), or `apply` fails.
+pub(crate) fn replay<E: From<io::Error>>(
+    disk: &dyn Disk,
+    dir: &Path,
+    applied: Position,
+    files: &Files,
+    mut apply: impl FnMut(&Group) -> Result<(), E>,
+) -> Result<Replay, E> {
+    let mut summaries = Vec::new();
+    let mut ending = None;
+    let mut replay = Replay {
+        end: None,
+        last_group: applied.group,
+        highest_group: applied.group,
+        highest_file: applied.file,
+        replayed: 0,
+        losses: Vec::new(),
+        floors: Vec::new(),
+        damaged: Vec::new(),
+    };
+    check_applied(files, applied, &mut replay)?;
+    for (number, file) in &files.log {
+        replay.highest_file = replay.highest_file.max(*number);
+        if *number >= applied.file {
+            let from = start_in(*number, applied);
+            ending = Some(summarise(&file.segment, from, applied, &mut summaries, &mut replay)?);
+        }
+    }
+    let counted = decide(&mut summaries, applied, &mut replay);
+    for (number, file) in files.log.range(applied.file..) {
+        if summaries.iter().any(|summary| summary.file == *number) {
+            let mut groups = Groups::new(&file.segment, start_in(*number, applied), true)?;
+            while let Some(found) = groups.next()? {
+                if counted.contains(&(*number, found.start)) {
+                    replay.last_group = found.group;
+                    replay.damaged.extend(found.damaged_bodies.iter().copied());
+                    apply(&group_of(&file.segment, found))?;
+                    replay.replayed += 1;
+                }
+            }
+        }
+    }
+    if let Some(ending) = ending {
+        end(disk, dir, files, &summaries, &counted, ending, &mut replay);
+    }
+    Ok(replay)
+}
+
+/// Where reading a segment begins.
+fn start_in(number: FileNumber, applied: Position) -> u64 {
+    if number == applied.file {
+        applied.offset
+    } else {
+        GROUPS_START
+    }
+}
+
+/// Whether the log is there up to where the index has it.
+fn check_applied(files: &Files, applied: Position, replay: &mut Replay) -> io::Result<()> {
+    if applied == Position::START {
+        return Ok(());
+    }
+    let is_there = match files.log.get(&applied.file) {
+        Some(file) => file.segment.file.length()? >= applied.offset,
+        // Packing may have emptied it.
+        None => !files.losses.iter().any(|loss| loss.file == applied.file),
+    };
+    if !is_there {
+        replay.losses.push(Loss {
+            group: applied.group,
+            ..Loss::new(LossKind::LogBehindIndex, applied.file, applied.offset)
+        });
+    }
+    Ok(())
+}
+
+fn summarise(
+    segment: &Segment,
+    from: u64,
+    applied: Position,
+    summaries: &mut Vec<Summary>,
+    replay: &mut Replay,
+) -> io::Result<Ending> {
+    let mut groups = Groups::new(segment, from, true)?;
+    let first = summaries.len();
+    while let Some(found) = groups.next()? {
+        for summary in &mut summaries[first..] {
+            summary.is_proven = true;
+        }
+        replay.highest_group = replay.highest_group.max(found.group);
+        if found.group > applied.group {
+            summaries.push(summary_of(segment.number, &found));
+        }
+    }
+    let closed = groups.closed();
+    replay.highest_group = replay.highest_group.max(closed.unwrap_or(0));
+    for summary in &mut summaries[first..] {
+        summary.is_proven |= closed.is_some_and(|closed| closed >= summary.group);
+    }
+    Ok(Ending {
+        file: segment.number,
+        end: groups.end(),
+        has_tail: groups.has_tail()?,
+    })
+}
+
+fn summary_of(file: FileNumber, found: &Found) -> Summary {
+    let is_whole = found.is_whole();
+    let (mut loss, mut floors) = (
+        Loss::new(LossKind::DamagedGroup, file, found.start),
+        Vec::new(),
+    );
+    if !is_whole {
+        let heads = found.lost_heads();
+        floors.extend(heads.map(|head| (head.name.clone(), head.sequence)));
+        loss.group = found.group;
+        loss.batches = found
+            .expected
+            .map_or(1, |count| u64::from(count) - (found.batches.len() as u64).min(u64::from(count)));
+        loss.names = floors.len() as u64;
+        loss.blocks = found.damaged_bodies.len() as u64;
+    }
+    Summary {
+        file,
+        group: found.group,
+        previous: found.previous,
+        start: found.start,
+        is_whole,
+        is_proven: false,
+        loss,
+        floors,
+    }
+}
+
+/// Which groups count: those that no later group passes over. By file and start.
+fn decide(
+    summaries: &mut [Summary],
+    applied: Position,
+    replay: &mut Replay,
+) -> HashSet<(FileNumber, u64)> {
+    let mut counted = HashSet::new();
+    // The group that the one behind it names as the last that was acknowledged.
+    let mut expected: Option<u64> = None;
+    for summary in summaries.iter_mut().rev() {
+        match expected {
+            Some(expected) if summary.group > expected => continue,
+            Some(expected) if summary.group < expected => {
+                replay.losses.push(Loss {
+                    group: expected,
+                    ..Loss::new(LossKind::MissingGroups, summary.file, summary.start)
+                });
+                summary.is_proven = true;
+            }
+            Some(_) => summary.is_proven = true,
+            None => {}
+        }
+        expected = summary.previous.or(expected.filter(|group| *group < summary.group));
+        if summary.is_whole || summary.is_proven {
+            counted.insert((summary.file, summary.start));
+            if !summary.is_whole {
+                replay.losses.push(summary.loss.clone());
+                replay.floors.append(&mut summary.floors);
+            }
+        } else {
+            replay.losses.push(Loss {
+                kind: LossKind::TornGroup,
+                ..summary.loss.clone()
+            });
+        }
+    }
+    if let Some(expected) = expected.filter(|expected| *expected > applied.group) {
+        replay.losses.push(Loss {
+            group: expected,
+            ..Loss::new(LossKind::MissingGroups, applied.file, applied.offset)
+        });
+    }
+    replay.losses.reverse();
+    counted
+}
+
+fn group_of(segment: &Segment, found: Found) -> Group {
+    let batches = found.batches.into_iter().map(|(_, batch)| Logged {
+        tag: owner_tag(&batch.owner),
+        entries: batch.entries,
+        ops: batch.ops,
+    });
+    Group {
+        end: Position {
+            file: segment.number,
+            offset: found.end,
+            group: found.group,
+        },
+        salt: segment.salt,
+        batches: batches.collect(),
+    }
+}
+
+/// Decides where writing goes on. What stands behind the last group that counts is moved out of the way.
+fn end(
+    disk: &dyn Disk,
+    dir: &Path,
+    files: &Files,
+    summaries: &[Summary],
+    counted: &HashSet<(FileNumber, u64)>,
+    ending: Ending,
+    replay: &mut Replay,
+) {
+    let Some(file) = files.log.get(&ending.file) else {
+        return;
+    };
+    // The first group at the end that does not count: all from there on is no log.
+    let dropped = summaries
+        .iter()
+        .rev()
+        .take_while(|summary| summary.file == ending.file)
+        .take_while(|summary| !counted.contains(&(summary.file, summary.start)))
+        .last();
+    let tail = match dropped {
+        Some(summary) => Some(summary.start),
+        None => ending.has_tail.then_some(ending.end),
+    };
+    let Some(tail) = tail else {
+        replay.end = Some((file.segment.clone(), ending.end));
+        return;
+    };
+    // Where it cannot be moved, for want of space or rights, it stays, and the next start tries again.
+    if let Ok(moved) = move_tail(disk, dir, &file.segment, tail) {
+        let known = replay.losses.last_mut().filter(|loss| {
+            loss.file == ending.file && loss.offset >= tail && loss.kind == LossKind::TornGroup
+        });
+        match known {
+            Some(loss) => loss.moved_bytes = moved,
+            None => replay.losses.push(Loss {
+                moved_bytes: moved,
+                ..Loss::new(LossKind::TornGroup, ending.file, tail)
+            }),
+        }
+    }
+}

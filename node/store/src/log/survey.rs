@@ -1,0 +1,114 @@
+//! Which files in the folder of the segments are the log, and which are not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+use crate::disk::Disk;
+use crate::rows::{FileKind, FileRow, Loss, LossKind};
+use crate::segment::{FileNumber, Header, Segment, StoreId};
+
+/// What is known before the files are looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// None where there is no index yet.
+    pub(crate) store: Option<StoreId>,
+    pub(crate) files: BTreeMap<FileNumber, FileRow>,
+}
+
+/// A segment of the log.
+#[derive(Clone, Debug)]
+pub(crate) struct LogFile {
+    pub(crate) segment: Segment,
+    /// No group in it is lower.
+    pub(crate) first_group: u64,
+}
+
+/// What is in the folder.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    /// Which store they are of; none where there is nothing that says it.
+    pub(crate) store: Option<StoreId>,
+    /// The segments of the log, by their number.
+    pub(crate) log: BTreeMap<FileNumber, LogFile>,
+    /// Numbers that are taken by files that are no segments of this store.
+    pub(crate) strays: BTreeSet<FileNumber>,
+    /// What is wrong with them.
+    pub(crate) losses: Vec<Loss>,
+}
+
+impl Files {
+    fn lost(&mut self, kind: LossKind, number: FileNumber) {
+        self.losses.push(Loss::new(kind, number, 0));
+    }
+}
+
+/// Looks at the files in a folder: at the names of all, and at the headers of those whose salt is not known.
+///
+/// # Errors
+/// The folder or a file cannot be read.
+pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Result<Files> {
+    let mut numbers: Vec<FileNumber> = disk
+        .list(dir)?
+        .iter()
+        .filter_map(|name| FileNumber::parse(name))
+        .collect();
+    numbers.sort_unstable();
+    let mut files = Files {
+        store: known.store,
+        ..Files::default()
+    };
+    for number in numbers {
+        let row = known.files.get(&number);
+        if row.is_some_and(|row| row.kind == FileKind::Format1) {
+            continue;
+        }
+        let file = disk.open(&number.segment_path(dir))?;
+        if let Some((salt, row)) = row.and_then(|row| Some((row.salt()?, row))) {
+            let segment = Segment { number, salt, file };
+            let first_group = row.first_group;
+            files.log.insert(number, LogFile { segment, first_group });
+            continue;
+        }
+        let headers = Segment::headers(file.as_ref())?;
+        let is_ours = |header: &&Header| {
+            header.number == number && files.store.is_none_or(|store| store == header.store)
+        };
+        match headers.iter().flatten().find(is_ours) {
+            Some(header) => {
+                files.store = Some(header.store);
+                let segment = Segment {
+                    number,
+                    salt: header.salt,
+                    file,
+                };
+                let first_group = header.first_group;
+                files.log.insert(number, LogFile { segment, first_group });
+            }
+            None => {
+                files.strays.insert(number);
+                if headers.iter().any(Option::is_some) {
+                    files.lost(LossKind::StrayFile, number);
+                } else if !is_empty(file.as_ref())? {
+                    files.lost(LossKind::UnreadableFile, number);
+                }
+                // One whose making was cut off holds nothing and says nothing.
+            }
+        }
+    }
+    let missing = known.files.iter().filter(|(number, row)| {
+        row.kind == FileKind::Log && row.live_bytes > 0 && !files.log.contains_key(number)
+    });
+    let missing: Vec<FileNumber> = missing.map(|(number, _)| *number).collect();
+    for number in missing {
+        files.lost(LossKind::MissingFile, number);
+    }
+    Ok(files)
+}
+
+/// Whether a file has nothing but zeros where groups would begin.
+fn is_empty(file: &dyn crate::disk::DiskFile) -> io::Result<bool> {
+    let length = file.length()?.min(crate::segment::GROUPS_START + 4096);
+    let bytes = file.read_vec_at(usize::try_from(length).map_err(io::Error::other)?, 0)?;
+    Ok(bytes.iter().all(|byte| *byte == 0))
+}

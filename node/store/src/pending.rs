@@ -1,0 +1,400 @@
+//! A group while it is put together: each batch is checked against the index and the batches before it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use perennis_shared::cid::{Block, Cid, Multihash, is_identity};
+use perennis_shared::ipns::Name;
+use perennis_shared::time::Millis;
+
+use crate::batch::{Batch, Change, Commit, CommitError, Reclaim};
+use crate::commit::Shared;
+use crate::group::Op;
+use crate::keys::{self, Queue};
+use crate::kv::KvError;
+use crate::log::LogBatch;
+use crate::rows::{
+    HeadRow, PinRow, Place, Quarantined, Row as _, SetAside, merge_tags, owner_tag, read_due, read_plain,
+    write_due, write_payload, write_plain,
+};
+
+/// Blocks of one group, with their tag and codec: there are as many as blocks, so finding one shall be cheap.
+type New = HashMap<Multihash, (u32, u64), RandomState>;
+
+/// The group so far, over the index.
+pub(crate) struct Pending<'a> {
+    shared: &'a Shared,
+    rows: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    new: New,
+    batches: Vec<LogBatch>,
+    roots: Vec<Cid>,
+}
+
+/// The changes of one batch, kept apart until all of it is accepted.
+#[derive(Default)]
+struct Part {
+    rows: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    new: New,
+    seen: HashSet<(Multihash, u64)>,
+    batch: LogBatch,
+    roots: Vec<Cid>,
+    commit: Commit,
+}
+
+impl Part {
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.rows.insert(key.clone(), Some(value.clone()));
+        self.batch.ops.push(Op::Put(key, value));
+    }
+
+    fn delete(&mut self, key: Vec<u8>) {
+        self.rows.insert(key.clone(), None);
+        self.batch.ops.push(Op::Delete(key));
+    }
+
+    /// Notes that a stored block was put or required again, where that is news.
+    fn see(&mut self, hash: &Multihash, codec: u64, (tag, codecs): (u32, &[u64])) {
+        let is_news = merge_tags(tag, self.batch.tag) != tag
+            || (codecs.len() < Place::CODECS && !codecs.contains(&codec));
+        if is_news && self.seen.insert((*hash, codec)) {
+            self.batch.ops.push(Op::Saw {
+                hash: *hash,
+                tag: self.batch.tag,
+                codec,
+            });
+        }
+    }
+}
+
+impl<'a> Pending<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            rows: HashMap::new(),
+            new: New::default(),
+            batches: Vec::new(),
+            roots: Vec::new(),
+        }
+    }
+
+    /// What is to be written, and the roots that are pinned by it.
+    pub(crate) fn finish(self) -> (Vec<LogBatch>, Vec<Cid>) {
+        (self.batches, self.roots)
+    }
+
+    /// Takes a batch in, or says why not.
+    pub(crate) fn add(&mut self, batch: Batch) -> Result<Commit, CommitError> {
+        batch.check()?;
+        let mut part = Part::default();
+        part.batch.owner = batch.owner_bytes();
+        part.batch.tag = owner_tag(&part.batch.owner);
+        let result = self.fill(&mut part, batch);
+        if let Err(CommitError::Equivocation { .. }) = &result {
+            // The batch is refused; the proof against its signer stays.
+            let is_proof =
+                |op: &Op| matches!(op, Op::Put(key, _) if key.first() == Some(&keys::EVIDENCE));
+            let ops = part.batch.ops.drain(..).filter(is_proof).collect();
+            self.batches.push(LogBatch {
+                ops,
+                ..LogBatch::default()
+            });
+        }
+        result?;
+        self.roots.append(&mut part.roots);
+        self.rows.extend(part.rows);
+        self.new.extend(part.new);
+        if !part.batch.blocks.is_empty() || !part.batch.ops.is_empty() {
+            self.batches.push(part.batch);
+        }
+        Ok(part.commit)
+    }
+
+    fn fill(&self, part: &mut Part, batch: Batch) -> Result<(), CommitError> {
+        if let Some(reclaim) = batch.reclaim {
+            return self.reclaim(part, reclaim);
+        }
+        let mut young = self.shared.young.lock();
+        if let Some(young) = young.as_mut() {
+            let blocks = batch.blocks.iter().map(|block| *block.cid().hash());
+            young
+                .kept
+                .extend(blocks.chain(batch.required.iter().map(|cid| *cid.hash())));
+        }
+        drop(young);
+        let hashes = batch.blocks.iter().map(|block| block.cid().hash());
+        let places = self.shared.index.places(hashes).map_err(index_failed)?;
+        for (block, place) in batch.blocks.into_iter().zip(places) {
+            match place {
+                Some(place) => {
+                    let cid = block.cid();
+                    part.see(cid.hash(), cid.codec(), (place.tag, &place.codecs));
+                }
+                None => self.put_block(part, block)?,
+            }
+        }
+        self.check_required(part, &batch.required)?;
+        for (name, head) in batch.heads {
+            self.put_head(part, &name, &head)?;
+        }
+        for change in batch.rows {
+            self.change(part, change)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a block that the index does not have.
+    fn put_block(&self, part: &mut Part, block: Block) -> Result<(), CommitError> {
+        let cid = *block.cid();
+        if is_identity(&cid) {
+            return Ok(());
+        }
+        let (hash, codec) = (cid.hash(), cid.codec());
+        if let Some((tag, first)) = part.new.get(hash).or_else(|| self.new.get(hash)).copied() {
+            part.see(hash, codec, (tag, &[first]));
+            return Ok(());
+        }
+        part.new.insert(*hash, (part.batch.tag, codec));
+        if self.shared.quarantined.load(Ordering::Acquire) {
+            let quarantine = keys::quarantine(hash);
+            if self.value(part, &quarantine)?.is_some() {
+                part.delete(quarantine);
+            }
+        }
+        part.commit.new_blocks += 1;
+        part.commit.new_bytes += block.bytes().len() as u64;
+        part.batch.blocks.push(block);
+        Ok(())
+    }
+
+    fn check_required(&self, part: &mut Part, required: &[Cid]) -> Result<(), CommitError> {
+        let mut missing = Vec::new();
+        for cid in required.iter().filter(|cid| !is_identity(cid)) {
+            let hash = cid.hash();
+            if let Some((tag, codec)) = part.new.get(hash).or_else(|| self.new.get(hash)).copied() {
+                part.see(hash, cid.codec(), (tag, &[codec]));
+            } else if let Some(place) = self.shared.index.place(hash).map_err(index_failed)? {
+                part.see(hash, cid.codec(), (place.tag, &place.codecs));
+            } else {
+                missing.push(*cid);
+            }
+        }
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(CommitError::MissingBlocks(missing))
+        }
+    }
+
+    fn put_head(&self, part: &mut Part, name: &Name, head: &HeadRow) -> Result<(), CommitError> {
+        let key = keys::head(name);
+        let stored = self
+            .value(part, &key)?
+            .and_then(|bytes| HeadRow::from_bytes(&bytes));
+        let stale = |stored| CommitError::Stale {
+            name: Box::new(*name),
+            stored,
+            offered: head.sequence,
+        };
+        if let Some(stored) = stored {
+            if head.sequence < stored.sequence {
+                return Err(stale(stored.sequence));
+            }
+            if head.sequence == stored.sequence {
+                if head.value != stored.value {
+                    let proof = write_plain(1, &head.record);
+                    part.put(keys::evidence(name, head.sequence), proof);
+                    return Err(CommitError::Equivocation {
+                        name: Box::new(*name),
+                        sequence: head.sequence,
+                        stored: Bytes::clone(&stored.record),
+                    });
+                }
+                if head.valid_until <= stored.valid_until {
+                    return Ok(());
+                }
+            }
+        }
+        if self.shared.floors.load(Ordering::Acquire) {
+            let floor = keys::floor(name.as_bytes());
+            if let Some(row) = self.value(part, &floor)? {
+                // A floor that cannot be read holds nobody up for ever: it is gone with the next head.
+                if let Some(lost) = read_floor(&row).filter(|lost| head.sequence < *lost) {
+                    return Err(stale(lost));
+                }
+                part.delete(floor);
+            }
+        }
+        part.batch
+            .heads
+            .push((name.as_bytes().to_vec(), head.sequence));
+        part.put(key, head.to_bytes());
+        Ok(())
+    }
+
+    fn change(&self, part: &mut Part, change: Change) -> Result<(), CommitError> {
+        match change {
+            Change::Put(key, value) => part.put(key, value),
+            Change::Delete(key) => part.delete(key),
+            Change::Pin(key, root) => {
+                let stored = self
+                    .value(part, &key)?
+                    .and_then(|bytes| PinRow::from_bytes(&bytes));
+                if stored.is_none_or(|stored| stored.root != root) {
+                    part.roots.push(root);
+                    let tag = part.batch.tag;
+                    part.put(key, PinRow { root, tag }.to_bytes());
+                }
+            }
+            Change::Unpin(key) => part.delete(key),
+            Change::Enqueue {
+                queue,
+                key,
+                due,
+                payload,
+            } => self.enqueue(part, queue, &key, due, &payload)?,
+            Change::Dequeue { queue, key, due } => {
+                if self.due(part, queue, &key)? == Some(due) {
+                    part.delete(keys::queue_row(queue, due, &key));
+                    part.delete(keys::queue_key(queue, &key));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn enqueue(
+        &self,
+        part: &mut Part,
+        queue: Queue,
+        key: &[u8],
+        due: Millis,
+        payload: &[u8],
+    ) -> Result<(), CommitError> {
+        if let Some(old) = self.due(part, queue, key)? {
+            part.delete(keys::queue_row(queue, old, key));
+        }
+        part.put(keys::queue_row(queue, due, key), write_payload(payload));
+        part.put(keys::queue_key(queue, key), write_due(due));
+        Ok(())
+    }
+
+    fn reclaim(&self, part: &mut Part, reclaim: Reclaim) -> Result<(), CommitError> {
+        match reclaim {
+            Reclaim::Forget {
+                hashes,
+                generation,
+                marked,
+            } => {
+                let young = self.shared.young.lock();
+                // Another one, or none: that collection has ended, and nobody noted for it what must stay.
+                let is_as_planned = young.as_ref().is_some_and(|young| {
+                    young.generation == generation
+                        && young.roots.len() == marked
+                        && !hashes.iter().any(|hash| young.kept.contains(hash))
+                });
+                if !is_as_planned {
+                    return Err(CommitError::PinsChanged);
+                }
+                part.commit.reclaimed_blocks += hashes.len() as u64;
+                part.batch.ops.extend(hashes.into_iter().map(Op::Forget));
+            }
+            Reclaim::Move(blocks) => {
+                for (location, block) in blocks {
+                    let hash = block.cid().hash();
+                    if self.shared.index.location(hash).map_err(index_failed)? == Some(location) {
+                        part.batch.blocks.push(block);
+                        part.commit.reclaimed_blocks += 1;
+                    }
+                }
+            }
+            Reclaim::SetAside { key, value, now } => {
+                if self.value(part, &key)?.as_ref() == Some(&value) {
+                    if key.first() == Some(&keys::HEAD) {
+                        self.enqueue(part, crate::LOST_HEADS, &key[1..], now, &[])?;
+                    }
+                    let reason = "it is damaged, or a later release wrote it";
+                    let row = SetAside::to_row(now, reason, &value);
+                    part.put(keys::set_aside(&key), row);
+                    part.delete(key);
+                }
+            }
+            Reclaim::DismissLosses => {
+                let (from, to) = ([keys::LOSS], keys::end_of(keys::LOSS));
+                let rows = self.shared.index.kv.scan(&from, &to, usize::MAX);
+                for (key, _) in rows.map_err(index_failed)? {
+                    part.delete(key);
+                }
+            }
+            Reclaim::Quarantine {
+                hash,
+                at,
+                reason,
+                now,
+            } => {
+                let place = self.shared.index.place(&hash).map_err(index_failed)?;
+                if let Some(place) = place.filter(|place| place.location == at) {
+                    self.shared.quarantined.store(true, Ordering::Release);
+                    for op in quarantine_ops(&hash, place, reason, now) {
+                        match op {
+                            Op::Put(key, value) => part.put(key, value),
+                            op => part.batch.ops.push(op),
+                        }
+                    }
+                    let key = keys::quarantine(&hash);
+                    self.enqueue(part, crate::REFETCH, &key[1..], now, &[])?;
+                    part.commit.reclaimed_blocks += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn due(&self, part: &Part, queue: Queue, key: &[u8]) -> Result<Option<Millis>, CommitError> {
+        let row = self.value(part, &keys::queue_key(queue, key))?;
+        Ok(row.and_then(|row| read_due(&row)))
+    }
+
+    fn value(&self, part: &Part, key: &[u8]) -> Result<Option<Vec<u8>>, CommitError> {
+        if let Some(row) = part.rows.get(key).or_else(|| self.rows.get(key)) {
+            return Ok(row.clone());
+        }
+        self.shared.index.kv.value(key).map_err(index_failed)
+    }
+}
+
+/// What sets a damaged block aside.
+pub(crate) fn quarantine_ops(
+    hash: &Multihash,
+    place: Place,
+    reason: String,
+    now: Millis,
+) -> [Op; 2] {
+    let row = Quarantined {
+        at: now,
+        tag: place.tag,
+        codecs: place.codecs,
+        reason,
+    };
+    [
+        Op::Forget(*hash),
+        Op::Put(keys::quarantine(hash), row.to_bytes()),
+    ]
+}
+
+/// The value of a floor.
+pub(crate) fn write_floor(sequence: u64) -> Vec<u8> {
+    write_plain(1, &sequence.to_le_bytes())
+}
+
+/// The sequence in a floor.
+pub(crate) fn read_floor(value: &[u8]) -> Option<u64> {
+    let sequence = read_plain(1, value)?.try_into().ok()?;
+    Some(u64::from_le_bytes(sequence))
+}
+
+fn index_failed(error: KvError) -> CommitError {
+    CommitError::Index(Arc::new(error))
+}

@@ -1,0 +1,241 @@
+//! What was lost, for people.
+
+use std::fmt;
+
+use perennis_shared::time::Millis;
+
+use super::version::{Never, Reader, Row};
+use crate::segment::FileNumber;
+
+/// Something that was found damaged or missing, and what it takes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// When it was found.
+    pub found: Millis,
+    /// What it is.
+    pub kind: LossKind,
+    /// The file.
+    pub file: FileNumber,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// The group of the log; 0 where it is none.
+    pub group: u64,
+    /// Batches of that group that are lost.
+    pub batches: u64,
+    /// Names whose head was set by one of them. Until their record is fetched again, lower sequences are refused.
+    pub names: u64,
+    /// Blocks that are lost and are to be fetched again.
+    pub blocks: u64,
+    /// Bytes that were moved to the folder `lost`.
+    pub moved_bytes: u64,
+}
+
+/// What a [`Loss`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LossKind {
+    /// The last group, which was being written when the process ended. Nothing shows that it was acknowledged.
+    TornGroup,
+    /// A group that was acknowledged and is damaged. What of it is whole was kept.
+    DamagedGroup,
+    /// Groups that were acknowledged and are not in the log.
+    MissingGroups,
+    /// A file that the index knows and that is not there.
+    MissingFile,
+    /// A file in the folder of the segments that is none of this store's. It was left alone.
+    StrayFile,
+    /// A segment whose headers cannot be read.
+    UnreadableFile,
+    /// The log ends before the place to which the index knows it.
+    LogBehindIndex,
+    /// The index was damaged or gone, and was made anew from the log.
+    IndexRebuilt,
+    /// A folder of format 1 held something that could not be taken over.
+    Migration,
+}
+
+impl LossKind {
+    fn code(self) -> u8 {
+        match self {
+            Self::TornGroup => 1,
+            Self::DamagedGroup => 2,
+            Self::MissingGroups => 3,
+            Self::MissingFile => 4,
+            Self::StrayFile => 5,
+            Self::UnreadableFile => 6,
+            Self::LogBehindIndex => 7,
+            Self::IndexRebuilt => 8,
+            Self::Migration => 9,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::TornGroup,
+            2 => Self::DamagedGroup,
+            3 => Self::MissingGroups,
+            4 => Self::MissingFile,
+            5 => Self::StrayFile,
+            6 => Self::UnreadableFile,
+            7 => Self::LogBehindIndex,
+            8 => Self::IndexRebuilt,
+            9 => Self::Migration,
+            _ => return None,
+        })
+    }
+
+    /// Whether acknowledged data may be gone by it.
+    #[must_use]
+    pub fn is_of_acknowledged_data(self) -> bool {
+        matches!(
+            self,
+            Self::DamagedGroup
+                | Self::MissingGroups
+                | Self::MissingFile
+                | Self::UnreadableFile
+                | Self::LogBehindIndex
+                | Self::Migration
+        )
+    }
+
+    /// The word for it in metrics and JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TornGroup => "torn_group",
+            Self::DamagedGroup => "damaged_group",
+            Self::MissingGroups => "missing_groups",
+            Self::MissingFile => "missing_file",
+            Self::StrayFile => "stray_file",
+            Self::UnreadableFile => "unreadable_file",
+            Self::LogBehindIndex => "log_behind_index",
+            Self::IndexRebuilt => "index_rebuilt",
+            Self::Migration => "migration",
+        }
+    }
+}
+
+impl Loss {
+    pub(crate) fn new(kind: LossKind, file: FileNumber, offset: u64) -> Self {
+        Self {
+            found: Millis(0),
+            kind,
+            file,
+            offset,
+            group: 0,
+            batches: 0,
+            names: 0,
+            blocks: 0,
+            moved_bytes: 0,
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            offset,
+            group,
+            batches,
+            names,
+            blocks,
+            moved_bytes,
+            ..
+        } = self;
+        match self.kind {
+            LossKind::TornGroup => write!(
+                f,
+                "{file} at {offset}: group {group} is not whole, as when a write is cut off, and nothing shows that it was acknowledged; it was dropped"
+            )?,
+            LossKind::DamagedGroup => write!(
+                f,
+                "{file} at {offset}: group {group} is damaged; {batches} of its batches are lost, with the heads of {names} names and {blocks} blocks"
+            )?,
+            LossKind::MissingGroups => write!(
+                f,
+                "groups up to {group} were acknowledged and are not in the log, last looked for in {file}"
+            )?,
+            LossKind::MissingFile => write!(f, "{file} is not there; {blocks} blocks were in it")?,
+            LossKind::StrayFile => write!(f, "{file} is no segment of this store and was left alone")?,
+            LossKind::UnreadableFile => write!(f, "both headers of {file} are damaged: it cannot be read")?,
+            LossKind::LogBehindIndex => write!(
+                f,
+                "the log ends in {file} before {offset}, where the index has group {group}"
+            )?,
+            LossKind::IndexRebuilt => write!(f, "the index was made anew from the log, up to group {group}")?,
+            LossKind::Migration => write!(
+                f,
+                "{file} of format 1 at {offset}: what follows is damaged and was not taken over"
+            )?,
+        }
+        if *moved_bytes > 0 {
+            write!(f, "; {moved_bytes} bytes were moved to the folder lost")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Never> for Loss {
+    fn from(never: Never) -> Self {
+        match never {}
+    }
+}
+
+/// version u8 · kind u8 · found u64 · file u32 · offset u64 · group u64 · batches u64 · names u64 · blocks u64 · moved u64.
+impl Row for Loss {
+    const VERSION: u8 = 1;
+    type Previous = Never;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.kind.code());
+        out.extend_from_slice(&self.found.0.to_le_bytes());
+        out.extend_from_slice(&self.file.0.to_le_bytes());
+        for number in [
+            self.offset,
+            self.group,
+            self.batches,
+            self.names,
+            self.blocks,
+            self.moved_bytes,
+        ] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    fn read(rest: &mut Reader) -> Option<Self> {
+        Some(Self {
+            kind: LossKind::from_code(rest.u8()?)?,
+            found: Millis(rest.u64()?),
+            file: FileNumber(rest.u32()?),
+            offset: rest.u64()?,
+            group: rest.u64()?,
+            batches: rest.u64()?,
+            names: rest.u64()?,
+            blocks: rest.u64()?,
+            moved_bytes: rest.u64()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_back_and_says_something() {
+        for code in 1..=9 {
+            let kind = LossKind::from_code(code);
+            let row = Loss {
+                found: Millis(3),
+                group: 7,
+                moved_bytes: 5,
+                ..Loss::new(kind.unwrap_or(LossKind::TornGroup), FileNumber(2), 4160)
+            };
+            assert_eq!(row.kind.code(), code);
+            assert_eq!(Loss::from_bytes(&row.to_bytes()), Some(row.clone()));
+            assert!(row.to_string().ends_with("5 bytes were moved to the folder lost"));
+        }
+        assert_eq!(LossKind::from_code(10), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! What a start has found out about the log, and what follows from it.
+//!
+//! Losses of acknowledged data are written down, so that they are told until somebody has seen them. Blocks with damaged
+//! bodies are set aside and fetched again. Heads that a lost batch had set leave a floor: until the record is fetched
+//! again, no lower sequence is accepted, since an acknowledgement said that it was stored.
+
+use perennis_shared::time::Millis;
+
+use crate::group::Op;
+use crate::index::Index;
+use crate::keys::{self, Queue};
+use crate::kv::KvError;
+use crate::log::Replay;
+use crate::pending::{quarantine_ops, write_floor};
+use crate::rows::{HeadRow, Loss, Row as _, read_due, write_due, write_payload};
+
+/// What is told of a start.
+pub(crate) fn found(replay: &Replay, now: Millis) -> Vec<Loss> {
+    let losses = replay.losses.iter().cloned();
+    losses.map(|loss| Loss { found: now, ..loss }).collect()
+}
+
+/// What a start has to write.
+pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op>, KvError> {
+    let mut ops = Vec::new();
+    note_losses(index, found(replay, now), &mut ops)?;
+    for (name, sequence) in &replay.floors {
+        let stored = index.kv.value(&keys::key(keys::HEAD, name))?;
+        let stored = stored.and_then(|row| HeadRow::from_bytes(&row));
+        // A later batch may have set a newer head.
+        if stored.is_none_or(|head| head.sequence < *sequence) {
+            ops.push(Op::Put(keys::floor(name), write_floor(*sequence)));
+            enqueue(index, crate::LOST_HEADS, name, now, &mut ops)?;
+        }
+    }
+    for (hash, _) in &replay.damaged {
+        if let Some(place) = index.place(hash)? {
+            let reason = "its bytes in the log are damaged".to_owned();
+            ops.extend(quarantine_ops(hash, place, reason, now));
+            let key = keys::quarantine(hash);
+            enqueue(index, crate::REFETCH, &key[1..], now, &mut ops)?;
+        }
+    }
+    Ok(ops)
+}
+
+/// Writes down what was acknowledged and is lost, once.
+fn note_losses(index: &Index, losses: Vec<Loss>, ops: &mut Vec<Op>) -> Result<(), KvError> {
+    let mut losses = losses;
+    losses.retain(|loss| loss.kind.is_of_acknowledged_data());
+    if losses.is_empty() {
+        return Ok(());
+    }
+    let rows = index
+        .kv
+        .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
+    let known: Vec<Loss> = rows
+        .iter()
+        .filter_map(|(_, row)| Loss::from_bytes(row))
+        .collect();
+    let last = rows.last().and_then(|(key, _)| key.last_chunk::<8>());
+    let mut number = last.map_or(0, |last| u64::from_be_bytes(*last));
+    for loss in losses {
+        let is_same = |other: &Loss| {
+            (other.kind, other.file, other.offset, other.group)
+                == (loss.kind, loss.file, loss.offset, loss.group)
+        };
+        if !known.iter().any(is_same) {
+            number = number.saturating_add(1);
+            ops.push(Op::Put(keys::loss(number), loss.to_bytes()));
+        }
+    }
+    Ok(())
+}
+
+fn enqueue(
+    index: &Index,
+    queue: Queue,
+    key: &[u8],
+    now: Millis,
+    ops: &mut Vec<Op>,
+) -> Result<(), KvError> {
+    let by_key = keys::queue_key(queue, key);
+    if let Some(due) = index.kv.value(&by_key)?.and_then(|row| read_due(&row)) {
+        ops.push(Op::Delete(keys::queue_row(queue, due, key)));
+    }
+    ops.push(Op::Put(keys::queue_row(queue, now, key), write_payload(&[])));
+    ops.push(Op::Put(by_key, write_due(now)));
+    Ok(())
+}
