@@ -19,7 +19,8 @@ const DIR: &str = "/store";
 
 fn options() -> StoreOptions {
     StoreOptions {
-        segment_bytes: 4096,
+        // About three commits beside the headers.
+        segment_bytes: 8 << 10,
         reserve_bytes: 4096,
         flush_bytes: 12 << 10,
         index: RocksOptions::default(),

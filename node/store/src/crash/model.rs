@@ -52,7 +52,7 @@ pub(super) const WORKLOAD: &[Step] = &[
     Step::Commit(13),
 ];
 
-fn name() -> Name {
+pub(super) fn name() -> Name {
     Name::from_public_key(&SigningKey::from_seed(&[7; 32]).public())
 }
 
@@ -115,11 +115,18 @@ fn due(number: u8) -> Millis {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) blocks: BTreeMap<Cid, Bytes>,
-    rows: Rows,
+    pub(super) rows: Rows,
+}
+
+impl Seen {
+    /// The sequence of the head.
+    pub(super) fn sequence(&self) -> u64 {
+        self.rows.sequence
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Rows {
+pub(super) struct Rows {
     sequence: u64,
     pins: BTreeMap<Vec<u8>, Cid>,
     queue: BTreeMap<Vec<u8>, (u64, Vec<u8>)>,
@@ -133,11 +140,19 @@ pub(super) fn seen(store: &Store) -> Seen {
         let block = store.block(&cid).unwrap().expect("a listed block is there");
         (cid, block.bytes().clone())
     });
+    Seen {
+        blocks: blocks.collect(),
+        rows: rows(store),
+    }
+}
+
+/// What a reader can see of its rows.
+pub(super) fn rows(store: &Store) -> Rows {
     let queue = store
         .queue_due(QUEUE, Millis(u64::MAX), usize::MAX)
         .unwrap();
     assert_eq!(store.queue_len(QUEUE).unwrap(), queue.len());
-    let rows = Rows {
+    Rows {
         sequence: store.head(&name()).unwrap().map_or(0, |head| {
             assert_eq!(head.record, format!("record {} value", head.sequence));
             head.sequence
@@ -154,10 +169,6 @@ pub(super) fn seen(store: &Store) -> Seen {
             .into_iter()
             .map(|(sequence, _)| sequence)
             .collect(),
-    };
-    Seen {
-        blocks: blocks.collect(),
-        rows,
     }
 }
 

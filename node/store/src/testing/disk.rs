@@ -147,6 +147,14 @@ impl LyingDisk {
         found
     }
 
+    /// The bytes of a file, as they are read.
+    #[must_use]
+    pub fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
+        let world = self.world.lock();
+        let file = world.files.get(world.names.get(path)?)?;
+        Some(file.seen.clone())
+    }
+
     /// The files that have a name, with their lengths.
     #[must_use]
     pub fn files(&self) -> Vec<(PathBuf, usize)> {
