@@ -28,6 +28,7 @@ mod keys;
 pub mod kv;
 mod leader;
 mod log;
+mod pack;
 mod pending;
 mod places;
 mod read;
