@@ -58,7 +58,16 @@ pub(crate) struct Shared {
     /// While garbage is collected.
     pub(crate) young: Mutex<Option<Young>>,
     pub(crate) groups: AtomicU64,
+    /// The newest group when the last collection of garbage that was finished began: what is older and alive has outlived it.
+    pub(crate) collected: AtomicU64,
     pub(crate) batches: AtomicU64,
+}
+
+impl Shared {
+    /// Log segments that are not needed any more can be removed when none of their groups is newer than this one.
+    pub(crate) fn removable_group(&self) -> u64 {
+        self.groups.load(Ordering::Acquire)
+    }
 }
 
 /// What happened since a collection of garbage began.

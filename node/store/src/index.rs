@@ -6,13 +6,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use perennis_shared::cid::Multihash;
 
-use crate::group::{Op, PackOp};
+use crate::group::Op;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError};
 use crate::log::{Group, Position};
+use crate::packs::Packs;
 use crate::places::Places;
-use crate::rows::{FileRow, Place, Row as _, read_location, write_plain};
+use crate::rows::{FileRow, Loss, Place, Row as _, read_location, write_plain};
 use crate::segment::{FileNumber, GROUPS_START, Location, StoreId};
+
+mod adopt;
+
+use adopt::Adopting;
 
 /// Counts over all blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,8 +29,12 @@ pub(crate) struct Totals {
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) kv: Arc<dyn Kv>,
+    /// Say where the blocks are that a pack takes over.
+    pub(crate) packs: Arc<Packs>,
     places: Places,
     state: Mutex<State>,
+    /// Packs that could not be taken into use in a replay.
+    lost: Mutex<Vec<Loss>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +45,7 @@ struct State {
 
 impl Index {
     /// Reads the small tables that are kept in memory.
-    pub(crate) fn open(kv: Arc<dyn Kv>) -> Result<Self, KvError> {
+    pub(crate) fn open(kv: Arc<dyn Kv>, packs: Arc<Packs>) -> Result<Self, KvError> {
         let mut state = State::default();
         for (key, value) in kv.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)? {
             if let (Some(number), Some(row)) = (keys::number_of(&key), FileRow::from_bytes(&value)) {
@@ -49,8 +58,10 @@ impl Index {
         }
         Ok(Self {
             kv,
+            packs,
             places: Places::default(),
             state: Mutex::new(state),
+            lost: Mutex::default(),
         })
     }
 
@@ -129,6 +140,7 @@ impl Index {
             touched: BTreeMap::new(),
             moved: Vec::new(),
             places: (!fresh || has_upkeep).then(HashMap::new),
+            adopting: Adopting::default(),
             blocks: 0,
         };
         let row = change
@@ -145,8 +157,11 @@ impl Index {
         }
         // Neighbours in the memtable find their place faster one after the other. No two are the same block.
         change.batch.rows.sort_unstable();
-        for op in group.batches.iter().flat_map(|batch| &batch.ops) {
-            change.op(op)?;
+        for batch in &group.batches {
+            change.meet_packs(&batch.ops, group.end.group)?;
+            for op in &batch.ops {
+                change.op(op, group.end.group)?;
+            }
         }
         let IndexChange {
             mut batch,
@@ -193,8 +208,18 @@ impl Index {
         self.state.lock().files.clone()
     }
 
+    /// What is known of a file that holds blocks.
+    pub(crate) fn file(&self, number: FileNumber) -> Option<FileRow> {
+        self.state.lock().files.get(&number).copied()
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         self.state.lock().totals
+    }
+
+    /// What a replay has found lost, once.
+    pub(crate) fn take_losses(&self) -> Vec<Loss> {
+        std::mem::take(&mut self.lost.lock())
     }
 }
 
@@ -209,6 +234,8 @@ struct IndexChange<'a> {
     moved: Vec<(u64, Option<Location>)>,
     /// Blocks that this group has changed: a later op sees what an earlier one did. None where no op looks.
     places: Option<HashMap<Multihash, Option<Place>>>,
+    /// Packs of the batch that is under way.
+    adopting: Adopting,
     blocks: i64,
 }
 
@@ -230,7 +257,8 @@ impl IndexChange<'_> {
 
     fn put_block(&mut self, hash: &Multihash, place: Place, fresh: bool) -> Result<(), KvError> {
         if !fresh && let Some(old) = self.place(hash)? {
-            self.drop_copy(hash, old.location);
+            self.drop_bytes(old.location);
+            self.note_dead(hash, old.location.file);
         }
         if let Some(row) = self.file(place.location.file) {
             row.live_bytes += u64::from(place.location.length);
@@ -240,14 +268,18 @@ impl IndexChange<'_> {
         Ok(())
     }
 
-    /// A copy of a block is not needed any more; its bytes stay until the file goes.
-    fn drop_copy(&mut self, hash: &Multihash, location: Location) {
+    /// A copy of a block is not needed any more.
+    fn drop_bytes(&mut self, location: Location) {
         if let Some(row) = self.file(location.file) {
             row.live_bytes = row.live_bytes.saturating_sub(u64::from(location.length));
         }
         self.blocks -= 1;
+    }
+
+    /// What lies in a file of a block is forgotten; its bytes stay until the file goes.
+    fn note_dead(&mut self, hash: &Multihash, file: FileNumber) {
         self.batch
-            .put(keys::dead_copy(location.file, hash), write_plain(1, &[]));
+            .put(keys::dead_copy(file, hash), write_plain(1, &[]));
     }
 
     fn set(&mut self, hash: &Multihash, place: Option<Place>) {
@@ -263,13 +295,14 @@ impl IndexChange<'_> {
         }
     }
 
-    fn op(&mut self, op: &Op) -> Result<(), KvError> {
+    fn op(&mut self, op: &Op, group: u64) -> Result<(), KvError> {
         match op {
             Op::Put(key, value) => self.batch.put(key.as_slice(), value.as_slice()),
             Op::Delete(key) => self.batch.delete(key.as_slice()),
             Op::Forget(hash) => {
                 if let Some(place) = self.place(hash)? {
-                    self.drop_copy(hash, place.location);
+                    self.drop_bytes(place.location);
+                    self.note_dead(hash, place.location.file);
                     self.set(hash, None);
                 }
             }
@@ -280,30 +313,8 @@ impl IndexChange<'_> {
                     self.set(hash, Some(place));
                 }
             }
-            Op::Pack(pack) => self.adopt(pack)?,
+            Op::Pack(pack) => self.adopt(pack, group)?,
             Op::Drop(file) => self.drop_file(*file)?,
-        }
-        Ok(())
-    }
-
-    /// A pack takes over from the files that it was made from.
-    fn adopt(&mut self, pack: &PackOp) -> Result<(), KvError> {
-        for file in &pack.dropped {
-            self.drop_file(*file)?;
-        }
-        Ok(())
-    }
-
-    /// Nothing in the file is needed any more. Its row stays until the file is gone.
-    fn drop_file(&mut self, number: FileNumber) -> Result<(), KvError> {
-        if let Some(row) = self.file(number) {
-            row.is_dropped = true;
-            row.live_bytes = 0;
-        }
-        let from = keys::dead_copies(number);
-        let copies = self.index.kv.scan(&from, &keys::end_of_prefix(&from), usize::MAX)?;
-        for (key, _) in copies {
-            self.batch.delete(key);
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ pub mod kv;
 mod leader;
 mod log;
 mod pack;
+mod packs;
 mod pending;
 mod places;
 mod read;

@@ -16,6 +16,7 @@ use perennis_shared::time::Millis;
 
 use crate::batch::{Batch, Commit, CommitError, Reclaim};
 use crate::commit::{Committer, Reserve, Shared, Work};
+use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
 use crate::index::Index;
@@ -23,6 +24,7 @@ use crate::keys;
 use crate::kv::{Kv, KvError, Rocks, RocksOptions};
 use crate::leader::Leader;
 use crate::log::{Known, Log, Replay, replay, survey_files};
+use crate::packs::Packs;
 use crate::rows::{FileRow, Loss, LossKind};
 use crate::segment::{FileNumber, Location, StoreId};
 use crate::start;
@@ -158,8 +160,8 @@ pub(crate) struct Inner {
     leader: Arc<Leader>,
     committer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) segment_bytes: u64,
-    /// Held by who moves, removes or links segments.
-    pub(crate) upkeep: Mutex<()>,
+    /// Held by who moves, removes or links files of blocks.
+    pub(crate) upkeep: Mutex<Upkeep>,
     /// What the last start found.
     found: Vec<Loss>,
     _lock: Option<File>,
@@ -201,8 +203,11 @@ impl Store {
             dir: dir.to_path_buf(),
             source,
         };
-        disk.create_dir(&segments(dir)).map_err(segments_failed)?;
-        let index = Index::open(kv).map_err(index_failed)?;
+        let packs = Arc::new(Packs::new(Arc::clone(&disk), dir));
+        for dir in [&segments(dir), packs.dir()] {
+            disk.create_dir(dir).map_err(segments_failed)?;
+        }
+        let index = Index::open(kv, packs).map_err(index_failed)?;
         let (log, replay) = open_log(&disk, dir, options, &index).map_err(|failed| match failed {
             LogFailure::Index(source) => index_failed(source),
             LogFailure::Segments(source) => segments_failed(source),
@@ -226,6 +231,7 @@ impl Store {
             failed: AtomicBool::new(false),
             young: Mutex::new(None),
             groups: AtomicU64::new(replay.last_group),
+            collected: AtomicU64::new(0),
             batches: AtomicU64::new(0),
         });
         let mut committer = Committer {
@@ -253,7 +259,7 @@ impl Store {
                 leader,
                 committer: Mutex::new(Some(committer)),
                 segment_bytes: options.segment_bytes,
-                upkeep: Mutex::new(()),
+                upkeep: Mutex::default(),
                 found,
                 _lock: lock,
             }),
@@ -385,6 +391,11 @@ impl Inner {
         answered.recv().unwrap_or(Err(CommitError::Closed))
     }
 
+    /// The folder of packs.
+    pub(crate) fn packs(&self) -> &Packs {
+        &self.shared.index.packs
+    }
+
     /// What is known of each file that holds blocks.
     pub(crate) fn file_rows(&self) -> BTreeMap<FileNumber, FileRow> {
         self.shared.index.files()
@@ -406,6 +417,21 @@ impl Inner {
         self.file(location.file)?.read_vec_at(length, offset)
     }
 
+    /// Reads a block's bytes from where they are durable, past what the system holds in memory.
+    pub(crate) fn read_uncached(&self, location: Location) -> io::Result<Vec<u8>> {
+        self.file(location.file)?.forget_cache()?;
+        self.read(location)
+    }
+
+    /// The path of a file of blocks.
+    pub(crate) fn path(&self, number: FileNumber) -> PathBuf {
+        let index = &self.shared.index;
+        match index.file(number).and_then(|row| row.pack_name()) {
+            Some(name) => name.path(index.packs.dir()),
+            None => number.segment_path(&self.segments_dir()),
+        }
+    }
+
     pub(crate) fn forget_file(&self, number: FileNumber) {
         self.files.lock().remove(&number);
     }
@@ -416,7 +442,7 @@ impl Inner {
         }
         // The header is not looked at: what is read is checked against its hash, and a header that is damaged shall
         // not take its blocks with it.
-        let file = self.disk.open(&number.segment_path(&self.segments_dir()))?;
+        let file = self.disk.open(&self.path(number))?;
         let mut files = self.files.lock();
         if files.len() >= OPEN_FILES {
             // Any will do: a file is opened again in microseconds.
@@ -486,7 +512,9 @@ fn open_log(
         index.apply(group, false).map_err(LogFailure::from)
     })?;
     replay.losses.extend(files.losses);
-    let highest = known.files.keys().next_back().copied();
+    replay.losses.extend(index.take_losses());
+    // Packs that were replayed took numbers as well.
+    let highest = index.files().keys().next_back().copied();
     replay.highest_file = replay.highest_file.max(highest.unwrap_or(FileNumber(0)));
     let log = Log::go_on(
         Arc::clone(disk),

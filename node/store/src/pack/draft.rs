@@ -8,8 +8,8 @@ use perennis_shared::cid::{Cid, Multihash, multihash_len, parse_multihash_bytes,
 use perennis_shared::codec;
 
 use super::footer::{Head, Reader, Target, read_codec, read_link};
-use super::frame::chunk_sums;
 use super::{PackError, Tag};
+use crate::frame::chunk_crcs;
 
 /// A block and what is said about it, beside where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct PackBlock<'a> {
     pub(crate) tag: Tag,
     /// Its multihash; not an identity.
     pub(crate) hash: &'a Multihash,
-    /// The codecs under which it is kept, ascending: 1 to 255.
+    /// The codecs under which it is kept: 1 to 8, none twice.
     pub(crate) codecs: &'a [u64],
     /// Its bytes, known to be those of the multihash.
     pub(crate) body: &'a [u8],
@@ -48,10 +48,10 @@ impl Draft {
         out.extend_from_slice(&offset.to_le_bytes());
         let length = u32::try_from(block.body.len()).expect("a block has at most 2 MiB");
         out.extend_from_slice(&length.to_le_bytes());
-        for sum in chunk_sums(block.body) {
+        for sum in chunk_crcs(block.body) {
             out.extend_from_slice(&sum.to_le_bytes());
         }
-        out.push(u8::try_from(block.codecs.len()).expect("a block has at most 255 codecs"));
+        out.push(u8::try_from(block.codecs.len()).expect("a block has at most 8 codecs"));
         for codec in block.codecs {
             write_varint(out, *codec);
             match codec::links(&Cid::new_v1(*codec, *block.hash), block.body) {

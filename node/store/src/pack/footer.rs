@@ -6,11 +6,11 @@
 use perennis_shared::cid::{HashFn, Multihash, parse_multihash_bytes, read_multihash};
 use perennis_shared::limits::{BLOCK_LINKS, WIRE_BLOCK_BYTES};
 
-use super::frame::{
-    HEADER_BYTES, TRAILER_BYTES, Trailer, align, check_size, chunk_count, crc, read_header,
-};
-use super::{PackError, Partitions, Tag};
+use super::frame::{HEADER_BYTES, TRAILER_BYTES, Trailer, check_size, read_header};
+use super::{CODECS, PackError, Partitions, Tag};
 use crate::disk::DiskFile;
+use crate::frame::{align, chunk_count, crc};
+use crate::segment::{FileNumber, Location};
 
 /// Fewest bytes of an entry: tag, a multihash of 2 bytes under its length, offset, length, a checksum, a codec without links.
 const ENTRY_BYTES: usize = 4 + 1 + 2 + 4 + 4 + 4 + 1 + 2;
@@ -219,6 +219,15 @@ impl<'a> Entry<'a> {
         self.head.length
     }
 
+    /// Where the body lies, in the pack of this number.
+    pub(crate) fn location(&self, file: FileNumber) -> Location {
+        Location {
+            file,
+            offset: self.head.offset,
+            length: self.head.length,
+        }
+    }
+
     /// The checksums of the body.
     pub(crate) fn sums(&self) -> impl Iterator<Item = u32> + use<'a> {
         self.head.sums.iter().map(|sum| u32::from_le_bytes(*sum))
@@ -327,17 +336,17 @@ pub(super) enum Target<'a> {
 
 /// Passes over the codecs of an entry and all its links.
 fn check_codecs(reader: &mut Reader<'_>, head: &Head<'_>, entries: u32) -> Result<(), Broken> {
-    if head.codecs == 0 {
-        return Err((reader.at, "a block has no codec"));
+    if head.codecs == 0 || usize::from(head.codecs) > CODECS {
+        return Err((reader.at, "a block has 1 to 8 codecs"));
     }
-    let mut last = None;
-    for _ in 0..head.codecs {
+    let mut seen = [None; CODECS];
+    for index in 0..usize::from(head.codecs) {
         let start = reader.at;
         let (codec, links) = read_codec(reader)?;
-        if last.is_some_and(|last| last >= codec) {
-            return Err((start, "codecs do not ascend"));
+        if seen.contains(&Some(codec)) {
+            return Err((start, "a block has a codec twice"));
         }
-        last = Some(codec);
+        seen[index] = Some(codec);
         for _ in 0..links.count {
             let start = reader.at;
             if let (Target::Entry(index), _) = read_link(reader)?

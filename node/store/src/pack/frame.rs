@@ -1,36 +1,13 @@
-//! The fixed parts of a pack: header and trailer, and what both and the footer share.
+//! The fixed parts of a pack: header and trailer.
 
 use super::{PACK_BYTES, PACK_ENTRIES, PackError, Partitions};
+use crate::frame::crc;
 
 pub(super) const HEADER_BYTES: usize = 64;
 pub(super) const TRAILER_BYTES: usize = 32;
-/// Bytes of a body under one checksum.
-pub(super) const CHUNK_BYTES: usize = 16 << 10;
 const MAGIC: &[u8; 8] = b"PERNPAK1";
 const END_MAGIC: &[u8; 8] = b"PERNPAKE";
 const VERSION: u8 = 1;
-const ALIGN: u64 = 8;
-
-/// CRC-32C (RFC 3720, appendix B.4).
-pub(super) fn crc(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
-}
-
-/// How many checksums a body of this many bytes has.
-pub(super) fn chunk_count(length: u32) -> usize {
-    (length as usize).div_ceil(CHUNK_BYTES).max(1)
-}
-
-/// The checksums of a body.
-pub(super) fn chunk_sums(body: &[u8]) -> impl Iterator<Item = u32> {
-    let empty = body.is_empty().then(|| crc(body));
-    empty.into_iter().chain(body.chunks(CHUNK_BYTES).map(crc))
-}
-
-/// `offset`, or the next offset at which a body or the footer can begin.
-pub(super) fn align(offset: u64) -> u64 {
-    offset.next_multiple_of(ALIGN)
-}
 
 pub(super) fn write_header(range: Partitions) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use perennis_shared::cid::{Codec, Multihash, multihash_len};
 
-use super::frame::{HEADER_BYTES, TRAILER_BYTES, align, chunk_count};
-use super::{PACK_BYTES, PACK_ENTRIES, Partitions, Tag};
+use super::frame::{HEADER_BYTES, TRAILER_BYTES};
+use super::{PACK_ENTRIES, Partitions, Tag};
+use crate::frame::{align, chunk_count};
 
 /// What a pack has beside its entries: header, trailer, count.
 const FIXED_BYTES: u64 = (HEADER_BYTES + TRAILER_BYTES + 4) as u64;
@@ -39,11 +40,12 @@ pub(crate) fn weight(hash: &Multihash, length: u32, codecs: &[u64]) -> u64 {
 }
 
 /// Splits blocks, given by tag and weight and sorted by tag, into packs: each in exactly one, in their order, none above
-/// [`PACK_BYTES`] and [`PACK_ENTRIES`].
+/// `pack_bytes` and [`PACK_ENTRIES`], where no block by itself is.
 ///
 /// The range of partitions that all are in is halved until what is in it fits. What does not fit in a single partition becomes several packs of
 /// about one size.
-pub(crate) fn split(blocks: &[(Tag, u64)]) -> Vec<PackPlan> {
+pub(crate) fn split(blocks: &[(Tag, u64)], pack_bytes: u64) -> Vec<PackPlan> {
+    let room = pack_bytes.saturating_sub(FIXED_BYTES);
     let mut plans = Vec::new();
     let mut open = vec![0..blocks.len()];
     while let Some(entries) = open.pop() {
@@ -53,14 +55,14 @@ pub(crate) fn split(blocks: &[(Tag, u64)]) -> Vec<PackPlan> {
         };
         let range = Partitions::spanning(*first, *last);
         let bytes = part.iter().map(|(_, weight)| weight).sum();
-        if fits(part.len(), bytes) {
+        if part.len() == 1 || fits(part.len(), bytes, room) {
             plans.push(PackPlan { range, entries });
         } else if let Some(middle) = range.middle() {
             let at = entries.start + part.partition_point(|(tag, _)| *tag < middle);
             open.push(at..entries.end);
             open.push(entries.start..at);
         } else {
-            let pieces = fill(part, bytes).into_iter().map(|piece| PackPlan {
+            let pieces = fill(part, bytes, room).into_iter().map(|piece| PackPlan {
                 range,
                 entries: entries.start + piece.start..entries.start + piece.end,
             });
@@ -70,19 +72,18 @@ pub(crate) fn split(blocks: &[(Tag, u64)]) -> Vec<PackPlan> {
     plans
 }
 
-fn fits(entries: usize, bytes: u64) -> bool {
-    entries <= PACK_ENTRIES && bytes.saturating_add(FIXED_BYTES) <= PACK_BYTES as u64
+fn fits(entries: usize, bytes: u64, room: u64) -> bool {
+    entries <= PACK_ENTRIES && bytes <= room
 }
 
 /// Cuts the blocks of one partition, of `bytes` together, into pieces that fit, each about as heavy as the others.
-fn fill(blocks: &[(Tag, u64)], bytes: u64) -> Vec<Range<usize>> {
-    let room = PACK_BYTES as u64 - FIXED_BYTES;
+fn fill(blocks: &[(Tag, u64)], bytes: u64, room: u64) -> Vec<Range<usize>> {
     let by_count = blocks.len().div_ceil(PACK_ENTRIES) as u64;
-    let share = bytes.div_ceil(bytes.div_ceil(room).max(by_count));
+    let share = bytes.div_ceil(bytes.div_ceil(room.max(1)).max(by_count));
     let mut pieces = Vec::new();
     let (mut start, mut held) = (0, 0u64);
     for (at, (_, weight)) in blocks.iter().enumerate() {
-        if at > start && (held >= share || !fits(at + 1 - start, held.saturating_add(*weight))) {
+        if at > start && (held >= share || !fits(at + 1 - start, held.saturating_add(*weight), room)) {
             pieces.push(start..at);
             (start, held) = (at, 0);
         }

@@ -288,60 +288,6 @@ fn links_that_cannot_be_read_are_not_mistaken_for_none() {
 }
 
 #[test]
-fn blocks_and_regions_are_read_and_checked() {
-    let body: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
-    let samples = [
-        Sample::new(1, Codec::Raw, body.clone()),
-        Sample::new(1, Codec::Raw, *b""),
-    ];
-    let (disk, _) = disk();
-    let name = write(&disk, &samples).unwrap().name;
-    let pack = Pack::open(&disk, dir(), &name).unwrap();
-    let footer = Arc::clone(pack.footer());
-    let entries: Vec<Entry<'_>> = footer.entries().collect();
-    let block = pack.block(&entries[0], Codec::Raw.code()).unwrap();
-    assert_eq!(block.cid(), &samples[0].cid);
-    let edges = [
-        0,
-        1,
-        16_383,
-        16_384,
-        16_385,
-        32_768,
-        99_999,
-        100_000,
-        100_001,
-        u32::MAX,
-    ];
-    for start in edges {
-        for end in edges {
-            let cut = (start as usize).min(100_000)..(end as usize).min(100_000);
-            let expected = body.get(cut).unwrap_or_default();
-            assert_eq!(
-                pack.region(&entries[0], start..end).unwrap(),
-                expected,
-                "{start} {end}"
-            );
-            assert!(pack.region(&entries[1], start..end).unwrap().is_empty());
-        }
-    }
-    // Damage in the third chunk is found by who touches that chunk.
-    disk.damage(&name.path(dir()), 64 + 40_000, 1);
-    assert!(pack.region(&entries[0], 0..32_768).is_ok());
-    assert!(pack.region(&entries[0], 49_152..100_000).is_ok());
-    for region in [32_768..32_769, 49_151..49_152, 0..100_000] {
-        assert!(matches!(
-            pack.region(&entries[0], region),
-            Err(PackError::Block { .. })
-        ));
-    }
-    assert!(matches!(
-        pack.block(&entries[0], 0x55),
-        Err(PackError::Block { .. })
-    ));
-}
-
-#[test]
 fn footers_are_remembered_within_a_bound() {
     let packs: Vec<(PackName, Vec<u8>)> = (0..20_u32)
         .map(|number| {

@@ -8,9 +8,9 @@ use blake3::Hasher;
 use perennis_shared::cid::{Cid, Codec, verify as verify_content};
 
 use super::draft::Draft;
-use super::frame::{align, chunk_sums};
 use super::{Entry, Footer, PackBlock, PackError, PackName};
 use crate::disk::DiskFile;
+use crate::frame::{align, chunk_crcs};
 
 /// Bytes of bodies that are read at once, unless a single one has more.
 const READ_BYTES: u64 = 1 << 20;
@@ -136,7 +136,7 @@ fn check_body(
             source,
         }
     })?;
-    if !chunk_sums(body).eq(entry.sums()) {
+    if !chunk_crcs(body).into_iter().eq(entry.sums()) {
         return Err(PackError::Sums {
             hash: Box::new(hash),
         });

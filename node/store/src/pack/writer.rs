@@ -8,11 +8,12 @@ use blake3::Hasher;
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 
 use super::draft::Draft;
-use super::frame::{HEADER_BYTES, Trailer, align, check_size, crc, write_header};
+use super::frame::{HEADER_BYTES, Trailer, check_size, write_header};
 use super::{
     Footer, PACK_BYTES, PACK_ENTRIES, PackBlock, PackError, PackName, Partitions, Tag, verify,
 };
 use crate::disk::{Disk, DiskFile};
+use crate::frame::{align, crc};
 
 /// The name of a pack in the making.
 const PARTIAL: &str = "new.pack.partial";
@@ -81,14 +82,15 @@ impl<'a> PackWriter<'a> {
     /// # Errors
     /// The pack has no room, the order is broken, or the disk fails.
     pub(crate) fn push(&mut self, block: PackBlock<'_>) -> Result<(), PackError> {
+        let codecs = block.codecs;
         let broken = if !self.range.contains(block.tag) {
             Some("an entry is of another partition")
         } else if block.tag < self.last_tag {
             Some("entries are not sorted by tag")
-        } else if !block.codecs.is_sorted_by(|one, next| one < next) {
-            Some("codecs do not ascend")
-        } else if block.codecs.is_empty() || block.codecs.len() > usize::from(u8::MAX) {
-            Some("a block has 1 to 255 codecs")
+        } else if codecs.is_empty() || codecs.len() > CODECS {
+            Some("a block has 1 to 8 codecs")
+        } else if (1..codecs.len()).any(|at| codecs[..at].contains(&codecs[at])) {
+            Some("a block has a codec twice")
         } else if block.body.len() > WIRE_BLOCK_BYTES {
             Some("a block is above 2 MiB")
         } else if self.draft.len() == PACK_ENTRIES {

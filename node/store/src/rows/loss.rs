@@ -52,6 +52,9 @@ pub enum LossKind {
     IndexRebuilt,
     /// A folder of format 1 held something that could not be taken over.
     Migration,
+    /// A pack that was about to be taken into use is damaged or gone. Its blocks stay where they were, as far as they are
+    /// still there.
+    UnreadablePack,
 }
 
 impl LossKind {
@@ -66,6 +69,7 @@ impl LossKind {
             Self::LogBehindIndex => 7,
             Self::IndexRebuilt => 8,
             Self::Migration => 9,
+            Self::UnreadablePack => 12,
         }
     }
 
@@ -80,6 +84,7 @@ impl LossKind {
             7 => Self::LogBehindIndex,
             8 => Self::IndexRebuilt,
             9 => Self::Migration,
+            12 => Self::UnreadablePack,
             _ => return None,
         })
     }
@@ -95,6 +100,7 @@ impl LossKind {
                 | Self::UnreadableFile
                 | Self::LogBehindIndex
                 | Self::Migration
+                | Self::UnreadablePack
         )
     }
 
@@ -111,6 +117,7 @@ impl LossKind {
             Self::LogBehindIndex => "log_behind_index",
             Self::IndexRebuilt => "index_rebuilt",
             Self::Migration => "migration",
+            Self::UnreadablePack => "unreadable_pack",
         }
     }
 }
@@ -168,6 +175,11 @@ impl fmt::Display for Loss {
                 f,
                 "{file} of format 1 at {offset}: what follows is damaged and was not taken over"
             )?,
+            LossKind::UnreadablePack => write!(
+                f,
+                "pack {:08x}, which group {group} took into use, cannot be read; its {blocks} blocks are looked for where they were",
+                file.0
+            )?,
         }
         if *moved_bytes > 0 {
             write!(f, "; {moved_bytes} bytes were moved to the folder lost")?;
@@ -224,7 +236,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_and_says_something() {
-        for code in 1..=9 {
+        for code in (1..=9).chain([12]) {
             let kind = LossKind::from_code(code);
             let row = Loss {
                 found: Millis(3),

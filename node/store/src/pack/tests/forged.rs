@@ -259,8 +259,8 @@ fn what_is_wrong_with_a_forged_footer_or_body_is_named() {
             "a body does not begin where the one before it ends",
         ),
         (leaf_at + 38, &[1, 0, 0x20], "a block is above 2 MiB"),
-        (leaf_at + 46, &[0], "a block has no codec"),
-        (leaf_at + 46, &[2], "codecs do not ascend"),
+        (leaf_at + 46, &[0], "a block has 1 to 8 codecs"),
+        (leaf_at + 46, &[9], "a block has 1 to 8 codecs"),
         (
             root_links + 2,
             &[4 + 1],
@@ -279,6 +279,11 @@ fn what_is_wrong_with_a_forged_footer_or_body_is_named() {
             "{expected}: {error}"
         );
     }
+    // The codec of the root's second links, made that of its first.
+    assert!(matches!(
+        forged(root_links, &[0x55]),
+        PackError::Malformed { rule: "a block has a codec twice", .. }
+    ));
     let longer = [footer.as_slice(), &[0]].concat();
     let error_of = |footer: &[u8]| error_rule(&with_footer(&bytes, footer));
     assert_eq!(error_of(&longer), "bytes follow the last entry");
