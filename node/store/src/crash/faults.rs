@@ -217,6 +217,42 @@ fn damage_anywhere_in_the_log_never_stops_the_start_and_is_never_silent() {
 }
 
 #[test]
+fn a_block_that_was_damaged_in_the_log_and_put_again_stays() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    store.commit(batch(1)).unwrap();
+    store.commit(batch(2)).unwrap();
+    machine.power.cut();
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let body = b"own 1 ooooooooooooo";
+    let damaged = segment_files(&machine).into_iter().any(|(path, _)| {
+        let bytes = machine.disk.bytes(&path).unwrap_or_default();
+        let found = bytes.windows(body.len()).position(|part| part == body);
+        found.is_some_and(|at| machine.disk.damage(&path, at, 1))
+    });
+    assert!(damaged);
+    let store = machine.open().unwrap();
+    assert_eq!(store.found_at_start()[0].blocks, 1);
+    assert_eq!(store.quarantine(None, 9).unwrap().len(), 1);
+    assert_eq!(store.commit(batch(1)).map(|commit| commit.new_blocks).ok(), None, "an old head");
+    let mut again = crate::Batch::new();
+    for block in model::blocks(1) {
+        again.put_block(block);
+    }
+    assert_eq!(store.commit(again).unwrap().new_blocks, 1);
+    machine.power.cut();
+    drop(store);
+    // The damaged copy is found once more in the log, and the whole one stays.
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let store = machine.open().unwrap();
+    assert!(store.quarantine(None, 9).unwrap().is_empty());
+    for block in model::blocks(1) {
+        assert_eq!(store.block(block.cid()).unwrap().as_ref(), Some(&block));
+    }
+}
+
+#[test]
 fn heads_of_a_lost_batch_leave_a_floor_until_their_record_is_back() {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();

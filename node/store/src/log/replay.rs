@@ -12,7 +12,7 @@ use perennis_shared::cid::Multihash;
 
 use crate::disk::Disk;
 use crate::rows::{Loss, LossKind, owner_tag};
-use crate::segment::{FileNumber, GROUPS_START, Segment};
+use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 
 use super::lost::move_tail;
 use super::reader::{Found, Groups};
@@ -36,8 +36,8 @@ pub(crate) struct Replay {
     pub(crate) losses: Vec<Loss>,
     /// Heads that were set by lost batches: binary name and sequence.
     pub(crate) floors: Vec<(Vec<u8>, u64)>,
-    /// Blocks with damaged bodies, by hash and codec.
-    pub(crate) damaged: Vec<(Multihash, u64)>,
+    /// Copies of blocks that are damaged.
+    pub(crate) damaged: Vec<(Multihash, Location)>,
 }
 
 /// One group, while it is not decided whether it counts.
