@@ -1,7 +1,8 @@
 //! The hash functions under which content is accepted, and what they make of content.
 //!
-//! The list and the least length of a digest are those of Kubo's `verifcid`: what a Kubo node keeps can be kept here,
-//! and what it refuses is refused. SHA-1 is on the list for the sake of git; content that is made to collide under it is
+//! The list and the least length of a digest are those of boxo's `verifcid`: what a Kubo node keeps can be kept here, and
+//! what it refuses is refused. Two things are stricter. Digests and identities end at [`DIGEST_BYTES`], where Kubo goes on
+//! to 128. And SHA-1, which is on the list for the sake of git, is computed so that content made to collide under it is
 //! found out and refused. The functions that only content of others needs are compiled in by the feature `hashes`.
 
 use core::fmt;

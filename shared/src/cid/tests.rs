@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::{BLOCK_BYTES, WIRE_BLOCK_BYTES};
+use crate::limits::{BLOCK_BYTES, DIGEST_BYTES, WIRE_BLOCK_BYTES};
 use alloc::{format, string::ToString, vec, vec::Vec};
 use proptest::prelude::*;
 
@@ -37,6 +37,11 @@ fn other_hashes_are_read_but_verify_nothing() {
         verify(&cid, b"hello"),
         Err(VerifyError::HashNotAllowed { code: 0x22 })
     );
+}
+
+#[test]
+fn a_cid_takes_no_more_memory_than_its_longest_digest_needs() {
+    assert!(size_of::<Cid>() <= DIGEST_BYTES + 32);
 }
 
 #[test]
