@@ -13,6 +13,7 @@
 //! This crate knows nothing about networks, asynchronous runtimes, what a head means or who may write.
 
 mod batch;
+mod checkpoint;
 mod collect;
 mod commit;
 mod compact;
