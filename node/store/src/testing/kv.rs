@@ -225,6 +225,6 @@ impl KvLoad for MortalKv {
 
     fn finish(self: Box<Self>) -> Result<Arc<dyn Kv>, KvError> {
         self.flush(true)?;
-        Ok(Arc::from(self))
+        Ok(Arc::new(*self))
     }
 }
