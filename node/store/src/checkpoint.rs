@@ -12,8 +12,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use perennis_shared::time::Millis;
+
 use crate::disk::{Disk, DiskFile};
 use crate::kv::{KvError, Row};
+use crate::log::Position;
+use crate::segment::{FileNumber, StoreId};
 
 mod format;
 #[cfg(test)]
@@ -65,16 +69,7 @@ impl CheckpointError {
 pub(crate) struct Checkpoints {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    store: [u8; 16],
-}
-
-/// The checkpoints that are whole, and those that are not.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// The newest whole one.
-    pub(crate) newest: Option<Checkpoint>,
-    /// Newer ones that cannot be used, and why.
-    pub(crate) unusable: Vec<CheckpointError>,
+    store: Option<StoreId>,
 }
 
 /// What stays after one was written.
@@ -90,8 +85,8 @@ pub(crate) struct Kept {
 }
 
 impl Checkpoints {
-    /// The checkpoints of the store with this id in its folder `dir`.
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, store: [u8; 16]) -> Self {
+    /// The checkpoints in the folder `dir` of the store with this id; where it is not known, those of any.
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, store: Option<StoreId>) -> Self {
         Self {
             disk,
             dir: dir.join("checkpoints"),
@@ -120,7 +115,8 @@ impl Checkpoints {
     pub(crate) fn open(&self, group: u64) -> Result<Checkpoint, CheckpointError> {
         let file = self.disk.open(&self.path(group))?;
         let (header, summary) = read_through(file.as_ref()).map_err(failed(group))?;
-        if header.group != group || header.store != self.store {
+        let is_ours = self.store.is_none_or(|store| store.0 == header.store);
+        if header.group != group || !is_ours {
             return Err(CheckpointError::Foreign { group });
         }
         Ok(Checkpoint {
@@ -130,22 +126,34 @@ impl Checkpoints {
         })
     }
 
-    /// Finds the newest that is whole.
+    /// What the header of one says, and how many bytes it has. The rest is not read.
     ///
     /// # Errors
-    /// The folder cannot be listed.
-    pub(crate) fn newest(&self) -> io::Result<Found> {
-        let mut found = Found::default();
+    /// It is damaged, or cannot be read.
+    pub(crate) fn header(&self, group: u64) -> Result<(Header, u64), CheckpointError> {
+        let file = self.disk.open(&self.path(group))?;
+        let length = file.length()?;
+        let (_, header) = decoder(file.as_ref()).map_err(failed(group))?;
+        Ok((header, length))
+    }
+
+    /// The group up to which the log is in two that are whole; none where there are not two. Both are read.
+    ///
+    /// # Errors
+    /// One cannot be read now.
+    pub(crate) fn in_both(&self) -> Result<Option<u64>, CheckpointError> {
+        let mut whole = 0;
         for group in self.groups()? {
             match self.open(group) {
-                Ok(newest) => {
-                    found.newest = Some(newest);
-                    break;
-                }
-                Err(error) => found.unusable.push(error),
+                Ok(_) => whole += 1,
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+            if whole == KEPT {
+                return Ok(Some(group));
             }
         }
-        Ok(found)
+        Ok(None)
     }
 
     /// Writes one, durably, and removes those that are not needed any more. Rows come in the order of their keys.
@@ -292,6 +300,28 @@ fn read_through(file: &dyn DiskFile) -> Result<(Header, Summary), FormatError> {
     loop {
         if let Part::End(summary) = decoder.next_part()? {
             return Ok((header, summary));
+        }
+    }
+}
+
+impl Header {
+    /// Of a store, at a place of its log.
+    pub(crate) fn new(store: StoreId, at: Position, written_at: Millis) -> Self {
+        Self {
+            store: store.0,
+            group: at.group,
+            file: at.file.0,
+            offset: at.offset,
+            written_at,
+        }
+    }
+
+    /// How far the log is in it.
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            file: FileNumber(self.file),
+            offset: self.offset,
+            group: self.group,
         }
     }
 }

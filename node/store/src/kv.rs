@@ -13,10 +13,12 @@ mod fault;
 mod home;
 mod memory;
 mod rocks;
+mod watch;
 
 pub use home::{KvHome, KvLoad};
 pub use memory::{Durable, Memory};
 pub use rocks::{Rocks, RocksHome, RocksOptions};
+pub(crate) use watch::Watched;
 
 /// What the index reports when it fails.
 #[non_exhaustive]

@@ -372,11 +372,6 @@ impl<R: Fn(usize, u64) -> io::Result<Vec<u8>>> Decoder<R> {
         Ok(Part::Chunk(chunk))
     }
 
-    /// How many bytes were read and found sound.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     fn parse_chunk_head(&self, head: &[u8]) -> Option<(u32, usize, [u8; 4])> {
         let mut fields = Fields::checked(head)?;
         if &fields.take::<4>()? != CHUNK || fields.number32()? != self.chunks {

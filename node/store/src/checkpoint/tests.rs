@@ -218,7 +218,7 @@ impl Folder {
     }
 
     fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::new(Arc::new(self.disk.clone()), Path::new(DIR), STORE)
+        Checkpoints::new(Arc::new(self.disk.clone()), Path::new(DIR), Some(StoreId(STORE)))
     }
 
     fn write(&self, group: u64) -> Result<Kept, CheckpointError> {
@@ -227,8 +227,21 @@ impl Folder {
             .write(header(group), rows.into_iter().map(Ok))
     }
 
+    /// The newest that is whole, and why those before it are not.
+    fn look(&self) -> (Option<Checkpoint>, Vec<CheckpointError>) {
+        let checkpoints = self.checkpoints();
+        let mut errors = Vec::new();
+        for group in checkpoints.groups().unwrap() {
+            match checkpoints.open(group) {
+                Ok(newest) => return (Some(newest), errors),
+                Err(error) => errors.push(error),
+            }
+        }
+        (None, errors)
+    }
+
     fn newest(&self) -> Option<u64> {
-        let newest = self.checkpoints().newest().unwrap().newest?;
+        let newest = self.look().0?;
         let group = newest.header.group;
         assert_eq!(
             rows(&newest).unwrap(),
@@ -281,16 +294,19 @@ fn a_damaged_one_is_passed_over_told_and_not_counted_as_kept() {
     folder.write(1).unwrap();
     folder.write(2).unwrap();
     assert!(folder.disk.damage(&Folder::path(2), 100, 1));
-    let found = folder.checkpoints().newest().unwrap();
-    assert_eq!(found.newest.unwrap().header.group, 1);
-    assert!(found.unusable[0].is_damage());
+    let (newest, errors) = folder.look();
+    assert_eq!(newest.unwrap().header.group, 1);
+    assert!(errors[0].is_damage());
+    assert_eq!(folder.checkpoints().in_both().unwrap(), None);
     let kept = folder.write(3).unwrap();
     assert_eq!((kept.older, kept.damaged.len()), (Some(1), 1));
     assert_eq!(folder.checkpoints().groups().unwrap(), [3, 1]);
-    // Where a read fails, nothing is known, and nothing removed.
+    assert_eq!(folder.checkpoints().in_both().unwrap(), Some(1));
+    // Where a read fails, nothing is known.
     folder.disk.set_read_fault(Some(io::ErrorKind::Other));
-    let found = folder.checkpoints().newest().unwrap();
-    assert!(found.newest.is_none() && !found.unusable[0].is_damage());
+    let (newest, errors) = folder.look();
+    assert!(newest.is_none() && !errors[0].is_damage());
+    assert!(folder.checkpoints().in_both().is_err());
 }
 
 #[test]
@@ -312,9 +328,8 @@ fn another_stores_and_a_renamed_one_are_not_used() {
     let folder = Folder::new(Power::default());
     folder.write(1).unwrap();
     let disk = Arc::new(folder.disk.clone());
-    let foreign = Checkpoints::new(disk, Path::new(DIR), [9; 16]);
-    let found = foreign.newest().unwrap();
-    assert!(found.newest.is_none() && found.unusable[0].is_damage());
+    let foreign = Checkpoints::new(disk, Path::new(DIR), Some(StoreId([9; 16])));
+    assert!(foreign.open(1).unwrap_err().is_damage());
     folder
         .disk
         .rename(&Folder::path(1), &Folder::path(4))

@@ -59,6 +59,17 @@ impl Durable {
         }
     }
 
+    /// All rows, those included that a crash may lose.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let kept = self.0.lock();
+        let mut rows = kept.flushed.clone();
+        for batch in &kept.pending {
+            apply(&mut rows, batch.clone());
+        }
+        rows.into_iter().collect()
+    }
+
     /// How many writes a crash may lose.
     #[must_use]
     pub fn pending(&self) -> usize {

@@ -178,11 +178,18 @@ impl KvHome for MortalHome {
         if let Some(reason) = shelf.seen().condemned.clone() {
             return Err(KvError::Damaged { reason });
         }
-        shelf.change(|names| {
-            names.used.get_or_insert_default();
-            names.new = None;
-        });
-        let used = shelf.seen().used.clone().unwrap_or_default();
+        let used = shelf.seen().used.clone();
+        shelf.change(|names| names.new = None);
+        let used = match used {
+            Some(used) => used,
+            None => {
+                let made = Durable::default();
+                shelf.change(|names| names.used = Some(made.clone()));
+                self.step()?;
+                shelf.sync();
+                made
+            }
+        };
         Ok(Arc::new(MortalKv::open(&used, &self.power)))
     }
 

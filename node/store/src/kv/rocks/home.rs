@@ -49,7 +49,12 @@ impl KvHome for RocksHome {
         if let Some(reason) = read_mark(&self.index())? {
             return Err(KvError::Damaged { reason });
         }
+        let is_new = !self.index().exists();
         let index = Rocks::open(&self.index(), &self.options)?;
+        if is_new {
+            // One that is not there is made anew from the log, so its name has to last as the log does.
+            sync_dir(&self.dir)?;
+        }
         // They take space and nothing else: another start tries again.
         let _ = remove(&self.new_index()).and_then(|()| remove(&self.old_index()));
         Ok(Arc::new(index))
