@@ -50,7 +50,8 @@ pub(crate) enum Work {
 pub(crate) struct Shared {
     pub(crate) index: Index,
     pub(crate) full: AtomicBool,
-    pub(crate) failed: AtomicBool,
+    /// The index takes no more writes; also set by who finds it damaged.
+    pub(crate) failed: Arc<AtomicBool>,
     /// Whether there may be a block in quarantine: without one, no put needs to look for its own.
     pub(crate) quarantined: AtomicBool,
     /// Whether there may be a floor below which heads are refused, because a newer one was lost.
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) young: Mutex<Option<Young>>,
     pub(crate) groups: AtomicU64,
     pub(crate) batches: AtomicU64,
+    /// Bytes that were logged since the store was opened.
+    pub(crate) logged_bytes: AtomicU64,
 }
 
 /// What happened since a collection of garbage began.
@@ -221,7 +224,11 @@ impl Committer {
         }
     }
 
-    fn write(&mut self, mut batches: Vec<LogBatch>, fresh: bool) -> Result<u64, CommitError> {
+    pub(crate) fn write(
+        &mut self,
+        mut batches: Vec<LogBatch>,
+        fresh: bool,
+    ) -> Result<u64, CommitError> {
         let fresh = fresh && self.owed.is_empty();
         if !self.owed.is_empty() {
             let owed = LogBatch {
@@ -245,6 +252,9 @@ impl Committer {
         }
         self.shared.groups.store(group.end.group, Ordering::Release);
         self.logged_bytes += bytes + 4096;
+        self.shared
+            .logged_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
         if self.logged_bytes >= self.flush_bytes {
             self.logged_bytes = 0;
             if self.shared.index.kv.flush(false).is_err() {
@@ -254,6 +264,15 @@ impl Committer {
             }
         }
         Ok(group.end.group)
+    }
+
+    /// Writes changes of the store's own.
+    pub(crate) fn write_ops(&mut self, ops: Vec<Op>) -> Result<(), CommitError> {
+        let batch = LogBatch {
+            ops,
+            ..LogBatch::default()
+        };
+        self.write(vec![batch], false).map(drop)
     }
 
     /// Writes what the last start found out, now.

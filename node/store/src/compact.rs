@@ -9,6 +9,7 @@ use std::io;
 use perennis_shared::cid::{Block, Cid};
 
 use crate::batch::{Batch, CommitError, Reclaim};
+use crate::checkpoint::CheckpointError;
 use crate::commit::Work;
 use crate::keys;
 use crate::kv::KvError;
@@ -76,9 +77,21 @@ pub enum UpkeepError {
         /// What is wrong with it.
         source: perennis_shared::codec::CodecError,
     },
+    /// A checkpoint could not be written or read.
+    #[error("a checkpoint could not be written or read")]
+    Checkpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Pins changed faster than they could be followed. Nothing is wrong; try again later.
     #[error("pins change too fast to collect garbage now")]
     Busy,
+}
+
+impl From<CheckpointError> for UpkeepError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Index(error) => Self::Index(error),
+            error => Self::Checkpoint(Box::new(error)),
+        }
+    }
 }
 
 impl Store {

@@ -101,6 +101,13 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// The file system's. What was written since the last success may be lost, whatever later calls say.
     fn sync(&self) -> io::Result<()>;
 
+    /// Drops what the system holds of the file in memory, so that what is read next comes from where it is durable. What was
+    /// not synced stays in memory. A file system that cannot do so goes on reading from memory.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn forget_cache(&self) -> io::Result<()>;
+
     /// The length in bytes, reserved space included.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The index as the log makes it: every change of it goes through [`Index::apply`], live and in a replay alike.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,7 +11,7 @@ use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError};
 use crate::log::{Group, Position};
 use crate::places::Places;
-use crate::rows::{FileRow, Place, Row as _, read_location, write_plain};
+use crate::rows::{FileKind, FileRow, Place, Row as _, Seen, read_location, write_plain};
 use crate::segment::{FileNumber, GROUPS_START, Location, StoreId};
 
 /// Counts over all blocks.
@@ -32,6 +32,15 @@ pub(crate) struct Index {
 struct State {
     files: BTreeMap<FileNumber, FileRow>,
     totals: Totals,
+    dead: DeadCopies,
+}
+
+/// Dead copies in the segment that is written to. Where a block that was forgotten is put again into the same segment, the row of
+/// its dead copy has to go: it names the file and the block, and the new copy is not dead.
+#[derive(Debug, Default)]
+struct DeadCopies {
+    file: Option<FileNumber>,
+    hashes: HashSet<Multihash>,
 }
 
 impl Index {
@@ -46,6 +55,16 @@ impl Index {
         }
         if let Some(value) = kv.value(&[keys::TOTAL])? {
             state.totals.blocks = value.try_into().map_or(0, u64::from_le_bytes);
+        }
+        let logs = state.files.iter().rev();
+        let last = logs.map(|(number, row)| (*number, row.kind));
+        if let Some((file, _)) = last.filter(|(_, kind)| *kind == FileKind::Log).next() {
+            let from = keys::dead_copies(file);
+            let rows = kv.scan(&from, &keys::end_of_prefix(&from), usize::MAX)?;
+            state.dead = DeadCopies {
+                file: Some(file),
+                hashes: rows.iter().filter_map(|(key, _)| keys::dead_hash(key)).collect(),
+            };
         }
         Ok(Self {
             kv,
@@ -125,6 +144,9 @@ impl Index {
         let mut change = IndexChange {
             index: self,
             files: &state.files,
+            group_file: group.end.file,
+            dead: state.dead.of(group.end.file),
+            died: Vec::new(),
             batch: KvBatch::default(),
             touched: BTreeMap::new(),
             moved: Vec::new(),
@@ -153,6 +175,7 @@ impl Index {
             touched,
             moved,
             blocks,
+            died,
             ..
         } = change;
         for (number, row) in &touched {
@@ -168,6 +191,7 @@ impl Index {
             self.places.change(hash, location);
         }
         state.totals.blocks = total;
+        state.dead.change(group.end.file, died);
         for (number, row) in touched {
             let Some(row) = row else { continue };
             let before = state.files.insert(number, row);
@@ -198,10 +222,38 @@ impl Index {
     }
 }
 
+impl DeadCopies {
+    /// Those in the file that a group is in; none where it is the first in its file.
+    fn of(&self, file: FileNumber) -> Option<&HashSet<Multihash>> {
+        (self.file == Some(file) && !self.hashes.is_empty()).then_some(&self.hashes)
+    }
+
+    fn change(&mut self, file: FileNumber, died: Vec<(Multihash, bool)>) {
+        if self.file != Some(file) {
+            *self = Self {
+                file: Some(file),
+                hashes: HashSet::new(),
+            };
+        }
+        for (hash, is_dead) in died {
+            if is_dead {
+                self.hashes.insert(hash);
+            } else {
+                self.hashes.remove(&hash);
+            }
+        }
+    }
+}
+
 /// The changes of one group, seen before they are written.
 struct IndexChange<'a> {
     index: &'a Index,
     files: &'a BTreeMap<FileNumber, FileRow>,
+    group_file: FileNumber,
+    /// Dead copies in the file of the group.
+    dead: Option<&'a HashSet<Multihash>>,
+    /// What becomes of the copies in that file, in order.
+    died: Vec<(Multihash, bool)>,
     batch: KvBatch,
     /// Rows of files as the group leaves them; none of a file that is not known.
     touched: BTreeMap<FileNumber, Option<FileRow>>,
@@ -230,7 +282,15 @@ impl IndexChange<'_> {
 
     fn put_block(&mut self, hash: &Multihash, place: Place, fresh: bool) -> Result<(), KvError> {
         if !fresh && let Some(old) = self.place(hash)? {
-            self.drop_copy(hash, old.location);
+            self.drop_bytes(old.location);
+            if old.location.file != place.location.file {
+                self.note_dead(hash, old.location.file);
+            }
+            self.batch.delete(keys::seen(hash));
+        }
+        if self.dead.is_some_and(|dead| dead.contains(hash)) {
+            self.batch.delete(keys::dead_copy(place.location.file, hash));
+            self.died.push((*hash, false));
         }
         if let Some(row) = self.file(place.location.file) {
             row.live_bytes += u64::from(place.location.length);
@@ -240,14 +300,21 @@ impl IndexChange<'_> {
         Ok(())
     }
 
-    /// A copy of a block is not needed any more; its bytes stay until the file goes.
-    fn drop_copy(&mut self, hash: &Multihash, location: Location) {
+    /// A copy of a block is not needed any more.
+    fn drop_bytes(&mut self, location: Location) {
         if let Some(row) = self.file(location.file) {
             row.live_bytes = row.live_bytes.saturating_sub(u64::from(location.length));
         }
         self.blocks -= 1;
+    }
+
+    /// What lies in a file of a block is forgotten; its bytes stay until the file goes.
+    fn note_dead(&mut self, hash: &Multihash, file: FileNumber) {
         self.batch
-            .put(keys::dead_copy(location.file, hash), write_plain(1, &[]));
+            .put(keys::dead_copy(file, hash), write_plain(1, &[]));
+        if file == self.group_file {
+            self.died.push((*hash, true));
+        }
     }
 
     fn set(&mut self, hash: &Multihash, place: Option<Place>) {
@@ -269,7 +336,9 @@ impl IndexChange<'_> {
             Op::Delete(key) => self.batch.delete(key.as_slice()),
             Op::Forget(hash) => {
                 if let Some(place) = self.place(hash)? {
-                    self.drop_copy(hash, place.location);
+                    self.drop_bytes(place.location);
+                    self.note_dead(hash, place.location.file);
+                    self.batch.delete(keys::seen(hash));
                     self.set(hash, None);
                 }
             }
@@ -277,6 +346,7 @@ impl IndexChange<'_> {
                 if let Some(mut place) = self.place(hash)?
                     && place.see(*tag, *codec)
                 {
+                    self.batch.put(keys::seen(hash), Seen::of(&place).to_bytes());
                     self.set(hash, Some(place));
                 }
             }

@@ -28,7 +28,7 @@ mod survey;
 pub(crate) use position::Position;
 pub(crate) use reader::Groups;
 pub(crate) use replay::{Replay, replay};
-pub(crate) use survey::{Known, survey_files};
+pub(crate) use survey::{Files, Known, survey_files};
 
 /// Bodies from this size on are written from where they lie instead of being copied together.
 const LARGE_BYTES: usize = 32 << 10;

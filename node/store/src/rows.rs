@@ -10,6 +10,7 @@ mod pin;
 mod place;
 mod quarantine;
 mod queue;
+mod seen;
 mod version;
 
 pub(crate) use file::{FileKind, FileRow};
@@ -21,4 +22,5 @@ pub use quarantine::{QuarantineRow, SetAside};
 pub(crate) use quarantine::Quarantined;
 pub use queue::QueueRow;
 pub(crate) use queue::{read_due, read_payload, write_due, write_payload};
+pub(crate) use seen::Seen;
 pub(crate) use version::{Row, read_plain, write_plain};

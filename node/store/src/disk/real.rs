@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 
 use super::{Disk, DiskFile};
 
@@ -129,6 +129,14 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn forget_cache(&self) -> io::Result<()> {
+        match rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed) {
+            // It is advice: who cannot take it says one of these, or nothing.
+            Ok(()) | Err(rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn length(&self) -> io::Result<u64> {

@@ -127,8 +127,8 @@ fn check_applied(files: &Files, applied: Position, replay: &mut Replay) -> io::R
     }
     let is_there = match files.log.get(&applied.file) {
         Some(file) => file.segment.file.length()? >= applied.offset,
-        // Packing may have emptied it.
-        None => !files.losses.iter().any(|loss| loss.file == applied.file),
+        // It may be packed by what is replayed; if it is needed after that, it is told then.
+        None => true,
     };
     if !is_there {
         replay.losses.push(Loss {

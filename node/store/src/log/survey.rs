@@ -96,13 +96,6 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
             }
         }
     }
-    let missing = known.files.iter().filter(|(number, row)| {
-        row.kind == FileKind::Log && row.live_bytes > 0 && !files.log.contains_key(number)
-    });
-    let missing: Vec<FileNumber> = missing.map(|(number, _)| *number).collect();
-    for number in missing {
-        files.lost(LossKind::MissingFile, number);
-    }
     Ok(files)
 }
 

@@ -34,6 +34,7 @@ struct World {
     draws: u64,
     space_bytes: Option<u64>,
     read_fault: Option<io::ErrorKind>,
+    sync_damage: Option<(usize, u8)>,
     read_only: bool,
 }
 
@@ -119,6 +120,12 @@ impl LyingDisk {
     /// Lets every read fail with this kind: [`io::ErrorKind::UnexpectedEof`] is a short read.
     pub fn set_read_fault(&self, kind: Option<io::ErrorKind>) {
         self.world.lock().read_fault = kind;
+    }
+
+    /// Lets every sync keep the byte at this offset with the bits of a mask flipped, as a failing disk or cable does. It is seen by who
+    /// reads what was kept, not what is in memory: after [`DiskFile::forget_cache`], or by the survivors.
+    pub fn set_sync_damage(&self, damage: Option<(usize, u8)>) {
+        self.world.lock().sync_damage = damage;
     }
 
     /// Refuses every change, as a folder without write permission does.
@@ -531,10 +538,18 @@ impl DiskFile for LyingFile {
 
     fn sync(&self) -> io::Result<()> {
         match self.disk.power.step() {
-            Step::Go => self.with(|file| {
-                file.pending.clear();
-                file.kept = file.seen.clone();
-            }),
+            Step::Go => {
+                let damage = self.disk.world.lock().sync_damage;
+                self.with(|file| {
+                    file.pending.clear();
+                    file.kept = file.seen.clone();
+                    if let Some((offset, mask)) = damage
+                        && let Some(byte) = file.kept.get_mut(offset)
+                    {
+                        *byte ^= mask;
+                    }
+                })
+            }
             // As operating systems do: the pages count as clean now, and the next sync will not write them.
             Step::Fail(kind) => {
                 self.with(|file| file.pending.clear())?;
@@ -542,6 +557,18 @@ impl DiskFile for LyingFile {
             }
             Step::Cut | Step::Off => Err(off()),
         }
+    }
+
+    /// What is not synced cannot be forgotten; what a failed sync gave up is.
+    fn forget_cache(&self) -> io::Result<()> {
+        if self.disk.power.is_off() {
+            return Err(off());
+        }
+        self.with(|file| {
+            if file.pending.is_empty() {
+                file.seen = file.kept.clone();
+            }
+        })
     }
 
     fn length(&self) -> io::Result<u64> {
