@@ -4,7 +4,7 @@
 //! the index and against the batches before it in the group; one that is refused leaves no trace (but the evidence
 //! of an equivocation). Then the group is appended to the log, applied to the index, and only then answered.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
 use parking_lot::Mutex;
-use perennis_shared::cid::{Cid, Multihash};
+use perennis_shared::cid::Cid;
 
 use crate::batch::{Batch, Commit, CommitError};
+use crate::collect::Marks;
 use crate::disk::Disk;
 use crate::group::Op;
 use crate::index::Index;
@@ -50,7 +51,8 @@ pub(crate) enum Work {
 pub(crate) struct Shared {
     pub(crate) index: Index,
     pub(crate) full: AtomicBool,
-    pub(crate) failed: AtomicBool,
+    /// The index takes no more writes; also set by who finds it damaged.
+    pub(crate) failed: Arc<AtomicBool>,
     /// Whether there may be a block in quarantine: without one, no put needs to look for its own.
     pub(crate) quarantined: AtomicBool,
     /// Whether there may be a floor below which heads are refused, because a newer one was lost.
@@ -61,13 +63,8 @@ pub(crate) struct Shared {
     /// The newest group when the last collection of garbage that was finished began: what is older and alive has outlived it.
     pub(crate) collected: AtomicU64,
     pub(crate) batches: AtomicU64,
-}
-
-impl Shared {
-    /// Log segments that are not needed any more can be removed when none of their groups is newer than this one.
-    pub(crate) fn removable_group(&self) -> u64 {
-        self.groups.load(Ordering::Acquire)
-    }
+    /// Bytes that were logged since the store was opened.
+    pub(crate) logged_bytes: AtomicU64,
 }
 
 /// What happened since a collection of garbage began.
@@ -76,7 +73,7 @@ pub(crate) struct Young {
     /// The number of the collection: a later one has a higher.
     pub(crate) generation: u64,
     /// Blocks that were put or required: they stay.
-    pub(crate) kept: HashSet<Multihash>,
+    pub(crate) kept: Marks,
     /// Roots that were pinned, noted once their blocks can be read: they are marked before anything is dropped.
     pub(crate) roots: Vec<Cid>,
 }
@@ -230,7 +227,11 @@ impl Committer {
         }
     }
 
-    fn write(&mut self, mut batches: Vec<LogBatch>, fresh: bool) -> Result<u64, CommitError> {
+    pub(crate) fn write(
+        &mut self,
+        mut batches: Vec<LogBatch>,
+        fresh: bool,
+    ) -> Result<u64, CommitError> {
         let fresh = fresh && self.owed.is_empty();
         if !self.owed.is_empty() {
             let owed = LogBatch {
@@ -254,6 +255,7 @@ impl Committer {
         }
         self.shared.groups.store(group.end.group, Ordering::Release);
         self.logged_bytes += bytes + 4096;
+        self.shared.logged_bytes.fetch_add(bytes, Ordering::Relaxed);
         if self.logged_bytes >= self.flush_bytes {
             self.logged_bytes = 0;
             if self.shared.index.kv.flush(false).is_err() {
@@ -263,6 +265,15 @@ impl Committer {
             }
         }
         Ok(group.end.group)
+    }
+
+    /// Writes changes of the store's own.
+    pub(crate) fn write_ops(&mut self, ops: Vec<Op>) -> Result<(), CommitError> {
+        let batch = LogBatch {
+            ops,
+            ..LogBatch::default()
+        };
+        self.write(vec![batch], false).map(drop)
     }
 
     /// Writes what the last start found out, now.

@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 use perennis_shared::cid::{Cid, Codec, verify};
 
 use crate::batch::{Adoption, Batch, CommitError, Reclaim};
+use crate::checkpoint::CheckpointError;
 use crate::commit::Work;
 use crate::kv::KvError;
 use crate::pack::{PACK_BYTES, PackBlock, PackError, PackPlan, PackWriter, split, weight};
@@ -83,9 +84,21 @@ pub enum UpkeepError {
     /// A folder could not be read or changed.
     #[error("a folder of the store could not be read or changed")]
     Folder(#[source] io::Error),
+    /// A checkpoint could not be written or read.
+    #[error("a checkpoint could not be written or read")]
+    Checkpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Pins changed faster than they could be followed. Nothing is wrong; try again later.
     #[error("pins change too fast to collect garbage now")]
     Busy,
+}
+
+impl From<CheckpointError> for UpkeepError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Index(error) => Self::Index(error),
+            error => Self::Checkpoint(Box::new(error)),
+        }
+    }
 }
 
 /// What is remembered from one step of compaction to the next.
@@ -164,7 +177,12 @@ impl Store {
         blocks.sort_unstable_by_key(|block| (block.tag, block.location));
         let weights: Vec<_> = blocks
             .iter()
-            .map(|block| (block.tag, weight(&block.hash, block.location.length, &block.codecs)))
+            .map(|block| {
+                (
+                    block.tag,
+                    weight(&block.hash, block.location.length, &block.codecs),
+                )
+            })
             .collect();
         let pack_bytes = (PACK_BYTES as u64).min(inner.segment_bytes);
         let plans = split(&weights, pack_bytes);
@@ -181,7 +199,9 @@ impl Store {
         drop(blocks);
         step.packs += packs.len() as u64;
         step.moved_bytes += packs.iter().map(|pack| pack.bytes).sum::<u64>();
-        let footers = packs.iter().map(|pack| (pack.name, Arc::clone(&pack.footer)));
+        let footers = packs
+            .iter()
+            .map(|pack| (pack.name, Arc::clone(&pack.footer)));
         let held = inner.packs().hold(footers.collect());
         let adopt = Reclaim::Adopt {
             packs,

@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use model::{Model, Step, WORKLOAD, seen};
 
-use crate::kv::Durable;
-use crate::testing::{Loss, LyingDisk, MortalKv, Power};
+use crate::testing::{Loss, LyingDisk, MortalHome, Power};
 use crate::{CommitError, RocksOptions, Store, StoreOptions, StoreState, UpkeepError};
 
 const DIR: &str = "/store";
@@ -21,8 +20,9 @@ fn options() -> StoreOptions {
     StoreOptions {
         // About three commits beside the headers.
         segment_bytes: 8 << 10,
-        reserve_bytes: 4096,
+        reserve_bytes: 16 << 10,
         flush_bytes: 12 << 10,
+        checkpoint_bytes: 10 << 10,
         index: RocksOptions::default(),
     }
 }
@@ -32,32 +32,30 @@ fn options() -> StoreOptions {
 struct Machine {
     power: Power,
     disk: LyingDisk,
-    durable: Durable,
+    home: MortalHome,
 }
 
 impl Machine {
     fn new(power: Power) -> Self {
-        let disk = LyingDisk::new(&power);
         Self {
+            disk: LyingDisk::new(&power),
+            home: MortalHome::new(&power),
             power,
-            disk,
-            durable: Durable::default(),
         }
     }
 
     fn open(&self) -> Result<Store, crate::OpenError> {
-        let kv = MortalKv::open(&self.durable, &self.power);
+        let home = Arc::new(self.home.clone());
         let disk = Arc::new(self.disk.clone());
-        Store::open_on(Path::new(DIR), &options(), disk, Arc::new(kv), None)
+        Store::open_on(Path::new(DIR), &options(), disk, home, None, &mut |_| {})
     }
 
     /// The same machine after the power was cut, on new power.
     fn restart(self, loss: Loss, power: Power) -> Self {
         self.power.cut();
-        MortalKv::lose(&self.durable, loss);
         Self {
             disk: self.disk.survivors(loss, &power),
-            durable: self.durable,
+            home: self.home.survivors(loss, &power),
             power,
         }
     }

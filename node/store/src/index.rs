@@ -1,6 +1,6 @@
 //! The index as the log makes it: every change of it goes through [`Index::apply`], live and in a replay alike.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use crate::kv::{Kv, KvBatch, KvError};
 use crate::log::{Group, Position};
 use crate::packs::Packs;
 use crate::places::Places;
-use crate::rows::{FileRow, Loss, Place, Row as _, read_location, write_plain};
+use crate::rows::{FileKind, FileRow, Loss, Place, Row as _, Seen, read_location, write_plain};
 use crate::segment::{FileNumber, GROUPS_START, Location, StoreId};
 
 mod adopt;
@@ -41,6 +41,15 @@ pub(crate) struct Index {
 struct State {
     files: BTreeMap<FileNumber, FileRow>,
     totals: Totals,
+    dead: DeadCopies,
+}
+
+/// Dead copies in the segment that is written to. Where a block that was forgotten is put again into the same segment, the row of
+/// its dead copy has to go: it names the file and the block, and the new copy is not dead.
+#[derive(Debug, Default)]
+struct DeadCopies {
+    file: Option<FileNumber>,
+    hashes: HashSet<Multihash>,
 }
 
 impl Index {
@@ -48,13 +57,27 @@ impl Index {
     pub(crate) fn open(kv: Arc<dyn Kv>, packs: Arc<Packs>) -> Result<Self, KvError> {
         let mut state = State::default();
         for (key, value) in kv.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)? {
-            if let (Some(number), Some(row)) = (keys::number_of(&key), FileRow::from_bytes(&value)) {
+            if let (Some(number), Some(row)) = (keys::number_of(&key), FileRow::from_bytes(&value))
+            {
                 state.totals.bytes += row.live_bytes;
                 state.files.insert(number, row);
             }
         }
         if let Some(value) = kv.value(&[keys::TOTAL])? {
             state.totals.blocks = value.try_into().map_or(0, u64::from_le_bytes);
+        }
+        let logs = state.files.iter().rev();
+        let last = logs.map(|(number, row)| (*number, row.kind));
+        if let Some((file, _)) = last.filter(|(_, kind)| *kind == FileKind::Log).next() {
+            let from = keys::dead_copies(file);
+            let rows = kv.scan(&from, &keys::end_of_prefix(&from), usize::MAX)?;
+            state.dead = DeadCopies {
+                file: Some(file),
+                hashes: rows
+                    .iter()
+                    .filter_map(|(key, _)| keys::dead_hash(key))
+                    .collect(),
+            };
         }
         Ok(Self {
             kv,
@@ -136,6 +159,9 @@ impl Index {
         let mut change = IndexChange {
             index: self,
             files: &state.files,
+            group_file: group.end.file,
+            dead: state.dead.of(group.end.file),
+            died: Vec::new(),
             batch: KvBatch::default(),
             touched: BTreeMap::new(),
             moved: Vec::new(),
@@ -168,6 +194,7 @@ impl Index {
             touched,
             moved,
             blocks,
+            died,
             ..
         } = change;
         for (number, row) in &touched {
@@ -183,6 +210,7 @@ impl Index {
             self.places.change(hash, location);
         }
         state.totals.blocks = total;
+        state.dead.change(group.end.file, died);
         for (number, row) in touched {
             let Some(row) = row else { continue };
             let before = state.files.insert(number, row);
@@ -223,10 +251,38 @@ impl Index {
     }
 }
 
+impl DeadCopies {
+    /// Those in the file that a group is in; none where it is the first in its file.
+    fn of(&self, file: FileNumber) -> Option<&HashSet<Multihash>> {
+        (self.file == Some(file) && !self.hashes.is_empty()).then_some(&self.hashes)
+    }
+
+    fn change(&mut self, file: FileNumber, died: Vec<(Multihash, bool)>) {
+        if self.file != Some(file) {
+            *self = Self {
+                file: Some(file),
+                hashes: HashSet::new(),
+            };
+        }
+        for (hash, is_dead) in died {
+            if is_dead {
+                self.hashes.insert(hash);
+            } else {
+                self.hashes.remove(&hash);
+            }
+        }
+    }
+}
+
 /// The changes of one group, seen before they are written.
 struct IndexChange<'a> {
     index: &'a Index,
     files: &'a BTreeMap<FileNumber, FileRow>,
+    group_file: FileNumber,
+    /// Dead copies in the file of the group.
+    dead: Option<&'a HashSet<Multihash>>,
+    /// What becomes of the copies in that file, in order.
+    died: Vec<(Multihash, bool)>,
     batch: KvBatch,
     /// Rows of files as the group leaves them; none of a file that is not known.
     touched: BTreeMap<FileNumber, Option<FileRow>>,
@@ -258,7 +314,15 @@ impl IndexChange<'_> {
     fn put_block(&mut self, hash: &Multihash, place: Place, fresh: bool) -> Result<(), KvError> {
         if !fresh && let Some(old) = self.place(hash)? {
             self.drop_bytes(old.location);
-            self.note_dead(hash, old.location.file);
+            if old.location.file != place.location.file {
+                self.note_dead(hash, old.location.file);
+            }
+            self.batch.delete(keys::seen(hash));
+        }
+        if self.dead.is_some_and(|dead| dead.contains(hash)) {
+            self.batch
+                .delete(keys::dead_copy(place.location.file, hash));
+            self.died.push((*hash, false));
         }
         if let Some(row) = self.file(place.location.file) {
             row.live_bytes += u64::from(place.location.length);
@@ -280,6 +344,9 @@ impl IndexChange<'_> {
     fn note_dead(&mut self, hash: &Multihash, file: FileNumber) {
         self.batch
             .put(keys::dead_copy(file, hash), write_plain(1, &[]));
+        if file == self.group_file {
+            self.died.push((*hash, true));
+        }
     }
 
     fn set(&mut self, hash: &Multihash, place: Option<Place>) {
@@ -303,6 +370,7 @@ impl IndexChange<'_> {
                 if let Some(place) = self.place(hash)? {
                     self.drop_bytes(place.location);
                     self.note_dead(hash, place.location.file);
+                    self.batch.delete(keys::seen(hash));
                     self.set(hash, None);
                 }
             }
@@ -310,6 +378,8 @@ impl IndexChange<'_> {
                 if let Some(mut place) = self.place(hash)?
                     && place.see(*tag, *codec)
                 {
+                    self.batch
+                        .put(keys::seen(hash), Seen::of(&place).to_bytes());
                     self.set(hash, Some(place));
                 }
             }

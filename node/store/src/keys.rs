@@ -3,6 +3,7 @@
 //! | table | key after the first byte | value |
 //! |---|---|---|
 //! | `b` block | multihash | [`Place`](crate::rows::Place) |
+//! | `c` seen again | multihash | [`Seen`](crate::rows::Seen) |
 //! | `d` dead copy | file u32, multihash | version |
 //! | `s` file | number u32 | [`FileRow`](crate::rows::FileRow) |
 //! | `x` quarantine | multihash | [`QuarantineRow`](crate::QuarantineRow) |
@@ -29,6 +30,7 @@ use perennis_shared::time::Millis;
 use crate::segment::FileNumber;
 
 pub(crate) const BLOCK: u8 = b'b';
+pub(crate) const SEEN: u8 = b'c';
 pub(crate) const DEAD: u8 = b'd';
 pub(crate) const FILE: u8 = b's';
 pub(crate) const QUARANTINE: u8 = b'x';
@@ -96,6 +98,10 @@ pub(crate) fn block(hash: &Multihash) -> Vec<u8> {
     of_hash(BLOCK, &[], hash)
 }
 
+pub(crate) fn seen(hash: &Multihash) -> Vec<u8> {
+    of_hash(SEEN, &[], hash)
+}
+
 pub(crate) fn quarantine(hash: &Multihash) -> Vec<u8> {
     of_hash(QUARANTINE, &[], hash)
 }
@@ -114,12 +120,24 @@ pub(crate) fn dead_copies(file: FileNumber) -> Vec<u8> {
     key(DEAD, &file.0.to_be_bytes())
 }
 
+/// The file in the key of a dead copy.
+pub(crate) fn dead_file(key: &[u8]) -> Option<FileNumber> {
+    number_of(key.get(..5)?)
+}
+
+/// The multihash in the key of a dead copy.
+pub(crate) fn dead_hash(key: &[u8]) -> Option<Multihash> {
+    parse_multihash_bytes(key.get(5..)?).ok()
+}
+
 pub(crate) fn file(number: FileNumber) -> Vec<u8> {
     key(FILE, &number.0.to_be_bytes())
 }
 
 pub(crate) fn number_of(key: &[u8]) -> Option<FileNumber> {
-    Some(FileNumber(u32::from_be_bytes(key.get(1..)?.try_into().ok()?)))
+    Some(FileNumber(u32::from_be_bytes(
+        key.get(1..)?.try_into().ok()?,
+    )))
 }
 
 pub(crate) fn head(name: &Name) -> Vec<u8> {

@@ -6,13 +6,19 @@
 //! log is replayed from there.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 
+mod fault;
+mod home;
 mod memory;
 mod rocks;
+mod watch;
 
+pub use home::{KvHome, KvLoad};
 pub use memory::{Durable, Memory};
-pub use rocks::{Rocks, RocksOptions};
+pub use rocks::{Rocks, RocksHome, RocksOptions};
+pub(crate) use watch::Watched;
 
 /// What the index reports when it fails.
 #[non_exhaustive]
@@ -23,29 +29,17 @@ pub enum KvError {
     Rocks(#[from] rocksdb::Error),
     /// The file system's.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
+    /// It was found damaged before, and marked so that it is not used again.
+    #[error("the index is damaged: {reason}")]
+    Damaged {
+        /// What was found.
+        reason: String,
+    },
 }
 
 /// A row as it was read: key and value.
 pub type Row = (Vec<u8>, Vec<u8>);
-
-impl KvError {
-    /// Whether it failed because no space was left.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        match self {
-            // RocksDB tells it in its text only.
-            Self::Rocks(error) => {
-                error.kind() == rocksdb::ErrorKind::IOError
-                    && error.as_ref().contains("No space left")
-            }
-            Self::Io(error) => matches!(
-                error.kind(),
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-            ),
-        }
-    }
-}
 
 /// One change of the index, whole or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,9 +94,61 @@ pub trait Kv: Send + Sync + fmt::Debug {
     /// The index's own.
     fn flush(&self, wait: bool) -> Result<(), KvError>;
 
+    /// Holds the index as it is now, to be read while writes go on.
+    ///
+    /// # Errors
+    /// The index's own.
+    fn snapshot(&self) -> Result<Box<dyn KvSnapshot + '_>, KvError>;
+
     /// Writes a durable copy of the index as it is now into a folder that must not exist.
     ///
     /// # Errors
     /// The index's own.
     fn copy_to(&self, dir: &Path) -> Result<(), KvError>;
+}
+
+/// The index as it was at one moment. It keeps what is overwritten meanwhile from being given back, so it is not held
+/// for longer than one pass takes.
+pub trait KvSnapshot: Send + fmt::Debug {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The index's own.
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
+
+    /// The first rows with `from <= key < to`, in the order of their keys: until they have `bytes` together, and at
+    /// least one where there is one. Reading does not push out of the caches what others use.
+    ///
+    /// # Errors
+    /// The index's own.
+    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Row>, KvError>;
+}
+
+/// Bytes of keys and values that are held at once where a snapshot is read through.
+const PAGE_BYTES: usize = 256 << 10;
+
+impl dyn KvSnapshot + '_ {
+    /// All rows with `from <= key < to`, in the order of their keys, read a page at a time. Ends with the first error.
+    pub fn rows<'a>(
+        &'a self,
+        from: &[u8],
+        to: &'a [u8],
+    ) -> impl Iterator<Item = Result<Row, KvError>> + 'a {
+        let mut next = Some(from.to_vec());
+        let mut page = Vec::new().into_iter();
+        std::iter::from_fn(move || {
+            if let Some(row) = page.next() {
+                return Some(Ok(row));
+            }
+            match self.page(&next.take()?, to, PAGE_BYTES) {
+                Ok(rows) => {
+                    // The first key behind the last of the page.
+                    next = rows.last().map(|(key, _)| [key, [0].as_slice()].concat());
+                    page = rows.into_iter();
+                    page.next().map(Ok)
+                }
+                Err(error) => Some(Err(error)),
+            }
+        })
+    }
 }

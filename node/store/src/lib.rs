@@ -13,6 +13,8 @@
 //! This crate knows nothing about networks, asynchronous runtimes, what a head means or who may write.
 
 mod batch;
+mod checkpoint;
+mod checkpointing;
 mod collect;
 mod commit;
 mod compact;
@@ -28,11 +30,13 @@ mod keys;
 pub mod kv;
 mod leader;
 mod log;
+mod opening;
 mod pack;
 mod packs;
 mod pending;
 mod places;
 mod read;
+mod rebuild;
 mod region;
 mod rows;
 mod scrub;
@@ -44,6 +48,7 @@ mod store;
 pub mod testing;
 
 pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES};
+pub use checkpointing::CheckpointStep;
 pub use collect::{CollectProgress, Collection};
 pub use compact::{CompactStep, UpkeepError};
 pub use format::FORMAT;
@@ -51,7 +56,9 @@ pub use frame::CHUNK_BYTES;
 pub use inspect::{Inspection, inspect};
 pub use keys::Queue;
 pub use kv::RocksOptions;
+pub use pack::{PACK_BYTES, PACK_ENTRIES, PackError, PackName, verify_pack};
 pub use read::ReadError;
+pub use rebuild::{RebuildProgress, RebuildStage};
 pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
 pub use scrub::ScrubStep;
 pub use segment::{FileNumber, Location};

@@ -42,13 +42,14 @@ mod writer;
 
 pub(crate) use draft::PackBlock;
 pub use error::PackError;
-pub(crate) use footer::{Entry, Footer, Link};
+pub(crate) use footer::{Entry, Footer};
 pub(crate) use footers::Footers;
 pub use name::PackName;
 pub(crate) use partitions::Partitions;
 pub(crate) use split::{PackPlan, split, weight};
-pub(crate) use verify::{VerifiedPack, verify, verify_foreign};
-pub(crate) use writer::{NewPack, PackWriter, is_remains};
+pub(crate) use verify::verify;
+pub use verify::verify_pack;
+pub(crate) use writer::{PackWriter, is_remains};
 
 /// Largest pack, in bytes.
 pub const PACK_BYTES: usize = 16 << 20;

@@ -27,7 +27,7 @@ impl Packs {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
         Self {
             disk,
-            dir: dir.join("packs"),
+            dir: packs(dir),
             footers: Footers::new(FOOTER_BYTES),
             held: Mutex::default(),
         }
@@ -65,6 +65,11 @@ impl Packs {
         *self.held.lock() = footers;
         Held(self)
     }
+}
+
+/// The folder of packs of the store in `dir`.
+pub(crate) fn packs(dir: &Path) -> PathBuf {
+    dir.join("packs")
 }
 
 /// Footers that are held. One compaction at a time holds any.

@@ -18,8 +18,8 @@ use crate::kv::KvError;
 use crate::log::LogBatch;
 use crate::pack::Entry;
 use crate::rows::{
-    HeadRow, PinRow, Place, Quarantined, Row as _, SetAside, merge_tags, owner_tag, read_due, read_plain,
-    write_due, write_payload, write_plain,
+    HeadRow, PinRow, Place, Quarantined, Row as _, SetAside, merge_tags, owner_tag, read_due,
+    read_plain, write_due, write_payload, write_plain,
 };
 use crate::segment::FileNumber;
 
@@ -123,10 +123,10 @@ impl<'a> Pending<'a> {
         }
         let mut young = self.shared.young.lock();
         if let Some(young) = young.as_mut() {
-            let blocks = batch.blocks.iter().map(|block| *block.cid().hash());
-            young
-                .kept
-                .extend(blocks.chain(batch.required.iter().map(|cid| *cid.hash())));
+            let blocks = batch.blocks.iter().map(|block| block.cid());
+            for cid in blocks.chain(&batch.required) {
+                young.kept.set_live(&cid.hash().to_bytes());
+            }
         }
         drop(young);
         let hashes = batch.blocks.iter().map(|block| block.cid().hash());
@@ -298,7 +298,9 @@ impl<'a> Pending<'a> {
                 let is_as_planned = young.as_ref().is_some_and(|young| {
                     young.generation == generation
                         && young.roots.len() == marked
-                        && !hashes.iter().any(|hash| young.kept.contains(hash))
+                        && !hashes
+                            .iter()
+                            .any(|hash| young.kept.is_live(&hash.to_bytes()))
                 });
                 if !is_as_planned {
                     return Err(CommitError::PinsChanged);
@@ -366,12 +368,21 @@ impl<'a> Pending<'a> {
                 entries: pack.footer.len(),
                 dead: Vec::new(),
                 // All packs are in use before anything is dropped.
-                dropped: dropped.take_if(|_| at + 1 == packs.len()).unwrap_or_default(),
+                dropped: dropped
+                    .take_if(|_| at + 1 == packs.len())
+                    .unwrap_or_default(),
             };
             let entries: Vec<Entry<'_>> = pack.footer.entries().collect();
-            for (entries, sources) in entries.chunks(ADOPT_ROWS).zip(pack.sources.chunks(ADOPT_ROWS)) {
+            for (entries, sources) in entries
+                .chunks(ADOPT_ROWS)
+                .zip(pack.sources.chunks(ADOPT_ROWS))
+            {
                 let hashes: Vec<Multihash> = entries.iter().map(Entry::hash).collect();
-                let places = self.shared.index.places(hashes.iter()).map_err(index_failed)?;
+                let places = self
+                    .shared
+                    .index
+                    .places(hashes.iter())
+                    .map_err(index_failed)?;
                 for ((entry, source), place) in entries.iter().zip(sources).zip(places) {
                     match place.filter(|place| place.location == *source) {
                         None => op.dead.push(entry.index()),
@@ -386,7 +397,9 @@ impl<'a> Pending<'a> {
         }
         // Behind the packs: who replays this has what they say first.
         part.batch.ops.append(&mut seen);
-        part.batch.ops.extend(dropped.unwrap_or_default().into_iter().map(Op::Drop));
+        part.batch
+            .ops
+            .extend(dropped.unwrap_or_default().into_iter().map(Op::Drop));
         Ok(())
     }
 
@@ -428,6 +441,7 @@ pub(crate) fn quarantine_ops(
 ) -> [Op; 2] {
     let row = Quarantined {
         at: now,
+        location: place.location,
         tag: place.tag,
         codecs: place.codecs,
         reason,

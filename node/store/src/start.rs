@@ -4,15 +4,27 @@
 //! bodies are set aside and fetched again. Heads that a lost batch had set leave a floor: until the record is fetched
 //! again, no lower sequence is accepted, since an acknowledgement said that it was stored.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use perennis_shared::time::Millis;
 
+use crate::batch::CommitError;
+use crate::commit::Committer;
 use crate::group::Op;
 use crate::index::Index;
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
 use crate::log::Replay;
 use crate::pending::{quarantine_ops, write_floor};
-use crate::rows::{HeadRow, Loss, Row as _, read_due, write_due, write_payload};
+use crate::rows::{
+    FileRow, HeadRow, Loss, LossKind, Place, Row as _, read_due, write_due, write_payload,
+};
+use crate::segment::FileNumber;
+
+/// Rows of the index that are looked through at once.
+const PAGE_ROWS: usize = 4096;
 
 /// What is told of a start.
 pub(crate) fn found(replay: &Replay, now: Millis) -> Vec<Loss> {
@@ -33,8 +45,10 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
             enqueue(index, crate::LOST_HEADS, name, now, &mut ops)?;
         }
     }
-    for (hash, _) in &replay.damaged {
-        if let Some(place) = index.place(hash)? {
+    for (hash, location) in &replay.damaged {
+        // A later group may have brought it again.
+        let place = index.place(hash)?;
+        if let Some(place) = place.filter(|place| place.location == *location) {
             let reason = "its bytes in the log are damaged".to_owned();
             ops.extend(quarantine_ops(hash, place, reason, now));
             let key = keys::quarantine(hash);
@@ -42,6 +56,66 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
         }
     }
     Ok(ops)
+}
+
+/// Gives up files that are in use and not there: the blocks in them are set aside and fetched again. Returns what is told of it.
+/// What cannot be written now is found again by the next start.
+pub(crate) fn give_up(
+    committer: &mut Committer,
+    missing: BTreeMap<FileNumber, FileRow>,
+    now: Millis,
+) -> Vec<Loss> {
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let mut losses = missing
+        .keys()
+        .map(|number| (*number, Loss::new(LossKind::MissingFile, *number, 0)))
+        .collect();
+    // The losses are told whether or not they could be written.
+    let _ = write_missing(committer, &mut losses, now);
+    let losses = losses.into_values();
+    losses.map(|loss| Loss { found: now, ..loss }).collect()
+}
+
+fn write_missing(
+    committer: &mut Committer,
+    losses: &mut BTreeMap<FileNumber, Loss>,
+    now: Millis,
+) -> Result<(), CommitError> {
+    let failed = |error: KvError| CommitError::Index(Arc::new(error));
+    let shared = Arc::clone(&committer.shared);
+    let index = &shared.index;
+    shared.quarantined.store(true, Ordering::Release);
+    let mut from = vec![keys::BLOCK];
+    loop {
+        let end = keys::end_of(keys::BLOCK);
+        let rows = index.kv.scan(&from, &end, PAGE_ROWS).map_err(failed)?;
+        let Some((last, _)) = rows.last() else { break };
+        from = keys::after(last.clone());
+        let mut ops = Vec::new();
+        for (key, row) in &rows {
+            if let Some(hash) = keys::hash_of(key)
+                && let Some(place) = Place::from_bytes(row)
+                && let Some(loss) = losses.get_mut(&place.location.file)
+            {
+                loss.blocks += 1;
+                let reason = format!("{} is not there", place.location.file);
+                ops.extend(quarantine_ops(&hash, place, reason, now));
+                enqueue(index, crate::REFETCH, &key[1..], now, &mut ops).map_err(failed)?;
+            }
+        }
+        if !ops.is_empty() {
+            committer.write_ops(ops)?;
+        }
+    }
+    let mut ops: Vec<_> = losses.keys().map(|number| Op::Drop(*number)).collect();
+    let told = losses.values().map(|loss| Loss {
+        found: now,
+        ..loss.clone()
+    });
+    note_losses(index, told.collect(), &mut ops).map_err(failed)?;
+    committer.write_ops(ops)
 }
 
 /// Writes down what was acknowledged and is lost, once.
@@ -84,7 +158,10 @@ fn enqueue(
     if let Some(due) = index.kv.value(&by_key)?.and_then(|row| read_due(&row)) {
         ops.push(Op::Delete(keys::queue_row(queue, due, key)));
     }
-    ops.push(Op::Put(keys::queue_row(queue, now, key), write_payload(&[])));
+    ops.push(Op::Put(
+        keys::queue_row(queue, now, key),
+        write_payload(&[]),
+    ));
     ops.push(Op::Put(by_key, write_due(now)));
     Ok(())
 }

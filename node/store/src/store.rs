@@ -15,18 +15,19 @@ use perennis_shared::cid::Multihash;
 use perennis_shared::time::Millis;
 
 use crate::batch::{Batch, Commit, CommitError, Reclaim};
+use crate::checkpointing::Checkpointing;
 use crate::commit::{Committer, Reserve, Shared, Work};
 use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
-use crate::index::Index;
 use crate::keys;
-use crate::kv::{Kv, KvError, Rocks, RocksOptions};
+use crate::kv::{KvError, KvHome, RocksHome, RocksOptions};
 use crate::leader::Leader;
-use crate::log::{Known, Log, Replay, replay, survey_files};
-use crate::packs::Packs;
+use crate::opening::{Opened, Opening, OpeningError};
+use crate::packs::{Packs, packs};
+use crate::rebuild::RebuildProgress;
 use crate::rows::{FileRow, Loss, LossKind};
-use crate::segment::{FileNumber, Location, StoreId};
+use crate::segment::{FileNumber, Location};
 use crate::start;
 
 /// How a store is opened.
@@ -38,6 +39,9 @@ pub struct StoreOptions {
     pub reserve_bytes: u64,
     /// The index is flushed after this many logged bytes; it bounds the replay after a crash.
     pub flush_bytes: u64,
+    /// A checkpoint is due after this many logged bytes, or as many as the last one has, whichever is more. What is logged
+    /// since the last bounds what is replayed where the index has to be made anew.
+    pub checkpoint_bytes: u64,
     /// Memory of the index.
     pub index: RocksOptions,
 }
@@ -48,6 +52,7 @@ impl Default for StoreOptions {
             segment_bytes: 16 << 20,
             reserve_bytes: 64 << 20,
             flush_bytes: 128 << 20,
+            checkpoint_bytes: 64 << 20,
             index: RocksOptions::default(),
         }
     }
@@ -102,6 +107,16 @@ pub enum OpenError {
         dir: PathBuf,
         /// What it said.
         source: KvError,
+    },
+    /// The index is damaged, and cannot be made anew from the log now.
+    #[error("the index in {} is damaged ({reason}) and could not be made anew", dir.display())]
+    Rebuild {
+        /// The folder of the store.
+        dir: PathBuf,
+        /// What is wrong with the index.
+        reason: String,
+        /// Why it could not be made anew.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The segments cannot be read.
     #[error("the segments in {} cannot be read", dir.display())]
@@ -162,17 +177,33 @@ pub(crate) struct Inner {
     pub(crate) segment_bytes: u64,
     /// Held by who moves, removes or links files of blocks.
     pub(crate) upkeep: Mutex<Upkeep>,
+    pub(crate) checkpointing: Checkpointing,
     /// What the last start found.
     found: Vec<Loss>,
+    /// Why the last start made the index anew.
+    rebuilt: Option<String>,
     _lock: Option<File>,
 }
 
 impl Store {
-    /// Opens the store in a folder, making it when it is not there, and replays what a crash left in the log.
+    /// Opens the store in a folder, making it when it is not there, and replays what a crash left in the log. An index that is
+    /// damaged or gone is made anew.
     ///
     /// # Errors
     /// Another process has it open, a later release wrote it, or the disk refuses.
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
+        Self::open_telling(dir, options, &mut |_| {})
+    }
+
+    /// As [`Store::open`], and tells how far it is where that takes time.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_telling(
+        dir: &Path,
+        options: &StoreOptions,
+        progress: &mut dyn FnMut(RebuildProgress),
+    ) -> Result<Self, OpenError> {
         let not_writable = |source| OpenError::NotWritable {
             dir: dir.to_path_buf(),
             source,
@@ -180,11 +211,11 @@ impl Store {
         std::fs::create_dir_all(segments(dir)).map_err(not_writable)?;
         let lock = format::lock(dir)?;
         format::check(dir)?;
-        let index = open_index(dir, options)?;
-        Self::open_on(dir, options, Arc::new(Real), Arc::new(index), Some(lock))
+        let home = Arc::new(RocksHome::new(dir, options.index));
+        Self::open_on(dir, options, Arc::new(Real), home, Some(lock), progress)
     }
 
-    /// Opens a store on any disk and any index.
+    /// Opens a store on any disk, with an index that lives anywhere.
     ///
     /// # Errors
     /// The disk or the index refuses.
@@ -192,47 +223,63 @@ impl Store {
         dir: &Path,
         options: &StoreOptions,
         disk: Arc<dyn Disk>,
-        kv: Arc<dyn Kv>,
+        home: Arc<dyn KvHome>,
         lock: Option<File>,
+        progress: &mut dyn FnMut(RebuildProgress),
     ) -> Result<Self, OpenError> {
-        let index_failed = |source| OpenError::Index {
-            dir: dir.to_path_buf(),
-            source,
-        };
-        let segments_failed = |source| OpenError::Segments {
-            dir: dir.to_path_buf(),
-            source,
-        };
-        let packs = Arc::new(Packs::new(Arc::clone(&disk), dir));
-        for dir in [&segments(dir), packs.dir()] {
-            disk.create_dir(dir).map_err(segments_failed)?;
-        }
-        let index = Index::open(kv, packs).map_err(index_failed)?;
-        let (log, replay) = open_log(&disk, dir, options, &index).map_err(|failed| match failed {
-            LogFailure::Index(source) => index_failed(source),
-            LogFailure::Segments(source) => segments_failed(source),
-        })?;
-        let found = start::found(&replay, wall_clock());
-        let owed = start::owed(&index, &replay, wall_clock()).map_err(index_failed)?;
-        let has_rows = |table| -> Result<bool, OpenError> {
-            let rows = index.kv.scan(&[table], &keys::end_of(table), 1);
-            Ok(!rows.map_err(index_failed)?.is_empty())
-        };
         let reserve = Reserve {
             disk: Arc::clone(&disk),
             dir: dir.to_path_buf(),
             bytes: options.reserve_bytes,
         };
+        let failed = |error: OpeningError| error.at(dir);
+        let segments_failed = |source| failed(OpeningError::Segments(source));
+        let index_failed = |source| failed(OpeningError::Index(source));
+        for dir in [segments(dir), packs(dir)] {
+            disk.create_dir(&dir).map_err(segments_failed)?;
+        }
+        let opening = Opening {
+            dir,
+            options,
+            disk: &disk,
+            home: &home,
+        };
+        // It writes a little: on a full disk the reserve is given up for that.
+        let opened = match opening.open(progress) {
+            Err(error) if error.is_full() => {
+                reserve.release();
+                opening.open(progress)
+            }
+            opened => opened,
+        };
+        let Opened {
+            index,
+            log,
+            replay,
+            failed: index_damaged,
+            missing,
+            rebuilt,
+        } = opened.map_err(failed)?;
+        let now = wall_clock();
+        let mut found = start::found(&replay, now);
+        let owed = start::owed(&index, &replay, now).map_err(index_failed)?;
+        let has_rows = |table| -> Result<bool, OpenError> {
+            let rows = index.kv.scan(&[table], &keys::end_of(table), 1);
+            Ok(!rows.map_err(index_failed)?.is_empty())
+        };
+        let checkpointing =
+            Checkpointing::open(&disk, dir, &index, options).map_err(segments_failed)?;
         let shared = Arc::new(Shared {
             quarantined: AtomicBool::new(!replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?),
             floors: AtomicBool::new(!replay.floors.is_empty() || has_rows(keys::FLOOR)?),
             index,
             full: AtomicBool::new(reserve.take().is_err()),
-            failed: AtomicBool::new(false),
+            failed: index_damaged,
             young: Mutex::new(None),
             groups: AtomicU64::new(replay.last_group),
             collected: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            logged_bytes: AtomicU64::new(0),
         });
         let mut committer = Committer {
             log,
@@ -244,6 +291,7 @@ impl Store {
             owed,
         };
         committer.settle();
+        found.extend(start::give_up(&mut committer, missing, now));
         let leader = Arc::new(Leader::new(committer));
         let thread = Arc::clone(&leader);
         let committer = thread::Builder::new()
@@ -260,7 +308,9 @@ impl Store {
                 committer: Mutex::new(Some(committer)),
                 segment_bytes: options.segment_bytes,
                 upkeep: Mutex::default(),
+                checkpointing,
                 found,
+                rebuilt,
                 _lock: lock,
             }),
         })
@@ -306,9 +356,10 @@ impl Store {
         let shared = &self.inner.shared;
         let totals = shared.index.totals();
         let files = shared.index.files();
-        let lost = self.inner.found.iter().filter(|loss| {
-            matches!(loss.kind, LossKind::DamagedGroup | LossKind::MissingGroups)
-        });
+        let lost =
+            self.inner.found.iter().filter(|loss| {
+                matches!(loss.kind, LossKind::DamagedGroup | LossKind::MissingGroups)
+            });
         StoreStats {
             blocks: totals.blocks,
             block_bytes: totals.bytes,
@@ -338,6 +389,12 @@ impl Store {
     #[must_use]
     pub fn found_at_start(&self) -> &[Loss] {
         &self.inner.found
+    }
+
+    /// Why the index was made anew at the last start; none where it was not.
+    #[must_use]
+    pub fn rebuilt(&self) -> Option<&str> {
+        self.inner.rebuilt.as_deref()
     }
 
     /// The folder it is in.
@@ -469,88 +526,6 @@ impl Drop for Inner {
     }
 }
 
-/// Why the log could not be opened.
-enum LogFailure {
-    Segments(io::Error),
-    Index(KvError),
-}
-
-impl From<io::Error> for LogFailure {
-    fn from(error: io::Error) -> Self {
-        Self::Segments(error)
-    }
-}
-
-impl From<KvError> for LogFailure {
-    fn from(error: KvError) -> Self {
-        Self::Index(error)
-    }
-}
-
-/// Replays what a crash left in the log, and opens it to go on.
-fn open_log(
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-    options: &StoreOptions,
-    index: &Index,
-) -> Result<(Log, Replay), LogFailure> {
-    let dir = segments(dir);
-    let known = Known {
-        store: index.store()?,
-        files: index.files(),
-    };
-    let files = survey_files(disk.as_ref(), &dir, &known)?;
-    let store = match files.store {
-        Some(store) => store,
-        None => StoreId(disk.entropy()?),
-    };
-    if known.store.is_none() {
-        index.set_store(store)?;
-    }
-    let applied = index.applied()?;
-    let mut replay = replay(disk.as_ref(), &dir, applied, &files, |group| {
-        index.apply(group, false).map_err(LogFailure::from)
-    })?;
-    replay.losses.extend(files.losses);
-    replay.losses.extend(index.take_losses());
-    // Packs that were replayed took numbers as well.
-    let highest = index.files().keys().next_back().copied();
-    replay.highest_file = replay.highest_file.max(highest.unwrap_or(FileNumber(0)));
-    let log = Log::go_on(
-        Arc::clone(disk),
-        &dir,
-        (store, options.segment_bytes),
-        &replay,
-        files.strays,
-    );
-    Ok((log, replay))
-}
-
-/// Opens the index. It writes a little when it is opened: on a full disk the reserve is given up for that.
-fn open_index(dir: &Path, options: &StoreOptions) -> Result<Rocks, OpenError> {
-    let open = || Rocks::open(&dir.join("index"), &options.index);
-    let opened = match open() {
-        Err(error) if error.is_full() => {
-            let reserve = Reserve {
-                disk: Arc::new(Real),
-                dir: dir.to_path_buf(),
-                bytes: options.reserve_bytes,
-            };
-            reserve.release();
-            open()
-        }
-        opened => opened,
-    };
-    opened.map_err(|source| {
-        let dir = dir.to_path_buf();
-        if source.is_full() {
-            OpenError::Full { dir, source }
-        } else {
-            OpenError::Index { dir, source }
-        }
-    })
-}
-
 pub(crate) fn segments(dir: &Path) -> PathBuf {
     dir.join("segments")
 }
@@ -574,7 +549,7 @@ pub(crate) fn is_lost(error: &io::Error) -> bool {
 }
 
 /// The time for the rows the store writes by itself.
-fn wall_clock() -> Millis {
+pub(crate) fn wall_clock() -> Millis {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -15,5 +15,5 @@ mod kv;
 mod power;
 
 pub use disk::LyingDisk;
-pub use kv::MortalKv;
+pub use kv::{MortalHome, MortalKv};
 pub use power::{Loss, Power};

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use perennis_shared::codec::{Value, dag_cbor};
 
 use super::*;
-use crate::kv::Durable;
-use crate::testing::{Loss, LyingDisk, MortalKv, Power};
+use crate::testing::{Loss, LyingDisk, MortalHome, Power};
 use crate::{RocksOptions, StoreOptions};
 
 /// A store in memory, and what outlives a power cut.
 struct Machine {
     power: Power,
     disk: LyingDisk,
-    durable: Durable,
+    home: MortalHome,
 }
 
 impl Machine {
@@ -23,7 +22,7 @@ impl Machine {
         let power = Power::default();
         Self {
             disk: LyingDisk::new(&power),
-            durable: Durable::default(),
+            home: MortalHome::new(&power),
             power,
         }
     }
@@ -33,20 +32,20 @@ impl Machine {
             segment_bytes: 64 << 10,
             reserve_bytes: 4096,
             flush_bytes: 128 << 10,
+            checkpoint_bytes: 64 << 10,
             index: RocksOptions::default(),
         };
-        let kv = MortalKv::open(&self.durable, &self.power);
+        let home = Arc::new(self.home.clone());
         let disk = Arc::new(self.disk.clone());
-        Store::open_on(Path::new("/store"), &options, disk, Arc::new(kv), None).unwrap()
+        Store::open_on(Path::new("/store"), &options, disk, home, None, &mut |_| {}).unwrap()
     }
 
     fn restart(self, loss: Loss) -> Self {
         self.power.cut();
-        MortalKv::lose(&self.durable, loss);
         let power = Power::default();
         Self {
             disk: self.disk.survivors(loss, &power),
-            durable: self.durable,
+            home: self.home.survivors(loss, &power),
             power,
         }
     }
@@ -166,7 +165,7 @@ fn a_collection_that_a_power_cut_ends_leaves_nothing_half() {
             let copy = Machine {
                 power: machine.power.clone(),
                 disk: machine.disk.clone(),
-                durable: machine.durable.fork(),
+                home: machine.home.clone(),
             };
             let store = copy.restart(loss).open();
             let stored = check_whole(&store, &dead, &format!("cut after {point}, {loss:?}"));

@@ -151,7 +151,11 @@ mod tests {
 
     fn chosen(rows: &[FileRow]) -> Vec<u32> {
         let files = chosen_by(&RULES, rows).map(|choice| choice.files);
-        files.unwrap_or_default().iter().map(|file| file.0).collect()
+        files
+            .unwrap_or_default()
+            .iter()
+            .map(|file| file.0)
+            .collect()
     }
 
     /// The segment that is written to.
@@ -176,16 +180,36 @@ mod tests {
 
     #[test]
     fn what_outlived_a_collection_is_packed_when_it_is_enough_together() {
-        assert_eq!(chosen(&[log(300, 500, 10), log(300, 500, 10), log(300, 500, 11), open()]), [1, 2]);
+        assert_eq!(
+            chosen(&[
+                log(300, 500, 10),
+                log(300, 500, 10),
+                log(300, 500, 11),
+                open()
+            ]),
+            [1, 2]
+        );
         // A small pack helps to make it enough.
-        assert_eq!(chosen(&[log(300, 500, 10), pack(100, 100, 120), open()]), [1, 2]);
+        assert_eq!(
+            chosen(&[log(300, 500, 10), pack(100, 100, 120), open()]),
+            [1, 2]
+        );
     }
 
     #[test]
     fn what_is_mostly_dead_is_emptied_the_deadest_first() {
-        let rows = [log(500, 1000, 99), log(100, 1000, 99), log(510, 1000, 99), open()];
+        let rows = [
+            log(500, 1000, 99),
+            log(100, 1000, 99),
+            log(510, 1000, 99),
+            open(),
+        ];
         assert_eq!(chosen(&rows), [2, 1]);
-        let rows = [pack(599, 1000, 1500), pack(0, 1000, 1500), pack(600, 1000, 1500)];
+        let rows = [
+            pack(599, 1000, 1500),
+            pack(0, 1000, 1500),
+            pack(600, 1000, 1500),
+        ];
         assert_eq!(chosen(&rows), [2, 1]);
         // Small blocks under many headers are not dead for that.
         assert_eq!(chosen(&[pack(1000, 1000, 3000)]), [0; 0]);
@@ -228,7 +252,12 @@ mod tests {
             is_full: true,
             ..RULES
         };
-        let rows = [log(300, 1000, 9), log(200, 1000, 9), log(4000, 5000, 9), open()];
+        let rows = [
+            log(300, 1000, 9),
+            log(200, 1000, 9),
+            log(4000, 5000, 9),
+            open(),
+        ];
         let choice = chosen_by(&full, &rows).unwrap();
         assert_eq!(choice.files, [FileNumber(2)]);
         assert_eq!(chosen_by(&full, &rows[2..]), None);

@@ -16,9 +16,16 @@ impl Store {
     pub(super) fn remove_dropped(&self, step: &mut CompactStep) -> Result<(), UpkeepError> {
         let inner = self.inner();
         let rows = inner.file_rows();
+        let dropped = || rows.iter().filter(|(_, row)| row.is_dropped);
+        if dropped().next().is_none() {
+            return Ok(());
+        }
+        // The rows that were logged in a segment are needed until checkpoints have them.
+        let removable = self.removable_until()?;
         let mut removed = Vec::new();
-        for (number, row) in rows.iter().filter(|(_, row)| row.is_dropped) {
-            if row.kind == FileKind::Log && row.last_group > inner.shared.removable_group() {
+        for (number, row) in dropped() {
+            if row.kind == FileKind::Log && row.last_group > removable {
+                self.want_checkpoint();
                 continue;
             }
             // One pack can come into use again under another number.
@@ -36,7 +43,10 @@ impl Store {
             inner.forget_file(*number);
             removed.push((*number, row.kind));
         }
-        for (is_pack, dir) in [(false, inner.segments_dir()), (true, inner.packs().dir().into())] {
+        for (is_pack, dir) in [
+            (false, inner.segments_dir()),
+            (true, inner.packs().dir().into()),
+        ] {
             let is_here = |(_, kind): &(FileNumber, FileKind)| (*kind == FileKind::Pack) == is_pack;
             if removed.iter().any(is_here) {
                 inner.disk.sync_dir(&dir).map_err(UpkeepError::Folder)?;

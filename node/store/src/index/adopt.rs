@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::group::{Op, PackOp};
+use crate::keys;
 use crate::kv::KvError;
 use crate::pack::{Entry, Footer, PackError, PackName};
-use crate::rows::{FileRow, Loss, LossKind, Place};
+use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen};
 use crate::segment::FileNumber;
 use crate::store::is_lost;
 
@@ -61,7 +62,10 @@ impl IndexChange<'_> {
         let name = PackName(pack.name);
         if let Some(footer) = self.adopting.footer(name) {
             let mut row = FileRow::pack(name, pack.bytes, group);
-            row.body_bytes = footer.entries().map(|entry| u64::from(entry.length())).sum();
+            row.body_bytes = footer
+                .entries()
+                .map(|entry| u64::from(entry.length()))
+                .sum();
             *self.file(pack.number) = Some(row);
             let is_dropping = self.adopting.lost.is_empty();
             for entry in footer.entries() {
@@ -91,28 +95,24 @@ impl IndexChange<'_> {
         is_dropping: bool,
     ) -> Result<(), KvError> {
         let hash = entry.hash();
-        let location = entry.location(number);
-        let crcs: Vec<u32> = entry.sums().collect();
-        let old = self.place(&hash)?;
-        let (tag, codecs) = match &old {
-            Some(old) => (old.tag, old.codecs.clone()),
-            None => (entry.tag(), entry.codecs().collect()),
-        };
-        if let Some(old) = old {
+        let mut place = Place::packed(number, entry);
+        if let Some(old) = self.place(&hash)? {
             self.drop_bytes(old.location);
             if !is_dropping {
                 self.note_dead(&hash, old.location.file);
             }
+            if (old.tag, &old.codecs) == (place.tag, &place.codecs) {
+                // The pack says all that is known.
+                self.batch.delete(keys::seen(&hash));
+            } else {
+                self.batch.put(keys::seen(&hash), Seen::of(&old).to_bytes());
+                (place.tag, place.codecs) = (old.tag, old.codecs);
+            }
         }
         if let Some(row) = self.file(number) {
-            row.live_bytes += u64::from(location.length);
+            row.live_bytes += u64::from(entry.length());
         }
         self.blocks += 1;
-        let first = codecs.first().copied().unwrap_or_default();
-        let place = Place {
-            codecs,
-            ..Place::new(location, tag, first, &crcs)
-        };
         self.set(&hash, Some(place));
         Ok(())
     }
@@ -123,8 +123,8 @@ impl IndexChange<'_> {
             row.is_dropped = true;
             row.live_bytes = 0;
         }
-        let from = crate::keys::dead_copies(number);
-        let to = crate::keys::end_of_prefix(&from);
+        let from = keys::dead_copies(number);
+        let to = keys::end_of_prefix(&from);
         for (key, _) in self.index.kv.scan(&from, &to, usize::MAX)? {
             self.batch.delete(key);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{Kv, KvBatch, KvError, Row};
+use super::{Kv, KvBatch, KvError, KvSnapshot, Row};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -20,6 +20,7 @@ pub struct Durable(Arc<Mutex<Kept>>);
 struct Kept {
     flushed: Map,
     pending: Vec<KvBatch>,
+    damaged: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Durable {
@@ -37,7 +38,36 @@ impl Durable {
         Self(Arc::new(Mutex::new(Kept {
             flushed: kept.flushed.clone(),
             pending: kept.pending.clone(),
+            damaged: kept.damaged.clone(),
         })))
+    }
+
+    /// Lets every read that touches a key with `from <= key < to` fail as damage does. Writes go on, as they do where
+    /// nobody has read what is damaged.
+    pub fn damage(&self, from: &[u8], to: &[u8]) {
+        self.0.lock().damaged = Some((from.to_vec(), to.to_vec()));
+    }
+
+    fn check(&self, from: &[u8], to: &[u8]) -> Result<(), KvError> {
+        match &self.0.lock().damaged {
+            Some((first, end)) if from < end.as_slice() && to > first.as_slice() => {
+                Err(KvError::Damaged {
+                    reason: "a double of a test was damaged".into(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All rows, those included that a crash may lose.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let kept = self.0.lock();
+        let mut rows = kept.flushed.clone();
+        for batch in &kept.pending {
+            apply(&mut rows, batch.clone());
+        }
+        rows.into_iter().collect()
     }
 
     /// How many writes a crash may lose.
@@ -87,19 +117,14 @@ impl Memory {
 
 impl Kv for Memory {
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.durable.check(key, &[key, &[0]].concat())?;
         Ok(self.live.read().get(key).cloned())
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, KvError> {
-        if from >= to {
-            return Ok(Vec::new());
-        }
-        let bounds = (Bound::Included(from), Bound::Excluded(to));
+        self.durable.check(from, to)?;
         let rows = self.live.read();
-        let rows = rows.range::<[u8], _>(bounds).take(limit);
-        Ok(rows
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
+        Ok(range(&rows, from, to).take(limit).collect())
     }
 
     fn write(&self, batch: KvBatch) -> Result<(), KvError> {
@@ -116,8 +141,49 @@ impl Kv for Memory {
         Ok(())
     }
 
+    fn snapshot(&self) -> Result<Box<dyn KvSnapshot + '_>, KvError> {
+        Ok(Box::new(Copy {
+            rows: self.live.read().clone(),
+            durable: &self.durable,
+        }))
+    }
+
     fn copy_to(&self, dir: &Path) -> Result<(), KvError> {
         let why = format!("an index in memory cannot be copied to {}", dir.display());
         Err(io::Error::new(io::ErrorKind::Unsupported, why).into())
     }
+}
+
+/// The rows of one moment.
+#[derive(Debug)]
+struct Copy<'a> {
+    rows: Map,
+    durable: &'a Durable,
+}
+
+impl KvSnapshot for Copy<'_> {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.durable.check(key, &[key, &[0]].concat())?;
+        Ok(self.rows.get(key).cloned())
+    }
+
+    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Row>, KvError> {
+        self.durable.check(from, to)?;
+        let mut taken = 0;
+        Ok(range(&self.rows, from, to)
+            .take_while(|(key, value)| {
+                let begun = taken < bytes.max(1);
+                taken += key.len() + value.len();
+                begun
+            })
+            .collect())
+    }
+}
+
+fn range<'a>(rows: &'a Map, from: &'a [u8], to: &'a [u8]) -> impl Iterator<Item = Row> + 'a {
+    // A map does not take a range that ends before it begins.
+    let to = to.max(from);
+    let bounds = (Bound::Included(from), Bound::Excluded(to));
+    rows.range::<[u8], _>(bounds)
+        .map(|(key, value)| (key.clone(), value.clone()))
 }

@@ -5,6 +5,9 @@
 //! Values are short and random, so nothing is compressed. Memory is bounded: two memtables and one cache, which
 //! also holds filters and index blocks.
 
+use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
@@ -12,7 +15,12 @@ use rocksdb::{
     WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
-use super::{Kv, KvBatch, KvError, Row};
+use super::{Kv, KvBatch, KvError, KvSnapshot, Row};
+
+mod home;
+mod load;
+
+pub use home::RocksHome;
 
 /// How much memory the index may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +54,6 @@ impl RocksOptions {
         table.set_block_size(8 << 10);
 
         let mut db = Options::default();
-        db.create_if_missing(true);
         db.set_block_based_table_factory(&table);
         db.set_write_buffer_size(self.memtable_bytes);
         db.set_max_write_buffer_number(2);
@@ -77,8 +84,15 @@ impl Rocks {
     /// # Errors
     /// RocksDB's own.
     pub fn open(dir: &Path, options: &RocksOptions) -> Result<Self, KvError> {
+        let mut db = options.to_rocks();
+        // Where the file is gone that names the others, RocksDB would begin an empty index and remove them.
+        db.create_if_missing(!has_tables(dir)?);
+        Self::open_with(&db, dir)
+    }
+
+    fn open_with(options: &Options, dir: &Path) -> Result<Self, KvError> {
         Ok(Self {
-            db: DB::open(&options.to_rocks(), dir)?,
+            db: DB::open(options, dir)?,
             place: dir.to_path_buf(),
         })
     }
@@ -149,8 +163,71 @@ impl Kv for Rocks {
         Ok(self.db.flush_opt(&options)?)
     }
 
+    fn snapshot(&self) -> Result<Box<dyn KvSnapshot + '_>, KvError> {
+        Ok(Box::new(RocksSnapshot(self.db.snapshot())))
+    }
+
     fn copy_to(&self, dir: &Path) -> Result<(), KvError> {
         // With no log of its own, what is only in memory must be flushed into the copy: 0 forces that.
         Ok(Checkpoint::new(&self.db)?.create_checkpoint_with_log_size(dir, 0)?)
+    }
+}
+
+/// Whether there are rows in the folder of an index that were flushed.
+fn has_tables(dir: &Path) -> Result<bool, KvError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        if Path::new(&entry?.file_name())
+            .extension()
+            .is_some_and(|kind| kind == "sst")
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Bytes that are read ahead where many rows are read in a row.
+const READ_AHEAD_BYTES: usize = 256 << 10;
+
+struct RocksSnapshot<'a>(rocksdb::Snapshot<'a>);
+
+impl fmt::Debug for RocksSnapshot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RocksSnapshot")
+            .field(&self.0.sequence_number())
+            .finish()
+    }
+}
+
+impl KvSnapshot for RocksSnapshot<'_> {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        Ok(self.0.get(key)?)
+    }
+
+    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Row>, KvError> {
+        // RocksDB asserts it.
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        options.fill_cache(false);
+        options.set_readahead_size(bytes.min(READ_AHEAD_BYTES));
+        let mut rows = Vec::new();
+        let mut taken = 0;
+        let mode = IteratorMode::From(from, Direction::Forward);
+        for row in self.0.iterator_opt(mode, options) {
+            let (key, value) = row?;
+            taken += key.len() + value.len();
+            rows.push((key.into(), value.into()));
+            if taken >= bytes {
+                break;
+            }
+        }
+        Ok(rows)
     }
 }

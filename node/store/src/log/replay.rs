@@ -12,7 +12,7 @@ use perennis_shared::cid::Multihash;
 
 use crate::disk::Disk;
 use crate::rows::{Loss, LossKind, owner_tag};
-use crate::segment::{FileNumber, GROUPS_START, Segment};
+use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 
 use super::lost::move_tail;
 use super::reader::{Found, Groups};
@@ -36,8 +36,8 @@ pub(crate) struct Replay {
     pub(crate) losses: Vec<Loss>,
     /// Heads that were set by lost batches: binary name and sequence.
     pub(crate) floors: Vec<(Vec<u8>, u64)>,
-    /// Blocks with damaged bodies, by hash and codec.
-    pub(crate) damaged: Vec<(Multihash, u64)>,
+    /// Copies of blocks that are damaged.
+    pub(crate) damaged: Vec<(Multihash, Location)>,
 }
 
 /// One group, while it is not decided whether it counts.
@@ -88,7 +88,13 @@ pub(crate) fn replay<E: From<io::Error>>(
         replay.highest_file = replay.highest_file.max(*number);
         if *number >= applied.file {
             let from = start_in(*number, applied);
-            ending = Some(summarise(&file.segment, from, applied, &mut summaries, &mut replay)?);
+            ending = Some(summarise(
+                &file.segment,
+                from,
+                applied,
+                &mut summaries,
+                &mut replay,
+            )?);
         }
     }
     let counted = decide(&mut summaries, applied, &mut replay);
@@ -127,8 +133,8 @@ fn check_applied(files: &Files, applied: Position, replay: &mut Replay) -> io::R
     }
     let is_there = match files.log.get(&applied.file) {
         Some(file) => file.segment.file.length()? >= applied.offset,
-        // Packing may have emptied it.
-        None => !files.losses.iter().any(|loss| loss.file == applied.file),
+        // It may be packed by what is replayed; if it is needed after that, it is told then.
+        None => true,
     };
     if !is_there {
         replay.losses.push(Loss {
@@ -179,9 +185,9 @@ fn summary_of(file: FileNumber, found: &Found) -> Summary {
         let heads = found.lost_heads();
         floors.extend(heads.map(|head| (head.name.clone(), head.sequence)));
         loss.group = found.group;
-        loss.batches = found
-            .expected
-            .map_or(1, |count| u64::from(count) - (found.batches.len() as u64).min(u64::from(count)));
+        loss.batches = found.expected.map_or(1, |count| {
+            u64::from(count) - (found.batches.len() as u64).min(u64::from(count))
+        });
         loss.names = floors.len() as u64;
         loss.blocks = found.damaged_bodies.len() as u64;
     }
@@ -219,7 +225,9 @@ fn decide(
             Some(_) => summary.is_proven = true,
             None => {}
         }
-        expected = summary.previous.or(expected.filter(|group| *group < summary.group));
+        expected = summary
+            .previous
+            .or(expected.filter(|group| *group < summary.group));
         if summary.is_whole || summary.is_proven {
             counted.insert((summary.file, summary.start));
             if !summary.is_whole {

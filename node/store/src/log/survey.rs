@@ -67,7 +67,13 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
         if let Some((salt, row)) = row.and_then(|row| Some((row.salt()?, row))) {
             let segment = Segment { number, salt, file };
             let first_group = row.first_group;
-            files.log.insert(number, LogFile { segment, first_group });
+            files.log.insert(
+                number,
+                LogFile {
+                    segment,
+                    first_group,
+                },
+            );
             continue;
         }
         let headers = Segment::headers(file.as_ref())?;
@@ -83,7 +89,13 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
                     file,
                 };
                 let first_group = header.first_group;
-                files.log.insert(number, LogFile { segment, first_group });
+                files.log.insert(
+                    number,
+                    LogFile {
+                        segment,
+                        first_group,
+                    },
+                );
             }
             None => {
                 files.strays.insert(number);
@@ -95,13 +107,6 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
                 // One whose making was cut off holds nothing and says nothing.
             }
         }
-    }
-    let missing = known.files.iter().filter(|(number, row)| {
-        row.kind == FileKind::Log && row.live_bytes > 0 && !files.log.contains_key(number)
-    });
-    let missing: Vec<FileNumber> = missing.map(|(number, _)| *number).collect();
-    for number in missing {
-        files.lost(LossKind::MissingFile, number);
     }
     Ok(files)
 }

@@ -18,7 +18,6 @@ const ENTRY_BYTES: usize = 4 + 1 + 2 + 4 + 4 + 4 + 1 + 2;
 /// A footer that was read and is well formed. Whether it is true is for [`verify`](super::verify) to say.
 #[derive(Debug)]
 pub(crate) struct Footer {
-    range: Partitions,
     bytes: Box<[u8]>,
     /// Where each entry begins.
     starts: Box<[u32]>,
@@ -110,15 +109,9 @@ impl Footer {
             )));
         }
         Ok(Self {
-            range,
             bytes,
             starts: starts.into(),
         })
-    }
-
-    /// The partitions that the pack covers.
-    pub(crate) fn range(&self) -> Partitions {
-        self.range
     }
 
     /// How many blocks the pack has.
@@ -177,14 +170,6 @@ impl Footer {
     /// Bytes of memory that it takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.bytes.len() + size_of_val::<[u32]>(&self.starts)
-    }
-
-    /// Bytes of the pack's file.
-    pub(crate) fn file_bytes(&self) -> u64 {
-        let bodies = self.entry(self.len().saturating_sub(1)).map_or(0, |last| {
-            align(u64::from(last.offset()) + u64::from(last.length()))
-        });
-        bodies + (self.bytes.len() + TRAILER_BYTES) as u64
     }
 }
 

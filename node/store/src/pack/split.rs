@@ -83,7 +83,9 @@ fn fill(blocks: &[(Tag, u64)], bytes: u64, room: u64) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let (mut start, mut held) = (0, 0u64);
     for (at, (_, weight)) in blocks.iter().enumerate() {
-        if at > start && (held >= share || !fits(at + 1 - start, held.saturating_add(*weight), room)) {
+        if at > start
+            && (held >= share || !fits(at + 1 - start, held.saturating_add(*weight), room))
+        {
             pieces.push(start..at);
             (start, held) = (at, 0);
         }

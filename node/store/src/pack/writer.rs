@@ -10,7 +10,8 @@ use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use super::draft::Draft;
 use super::frame::{HEADER_BYTES, Trailer, check_size, write_header};
 use super::{
-    Footer, PACK_BYTES, PACK_ENTRIES, PackBlock, PackError, PackName, Partitions, Tag, verify,
+    CODECS, Footer, PACK_BYTES, PACK_ENTRIES, PackBlock, PackError, PackName, Partitions, Tag,
+    verify,
 };
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{align, crc};

@@ -146,14 +146,23 @@ mod tests {
             last_group: 5,
             ..FileRow::log(Salt([9; 16]), 4)
         };
-        let hex: String = row.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        let numbers: String = (1..=5).map(|number| format!("{number:02x}{}", "00".repeat(7))).collect();
+        let hex: String = row
+            .to_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let numbers: String = (1..=5)
+            .map(|number| format!("{number:02x}{}", "00".repeat(7)))
+            .collect();
         let golden = format!("010100{}{}{numbers}", "09".repeat(16), "00".repeat(16));
         assert_eq!(hex, golden);
         assert_eq!(FileRow::from_bytes(&row.to_bytes()), Some(row));
         assert_eq!((row.salt(), row.pack_name()), (Some(Salt([9; 16])), None));
         let pack = FileRow::pack(PackName([7; 32]), 1, 2);
         assert_eq!(FileRow::from_bytes(&pack.to_bytes()), Some(pack));
-        assert_eq!((pack.salt(), pack.pack_name()), (None, Some(PackName([7; 32]))));
+        assert_eq!(
+            (pack.salt(), pack.pack_name()),
+            (None, Some(PackName([7; 32])))
+        );
     }
 }

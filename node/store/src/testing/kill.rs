@@ -51,6 +51,7 @@ fn options() -> StoreOptions {
         segment_bytes: 128 << 10,
         reserve_bytes: 128 << 10,
         flush_bytes: 256 << 10,
+        checkpoint_bytes: 256 << 10,
         index: RocksOptions {
             memtable_bytes: 1 << 20,
             ..RocksOptions::default()

@@ -1,10 +1,13 @@
-//! An index that dies with the power.
+//! An index that dies with the power, and the place where it lives.
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::power::{Loss, Power, Step};
-use crate::kv::{Durable, Kv, KvBatch, KvError, Memory, Row};
+use crate::kv::{Durable, Kv, KvBatch, KvError, KvHome, KvLoad, KvSnapshot, Memory, Row};
 
 /// The index in memory, on the same power as a [`LyingDisk`](super::LyingDisk).
 #[derive(Debug)]
@@ -30,11 +33,15 @@ impl MortalKv {
     }
 
     fn step(&self) -> Result<(), KvError> {
-        match self.power.step() {
-            Step::Go => Ok(()),
-            Step::Cut | Step::Off => Err(io::Error::other("the power is off").into()),
-            Step::Fail(kind) => Err(io::Error::from(kind).into()),
-        }
+        step(&self.power)
+    }
+}
+
+fn step(power: &Power) -> Result<(), KvError> {
+    match power.step() {
+        Step::Go => Ok(()),
+        Step::Cut | Step::Off => Err(io::Error::other("the power is off").into()),
+        Step::Fail(kind) => Err(io::Error::from(kind).into()),
     }
 }
 
@@ -57,8 +64,174 @@ impl Kv for MortalKv {
         self.inner.flush(wait)
     }
 
+    fn snapshot(&self) -> Result<Box<dyn KvSnapshot + '_>, KvError> {
+        self.inner.snapshot()
+    }
+
     fn copy_to(&self, dir: &Path) -> Result<(), KvError> {
         self.step()?;
         self.inner.copy_to(dir)
+    }
+}
+
+/// The place of [`MortalKv`] indexes. Clones are the same place.
+#[derive(Clone, Debug)]
+pub struct MortalHome {
+    shelf: Arc<Mutex<Shelf>>,
+    power: Power,
+}
+
+/// Which index has which name: as it is durable, and after each change since.
+#[derive(Debug, Default)]
+struct Shelf {
+    kept: Names,
+    changes: Vec<Names>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Names {
+    used: Option<Durable>,
+    new: Option<Durable>,
+    condemned: Option<String>,
+}
+
+impl Shelf {
+    fn seen(&self) -> &Names {
+        self.changes.last().unwrap_or(&self.kept)
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Names)) {
+        let mut names = self.seen().clone();
+        change(&mut names);
+        self.changes.push(names);
+    }
+
+    fn sync(&mut self) {
+        self.kept = self.seen().clone();
+        self.changes.clear();
+    }
+}
+
+impl MortalHome {
+    /// A place without an index.
+    #[must_use]
+    pub fn new(power: &Power) -> Self {
+        Self {
+            shelf: Arc::default(),
+            power: power.clone(),
+        }
+    }
+
+    /// What is left after the power was cut, as a place on other power.
+    #[must_use]
+    pub fn survivors(&self, loss: Loss, power: &Power) -> Self {
+        let shelf = self.shelf.lock();
+        let left = loss.dice(7).prefix(shelf.changes.len());
+        let names = match left {
+            0 => &shelf.kept,
+            left => &shelf.changes[left - 1],
+        };
+        let fork = |durable: &Durable| {
+            let durable = durable.fork();
+            MortalKv::lose(&durable, loss);
+            durable
+        };
+        let kept = Names {
+            used: names.used.as_ref().map(fork),
+            new: names.new.as_ref().map(fork),
+            condemned: names.condemned.clone(),
+        };
+        Self {
+            shelf: Arc::new(Mutex::new(Shelf {
+                kept,
+                changes: Vec::new(),
+            })),
+            power: power.clone(),
+        }
+    }
+
+    /// What is durable of the index in use.
+    #[must_use]
+    pub fn used(&self) -> Option<Durable> {
+        self.shelf.lock().seen().used.clone()
+    }
+
+    /// Loses the index in use, as a folder that somebody removed.
+    pub fn remove(&self) {
+        let mut shelf = self.shelf.lock();
+        shelf.change(|names| {
+            names.used = None;
+            names.condemned = None;
+        });
+        shelf.sync();
+    }
+
+    fn step(&self) -> Result<(), KvError> {
+        step(&self.power)
+    }
+}
+
+impl KvHome for MortalHome {
+    fn open(&self) -> Result<Arc<dyn Kv>, KvError> {
+        self.step()?;
+        let mut shelf = self.shelf.lock();
+        if let Some(reason) = shelf.seen().condemned.clone() {
+            return Err(KvError::Damaged { reason });
+        }
+        let used = shelf.seen().used.clone();
+        shelf.change(|names| names.new = None);
+        let used = match used {
+            Some(used) => used,
+            None => {
+                let made = Durable::default();
+                shelf.change(|names| names.used = Some(made.clone()));
+                self.step()?;
+                shelf.sync();
+                made
+            }
+        };
+        Ok(Arc::new(MortalKv::open(&used, &self.power)))
+    }
+
+    fn condemn(&self, reason: &str) -> Result<(), KvError> {
+        let mut shelf = self.shelf.lock();
+        shelf.change(|names| names.condemned = Some(reason.to_owned()));
+        self.step()?;
+        shelf.sync();
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<Box<dyn KvLoad>, KvError> {
+        self.step()?;
+        let new = Durable::default();
+        self.shelf
+            .lock()
+            .change(|names| names.new = Some(new.clone()));
+        Ok(Box::new(MortalKv::open(&new, &self.power)))
+    }
+
+    fn replace(&self) -> Result<(), KvError> {
+        self.step()?;
+        let mut shelf = self.shelf.lock();
+        shelf.change(|names| {
+            names.used = None;
+            names.condemned = None;
+        });
+        self.step()?;
+        shelf.change(|names| names.used = names.new.take());
+        self.step()?;
+        shelf.sync();
+        Ok(())
+    }
+}
+
+impl KvLoad for MortalKv {
+    fn write(&self, batch: KvBatch) -> Result<(), KvError> {
+        Kv::write(self, batch)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Arc<dyn Kv>, KvError> {
+        self.flush(true)?;
+        Ok(Arc::new(*self))
     }
 }

@@ -1,7 +1,7 @@
 //! Packs that are damaged, and packs that somebody made to do harm.
 
 use super::*;
-use crate::pack::frame::{HEADER_BYTES, TRAILER_BYTES};
+use crate::pack::frame::{HEADER_BYTES, TRAILER_BYTES, read_header};
 
 /// Where the footer of the pack in `bytes` begins.
 fn footer_start(bytes: &[u8]) -> usize {
@@ -56,7 +56,8 @@ fn remade(bytes: &[u8], footer: &Footer) -> Vec<u8> {
         })
         .collect();
     let (disk, _) = disk();
-    let mut writer = PackWriter::create(&disk, dir(), footer.range()).unwrap();
+    let range = read_header(bytes.first_chunk().unwrap()).unwrap();
+    let mut writer = PackWriter::create(&disk, dir(), range).unwrap();
     for sample in &samples {
         writer.push(sample.block()).unwrap();
     }
@@ -101,8 +102,8 @@ fn another_pack_is_not_taken_for_the_one_that_was_asked_for() {
     let bytes = packed(&samples());
     let other = packed(&samples()[..2]);
     let expected = verify(&Bytes(bytes.clone())).unwrap().name;
-    verify_foreign(&Bytes(bytes), expected).unwrap();
-    let error = verify_foreign(&Bytes(other), expected).unwrap_err();
+    verify_pack(&Bytes(bytes), expected).unwrap();
+    let error = verify_pack(&Bytes(other), expected).unwrap_err();
     assert!(matches!(error, PackError::Name { expected: asked, .. } if asked == expected));
 }
 
@@ -282,7 +283,10 @@ fn what_is_wrong_with_a_forged_footer_or_body_is_named() {
     // The codec of the root's second links, made that of its first.
     assert!(matches!(
         forged(root_links, &[0x55]),
-        PackError::Malformed { rule: "a block has a codec twice", .. }
+        PackError::Malformed {
+            rule: "a block has a codec twice",
+            ..
+        }
     ));
     let longer = [footer.as_slice(), &[0]].concat();
     let error_of = |footer: &[u8]| error_rule(&with_footer(&bytes, footer));

@@ -37,7 +37,7 @@ fn a_power_cut_leaves_a_whole_pack_or_none() {
             assert!(others.iter().all(|name| is_remains(name)), "{others:?}");
             for name in &packs {
                 let file = left.open(&dir().join(name)).unwrap();
-                verify_foreign(file.as_ref(), PackName::parse(name).unwrap()).unwrap();
+                verify_pack(file.as_ref(), PackName::parse(name).unwrap()).unwrap();
             }
             if written.is_ok() {
                 assert_eq!(
@@ -84,8 +84,7 @@ fn a_pack_that_is_there_already_is_replaced_by_its_like() {
     assert_eq!(again.name, name);
     let file = disk.open(&name.path(dir())).unwrap();
     assert_eq!(again.bytes, file.length().unwrap());
-    assert_eq!(again.footer.file_bytes(), again.bytes);
-    verify_foreign(file.as_ref(), name).unwrap();
+    verify_pack(file.as_ref(), name).unwrap();
 }
 
 #[test]
@@ -111,7 +110,10 @@ fn blocks_that_do_not_belong_are_refused() {
             sample(0x0301_0000, &(0..9).collect::<Vec<_>>()),
             "a block has 1 to 8 codecs",
         ),
-        (sample(0x0301_0000, &[0x71, 0x55, 0x71]), "a block has a codec twice"),
+        (
+            sample(0x0301_0000, &[0x71, 0x55, 0x71]),
+            "a block has a codec twice",
+        ),
         (
             Sample::new(0x0301_0000, Codec::Raw, vec![0; (2 << 20) + 1]),
             "a block is above 2 MiB",

@@ -1,0 +1,237 @@
+//! When a checkpoint is written, and which segments it allows to go.
+//!
+//! The caller has the time and the thread: it asks [`Store::checkpoint_due`] now and then and calls [`Store::checkpoint`]. One
+//! is due when as much was logged as the last one has bytes, so that checkpoints never cost more than the log itself.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::checkpoint::{Checkpoints, Header};
+use crate::compact::UpkeepError;
+use crate::disk::Disk;
+use crate::index::Index;
+use crate::keys;
+use crate::kv::{KvError, KvSnapshot};
+use crate::log::Position;
+use crate::rows::FileKind;
+use crate::segment::{GROUPS_START, StoreId};
+use crate::store::{Store, StoreOptions, wall_clock};
+
+/// Where there is one checkpoint only, another is due after this share of what is logged otherwise.
+const SOON: u64 = 16;
+
+/// What one checkpoint was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointStep {
+    /// The group up to which the log is in it.
+    pub group: u64,
+    /// Bytes of its file; 0 where there was one of this group already.
+    pub file_bytes: u64,
+    /// Checkpoints that were found damaged and removed.
+    pub damaged: u64,
+}
+
+/// What is known of the checkpoints of an open store.
+#[derive(Debug)]
+pub(crate) struct Checkpointing {
+    checkpoints: Checkpoints,
+    bytes: u64,
+    /// Upkeep waits for one.
+    is_wanted: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The newest.
+    newest: Option<u64>,
+    newest_bytes: u64,
+    /// Whether there is another before it.
+    has_older: bool,
+    /// What the log held behind the newest when the store was opened, less what was logged since.
+    logged_bytes: i64,
+    /// The group up to which two checkpoints, read and found whole, have the log; none where nobody looked.
+    in_both: Option<u64>,
+}
+
+impl Checkpointing {
+    /// Looks at the names and the newest header. Whether they are whole is looked at when it matters.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        index: &Index,
+        options: &StoreOptions,
+    ) -> io::Result<Self> {
+        let store = index.store().ok().flatten();
+        let checkpoints = Checkpoints::new(Arc::clone(disk), dir, store);
+        let groups = checkpoints.groups()?;
+        let newest = groups.first().copied();
+        // One that cannot be read counts as none: the next is due at once.
+        let header = newest.and_then(|group| checkpoints.header(group).ok());
+        let (from, newest_bytes) = header.map_or((Position::START, 0), |(header, bytes)| {
+            (header.position(), bytes)
+        });
+        let logged = index
+            .files()
+            .into_iter()
+            .filter(|(_, row)| row.kind == FileKind::Log);
+        let logged: u64 = logged
+            .filter(|(number, _)| *number >= from.file)
+            .map(|(number, row)| {
+                let before = if number == from.file {
+                    from.offset.saturating_sub(GROUPS_START)
+                } else {
+                    0
+                };
+                row.used_bytes.saturating_sub(before)
+            })
+            .sum();
+        Ok(Self {
+            checkpoints,
+            bytes: options.checkpoint_bytes,
+            is_wanted: AtomicBool::new(false),
+            state: Mutex::new(State {
+                newest,
+                newest_bytes,
+                has_older: groups.len() > 1,
+                logged_bytes: i64::try_from(logged).unwrap_or(i64::MAX),
+                in_both: None,
+            }),
+        })
+    }
+}
+
+impl Store {
+    /// Whether [`Store::checkpoint`] should be called.
+    #[must_use]
+    pub fn checkpoint_due(&self) -> bool {
+        let inner = self.inner();
+        let Checkpointing {
+            bytes,
+            is_wanted,
+            state,
+            ..
+        } = &inner.checkpointing;
+        let state = state.lock();
+        if state.newest == Some(inner.shared.groups.load(Ordering::Acquire)) {
+            return false;
+        }
+        let logged = state.logged(inner.shared.logged_bytes.load(Ordering::Relaxed));
+        let due = if state.newest.is_some() && !state.has_older {
+            *bytes / SOON
+        } else {
+            (*bytes).max(state.newest_bytes)
+        };
+        is_wanted.load(Ordering::Acquire) || logged >= due
+    }
+
+    /// Writes all rows but the places of blocks, as they are now, into a file from which the index can be made anew. Commits go
+    /// on meanwhile; memory is bounded.
+    ///
+    /// # Errors
+    /// The index or the disk fails. What was there before stays; calling again begins again.
+    pub fn checkpoint(&self) -> Result<CheckpointStep, UpkeepError> {
+        let inner = self.inner();
+        let Checkpointing {
+            checkpoints,
+            is_wanted,
+            state,
+            ..
+        } = &inner.checkpointing;
+        // Held by who writes one: a second waits, and then finds that there is one.
+        let mut state = state.lock();
+        let index = &inner.shared.index;
+        // Before the snapshot: what comes after it counts for the next.
+        let logged = inner.shared.logged_bytes.load(Ordering::Relaxed);
+        let snapshot = index.kv.snapshot()?;
+        let Some(header) = header(snapshot.as_ref())? else {
+            return Ok(CheckpointStep {
+                group: 0,
+                file_bytes: 0,
+                damaged: 0,
+            });
+        };
+        if state.newest == Some(header.group) {
+            is_wanted.store(false, Ordering::Release);
+            return Ok(CheckpointStep {
+                group: header.group,
+                file_bytes: 0,
+                damaged: 0,
+            });
+        }
+        // No index is older than a checkpoint of it, unless it was damaged: that is how such damage is found.
+        index.kv.flush(true)?;
+        let before = snapshot.rows(&[0], &[keys::BLOCK]);
+        let (behind, end) = (keys::end_of(keys::BLOCK), [u8::MAX]);
+        let rows = before.chain(snapshot.rows(&behind, &end));
+        let kept = checkpoints.write(header, rows)?;
+        is_wanted.store(false, Ordering::Release);
+        *state = State {
+            newest: Some(header.group),
+            newest_bytes: kept.file_bytes,
+            has_older: kept.older.is_some(),
+            logged_bytes: -i64::try_from(logged).unwrap_or(i64::MAX),
+            in_both: Some(kept.older.unwrap_or(0)),
+        };
+        Ok(CheckpointStep {
+            group: header.group,
+            file_bytes: kept.file_bytes,
+            damaged: kept.damaged.len() as u64,
+        })
+    }
+
+    /// The group up to which the log is in two checkpoints that are whole. Segments that end there, and in which no block
+    /// lies any more, can go; where that is not enough, a checkpoint is due from now on.
+    ///
+    /// # Errors
+    /// A checkpoint cannot be read now.
+    pub(crate) fn removable_until(&self) -> Result<u64, UpkeepError> {
+        let Checkpointing {
+            checkpoints, state, ..
+        } = &self.inner().checkpointing;
+        let mut state = state.lock();
+        if let Some(group) = state.in_both {
+            return Ok(group);
+        }
+        let group = checkpoints.in_both()?.unwrap_or(0);
+        state.in_both = Some(group);
+        Ok(group)
+    }
+
+    /// Makes a checkpoint due: there are segments that could go after it.
+    pub(crate) fn want_checkpoint(&self) {
+        let wanted = &self.inner().checkpointing.is_wanted;
+        wanted.store(true, Ordering::Release);
+    }
+}
+
+impl State {
+    /// What was logged since the newest, of which `logged` since the store was opened.
+    fn logged(&self, logged: u64) -> u64 {
+        logged.saturating_add_signed(self.logged_bytes)
+    }
+}
+
+/// Of what a checkpoint of this snapshot would be; none where nothing was ever stored.
+fn header(snapshot: &dyn KvSnapshot) -> Result<Option<Header>, KvError> {
+    let store = snapshot.value(&[keys::STORE])?;
+    let applied = snapshot.value(&[keys::APPLIED])?;
+    let (Some(store), Some(applied)) = (store, applied) else {
+        return Ok(None);
+    };
+    let store = store.try_into().ok().map(StoreId);
+    let at = Position::from_bytes(&applied);
+    let (Some(store), Some(at)) = (store, at) else {
+        return Err(KvError::Damaged {
+            reason: "it does not know its store, or how far it is".into(),
+        });
+    };
+    Ok(Some(Header::new(store, at, wall_clock())))
+}

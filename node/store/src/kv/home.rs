@@ -1,0 +1,53 @@
+//! Where an index lives, and how another takes its place.
+//!
+//! An index can be made anew from the log. The new one is filled beside the old, under another name, and takes its
+//! place when it is whole; until then the old one stays as it is, and an attempt that was broken off is begun again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Kv, KvBatch, KvError};
+
+/// The place of an index.
+pub trait KvHome: Send + Sync + fmt::Debug {
+    /// Opens the index that is in use, and makes an empty one where there is none. Removes what an attempt to make one
+    /// anew left.
+    ///
+    /// # Errors
+    /// The index's own. [`KvError::is_damaged`] where it is not whole, or was [condemned](KvHome::condemn).
+    fn open(&self) -> Result<Arc<dyn Kv>, KvError>;
+
+    /// Marks the index that is in use as damaged, durably: it is not opened again, and the mark goes with it when
+    /// another takes its place. It may be open.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn condemn(&self, reason: &str) -> Result<(), KvError>;
+
+    /// Begins an empty index beside the one in use. What an earlier attempt left is removed.
+    ///
+    /// # Errors
+    /// The index's own.
+    fn begin(&self) -> Result<Box<dyn KvLoad>, KvError>;
+
+    /// Puts the new index in the place of the one in use, durably, and removes that. Neither may be open.
+    ///
+    /// # Errors
+    /// The file system's; the new one is in use then, or neither is and [`open`](KvHome::open) makes an empty one.
+    fn replace(&self) -> Result<(), KvError>;
+}
+
+/// An index while it is filled: many rows in any order.
+pub trait KvLoad: Send + fmt::Debug {
+    /// Adds rows. Of two with one key the later counts.
+    ///
+    /// # Errors
+    /// The index's own.
+    fn write(&self, batch: KvBatch) -> Result<(), KvError>;
+
+    /// Puts the rows in order, makes them durable, and opens the index for ordinary use.
+    ///
+    /// # Errors
+    /// The index's own.
+    fn finish(self: Box<Self>) -> Result<Arc<dyn Kv>, KvError>;
+}

@@ -1,0 +1,268 @@
+//! Opening a store: its index, made anew where it has to be, and the log behind it.
+//!
+//! The index has to be made anew where RocksDB finds it damaged or does not find it, where an earlier run has marked it, and
+//! where it lacks what it must have: it knows its store from before the first group on, and it is flushed before a
+//! checkpoint of it gets its name, so an empty index beside a log and one that is older than a checkpoint are not what was
+//! left here. An index that is behind the log in any other way is brought up by the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::checkpoint::Checkpoints;
+use crate::disk::Disk;
+use crate::index::Index;
+use crate::keys;
+use crate::kv::{Kv, KvError, KvHome, Watched};
+use crate::log::{Known, Log, Position, Replay, replay, survey_files};
+use crate::pack::PackName;
+use crate::packs::Packs;
+use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
+use crate::rows::{FileRow, Loss, LossKind, Row as _};
+use crate::segment::{FileNumber, StoreId};
+use crate::store::{OpenError, StoreOptions, segments};
+
+/// What is opened, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) options: &'a StoreOptions,
+    pub(crate) disk: &'a Arc<dyn Disk>,
+    pub(crate) home: &'a Arc<dyn KvHome>,
+}
+
+/// An index and a log that fit together.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) index: Index,
+    pub(crate) log: Log,
+    pub(crate) replay: Replay,
+    /// Set when the index is found damaged later.
+    pub(crate) failed: Arc<AtomicBool>,
+    /// Files in use that are not there.
+    pub(crate) missing: BTreeMap<FileNumber, FileRow>,
+    /// Why the index was made anew, where it was.
+    pub(crate) rebuilt: Option<String>,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpeningError {
+    #[error("the segments cannot be read")]
+    Segments(#[from] io::Error),
+    #[error("the index cannot be opened")]
+    Index(#[from] KvError),
+    #[error("the index is damaged ({reason}) and cannot be made anew")]
+    Rebuild {
+        reason: String,
+        source: RebuildError,
+    },
+}
+
+impl OpeningError {
+    /// Whether it failed because no space was left.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Index(error) => error.is_full(),
+            Self::Rebuild { source, .. } => source.is_full(),
+            Self::Segments(_) => false,
+        }
+    }
+
+    /// The error of the store in a folder.
+    pub(crate) fn at(self, dir: &Path) -> OpenError {
+        let dir = dir.to_path_buf();
+        match self {
+            Self::Index(source) if source.is_full() => OpenError::Full { dir, source },
+            Self::Index(source) => OpenError::Index { dir, source },
+            Self::Segments(source) => OpenError::Segments { dir, source },
+            Self::Rebuild { reason, source } => OpenError::Rebuild {
+                dir,
+                reason,
+                source: Box::new(source),
+            },
+        }
+    }
+}
+
+impl Opening<'_> {
+    /// Opens the index and replays what the log holds behind it.
+    ///
+    /// # Errors
+    /// The disk or the index refuses.
+    pub(crate) fn open(self, progress: Progress) -> Result<Opened, OpeningError> {
+        let error = match self.attempt(None, progress) {
+            Err(OpeningError::Index(error)) if error.is_damaged() => error,
+            opened => return opened,
+        };
+        let reason = error.to_string();
+        // Found again where the attempt is broken off; this is for damage that the next start would have to come across first.
+        let _ = self.home.condemn(&reason);
+        match rebuild(self.disk, self.dir, self.home.as_ref(), progress) {
+            Ok(rebuilt) => self.attempt(Some((reason, rebuilt)), progress),
+            Err(source) => Err(OpeningError::Rebuild { reason, source }),
+        }
+    }
+
+    fn attempt(
+        self,
+        rebuilt: Option<(String, Rebuilt)>,
+        progress: Progress,
+    ) -> Result<Opened, OpeningError> {
+        let failed = Arc::new(AtomicBool::new(false));
+        let kv = self.home.open()?;
+        let kv = Watched::new(kv, Arc::clone(self.home), Arc::clone(&failed));
+        self.check(&kv, rebuilt.is_some())?;
+        let packs = Arc::new(Packs::new(Arc::clone(self.disk), self.dir));
+        let index = Index::open(Arc::new(kv), packs)?;
+        let (log, mut replay) = self.open_log(&index, progress)?;
+        let missing = self.missing_files(&index)?;
+        let mut reason = None;
+        if let Some((why, rebuilt)) = rebuilt {
+            replay.losses.extend(rebuilt.losses);
+            replay.losses.push(Loss {
+                group: rebuilt.group,
+                ..Loss::new(LossKind::IndexRebuilt, FileNumber(0), 0)
+            });
+            reason = Some(why);
+        }
+        Ok(Opened {
+            index,
+            log,
+            replay,
+            failed,
+            missing,
+            rebuilt: reason,
+        })
+    }
+
+    /// Whether the index has what it must have.
+    fn check(self, kv: &dyn Kv, is_rebuilt: bool) -> Result<(), OpeningError> {
+        let checkpoints = Checkpoints::new(Arc::clone(self.disk), self.dir, None);
+        let newest = checkpoints.groups()?.first().copied();
+        match kv.value(&[keys::STORE])? {
+            None => {
+                let names = self.disk.list(&segments(self.dir))?;
+                let has_log = names.iter().any(|name| FileNumber::parse(name).is_some());
+                if has_log || newest.is_some() {
+                    return Err(lacking("it is empty beside a log"));
+                }
+            }
+            Some(id) if id.len() != size_of::<StoreId>() => {
+                return Err(lacking("it does not know its store"));
+            }
+            Some(_) => {}
+        }
+        let applied = match kv.value(&[keys::APPLIED])? {
+            Some(row) => Position::from_bytes(&row)
+                .ok_or_else(|| lacking("it does not know how far it is"))?,
+            None => Position::START,
+        };
+        if !is_rebuilt && newest.is_some_and(|newest| newest > applied.group) {
+            return Err(lacking("it is older than a checkpoint of it"));
+        }
+        for (key, row) in kv.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)? {
+            if keys::number_of(&key).is_none() || FileRow::from_bytes(&row).is_none() {
+                return Err(lacking("it does not know its files"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Replays what a crash left in the log, and opens it to go on.
+    fn open_log(self, index: &Index, progress: Progress) -> Result<(Log, Replay), OpeningError> {
+        let dir = segments(self.dir);
+        let disk = self.disk;
+        let known = Known {
+            store: index.store()?,
+            files: index.files(),
+        };
+        let files = survey_files(disk.as_ref(), &dir, &known)?;
+        let store = match files.store {
+            Some(store) => store,
+            None => StoreId(disk.entropy()?),
+        };
+        if known.store.is_none() {
+            index.set_store(store)?;
+            // From now on an index without it is damaged.
+            index.kv.flush(true)?;
+        }
+        let applied = index.applied()?;
+        let mut behind = Behind::of(&files, applied)?;
+        let mut replay = replay(disk.as_ref(), &dir, applied, &files, |group| {
+            index.apply(group, false)?;
+            progress(behind.until(group.end));
+            Ok::<_, OpeningError>(())
+        })?;
+        replay.losses.extend(files.losses);
+        replay.losses.extend(index.take_losses());
+        // Packs that were replayed took numbers as well.
+        let highest = index.files().keys().next_back().copied();
+        replay.highest_file = replay.highest_file.max(highest.unwrap_or(FileNumber(0)));
+        let log = Log::go_on(
+            Arc::clone(disk),
+            &dir,
+            (store, self.options.segment_bytes),
+            &replay,
+            files.strays,
+        );
+        Ok((log, replay))
+    }
+
+    /// The files that the index, brought up by the log, has in use, and that are not there.
+    fn missing_files(self, index: &Index) -> io::Result<BTreeMap<FileNumber, FileRow>> {
+        let mut files = index.files();
+        files.retain(|_, row| !row.is_dropped);
+        let names = self.disk.list(&segments(self.dir))?;
+        let there: BTreeSet<_> = names
+            .iter()
+            .filter_map(|name| FileNumber::parse(name))
+            .collect();
+        let names = self.disk.list(index.packs.dir())?;
+        let packs: BTreeSet<_> = names
+            .iter()
+            .filter_map(|name| PackName::parse(name))
+            .collect();
+        files.retain(|number, row| match row.pack_name() {
+            Some(name) => !packs.contains(&name),
+            None => !there.contains(number),
+        });
+        Ok(files)
+    }
+}
+
+fn lacking(reason: &str) -> OpeningError {
+    KvError::Damaged {
+        reason: reason.to_owned(),
+    }
+    .into()
+}
+
+/// How much of the log is behind a place.
+struct Behind {
+    /// Of each file how many bytes of the log there are before it.
+    before: BTreeMap<FileNumber, u64>,
+    bytes: u64,
+}
+
+impl Behind {
+    fn of(files: &crate::log::Files, applied: Position) -> io::Result<Self> {
+        let mut behind = Self {
+            before: BTreeMap::new(),
+            bytes: 0,
+        };
+        for (number, file) in files.log.range(applied.file..) {
+            behind.before.insert(*number, behind.bytes);
+            behind.bytes += file.segment.file.length()?;
+        }
+        Ok(behind)
+    }
+
+    fn until(&mut self, end: Position) -> RebuildProgress {
+        let before = self.before.get(&end.file).copied().unwrap_or_default();
+        let done = (before + end.offset).min(self.bytes);
+        RebuildProgress::new(RebuildStage::Log, done, self.bytes)
+    }
+}

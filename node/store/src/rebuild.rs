@@ -1,0 +1,316 @@
+//! Makes the index anew.
+//!
+//! The index is a cache. Its rows come from the newest checkpoint that is whole, at some group G; the places of blocks
+//! from what each file says of itself (the batches of a log segment, the footer of a pack, the table beside a segment of
+//! format 1), less the copies that the checkpoint knows to be dead. The new index is filled beside the old and takes
+//! its place when it is whole. It is as the old one was at G; what the log holds behind that is replayed as at any other
+//! start. Where no checkpoint is whole the new index is empty, and all of the log is replayed.
+//!
+//! Bodies are not read, and memory is bounded: files are taken one after the other, and their dead copies come from the
+//! checkpoint in the same order. An attempt that is broken off is begun again.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use perennis_shared::cid::Multihash;
+
+use crate::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Header};
+use crate::disk::Disk;
+use crate::keys;
+use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
+use crate::log::{Known, Position, survey_files};
+use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen};
+use crate::segment::{FileNumber, StoreId};
+
+mod counts;
+mod dead;
+mod progress;
+mod tables;
+
+pub(crate) use progress::Progress;
+pub use progress::{RebuildProgress, RebuildStage};
+
+use counts::recount;
+use dead::DeadCopies;
+use tables::{Folders, read_table};
+
+/// Rows that are written at once.
+const BATCH_ROWS: usize = 4096;
+
+/// What became of it.
+#[derive(Debug, Default)]
+pub(crate) struct Rebuilt {
+    /// The group of the checkpoint; 0 where none was whole.
+    pub(crate) group: u64,
+    /// What was found damaged meanwhile.
+    pub(crate) losses: Vec<Loss>,
+}
+
+/// Why it could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RebuildError {
+    #[error(transparent)]
+    Index(#[from] KvError),
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+impl RebuildError {
+    /// Whether it failed because no space was left.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Index(error) | Self::Checkpoint(CheckpointError::Index(error)) => error.is_full(),
+            Self::Disk(error) | Self::Checkpoint(CheckpointError::Disk(error)) => matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            Self::Checkpoint(_) => false,
+        }
+    }
+}
+
+/// Makes the index of the store in `dir` anew and puts it in its place.
+///
+/// # Errors
+/// The disk or the index refuses, or a checkpoint cannot be read now and none other is whole. The old index stays.
+pub(crate) fn rebuild(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    home: &dyn KvHome,
+    progress: Progress,
+) -> Result<Rebuilt, RebuildError> {
+    let checkpoints = Checkpoints::new(Arc::clone(disk), dir, None);
+    let mut losses = Vec::new();
+    let mut unreadable = None;
+    for group in checkpoints.groups()? {
+        let rebuilt = checkpoints
+            .open(group)
+            .map_err(RebuildError::from)
+            .and_then(|checkpoint| {
+                from_checkpoint(disk.as_ref(), dir, &checkpoint, home, progress)
+            });
+        match rebuilt {
+            Ok(mut rebuilt) => {
+                home.replace()?;
+                rebuilt.losses.extend(losses);
+                return Ok(rebuilt);
+            }
+            Err(RebuildError::Checkpoint(error)) if error.is_damage() => losses.push(Loss {
+                group,
+                ..Loss::new(LossKind::DamagedCheckpoint, FileNumber(0), 0)
+            }),
+            Err(RebuildError::Checkpoint(error)) => unreadable = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match unreadable {
+        // What it holds may be nowhere else.
+        Some(error) => Err(error.into()),
+        None => {
+            empty(disk.as_ref(), dir, home)?;
+            Ok(Rebuilt { group: 0, losses })
+        }
+    }
+}
+
+/// Puts an empty index in the place of the old one.
+fn empty(disk: &dyn Disk, dir: &Path, home: &dyn KvHome) -> Result<(), RebuildError> {
+    let files = survey_files(disk, &crate::store::segments(dir), &Known::default())?;
+    let store = match files.store {
+        Some(store) => store,
+        None => StoreId(disk.entropy()?),
+    };
+    let load = home.begin()?;
+    let mut batch = KvBatch::default();
+    batch.put([keys::STORE], store.0);
+    load.write(batch)?;
+    drop(load.finish()?);
+    Ok(home.replace()?)
+}
+
+/// Fills an index from a checkpoint and the files that it knows.
+fn from_checkpoint(
+    disk: &dyn Disk,
+    dir: &Path,
+    checkpoint: &Checkpoint,
+    home: &dyn KvHome,
+    progress: Progress,
+) -> Result<Rebuilt, RebuildError> {
+    let mut filling = Filling {
+        checkpoint,
+        load: home.begin()?,
+        files: BTreeMap::new(),
+        counts_fit: true,
+        losses: Vec::new(),
+        progress,
+    };
+    filling.take_rows()?;
+    filling.take_places(&Folders::of(disk, dir))?;
+    filling.finish()
+}
+
+/// An index while it is filled.
+struct Filling<'a> {
+    checkpoint: &'a Checkpoint,
+    load: Box<dyn KvLoad>,
+    /// What the checkpoint says of the files.
+    files: BTreeMap<FileNumber, FileRow>,
+    /// Whether what it counts in them was found.
+    counts_fit: bool,
+    losses: Vec<Loss>,
+    progress: Progress<'a>,
+}
+
+impl Filling<'_> {
+    /// Takes over the rows of the checkpoint.
+    fn take_rows(&mut self) -> Result<(), RebuildError> {
+        let mut done = 0;
+        for chunk in self.checkpoint.chunks() {
+            let mut batch = KvBatch::default();
+            for (key, value) in chunk?.rows() {
+                if key.first() == Some(&keys::FILE) {
+                    self.take_file(key, value);
+                }
+                batch.put(key, value);
+            }
+            done += batch.rows.len() as u64;
+            self.load.write(batch)?;
+            self.tell(RebuildStage::Checkpoint, done, self.checkpoint.summary.rows);
+        }
+        let Header {
+            store,
+            group,
+            file,
+            offset,
+            ..
+        } = self.checkpoint.header;
+        let applied = Position {
+            file: FileNumber(file),
+            offset,
+            group,
+        };
+        let mut batch = KvBatch::default();
+        batch.put([keys::STORE], store);
+        batch.put([keys::APPLIED], applied.to_bytes());
+        Ok(self.load.write(batch)?)
+    }
+
+    fn take_file(&mut self, key: &[u8], value: &[u8]) {
+        let Some(number) = keys::number_of(key) else {
+            return;
+        };
+        match FileRow::from_bytes(value) {
+            Some(row) => drop(self.files.insert(number, row)),
+            None => self.lose_table(number),
+        }
+    }
+
+    fn lose_table(&mut self, number: FileNumber) {
+        self.losses
+            .push(Loss::new(LossKind::UnreadableTable, number, 0));
+    }
+
+    /// Finds the places of the blocks in the files.
+    fn take_places(&mut self, folders: &Folders) -> Result<(), RebuildError> {
+        let mut dead = DeadCopies::new(self.checkpoint);
+        let files: Vec<_> = self
+            .files
+            .iter()
+            .map(|(number, row)| (*number, *row))
+            .collect();
+        let of = files.len() as u64;
+        for (done, (number, row)) in files.into_iter().enumerate() {
+            self.tell(RebuildStage::Files, done as u64, of);
+            if !row.is_dropped && row.live_bytes > 0 {
+                let dead = dead.of(number)?;
+                self.take_file_places(folders, (number, row), &dead)?;
+            }
+        }
+        self.tell(RebuildStage::Files, of, of);
+        Ok(())
+    }
+
+    fn take_file_places(
+        &mut self,
+        folders: &Folders,
+        (number, row): (FileNumber, FileRow),
+        dead: &HashSet<Multihash>,
+    ) -> Result<(), RebuildError> {
+        let mut batch = KvBatch::default();
+        let mut written = Ok(());
+        let mut bytes = 0;
+        let table = read_table(folders, number, &row, &mut |hash, place| {
+            if written.is_err() || dead.contains(hash) {
+                return;
+            }
+            bytes += u64::from(place.location.length);
+            batch.put(keys::block(hash), place.to_bytes());
+            if batch.rows.len() >= BATCH_ROWS {
+                written = self.load.write(std::mem::take(&mut batch));
+            }
+        })?;
+        written?;
+        self.load.write(batch)?;
+        self.counts_fit &= bytes == row.live_bytes;
+        match table {
+            // Not there: the log behind the checkpoint may say that it is not needed any more.
+            None => {}
+            Some(losses) if losses.is_empty() && bytes < row.live_bytes => self.lose_table(number),
+            Some(losses) => self.losses.extend(losses),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Rebuilt, RebuildError> {
+        (self.progress)(RebuildProgress::new(RebuildStage::Order, 0, 1));
+        let index = self.load.finish()?;
+        take_seen(self.checkpoint, index.as_ref())?;
+        if !self.counts_fit {
+            recount(index.as_ref(), self.files)?;
+        }
+        index.flush(true)?;
+        (self.progress)(RebuildProgress::new(RebuildStage::Order, 1, 1));
+        Ok(Rebuilt {
+            group: self.checkpoint.header.group,
+            losses: self.losses,
+        })
+    }
+
+    fn tell(&mut self, stage: RebuildStage, done: u64, of: u64) {
+        (self.progress)(RebuildProgress::new(stage, done, of));
+    }
+}
+
+/// Takes over as what blocks were seen since their file was written.
+fn take_seen(checkpoint: &Checkpoint, index: &dyn Kv) -> Result<(), RebuildError> {
+    for chunk in checkpoint.chunks() {
+        let chunk = chunk?;
+        let mut batch = KvBatch::default();
+        for (key, value) in chunk.rows() {
+            match key {
+                [keys::SEEN, hash @ ..] => {
+                    let key = keys::key(keys::BLOCK, hash);
+                    let place = index.value(&key)?.and_then(|row| Place::from_bytes(&row));
+                    if let (Some(place), Some(seen)) = (place, Seen::from_bytes(value)) {
+                        let Seen { tag, codecs } = seen;
+                        let place = Place {
+                            tag,
+                            codecs,
+                            ..place
+                        };
+                        batch.put(key, place.to_bytes());
+                    }
+                }
+                // Tables come in their order.
+                [table, ..] if *table > keys::SEEN => return Ok(index.write(batch)?),
+                _ => {}
+            }
+        }
+        index.write(batch)?;
+    }
+    Ok(())
+}
