@@ -45,8 +45,13 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
             enqueue(index, crate::LOST_HEADS, name, now, &mut ops)?;
         }
     }
-    for (hash, _) in &replay.damaged {
-        if let Some(place) = index.place(hash)? {
+    for (hash, file, offset) in &replay.damaged {
+        // A later group may have brought another copy, or have set it aside.
+        let place = index.place(hash)?;
+        let place = place.filter(|place| {
+            (place.location.file, place.location.offset) == (*file, *offset)
+        });
+        if let Some(place) = place {
             let reason = "its bytes in the log are damaged".to_owned();
             ops.extend(quarantine_ops(hash, place, reason, now));
             let key = keys::quarantine(hash);

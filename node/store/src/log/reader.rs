@@ -35,8 +35,8 @@ pub(crate) struct Found {
     pub(crate) expected: Option<u32>,
     /// The heads that it sets; none where the end mark is damaged.
     pub(crate) heads: Option<Vec<SetHead>>,
-    /// Blocks whose bodies are damaged; looked for on request only.
-    pub(crate) damaged_bodies: Vec<(Multihash, u64)>,
+    /// Blocks whose bodies are damaged, and where these begin; looked for on request only.
+    pub(crate) damaged_bodies: Vec<(Multihash, u32)>,
 }
 
 impl Found {
@@ -242,7 +242,7 @@ impl<'a> Groups<'a> {
         let mut damaged = Vec::new();
         for entry in entries {
             if !self.is_body_whole(entry)? {
-                damaged.push((entry.hash, entry.codec));
+                damaged.push((entry.hash, entry.offset));
             }
         }
         found.damaged_bodies = damaged;

@@ -36,8 +36,8 @@ pub(crate) struct Replay {
     pub(crate) losses: Vec<Loss>,
     /// Heads that were set by lost batches: binary name and sequence.
     pub(crate) floors: Vec<(Vec<u8>, u64)>,
-    /// Blocks with damaged bodies, by hash and codec.
-    pub(crate) damaged: Vec<(Multihash, u64)>,
+    /// Blocks with damaged bodies: the file and where in it these begin.
+    pub(crate) damaged: Vec<(Multihash, FileNumber, u32)>,
 }
 
 /// One group, while it is not decided whether it counts.
@@ -98,7 +98,9 @@ pub(crate) fn replay<E: From<io::Error>>(
             while let Some(found) = groups.next()? {
                 if counted.contains(&(*number, found.start)) {
                     replay.last_group = found.group;
-                    replay.damaged.extend(found.damaged_bodies.iter().copied());
+                    let damaged = found.damaged_bodies.iter();
+                    let damaged = damaged.map(|(hash, offset)| (*hash, *number, *offset));
+                    replay.damaged.extend(damaged);
                     apply(&group_of(&file.segment, found))?;
                     replay.replayed += 1;
                 }
