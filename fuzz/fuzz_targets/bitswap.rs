@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use perennis_shared::{
+    cid::Prefix,
     limits::{BITSWAP_PAYLOAD_BLOCKS, BITSWAP_PRESENCES, BITSWAP_WANTS},
     wire::{bitswap::Message, read_length},
 };
@@ -28,10 +29,7 @@ fuzz_target!(|data: &[u8]| {
     for payload in message.payload {
         let prefix = payload.prefix();
         if let Ok(block) = payload.into_block() {
-            assert_eq!(
-                perennis_shared::wire::bitswap::Prefix::of(block.cid()),
-                prefix
-            );
+            assert_eq!(Prefix::of(block.cid()), prefix);
         }
     }
 });

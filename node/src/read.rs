@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
-use perennis_shared::cid::{Block, Cid, Codec, HashFn, cid_of, is_identity};
+use perennis_shared::cid::{Block, Cid, Codec, HashFn, VerifyError, cid_of, is_identity};
 use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
@@ -64,8 +64,8 @@ pub(crate) enum ReadError {
     #[error("the block is damaged")]
     Corrupt,
     /// Nothing is kept under such CIDs.
-    #[error("the CID's hash function is not accepted")]
-    HashNotAllowed,
+    #[error("no content is accepted under such a CID")]
+    HashNotAllowed(#[source] VerifyError),
     /// The store failed.
     #[error("the store failed")]
     Storage(#[source] StorageError),
@@ -101,9 +101,7 @@ impl Read {
 
     /// A block, checked against its CID; `None` when it is not here.
     pub(crate) async fn block(&self, cid: &Cid) -> Result<Option<Block>, ReadError> {
-        if HashFn::from_code(cid.hash().code()).is_none() {
-            return Err(ReadError::HashNotAllowed);
-        }
+        HashFn::of(cid.hash()).map_err(ReadError::HashNotAllowed)?;
         if is_identity(cid) {
             let content = Bytes::copy_from_slice(cid.hash().digest());
             return Ok(Block::verified(*cid, content).ok());

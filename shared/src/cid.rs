@@ -9,25 +9,33 @@
 
 use alloc::vec::Vec;
 
-use blake3::Hasher as Blake3;
-use bytes::Bytes;
 use multibase::Base;
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    limits::{
-        BLOCK_BYTES, CID_BYTES, CID_TEXT_BYTES, IDENTITY_BYTES, LimitExceeded, WIRE_BLOCK_BYTES,
-    },
+    limits::{CID_BYTES, CID_TEXT_BYTES, LimitExceeded},
     varint::{self, VarintError},
 };
 
 /// A content identifier (CID specification, versions 0 and 1) with a digest of at most 64 bytes.
+///
+/// Every CID takes the room of the longest digest, and collections hold them by the million: 128 bytes for the identities
+/// that Kubo makes would enlarge each of them by two thirds.
 pub use ::cid::Cid;
+pub use block::Block;
+pub use hash_fn::{Blake2Bytes, HashFn};
 pub use multihash::{
     Multihash, multihash_len, parse_multihash_bytes, read_multihash, write_multihash,
 };
+pub use prefix::Prefix;
+pub(crate) use prefix::{parse_prefix_bytes, write_prefix};
+pub use verify::{VerifyError, verify};
 
+mod block;
+mod hash_fn;
 mod multihash;
+mod prefix;
+mod verify;
 
 /// Codecs this product can read, by their number in the multicodec table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,42 +72,6 @@ impl Codec {
             0x71 => Some(Codec::DagCbor),
             0x72 => Some(Codec::Libp2pKey),
             0x0129 => Some(Codec::DagJson),
-            _ => None,
-        }
-    }
-}
-
-/// Hash functions under which content is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HashFn {
-    /// The content itself, at most 64 bytes, 0x00.
-    Identity,
-    /// SHA2-256 with its full 32 bytes, 0x12. What we create.
-    Sha2_256,
-    /// SHA2-512 with its full 64 bytes, 0x13.
-    Sha2_512,
-    /// BLAKE3 with 32 bytes, 0x1e.
-    Blake3,
-}
-
-impl HashFn {
-    /// The hash function's number in the multicodec table.
-    pub const fn code(self) -> u64 {
-        match self {
-            HashFn::Identity => 0x00,
-            HashFn::Sha2_256 => 0x12,
-            HashFn::Sha2_512 => 0x13,
-            HashFn::Blake3 => 0x1e,
-        }
-    }
-
-    /// The hash function of a number of the multicodec table, when it is on our list.
-    pub const fn from_code(code: u64) -> Option<HashFn> {
-        match code {
-            0x00 => Some(HashFn::Identity),
-            0x12 => Some(HashFn::Sha2_256),
-            0x13 => Some(HashFn::Sha2_512),
-            0x1e => Some(HashFn::Blake3),
             _ => None,
         }
     }
@@ -211,120 +183,6 @@ pub fn cid_len(cid: &Cid) -> usize {
     cid.encoded_len()
 }
 
-/// Checks that `bytes` are the content `cid` names.
-///
-/// # Errors
-/// Refuses content above [`WIRE_BLOCK_BYTES`], hashes that are not on the list of [`HashFn`], digests
-/// that are cut short, and content with another digest.
-pub fn verify(cid: &Cid, bytes: &[u8]) -> Result<(), VerifyError> {
-    LimitExceeded::check("block bytes", WIRE_BLOCK_BYTES, bytes.len())?;
-    let code = cid.hash().code();
-    let expected = cid.hash().digest();
-    let hash = HashFn::from_code(code).ok_or(VerifyError::HashNotAllowed { code })?;
-    let matches = match hash {
-        HashFn::Identity => {
-            LimitExceeded::check("identity CID bytes", IDENTITY_BYTES, bytes.len())?;
-            expected == bytes
-        }
-        HashFn::Sha2_256 => expected == Sha256::digest(bytes).as_slice(),
-        HashFn::Sha2_512 => expected == Sha512::digest(bytes).as_slice(),
-        HashFn::Blake3 => {
-            let mut hasher = Blake3::new();
-            hasher.update(bytes);
-            expected == hasher.finalize().as_bytes()
-        }
-    };
-    if matches {
-        Ok(())
-    } else {
-        Err(VerifyError::Mismatch)
-    }
-}
-
-/// Bytes that are known to be what their CID says. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
-    cid: Cid,
-    bytes: Bytes,
-}
-
-impl Block {
-    /// Makes a block of our own: its CID has version 1 and SHA2-256.
-    ///
-    /// # Errors
-    /// Refuses content above [`BLOCK_BYTES`].
-    pub fn new(codec: Codec, bytes: impl Into<Bytes>) -> Result<Block, LimitExceeded> {
-        let bytes = bytes.into();
-        LimitExceeded::check("block bytes", BLOCK_BYTES, bytes.len())?;
-        Ok(Block {
-            cid: cid_of(codec, &bytes),
-            bytes,
-        })
-    }
-
-    /// Makes a block of content from outside after checking it with [`verify`].
-    ///
-    /// # Errors
-    /// Whatever [`verify`] refuses.
-    pub fn verified(cid: Cid, bytes: impl Into<Bytes>) -> Result<Block, VerifyError> {
-        let bytes = bytes.into();
-        verify(&cid, &bytes)?;
-        Ok(Block { cid, bytes })
-    }
-
-    /// Makes a block of content from outside whose CID is not given but follows from its hash. With `is_v0` the
-    /// CID has version 0.
-    ///
-    /// # Errors
-    /// Refuses content above [`WIRE_BLOCK_BYTES`], or above [`IDENTITY_BYTES`] where the hash is identity, and a
-    /// version 0 of anything but DAG-PB under SHA2-256.
-    pub fn hashed(
-        codec: u64,
-        hash: HashFn,
-        is_v0: bool,
-        bytes: impl Into<Bytes>,
-    ) -> Result<Block, VerifyError> {
-        let bytes = bytes.into();
-        LimitExceeded::check("block bytes", WIRE_BLOCK_BYTES, bytes.len())?;
-        let digest = match hash {
-            HashFn::Identity => {
-                LimitExceeded::check("identity CID bytes", IDENTITY_BYTES, bytes.len())?;
-                Multihash::wrap(hash.code(), &bytes)
-            }
-            HashFn::Sha2_256 => Multihash::wrap(hash.code(), &Sha256::digest(&bytes)),
-            HashFn::Sha2_512 => Multihash::wrap(hash.code(), &Sha512::digest(&bytes)),
-            HashFn::Blake3 => {
-                let mut hasher = Blake3::new();
-                hasher.update(&bytes);
-                Multihash::wrap(hash.code(), hasher.finalize().as_bytes())
-            }
-        };
-        let digest = digest.expect("no digest is longer than a multihash of 64 bytes");
-        let cid = if is_v0 {
-            let cid = Cid::new_v0(digest).ok().filter(|cid| cid.codec() == codec);
-            cid.ok_or(VerifyError::Mismatch)?
-        } else {
-            Cid::new_v1(codec, digest)
-        };
-        Ok(Block { cid, bytes })
-    }
-
-    /// The block's name.
-    pub fn cid(&self) -> &Cid {
-        &self.cid
-    }
-
-    /// The block's content.
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
-    /// Name and content.
-    pub fn into_parts(self) -> (Cid, Bytes) {
-        (self.cid, self.bytes)
-    }
-}
-
 /// Why something is no CID, or no multihash.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -359,24 +217,6 @@ impl From<VarintError> for CidError {
             VarintError::Invalid => CidError::Varint,
         }
     }
-}
-
-/// Why content is not accepted under a CID.
-#[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum VerifyError {
-    /// The content has another digest than the CID says.
-    #[error("the content does not match its CID")]
-    Mismatch,
-    /// The CID's hash function is not on our list.
-    #[error("hash function {code:#x} is not accepted; use sha2-256, sha2-512, blake3 or identity")]
-    HashNotAllowed {
-        /// The function's number in the multicodec table.
-        code: u64,
-    },
-    /// The content is above a limit.
-    #[error(transparent)]
-    TooLarge(#[from] LimitExceeded),
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub const BLOCK_BYTES: usize = 1 << 20;
 pub const WIRE_BLOCK_BYTES: usize = 2 << 20;
 /// Largest content of an identity CID, in bytes.
 pub const IDENTITY_BYTES: usize = 64;
+/// Shortest digest of a hash function under which content is accepted, in bytes, as IPFS implementations agree.
+pub const DIGEST_BYTES_MIN: usize = 20;
 /// Longest digest of a multihash, in bytes.
 pub const DIGEST_BYTES: usize = 64;
 /// Longest binary multihash, in bytes: hash code, digest length and digest.

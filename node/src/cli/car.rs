@@ -177,7 +177,10 @@ fn refusal_of(error: &CarError) -> Refusal {
         CarError::Limit { .. } => "too_large",
         CarError::Block { source, .. } => match source {
             VerifyError::Mismatch => "cid_mismatch",
-            VerifyError::HashNotAllowed { .. } => "hash_not_allowed",
+            VerifyError::HashNotAllowed { .. } | VerifyError::DigestLength { .. } => {
+                "hash_not_allowed"
+            }
+            VerifyError::Collision => "hash_collision",
             VerifyError::TooLarge(_) => "too_large",
             _ => "bad_block",
         },

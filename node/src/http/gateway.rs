@@ -107,10 +107,10 @@ fn unreadable(error: ReadError) -> Refusal {
             "this block is damaged on this node's disk; it was set aside and is fetched again",
             "ask another node meanwhile",
         ),
-        ReadError::HashNotAllowed => Refusal::bad_request(
+        ReadError::HashNotAllowed(reason) => Refusal::bad_request(
             "hash_not_allowed",
-            "this CID's hash function is not accepted",
-            "use CIDs with sha2-256, sha2-512, blake3 or identity",
+            format!("no content is accepted under this CID: {reason}"),
+            "use a CID with sha2-256",
         ),
         ReadError::Storage(_) => Refusal::internal(),
     }

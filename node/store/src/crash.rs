@@ -21,7 +21,7 @@ fn options() -> StoreOptions {
     StoreOptions {
         // About three commits beside the headers.
         segment_bytes: 8 << 10,
-        reserve_bytes: 4096,
+        reserve_bytes: 16 << 10,
         flush_bytes: 12 << 10,
         checkpoint_bytes: 10 << 10,
         index: RocksOptions::default(),

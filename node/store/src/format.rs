@@ -98,17 +98,17 @@ mod tests {
         check(dir.path()).unwrap();
         assert_eq!(
             fs::read_to_string(dir.path().join(FILE)).unwrap(),
-            "perennis-store 1\n"
+            "perennis-store 2\n"
         );
         check(dir.path()).unwrap();
-        fs::write(dir.path().join(FILE), "perennis-store 2\n").unwrap();
+        fs::write(dir.path().join(FILE), "perennis-store 3\n").unwrap();
         let error = check(dir.path()).unwrap_err();
         assert!(
             matches!(
                 error,
                 OpenError::NewerFormat {
-                    found: 2,
-                    known: 1,
+                    found: 3,
+                    known: 2,
                     ..
                 }
             ),

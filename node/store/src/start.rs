@@ -45,13 +45,10 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
             enqueue(index, crate::LOST_HEADS, name, now, &mut ops)?;
         }
     }
-    for (hash, file, offset) in &replay.damaged {
-        // A later group may have brought another copy, or have set it aside.
+    for (hash, location) in &replay.damaged {
+        // A later group may have brought it again.
         let place = index.place(hash)?;
-        let place = place.filter(|place| {
-            (place.location.file, place.location.offset) == (*file, *offset)
-        });
-        if let Some(place) = place {
+        if let Some(place) = place.filter(|place| place.location == *location) {
             let reason = "its bytes in the log are damaged".to_owned();
             ops.extend(quarantine_ops(hash, place, reason, now));
             let key = keys::quarantine(hash);

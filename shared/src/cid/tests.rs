@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::{BLOCK_BYTES, DIGEST_BYTES, WIRE_BLOCK_BYTES};
 use alloc::{format, string::ToString, vec, vec::Vec};
 use proptest::prelude::*;
 
@@ -31,22 +32,16 @@ fn content_is_accepted_under_the_hashes_of_the_list() {
 
 #[test]
 fn other_hashes_are_read_but_verify_nothing() {
-    let cid = parse_cid_bytes(&[1, 0x55, 0x11, 2, 0xab, 0xcd]).unwrap();
+    let cid = parse_cid_bytes(&[1, 0x55, 0x22, 2, 0xab, 0xcd]).unwrap();
     assert_eq!(
         verify(&cid, b"hello"),
-        Err(VerifyError::HashNotAllowed { code: 0x11 })
+        Err(VerifyError::HashNotAllowed { code: 0x22 })
     );
 }
 
 #[test]
-fn a_digest_cut_short_is_refused() {
-    for (text, code) in HELLO {
-        let full = parse_cid(text).unwrap();
-        let digest = full.hash().digest();
-        let short = Multihash::wrap(code, &digest[..digest.len() - 1]).unwrap();
-        let cid = Cid::new_v1(0x55, short);
-        assert_eq!(verify(&cid, b"hello"), Err(VerifyError::Mismatch), "{text}");
-    }
+fn a_cid_takes_no_more_memory_than_its_longest_digest_needs() {
+    assert!(size_of::<Cid>() <= DIGEST_BYTES + 32);
 }
 
 #[test]

@@ -14,7 +14,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::{
-    cid::{Block, Cid, CidError, Codec, HashFn, VerifyError, cid_len, parse_cid_bytes, write_cid},
+    cid::{
+        Block, Cid, CidError, HashFn, Prefix, VerifyError, cid_len, parse_cid_bytes,
+        parse_prefix_bytes, write_cid, write_prefix,
+    },
     codec::{
         CodecError, FieldProblem,
         protobuf::{FieldValue, Reader},
@@ -89,61 +92,6 @@ pub struct Payload {
     data: Bytes,
 }
 
-/// A CID without its digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Prefix {
-    is_v0: bool,
-    codec: u64,
-    hash: u64,
-    digest_bytes: u64,
-}
-
-impl Prefix {
-    const V0: Prefix = Prefix {
-        is_v0: true,
-        codec: Codec::DagPb.code(),
-        hash: HashFn::Sha2_256.code(),
-        digest_bytes: 32,
-    };
-
-    /// The prefix of a CID.
-    pub fn of(cid: &Cid) -> Prefix {
-        Prefix {
-            is_v0: cid.version() == ::cid::Version::V0,
-            codec: cid.codec(),
-            hash: cid.hash().code(),
-            digest_bytes: u64::from(cid.hash().size()),
-        }
-    }
-
-    fn parse(bytes: &[u8]) -> Result<Prefix, CodecError> {
-        let invalid =
-            || CodecError::field("payload.prefix", FieldProblem::Invalid("not a CID prefix"));
-        let (mut numbers, mut at) = ([0; 4], 0);
-        for number in &mut numbers {
-            let (read, length) = varint::read_u63(&bytes[at..]).map_err(|_| invalid())?;
-            *number = read;
-            at += length;
-        }
-        let [version, codec, hash, digest_bytes] = numbers;
-        let prefix = Prefix {
-            is_v0: version == 0,
-            codec,
-            hash,
-            digest_bytes,
-        };
-        let is_sound = at == bytes.len() && version <= 1 && (version == 1 || prefix == Prefix::V0);
-        if is_sound { Ok(prefix) } else { Err(invalid()) }
-    }
-
-    fn write(self, out: &mut Vec<u8>) {
-        varint::write(out, u64::from(!self.is_v0));
-        varint::write(out, self.codec);
-        varint::write(out, self.hash);
-        varint::write(out, self.digest_bytes);
-    }
-}
-
 impl Payload {
     /// What a block is sent as. Its bytes are shared, not copied.
     pub fn new(block: &Block) -> Payload {
@@ -175,19 +123,13 @@ impl Payload {
     /// Hashes the bytes and so finds out which block they are.
     ///
     /// # Errors
-    /// Refuses hash functions that are not on the list of [`HashFn`], identity among them, and digests that
-    /// are cut short.
+    /// Refuses identity, which names content that nobody sends, and whatever [`Block::hashed`] refuses.
     pub fn into_block(self) -> Result<Block, VerifyError> {
-        let code = self.prefix.hash;
-        let hash = HashFn::from_code(code)
-            .filter(|hash| *hash != HashFn::Identity)
-            .ok_or(VerifyError::HashNotAllowed { code })?;
-        let block = Block::hashed(self.prefix.codec, hash, self.prefix.is_v0, self.data)?;
-        if u64::from(block.cid().hash().size()) == self.prefix.digest_bytes {
-            Ok(block)
-        } else {
-            Err(VerifyError::Mismatch)
+        if self.prefix.is_identity() {
+            let code = HashFn::Identity.code();
+            return Err(VerifyError::HashNotAllowed { code });
         }
+        Block::hashed(self.prefix, self.data)
     }
 }
 
@@ -368,7 +310,12 @@ fn read_payload(bytes: &[u8]) -> Result<(Prefix, &[u8]), CodecError> {
     let mut reader = Reader::new(bytes);
     while let Some((number, value)) = reader.next_field()? {
         match number {
-            1 if prefix.is_none() => prefix = Some(Prefix::parse(value.bytes("payload.prefix")?)?),
+            1 if prefix.is_none() => {
+                let parsed = parse_prefix_bytes(value.bytes("payload.prefix")?);
+                prefix = Some(parsed.ok_or_else(|| {
+                    CodecError::field("payload.prefix", FieldProblem::Invalid("not a CID prefix"))
+                })?);
+            }
             2 if data.is_none() => data = Some(value.bytes("payload.data")?),
             1 | 2 => return Err(twice("payload")),
             _ => {}
@@ -481,7 +428,7 @@ impl Pieces {
 impl Payload {
     fn encode(&self, out: &mut Pieces) {
         let mut prefix = Vec::with_capacity(16);
-        self.prefix.write(&mut prefix);
+        write_prefix(&mut prefix, &self.prefix);
         let mut head = Vec::with_capacity(32);
         bytes_field(&mut head, 1, &prefix);
         tag(&mut head, 2, 2);

@@ -58,7 +58,8 @@ fn an_error_at_every_point_is_told_and_what_was_acknowledged_stays() {
 #[test]
 fn a_full_disk_serves_reads_collects_garbage_and_comes_back() {
     let machine = Machine::new(Power::default());
-    machine.disk.set_space(Some(20 << 10));
+    // A reserve and five segments.
+    machine.disk.set_space(Some(56 << 10));
     let store = machine.open().unwrap();
     let mut model = Model::default();
     let mut number = 1;
@@ -215,10 +216,46 @@ fn damage_anywhere_in_the_log_never_stops_the_start_and_is_never_silent() {
 }
 
 #[test]
+fn a_block_that_was_damaged_in_the_log_and_put_again_stays() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    store.commit(batch(1)).unwrap();
+    store.commit(batch(2)).unwrap();
+    machine.power.cut();
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let body = b"own 1 ooooooooooooo";
+    let damaged = segment_files(&machine).into_iter().any(|(path, _)| {
+        let bytes = machine.disk.bytes(&path).unwrap_or_default();
+        let found = bytes.windows(body.len()).position(|part| part == body);
+        found.is_some_and(|at| machine.disk.damage(&path, at, 1))
+    });
+    assert!(damaged);
+    let store = machine.open().unwrap();
+    assert_eq!(store.found_at_start()[0].blocks, 1);
+    assert_eq!(store.quarantine(None, 9).unwrap().len(), 1);
+    assert_eq!(store.commit(batch(1)).map(|commit| commit.new_blocks).ok(), None, "an old head");
+    let mut again = crate::Batch::new();
+    for block in model::blocks(1) {
+        again.put_block(block);
+    }
+    assert_eq!(store.commit(again).unwrap().new_blocks, 1);
+    machine.power.cut();
+    drop(store);
+    // The damaged copy is found once more in the log, and the whole one stays.
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let store = machine.open().unwrap();
+    assert!(store.quarantine(None, 9).unwrap().is_empty());
+    for block in model::blocks(1) {
+        assert_eq!(store.block(block.cid()).unwrap().as_ref(), Some(&block));
+    }
+}
+
+#[test]
 fn heads_of_a_lost_batch_leave_a_floor_until_their_record_is_back() {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();
-    for number in 1..4 {
+    for number in [1, 2, 5] {
         store.commit(batch(number)).unwrap();
     }
     // What follows proves the third commit, and sets no head.
@@ -228,7 +265,7 @@ fn heads_of_a_lost_batch_leave_a_floor_until_their_record_is_back() {
     machine.power.cut();
     drop(store);
     let machine = machine.restart(Loss::Everything, Power::default());
-    let record = b"record 3 value";
+    let record = b"record 5 value";
     let damaged = segment_files(&machine).into_iter().any(|(path, length)| {
         let bytes = machine.disk.bytes(&path).unwrap_or_default();
         let found = bytes.windows(record.len()).position(|part| part == record);
@@ -247,11 +284,14 @@ fn heads_of_a_lost_batch_leave_a_floor_until_their_record_is_back() {
     drop(store);
     let machine = machine.restart(Loss::Nothing, Power::default());
     let store = machine.open().unwrap();
-    let refused = store.commit(batch(2)).unwrap_err();
-    assert!(matches!(refused, CommitError::Stale { stored: 3, .. }), "{refused}");
-    store.commit(batch(3)).unwrap();
-    store.commit(batch(4)).unwrap();
-    assert_eq!(seen(&store).sequence(), 4);
+    let refused = store.commit(batch(4)).unwrap_err();
+    assert!(
+        matches!(refused, CommitError::Stale { stored: 5, .. }),
+        "{refused}"
+    );
+    store.commit(batch(5)).unwrap();
+    store.commit(batch(6)).unwrap();
+    assert_eq!(seen(&store).sequence(), 6);
     store.dismiss_losses().unwrap();
     assert!(store.losses().unwrap().is_empty());
 }

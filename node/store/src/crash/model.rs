@@ -61,7 +61,7 @@ pub(super) fn name() -> Name {
 }
 
 /// Two leaves, one of which comes again and again and is collected in between, and a root over them.
-fn blocks(number: u8) -> [Block; 3] {
+pub(super) fn blocks(number: u8) -> [Block; 3] {
     let leaf = |text: String| Block::new(Codec::Raw, text.into_bytes()).unwrap();
     let shared = leaf(format!("shared {} {}", number % 2, "s".repeat(200)));
     let own = leaf(format!(

@@ -15,7 +15,7 @@ use crate::group::{
     BATCH_HEAD_BYTES, BatchHead, BatchPayload, CLOSE_BYTES, END_HEAD_BYTES, EndHead, Entry,
     FRAME_BYTES, Frame, HEAD_BYTES, Head, SetHead,
 };
-use crate::segment::{GROUPS_START, Segment};
+use crate::segment::{GROUPS_START, Location, Segment};
 
 /// Bytes that are looked through at once where frames are searched.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -35,8 +35,8 @@ pub(crate) struct Found {
     pub(crate) expected: Option<u32>,
     /// The heads that it sets; none where the end mark is damaged.
     pub(crate) heads: Option<Vec<SetHead>>,
-    /// Blocks whose bodies are damaged, and where these begin; looked for on request only.
-    pub(crate) damaged_bodies: Vec<(Multihash, u32)>,
+    /// Blocks whose bodies are damaged; looked for on request only.
+    pub(crate) damaged_bodies: Vec<(Multihash, Location)>,
 }
 
 impl Found {
@@ -242,7 +242,7 @@ impl<'a> Groups<'a> {
         let mut damaged = Vec::new();
         for entry in entries {
             if !self.is_body_whole(entry)? {
-                damaged.push((entry.hash, entry.offset));
+                damaged.push((entry.hash, entry.location(self.segment.number)));
             }
         }
         found.damaged_bodies = damaged;

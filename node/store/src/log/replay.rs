@@ -12,7 +12,7 @@ use perennis_shared::cid::Multihash;
 
 use crate::disk::Disk;
 use crate::rows::{Loss, LossKind, owner_tag};
-use crate::segment::{FileNumber, GROUPS_START, Segment};
+use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 
 use super::lost::move_tail;
 use super::reader::{Found, Groups};
@@ -36,8 +36,8 @@ pub(crate) struct Replay {
     pub(crate) losses: Vec<Loss>,
     /// Heads that were set by lost batches: binary name and sequence.
     pub(crate) floors: Vec<(Vec<u8>, u64)>,
-    /// Blocks with damaged bodies: the file and where in it these begin.
-    pub(crate) damaged: Vec<(Multihash, FileNumber, u32)>,
+    /// Copies of blocks that are damaged.
+    pub(crate) damaged: Vec<(Multihash, Location)>,
 }
 
 /// One group, while it is not decided whether it counts.
@@ -98,9 +98,7 @@ pub(crate) fn replay<E: From<io::Error>>(
             while let Some(found) = groups.next()? {
                 if counted.contains(&(*number, found.start)) {
                     replay.last_group = found.group;
-                    let damaged = found.damaged_bodies.iter();
-                    let damaged = damaged.map(|(hash, offset)| (*hash, *number, *offset));
-                    replay.damaged.extend(damaged);
+                    replay.damaged.extend(found.damaged_bodies.iter().copied());
                     apply(&group_of(&file.segment, found))?;
                     replay.replayed += 1;
                 }

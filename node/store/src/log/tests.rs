@@ -406,19 +406,7 @@ fn searching_takes_time_in_proportion_to_the_bytes() {
     for size in [1 << 20, 8 << 20] {
         let dir = dir.path().join(size.to_string());
         let mut start = open(&dir, Position::START);
-        let block = Block::verified(
-            *Block::hashed(0x55, perennis_shared::cid::HashFn::Sha2_256, false, vec![0]).unwrap().cid(),
-            vec![0],
-        )
-        .unwrap();
-        let first = start
-            .log
-            .append(vec![LogBatch {
-                blocks: vec![block],
-                ..LogBatch::default()
-            }])
-            .unwrap()
-            .end;
+        let first = append(&mut start.log, "first").end;
         drop(start);
         let path = file(&dir, first.file);
         let mut bytes = std::fs::read(&path).unwrap();

@@ -14,7 +14,7 @@ use libp2p::{
     PeerId,
     futures::channel::{mpsc, oneshot},
 };
-use perennis_shared::cid::{Block, Cid, HashFn, VerifyError, is_identity};
+use perennis_shared::cid::{Block, Cid, HashFn, is_identity};
 
 use super::{
     client::{Counts, SessionId, WantId},
@@ -207,7 +207,6 @@ impl Drop for Asked {
 
 /// What is known of a block from its CID alone.
 fn without_asking(cid: &Cid) -> Option<Answer> {
-    let code = cid.hash().code();
     let unsupported = |source| BitswapError::Unsupported {
         cid: Box::new(*cid),
         source,
@@ -216,8 +215,7 @@ fn without_asking(cid: &Cid) -> Option<Answer> {
         let content = cid.hash().digest().to_vec();
         return Some(Block::verified(*cid, content).map_err(unsupported));
     }
-    match HashFn::from_code(code) {
-        Some(_) => None,
-        None => Some(Err(unsupported(VerifyError::HashNotAllowed { code }))),
-    }
+    HashFn::of(cid.hash())
+        .err()
+        .map(|source| Err(unsupported(source)))
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use perennis_shared::{
-    cid::Cid,
-    wire::bitswap::{Payload, Prefix, WantKind},
+    cid::{Cid, Prefix},
+    wire::bitswap::{Payload, WantKind},
 };
 
 /// Time to an answer that is assumed of a peer that has not answered yet.

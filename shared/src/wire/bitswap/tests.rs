@@ -1,5 +1,5 @@
 use super::*;
-use crate::cid::{Multihash, cid_of};
+use crate::cid::{Codec, Multihash, cid_of};
 use alloc::{string::ToString, vec};
 use proptest::prelude::*;
 
@@ -99,20 +99,24 @@ fn blocks_are_named_by_their_hash_and_share_the_frame() {
 
 #[test]
 fn every_accepted_hash_makes_its_cid_and_no_other_does() {
-    for hash in [HashFn::Sha2_256, HashFn::Sha2_512, HashFn::Blake3] {
-        let block = Block::hashed(0x55, hash, false, &b"hello"[..]).unwrap();
+    for (hash, digest_bytes) in [
+        (HashFn::Sha2_256, 32),
+        (HashFn::Sha2_256, 20),
+        (HashFn::Sha2_512, 64),
+        (HashFn::Blake3, 32),
+    ] {
+        let cid = Cid::new_v1(0x55, hash.multihash(digest_bytes, b"hello").unwrap());
+        let block = Block::verified(cid, &b"hello"[..]).unwrap();
         let payload = Payload::new(&block);
-        assert_eq!(payload.into_block(), Ok(block.clone()));
-        assert_eq!(crate::cid::verify(block.cid(), b"hello"), Ok(()));
+        assert_eq!(payload.into_block(), Ok(block));
     }
-    let v0 = Block::hashed(0x70, HashFn::Sha2_256, true, &b"hello"[..]).unwrap();
-    assert_eq!(v0.cid().version(), ::cid::Version::V0);
+    let hash = HashFn::Sha2_256.multihash(32, b"hello").unwrap();
+    let v0 = Block::verified(Cid::new_v0(hash).unwrap(), &b"hello"[..]).unwrap();
     assert_eq!(Payload::new(&v0).into_block(), Ok(v0));
-    assert!(Block::hashed(0x55, HashFn::Sha2_256, true, &b""[..]).is_err());
     for (prefix, reason) in [
         (&[1, 0x55, 0x00, 5][..], "hash function 0x0"),
-        (&[1, 0x55, 0x11, 20], "hash function 0x11"),
-        (&[1, 0x55, 0x12, 20], "does not match"),
+        (&[1, 0x55, 0x22, 20], "hash function 0x22"),
+        (&[1, 0x55, 0x12, 19], "20 to 32 bytes, not 19"),
     ] {
         let mut body = Vec::new();
         bytes_field(&mut body, 1, prefix);

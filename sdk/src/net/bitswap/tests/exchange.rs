@@ -1,5 +1,7 @@
 //! What sound peers do for each other.
 
+use perennis_shared::cid::HashFn;
+
 use super::*;
 use crate::error::{ErrorKind, Retryable};
 
@@ -76,23 +78,15 @@ async fn without_peers_there_is_an_error_and_no_waiting() {
 #[tokio::test]
 async fn what_no_content_is_accepted_for_is_not_asked_for() {
     let client = node(Blocks::default(), test_config(), &[]).await;
-    let inline = Cid::new_v1(
-        0x55,
-        *Block::hashed(
-            0x55,
-            perennis_shared::cid::HashFn::Identity,
-            false,
-            &b"in"[..],
-        )
-        .unwrap()
-        .cid()
-        .hash(),
-    );
+    let inline = Cid::new_v1(0x55, HashFn::Identity.multihash(2, b"in").unwrap());
     let got = within(client.handle.block(&inline, &[])).await.unwrap();
     assert_eq!(&got.bytes()[..], b"in");
-    let sha1 = perennis_shared::cid::parse_cid_bytes(&[1, 0x55, 0x11, 2, 1, 2]).unwrap();
-    let error = within(client.handle.block(&sha1, &[])).await.unwrap_err();
-    assert_eq!(error.code(), "hash_not_allowed");
+    let (unknown, short) = ([1, 0x55, 0x22, 2, 1, 2], [1, 0x55, 0x11, 2, 1, 2]);
+    for cid in [unknown, short] {
+        let cid = perennis_shared::cid::parse_cid_bytes(&cid).unwrap();
+        let error = within(client.handle.block(&cid, &[])).await.unwrap_err();
+        assert_eq!(error.code(), "hash_not_allowed");
+    }
 }
 
 #[tokio::test]
