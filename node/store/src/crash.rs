@@ -5,6 +5,7 @@
 
 mod faults;
 mod model;
+mod rebuild;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -94,6 +95,7 @@ fn run(store: &Store, step: Step) -> Result<(), UpkeepError> {
         Step::Collect => drop(store.collect()?.finish()?),
         Step::Compact => while !store.compact(70)?.done {},
         Step::Scrub => drop(store.scrub(2000)?),
+        Step::Checkpoint => drop(store.checkpoint()?),
     }
     Ok(())
 }

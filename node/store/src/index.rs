@@ -67,8 +67,8 @@ impl Index {
             state.totals.blocks = value.try_into().map_or(0, u64::from_le_bytes);
         }
         let logs = state.files.iter().rev();
-        let last = logs.map(|(number, row)| (*number, row.kind));
-        if let Some((file, _)) = last.filter(|(_, kind)| *kind == FileKind::Log).next() {
+        let mut last = logs.map(|(number, row)| (*number, row.kind));
+        if let Some((file, _)) = last.find(|(_, kind)| *kind == FileKind::Log) {
             let from = keys::dead_copies(file);
             let rows = kv.scan(&from, &keys::end_of_prefix(&from), usize::MAX)?;
             state.dead = DeadCopies {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use perennis_shared::codec::{Value, dag_cbor};
 
+use perennis_shared::cid::{Block, Codec};
 use super::*;
 use crate::testing::{Loss, LyingDisk, MortalHome, Power};
 use crate::{RocksOptions, StoreOptions};
