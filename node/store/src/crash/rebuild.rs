@@ -385,8 +385,8 @@ fn again(number: u8) -> Batch {
     let mut batch = Batch::new();
     batch.owner(&[number % 3]);
     for part in 0..3 {
-        let text = format!("again {} {}", (number / 3 + part) % 5, "a".repeat(300));
-        let codec = if (number + part).is_multiple_of(2) { Codec::Raw } else { Codec::DagPb };
+        let text = format!("again {} {}", (number / 3).wrapping_add(part) % 5, "a".repeat(300));
+        let codec = if number.wrapping_add(part).is_multiple_of(2) { Codec::Raw } else { Codec::DagPb };
         batch.put_block(Block::new(codec, text.into_bytes()).unwrap());
     }
     batch
