@@ -67,13 +67,14 @@ pub(crate) enum Reclaim {
     },
     /// Writes these blocks anew, those that still lie where they were read.
     Move(Vec<(Location, Block)>),
-    /// Sets a row aside that cannot be read, if it is still as it was read.
+    /// Sets a row aside that cannot be read, if it is still as it was read, and puts another in its place where one is given.
     SetAside {
         key: Vec<u8>,
         value: Vec<u8>,
+        instead: Option<Vec<u8>>,
         now: Millis,
     },
-    /// Forgets the losses that were written down.
+    /// Forgets the losses that were written down, and rows that were set aside and from which nothing can be mended.
     DismissLosses,
     /// Sets a damaged block aside.
     Quarantine {
@@ -249,7 +250,12 @@ impl Batch {
                 .map(|(_, block)| block.bytes().len() + 64)
                 .sum(),
             Some(Reclaim::Forget { hashes, .. }) => hashes.len() * 48,
-            Some(Reclaim::SetAside { key, value, .. }) => 2 * key.len() + value.len() + 64,
+            Some(Reclaim::SetAside {
+                key,
+                value,
+                instead,
+                ..
+            }) => 2 * key.len() + value.len() + instead.as_ref().map_or(0, Vec::len) + 64,
             Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses) => 128,
             None => 0,
         };
