@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::causes::chain;
 use crate::config::Config;
+use crate::damage::{self, Damage};
 use crate::demand::{Demand, SharedDemand};
 use crate::http::Server;
 use crate::ingest::Ingest;
@@ -43,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) keystore: Arc<Keystore>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is damaged.
+    pub(crate) damage: Damage,
     pub(crate) republish: Arc<Republish>,
     pub(crate) reprovide: Arc<Reprovide>,
     /// How often each name is asked for.
@@ -113,6 +116,7 @@ impl RunningNode {
 
         let metrics = Arc::new(Metrics::new());
         let (storage, keystore, followed) = open(&config).await?;
+        damage::tell_start(&storage);
         metrics.followed(i64::try_from(followed).unwrap_or(i64::MAX));
         let keystore = Arc::new(keystore);
         let read = Arc::new(Read::new(
@@ -199,6 +203,7 @@ impl RunningNode {
             ingest,
             keystore,
             metrics,
+            damage: Damage::new(storage.clone()),
             republish,
             reprovide,
             demand,

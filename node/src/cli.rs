@@ -38,6 +38,7 @@ mod sealed;
 mod secret;
 mod session;
 mod settings;
+mod store;
 mod unlock;
 mod when;
 
@@ -106,6 +107,7 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Import(arguments) => capsule::import(&context, &arguments),
         Command::Restore(arguments) => restore::run(&context, &arguments),
         Command::Node(command) => node::run(&context, &command),
+        Command::Store(command) => store::run(&context, &command),
         Command::Name(command) => names::run_names(&context, &command),
         Command::Pin(command) => names::run_pins(&context, &command),
         Command::Peers(command) => peers::run(&context, &command),

@@ -23,18 +23,21 @@ use crate::metrics::Metrics;
 use crate::read::Read;
 use crate::storage::Storage;
 
+mod checkpoint;
 pub(crate) mod fetch;
 pub(crate) mod follow;
 mod ladder;
+mod lost_heads;
 mod map;
 pub(crate) mod meet;
 pub(crate) mod probe;
 pub(crate) mod pubsub;
 mod reclaim;
+mod refetch;
 pub(crate) mod reprovide;
 pub(crate) mod republish;
 mod scan;
-pub(crate) mod scrub;
+mod scrub;
 pub(crate) mod walk;
 
 use follow::Routes;
@@ -189,13 +192,13 @@ impl Workers {
     ) -> Result<JoinSet<()>, StartError> {
         let stop = || Stop(stopped.clone());
         let mut tasks = JoinSet::new();
-        let damaged = Arc::new(Notify::new());
+        let unhad = Arc::new(Notify::new());
         let scan = scan::Scan {
             storage: storage.clone(),
             ingest: Arc::clone(ingest),
             metrics: Arc::clone(metrics),
             period: config.pins.scan_period,
-            damaged: Arc::clone(&damaged),
+            unhad: Arc::clone(&unhad),
         };
         let row = self.row("pin scan", "at most half of the time");
         tasks.spawn(scan.run(row, stop()));
@@ -203,6 +206,21 @@ impl Workers {
         let fetch = fetch::Fetch::new(config, storage, read, ingest, routes, metrics)?;
         let row = self.row("pin fetch", "one name at a time, 8 blocks at once");
         tasks.spawn(fetch.run(row, stop()));
+
+        let refetch = refetch::Refetch::new(config, storage, read, routes, metrics, &unhad)?;
+        let throttle = format!("{} blocks at once", refetch::AT_ONCE);
+        let row = self.row("refetch", &throttle);
+        tasks.spawn(refetch.run(row, stop()));
+
+        let lost = lost_heads::LostHeads {
+            storage: storage.clone(),
+            ingest: Arc::clone(ingest),
+            routes: Arc::clone(routes),
+            metrics: Arc::clone(metrics),
+        };
+        let throttle = format!("{} names at once", lost_heads::AT_ONCE);
+        let row = self.row("lost heads", &throttle);
+        tasks.spawn(lost.run(row, stop()));
 
         let ladder = ladder::LadderWorker {
             storage: storage.clone(),
@@ -251,15 +269,22 @@ impl Workers {
             storage: storage.clone(),
             read: Arc::clone(read),
             metrics: Arc::clone(metrics),
-            damaged,
             config: config.scrub.clone(),
         };
         let throttle = format!("{} bytes a second", config.scrub.bytes_per_second);
         let row = self.row("scrub", &throttle);
         tasks.spawn(scrub.run(row, stop()));
 
+        let checkpoint = checkpoint::Checkpoint {
+            storage: storage.clone(),
+            metrics: Arc::clone(metrics),
+        };
+        let row = self.row("checkpoint", "one at a time");
+        tasks.spawn(checkpoint.run(row, stop()));
+
         let reclaim = reclaim::Reclaim {
             storage: storage.clone(),
+            metrics: Arc::clone(metrics),
         };
         let row = self.row("reclaim", "at most half of the time");
         tasks.spawn(reclaim.run(row, stop()));

@@ -15,6 +15,7 @@ mod log;
 mod node;
 mod peers;
 mod share;
+mod store;
 
 pub(crate) use check::{
     CarCommand, CarVerify, ConfigCheck, ConfigCommand, DagCodec, DagCommand, DagConvert,
@@ -34,6 +35,7 @@ pub(crate) use peers::{
     Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,
 };
 pub(crate) use share::{Export, Import, Publish, Resolve, Restore};
+pub(crate) use store::{StoreCommand, StoreLosses, StorePlace};
 
 /// Keeps an identity and its lists alive after the tab closes.
 ///
@@ -108,6 +110,9 @@ pub(crate) enum Command {
     /// Run a perpetual node, or ask how it is
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Look into a node's store: what is damaged, and what is lost
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Names a node keeps alive
     #[command(subcommand)]
     Name(NameCommand),

@@ -89,7 +89,10 @@ pub(super) async fn start(
     let node = Arc::clone(node);
     tokio::spawn(async move {
         let started = rt::monotonic();
-        let sink = FetchSink(node.storage().clone());
+        let sink = FetchSink {
+            storage: node.storage().clone(),
+            root: cid,
+        };
         let fetching = async {
             let roots = [cid];
             let fetch = fetch_dag(&session, &roots, &sink, DagLimits::default(), |step| {

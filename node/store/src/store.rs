@@ -272,6 +272,7 @@ impl Store {
         let shared = Arc::new(Shared {
             quarantined: AtomicBool::new(!replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?),
             floors: AtomicBool::new(!replay.floors.is_empty() || has_rows(keys::FLOOR)?),
+            set_aside: AtomicBool::new(has_rows(keys::SET_ASIDE)?),
             index,
             full: AtomicBool::new(reserve.take().is_err()),
             failed: index_damaged,
@@ -417,11 +418,17 @@ impl Store {
     /// Has a row set aside that cannot be read, without waiting.
     pub(crate) fn set_row_aside(&self, key: Vec<u8>, value: Vec<u8>) {
         let now = wall_clock();
-        let batch = Batch::reclaiming(Reclaim::SetAside { key, value, now });
+        let batch = Batch::reclaiming(Reclaim::SetAside {
+            key,
+            value,
+            instead: None,
+            now,
+        });
         self.submit(batch, |_| {});
     }
 
-    /// Forgets the losses that were written down: somebody has seen them.
+    /// Forgets the losses that were written down, and the rows that were set aside: somebody has seen them. Rows of pins, heads and
+    /// blocks that were set aside stay until they are mended, since it is not known what they kept.
     ///
     /// # Errors
     /// The commit fails.

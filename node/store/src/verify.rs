@@ -125,7 +125,11 @@ impl FindingKind {
     #[must_use]
     pub fn is_loss(self) -> bool {
         match self {
-            Self::Block | Self::MissingFile | Self::MissingGroups | Self::Group | Self::Unreadable => true,
+            Self::Block
+            | Self::MissingFile
+            | Self::MissingGroups
+            | Self::Group
+            | Self::Unreadable => true,
             Self::Index
             | Self::Row
             | Self::StrayFile
@@ -201,8 +205,13 @@ pub fn verify(
 }
 
 fn is_empty(dir: &Path, disk: &Arc<dyn Disk>) -> bool {
-    let has_files = |folder: &str| disk.list(&dir.join(folder)).is_ok_and(|names| !names.is_empty());
-    !["segments", "packs", "checkpoints"].into_iter().any(has_files)
+    let has_files = |folder: &str| {
+        disk.list(&dir.join(folder))
+            .is_ok_and(|names| !names.is_empty())
+    };
+    !["segments", "packs", "checkpoints"]
+        .into_iter()
+        .any(has_files)
 }
 
 /// As [`verify`], on any disk and with any index.
@@ -286,7 +295,10 @@ impl Verifier<'_> {
             && !self.files.is_empty()
             && *newest > self.applied.group
         {
-            let detail = format!("it is at group {}, older than a checkpoint of it", self.applied.group);
+            let detail = format!(
+                "it is at group {}, older than a checkpoint of it",
+                self.applied.group
+            );
             self.found(FindingKind::Index, "index".into(), detail);
         }
         self.progress(VerifyStage::Checkpoints, groups.len(), groups.len());
@@ -326,7 +338,11 @@ impl Verifier<'_> {
     }
 
     fn found_row(&mut self, key: &[u8], detail: &str) {
-        let key: String = key.iter().flat_map(|byte| byte.escape_ascii()).map(char::from).collect();
+        let key: String = key
+            .iter()
+            .flat_map(|byte| byte.escape_ascii())
+            .map(char::from)
+            .collect();
         self.found(FindingKind::Row, format!("row {key}"), detail.to_owned());
     }
 }

@@ -140,7 +140,7 @@ fn load(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Result<Config, F
         .map_err(|error| config_failure(&error))
 }
 
-pub(super) fn config_failure(error: &ConfigError) -> Failure {
+pub(in crate::cli) fn config_failure(error: &ConfigError) -> Failure {
     let first = error.problems.first();
     Failure::invalid("invalid_config", error.to_string()).hint(first.map_or_else(
         || "run `perennis config check FILE`".to_owned(),

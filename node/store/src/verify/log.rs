@@ -66,7 +66,11 @@ impl Verifier<'_> {
             self.sum.files += 1;
             let is_last = Some(*number) == last;
             if let Err(error) = self.check_segment(&file.segment, is_last, &mut order, index) {
-                self.found(FindingKind::Unreadable, number.to_string(), error.to_string());
+                self.found(
+                    FindingKind::Unreadable,
+                    number.to_string(),
+                    error.to_string(),
+                );
             }
         }
         self.progress(VerifyStage::Files, of, of);
@@ -88,7 +92,9 @@ impl Verifier<'_> {
             self.sum.groups += 1;
             let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
             let mut bytes = 0;
-            self.sum.bodies += entries.inspect(|entry| bytes += u64::from(entry.length)).count() as u64;
+            self.sum.bodies += entries
+                .inspect(|entry| bytes += u64::from(entry.length))
+                .count() as u64;
             self.sum.body_bytes += bytes;
             // Groups that nothing shows to be acknowledged are decided about by the next start.
             let is_last_group = is_last && groups.end() >= segment.file.length()?;
@@ -111,7 +117,11 @@ impl Verifier<'_> {
         }
         if groups.damage().is_empty() && groups.has_tail()? {
             let place = format!("{number} at {}", groups.end());
-            self.found(FindingKind::Tail, place, "bytes follow the last group".into());
+            self.found(
+                FindingKind::Tail,
+                place,
+                "bytes follow the last group".into(),
+            );
         }
         Ok(())
     }
@@ -136,7 +146,11 @@ impl Verifier<'_> {
         let detail = match found.expected {
             None => "both heads of the group are damaged".to_owned(),
             Some(all) if all as usize > here => {
-                format!("{} of {all} batches of group {} are damaged", all as usize - here, found.group)
+                format!(
+                    "{} of {all} batches of group {} are damaged",
+                    all as usize - here,
+                    found.group
+                )
             }
             _ if found.heads.is_none() => {
                 format!("the end mark of group {} is damaged", found.group)
@@ -178,7 +192,11 @@ impl Verifier<'_> {
         let place = format!("{} at {}", location.file, location.offset);
         let is_found_again = index.is_some() && is_needed;
         if !is_found_again {
-            let kind = if is_needed { FindingKind::Block } else { FindingKind::DeadBody };
+            let kind = if is_needed {
+                FindingKind::Block
+            } else {
+                FindingKind::DeadBody
+            };
             let detail = format!("the {} bytes of the block are damaged", location.length);
             self.found_of(kind, place, Some(cid), detail);
         }
