@@ -9,6 +9,7 @@ pub mod app;
 mod causes;
 pub mod cli;
 pub mod config;
+mod data_folder;
 mod demand;
 mod followed;
 mod http;
