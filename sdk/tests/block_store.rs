@@ -166,7 +166,9 @@ async fn store_of_the_first_format_is_taken_over_once_and_refused_by_its_release
         let blocks = TableDefinition::<&[u8], &[u8]>::new("blocks");
         let mut blocks = writing.open_table(blocks).unwrap();
         let key = block.cid().to_bytes();
-        blocks.insert(key.as_slice(), block.bytes().as_ref()).unwrap();
+        blocks
+            .insert(key.as_slice(), block.bytes().as_ref())
+            .unwrap();
         let mut rows = writing.open_table(former).unwrap();
         for (name, value) in [("head/x", &b"\x01\x71"[..]), ("me", b"\xa0"), ("odd", b"")] {
             rows.insert(name, value).unwrap();
@@ -232,7 +234,10 @@ async fn row_that_is_gone_is_missed_until_that_is_accepted() {
         let error = store.state("c").await.unwrap_err();
         assert!(matches!(error, StoreError::LostRows { rows: 1 }));
         assert_eq!(store.state("a").await.unwrap().unwrap(), "value");
-        store.commit(Changes::new().set(more, "value")).await.unwrap();
+        store
+            .commit(Changes::new().set(more, "value"))
+            .await
+            .unwrap();
     }
     let store = Disk::open(&path, NO_WAIT).await.unwrap();
     store.commit(Changes::new().settle()).await.unwrap();

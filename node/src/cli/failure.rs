@@ -173,7 +173,7 @@ pub(crate) fn next_step(code: &str, exit: Exit) -> &'static str {
             "run `perennis home check`: it says what is lost, and with --repair goes on without it"
         }
         "store_damaged" => {
-            "move the home away and run `perennis restore`; changes that were not published have to be made again"
+            "try once more; if it stays, move the home away and run `perennis restore`: changes that were not published have to be made again"
         }
         "block_damaged" | "block_lost" => "move the home away and run `perennis restore`",
         "store_not_opened" | "store_failed" => {

@@ -31,7 +31,7 @@ pub(super) fn create_named(path: &Path) -> io::Result<File> {
 }
 
 /// Gives a file that this process has just made the permissions that the person's umask gives.
-pub(super) fn open_to_others(file: &File) {
+fn open_to_others(file: &File) {
     if let Some(given) = GIVEN.get() {
         let mode = 0o666 & !given.as_raw_mode();
         // A file system without permissions refuses; there the file is as open as everything on it.

@@ -78,12 +78,32 @@ struct OpenFile {
     missing: AtomicU64,
     /// Rows were damaged when the file was opened.
     has_damaged: AtomicBool,
+    /// The file's structure was found damaged.
+    is_broken: AtomicBool,
 }
 
 impl OpenFile {
     fn database(&self) -> &Database {
         let database = self.database.as_ref();
         database.expect("it is taken only when this is dropped")
+    }
+
+    /// The failure as a caller is told it. What fails after the structure was found damaged fails for that reason, whatever
+    /// redb says then.
+    fn told(&self, failure: Failure, action: &'static str) -> StoreError {
+        match failure.at(&self.path, action) {
+            StoreError::Backend { source, .. } if self.is_broken.load(Ordering::Relaxed) => {
+                StoreError::Damaged {
+                    place: self.path.display().to_string(),
+                    source,
+                }
+            }
+            error @ StoreError::Damaged { .. } => {
+                self.is_broken.store(true, Ordering::Relaxed);
+                error
+            }
+            error => error,
+        }
     }
 }
 
@@ -127,6 +147,7 @@ impl Disk {
                         path,
                         missing: doubt.missing.into(),
                         has_damaged: doubt.has_damaged.into(),
+                        is_broken: AtomicBool::new(false),
                     };
                     return Ok(Self {
                         file: Arc::new(file),
@@ -149,7 +170,7 @@ impl Disk {
     ) -> Result<T, StoreError> {
         let file = Arc::clone(&self.file);
         in_background(action, move || {
-            guarded(|| work(&file)).map_err(|failure| failure.at(&file.path, action))
+            guarded(|| work(&file)).map_err(|failure| file.told(failure, action))
         })
         .await?
     }

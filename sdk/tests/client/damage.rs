@@ -9,13 +9,14 @@ use std::{
 use perennis_sdk::{
     client::{Client, ListError, PublishOptions},
     error::{ErrorKind, Retryable},
-    store::{BlockStore, Disk, DiskOptions, StoreError},
+    store::{BlockStore, Changes, Disk, DiskOptions, Memory, StoreError},
 };
 use perennis_shared::taglist::Label;
+use redb::ReadableTable as _;
 
 use crate::{
     double::Node,
-    people::{alice, device, everything, on, publish, remove, set_with_note, urls},
+    people::{alice, bob, device, everything, on, remove, set_with_note, stored, urls},
 };
 
 /// Labels with what they say, by where they stand.
@@ -42,7 +43,11 @@ impl Home {
             set_with_note("@b", "scam", "first"),
         ];
         client.stage(&first).await.unwrap();
-        publish(&client, &alice(), &[&node]).await;
+        // One node is not there, so that something waits to be delivered.
+        let nodes = [node.url.clone(), "http://127.0.0.1:1".parse().unwrap()];
+        let options = PublishOptions::default();
+        let outcome = client.publish(&alice(), &nodes, &options).await.unwrap();
+        assert_eq!(stored(&outcome), [true, false]);
         let published = own(&client).await.unwrap().0;
         client
             .stage(&[set_with_note("@a", "spam", "second")])
@@ -131,7 +136,8 @@ async fn outlive(home: &Home, file: &[u8], case: &str) -> End {
     };
     assert_named(&refused, refused.code(), case);
     assert_eq!(seen(&node).await, home.published, "{case}: {refused}");
-    match go_on(&client, &node).await {
+    drop(client);
+    match go_on(&path, &node).await {
         Ok(()) => {
             home.assert_nothing_else(&seen(&node).await, case);
             End::Repaired
@@ -143,9 +149,11 @@ async fn outlive(home: &Home, file: &[u8], case: &str) -> End {
     }
 }
 
-/// What a person does next: drops what is damaged, brings the rest back, publishes.
-async fn go_on(client: &Client<Disk>, node: &Node) -> Result<(), String> {
+/// What a person does next, in another process: drops what is damaged, brings the rest back, publishes.
+async fn go_on(path: &Path, node: &Node) -> Result<(), String> {
     let nodes = urls(&[node]);
+    let client = open(path, node).await;
+    let client = client.map_err(|error| error.code().to_owned())?;
     let repaired = client.repair_state().await;
     repaired.map_err(|error| error.code().to_owned())?;
     let restored = client.restore(&alice(), &nodes).await;
@@ -233,4 +241,87 @@ async fn no_changed_byte_of_the_file_is_signed_or_lost_in_silence() {
         ends.contains_key(&End::Right) && ends.contains_key(&End::Repaired),
         "{ends:?}"
     );
+}
+
+/// Changes the last byte of a row's value behind the store's back.
+fn change_row(path: &Path, name: &str) {
+    let rows = redb::TableDefinition::<&[u8], &[u8]>::new("rows");
+    let database = redb::Database::create(path).unwrap();
+    let writing = database.begin_write().unwrap();
+    {
+        let mut rows = writing.open_table(rows).unwrap();
+        let mut stored = rows.get(name.as_bytes()).unwrap().unwrap().value().to_vec();
+        *stored.last_mut().unwrap() ^= 1;
+        rows.insert(name.as_bytes(), stored.as_slice()).unwrap();
+    }
+    writing.commit().unwrap();
+}
+
+#[tokio::test]
+async fn each_kind_of_row_is_named_and_gone_on_without() {
+    let home = Home::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    std::fs::write(&path, &home.file).unwrap();
+    let store = Disk::open(&path, DiskOptions::default()).await.unwrap();
+    let rows = store.state_keys("").await.unwrap();
+    drop(store);
+    let kinds: BTreeSet<&str> = rows
+        .iter()
+        .filter_map(|row| row.split('/').next())
+        .collect();
+    let every = ["added", "head", "me", "node", "outbox", "record", "staged"];
+    assert_eq!(kinds, every.into());
+    for row in &rows {
+        std::fs::write(&path, &home.file).unwrap();
+        change_row(&path, row);
+        let node = home.node.twin().await;
+        let client = open(&path, &node).await.unwrap();
+        let (labels, damaged) = own(&client).await.unwrap();
+        assert_eq!(damaged, 1, "{row}");
+        let is_staged = row.starts_with("staged/");
+        assert_eq!(labels == home.wanted, !is_staged, "{row}");
+        home.assert_nothing_else(&labels, row);
+
+        let check = client.check_state().await.unwrap();
+        assert_eq!((check.damaged.len(), check.missing), (1, 0), "{row}");
+        assert_eq!(check.damaged[0].row, *row);
+        let is_rebuilt = row == "me" || row.starts_with("head/");
+        assert_eq!(check.damaged[0].rebuilt, is_rebuilt, "{row}");
+        let (nodes, options) = (urls(&[&node]), PublishOptions::default());
+        let refused = client
+            .publish(&alice(), &nodes, &options)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code(), "state_damaged");
+        assert!(refused.to_string().contains(row.as_str()), "{refused}");
+        assert_eq!(seen(&node).await, home.published, "{row}");
+
+        assert_eq!(client.repair_state().await.unwrap(), check);
+        assert!(client.check_state().await.unwrap().is_sound(), "{row}");
+        client.publish(&alice(), &nodes, &options).await.unwrap();
+        let labels = seen(&node).await;
+        assert_eq!(labels == home.wanted, !is_staged, "{row}");
+        home.assert_nothing_else(&labels, row);
+    }
+}
+
+#[tokio::test]
+async fn what_was_lost_of_whose_store_it_is_is_not_taken_from_the_next_passphrase() {
+    let (store, node) = (Memory::new(), Node::start().await);
+    let client = on(store.clone(), &[&node]);
+    client.adopt(&alice()).await.unwrap();
+    client
+        .stage(&[set_with_note("@a", "spam", "mine")])
+        .await
+        .unwrap();
+    let changes = Changes::new().set("me", "rotten");
+    store.commit(changes).await.unwrap();
+    // Nothing was published: nothing else here says it.
+    assert!(!client.repair_state().await.unwrap().damaged[0].rebuilt);
+    let (nodes, options) = (urls(&[&node]), PublishOptions::default());
+    let error = client.publish(&bob(), &nodes, &options).await.unwrap_err();
+    assert_eq!(error.code(), "other_identity");
+    client.publish(&alice(), &nodes, &options).await.unwrap();
+    assert_eq!(seen(&node).await.len(), 1);
 }

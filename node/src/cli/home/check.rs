@@ -58,13 +58,14 @@ async fn check(context: &Context<'_>, arguments: &HomeCheck) -> Result<(), Failu
         for line in lines(&found) {
             page.line(line);
         }
-        page.line(if document.repaired {
+        let end = if document.repaired {
             page.paint.good("repaired: `perennis publish` goes on")
         } else {
             page.paint.warn(
                 "nothing is published while this is so: `perennis home check --repair` goes on without it",
             )
-        });
+        };
+        page.line(end);
     })?;
     if document.sound || document.repaired {
         Ok(())
