@@ -115,7 +115,8 @@ fn set_tally(writing: &WriteTransaction, numbers: [u64; 3]) {
 }
 
 fn format_in(path: &Path) -> u64 {
-    let reading = Database::create(path).unwrap().begin_read().unwrap();
+    let database = Database::create(path).unwrap();
+    let reading = database.begin_read().unwrap();
     let meta = reading.open_table(META).unwrap();
     meta.get("format").unwrap().unwrap().value()
 }

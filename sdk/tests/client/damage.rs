@@ -191,7 +191,7 @@ fn assert_named<E: Retryable>(error: &E, code: &str, case: &str) {
 /// Where a byte is changed, and by what. `PERENNIS_FLIPS` says how many; as many as the file has bytes are all of them.
 fn flips(length: usize) -> Vec<(usize, u8)> {
     let wanted = std::env::var("PERENNIS_FLIPS").ok();
-    let wanted = wanted.and_then(|text| text.parse().ok()).unwrap_or(400);
+    let wanted = wanted.and_then(|text| text.parse().ok()).unwrap_or(250);
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = move || {
         random ^= random << 13;
