@@ -11,8 +11,9 @@ use perennis_shared::time::Millis;
 
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
+use crate::pack::{Footer, PackName};
 use crate::rows::HeadRow;
-use crate::segment::Location;
+use crate::segment::{FileNumber, Location};
 
 /// Most bytes of blocks and rows in one batch.
 pub const BATCH_BYTES: usize = 64 << 20;
@@ -65,8 +66,11 @@ pub(crate) enum Reclaim {
         generation: u64,
         marked: usize,
     },
-    /// Writes these blocks anew, those that still lie where they were read.
-    Move(Vec<(Location, Block)>),
+    /// Takes packs into use and drops the files that they were made from.
+    Adopt {
+        packs: Vec<Adoption>,
+        dropped: Vec<FileNumber>,
+    },
     /// Sets a row aside that cannot be read, if it is still as it was read.
     SetAside {
         key: Vec<u8>,
@@ -75,6 +79,8 @@ pub(crate) enum Reclaim {
     },
     /// Forgets the losses that were written down.
     DismissLosses,
+    /// Changes nothing: a group, for the log to have one more.
+    Mark,
     /// Sets a damaged block aside.
     Quarantine {
         hash: Multihash,
@@ -82,6 +88,18 @@ pub(crate) enum Reclaim {
         reason: String,
         now: Millis,
     },
+}
+
+/// A pack that is durable, and where its blocks lay when it was written.
+#[derive(Debug)]
+pub(crate) struct Adoption {
+    pub(crate) number: FileNumber,
+    pub(crate) name: PackName,
+    /// Bytes of its file.
+    pub(crate) bytes: u64,
+    pub(crate) footer: Arc<Footer>,
+    /// For each entry.
+    pub(crate) sources: Vec<Location>,
 }
 
 impl Batch {
@@ -244,13 +262,13 @@ impl Batch {
             })
             .sum();
         let moved = match &self.reclaim {
-            Some(Reclaim::Move(moved)) => moved
-                .iter()
-                .map(|(_, block)| block.bytes().len() + 64)
-                .sum(),
+            Some(Reclaim::Adopt { packs, dropped }) => {
+                let entries = packs.iter().map(|pack| pack.sources.len());
+                64 * packs.len() + 4 * entries.sum::<usize>() + 4 * dropped.len()
+            }
             Some(Reclaim::Forget { hashes, .. }) => hashes.len() * 48,
             Some(Reclaim::SetAside { key, value, .. }) => 2 * key.len() + value.len() + 64,
-            Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses) => 128,
+            Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses | Reclaim::Mark) => 128,
             None => 0,
         };
         blocks + heads + rows + moved
@@ -284,7 +302,7 @@ pub struct Commit {
     pub new_blocks: u64,
     /// Their bytes.
     pub new_bytes: u64,
-    /// Blocks that were dropped, moved or set aside; only in the store's own upkeep.
+    /// Blocks that were dropped, that a pack took over, or that were set aside; only in the store's own upkeep.
     pub reclaimed_blocks: u64,
 }
 

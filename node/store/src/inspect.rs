@@ -17,7 +17,7 @@ use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, Rocks, RocksOptions};
 use crate::rows::{FileRow, HeadRow, Loss, Place, Row as _};
-use crate::segment::{Location, FileNumber};
+use crate::segment::{FileNumber, Location};
 use crate::store::{OpenError, segments};
 
 /// Places in the order of multihashes from which blocks are sampled.
@@ -110,7 +110,10 @@ fn look_at_index(index: &dyn Kv, found: &mut Inspection) -> Result<(), KvError> 
     let (from, to) = ([keys::QUARANTINE], keys::end_of(keys::QUARANTINE));
     found.quarantined = index.scan(&from, &to, usize::MAX)?.len() as u64;
     let losses = index.scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
-    found.losses = losses.iter().filter_map(|(_, row)| Loss::from_bytes(row)).collect();
+    found.losses = losses
+        .iter()
+        .filter_map(|(_, row)| Loss::from_bytes(row))
+        .collect();
     let heads = index.scan(&[keys::HEAD], &keys::end_of(keys::HEAD), HEADS)?;
     let heads = heads.iter().filter_map(|(_, row)| HeadRow::from_bytes(row));
     found.newest_head = heads.map(|head| head.stored_at).max();

@@ -9,8 +9,8 @@ use perennis_shared::time::Millis;
 use crate::keys::{self, Queue};
 use crate::kv::{KvError, Row};
 use crate::rows::{
-    HeadRow, Loss, PinRow, Place, QuarantineRow, Quarantined, QueueRow, Row as _, SetAside, read_due,
-    read_payload, read_plain,
+    HeadRow, Loss, PinRow, Place, QuarantineRow, Quarantined, QueueRow, Row as _, SetAside,
+    read_due, read_payload, read_plain,
 };
 use crate::store::{Store, is_lost};
 
