@@ -64,10 +64,10 @@ pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
 pub use scrub::ScrubStep;
 pub use segment::{FileNumber, Location};
 pub use snapshot::{Snapshot, SnapshotError};
+pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
 pub use verify::{
     Finding, FindingKind, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
 };
-pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
 
 /// The queue of damaged blocks that wait to be fetched again; the key is the binary multihash.
 pub const REFETCH: Queue = Queue(0);
