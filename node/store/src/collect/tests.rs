@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use perennis_shared::codec::{Value, dag_cbor};
 
-use perennis_shared::cid::{Block, Codec};
 use super::*;
 use crate::testing::{Loss, LyingDisk, MortalHome, Power};
 use crate::{RocksOptions, StoreOptions};
+use perennis_shared::cid::{Block, Codec};
 
 /// A store in memory, and what outlives a power cut.
 struct Machine {

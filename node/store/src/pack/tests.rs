@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use perennis_shared::cid::{Cid, Codec, cid_of, write_cid};
+use perennis_shared::cid::{Cid, Codec, Multihash, cid_of, write_cid};
 use perennis_shared::codec::{Value, dag_cbor};
 use proptest::prelude::*;
 
