@@ -79,6 +79,8 @@ pub(crate) enum Reclaim {
     },
     /// Forgets the losses that were written down.
     DismissLosses,
+    /// Changes nothing: a group, for the log to have one more.
+    Mark,
     /// Sets a damaged block aside.
     Quarantine {
         hash: Multihash,
@@ -266,7 +268,7 @@ impl Batch {
             }
             Some(Reclaim::Forget { hashes, .. }) => hashes.len() * 48,
             Some(Reclaim::SetAside { key, value, .. }) => 2 * key.len() + value.len() + 64,
-            Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses) => 128,
+            Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses | Reclaim::Mark) => 128,
             None => 0,
         };
         blocks + heads + rows + moved

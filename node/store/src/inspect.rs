@@ -84,7 +84,7 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
 }
 
 /// Takes the lock where its file is; makes none.
-fn lock(dir: &Path) -> Result<Option<File>, OpenError> {
+pub(crate) fn lock(dir: &Path) -> Result<Option<File>, OpenError> {
     let refused = |source: io::Error| OpenError::NotWritable {
         dir: dir.to_path_buf(),
         source,

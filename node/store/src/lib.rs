@@ -46,6 +46,7 @@ mod start;
 mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod verify;
 
 pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES};
 pub use checkpointing::CheckpointStep;
@@ -63,6 +64,9 @@ pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
 pub use scrub::ScrubStep;
 pub use segment::{FileNumber, Location};
 pub use snapshot::{Snapshot, SnapshotError};
+pub use verify::{
+    Finding, FindingKind, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
+};
 pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
 
 /// The queue of damaged blocks that wait to be fetched again; the key is the binary multihash.

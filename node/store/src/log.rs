@@ -26,7 +26,7 @@ mod replay;
 mod survey;
 
 pub(crate) use position::Position;
-pub(crate) use reader::Groups;
+pub(crate) use reader::{Found, Groups};
 pub(crate) use replay::{Replay, replay};
 pub(crate) use survey::{Files, Known, survey_files};
 

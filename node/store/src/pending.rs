@@ -320,6 +320,8 @@ impl<'a> Pending<'a> {
                     part.delete(key);
                 }
             }
+            // There is no such row.
+            Reclaim::Mark => part.delete(vec![keys::UPKEEP, 0]),
             Reclaim::DismissLosses => {
                 let (from, to) = ([keys::LOSS], keys::end_of(keys::LOSS));
                 let rows = self.shared.index.kv.scan(&from, &to, usize::MAX);

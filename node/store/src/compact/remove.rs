@@ -23,9 +23,10 @@ impl Store {
         // The rows that were logged in a segment are needed until checkpoints have them.
         let removable = self.removable_until()?;
         let mut removed = Vec::new();
+        let mut waiting_bytes = 0;
         for (number, row) in dropped() {
             if row.kind == FileKind::Log && row.last_group > removable {
-                self.want_checkpoint();
+                waiting_bytes += row.used_bytes;
                 continue;
             }
             // One pack can come into use again under another number.
@@ -42,6 +43,9 @@ impl Store {
             }
             inner.forget_file(*number);
             removed.push((*number, row.kind));
+        }
+        if waiting_bytes > 0 {
+            self.want_checkpoint(waiting_bytes);
         }
         for (is_pack, dir) in [
             (false, inner.segments_dir()),

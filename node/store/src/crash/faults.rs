@@ -58,8 +58,8 @@ fn an_error_at_every_point_is_told_and_what_was_acknowledged_stays() {
 #[test]
 fn a_full_disk_serves_reads_collects_garbage_and_comes_back() {
     let machine = Machine::new(Power::default());
-    // A reserve and five segments.
-    machine.disk.set_space(Some(56 << 10));
+    // A reserve and seven segments.
+    machine.disk.set_space(Some(88 << 10));
     let store = machine.open().unwrap();
     let mut model = Model::default();
     let mut number = 1;

@@ -13,6 +13,8 @@ use super::model::{self, Model, Step, batch, name, seen};
 use super::{DIR, Machine, run};
 use crate::disk::Disk as _;
 use crate::kv::{Kv as _, KvBatch, KvHome as _};
+use crate::keys;
+use crate::rows::{FileRow, Row as _};
 use crate::segment::FileNumber;
 use crate::testing::{Loss, Power};
 use crate::{Batch, CommitError, LossKind, REFETCH, RebuildStage, Store, StoreState};
@@ -23,7 +25,7 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 fn rows(machine: &Machine) -> Rows {
     let durable = machine.home.used().expect("a store that was closed has an index");
     let mut rows: Rows = durable.rows().into_iter().collect();
-    rows.retain(|key, _| key[0] != crate::keys::LOSS);
+    rows.retain(|key, _| key[0] != keys::LOSS);
     rows
 }
 
@@ -69,7 +71,7 @@ const STEPS: &[Step] = &[
 
 #[test]
 fn an_index_that_is_gone_comes_back_row_for_row_whatever_was_stored() {
-    for until in 0..=STEPS.len() {
+    for until in 1..=STEPS.len() {
         let (machine, model) = worked(&STEPS[..until]);
         let before = rows(&machine);
         let store = rebuilt(&machine);
@@ -179,7 +181,7 @@ fn an_index_that_is_found_damaged_takes_no_more_writes_and_the_next_start_makes_
 
 #[test]
 fn damage_that_a_start_comes_across_is_repaired_by_it() {
-    for table in [b'a', b's', b't', b'i', b'l', b'x', b'f'] {
+    for table in [b'a', b's', b't', b'i', b'x', b'f'] {
         let (machine, model) = worked(STEPS);
         machine.home.used().unwrap().damage(&[table], &[table + 1]);
         let store = machine.open().unwrap();
@@ -404,6 +406,18 @@ fn rot(machine: &Machine, store: &Store, number: u8) {
     store.commit(Batch::new()).unwrap();
 }
 
+/// What of a row has to come back where damage of the log is told again, in a group of its own.
+fn comparable(key: &[u8], row: &[u8]) -> Option<Vec<u8>> {
+    match key[0] {
+        keys::APPLIED => None,
+        keys::FILE => {
+            let row = FileRow::from_bytes(row).unwrap();
+            (row.live_bytes > 0).then(|| row.live_bytes.to_le_bytes().to_vec())
+        }
+        _ => Some(row.to_vec()),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -442,7 +456,9 @@ proptest! {
         drop(rebuilt(&machine));
         let after = rows(&machine);
         for key in before.keys().chain(after.keys()) {
-            prop_assert_eq!(before.get(key), after.get(key), "{}", String::from_utf8_lossy(key));
+            let (before, after) = (before.get(key), after.get(key));
+            let [before, after] = [before, after].map(|row| comparable(key, row?));
+            prop_assert_eq!(before, after, "{}", String::from_utf8_lossy(key));
         }
     }
 }

@@ -99,6 +99,14 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
+pub(super) fn forget_cache(file: &File) -> io::Result<()> {
+    match rustix::fs::fadvise(file, 0, None, Advice::DontNeed) {
+        // It is advice: who cannot take it says one of these, or nothing.
+        Ok(()) | Err(rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -132,11 +140,7 @@ impl DiskFile for RealFile {
     }
 
     fn forget_cache(&self) -> io::Result<()> {
-        match rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed) {
-            // It is advice: who cannot take it says one of these, or nothing.
-            Ok(()) | Err(rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        forget_cache(&self.0)
     }
 
     fn length(&self) -> io::Result<u64> {
