@@ -18,6 +18,7 @@ mod kept;
 mod keystore;
 mod metrics;
 mod news;
+mod opening;
 mod outbound;
 mod probe;
 mod read;
