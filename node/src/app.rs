@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::causes::chain;
 use crate::config::Config;
 use crate::damage::{self, Damage};
+use crate::data_folder::FolderGone;
 use crate::demand::{Demand, SharedDemand};
 use crate::http::{Server, opening};
 use crate::ingest::Ingest;
@@ -30,6 +31,7 @@ use crate::resolve::Resolve;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
+use crate::workers::folder::FolderWorker;
 use crate::workers::follow::Routes;
 use crate::workers::meet::MeetWorker;
 use crate::workers::probe::ProbeWorker;
@@ -95,6 +97,7 @@ pub struct RunningNode {
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     workers: JoinSet<()>,
+    gone: watch::Receiver<Option<FolderGone>>,
 }
 
 impl RunningNode {
@@ -198,6 +201,12 @@ impl RunningNode {
             rounds,
         };
         workers.probe(worker, &mut tasks, to_stop());
+        let (tell_gone, gone) = watch::channel(None);
+        let worker = FolderWorker {
+            folder: storage.folder().clone(),
+            gone: tell_gone,
+        };
+        workers.watch_folder(worker, &mut tasks, to_stop());
         let node = Arc::new(Node {
             config,
             swarm,
@@ -227,6 +236,7 @@ impl RunningNode {
             stop,
             server: tokio::spawn(server),
             workers: tasks,
+            gone,
         })
     }
 
@@ -253,6 +263,17 @@ impl RunningNode {
     pub fn p2p_addresses(&self) -> Vec<String> {
         let addresses = self.node.swarm.net.addresses();
         addresses.iter().map(ToString::to_string).collect()
+    }
+
+    /// Waits until the data folder was gone for some seconds: removed, unmounted, or swapped for another. The process should
+    /// end then, and without [`RunningNode::shutdown`]: closing the store would write into whatever lies under the
+    /// folder's name by now.
+    pub async fn data_gone(&mut self) -> DataGone {
+        match self.gone.wait_for(Option::is_some).await {
+            Ok(gone) => DataGone(gone.clone()),
+            // The worker was stopped; then there is nothing to tell.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Finishes the requests that were begun, for at most 20 seconds, stops the workers at their next step, and
@@ -296,7 +317,7 @@ async fn open(
     let passphrase_file = config.keystore.passphrase_file.clone();
     let routers = config.routers();
     rt::blocking(move || {
-        std::fs::create_dir_all(&data).map_err(|source| StartError::Data {
+        rt::files::create_private_folder(&data).map_err(|source| StartError::Data {
             path: data.clone(),
             source,
         })?;
@@ -309,6 +330,11 @@ async fn open(
     .await
     .map_err(|_| StartError::Interrupted)?
 }
+
+/// The data folder is not there any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the data directory is gone")]
+pub struct DataGone(#[source] Option<FolderGone>);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ mod causes;
 pub mod cli;
 pub mod config;
 mod damage;
+mod data_folder;
 mod demand;
 mod followed;
 mod http;

@@ -41,6 +41,7 @@ use perennis_store::{
 };
 use tokio::sync::{Notify, oneshot};
 
+use crate::data_folder::DataFolder;
 use crate::followed::Followed;
 use crate::kept::{Facts, Kept, Pin};
 use crate::metrics::StoreSizes;
@@ -96,6 +97,7 @@ pub(crate) struct Storage {
 }
 
 struct Shared {
+    folder: DataFolder,
     /// The queue of each router.
     routers: HashMap<String, Queue>,
     names: AtomicU64,
@@ -166,9 +168,14 @@ impl Storage {
     ) -> Result<Storage, OpenError> {
         let store = Store::open_telling(directory, &StoreOptions::default(), progress)?;
         let routers = router_queues(&store, routers)?;
+        let folder = DataFolder::of(directory).map_err(|source| OpenError::Folder {
+            path: directory.to_owned(),
+            source,
+        })?;
         Ok(Storage {
             store,
             shared: Arc::new(Shared {
+                folder,
                 routers,
                 names: AtomicU64::new(0),
                 unreadable: Mutex::default(),
@@ -324,12 +331,20 @@ impl Storage {
     }
 
     async fn submit(&self, batch: Batch) -> Result<(), ChangeError> {
+        if self.shared.folder.is_gone() {
+            return Err(ChangeError::Storage(StorageError::Gone));
+        }
         let (answer, answered) = oneshot::channel();
         // A receiver that is gone has nothing to be told.
         self.store
             .submit(batch, move |result| drop(answer.send(result)));
         match answered.await {
-            Ok(result) => result.map(drop).map_err(ChangeError::from),
+            Ok(result) => {
+                result?;
+                // What was made durable in a folder that nobody finds again is not acknowledged.
+                let looked = self.shared.folder.look();
+                looked.map_err(|_| ChangeError::Storage(StorageError::Gone))
+            }
             Err(_) => Err(ChangeError::Storage(StorageError::Interrupted)),
         }
     }
@@ -385,8 +400,16 @@ impl Storage {
         self.shared.names.load(Ordering::Relaxed)
     }
 
+    /// The folder it lies in.
+    pub(crate) fn folder(&self) -> &DataFolder {
+        &self.shared.folder
+    }
+
     /// Why it takes no writes now.
     pub(crate) fn trouble(&self) -> Option<&'static str> {
+        if self.shared.folder.is_gone() {
+            return Some("data_folder_gone");
+        }
         match self.store.state() {
             StoreState::Writable => None,
             StoreState::Full => Some("disk_full"),

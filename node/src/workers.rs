@@ -1,4 +1,4 @@
-//! What a node does by itself: walk and pin, fetch, republish, measure, scrub, reclaim space.
+//! What a node does by itself: walk and pin, fetch, republish, measure, scrub, reclaim space, look after its folder.
 //!
 //! Owns the loop of each worker and what the operator sees of it: name, state, progress, last error, throttle. A
 //! worker does one small step at a time, saves where it is, and stops between two steps. No worker may delay a
@@ -25,6 +25,7 @@ use crate::storage::Storage;
 
 mod checkpoint;
 pub(crate) mod fetch;
+pub(crate) mod folder;
 pub(crate) mod follow;
 mod ladder;
 mod lost_heads;
@@ -312,6 +313,17 @@ impl Workers {
     /// Starts to measure the routes of records.
     pub(crate) fn probe(&self, worker: probe::ProbeWorker, tasks: &mut JoinSet<()>, stop: Stop) {
         let row = self.row("probe", "all routes at once, one round at a time");
+        tasks.spawn(worker.run(row, stop));
+    }
+
+    /// Starts to look whether the data folder is there.
+    pub(crate) fn watch_folder(
+        &self,
+        worker: folder::FolderWorker,
+        tasks: &mut JoinSet<()>,
+        stop: Stop,
+    ) {
+        let row = self.row("data folder", "one look a second");
         tasks.spawn(worker.run(row, stop));
     }
 

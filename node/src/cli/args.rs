@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod check;
+mod home;
 mod id;
 mod label;
 mod log;
@@ -21,6 +22,7 @@ pub(crate) use check::{
     CarCommand, CarVerify, ConfigCheck, ConfigCommand, DagCodec, DagCommand, DagConvert,
     RecordCommand, RecordInspect, RecordVerify,
 };
+pub(crate) use home::{HomeCheck, HomeCommand};
 pub(crate) use id::{IdCommand, IdDerive, IdNew, ProfileName};
 pub(crate) use label::{
     LabelAdd, LabelCommand, LabelExport, LabelFormat, LabelImport, LabelList, LabelProve,
@@ -107,6 +109,9 @@ pub(crate) enum Command {
     Import(Import),
     /// Bring everything back from the passphrase alone
     Restore(Restore),
+    /// Look after what this home keeps
+    #[command(subcommand)]
+    Home(HomeCommand),
     /// Run a perpetual node, or ask how it is
     #[command(subcommand)]
     Node(NodeCommand),

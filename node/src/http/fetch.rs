@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use super::answer::{Answer, Body, Refusal, answer, json};
-use super::names::PageQuery;
+use super::names::{PageQuery, gone};
 use super::{peers, providers, route};
 use crate::app::Node;
 use crate::causes::chain;
@@ -272,6 +272,7 @@ fn unstored(error: &StorageError) -> Refusal {
             "the disk is full",
             "make room on the disk of the node's data",
         ),
+        StorageError::Gone => gone(error.to_string()),
         _ => {
             tracing::error!(error = %chain(error), "a fetch could not be stored");
             Refusal::internal()

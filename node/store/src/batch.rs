@@ -11,8 +11,9 @@ use perennis_shared::time::Millis;
 
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
+use crate::pack::{Footer, PackName};
 use crate::rows::HeadRow;
-use crate::segment::Location;
+use crate::segment::{FileNumber, Location};
 
 /// Most bytes of blocks and rows in one batch.
 pub const BATCH_BYTES: usize = 64 << 20;
@@ -65,8 +66,11 @@ pub(crate) enum Reclaim {
         generation: u64,
         marked: usize,
     },
-    /// Writes these blocks anew, those that still lie where they were read.
-    Move(Vec<(Location, Block)>),
+    /// Takes packs into use and drops the files that they were made from.
+    Adopt {
+        packs: Vec<Adoption>,
+        dropped: Vec<FileNumber>,
+    },
     /// Sets a row aside that cannot be read, if it is still as it was read, and puts another in its place where one is given.
     SetAside {
         key: Vec<u8>,
@@ -76,6 +80,8 @@ pub(crate) enum Reclaim {
     },
     /// Forgets the losses that were written down, and rows that were set aside and from which nothing can be mended.
     DismissLosses,
+    /// Changes nothing: a group, for the log to have one more.
+    Mark,
     /// Sets a damaged block aside.
     Quarantine {
         hash: Multihash,
@@ -83,6 +89,18 @@ pub(crate) enum Reclaim {
         reason: String,
         now: Millis,
     },
+}
+
+/// A pack that is durable, and where its blocks lay when it was written.
+#[derive(Debug)]
+pub(crate) struct Adoption {
+    pub(crate) number: FileNumber,
+    pub(crate) name: PackName,
+    /// Bytes of its file.
+    pub(crate) bytes: u64,
+    pub(crate) footer: Arc<Footer>,
+    /// For each entry.
+    pub(crate) sources: Vec<Location>,
 }
 
 impl Batch {
@@ -245,10 +263,10 @@ impl Batch {
             })
             .sum();
         let moved = match &self.reclaim {
-            Some(Reclaim::Move(moved)) => moved
-                .iter()
-                .map(|(_, block)| block.bytes().len() + 64)
-                .sum(),
+            Some(Reclaim::Adopt { packs, dropped }) => {
+                let entries = packs.iter().map(|pack| pack.sources.len());
+                64 * packs.len() + 4 * entries.sum::<usize>() + 4 * dropped.len()
+            }
             Some(Reclaim::Forget { hashes, .. }) => hashes.len() * 48,
             Some(Reclaim::SetAside {
                 key,
@@ -256,7 +274,7 @@ impl Batch {
                 instead,
                 ..
             }) => 2 * key.len() + value.len() + instead.as_ref().map_or(0, Vec::len) + 64,
-            Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses) => 128,
+            Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses | Reclaim::Mark) => 128,
             None => 0,
         };
         blocks + heads + rows + moved
@@ -290,7 +308,7 @@ pub struct Commit {
     pub new_blocks: u64,
     /// Their bytes.
     pub new_bytes: u64,
-    /// Blocks that were dropped, moved or set aside; only in the store's own upkeep.
+    /// Blocks that were dropped, that a pack took over, or that were set aside; only in the store's own upkeep.
     pub reclaimed_blocks: u64,
 }
 

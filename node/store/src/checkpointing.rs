@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::batch::{Batch, Reclaim};
 use crate::checkpoint::{Checkpoints, Header};
 use crate::compact::UpkeepError;
 use crate::disk::Disk;
@@ -19,7 +20,7 @@ use crate::kv::{KvError, KvSnapshot};
 use crate::log::Position;
 use crate::rows::FileKind;
 use crate::segment::{GROUPS_START, StoreId};
-use crate::store::{Store, StoreOptions, wall_clock};
+use crate::store::{Store, StoreOptions, StoreState, wall_clock};
 
 /// Where there is one checkpoint only, another is due after this share of what is logged otherwise.
 const SOON: u64 = 16;
@@ -78,11 +79,18 @@ impl Checkpointing {
         let (from, newest_bytes) = header.map_or((Position::START, 0), |(header, bytes)| {
             (header.position(), bytes)
         });
-        let logged = index.files().into_iter().filter(|(_, row)| row.kind == FileKind::Log);
+        let logged = index
+            .files()
+            .into_iter()
+            .filter(|(_, row)| row.kind == FileKind::Log);
         let logged: u64 = logged
             .filter(|(number, _)| *number >= from.file)
             .map(|(number, row)| {
-                let before = if number == from.file { from.offset.saturating_sub(GROUPS_START) } else { 0 };
+                let before = if number == from.file {
+                    from.offset.saturating_sub(GROUPS_START)
+                } else {
+                    0
+                };
                 row.used_bytes.saturating_sub(before)
             })
             .sum();
@@ -112,6 +120,9 @@ impl Store {
             state,
             ..
         } = &inner.checkpointing;
+        if is_wanted.load(Ordering::Acquire) {
+            return true;
+        }
         let state = state.lock();
         if state.newest == Some(inner.shared.groups.load(Ordering::Acquire)) {
             return false;
@@ -122,7 +133,7 @@ impl Store {
         } else {
             (*bytes).max(state.newest_bytes)
         };
-        is_wanted.load(Ordering::Acquire) || logged >= due
+        logged >= due
     }
 
     /// Writes all rows but the places of blocks, as they are now, into a file from which the index can be made anew. Commits go
@@ -140,6 +151,11 @@ impl Store {
         } = &inner.checkpointing;
         // Held by who writes one: a second waits, and then finds that there is one.
         let mut state = state.lock();
+        let is_newest = state.newest == Some(inner.shared.groups.load(Ordering::Acquire));
+        if is_newest && is_wanted.load(Ordering::Acquire) {
+            // Segments wait for two checkpoints that are newer than they, and nothing was logged since the last.
+            self.commit(Batch::reclaiming(Reclaim::Mark))?;
+        }
         let index = &inner.shared.index;
         // Before the snapshot: what comes after it counts for the next.
         let logged = inner.shared.logged_bytes.load(Ordering::Relaxed);
@@ -198,10 +214,16 @@ impl Store {
         Ok(group)
     }
 
-    /// Makes a checkpoint due: there are segments that could go after it.
-    pub(crate) fn want_checkpoint(&self) {
-        let wanted = &self.inner().checkpointing.is_wanted;
-        wanted.store(true, Ordering::Release);
+    /// Makes a checkpoint due where that is worth it: segments with this many bytes could go after it, and it would be no
+    /// larger than they are; or the disk is full.
+    pub(crate) fn want_checkpoint(&self, waiting_bytes: u64) {
+        let Checkpointing {
+            is_wanted, state, ..
+        } = &self.inner().checkpointing;
+        let is_worth_it = waiting_bytes >= state.lock().newest_bytes;
+        if is_worth_it || self.state() == StoreState::Full {
+            is_wanted.store(true, Ordering::Release);
+        }
     }
 }
 

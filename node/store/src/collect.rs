@@ -11,20 +11,37 @@
 //!
 //! Whoever relies on a block that is stored already, and neither puts nor pins it, requires it in the same batch
 //! ([`Batch::require`]).
+//!
+//! Links belong to a block under a codec: as raw bytes it has none, as DAG-CBOR it may have many. They come from the footer of
+//! the pack that the block lies in, and from the block only where it lies in no pack. Memory is bounded by about 25 bytes for each stored block
+//! and a few MiB: only stored blocks are noted, those without links never wait, and what does not fit into the stack of those with
+//! links is found again by looking through the index.
+//!
+//! Where a pinned block is damaged, its pack knows what hangs below it. Where it lies in none, that was put or required by the owner of
+//! the block, so until the block is back everything is kept that may be his: blocks with his tag, with the tag of several owners, and with
+//! none. The rest is collected. A block that is not what its codec says links to nothing: no reader here can tell what it would.
 
-use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasher as _;
-
-use perennis_shared::cid::{Block, Cid, Codec, Multihash, is_identity};
+use perennis_shared::cid::{Cid, Multihash, is_identity};
 use perennis_shared::codec;
 
 use crate::batch::{Batch, CommitError, Reclaim};
 use crate::commit::Work;
 use crate::compact::UpkeepError;
 use crate::keys;
-use crate::read::ReadError;
+use crate::kv::Row;
+use crate::rows::{PinRow, Place, Row as _};
 use crate::store::Store;
+
+mod held;
+mod links;
+mod marks;
+mod open;
+mod walk;
+
+use held::Held;
+pub(crate) use marks::Marks;
+use open::{OpenBlocks, codec_of, linked};
+use walk::Scan;
 
 /// Rows that are looked through at once, and dropped in one commit.
 const PAGE_ROWS: usize = 1024;
@@ -34,12 +51,18 @@ const TRIES: usize = 64;
 /// How far a collection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CollectProgress {
-    /// Blocks that a pin reaches, as far as they were found.
+    /// Stored blocks that a pin reaches, as far as they were found.
     pub marked_blocks: u64,
     /// Blocks that were looked at to be kept or dropped.
     pub swept_blocks: u64,
     /// Blocks that were dropped. Their space comes back with [`Store::compact`].
     pub dropped_blocks: u64,
+    /// Pinned blocks that are damaged. Garbage that may hang below them was kept; [`Collection::held_back_by`] names them.
+    pub held_back: u64,
+    /// Pinned blocks that are not what their codec says. They link to nothing that could be kept.
+    pub unclear_blocks: u64,
+    /// Rows of pins or of damaged blocks cannot be read, so what they keep is not known and nothing was dropped.
+    pub are_rows_unread: bool,
     /// Whether it is finished.
     pub done: bool,
 }
@@ -50,25 +73,29 @@ pub struct Collection {
     store: Store,
     phase: Phase,
     marks: Marks,
-    /// Blocks that were walked under a codec: another codec shows other links.
-    walked: HashSet<(Multihash, u64)>,
-    open: Vec<Cid>,
+    /// Reached blocks whose links are to be followed, with the number of the codec.
+    open: OpenBlocks,
+    /// A look through the index for reached blocks that did not fit in there, and for what is held back.
+    scan: Scan,
+    held: Held,
     /// Which of the collections of this store it is.
     generation: u64,
+    /// The newest group when it began.
+    began: u64,
     young_marked: usize,
-    /// Links among the dead that lead to a block, by its mark.
-    parents: HashMap<u128, u32>,
     /// Dead blocks to which no dead block links any more.
-    orphans: Vec<Cid>,
+    orphans: OpenBlocks,
+    /// Orphans did not fit, and are looked for again.
+    sweeps_again: bool,
     progress: CollectProgress,
 }
 
 #[derive(Debug)]
 enum Phase {
-    Roots { after: Option<Vec<u8>> },
+    Roots { from: Vec<u8> },
     Mark,
-    Count { after: Option<Cid> },
-    Sweep { after: Option<Cid> },
+    Count { from: Vec<u8> },
+    Sweep { from: Vec<u8> },
 }
 
 impl Store {
@@ -77,17 +104,23 @@ impl Store {
     /// # Errors
     /// The store is closed.
     pub fn collect(&self) -> Result<Collection, UpkeepError> {
+        let shared = &self.inner().shared;
+        let began = shared.groups.load(std::sync::atomic::Ordering::Acquire);
         let generation = self.inner().ask(Work::Watch)?;
         Ok(Collection {
             store: self.clone(),
-            phase: Phase::Roots { after: None },
+            phase: Phase::Roots {
+                from: vec![keys::PIN],
+            },
             marks: Marks::default(),
-            walked: HashSet::new(),
-            open: Vec::new(),
+            open: OpenBlocks::default(),
+            scan: Scan::default(),
+            held: Held::default(),
             generation,
+            began,
             young_marked: 0,
-            parents: HashMap::new(),
-            orphans: Vec::new(),
+            orphans: OpenBlocks::default(),
+            sweeps_again: false,
             progress: CollectProgress::default(),
         })
     }
@@ -97,28 +130,19 @@ impl Collection {
     /// Works on about `blocks` blocks and says how far it is. The caller decides how long to wait between steps.
     ///
     /// # Errors
-    /// A pinned block cannot be read, pins change too fast, or the store fails. [`UpkeepError::Busy`] can be tried
-    /// again; after others a new collection is begun.
+    /// Pins change too fast, or the store fails. [`UpkeepError::Busy`] can be tried again; after others a new collection
+    /// is begun.
     pub fn step(&mut self, blocks: usize) -> Result<CollectProgress, UpkeepError> {
         let mut left = blocks.max(1);
         while left > 0 && !self.progress.done {
-            left = left.saturating_sub(match &mut self.phase {
-                Phase::Roots { after } => {
-                    let pins = self.store.pins(after.as_deref(), PAGE_ROWS)?;
-                    match pins.last() {
-                        Some((key, _)) => *after = Some(key.clone()),
-                        None => self.phase = Phase::Mark,
-                    }
-                    let count = pins.len();
-                    self.open.extend(pins.into_iter().map(|(_, root)| root));
-                    count
-                }
-                Phase::Mark => match self.open.pop() {
-                    Some(cid) => self.mark(cid)?,
-                    None => {
-                        self.phase = Phase::Count { after: None };
+            left = left.saturating_sub(match &self.phase {
+                Phase::Roots { .. } => self.take_roots()?,
+                Phase::Mark => match self.mark_some(left)? {
+                    0 => {
+                        self.end_marking();
                         0
                     }
+                    marked => marked,
                 },
                 Phase::Count { .. } => self.count()?,
                 Phase::Sweep { .. } => self.sweep()?,
@@ -136,63 +160,117 @@ impl Collection {
         Ok(self.progress)
     }
 
-    /// Marks one block and opens what it links to. Returns how many that were.
-    fn mark(&mut self, cid: Cid) -> Result<usize, UpkeepError> {
-        if !self.walked.insert((*cid.hash(), cid.codec())) {
+    /// Pinned blocks that hold it back, at most the first 64.
+    #[must_use]
+    pub fn held_back_by(&self) -> &[Cid] {
+        self.held.blocks()
+    }
+
+    /// Takes in the next page of pins. Returns how many those are.
+    fn take_roots(&mut self) -> Result<usize, UpkeepError> {
+        let Phase::Roots { from } = &self.phase else {
             return Ok(0);
-        }
-        let is_new = self.marks.insert(&cid);
-        if cid.codec() == Codec::Raw.code() {
-            self.progress.marked_blocks += u64::from(is_new);
-            return Ok(1);
-        }
-        let damaged = || UpkeepError::Damaged { cid: Box::new(cid) };
-        let block = match self.store.block(&cid) {
-            Ok(block) => block,
-            Err(ReadError::Corrupt { .. } | ReadError::Disk { .. }) => return Err(damaged()),
-            Err(error) => return Err(error.into()),
         };
-        let Some(block) = block else {
-            // It was damaged once, or it never was here; in the second case nothing below it is known by it.
-            let row = keys::quarantine(cid.hash());
-            return match self.store.inner().shared.index.kv.value(&row)? {
-                Some(_) => Err(damaged()),
-                None => Ok(1),
-            };
+        let rows = self.page(from, &keys::end_of(keys::PIN))?;
+        let Some((last, _)) = rows.last() else {
+            for table in [keys::PIN, keys::QUARANTINE] {
+                let aside = keys::set_aside(&[table]);
+                let aside = self.page(&aside, &keys::end_of_prefix(&aside))?;
+                self.progress.are_rows_unread |= !aside.is_empty();
+            }
+            self.phase = Phase::Mark;
+            return Ok(0);
         };
-        // The links of codecs that we do not read are nobody's business here.
-        if Codec::from_code(cid.codec()).is_some() {
-            let links = codec::links(&cid, block.bytes()).map_err(|source| UpkeepError::Links {
-                cid: Box::new(cid),
-                source,
-            })?;
-            self.open.extend(links);
+        let from = keys::after(last.clone());
+        for (key, value) in &rows {
+            match PinRow::from_bytes(value) {
+                Some(pin) => self.reach_root(&pin.root)?,
+                None => {
+                    self.progress.are_rows_unread = true;
+                    self.store.set_row_aside(key.clone(), value.clone());
+                }
+            }
         }
-        if !is_identity(&cid) {
-            self.progress.marked_blocks += u64::from(is_new);
+        self.reach_noted()?;
+        self.phase = Phase::Roots { from };
+        Ok(rows.len())
+    }
+
+    /// A root is reached. One that holds its content itself names no block; what it links to is.
+    fn reach_root(&mut self, root: &Cid) -> Result<(), UpkeepError> {
+        if is_identity(root) {
+            // What cannot be understood here links to nothing for anybody.
+            for link in codec::links(root, root.hash().digest()).unwrap_or_default() {
+                self.reach(&link.hash().to_bytes(), link.codec())?;
+            }
+            return Ok(());
         }
-        Ok(1)
+        self.reach(&root.hash().to_bytes(), root.codec())
+    }
+
+    fn end_marking(&mut self) {
+        if self.progress.are_rows_unread || self.held.is_all() {
+            // Anything may be needed.
+            self.progress.done = true;
+            self.end();
+            return;
+        }
+        self.phase = Phase::Count {
+            from: vec![keys::BLOCK],
+        };
     }
 
     /// Counts the links of the dead blocks in the next page. Returns how many blocks it looked at.
     fn count(&mut self) -> Result<usize, UpkeepError> {
-        let Phase::Count { after } = &self.phase else {
+        let Phase::Count { from } = &self.phase else {
             return Ok(0);
         };
-        let page = self.store.cids(after.as_ref(), PAGE_ROWS)?;
-        let Some(last) = page.last().copied() else {
-            self.phase = Phase::Sweep { after: None };
+        let rows = self.page(from, &keys::end_of(keys::BLOCK))?;
+        let Some((last, _)) = rows.last() else {
+            self.phase = Phase::Sweep {
+                from: vec![keys::BLOCK],
+            };
             return Ok(0);
         };
-        for cid in &page {
-            if !self.marks.contains(cid) {
-                for link in self.links(cid)? {
-                    *self.parents.entry(self.marks.mark(&link)).or_default() += 1;
+        let from = keys::after(last.clone());
+        let mut found = Vec::new();
+        for (hash, place) in self.dead(&rows) {
+            if !self.dead_links(&hash, &place, &mut |link| found.push(link.to_vec()))? {
+                // It cannot be read now, so nobody knows what needs it to stay.
+                self.marks.set_live(&hash.to_bytes());
+                found.clear();
+            }
+            self.add_parents(&mut found)?;
+        }
+        self.phase = Phase::Count { from };
+        Ok(rows.len())
+    }
+
+    /// Counts links of dead blocks: to stored blocks only, so that nobody can have links to nothing take memory.
+    fn add_parents(&mut self, links: &mut Vec<Vec<u8>>) -> Result<(), UpkeepError> {
+        let marks = &mut self.marks;
+        links.retain(|link| {
+            let is_known =
+                marks.is_live(link) || marks.parents(link).is_some_and(|count| count > 0);
+            if is_known {
+                marks.add_parent(link);
+            }
+            !is_known
+        });
+        for links in links.chunks(PAGE_ROWS) {
+            let keys: Vec<_> = links
+                .iter()
+                .map(|link| keys::key(keys::BLOCK, link))
+                .collect();
+            let rows = self.store.inner().shared.index.kv.values(&keys)?;
+            for (link, row) in links.iter().zip(rows) {
+                if row.is_some() {
+                    self.marks.add_parent(link);
                 }
             }
         }
-        self.phase = Phase::Count { after: Some(last) };
-        Ok(page.len())
+        links.clear();
+        Ok(())
     }
 
     /// Drops blocks that are orphans, and looks for more in the next page where there are none. Returns how many blocks
@@ -201,33 +279,49 @@ impl Collection {
         if !self.orphans.is_empty() {
             return self.drop_orphans();
         }
-        let Phase::Sweep { after } = &self.phase else {
+        let Phase::Sweep { from } = &self.phase else {
             return Ok(0);
         };
-        let page = self.store.cids(after.as_ref(), PAGE_ROWS)?;
-        let Some(last) = page.last().copied() else {
+        let rows = self.page(from, &keys::end_of(keys::BLOCK))?;
+        let Some((last, _)) = rows.last() else {
+            if std::mem::take(&mut self.sweeps_again) {
+                self.phase = Phase::Sweep {
+                    from: vec![keys::BLOCK],
+                };
+                return Ok(0);
+            }
             self.progress.done = true;
             self.end();
+            let collected = &self.store.inner().shared.collected;
+            collected.fetch_max(self.began, std::sync::atomic::Ordering::AcqRel);
             return Ok(0);
         };
-        let is_orphan = |cid: &Cid| {
-            let parents = self.parents.get(&self.marks.mark(cid));
-            !self.marks.contains(cid) && parents.is_none_or(|parents| *parents == 0)
-        };
-        let orphans: Vec<Cid> = page.iter().filter(|cid| is_orphan(cid)).copied().collect();
-        self.orphans = orphans;
-        self.progress.swept_blocks += page.len() as u64;
-        self.phase = Phase::Sweep { after: Some(last) };
-        Ok(page.len())
+        let from = keys::after(last.clone());
+        for (hash, _) in self.dead(&rows) {
+            let hash = hash.to_bytes();
+            if self.marks.parents(&hash).is_none_or(|parents| parents == 0) {
+                self.orphans.push(&hash, 0);
+            }
+        }
+        self.progress.swept_blocks += rows.len() as u64;
+        self.phase = Phase::Sweep { from };
+        Ok(rows.len())
     }
 
     /// Drops a page of orphans in one commit, those among them that the commit itself makes orphans.
     fn drop_orphans(&mut self) -> Result<usize, UpkeepError> {
+        let mut taken = Vec::new();
+        while taken.len() < PAGE_ROWS
+            && let Some((hash, _)) = self.orphans.pop()
+        {
+            taken.push(hash);
+        }
         for _ in 0..TRIES {
             self.mark_young()?;
-            let taken = self
-                .orphans
-                .split_off(self.orphans.len().saturating_sub(PAGE_ROWS));
+            if self.held.is_all() {
+                self.end_marking();
+                return Ok(taken.len());
+            }
             let mut plan = Dropping {
                 orphans: taken.clone(),
                 ..Dropping::default()
@@ -235,53 +329,71 @@ impl Collection {
             let dropped = self.plan(&mut plan).and_then(|()| self.forget(&plan));
             if let Ok(dropped) = dropped {
                 self.progress.dropped_blocks += dropped;
-                self.orphans.append(&mut plan.orphans);
+                for hash in plan.orphans {
+                    self.push_orphan(&hash);
+                }
                 return Ok(taken.len());
             }
-            for mark in plan.lost_parents {
-                *self.parents.entry(mark).or_default() += 1;
+            for hash in plan.lost_parents {
+                self.marks.add_parent(&hash);
             }
-            let looked_at = taken.len();
-            self.orphans.extend(taken);
             match dropped {
                 Err(UpkeepError::Commit(CommitError::PinsChanged)) => {}
-                other => return other.map(|_| looked_at),
+                other => {
+                    taken.iter().for_each(|hash| self.push_orphan(hash));
+                    return other.map(|_| taken.len());
+                }
             }
         }
+        taken.iter().for_each(|hash| self.push_orphan(hash));
         Err(UpkeepError::Busy)
+    }
+
+    fn push_orphan(&mut self, hash: &Multihash) {
+        if !self.orphans.push(&hash.to_bytes(), 0) {
+            self.sweeps_again = true;
+        }
     }
 
     /// Chooses what to drop in one commit, beginning with the orphans of the plan.
     fn plan(&mut self, plan: &mut Dropping) -> Result<(), UpkeepError> {
-        while plan.cids.len() < PAGE_ROWS
-            && let Some(cid) = plan.orphans.pop()
+        while plan.hashes.len() < PAGE_ROWS
+            && let Some(hash) = plan.orphans.pop()
         {
+            let bytes = hash.to_bytes();
             // What was put, required or pinned meanwhile stays, and so does all below it: it keeps its parent.
-            if self.marks.contains(&cid) || self.is_kept(&cid) {
+            if self.marks.is_live(&bytes) || self.is_kept(&bytes) {
                 continue;
             }
-            for link in self.links(&cid)? {
-                let mark = self.marks.mark(&link);
-                if let Some(parents) = self.parents.get_mut(&mark).filter(|parents| **parents > 0) {
-                    *parents -= 1;
-                    plan.lost_parents.push(mark);
-                    if *parents == 0 {
-                        plan.orphans.push(link);
+            let Some(place) = self.store.inner().shared.index.place(&hash)? else {
+                continue;
+            };
+            let mut links = Vec::new();
+            if !self.dead_links(&hash, &place, &mut |link| links.push(link.to_vec()))? {
+                self.marks.set_live(&bytes);
+                continue;
+            }
+            for link in links {
+                if let Some(left) = self.marks.drop_parent(&link) {
+                    if left == 0 {
+                        plan.orphans
+                            .extend(perennis_shared::cid::parse_multihash_bytes(&link).ok());
                     }
+                    plan.lost_parents.push(link);
                 }
             }
-            plan.cids.push(cid);
+            plan.hashes.push(hash);
         }
         Ok(())
     }
 
     /// Drops what was planned. Returns how many blocks that were.
     fn forget(&self, plan: &Dropping) -> Result<u64, UpkeepError> {
-        if plan.cids.is_empty() {
+        if plan.hashes.is_empty() {
             return Ok(0);
         }
         let forget = Reclaim::Forget {
-            hashes: plan.cids.iter().map(|cid| *cid.hash()).collect(),
+            hashes: plan.hashes.clone(),
             generation: self.generation,
             marked: self.young_marked,
         };
@@ -291,53 +403,48 @@ impl Collection {
             .reclaimed_blocks)
     }
 
-    /// The stored blocks that a dead block links to, as far as they are dead too. None for one that cannot be understood
-    /// or is damaged: what is below it stays until the next collection, when it is gone.
-    fn links(&self, cid: &Cid) -> Result<Vec<Cid>, UpkeepError> {
-        let has_links =
-            |cid: &Cid| cid.codec() != Codec::Raw.code() && Codec::from_code(cid.codec()).is_some();
-        let (mut links, mut open) = (Vec::new(), vec![*cid]);
-        while let Some(cid) = open.pop() {
-            if !has_links(&cid) {
-                continue;
-            }
-            let block = match self.store.block(&cid) {
-                Ok(Some(block)) => block,
-                Ok(None) | Err(ReadError::Corrupt { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            for link in links_of(&block) {
-                if is_identity(&link) {
-                    open.push(link);
-                } else if !self.marks.contains(&link) {
-                    links.push(link);
-                }
-            }
-        }
-        Ok(links)
-    }
-
-    fn is_kept(&self, cid: &Cid) -> bool {
+    fn is_kept(&self, hash: &[u8]) -> bool {
         let young = self.store.inner().shared.young.lock();
-        young.as_ref().is_none_or(|young| young.kept.contains(cid.hash()))
+        young.as_ref().is_none_or(|young| young.kept.is_live(hash))
     }
 
     /// Marks what was pinned since the collection began.
     fn mark_young(&mut self) -> Result<(), UpkeepError> {
         let young = self.store.inner().shared.young.lock();
+        let mut roots = Vec::new();
         if let Some(young) = young
             .as_ref()
             .filter(|young| young.generation == self.generation)
         {
-            self.open
-                .extend_from_slice(&young.roots[self.young_marked.min(young.roots.len())..]);
+            roots.extend_from_slice(&young.roots[self.young_marked.min(young.roots.len())..]);
             self.young_marked = young.roots.len();
         }
         drop(young);
-        while let Some(cid) = self.open.pop() {
-            self.mark(cid)?;
+        for root in roots {
+            self.reach_root(&root)?;
         }
+        self.reach_noted()?;
+        while self.mark_some(PAGE_ROWS)? > 0 {}
         Ok(())
+    }
+
+    /// The blocks in these rows that nothing reached.
+    fn dead(&self, rows: &[Row]) -> Vec<(Multihash, Place)> {
+        let dead = rows
+            .iter()
+            .filter(|(key, _)| !self.marks.is_live(&key[1..]));
+        dead.filter_map(|(key, value)| Some((keys::hash_of(key)?, Place::from_bytes(value)?)))
+            .collect()
+    }
+
+    fn page(&self, from: &[u8], to: &[u8]) -> Result<Vec<Row>, UpkeepError> {
+        Ok(self
+            .store
+            .inner()
+            .shared
+            .index
+            .kv
+            .scan(from, to, PAGE_ROWS)?)
     }
 
     fn end(&self) {
@@ -354,16 +461,11 @@ impl Collection {
 /// What is to be dropped in one commit.
 #[derive(Debug, Default)]
 struct Dropping {
-    cids: Vec<Cid>,
+    hashes: Vec<Multihash>,
     /// Orphans that it leaves for the next.
-    orphans: Vec<Cid>,
-    /// The marks of blocks that lose a parent by it, once for each.
-    lost_parents: Vec<u128>,
-}
-
-/// What a block links to; nothing where its bytes are not what its codec says.
-fn links_of(block: &Block) -> Vec<Cid> {
-    codec::links(block.cid(), block.bytes()).unwrap_or_default()
+    orphans: Vec<Multihash>,
+    /// Blocks that lose a parent by it, once for each.
+    lost_parents: Vec<Vec<u8>>,
 }
 
 impl Drop for Collection {
@@ -371,30 +473,6 @@ impl Drop for Collection {
         if !self.progress.done {
             self.end();
         }
-    }
-}
-
-/// The set of marked blocks in 16 bytes each, under hashes that nobody outside can aim at.
-#[derive(Debug, Default)]
-struct Marks {
-    marked: HashSet<u128>,
-    first: RandomState,
-    second: RandomState,
-}
-
-impl Marks {
-    fn insert(&mut self, cid: &Cid) -> bool {
-        let mark = self.mark(cid);
-        self.marked.insert(mark)
-    }
-
-    fn contains(&self, cid: &Cid) -> bool {
-        self.marked.contains(&self.mark(cid))
-    }
-
-    fn mark(&self, cid: &Cid) -> u128 {
-        let hash = cid.hash();
-        (u128::from(self.first.hash_one(hash)) << 64) | u128::from(self.second.hash_one(hash))
     }
 }
 

@@ -4,7 +4,7 @@
 //! the index and against the batches before it in the group; one that is refused leaves no trace (but the evidence
 //! of an equivocation). Then the group is appended to the log, applied to the index, and only then answered.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
 use parking_lot::Mutex;
-use perennis_shared::cid::{Cid, Multihash};
+use perennis_shared::cid::Cid;
 
 use crate::batch::{Batch, Commit, CommitError};
+use crate::collect::Marks;
 use crate::disk::Disk;
 use crate::group::Op;
 use crate::index::Index;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     /// While garbage is collected.
     pub(crate) young: Mutex<Option<Young>>,
     pub(crate) groups: AtomicU64,
+    /// The newest group when the last collection of garbage that was finished began: what is older and alive has outlived it.
+    pub(crate) collected: AtomicU64,
     pub(crate) batches: AtomicU64,
     /// Bytes that were logged since the store was opened.
     pub(crate) logged_bytes: AtomicU64,
@@ -72,7 +75,7 @@ pub(crate) struct Young {
     /// The number of the collection: a later one has a higher.
     pub(crate) generation: u64,
     /// Blocks that were put or required: they stay.
-    pub(crate) kept: HashSet<Multihash>,
+    pub(crate) kept: Marks,
     /// Roots that were pinned, noted once their blocks can be read: they are marked before anything is dropped.
     pub(crate) roots: Vec<Cid>,
 }
@@ -254,9 +257,7 @@ impl Committer {
         }
         self.shared.groups.store(group.end.group, Ordering::Release);
         self.logged_bytes += bytes + 4096;
-        self.shared
-            .logged_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
+        self.shared.logged_bytes.fetch_add(bytes, Ordering::Relaxed);
         if self.logged_bytes >= self.flush_bytes {
             self.logged_bytes = 0;
             if self.shared.index.kv.flush(false).is_err() {

@@ -1,41 +1,59 @@
-//! Gives back the space of segments that are mostly dead.
+//! Compaction: what outlived a collection of garbage is packed, and files that are mostly dead are emptied.
 //!
-//! The blocks of such a segment that are still known are written anew through the one write path; the index is
-//! flushed, so that no replay needs the segment any more; its row goes; then the file. A crash at any point leaves
-//! either the old place or the new one, and at worst a file that no row knows, which the next run removes.
+//! The blocks of the chosen files that are still known are written into packs, sorted by whom they belong to; each pack
+//! is read back and verified before it gets its name. Then one commit takes the packs into use and drops the files: the
+//! index has each block in the one place or in the other, never in none. The index is flushed, so that no replay needs the
+//! files any more, and they are removed.
+//!
+//! A step that fails, or that a crash ends, loses nothing: what it read is where it was until the commit, and what the
+//! commit dropped is removed by the next step. Packs that never came into use are removed as well. The caller tries again,
+//! and waits longer each time; a file that could not be read is passed over until the next collection of garbage has
+//! finished, so that it does not hold up the others.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use perennis_shared::cid::{Block, Cid};
+use perennis_shared::cid::{Cid, Codec, verify};
 
-use crate::batch::{Batch, CommitError, Reclaim};
+use crate::batch::{Adoption, Batch, CommitError, Reclaim};
 use crate::checkpoint::CheckpointError;
 use crate::commit::Work;
-use crate::keys;
 use crate::kv::KvError;
-use crate::log::Groups;
+use crate::pack::{PACK_BYTES, PackBlock, PackError, PackPlan, PackWriter, split, weight};
 use crate::read::ReadError;
-use crate::rows::{FileRow, Place, Row as _};
-use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
+use crate::segment::FileNumber;
 use crate::store::{Store, is_lost, quarantine};
 
-/// Bytes of blocks that are moved in one commit.
-const MOVE_BYTES: usize = 2 << 20;
-/// Rows of the index that are looked through at once.
-const PAGE_ROWS: usize = 4096;
+mod choose;
+mod remove;
+mod sources;
+
+use choose::{Choice, Rules, choose};
+use sources::{Source, Sources};
+
+/// Bytes of blocks that one step moves, unless a single file has more.
+const JOB_BYTES: u64 = 256 << 20;
+/// Smallest pack that is worth being one.
+const WORTH_BYTES: u64 = 4 << 20;
+/// A pack is written anew when less than this share of it is alive, in percent.
+const PACK_LIVE_PERCENT: u64 = 60;
 
 /// What one step of compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompactStep {
-    /// Segment files that were removed.
+    /// Files of blocks that were removed.
     pub segments: u64,
-    /// Blocks that were written anew.
+    /// Packs that were written.
+    pub packs: u64,
+    /// Blocks that a pack took over.
     pub moved_blocks: u64,
-    /// Their bytes.
+    /// Bytes of the packs that were written.
     pub moved_bytes: u64,
     /// Bytes of the files that were removed.
     pub freed_bytes: u64,
-    /// Whether no other segment is as dead as was asked for.
+    /// Whether there is nothing else to do.
     pub done: bool,
 }
 
@@ -52,31 +70,20 @@ pub enum UpkeepError {
     /// The index failed.
     #[error("the index failed in a step of upkeep")]
     Index(#[from] KvError),
-    /// A segment file could not be read or removed.
-    #[error("{segment} could not be read or removed")]
-    Segment {
-        /// The segment.
-        segment: FileNumber,
+    /// A file of blocks could not be read or removed.
+    #[error("file {:08x} of blocks could not be read or removed", file.0)]
+    File {
+        /// The file.
+        file: FileNumber,
         /// What the system said.
         source: io::Error,
     },
-    /// A pinned block is damaged or unreadable, so what it links to is not known and nothing is dropped. It waits in
-    /// [`crate::REFETCH`]; put it again, or unpin its root.
-    #[error(
-        "{cid} is pinned and cannot be read, so nothing is dropped until it was fetched again or its root unpinned"
-    )]
-    Damaged {
-        /// The block.
-        cid: Box<Cid>,
-    },
-    /// A pinned block is not what its codec says, so what it links to is not known and nothing is dropped.
-    #[error("{cid} is pinned and its links cannot be read")]
-    Links {
-        /// The block.
-        cid: Box<Cid>,
-        /// What is wrong with it.
-        source: perennis_shared::codec::CodecError,
-    },
+    /// A pack could not be written, or was not found on the disk again as it was written.
+    #[error("a pack could not be written")]
+    Pack(#[from] PackError),
+    /// A folder could not be read or changed.
+    #[error("a folder of the store could not be read or changed")]
+    Folder(#[source] io::Error),
     /// A checkpoint could not be written or read.
     #[error("a checkpoint could not be written or read")]
     Checkpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -94,217 +101,176 @@ impl From<CheckpointError> for UpkeepError {
     }
 }
 
+/// What is remembered from one step of compaction to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep {
+    /// The collection of garbage that was the last to finish.
+    collected: u64,
+    /// Files that could not be read since then.
+    left_out: BTreeSet<FileNumber>,
+    /// Small packs that would not become fewer by being joined.
+    settled: BTreeSet<FileNumber>,
+}
+
 impl Store {
-    /// Rewrites the deadest segment of which at most `live_percent` is alive, and removes its file. Waits for other
-    /// upkeep. Call it until the step says that it is done.
+    /// Packs what is worth it: blocks that outlived a collection of garbage, files of which at most `live_percent` is
+    /// alive, and small packs. Waits for other upkeep. Call it until the step says that it is done.
     ///
     /// # Errors
-    /// The step did not finish; calling again goes on where it stopped.
+    /// The step did not finish, and nothing is lost; calling again goes on.
     pub fn compact(&self, live_percent: u8) -> Result<CompactStep, UpkeepError> {
         let inner = self.inner();
-        let _upkeep = inner.upkeep.lock();
-        let mut step = self.remove_unknown()?;
-        let Some((number, last)) = self.deadest(live_percent) else {
+        let mut upkeep = inner.upkeep.lock();
+        let collected = inner.shared.collected.load(Ordering::Acquire);
+        if upkeep.collected != collected {
+            upkeep.collected = collected;
+            upkeep.left_out.clear();
+        }
+        let mut step = CompactStep::default();
+        self.remove_unknown(&mut step)?;
+        self.remove_dropped(&mut step)?;
+        let Some(choice) = self.chosen(live_percent, &upkeep) else {
             step.done = true;
             return Ok(step);
         };
-        if last {
+        if choice.seals {
             // It is still written to: what comes now goes into the next.
             inner.ask(Work::Seal)?;
         }
-        self.empty(number, &mut step)?;
-        // From here on no replay begins before the moves.
-        inner.shared.index.kv.flush(true)?;
-        let path = number.segment_path(&inner.segments_dir());
-        let failed = |source| UpkeepError::Segment {
-            segment: number,
-            source,
-        };
-        let length = inner.disk.open(&path).and_then(|file| file.length());
-        inner.shared.index.forget_file(number)?;
-        match inner.disk.remove(&path) {
-            // It may have been lost before: then that is all there is to do.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
+        match self.pack(&choice, &mut upkeep, &mut step) {
+            Err(error @ UpkeepError::File { file, .. }) => {
+                upkeep.left_out.insert(file);
+                return Err(error);
+            }
+            packed => packed?,
         }
-        inner.forget_file(number);
-        inner.disk.sync_dir(&inner.segments_dir()).map_err(failed)?;
-        step.segments += 1;
-        step.freed_bytes += length.unwrap_or(0);
-        step.done = self.deadest(live_percent).is_none();
+        step.done = self.chosen(live_percent, &upkeep).is_none();
         Ok(step)
     }
 
-    /// The segment with the least in it, and whether it is the last.
-    fn deadest(&self, live_percent: u8) -> Option<(FileNumber, bool)> {
-        let uses = self.inner().file_rows();
-        let last = uses.keys().next_back().copied();
-        let share = |segment: &FileRow| segment.live_bytes * 100 / segment.used_bytes.max(1);
-        let dead = uses.iter().filter(|(number, segment)| {
-            let emptied = segment.used_bytes > 0 || Some(**number) != last;
-            // The last is worth it only when it is large: it fills up by itself.
-            let large =
-                Some(**number) != last || segment.used_bytes >= self.inner().segment_bytes / 4;
-            emptied && large && share(segment) <= u64::from(live_percent)
-        });
-        dead.min_by_key(|(_, segment)| share(segment))
-            .map(|(number, _)| (*number, Some(*number) == last))
-    }
-
-    /// Moves what is alive in a segment.
-    fn empty(&self, number: FileNumber, step: &mut CompactStep) -> Result<(), UpkeepError> {
+    fn chosen(&self, live_percent: u8, upkeep: &Upkeep) -> Option<Choice> {
         let inner = self.inner();
-        let failed = |source| UpkeepError::Segment {
-            segment: number,
-            source,
+        let rules = Rules {
+            live_percent: u64::from(live_percent),
+            pack_live_percent: PACK_LIVE_PERCENT,
+            worth_bytes: WORTH_BYTES.min(inner.segment_bytes / 4),
+            job_bytes: JOB_BYTES,
+            segment_bytes: inner.segment_bytes,
+            outlived: upkeep.collected,
+            is_full: inner.shared.full.load(Ordering::Acquire),
         };
-        let salt = inner.file_rows().get(&number).and_then(FileRow::salt);
-        let opened = salt.map(|salt| {
-            Segment::open(inner.disk.as_ref(), &inner.segments_dir(), number, salt)
-        });
-        let segment = match opened.transpose() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            opened => opened.map_err(failed)?,
-        };
-        if let Some(segment) = segment {
-            let mut groups = Groups::new(&segment, GROUPS_START, false).map_err(failed)?;
-            let mut moving = Moving::default();
-            while let Some(found) = groups.next().map_err(failed)? {
-                let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
-                for entry in entries {
-                    let at = entry.location(number);
-                    if inner.shared.index.location(&entry.hash)? == Some(at)
-                        && let Ok(bytes) = inner.read(at)
-                        && let Ok(block) =
-                            Block::verified(Cid::new_v1(entry.codec, entry.hash), bytes)
-                    {
-                        moving.push(at, block);
-                        self.move_full(&mut moving, step)?;
-                    }
-                }
-            }
-            self.move_all(&mut moving, step)?;
-        }
-        if inner
-            .file_rows()
-            .get(&number)
-            .is_some_and(|segment| segment.live_bytes > 0)
-        {
-            // The head of a record is damaged, or the file is gone: the index knows what else should be there.
-            self.empty_by_index(number, step)?;
-        }
-        Ok(())
+        let mut rows = inner.file_rows();
+        rows.retain(|number, _| !upkeep.left_out.contains(number));
+        choose(&rows, &rules, &upkeep.settled)
     }
 
-    /// As [`Store::empty`], by looking through the whole index. Damaged blocks are set aside.
-    fn empty_by_index(
+    /// Moves what is alive in the chosen files into packs, and removes the files.
+    fn pack(
         &self,
-        number: FileNumber,
+        choice: &Choice,
+        upkeep: &mut Upkeep,
         step: &mut CompactStep,
     ) -> Result<(), UpkeepError> {
         let inner = self.inner();
-        let mut from = vec![keys::BLOCK];
-        let mut moving = Moving::default();
-        loop {
-            let rows = inner
-                .shared
-                .index
-                .kv
-                .scan(&from, &keys::end_of(keys::BLOCK), PAGE_ROWS)?;
-            let Some((last, _)) = rows.last() else { break };
-            from = keys::after(last.clone());
-            for (key, value) in &rows {
-                let place = Place::from_bytes(value).filter(|place| place.location.file == number);
-                let (Some(place), Some(hash)) = (place, keys::hash_of(key)) else {
-                    continue;
-                };
-                let at = place.location;
-                let cid = Cid::new_v1(place.codecs.first().copied().unwrap_or(0x55), hash);
-                match inner.read(at).map(|bytes| Block::verified(cid, bytes)) {
-                    Ok(Ok(block)) => {
-                        moving.push(at, block);
-                        self.move_full(&mut moving, step)?;
-                    }
-                    Ok(Err(damage)) => {
-                        self.commit(quarantine(&hash, at, &damage))?;
-                    }
-                    Err(damage) if is_lost(&damage) => {
-                        self.commit(quarantine(&hash, at, &damage))?;
-                    }
-                    // That may pass: the segment stays.
-                    Err(source) => {
-                        return Err(UpkeepError::Segment {
-                            segment: number,
-                            source,
-                        });
-                    }
-                }
+        let Sources { files, mut blocks } = self.sources(&choice.files)?;
+        // Blocks of one owner lie in the order in which they were stored.
+        blocks.sort_unstable_by_key(|block| (block.tag, block.location));
+        let weights: Vec<_> = blocks
+            .iter()
+            .map(|block| {
+                (
+                    block.tag,
+                    weight(&block.hash, block.location.length, &block.codecs),
+                )
+            })
+            .collect();
+        let pack_bytes = (PACK_BYTES as u64).min(inner.segment_bytes);
+        let plans = split(&weights, pack_bytes);
+        drop(weights);
+        if choice.is_join && plans.len() >= files.len() {
+            upkeep.settled.extend(files);
+            return Ok(());
+        }
+        let mut packs = Vec::with_capacity(plans.len());
+        for PackPlan { range, entries } in plans {
+            let writer = PackWriter::create(inner.disk.as_ref(), inner.packs().dir(), range)?;
+            packs.extend(self.write_pack(writer, &blocks[entries])?);
+        }
+        drop(blocks);
+        step.packs += packs.len() as u64;
+        step.moved_bytes += packs.iter().map(|pack| pack.bytes).sum::<u64>();
+        let footers = packs
+            .iter()
+            .map(|pack| (pack.name, Arc::clone(&pack.footer)));
+        let held = inner.packs().hold(footers.collect());
+        let adopt = Reclaim::Adopt {
+            packs,
+            dropped: files,
+        };
+        step.moved_blocks += self.commit(Batch::reclaiming(adopt))?.reclaimed_blocks;
+        drop(held);
+        // From here on no replay begins before the packs.
+        inner.shared.index.kv.flush(true)?;
+        self.remove_dropped(step)
+    }
+
+    /// Writes one pack. None where nothing of it was still there.
+    fn write_pack(
+        &self,
+        mut writer: PackWriter<'_>,
+        blocks: &[Source],
+    ) -> Result<Option<Adoption>, UpkeepError> {
+        let mut sources = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            if let Some(body) = self.body(block)? {
+                writer.push(PackBlock {
+                    tag: block.tag,
+                    hash: &block.hash,
+                    codecs: &block.codecs,
+                    body: &body,
+                })?;
+                sources.push(block.location);
             }
         }
-        self.move_all(&mut moving, step)
-    }
-
-    fn move_full(&self, moving: &mut Moving, step: &mut CompactStep) -> Result<(), UpkeepError> {
-        if moving.bytes >= MOVE_BYTES {
-            self.move_all(moving, step)?;
+        if sources.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        let pack = writer.finish()?;
+        Ok(Some(Adoption {
+            number: self.inner().ask(Work::Number)?,
+            name: pack.name,
+            bytes: pack.bytes,
+            footer: Arc::new(pack.footer),
+            sources,
+        }))
     }
 
-    fn move_all(&self, moving: &mut Moving, step: &mut CompactStep) -> Result<(), UpkeepError> {
-        let Moving { blocks, bytes } = std::mem::take(moving);
-        if !blocks.is_empty() {
-            step.moved_bytes += bytes as u64;
-            step.moved_blocks += self
-                .commit(Batch::reclaiming(Reclaim::Move(blocks)))?
-                .reclaimed_blocks;
-        }
-        Ok(())
-    }
-
-    /// Removes files that no row knows: those of a compaction that ended early, and of groups that failed.
-    fn remove_unknown(&self) -> Result<CompactStep, UpkeepError> {
+    /// The bytes of a block, checked; none where they are damaged or gone for good: then it is set aside.
+    fn body(&self, block: &Source) -> Result<Option<Vec<u8>>, UpkeepError> {
         let inner = self.inner();
-        let uses = inner.file_rows();
-        let mut step = CompactStep::default();
-        // The last that has a row, and those behind it, may be in the making.
-        let Some(last) = uses.keys().next_back().copied() else {
-            return Ok(step);
-        };
-        let failed = |source| UpkeepError::Segment {
-            segment: last,
-            source,
-        };
-        let names = inner.disk.list(&inner.segments_dir()).map_err(failed)?;
-        for number in names.iter().filter_map(|name| FileNumber::parse(name)) {
-            if number < last && !uses.contains_key(&number) {
-                let path = number.segment_path(&inner.segments_dir());
-                let length = inner.disk.open(&path).and_then(|file| file.length());
-                inner
-                    .disk
-                    .remove(&path)
-                    .map_err(|source| UpkeepError::Segment {
-                        segment: number,
-                        source,
-                    })?;
-                step.segments += 1;
-                step.freed_bytes += length.unwrap_or(0);
-            }
+        let cid = Cid::new_v1(Codec::Raw.code(), block.hash);
+        let at = block.location;
+        let read = inner.read(at);
+        if let Ok(body) = &read
+            && verify(&cid, body).is_ok()
+        {
+            return Ok(read.ok());
         }
-        Ok(step)
-    }
-}
-
-/// Blocks on their way.
-#[derive(Default)]
-struct Moving {
-    blocks: Vec<(Location, Block)>,
-    bytes: usize,
-}
-
-impl Moving {
-    fn push(&mut self, at: Location, block: Block) {
-        self.bytes += block.bytes().len();
-        self.blocks.push((at, block));
+        // What the system holds in memory may be worse than what is on the disk.
+        let damage: Box<dyn std::error::Error> = match inner.read_uncached(at) {
+            Ok(body) => match verify(&cid, &body) {
+                Ok(()) => return Ok(Some(body)),
+                Err(damage) => damage.into(),
+            },
+            Err(damage) if is_lost(&damage) => damage.into(),
+            Err(source) => {
+                return Err(UpkeepError::File {
+                    file: at.file,
+                    source,
+                });
+            }
+        };
+        self.commit(quarantine(&block.hash, at, damage.as_ref()))?;
+        Ok(None)
     }
 }

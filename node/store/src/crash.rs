@@ -5,6 +5,7 @@
 
 mod faults;
 mod model;
+mod rebuild;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ fn options() -> StoreOptions {
     StoreOptions {
         // About three commits beside the headers.
         segment_bytes: 8 << 10,
-        reserve_bytes: 16 << 10,
+        reserve_bytes: 32 << 10,
         flush_bytes: 12 << 10,
         checkpoint_bytes: 10 << 10,
         index: RocksOptions::default(),
@@ -92,8 +93,16 @@ fn run(store: &Store, step: Step) -> Result<(), UpkeepError> {
             other => drop(other?),
         },
         Step::Collect => drop(store.collect()?.finish()?),
-        Step::Compact => while !store.compact(70)?.done {},
+        Step::Compact => {
+            while !store.compact(70)?.done {}
+            // Segments that are not needed any more go when checkpoints have their rows.
+            while store.checkpoint_due() {
+                store.checkpoint()?;
+                while !store.compact(70)?.done {}
+            }
+        }
         Step::Scrub => drop(store.scrub(2000)?),
+        Step::Checkpoint => drop(store.checkpoint()?),
     }
     Ok(())
 }

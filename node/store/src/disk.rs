@@ -10,8 +10,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+mod look;
 mod real;
 
+pub use look::LookOnly;
 pub use real::Real;
 
 /// Files and folders.

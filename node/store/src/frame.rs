@@ -72,7 +72,10 @@ mod tests {
         let file = FileNumber(u32::from_le_bytes([0, 1, 2, 3]));
         let offset = u64::from_le_bytes([4, 5, 6, 7, 8, 9, 10, 11]);
         let salt = Salt(key);
-        assert_eq!(salt.mark(file, offset, &[12, 13, 14]), 0xa129_ca61_49be_45e5);
+        assert_eq!(
+            salt.mark(file, offset, &[12, 13, 14]),
+            0xa129_ca61_49be_45e5
+        );
         let mut other = key;
         other[3] ^= 1;
         let marks = [
@@ -95,7 +98,10 @@ mod tests {
     fn a_body_has_a_checksum_for_each_chunk() {
         let body = vec![7; CHUNK_BYTES * 2 + 1];
         for length in [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, body.len()] {
-            assert_eq!(chunk_crcs(&body[..length]).len(), chunk_count(length as u32));
+            assert_eq!(
+                chunk_crcs(&body[..length]).len(),
+                chunk_count(length as u32)
+            );
         }
     }
 }

@@ -128,7 +128,13 @@ impl Head {
                 out.extend_from_slice(&number.to_le_bytes());
             }
             out.extend_from_slice(&[0; 12]);
-            seal(out, at, salt, file, start + u64::from(copy) * HEAD_BYTES as u64);
+            seal(
+                out,
+                at,
+                salt,
+                file,
+                start + u64::from(copy) * HEAD_BYTES as u64,
+            );
         }
     }
 }
@@ -354,7 +360,11 @@ mod tests {
             for at in 0..bytes.len() * 8 {
                 let mut flipped = bytes.clone();
                 flipped[at / 8] ^= 1 << (at % 8);
-                assert_eq!(Frame::read(&flipped, SALT, FILE, 4160), None, "{frame:?} {at}");
+                assert_eq!(
+                    Frame::read(&flipped, SALT, FILE, 4160),
+                    None,
+                    "{frame:?} {at}"
+                );
             }
             assert_eq!(Frame::read(&bytes, SALT, FILE, 4168), None);
             assert_eq!(Frame::read(&bytes, SALT, FileNumber(4), 4160), None);

@@ -6,13 +6,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use perennis_shared::cid::Multihash;
 
-use crate::group::{Op, PackOp};
+use crate::group::Op;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError};
 use crate::log::{Group, Position};
+use crate::packs::Packs;
 use crate::places::Places;
-use crate::rows::{FileKind, FileRow, Place, Row as _, Seen, read_location, write_plain};
+use crate::rows::{FileKind, FileRow, Loss, Place, Row as _, Seen, read_location, write_plain};
 use crate::segment::{FileNumber, GROUPS_START, Location, StoreId};
+
+mod adopt;
+
+use adopt::Adopting;
 
 /// Counts over all blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,8 +29,12 @@ pub(crate) struct Totals {
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) kv: Arc<dyn Kv>,
+    /// Say where the blocks are that a pack takes over.
+    pub(crate) packs: Arc<Packs>,
     places: Places,
     state: Mutex<State>,
+    /// Packs that could not be taken into use in a replay.
+    lost: Mutex<Vec<Loss>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,10 +54,11 @@ struct DeadCopies {
 
 impl Index {
     /// Reads the small tables that are kept in memory.
-    pub(crate) fn open(kv: Arc<dyn Kv>) -> Result<Self, KvError> {
+    pub(crate) fn open(kv: Arc<dyn Kv>, packs: Arc<Packs>) -> Result<Self, KvError> {
         let mut state = State::default();
         for (key, value) in kv.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)? {
-            if let (Some(number), Some(row)) = (keys::number_of(&key), FileRow::from_bytes(&value)) {
+            if let (Some(number), Some(row)) = (keys::number_of(&key), FileRow::from_bytes(&value))
+            {
                 state.totals.bytes += row.live_bytes;
                 state.files.insert(number, row);
             }
@@ -63,13 +73,18 @@ impl Index {
             let rows = kv.scan(&from, &keys::end_of_prefix(&from), usize::MAX)?;
             state.dead = DeadCopies {
                 file: Some(file),
-                hashes: rows.iter().filter_map(|(key, _)| keys::dead_hash(key)).collect(),
+                hashes: rows
+                    .iter()
+                    .filter_map(|(key, _)| keys::dead_hash(key))
+                    .collect(),
             };
         }
         Ok(Self {
             kv,
+            packs,
             places: Places::default(),
             state: Mutex::new(state),
+            lost: Mutex::default(),
         })
     }
 
@@ -151,6 +166,7 @@ impl Index {
             touched: BTreeMap::new(),
             moved: Vec::new(),
             places: (!fresh || has_upkeep).then(HashMap::new),
+            adopting: Adopting::default(),
             blocks: 0,
         };
         let row = change
@@ -167,8 +183,11 @@ impl Index {
         }
         // Neighbours in the memtable find their place faster one after the other. No two are the same block.
         change.batch.rows.sort_unstable();
-        for op in group.batches.iter().flat_map(|batch| &batch.ops) {
-            change.op(op)?;
+        for batch in &group.batches {
+            change.meet_packs(&batch.ops, group.end.group)?;
+            for op in &batch.ops {
+                change.op(op, group.end.group)?;
+            }
         }
         let IndexChange {
             mut batch,
@@ -217,8 +236,18 @@ impl Index {
         self.state.lock().files.clone()
     }
 
+    /// What is known of a file that holds blocks.
+    pub(crate) fn file(&self, number: FileNumber) -> Option<FileRow> {
+        self.state.lock().files.get(&number).copied()
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         self.state.lock().totals
+    }
+
+    /// What a replay has found lost, once.
+    pub(crate) fn take_losses(&self) -> Vec<Loss> {
+        std::mem::take(&mut self.lost.lock())
     }
 }
 
@@ -261,6 +290,8 @@ struct IndexChange<'a> {
     moved: Vec<(u64, Option<Location>)>,
     /// Blocks that this group has changed: a later op sees what an earlier one did. None where no op looks.
     places: Option<HashMap<Multihash, Option<Place>>>,
+    /// Packs of the batch that is under way.
+    adopting: Adopting,
     blocks: i64,
 }
 
@@ -289,7 +320,8 @@ impl IndexChange<'_> {
             self.batch.delete(keys::seen(hash));
         }
         if self.dead.is_some_and(|dead| dead.contains(hash)) {
-            self.batch.delete(keys::dead_copy(place.location.file, hash));
+            self.batch
+                .delete(keys::dead_copy(place.location.file, hash));
             self.died.push((*hash, false));
         }
         if let Some(row) = self.file(place.location.file) {
@@ -330,7 +362,7 @@ impl IndexChange<'_> {
         }
     }
 
-    fn op(&mut self, op: &Op) -> Result<(), KvError> {
+    fn op(&mut self, op: &Op, group: u64) -> Result<(), KvError> {
         match op {
             Op::Put(key, value) => self.batch.put(key.as_slice(), value.as_slice()),
             Op::Delete(key) => self.batch.delete(key.as_slice()),
@@ -346,34 +378,13 @@ impl IndexChange<'_> {
                 if let Some(mut place) = self.place(hash)?
                     && place.see(*tag, *codec)
                 {
-                    self.batch.put(keys::seen(hash), Seen::of(&place).to_bytes());
+                    self.batch
+                        .put(keys::seen(hash), Seen::of(&place).to_bytes());
                     self.set(hash, Some(place));
                 }
             }
-            Op::Pack(pack) => self.adopt(pack)?,
+            Op::Pack(pack) => self.adopt(pack, group)?,
             Op::Drop(file) => self.drop_file(*file)?,
-        }
-        Ok(())
-    }
-
-    /// A pack takes over from the files that it was made from.
-    fn adopt(&mut self, pack: &PackOp) -> Result<(), KvError> {
-        for file in &pack.dropped {
-            self.drop_file(*file)?;
-        }
-        Ok(())
-    }
-
-    /// Nothing in the file is needed any more. Its row stays until the file is gone.
-    fn drop_file(&mut self, number: FileNumber) -> Result<(), KvError> {
-        if let Some(row) = self.file(number) {
-            row.is_dropped = true;
-            row.live_bytes = 0;
-        }
-        let from = keys::dead_copies(number);
-        let copies = self.index.kv.scan(&from, &keys::end_of_prefix(&from), usize::MAX)?;
-        for (key, _) in copies {
-            self.batch.delete(key);
         }
         Ok(())
     }

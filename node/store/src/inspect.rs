@@ -18,7 +18,7 @@ use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, Rocks, RocksOptions};
 use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
-use crate::segment::{Location, FileNumber};
+use crate::segment::{FileNumber, Location};
 use crate::store::{OpenError, segments};
 
 /// Places in the order of multihashes from which blocks are sampled.
@@ -91,7 +91,7 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
 }
 
 /// Takes the lock where its file is; makes none.
-fn lock(dir: &Path) -> Result<Option<File>, OpenError> {
+pub(crate) fn lock(dir: &Path) -> Result<Option<File>, OpenError> {
     let refused = |source: io::Error| OpenError::NotWritable {
         dir: dir.to_path_buf(),
         source,
@@ -117,7 +117,10 @@ fn look_at_index(index: &dyn Kv, found: &mut Inspection) -> Result<(), KvError> 
     found.damage = DamageCounts::of(index)?;
     let (from, to) = ([keys::SET_ASIDE], keys::end_of(keys::SET_ASIDE));
     let aside = index.scan(&from, &to, SET_ASIDE)?;
-    found.set_aside = aside.iter().map(|(key, row)| SetAside::from_row(key, row)).collect();
+    found.set_aside = aside
+        .iter()
+        .map(|(key, row)| SetAside::from_row(key, row))
+        .collect();
     let (from, to) = ([keys::QUARANTINE], keys::end_of(keys::QUARANTINE));
     let blocks = index.scan(&from, &to, SET_ASIDE)?;
     let blocks = blocks.iter().filter_map(|(key, row)| {
@@ -126,7 +129,10 @@ fn look_at_index(index: &dyn Kv, found: &mut Inspection) -> Result<(), KvError> 
     });
     found.quarantined = blocks.collect();
     let losses = index.scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
-    found.losses = losses.iter().filter_map(|(_, row)| Loss::from_bytes(row)).collect();
+    found.losses = losses
+        .iter()
+        .filter_map(|(_, row)| Loss::from_bytes(row))
+        .collect();
     let heads = index.scan(&[keys::HEAD], &keys::end_of(keys::HEAD), HEADS)?;
     let heads = heads.iter().filter_map(|(_, row)| HeadRow::from_bytes(row));
     found.newest_head = heads.map(|head| head.stored_at).max();

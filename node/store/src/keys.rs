@@ -135,7 +135,9 @@ pub(crate) fn file(number: FileNumber) -> Vec<u8> {
 }
 
 pub(crate) fn number_of(key: &[u8]) -> Option<FileNumber> {
-    Some(FileNumber(u32::from_be_bytes(key.get(1..)?.try_into().ok()?)))
+    Some(FileNumber(u32::from_be_bytes(
+        key.get(1..)?.try_into().ok()?,
+    )))
 }
 
 pub(crate) fn head(name: &Name) -> Vec<u8> {

@@ -32,6 +32,8 @@ pub mod kv;
 mod leader;
 mod log;
 mod opening;
+mod pack;
+mod packs;
 mod pending;
 mod places;
 mod read;
@@ -45,6 +47,7 @@ mod start;
 mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod verify;
 
 pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES};
 pub use checkpointing::CheckpointStep;
@@ -56,6 +59,7 @@ pub use frame::CHUNK_BYTES;
 pub use inspect::{Inspection, inspect};
 pub use keys::Queue;
 pub use kv::RocksOptions;
+pub use pack::{PACK_BYTES, PACK_ENTRIES, PackError, PackName, verify_pack};
 pub use read::ReadError;
 pub use rebuild::{RebuildProgress, RebuildStage};
 pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
@@ -63,6 +67,9 @@ pub use scrub::ScrubStep;
 pub use segment::{FileNumber, Location};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
+pub use verify::{
+    Finding, FindingKind, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
+};
 
 /// The queue of damaged blocks that wait to be fetched again; the key is the binary multihash.
 pub const REFETCH: Queue = Queue(0);

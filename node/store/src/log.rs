@@ -26,7 +26,7 @@ mod replay;
 mod survey;
 
 pub(crate) use position::Position;
-pub(crate) use reader::Groups;
+pub(crate) use reader::{Found, Groups};
 pub(crate) use replay::{Replay, replay};
 pub(crate) use survey::{Files, Known, survey_files};
 
@@ -266,7 +266,9 @@ impl Log {
 }
 
 fn used_up() -> io::Error {
-    io::Error::other("all numbers of files or groups are used up: this store can only be read and exported")
+    io::Error::other(
+        "all numbers of files or groups are used up: this store can only be read and exported",
+    )
 }
 
 /// How long the parts of a group are.
@@ -369,7 +371,9 @@ fn write_group(
     }
     let end_mark = start + head.end_mark();
     let fill = end_mark - (writer.offset + writer.together.len() as u64);
-    writer.together.resize(writer.together.len() + fill as usize, 0);
+    writer
+        .together
+        .resize(writer.together.len() + fill as usize, 0);
     write_end(
         &mut writer.together,
         (head.group, head.previous, start),
@@ -427,13 +431,15 @@ impl Writer<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.open.segment.file.write_at(&self.together, self.offset)?;
+        self.open
+            .segment
+            .file
+            .write_at(&self.together, self.offset)?;
         self.offset += self.together.len() as u64;
         self.together.clear();
         Ok(())
     }
 }
-
 
 #[cfg(test)]
 mod tests;

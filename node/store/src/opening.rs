@@ -5,7 +5,7 @@
 //! checkpoint of it gets its name, so an empty index beside a log and one that is older than a checkpoint are not what was
 //! left here. An index that is behind the log in any other way is brought up by the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +17,10 @@ use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
 use crate::log::{Known, Log, Position, Replay, replay, survey_files};
+use crate::pack::PackName;
+use crate::packs::Packs;
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
-use crate::rows::{FileKind, FileRow, Loss, LossKind, Row as _};
+use crate::rows::{FileRow, Loss, LossKind, Row as _};
 use crate::segment::{FileNumber, StoreId};
 use crate::store::{OpenError, StoreOptions, segments};
 
@@ -113,7 +115,8 @@ impl Opening<'_> {
         let kv = self.home.open()?;
         let kv = Watched::new(kv, Arc::clone(self.home), Arc::clone(&failed));
         self.check(&kv, rebuilt.is_some())?;
-        let index = Index::open(Arc::new(kv))?;
+        let packs = Arc::new(Packs::new(Arc::clone(self.disk), self.dir));
+        let index = Index::open(Arc::new(kv), packs)?;
         let (log, mut replay) = self.open_log(&index, progress)?;
         let missing = self.missing_files(&index)?;
         let mut reason = None;
@@ -194,7 +197,9 @@ impl Opening<'_> {
             Ok::<_, OpeningError>(())
         })?;
         replay.losses.extend(files.losses);
-        let highest = known.files.keys().next_back().copied();
+        replay.losses.extend(index.take_losses());
+        // Packs that were replayed took numbers as well.
+        let highest = index.files().keys().next_back().copied();
         replay.highest_file = replay.highest_file.max(highest.unwrap_or(FileNumber(0)));
         let log = Log::go_on(
             Arc::clone(disk),
@@ -211,10 +216,18 @@ impl Opening<'_> {
         let mut files = index.files();
         files.retain(|_, row| !row.is_dropped);
         let names = self.disk.list(&segments(self.dir))?;
-        let there: Vec<_> = names.iter().filter_map(|name| FileNumber::parse(name)).collect();
-        files.retain(|number, row| match row.kind {
-            FileKind::Log | FileKind::Format1 => !there.contains(number),
-            FileKind::Pack => false,
+        let there: BTreeSet<_> = names
+            .iter()
+            .filter_map(|name| FileNumber::parse(name))
+            .collect();
+        let names = self.disk.list(index.packs.dir())?;
+        let packs: BTreeSet<_> = names
+            .iter()
+            .filter_map(|name| PackName::parse(name))
+            .collect();
+        files.retain(|number, row| match row.pack_name() {
+            Some(name) => !packs.contains(&name),
+            None => !there.contains(number),
         });
         Ok(files)
     }

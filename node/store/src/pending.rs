@@ -10,16 +10,21 @@ use perennis_shared::cid::{Block, Cid, Multihash, is_identity};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use crate::batch::{Batch, Change, Commit, CommitError, Reclaim};
+use crate::batch::{Adoption, Batch, Change, Commit, CommitError, Reclaim};
 use crate::commit::Shared;
-use crate::group::Op;
+use crate::group::{Op, PackOp};
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
 use crate::log::LogBatch;
+use crate::pack::Entry;
 use crate::rows::{
-    HeadRow, PinRow, Place, Quarantined, Row as _, SetAside, merge_tags, owner_tag, read_due, read_plain,
-    write_due, write_payload, write_plain,
+    HeadRow, PinRow, Place, Quarantined, Row as _, SetAside, merge_tags, owner_tag, read_due,
+    read_plain, write_due, write_payload, write_plain,
 };
+use crate::segment::FileNumber;
+
+/// Places that are looked up at once when a pack is taken into use.
+const ADOPT_ROWS: usize = 1024;
 
 /// Blocks of one group, with their tag and codec: there are as many as blocks, so finding one shall be cheap.
 type New = HashMap<Multihash, (u32, u64), RandomState>;
@@ -118,10 +123,10 @@ impl<'a> Pending<'a> {
         }
         let mut young = self.shared.young.lock();
         if let Some(young) = young.as_mut() {
-            let blocks = batch.blocks.iter().map(|block| *block.cid().hash());
-            young
-                .kept
-                .extend(blocks.chain(batch.required.iter().map(|cid| *cid.hash())));
+            let blocks = batch.blocks.iter().map(|block| block.cid());
+            for cid in blocks.chain(&batch.required) {
+                young.kept.set_live(&cid.hash().to_bytes());
+            }
         }
         drop(young);
         let hashes = batch.blocks.iter().map(|block| block.cid().hash());
@@ -356,7 +361,9 @@ impl<'a> Pending<'a> {
                 let is_as_planned = young.as_ref().is_some_and(|young| {
                     young.generation == generation
                         && young.roots.len() == marked
-                        && !hashes.iter().any(|hash| young.kept.contains(hash))
+                        && !hashes
+                            .iter()
+                            .any(|hash| young.kept.is_live(&hash.to_bytes()))
                 });
                 if !is_as_planned {
                     return Err(CommitError::PinsChanged);
@@ -364,15 +371,7 @@ impl<'a> Pending<'a> {
                 part.commit.reclaimed_blocks += hashes.len() as u64;
                 part.batch.ops.extend(hashes.into_iter().map(Op::Forget));
             }
-            Reclaim::Move(blocks) => {
-                for (location, block) in blocks {
-                    let hash = block.cid().hash();
-                    if self.shared.index.location(hash).map_err(index_failed)? == Some(location) {
-                        part.batch.blocks.push(block);
-                        part.commit.reclaimed_blocks += 1;
-                    }
-                }
-            }
+            Reclaim::Adopt { packs, dropped } => self.adopt(part, &packs, dropped)?,
             Reclaim::SetAside {
                 key,
                 value,
@@ -403,6 +402,8 @@ impl<'a> Pending<'a> {
                     }
                 }
             }
+            // There is no such row.
+            Reclaim::Mark => part.delete(vec![keys::UPKEEP, 0]),
             Reclaim::DismissLosses => {
                 let (from, to) = ([keys::LOSS], keys::end_of(keys::LOSS));
                 let rows = self.shared.index.kv.scan(&from, &to, usize::MAX);
@@ -444,6 +445,58 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
+    /// Takes packs into use. What was forgotten or moved since its block was read is dead in the pack.
+    fn adopt(
+        &self,
+        part: &mut Part,
+        packs: &[Adoption],
+        dropped: Vec<FileNumber>,
+    ) -> Result<(), CommitError> {
+        let mut dropped = Some(dropped);
+        let mut seen = Vec::new();
+        for (at, pack) in packs.iter().enumerate() {
+            let mut op = PackOp {
+                number: pack.number,
+                name: pack.name.0,
+                bytes: pack.bytes,
+                entries: pack.footer.len(),
+                dead: Vec::new(),
+                // All packs are in use before anything is dropped.
+                dropped: dropped
+                    .take_if(|_| at + 1 == packs.len())
+                    .unwrap_or_default(),
+            };
+            let entries: Vec<Entry<'_>> = pack.footer.entries().collect();
+            for (entries, sources) in entries
+                .chunks(ADOPT_ROWS)
+                .zip(pack.sources.chunks(ADOPT_ROWS))
+            {
+                let hashes: Vec<Multihash> = entries.iter().map(Entry::hash).collect();
+                let places = self
+                    .shared
+                    .index
+                    .places(hashes.iter())
+                    .map_err(index_failed)?;
+                for ((entry, source), place) in entries.iter().zip(sources).zip(places) {
+                    match place.filter(|place| place.location == *source) {
+                        None => op.dead.push(entry.index()),
+                        Some(place) => {
+                            part.commit.reclaimed_blocks += 1;
+                            seen.extend(seen_since(entry, &place));
+                        }
+                    }
+                }
+            }
+            part.batch.ops.push(Op::Pack(op));
+        }
+        // Behind the packs: who replays this has what they say first.
+        part.batch.ops.append(&mut seen);
+        part.batch
+            .ops
+            .extend(dropped.unwrap_or_default().into_iter().map(Op::Drop));
+        Ok(())
+    }
+
     fn due(&self, part: &Part, queue: Queue, key: &[u8]) -> Result<Option<Millis>, CommitError> {
         let row = self.value(part, &keys::queue_key(queue, key))?;
         Ok(row.and_then(|row| read_due(&row)))
@@ -457,6 +510,22 @@ impl<'a> Pending<'a> {
     }
 }
 
+/// What became known of a block after its entry was written.
+fn seen_since(entry: &Entry<'_>, place: &Place) -> Vec<Op> {
+    let saw = |codec| Op::Saw {
+        hash: entry.hash(),
+        tag: place.tag,
+        codec,
+    };
+    let known: Vec<u64> = entry.codecs().collect();
+    let news = place.codecs.iter().filter(|codec| !known.contains(codec));
+    let mut ops: Vec<Op> = news.copied().map(saw).collect();
+    if ops.is_empty() && place.tag != entry.tag() {
+        ops.extend(place.codecs.first().copied().map(saw));
+    }
+    ops
+}
+
 /// What sets a damaged block aside.
 pub(crate) fn quarantine_ops(
     hash: &Multihash,
@@ -466,6 +535,7 @@ pub(crate) fn quarantine_ops(
 ) -> [Op; 2] {
     let row = Quarantined {
         at: now,
+        location: place.location,
         tag: place.tag,
         codecs: place.codecs,
         reason,

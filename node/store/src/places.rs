@@ -11,7 +11,7 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::segment::{Location, FileNumber};
+use crate::segment::{FileNumber, Location};
 
 /// Parts with a lock of their own.
 const SHARDS: usize = 64;

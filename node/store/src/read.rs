@@ -10,8 +10,8 @@ use crate::batch::Batch;
 use crate::keys::{self, Queue};
 use crate::kv::{KvError, Row};
 use crate::rows::{
-    HeadRow, Loss, PinRow, Place, QuarantineRow, Quarantined, QueueRow, Row as _, SetAside, read_due,
-    read_payload, read_plain,
+    HeadRow, Loss, PinRow, Place, QuarantineRow, Quarantined, QueueRow, Row as _, SetAside,
+    read_due, read_payload, read_plain,
 };
 use crate::store::{Store, is_lost};
 
@@ -346,7 +346,10 @@ impl Store {
             })
         });
         // A row whose twin says another time was left behind when the twin was damaged. It would be due for ever.
-        let twins: Vec<_> = rows.iter().map(|row| keys::queue_key(queue, &row.key)).collect();
+        let twins: Vec<_> = rows
+            .iter()
+            .map(|row| keys::queue_key(queue, &row.key))
+            .collect();
         let mut twins = kv.values(&twins)?.into_iter();
         rows.retain(|row| {
             let twin = twins.next().flatten();

@@ -90,7 +90,9 @@ pub(crate) fn rebuild(
         let rebuilt = checkpoints
             .open(group)
             .map_err(RebuildError::from)
-            .and_then(|checkpoint| from_checkpoint(disk.as_ref(), dir, &checkpoint, home, progress));
+            .and_then(|checkpoint| {
+                from_checkpoint(disk.as_ref(), dir, &checkpoint, home, progress)
+            });
         match rebuilt {
             Ok(mut rebuilt) => {
                 home.replace()?;
@@ -208,13 +210,18 @@ impl Filling<'_> {
     }
 
     fn lose_table(&mut self, number: FileNumber) {
-        self.losses.push(Loss::new(LossKind::UnreadableTable, number, 0));
+        self.losses
+            .push(Loss::new(LossKind::UnreadableTable, number, 0));
     }
 
     /// Finds the places of the blocks in the files.
     fn take_places(&mut self, folders: &Folders) -> Result<(), RebuildError> {
         let mut dead = DeadCopies::new(self.checkpoint);
-        let files: Vec<_> = self.files.iter().map(|(number, row)| (*number, *row)).collect();
+        let files: Vec<_> = self
+            .files
+            .iter()
+            .map(|(number, row)| (*number, *row))
+            .collect();
         let of = files.len() as u64;
         for (done, (number, row)) in files.into_iter().enumerate() {
             self.tell(RebuildStage::Files, done as u64, of);
@@ -290,7 +297,11 @@ fn take_seen(checkpoint: &Checkpoint, index: &dyn Kv) -> Result<(), RebuildError
                     let place = index.value(&key)?.and_then(|row| Place::from_bytes(&row));
                     if let (Some(place), Some(seen)) = (place, Seen::from_bytes(value)) {
                         let Seen { tag, codecs } = seen;
-                        let place = Place { tag, codecs, ..place };
+                        let place = Place {
+                            tag,
+                            codecs,
+                            ..place
+                        };
                         batch.put(key, place.to_bytes());
                     }
                 }

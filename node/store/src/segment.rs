@@ -242,7 +242,14 @@ mod tests {
             FileNumber::parse(&FileNumber(0xab).to_string()),
             Some(FileNumber(0xab))
         );
-        for name in ["1.seg", "0000000g.seg", "00000001", "000000001.seg", "+0000001.seg", "0000000A.seg"] {
+        for name in [
+            "1.seg",
+            "0000000g.seg",
+            "00000001",
+            "000000001.seg",
+            "+0000001.seg",
+            "0000000A.seg",
+        ] {
             assert_eq!(FileNumber::parse(name), None, "{name}");
         }
         assert_eq!(FileNumber(u32::MAX).next(), None);

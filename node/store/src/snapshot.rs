@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::batch::CommitError;
 use crate::commit::Work;
 use crate::format;
+use crate::packs::packs;
+use crate::rows::FileRow;
 use crate::segment::FileNumber;
 use crate::store::{Store, segments};
 
@@ -44,7 +46,7 @@ pub enum SnapshotError {
 /// What a snapshot holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Segments in it.
+    /// Files of blocks in it: segments and packs.
     pub segments: u64,
     /// Those that share their bytes with the store.
     pub linked_segments: u64,
@@ -105,9 +107,31 @@ impl Store {
             snapshot.linked_segments += u64::from(linked);
         }
         sync_dir(&segments(dir)).map_err(failed)?;
+        self.snapshot_packs(&packs(dir), &mut snapshot)
+            .map_err(failed)?;
         format::write(dir).map_err(failed)?;
         sync_dir(dir).map_err(failed)?;
         Ok(snapshot)
+    }
+}
+
+impl Store {
+    /// Links or copies the packs in use: what is in them never changes.
+    fn snapshot_packs(&self, dir: &Path, snapshot: &mut Snapshot) -> io::Result<()> {
+        let inner = self.inner();
+        fs::create_dir_all(dir)?;
+        let rows = inner.file_rows();
+        let in_use = rows.values().filter(|row| !row.is_dropped);
+        for name in in_use.filter_map(FileRow::pack_name) {
+            let (from, to) = (name.path(inner.packs().dir()), name.path(dir));
+            let linked = inner.disk.link(&from, &to).is_ok();
+            if !linked {
+                copy(inner.disk.as_ref(), &from, &to)?;
+            }
+            snapshot.segments += 1;
+            snapshot.linked_segments += u64::from(linked);
+        }
+        sync_dir(dir)
     }
 }
 

@@ -110,7 +110,10 @@ fn write_missing(
         }
     }
     let mut ops: Vec<_> = losses.keys().map(|number| Op::Drop(*number)).collect();
-    let told = losses.values().map(|loss| Loss { found: now, ..loss.clone() });
+    let told = losses.values().map(|loss| Loss {
+        found: now,
+        ..loss.clone()
+    });
     note_losses(index, told.collect(), &mut ops).map_err(failed)?;
     committer.write_ops(ops)
 }
@@ -155,7 +158,10 @@ fn enqueue(
     if let Some(due) = index.kv.value(&by_key)?.and_then(|row| read_due(&row)) {
         ops.push(Op::Delete(keys::queue_row(queue, due, key)));
     }
-    ops.push(Op::Put(keys::queue_row(queue, now, key), write_payload(&[])));
+    ops.push(Op::Put(
+        keys::queue_row(queue, now, key),
+        write_payload(&[]),
+    ));
     ops.push(Op::Put(by_key, write_due(now)));
     Ok(())
 }

@@ -17,12 +17,14 @@ use perennis_shared::time::Millis;
 use crate::batch::{Batch, Commit, CommitError, Reclaim};
 use crate::checkpointing::Checkpointing;
 use crate::commit::{Committer, Reserve, Shared, Work};
+use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
 use crate::keys;
 use crate::kv::{KvError, KvHome, RocksHome, RocksOptions};
 use crate::leader::Leader;
 use crate::opening::{Opened, Opening, OpeningError};
+use crate::packs::{Packs, packs};
 use crate::rebuild::RebuildProgress;
 use crate::rows::{FileRow, Loss, LossKind};
 use crate::segment::{FileNumber, Location};
@@ -173,8 +175,8 @@ pub(crate) struct Inner {
     leader: Arc<Leader>,
     committer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) segment_bytes: u64,
-    /// Held by who moves, removes or links segments.
-    pub(crate) upkeep: Mutex<()>,
+    /// Held by who moves, removes or links files of blocks.
+    pub(crate) upkeep: Mutex<Upkeep>,
     pub(crate) checkpointing: Checkpointing,
     /// What the last start found.
     found: Vec<Loss>,
@@ -233,7 +235,9 @@ impl Store {
         let failed = |error: OpeningError| error.at(dir);
         let segments_failed = |source| failed(OpeningError::Segments(source));
         let index_failed = |source| failed(OpeningError::Index(source));
-        disk.create_dir(&segments(dir)).map_err(segments_failed)?;
+        for dir in [segments(dir), packs(dir)] {
+            disk.create_dir(&dir).map_err(segments_failed)?;
+        }
         let opening = Opening {
             dir,
             options,
@@ -274,6 +278,7 @@ impl Store {
             failed: index_damaged,
             young: Mutex::new(None),
             groups: AtomicU64::new(replay.last_group),
+            collected: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             logged_bytes: AtomicU64::new(0),
         });
@@ -303,7 +308,7 @@ impl Store {
                 leader,
                 committer: Mutex::new(Some(committer)),
                 segment_bytes: options.segment_bytes,
-                upkeep: Mutex::new(()),
+                upkeep: Mutex::default(),
                 checkpointing,
                 found,
                 rebuilt,
@@ -352,9 +357,10 @@ impl Store {
         let shared = &self.inner.shared;
         let totals = shared.index.totals();
         let files = shared.index.files();
-        let lost = self.inner.found.iter().filter(|loss| {
-            matches!(loss.kind, LossKind::DamagedGroup | LossKind::MissingGroups)
-        });
+        let lost =
+            self.inner.found.iter().filter(|loss| {
+                matches!(loss.kind, LossKind::DamagedGroup | LossKind::MissingGroups)
+            });
         StoreStats {
             blocks: totals.blocks,
             block_bytes: totals.bytes,
@@ -449,6 +455,11 @@ impl Inner {
         answered.recv().unwrap_or(Err(CommitError::Closed))
     }
 
+    /// The folder of packs.
+    pub(crate) fn packs(&self) -> &Packs {
+        &self.shared.index.packs
+    }
+
     /// What is known of each file that holds blocks.
     pub(crate) fn file_rows(&self) -> BTreeMap<FileNumber, FileRow> {
         self.shared.index.files()
@@ -470,6 +481,21 @@ impl Inner {
         self.file(location.file)?.read_vec_at(length, offset)
     }
 
+    /// Reads a block's bytes from where they are durable, past what the system holds in memory.
+    pub(crate) fn read_uncached(&self, location: Location) -> io::Result<Vec<u8>> {
+        self.file(location.file)?.forget_cache()?;
+        self.read(location)
+    }
+
+    /// The path of a file of blocks.
+    pub(crate) fn path(&self, number: FileNumber) -> PathBuf {
+        let index = &self.shared.index;
+        match index.file(number).and_then(|row| row.pack_name()) {
+            Some(name) => name.path(index.packs.dir()),
+            None => number.segment_path(&self.segments_dir()),
+        }
+    }
+
     pub(crate) fn forget_file(&self, number: FileNumber) {
         self.files.lock().remove(&number);
     }
@@ -480,7 +506,7 @@ impl Inner {
         }
         // The header is not looked at: what is read is checked against its hash, and a header that is damaged shall
         // not take its blocks with it.
-        let file = self.disk.open(&number.segment_path(&self.segments_dir()))?;
+        let file = self.disk.open(&self.path(number))?;
         let mut files = self.files.lock();
         if files.len() >= OPEN_FILES {
             // Any will do: a file is opened again in microseconds.

@@ -218,7 +218,11 @@ impl Folder {
     }
 
     fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::new(Arc::new(self.disk.clone()), Path::new(DIR), Some(StoreId(STORE)))
+        Checkpoints::new(
+            Arc::new(self.disk.clone()),
+            Path::new(DIR),
+            Some(StoreId(STORE)),
+        )
     }
 
     fn write(&self, group: u64) -> Result<Kept, CheckpointError> {

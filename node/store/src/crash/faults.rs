@@ -58,8 +58,8 @@ fn an_error_at_every_point_is_told_and_what_was_acknowledged_stays() {
 #[test]
 fn a_full_disk_serves_reads_collects_garbage_and_comes_back() {
     let machine = Machine::new(Power::default());
-    // A reserve and five segments.
-    machine.disk.set_space(Some(56 << 10));
+    // A reserve and seven segments.
+    machine.disk.set_space(Some(88 << 10));
     let store = machine.open().unwrap();
     let mut model = Model::default();
     let mut number = 1;
@@ -204,8 +204,15 @@ fn damage_anywhere_in_the_log_never_stops_the_start_and_is_never_silent() {
                 }
             }
             let is_all = whole == all.blocks.len() && model::rows(&store) == all.rows;
-            assert!(is_all || is_told, "{context}: something is missing, and nothing says so");
-            if store.found_at_start().iter().any(|loss| loss.kind.is_of_acknowledged_data()) {
+            assert!(
+                is_all || is_told,
+                "{context}: something is missing, and nothing says so"
+            );
+            if store
+                .found_at_start()
+                .iter()
+                .any(|loss| loss.kind.is_of_acknowledged_data())
+            {
                 assert!(!store.losses().unwrap().is_empty(), "{context}");
             }
             store.commit(batch(50)).unwrap();
@@ -234,7 +241,11 @@ fn a_block_that_was_damaged_in_the_log_and_put_again_stays() {
     let store = machine.open().unwrap();
     assert_eq!(store.found_at_start()[0].blocks, 1);
     assert_eq!(store.quarantine(None, 9).unwrap().len(), 1);
-    assert_eq!(store.commit(batch(1)).map(|commit| commit.new_blocks).ok(), None, "an old head");
+    assert_eq!(
+        store.commit(batch(1)).map(|commit| commit.new_blocks).ok(),
+        None,
+        "an old head"
+    );
     let mut again = crate::Batch::new();
     for block in model::blocks(1) {
         again.put_block(block);

@@ -22,6 +22,7 @@ pub(super) enum Step {
     Collect,
     Compact,
     Scrub,
+    Checkpoint,
 }
 
 /// Every kind of write, in an order in which segments fill, die and are reused.
@@ -36,6 +37,7 @@ pub(super) const WORKLOAD: &[Step] = &[
     Step::Commit(5),
     Step::Commit(6),
     Step::Scrub,
+    Step::Checkpoint,
     Step::Commit(7),
     Step::Collect,
     Step::Compact,
@@ -45,7 +47,9 @@ pub(super) const WORKLOAD: &[Step] = &[
     Step::Compact,
     Step::Commit(10),
     Step::Scrub,
+    Step::Checkpoint,
     Step::Commit(11),
+    Step::Checkpoint,
     Step::Collect,
     Step::Commit(12),
     Step::Compact,
@@ -193,7 +197,7 @@ impl Model {
                 self.must = self.reachable();
                 self.may.clear();
             }
-            Step::Compact | Step::Scrub => {}
+            Step::Compact | Step::Scrub | Step::Checkpoint => {}
         }
     }
 

@@ -110,7 +110,8 @@ pub(crate) fn write_entry(
 impl BatchPayload {
     /// Appends what comes before the entries.
     pub(crate) fn write_start(out: &mut Vec<u8>, owner: &[u8], blocks: usize) {
-        let owner_length = u16::try_from(owner.len()).expect("owners are checked when they enter a batch");
+        let owner_length =
+            u16::try_from(owner.len()).expect("owners are checked when they enter a batch");
         out.extend_from_slice(&owner_length.to_le_bytes());
         out.extend_from_slice(owner);
         out.extend_from_slice(&u32_of(blocks).to_le_bytes());
@@ -178,7 +179,9 @@ impl Op {
             Self::Forget(hash) => 1 + multihash_len(hash),
             Self::Saw { hash, codec, .. } => {
                 let mut buffer = unsigned_varint::encode::u64_buffer();
-                1 + multihash_len(hash) + 4 + unsigned_varint::encode::u64(*codec, &mut buffer).len()
+                1 + multihash_len(hash)
+                    + 4
+                    + unsigned_varint::encode::u64(*codec, &mut buffer).len()
             }
             Self::Pack(pack) => 56 + 4 * (pack.dead.len() + pack.dropped.len()),
             Self::Drop(_) => 4,
@@ -319,7 +322,12 @@ impl<'a> Reader<'a> {
     fn numbers(&mut self) -> Option<Vec<u32>> {
         let count = self.u32()? as usize;
         let (numbers, _) = self.bytes(count.checked_mul(4)?)?.as_chunks::<4>();
-        Some(numbers.iter().map(|number| u32::from_le_bytes(*number)).collect())
+        Some(
+            numbers
+                .iter()
+                .map(|number| u32::from_le_bytes(*number))
+                .collect(),
+        )
     }
 }
 
@@ -366,7 +374,10 @@ mod tests {
         assert_eq!(out.len(), BatchPayload::start_bytes(b"owner"));
         let before = out.len();
         write_entry(&mut out, block.cid().hash(), 0x55, 4242, block.bytes());
-        assert_eq!(out.len() - before, entry_bytes(block.cid().hash(), 0x55, 20_000));
+        assert_eq!(
+            out.len() - before,
+            entry_bytes(block.cid().hash(), 0x55, 20_000)
+        );
         let before = out.len();
         BatchPayload::write_ops(&mut out, &ops());
         assert_eq!(out.len() - before, BatchPayload::ops_bytes(&ops()));
@@ -395,7 +406,15 @@ mod tests {
         BatchPayload::write_ops(&mut out, &ops()[..2]);
         let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
         let golden = concat!(
-            "02000000", "01", "0100", "6b", "05000000", "76616c7565", "02", "0400", "676f6e65"
+            "02000000",
+            "01",
+            "0100",
+            "6b",
+            "05000000",
+            "76616c7565",
+            "02",
+            "0400",
+            "676f6e65"
         );
         assert_eq!(hex, golden);
     }

@@ -42,7 +42,8 @@ pub(crate) struct Found {
 impl Found {
     /// Whether nothing of it is missing.
     pub(crate) fn is_whole(&self) -> bool {
-        self.expected.is_some_and(|count| count as usize == self.batches.len())
+        self.expected
+            .is_some_and(|count| count as usize == self.batches.len())
             && self.heads.is_some()
             && self.damaged_bodies.is_empty()
     }
@@ -216,9 +217,9 @@ impl<'a> Groups<'a> {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let frame = Frame::read(rest, salt, number, batches_at + at as u64);
-            let Some(Frame::Batch(batch)) = frame.filter(
-                |frame| matches!(frame, Frame::Batch(batch) if batch.group == found.group),
-            ) else {
+            let Some(Frame::Batch(batch)) = frame
+                .filter(|frame| matches!(frame, Frame::Batch(batch) if batch.group == found.group))
+            else {
                 // Damaged: the next one begins at one of the next places.
                 at += ALIGN as usize;
                 continue;
@@ -275,24 +276,32 @@ impl<'a> Groups<'a> {
                 let place = at + skipped as u64;
                 match Frame::read(&window[skipped..], salt, number, place) {
                     Some(Frame::Head(_, is_second)) => {
-                        let start = place.saturating_sub(if is_second { HEAD_BYTES as u64 } else { 0 });
+                        let start =
+                            place.saturating_sub(if is_second { HEAD_BYTES as u64 } else { 0 });
                         return Ok(self.give(orphan, Search::Head(start)));
                     }
                     Some(Frame::Close(_)) => return Ok(self.give(orphan, Search::Head(place))),
                     Some(Frame::Batch(batch)) => {
-                        if orphan.as_ref().is_some_and(|orphan| orphan.group != batch.group) {
+                        if orphan
+                            .as_ref()
+                            .is_some_and(|orphan| orphan.group != batch.group)
+                        {
                             self.offset = place;
                             return Ok(self.give(orphan, Search::Head(place)));
                         }
                         let payload_at = place + BATCH_HEAD_BYTES as u64;
                         let payload = self.part(payload_at, u64::from(batch.payload_bytes))?;
-                        let found = orphan.get_or_insert_with(|| orphan_of(batch.group, self.offset));
+                        let found =
+                            orphan.get_or_insert_with(|| orphan_of(batch.group, self.offset));
                         take_batch(&batch, &payload, found);
                         found.end = align(payload_at + payload.len() as u64);
                         skipped = usize::try_from(found.end - at).unwrap_or(usize::MAX);
                     }
                     Some(Frame::End(end)) => {
-                        if orphan.as_ref().is_some_and(|orphan| orphan.group != end.group) {
+                        if orphan
+                            .as_ref()
+                            .is_some_and(|orphan| orphan.group != end.group)
+                        {
                             return Ok(self.give(orphan, Search::Head(place)));
                         }
                         let mut found = orphan.unwrap_or_else(|| orphan_of(end.group, self.offset));
@@ -350,7 +359,10 @@ fn orphan_of(group: u64, start: u64) -> Found {
 
 fn take_batch(batch: &BatchHead, payload: &[u8], found: &mut Found) {
     // They stand in the order of their numbers; one that repeats a number was never written by us.
-    let is_next = found.batches.last().is_none_or(|(index, _)| *index < batch.index);
+    let is_next = found
+        .batches
+        .last()
+        .is_none_or(|(index, _)| *index < batch.index);
     if is_next && let Some(payload) = batch.payload(payload) {
         found.batches.push((batch.index, payload));
     }

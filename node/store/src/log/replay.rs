@@ -88,7 +88,13 @@ pub(crate) fn replay<E: From<io::Error>>(
         replay.highest_file = replay.highest_file.max(*number);
         if *number >= applied.file {
             let from = start_in(*number, applied);
-            ending = Some(summarise(&file.segment, from, applied, &mut summaries, &mut replay)?);
+            ending = Some(summarise(
+                &file.segment,
+                from,
+                applied,
+                &mut summaries,
+                &mut replay,
+            )?);
         }
     }
     let counted = decide(&mut summaries, applied, &mut replay);
@@ -179,9 +185,9 @@ fn summary_of(file: FileNumber, found: &Found) -> Summary {
         let heads = found.lost_heads();
         floors.extend(heads.map(|head| (head.name.clone(), head.sequence)));
         loss.group = found.group;
-        loss.batches = found
-            .expected
-            .map_or(1, |count| u64::from(count) - (found.batches.len() as u64).min(u64::from(count)));
+        loss.batches = found.expected.map_or(1, |count| {
+            u64::from(count) - (found.batches.len() as u64).min(u64::from(count))
+        });
         loss.names = floors.len() as u64;
         loss.blocks = found.damaged_bodies.len() as u64;
     }
@@ -219,7 +225,9 @@ fn decide(
             Some(_) => summary.is_proven = true,
             None => {}
         }
-        expected = summary.previous.or(expected.filter(|group| *group < summary.group));
+        expected = summary
+            .previous
+            .or(expected.filter(|group| *group < summary.group));
         if summary.is_whole || summary.is_proven {
             counted.insert((summary.file, summary.start));
             if !summary.is_whole {

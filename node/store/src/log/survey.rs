@@ -67,7 +67,13 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
         if let Some((salt, row)) = row.and_then(|row| Some((row.salt()?, row))) {
             let segment = Segment { number, salt, file };
             let first_group = row.first_group;
-            files.log.insert(number, LogFile { segment, first_group });
+            files.log.insert(
+                number,
+                LogFile {
+                    segment,
+                    first_group,
+                },
+            );
             continue;
         }
         let headers = Segment::headers(file.as_ref())?;
@@ -83,7 +89,13 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
                     file,
                 };
                 let first_group = header.first_group;
-                files.log.insert(number, LogFile { segment, first_group });
+                files.log.insert(
+                    number,
+                    LogFile {
+                        segment,
+                        first_group,
+                    },
+                );
             }
             None => {
                 files.strays.insert(number);

@@ -52,7 +52,9 @@ impl<C: Iterator<Item = Result<Chunk, CheckpointError>>> DeadCopies<C> {
         };
         for (key, _) in chunk?.rows() {
             match key {
-                [keys::DEAD, ..] => self.read.extend(keys::dead_file(key).zip(keys::dead_hash(key))),
+                [keys::DEAD, ..] => self
+                    .read
+                    .extend(keys::dead_file(key).zip(keys::dead_hash(key))),
                 // Tables come in their order.
                 [table, ..] if *table > keys::DEAD => self.chunks = None,
                 _ => {}

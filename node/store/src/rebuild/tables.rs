@@ -7,6 +7,8 @@ use perennis_shared::cid::Multihash;
 
 use crate::disk::Disk;
 use crate::log::Groups;
+use crate::pack::{Footer, PackError};
+use crate::packs::packs;
 use crate::rows::{FileKind, FileRow, Loss, LossKind, Place, owner_tag};
 use crate::segment::{FileNumber, GROUPS_START, Segment};
 
@@ -14,6 +16,7 @@ use crate::segment::{FileNumber, GROUPS_START, Segment};
 pub(super) struct Folders<'a> {
     disk: &'a dyn Disk,
     segments: PathBuf,
+    packs: PathBuf,
 }
 
 impl<'a> Folders<'a> {
@@ -21,6 +24,7 @@ impl<'a> Folders<'a> {
         Self {
             disk,
             segments: crate::store::segments(dir),
+            packs: packs(dir),
         }
     }
 }
@@ -40,7 +44,8 @@ pub(super) fn read_table(
 ) -> io::Result<Option<Vec<Loss>>> {
     let table = match row.kind {
         FileKind::Log => read_segment(folders, number, row, take),
-        FileKind::Pack | FileKind::Format1 => Ok(vec![Loss::new(LossKind::UnreadableTable, number, 0)]),
+        FileKind::Pack => read_pack(folders, number, row, take),
+        FileKind::Format1 => Ok(vec![Loss::new(LossKind::UnreadableTable, number, 0)]),
     };
     match table {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -75,7 +80,9 @@ fn read_segment(
         }
         let here = found.batches.len() as u64;
         // Where both heads are damaged it is not known how many there were.
-        let missing = found.expected.map_or(1, |all| u64::from(all).saturating_sub(here));
+        let missing = found
+            .expected
+            .map_or(1, |all| u64::from(all).saturating_sub(here));
         if missing > 0 {
             losses.push(Loss {
                 group: found.group,
@@ -84,8 +91,33 @@ fn read_segment(
             });
         }
     }
-    if losses.is_empty() && let Some(damage) = groups.damage().first() {
+    if losses.is_empty()
+        && let Some(damage) = groups.damage().first()
+    {
         losses.push(Loss::new(LossKind::UnreadableTable, number, damage.start));
     }
     Ok(losses)
+}
+
+/// The entries of a pack.
+fn read_pack(
+    folders: &Folders,
+    number: FileNumber,
+    row: &FileRow,
+    take: Take,
+) -> io::Result<Vec<Loss>> {
+    let lost = || Ok(vec![Loss::new(LossKind::UnreadableTable, number, 0)]);
+    let Some(name) = row.pack_name() else {
+        return lost();
+    };
+    let file = folders.disk.open(&name.path(&folders.packs))?;
+    let footer = match Footer::read(file.as_ref()) {
+        Err(PackError::Disk(error)) => return Err(error),
+        Err(_) => return lost(),
+        Ok(footer) => footer,
+    };
+    for entry in footer.entries() {
+        take(&entry.hash(), Place::packed(number, &entry));
+    }
+    Ok(Vec::new())
 }

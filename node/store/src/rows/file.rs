@@ -2,6 +2,7 @@
 
 use super::version::{Never, Reader, Row};
 use crate::frame::Salt;
+use crate::pack::PackName;
 
 /// What kind of file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub(crate) enum FileKind {
 
 /// The row of a file.
 ///
-/// version u8 · kind u8 · dropped u8 · id 32 (salt and zeros, name of the pack, or zeros) · live u64 · used u64 · first group u64
-/// · last group u64.
+/// version u8 · kind u8 · dropped u8 · id 32 (salt and zeros, name of the pack, or zeros) · live u64 · used u64 · bodies u64
+/// · first group u64 · last group u64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileRow {
     pub(crate) kind: FileKind,
@@ -29,6 +30,8 @@ pub(crate) struct FileRow {
     pub(crate) live_bytes: u64,
     /// Bytes that were written.
     pub(crate) used_bytes: u64,
+    /// Of a pack: bytes of all blocks in it, alive or not. Of other files 0.
+    pub(crate) body_bytes: u64,
     /// Of a log segment: no group in it is lower. Of a pack: the group that took it into use.
     pub(crate) first_group: u64,
     /// Of a log segment: its last group that is in the index.
@@ -46,9 +49,29 @@ impl FileRow {
             id,
             live_bytes: 0,
             used_bytes: 0,
+            body_bytes: 0,
             first_group,
             last_group: first_group,
         }
+    }
+
+    /// The row of a pack that is taken into use by a group.
+    pub(crate) fn pack(name: PackName, used_bytes: u64, group: u64) -> Self {
+        Self {
+            kind: FileKind::Pack,
+            is_dropped: false,
+            id: name.0,
+            live_bytes: 0,
+            used_bytes,
+            body_bytes: 0,
+            first_group: group,
+            last_group: group,
+        }
+    }
+
+    /// The name, of a pack.
+    pub(crate) fn pack_name(&self) -> Option<PackName> {
+        (self.kind == FileKind::Pack).then_some(PackName(self.id))
     }
 
     /// The salt, of a log segment.
@@ -79,6 +102,7 @@ impl Row for FileRow {
         for number in [
             self.live_bytes,
             self.used_bytes,
+            self.body_bytes,
             self.first_group,
             self.last_group,
         ] {
@@ -102,6 +126,7 @@ impl Row for FileRow {
             id: rest.array()?,
             live_bytes: rest.u64()?,
             used_bytes: rest.u64()?,
+            body_bytes: rest.u64()?,
             first_group: rest.u64()?,
             last_group: rest.u64()?,
         })
@@ -117,14 +142,27 @@ mod tests {
         let row = FileRow {
             live_bytes: 1,
             used_bytes: 2,
-            last_group: 4,
-            ..FileRow::log(Salt([9; 16]), 3)
+            body_bytes: 3,
+            last_group: 5,
+            ..FileRow::log(Salt([9; 16]), 4)
         };
-        let hex: String = row.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        let numbers: String = (1..=4).map(|number| format!("{number:02x}{}", "00".repeat(7))).collect();
+        let hex: String = row
+            .to_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let numbers: String = (1..=5)
+            .map(|number| format!("{number:02x}{}", "00".repeat(7)))
+            .collect();
         let golden = format!("010100{}{}{numbers}", "09".repeat(16), "00".repeat(16));
         assert_eq!(hex, golden);
         assert_eq!(FileRow::from_bytes(&row.to_bytes()), Some(row));
-        assert_eq!(row.salt(), Some(Salt([9; 16])));
+        assert_eq!((row.salt(), row.pack_name()), (Some(Salt([9; 16])), None));
+        let pack = FileRow::pack(PackName([7; 32]), 1, 2);
+        assert_eq!(FileRow::from_bytes(&pack.to_bytes()), Some(pack));
+        assert_eq!(
+            (pack.salt(), pack.pack_name()),
+            (None, Some(PackName([7; 32])))
+        );
     }
 }

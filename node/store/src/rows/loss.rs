@@ -56,6 +56,9 @@ pub enum LossKind {
     UnreadableTable,
     /// A checkpoint was damaged, and another was used. Nothing is lost by that.
     DamagedCheckpoint,
+    /// A pack that was about to be taken into use is damaged or gone. Its blocks stay where they were, as far as they are
+    /// still there.
+    UnreadablePack,
 }
 
 impl LossKind {
@@ -72,6 +75,7 @@ impl LossKind {
             Self::Migration => 9,
             Self::UnreadableTable => 10,
             Self::DamagedCheckpoint => 11,
+            Self::UnreadablePack => 12,
         }
     }
 
@@ -88,6 +92,7 @@ impl LossKind {
             9 => Self::Migration,
             10 => Self::UnreadableTable,
             11 => Self::DamagedCheckpoint,
+            12 => Self::UnreadablePack,
             _ => return None,
         })
     }
@@ -104,6 +109,7 @@ impl LossKind {
                 | Self::LogBehindIndex
                 | Self::Migration
                 | Self::UnreadableTable
+                | Self::UnreadablePack
         )
     }
 
@@ -122,6 +128,7 @@ impl LossKind {
             Self::Migration => "migration",
             Self::UnreadableTable => "unreadable_table",
             Self::DamagedCheckpoint => "damaged_checkpoint",
+            Self::UnreadablePack => "unreadable_pack",
         }
     }
 }
@@ -168,16 +175,26 @@ impl fmt::Display for Loss {
                 "groups up to {group} were acknowledged and are not in the log, last looked for in {file}"
             )?,
             LossKind::MissingFile if *blocks == 0 => {
-                write!(f, "{file} is not there, and which blocks were in it is not known")?;
+                write!(
+                    f,
+                    "{file} is not there, and which blocks were in it is not known"
+                )?;
             }
             LossKind::MissingFile => write!(f, "{file} is not there; {blocks} blocks were in it")?,
-            LossKind::StrayFile => write!(f, "{file} is no segment of this store and was left alone")?,
-            LossKind::UnreadableFile => write!(f, "both headers of {file} are damaged: it cannot be read")?,
+            LossKind::StrayFile => {
+                write!(f, "{file} is no segment of this store and was left alone")?
+            }
+            LossKind::UnreadableFile => {
+                write!(f, "both headers of {file} are damaged: it cannot be read")?
+            }
             LossKind::LogBehindIndex => write!(
                 f,
                 "the log ends in {file} before {offset}, where the index has group {group}"
             )?,
-            LossKind::IndexRebuilt => write!(f, "the index was made anew from the log, up to group {group}")?,
+            LossKind::IndexRebuilt => write!(
+                f,
+                "the index was made anew from the log, up to group {group}"
+            )?,
             LossKind::Migration => write!(
                 f,
                 "{file} of format 1 at {offset}: what follows is damaged and was not taken over"
@@ -188,8 +205,16 @@ impl fmt::Display for Loss {
                 file.0
             )?,
             LossKind::DamagedCheckpoint => {
-                write!(f, "the checkpoint of group {group} is damaged; another was used")?;
+                write!(
+                    f,
+                    "the checkpoint of group {group} is damaged; another was used"
+                )?;
             }
+            LossKind::UnreadablePack => write!(
+                f,
+                "pack {:08x}, which group {group} took into use, cannot be read; its {blocks} blocks are looked for where they were",
+                file.0
+            )?,
         }
         if *moved_bytes > 0 {
             write!(f, "; {moved_bytes} bytes were moved to the folder lost")?;
@@ -246,7 +271,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_and_says_something() {
-        for code in 1..=11 {
+        for code in 1..=12 {
             let kind = LossKind::from_code(code);
             let row = Loss {
                 found: Millis(3),
@@ -256,8 +281,11 @@ mod tests {
             };
             assert_eq!(row.kind.code(), code);
             assert_eq!(Loss::from_bytes(&row.to_bytes()), Some(row.clone()));
-            assert!(row.to_string().ends_with("5 bytes were moved to the folder lost"));
+            assert!(
+                row.to_string()
+                    .ends_with("5 bytes were moved to the folder lost")
+            );
         }
-        assert_eq!(LossKind::from_code(12), None);
+        assert_eq!(LossKind::from_code(13), None);
     }
 }

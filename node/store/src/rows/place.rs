@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::version::{Never, Reader, Row};
 use crate::frame::{CHUNK_BYTES, chunk_count};
+use crate::pack;
 use crate::segment::{FileNumber, Location};
 
 /// The tag of blocks that nobody owns.
@@ -61,6 +62,17 @@ impl Place {
             } else {
                 Vec::new()
             },
+        }
+    }
+
+    /// The row of a block in a pack, as the pack says it.
+    pub(crate) fn packed(number: FileNumber, entry: &pack::Entry<'_>) -> Self {
+        let codecs: Vec<u64> = entry.codecs().collect();
+        let first = codecs.first().copied().unwrap_or_default();
+        let crcs: Vec<u32> = entry.sums().collect();
+        Self {
+            codecs,
+            ..Self::new(entry.location(number), entry.tag(), first, &crcs)
         }
     }
 
@@ -180,7 +192,11 @@ mod tests {
     #[test]
     fn golden_bytes_of_a_place() {
         let hex = |place: &Place| -> String {
-            place.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+            place
+                .to_bytes()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
         };
         let short = "01070000000201000000010000090000000255a902";
         assert_eq!(hex(&place(256)), short);

@@ -4,6 +4,7 @@ use perennis_shared::cid::{Cid, Multihash};
 use perennis_shared::time::Millis;
 
 use super::version::{Never, Reader, Row};
+use crate::segment::{FileNumber, Location};
 
 /// A block that was found damaged. It is no longer served; a new copy that is put takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +31,13 @@ impl QuarantineRow {
     }
 }
 
-/// The row of a quarantined block: version u8 · when u64 · tag of the owner u32 · codecs u8 · codec varint… · reason.
+/// The row of a quarantined block: version u8 · when u64 · file u32 · offset u32 · length u32 · tag of the owner u32 · codecs u8
+/// · codec varint… · reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Quarantined {
     pub(crate) at: Millis,
+    /// Where it lay. A pack knows what the block links to when its bytes are damaged.
+    pub(crate) location: Location,
     /// Its owner's tag: what hangs below it may be its owner's only.
     pub(crate) tag: u32,
     pub(crate) codecs: Vec<u64>,
@@ -52,7 +56,14 @@ impl Row for Quarantined {
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.at.0.to_le_bytes());
-        out.extend_from_slice(&self.tag.to_le_bytes());
+        let Location {
+            file,
+            offset,
+            length,
+        } = self.location;
+        for number in [file.0, offset, length, self.tag] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
         out.push(self.codecs.len() as u8);
         let mut buffer = unsigned_varint::encode::u64_buffer();
         for codec in &self.codecs {
@@ -63,6 +74,11 @@ impl Row for Quarantined {
 
     fn read(rest: &mut Reader) -> Option<Self> {
         let at = Millis(rest.u64()?);
+        let location = Location {
+            file: FileNumber(rest.u32()?),
+            offset: rest.u32()?,
+            length: rest.u32()?,
+        };
         let tag = rest.u32()?;
         let mut codecs = Vec::new();
         for _ in 0..rest.u8()? {
@@ -72,6 +88,7 @@ impl Row for Quarantined {
         }
         Some(Self {
             at,
+            location,
             tag,
             codecs,
             reason: String::from_utf8(rest.rest().to_vec()).ok()?,
@@ -133,16 +150,27 @@ mod tests {
     fn rows_are_read_back() {
         let row = Quarantined {
             at: Millis(5),
+            location: Location {
+                file: FileNumber(1),
+                offset: 2,
+                length: 3,
+            },
             tag: 6,
             codecs: vec![0x71, 0x55],
             reason: "why".into(),
         };
-        assert_eq!(row.to_bytes(), b"\x01\x05\0\0\0\0\0\0\0\x06\0\0\0\x02\x71\x55why");
+        assert_eq!(
+            row.to_bytes(),
+            b"\x01\x05\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x06\0\0\0\x02\x71\x55why"
+        );
         assert_eq!(Quarantined::from_bytes(&row.to_bytes()), Some(row));
         let value = SetAside::to_row(Millis(5), "why", b"value");
         assert_eq!(value, b"\x01\x05\0\0\0\0\0\0\0\x03\0whyvalue");
         let read = SetAside::from_row(b"zpkey", &value);
-        assert_eq!((read.key.as_slice(), read.value.as_slice()), (&b"pkey"[..], &b"value"[..]));
+        assert_eq!(
+            (read.key.as_slice(), read.value.as_slice()),
+            (&b"pkey"[..], &b"value"[..])
+        );
         assert_eq!(SetAside::from_row(b"zp", &[9]).value, [9]);
     }
 }

@@ -438,7 +438,12 @@ impl Disk for LyingDisk {
         let mut world = self.world.lock();
         world.draws += 1;
         let mut bytes = [0xa5; 16];
-        bytes[..8].copy_from_slice(&world.draws.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        bytes[..8].copy_from_slice(
+            &world
+                .draws
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .to_le_bytes(),
+        );
         Ok(bytes)
     }
 }

@@ -156,6 +156,13 @@ impl MortalHome {
         self.shelf.lock().seen().used.clone()
     }
 
+    /// Puts a copy of another index in the place of the one in use, as who restores an old folder does.
+    pub fn put(&self, other: &Durable) {
+        let mut shelf = self.shelf.lock();
+        shelf.change(|names| names.used = Some(other.fork()));
+        shelf.sync();
+    }
+
     /// Loses the index in use, as a folder that somebody removed.
     pub fn remove(&self) {
         let mut shelf = self.shelf.lock();

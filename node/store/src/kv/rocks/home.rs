@@ -31,6 +31,17 @@ impl RocksHome {
         }
     }
 
+    /// Opens the index that is in use for reading only: nothing is changed, and what was never flushed is not seen.
+    ///
+    /// # Errors
+    /// As [`KvHome::open`]; also where there is none.
+    pub fn open_to_read(&self) -> Result<Arc<dyn Kv>, KvError> {
+        match read_mark(&self.index())? {
+            Some(reason) => Err(KvError::Damaged { reason }),
+            None => Ok(Arc::new(Rocks::open_to_read(&self.index(), &self.options)?)),
+        }
+    }
+
     fn index(&self) -> PathBuf {
         self.dir.join("index")
     }

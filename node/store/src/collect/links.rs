@@ -1,0 +1,148 @@
+//! The links of stored blocks: from the footers of packs, else from the blocks.
+
+use perennis_shared::cid::{Cid, Multihash};
+use perennis_shared::codec;
+
+use super::{Collection, codec_of, linked};
+use crate::compact::UpkeepError;
+use crate::keys;
+use crate::read::ReadError;
+use crate::rows::{MANY_OWNERS, Place, Quarantined, Row as _};
+use crate::segment::Location;
+
+/// Is given a link: the multihash in bytes, and the codec.
+type Take<'a> = &'a mut dyn FnMut(&[u8], u64);
+
+/// What became of looking for the links of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// They were given out.
+    Links,
+    /// The block is not stored.
+    Missing,
+    /// The block is damaged and set aside.
+    Damaged,
+    /// The disk did not give the block out.
+    Unread,
+    /// Its bytes are not what its codec says: it links to nothing that anybody here can know.
+    Unclear,
+}
+
+/// Whose a block is that was set aside, and where it lay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SetAside {
+    pub(super) tag: u32,
+    pub(super) location: Option<Location>,
+}
+
+impl Collection {
+    /// Gives out the links of a block under a codec.
+    pub(super) fn links(
+        &self,
+        hash: &Multihash,
+        place: &Place,
+        codec: u64,
+        take: Take,
+    ) -> Result<Found, UpkeepError> {
+        if self.packed_links(hash, place.location, codec, take) {
+            return Ok(Found::Links);
+        }
+        let cid = Cid::new_v1(codec, *hash);
+        let block = match self.store.block(&cid) {
+            Ok(Some(block)) => block,
+            Ok(None) => return Ok(Found::Missing),
+            Err(ReadError::Corrupt { .. }) => return Ok(Found::Damaged),
+            Err(ReadError::Disk { .. }) => return Ok(Found::Unread),
+            Err(error) => return Err(error.into()),
+        };
+        match codec::links(&cid, block.bytes()) {
+            Ok(links) => {
+                for link in links {
+                    take(&link.hash().to_bytes(), link.codec());
+                }
+                Ok(Found::Links)
+            }
+            Err(_) => Ok(Found::Unclear),
+        }
+    }
+
+    /// Gives out the links that a pack knows. False where the block is in none, or its pack does not know them.
+    pub(super) fn packed_links(
+        &self,
+        hash: &Multihash,
+        at: Location,
+        codec: u64,
+        take: Take,
+    ) -> bool {
+        let index = &self.store.inner().shared.index;
+        let Some(name) = index.file(at.file).and_then(|row| row.pack_name()) else {
+            return false;
+        };
+        // Where the footer is damaged, the block may still be whole.
+        let Ok(footer) = index.packs.footer(&name) else {
+            return false;
+        };
+        let entry = footer.entry_at(at.offset, &hash.to_bytes());
+        let Some(links) = entry.and_then(|entry| entry.links(codec)) else {
+            return false;
+        };
+        links.for_each(|link| take(link.hash, link.codec));
+        true
+    }
+
+    /// Gives out what a dead block links to, under all codecs under which it was put. Nothing for one that cannot be understood or is
+    /// damaged: nobody can expect anything of it. False where it cannot be read now.
+    pub(super) fn dead_links(
+        &self,
+        hash: &Multihash,
+        place: &Place,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, UpkeepError> {
+        for codec in place
+            .codecs
+            .iter()
+            .filter(|codec| linked(**codec).is_some())
+        {
+            let found = self.links(hash, place, *codec, &mut |link, _| take(link))?;
+            if found == Found::Unread {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is known of a block that was set aside; none where it was not.
+    pub(super) fn quarantined(&self, hash: &[u8]) -> Result<Option<SetAside>, UpkeepError> {
+        let inner = self.store.inner();
+        if !inner
+            .shared
+            .quarantined
+            .load(std::sync::atomic::Ordering::Acquire)
+        {
+            return Ok(None);
+        }
+        let row = inner
+            .shared
+            .index
+            .kv
+            .value(&keys::key(keys::QUARANTINE, hash))?;
+        Ok(row.map(|row| match Quarantined::from_bytes(&row) {
+            Some(row) => SetAside {
+                tag: row.tag,
+                location: Some(row.location),
+            },
+            None => SetAside {
+                tag: MANY_OWNERS,
+                location: None,
+            },
+        }))
+    }
+
+    /// Notes that it is not known what hangs below a pinned block.
+    pub(super) fn hold_back(&mut self, hash: Multihash, codec: u8, tag: u32) {
+        self.progress.held_back += 1;
+        if self.held.note(Cid::new_v1(codec_of(codec), hash), tag) {
+            self.scan.begin();
+        }
+    }
+}

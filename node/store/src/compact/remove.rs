@@ -1,0 +1,179 @@
+//! Removes files that nothing needs any more.
+
+use std::io;
+use std::path::Path;
+
+use crate::keys;
+use crate::pack::{Footer, PackError, PackName, is_remains};
+use crate::rows::FileKind;
+use crate::segment::{FileNumber, Header, Segment};
+use crate::store::{Store, is_lost};
+
+use super::{CompactStep, UpkeepError};
+
+impl Store {
+    /// Removes the files that were dropped, then what is known of them. A crash between the two leaves a row that says so.
+    pub(super) fn remove_dropped(&self, step: &mut CompactStep) -> Result<(), UpkeepError> {
+        let inner = self.inner();
+        let rows = inner.file_rows();
+        let dropped = || rows.iter().filter(|(_, row)| row.is_dropped);
+        if dropped().next().is_none() {
+            return Ok(());
+        }
+        // The rows that were logged in a segment are needed until checkpoints have them.
+        let removable = self.removable_until()?;
+        let mut removed = Vec::new();
+        let mut waiting_bytes = 0;
+        for (number, row) in dropped() {
+            if row.kind == FileKind::Log && row.last_group > removable {
+                waiting_bytes += row.used_bytes;
+                continue;
+            }
+            // One pack can come into use again under another number.
+            let is_used = |name| {
+                let mut others = rows.values().filter(|row| !row.is_dropped);
+                others.any(|other| other.pack_name() == Some(name))
+            };
+            if !row.pack_name().is_some_and(is_used) {
+                self.remove_file(&inner.path(*number), step)
+                    .map_err(|source| UpkeepError::File {
+                        file: *number,
+                        source,
+                    })?;
+            }
+            inner.forget_file(*number);
+            removed.push((*number, row.kind));
+        }
+        if waiting_bytes > 0 {
+            self.want_checkpoint(waiting_bytes);
+        }
+        for (is_pack, dir) in [
+            (false, inner.segments_dir()),
+            (true, inner.packs().dir().into()),
+        ] {
+            let is_here = |(_, kind): &(FileNumber, FileKind)| (*kind == FileKind::Pack) == is_pack;
+            if removed.iter().any(is_here) {
+                inner.disk.sync_dir(&dir).map_err(UpkeepError::Folder)?;
+            }
+        }
+        for (number, _) in removed {
+            inner.shared.index.forget_file(number)?;
+        }
+        Ok(())
+    }
+
+    /// Removes files that no row knows: those of a compaction that ended early, and of groups that failed.
+    pub(super) fn remove_unknown(&self, step: &mut CompactStep) -> Result<(), UpkeepError> {
+        self.remove_unknown_segments(step)?;
+        self.remove_unknown_packs(step)
+    }
+
+    fn remove_unknown_segments(&self, step: &mut CompactStep) -> Result<(), UpkeepError> {
+        let inner = self.inner();
+        let rows = inner.file_rows();
+        // The last that has a row, and those behind it, may be in the making.
+        let Some(last) = rows
+            .iter()
+            .filter(|(_, row)| row.kind == FileKind::Log)
+            .map(|(number, _)| *number)
+            .next_back()
+        else {
+            return Ok(());
+        };
+        let dir = inner.segments_dir();
+        let names = inner.disk.list(&dir).map_err(UpkeepError::Folder)?;
+        for number in names.iter().filter_map(|name| FileNumber::parse(name)) {
+            let failed = |source| UpkeepError::File {
+                file: number,
+                source,
+            };
+            if number < last && !self.is_known(number)? {
+                let path = number.segment_path(&dir);
+                if self.is_left_over(&path, number).map_err(failed)? {
+                    self.remove_file(&path, step).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a row of a file, be it one that cannot be read.
+    fn is_known(&self, number: FileNumber) -> Result<bool, UpkeepError> {
+        let kv = &self.inner().shared.index.kv;
+        let row = keys::file(number);
+        Ok(kv.value(&row)?.is_some() || kv.value(&keys::set_aside(&row))?.is_some())
+    }
+
+    /// Whether a file without a row is one of this store's. What is somebody else's was told at the start and is left alone.
+    fn is_left_over(&self, path: &Path, number: FileNumber) -> io::Result<bool> {
+        let inner = self.inner();
+        let file = inner.disk.open(path)?;
+        let store = inner.shared.index.store().map_err(io::Error::other)?;
+        let is_ours = |header: &Header| header.number == number && Some(header.store) == store;
+        let headers = Segment::headers(file.as_ref())?;
+        if headers.iter().flatten().next().is_some() {
+            return Ok(headers.iter().flatten().any(is_ours));
+        }
+        // Its making was cut off: it has nothing in it.
+        let length = file.length()?.min(1 << 16);
+        let bytes = file.read_vec_at(usize::try_from(length).unwrap_or(0), 0)?;
+        Ok(bytes.iter().all(|byte| *byte == 0))
+    }
+
+    fn remove_unknown_packs(&self, step: &mut CompactStep) -> Result<(), UpkeepError> {
+        let inner = self.inner();
+        let dir = inner.packs().dir();
+        let rows = inner.file_rows();
+        for file in inner.disk.list(dir).map_err(UpkeepError::Folder)? {
+            let name = PackName::parse(&file);
+            let is_known = name.is_some_and(|name| {
+                let mut rows = rows.values();
+                rows.any(|row| row.pack_name() == Some(name))
+            });
+            if is_known || (name.is_none() && !is_remains(&file)) {
+                continue;
+            }
+            let path = dir.join(&file);
+            let footer = inner
+                .disk
+                .open(&path)
+                .map_err(PackError::from)
+                .and_then(|file| Footer::read(file.as_ref()));
+            // A pack has its name only after it was verified. One that is damaged now may be all that is left of its blocks.
+            let is_damaged = match footer {
+                Err(PackError::Disk(error)) if !is_lost(&error) => continue,
+                footer => name.is_some() && footer.is_err(),
+            };
+            if is_damaged || (name.is_some() && self.has_unread_files()?) {
+                continue;
+            }
+            self.remove_file(&path, step).map_err(UpkeepError::Folder)?;
+        }
+        Ok(())
+    }
+
+    /// Whether rows of files could not be read: which packs they name is not known then.
+    fn has_unread_files(&self) -> Result<bool, UpkeepError> {
+        let inner = self.inner();
+        let kv = &inner.shared.index.kv;
+        let rows = kv.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)?;
+        let aside = keys::set_aside(&[keys::FILE]);
+        let set_aside = kv.scan(&aside, &keys::end_of_prefix(&aside), 1)?;
+        Ok(rows.len() != inner.file_rows().len() || !set_aside.is_empty())
+    }
+
+    /// Removes a file. One that is not there is one that was lost or removed before.
+    fn remove_file(&self, path: &Path, step: &mut CompactStep) -> io::Result<()> {
+        let disk = &self.inner().disk;
+        let length = disk.open(path).and_then(|file| file.length());
+        match disk.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(_) => {}
+            Ok(()) => {
+                step.segments += 1;
+                step.freed_bytes += length.unwrap_or(0);
+            }
+        }
+        Ok(())
+    }
+}

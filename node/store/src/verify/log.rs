@@ -1,0 +1,204 @@
+//! The files: headers, frames, bodies.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use perennis_shared::cid::Cid;
+
+use super::{FindingKind, Verifier, VerifyStage};
+use crate::disk::DiskFile;
+use crate::keys;
+use crate::kv::KvSnapshot;
+use crate::log::{Found, Groups, Known, survey_files};
+use crate::rows::{FileKind, LossKind, read_location};
+use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
+use crate::store::segments;
+
+/// How far the order of groups was followed.
+struct Order {
+    last: u64,
+    /// Up to here groups may have been removed with their segments.
+    removed_until: u64,
+}
+
+impl Verifier<'_> {
+    /// Reads every file that holds blocks.
+    pub(super) fn check_files(&mut self, index: Option<&dyn KvSnapshot>) -> io::Result<()> {
+        let dir = segments(self.dir);
+        let known = Known {
+            store: self.store,
+            files: self.files.clone(),
+        };
+        let files = survey_files(self.disk.as_ref(), &dir, &known)?;
+        for loss in &files.losses {
+            let kind = match loss.kind {
+                LossKind::UnreadableFile => FindingKind::Header,
+                _ => FindingKind::StrayFile,
+            };
+            self.found(kind, loss.file.to_string(), loss.to_string());
+        }
+        let there: BTreeSet<_> = files.log.keys().copied().collect();
+        let missing: Vec<_> = self
+            .files
+            .iter()
+            .filter(|(number, row)| {
+                row.kind == FileKind::Log && !row.is_dropped && !there.contains(number)
+            })
+            .map(|(number, row)| (*number, row.live_bytes))
+            .collect();
+        for (number, live_bytes) in missing {
+            let detail = format!("it is not there; {live_bytes} bytes of blocks were in it");
+            self.found(FindingKind::MissingFile, number.to_string(), detail);
+        }
+        let checkpoints = crate::checkpoint::Checkpoints::new(
+            std::sync::Arc::clone(self.disk),
+            self.dir,
+            self.store,
+        );
+        let mut order = Order {
+            last: 0,
+            removed_until: checkpoints.groups()?.get(1).copied().unwrap_or(0),
+        };
+        let last = files.log.keys().next_back().copied();
+        let of = files.log.len();
+        for (done, (number, file)) in files.log.iter().enumerate() {
+            self.progress(VerifyStage::Files, done, of);
+            self.sum.files += 1;
+            let is_last = Some(*number) == last;
+            if let Err(error) = self.check_segment(&file.segment, is_last, &mut order, index) {
+                self.found(
+                    FindingKind::Unreadable,
+                    number.to_string(),
+                    error.to_string(),
+                );
+            }
+        }
+        self.progress(VerifyStage::Files, of, of);
+        Ok(())
+    }
+
+    fn check_segment(
+        &mut self,
+        segment: &Segment,
+        is_last: bool,
+        order: &mut Order,
+        index: Option<&dyn KvSnapshot>,
+    ) -> io::Result<()> {
+        segment.file.forget_cache()?;
+        let number = segment.number;
+        self.check_headers(segment)?;
+        let mut groups = Groups::new(segment, GROUPS_START, true)?;
+        while let Some(found) = groups.next()? {
+            self.sum.groups += 1;
+            let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
+            let mut bytes = 0;
+            self.sum.bodies += entries
+                .inspect(|entry| bytes += u64::from(entry.length))
+                .count() as u64;
+            self.sum.body_bytes += bytes;
+            // Groups that nothing shows to be acknowledged are decided about by the next start.
+            let is_last_group = is_last && groups.end() >= segment.file.length()?;
+            self.check_group(number, &found, is_last_group);
+            self.check_order(number, &found, order);
+            for (hash, location) in &found.damaged_bodies {
+                self.check_damaged_body(Cid::new_v1(0x55, *hash), *location, index);
+            }
+        }
+        for range in groups.damage() {
+            let place = format!("{number} at {}", range.start);
+            let detail = format!("{} bytes are no frames of the log", range.end - range.start);
+            // Behind the last group there need not be any.
+            let kind = if range.start >= groups.end() {
+                FindingKind::Tail
+            } else {
+                FindingKind::Frames
+            };
+            self.found(kind, place, detail);
+        }
+        if groups.damage().is_empty() && groups.has_tail()? {
+            let place = format!("{number} at {}", groups.end());
+            self.found(
+                FindingKind::Tail,
+                place,
+                "bytes follow the last group".into(),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_headers(&mut self, segment: &Segment) -> io::Result<()> {
+        let file: &dyn DiskFile = segment.file.as_ref();
+        let headers = Segment::headers(file)?;
+        for (which, header) in ["first", "second"].into_iter().zip(headers) {
+            let is_right = header.is_some_and(|header| {
+                header.number == segment.number && header.salt == segment.salt
+            });
+            if !is_right {
+                let detail = format!("the {which} header is damaged");
+                self.found(FindingKind::Header, segment.number.to_string(), detail);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_group(&mut self, number: FileNumber, found: &Found, is_last: bool) {
+        let here = found.batches.len();
+        let detail = match found.expected {
+            None => "both heads of the group are damaged".to_owned(),
+            Some(all) if all as usize > here => {
+                format!(
+                    "{} of {all} batches of group {} are damaged",
+                    all as usize - here,
+                    found.group
+                )
+            }
+            _ if found.heads.is_none() => {
+                format!("the end mark of group {} is damaged", found.group)
+            }
+            _ => return,
+        };
+        let place = format!("{number} at {}", found.start);
+        let kind = if found.group > self.applied.group && is_last {
+            FindingKind::Tail
+        } else if found.expected.is_some_and(|all| all as usize == here) {
+            FindingKind::Frames
+        } else {
+            FindingKind::Group
+        };
+        self.found(kind, place, detail);
+    }
+
+    /// Whether the group that this one follows was there.
+    fn check_order(&mut self, number: FileNumber, found: &Found, order: &mut Order) {
+        let Some(previous) = found.previous else {
+            order.last = order.last.max(found.group);
+            return;
+        };
+        if previous > order.last && previous > order.removed_until {
+            let place = format!("{number} at {}", found.start);
+            let detail = format!("it follows group {previous}, which is not in the log");
+            self.found(FindingKind::MissingGroups, place, detail);
+        }
+        order.last = found.group;
+    }
+
+    fn check_damaged_body(&mut self, cid: Cid, location: Location, index: Option<&dyn KvSnapshot>) {
+        // That of a block that is in use is found again at its place, with its own row.
+        let row = index.map(|index| index.value(&keys::block(cid.hash())));
+        let is_needed = match row {
+            Some(Ok(row)) => row.and_then(|row| read_location(&row)) == Some(location),
+            Some(Err(_)) | None => true,
+        };
+        let place = format!("{} at {}", location.file, location.offset);
+        let is_found_again = index.is_some() && is_needed;
+        if !is_found_again {
+            let kind = if is_needed {
+                FindingKind::Block
+            } else {
+                FindingKind::DeadBody
+            };
+            let detail = format!("the {} bytes of the block are damaged", location.length);
+            self.found_of(kind, place, Some(cid), detail);
+        }
+    }
+}
