@@ -154,12 +154,13 @@ impl Change {
 }
 
 impl Storage {
-    /// Opens the store and gives each router its queue. Waits for the disk.
+    /// As [`Storage::open_telling`], telling nobody.
+    #[cfg(test)]
     pub(crate) fn open(directory: &Path, routers: &[String]) -> Result<Storage, OpenError> {
         Self::open_telling(directory, routers, &mut |_| {})
     }
 
-    /// As [`Storage::open`], and tells how far it is where that takes time.
+    /// Opens the store and gives each router its queue, and tells how far it is where that takes time. Waits for the disk.
     pub(crate) fn open_telling(
         directory: &Path,
         routers: &[String],
