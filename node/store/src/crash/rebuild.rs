@@ -449,7 +449,7 @@ fn rot(machine: &Machine, store: &Store, number: u8) {
         .location(cid.hash())
         .unwrap()
         .unwrap();
-    let path = at.file.segment_path(&Path::new(DIR).join("segments"));
+    let path = store.inner().path(at.file);
     assert!(machine.disk.damage(&path, at.offset as usize, 1));
     assert!(store.block(cid).is_err());
     // It waits until the block is set aside: both go through the committer.
