@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
-use perennis_sdk::net::Bootstrap;
 use perennis_shared::cid::{Block, Codec};
 use perennis_store::{Batch, Queue, Store, StoreOptions};
 use serde_json::{Value, json};
