@@ -19,6 +19,5 @@ mod segment;
 mod tail;
 
 pub(crate) use change::Change;
-pub(crate) use row::{Location, Position};
-pub(crate) use segment::{Segment, SegmentNumber};
+pub(crate) use segment::Segment;
 pub(crate) use tail::{Gap, Group, Tail, Unread, read_tail};

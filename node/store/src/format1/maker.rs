@@ -8,16 +8,18 @@ use crc32fast::Hasher;
 use perennis_shared::cid::Block;
 
 use super::change::Change;
-use super::row::{self, Location, Position};
-use super::segment::{HEADER_BYTES, SegmentNumber};
+use super::row;
+use super::segment::HEADER_BYTES;
 use crate::disk::Disk;
 use crate::kv::{Kv, KvBatch};
+use crate::log::Position;
+use crate::segment::{FileNumber, Location};
 
 /// A store of format 1 while it is made: the segments, and the index as far as it is told to follow.
 #[derive(Debug)]
 pub(crate) struct Maker {
     /// Whole segments with their bytes; the last is the one that is written to.
-    pub(crate) segments: Vec<(SegmentNumber, Vec<u8>)>,
+    pub(crate) segments: Vec<(FileNumber, Vec<u8>)>,
     /// The last group that was acknowledged.
     pub(crate) last_group: u64,
     next_group: u64,
@@ -36,7 +38,7 @@ impl Maker {
 
     /// Begins a segment.
     pub(crate) fn begin(&mut self, number: u32) {
-        let number = SegmentNumber(number);
+        let number = FileNumber(number);
         self.segments.push((number, header(number)));
     }
 
@@ -58,7 +60,7 @@ impl Maker {
             let key = block.cid().to_bytes();
             bytes.extend_from_slice(&record(1, group, &key, block.bytes()));
             places.push(Location {
-                segment: *number,
+                file: *number,
                 offset: (bytes.len() - block.bytes().len()) as u32,
                 length: block.bytes().len() as u32,
             });
@@ -68,7 +70,7 @@ impl Maker {
         Made {
             start,
             end: Position {
-                segment: *number,
+                file: *number,
                 offset: bytes.len() as u64,
                 group,
             },
@@ -80,14 +82,14 @@ impl Maker {
     pub(crate) fn write(&self, disk: &dyn Disk, dir: &Path) {
         disk.create_dir(dir).unwrap();
         for (number, bytes) in &self.segments {
-            let file = disk.create(&number.path(dir), bytes.len() as u64 + 500).unwrap();
+            let file = disk.create(&number.segment_path(dir), bytes.len() as u64 + 500).unwrap();
             file.write_at(bytes, 0).unwrap();
             file.sync().unwrap();
         }
         disk.sync_dir(dir).unwrap();
     }
 
-    pub(crate) fn numbers(&self) -> Vec<SegmentNumber> {
+    pub(crate) fn numbers(&self) -> Vec<FileNumber> {
         self.segments.iter().map(|(number, _)| *number).collect()
     }
 }
@@ -105,7 +107,7 @@ pub(crate) struct Made {
 pub(crate) fn apply(index: &dyn Kv, made: &Made, blocks: &[Block], changes: &[Change]) {
     let mut batch = KvBatch::default();
     for (block, place) in blocks.iter().zip(&made.places) {
-        batch.put(block_key(&block.cid().to_bytes()), place.to_bytes());
+        batch.put(block_key(&block.cid().to_bytes()), row::write_location(*place));
     }
     for change in changes {
         match change {
@@ -114,7 +116,7 @@ pub(crate) fn apply(index: &dyn Kv, made: &Made, blocks: &[Block], changes: &[Ch
             Change::Forget(cid) => batch.delete(block_key(cid)),
         }
     }
-    let mut applied = made.end.segment.0.to_le_bytes().to_vec();
+    let mut applied = made.end.file.0.to_le_bytes().to_vec();
     applied.extend_from_slice(&made.end.offset.to_le_bytes());
     applied.extend_from_slice(&made.end.group.to_le_bytes());
     batch.put([row::APPLIED], applied);
@@ -125,7 +127,7 @@ pub(crate) fn block_key(cid: &[u8]) -> Vec<u8> {
     [&[row::BLOCK], cid].concat()
 }
 
-pub(crate) fn header(number: SegmentNumber) -> Vec<u8> {
+pub(crate) fn header(number: FileNumber) -> Vec<u8> {
     let mut header = b"PERNSEG1".to_vec();
     header.extend_from_slice(&number.0.to_le_bytes());
     header.resize(60, 0);

@@ -17,9 +17,12 @@
 //!
 //! Integers in keys are big-endian, those in values little-endian.
 
+use bytes::Bytes;
 use perennis_shared::time::Millis;
 
-use super::segment::SegmentNumber;
+use crate::log::Position;
+use crate::rows::HeadRow;
+use crate::segment::{FileNumber, Location};
 
 pub(crate) const BLOCK: u8 = b'b';
 pub(crate) const QUARANTINE: u8 = b'x';
@@ -34,50 +37,33 @@ pub(crate) const APPLIED: u8 = b'a';
 pub(crate) const TOTAL: u8 = b't';
 pub(crate) const UPKEEP: u8 = b'u';
 
-/// Where the body of a block lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Location {
-    pub(crate) segment: SegmentNumber,
-    pub(crate) offset: u32,
-    pub(crate) length: u32,
+/// Where a block lies.
+pub(crate) fn read_location(value: &[u8]) -> Option<Location> {
+    let (parts, rest) = value.as_chunks::<4>();
+    let [file, offset, length] = <[[u8; 4]; 3]>::try_from(parts).ok()?;
+    rest.is_empty().then(|| Location {
+        file: FileNumber(u32::from_le_bytes(file)),
+        offset: u32::from_le_bytes(offset),
+        length: u32::from_le_bytes(length),
+    })
 }
 
-impl Location {
-    pub(crate) fn to_bytes(self) -> Vec<u8> {
-        let parts = [self.segment.0, self.offset, self.length];
-        parts.map(u32::to_le_bytes).concat()
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (parts, rest) = bytes.as_chunks::<4>();
-        let [segment, offset, length] = <[[u8; 4]; 3]>::try_from(parts).ok()?;
-        rest.is_empty().then(|| Self {
-            segment: SegmentNumber(u32::from_le_bytes(segment)),
-            offset: u32::from_le_bytes(offset),
-            length: u32::from_le_bytes(length),
-        })
-    }
+/// As [`read_location`] reads it.
+pub(crate) fn write_location(location: Location) -> Vec<u8> {
+    let parts = [location.file.0, location.offset, location.length];
+    parts.map(u32::to_le_bytes).concat()
 }
 
-/// A place in the log: behind the last byte of a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position {
-    pub(crate) segment: SegmentNumber,
-    pub(crate) offset: u64,
-    pub(crate) group: u64,
-}
-
-impl Position {
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (segment, rest) = bytes.split_first_chunk::<4>()?;
-        let (offset, rest) = rest.split_first_chunk::<8>()?;
-        let group: [u8; 8] = rest.try_into().ok()?;
-        Some(Self {
-            segment: SegmentNumber(u32::from_le_bytes(*segment)),
-            offset: u64::from_le_bytes(*offset),
-            group: u64::from_le_bytes(group),
-        })
-    }
+/// How far the log is in the index: behind the last byte of a group.
+pub(crate) fn read_position(value: &[u8]) -> Option<Position> {
+    let (file, rest) = value.split_first_chunk::<4>()?;
+    let (offset, rest) = rest.split_first_chunk::<8>()?;
+    let group: [u8; 8] = rest.try_into().ok()?;
+    Some(Position {
+        file: FileNumber(u32::from_le_bytes(*file)),
+        offset: u64::from_le_bytes(*offset),
+        group: u64::from_le_bytes(group),
+    })
 }
 
 /// When a block was set aside, and why.
@@ -109,12 +95,21 @@ pub(crate) fn queue_key(queue: u8, entry: &[u8]) -> Vec<u8> {
     [&[QUEUE_KEY, queue], entry].concat()
 }
 
-/// Whether a value is the row of a head.
-pub(crate) fn is_head(value: &[u8]) -> bool {
-    // The version, and three numbers.
-    let length = value.get(25..29).and_then(|length| length.try_into().ok());
-    let length = length.map(|length| u32::from_le_bytes(length) as usize);
-    value.first() == Some(&1) && length.is_some_and(|length| value.len() - 29 >= length)
+/// The row of a head.
+pub(crate) fn read_head(value: &[u8]) -> Option<HeadRow> {
+    let (&version, rest) = value.split_first()?;
+    let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    let (valid_until, rest) = rest.split_first_chunk::<8>()?;
+    let (stored_at, rest) = rest.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (value, record) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    (version == 1).then(|| HeadRow {
+        record: Bytes::copy_from_slice(record),
+        value: Bytes::copy_from_slice(value),
+        sequence: u64::from_le_bytes(*sequence),
+        valid_until: Millis(u64::from_le_bytes(*valid_until)),
+        stored_at: Millis(u64::from_le_bytes(*stored_at)),
+    })
 }
 
 #[cfg(test)]
@@ -126,16 +121,16 @@ mod tests {
     #[test]
     fn golden_bytes_are_read_and_others_are_not() {
         let location = b"\x07\0\0\0\x01\x02\0\0\x05\0\0\0";
-        let read = Location::from_bytes(location).unwrap();
-        assert_eq!((read.segment.0, read.offset, read.length), (7, 0x0201, 5));
-        assert_eq!(read.to_bytes(), location);
+        let read = read_location(location).unwrap();
+        assert_eq!((read.file.0, read.offset, read.length), (7, 0x0201, 5));
+        assert_eq!(write_location(read), location);
         let position = b"\x07\0\0\0\x01\x02\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
-        let read = Position::from_bytes(position).unwrap();
-        assert_eq!((read.segment.0, read.offset, read.group), (7, 0x0201, u64::MAX));
+        let read = read_position(position).unwrap();
+        assert_eq!((read.file.0, read.offset, read.group), (7, 0x0201, u64::MAX));
         for length in 0..30 {
             let zeros = vec![0; length];
-            assert_eq!(Location::from_bytes(&zeros).is_some(), length == 12);
-            assert_eq!(Position::from_bytes(&zeros).is_some(), length == 20);
+            assert_eq!(read_location(&zeros).is_some(), length == 12);
+            assert_eq!(read_position(&zeros).is_some(), length == 20);
             assert_eq!(read_due(&zeros).is_some(), length == 8);
             assert_eq!(read_quarantine(&zeros).is_some(), length >= 8);
             assert_eq!(read_queue_row(&zeros).is_some(), length >= 10);
@@ -145,14 +140,21 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_head_is_no_head() {
-        let mut head = vec![1];
-        head.extend_from_slice(&[0; 24]);
-        head.extend_from_slice(b"\x07\0\0\0/ipfs/xrecord");
-        for length in 0..head.len() {
-            assert_eq!(is_head(&head[..length]), length >= 36, "{length}");
+    fn a_head_is_read_and_a_cut_one_is_none() {
+        let mut bytes = b"\x01\x07\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0\x03\0\0\0\0\0\0\0".to_vec();
+        bytes.extend_from_slice(b"\x07\0\0\0/ipfs/xrecord");
+        let head = HeadRow {
+            record: Bytes::from_static(b"record"),
+            value: Bytes::from_static(b"/ipfs/x"),
+            sequence: 7,
+            valid_until: Millis(0x0102),
+            stored_at: Millis(3),
+        };
+        assert_eq!(read_head(&bytes), Some(head));
+        for length in 0..36 {
+            assert_eq!(read_head(&bytes[..length]), None, "{length}");
         }
-        head[0] = 2;
-        assert!(!is_head(&head));
+        bytes[0] = 2;
+        assert_eq!(read_head(&bytes), None);
     }
 }

@@ -1,14 +1,14 @@
 //! Segment files of format 1, and their records, one behind the other.
 
-use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crc32fast::Hasher;
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 
 use crate::disk::{Disk, DiskFile};
+use crate::segment::FileNumber;
 
 /// Bytes before the first record.
 pub(crate) const HEADER_BYTES: u64 = 64;
@@ -20,35 +20,12 @@ const GROUP_END_BYTES: u32 = 256 << 20;
 /// Bytes that are looked at at once.
 const PAGE_BYTES: u64 = 1 << 20;
 
-/// The number of a segment; later segments have higher ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SegmentNumber(pub(crate) u32);
-
-impl SegmentNumber {
-    pub(crate) fn path(self, dir: &Path) -> PathBuf {
-        dir.join(self.to_string())
-    }
-
-    /// The number in the name of a segment, exactly as it was given.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        let digits = name.strip_suffix(".seg")?;
-        let number = u32::from_str_radix(digits, 16).ok().map(Self)?;
-        (number.to_string() == name).then_some(number)
-    }
-}
-
-impl fmt::Display for SegmentNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}.seg", self.0)
-    }
-}
-
 /// A segment file that is open.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
-    pub(crate) number: SegmentNumber,
+    pub(crate) number: FileNumber,
     pub(crate) length: u64,
-    file: Arc<dyn DiskFile>,
+    pub(crate) file: Arc<dyn DiskFile>,
 }
 
 impl Segment {
@@ -59,9 +36,9 @@ impl Segment {
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Path,
-        number: SegmentNumber,
+        number: FileNumber,
     ) -> io::Result<Option<Self>> {
-        let file = match disk.open(&number.path(dir)) {
+        let file = match disk.open(&number.segment_path(dir)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -143,6 +120,45 @@ pub(crate) enum Record {
     },
 }
 
+/// What stands where a whole record should. It decides what is told of damage, and never what is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// Zeros, or the end of the file.
+    Nothing,
+    /// What could be the head of a record, which would end there.
+    Record { ends_group: bool, end: u64 },
+    /// Something else.
+    Other,
+}
+
+/// What the head of a record says, checked as far as it can be without the rest.
+struct Head {
+    ends_group: bool,
+    key_length: u8,
+    length: u32,
+}
+
+impl Head {
+    fn read(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
+        let (ends_group, most) = match bytes[0] {
+            1 => (false, WIRE_BLOCK_BYTES as u32),
+            2 => (true, GROUP_END_BYTES),
+            _ => return None,
+        };
+        let length = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        (length <= most && bytes[2..4] == [0, 0]).then_some(Self {
+            ends_group,
+            key_length: bytes[1],
+            length,
+        })
+    }
+
+    /// Bytes of the record behind its head.
+    fn rest(&self) -> u32 {
+        u32::from(self.key_length) + self.length
+    }
+}
+
 /// Reads the records of a segment one after another, and never past one that is not whole.
 pub(crate) struct Records<'a> {
     segment: &'a Segment,
@@ -165,45 +181,66 @@ impl<'a> Records<'a> {
     /// # Errors
     /// The disk's.
     pub(crate) fn next(&mut self) -> io::Result<Option<Record>> {
-        let Some(head) = self.read(self.offset, RECORD_BYTES as u32)? else {
+        let Some(bytes) = self.head()? else {
             return Ok(None);
         };
-        let (fields, sum) = head.split_at(RECORD_BYTES - 4);
-        let (is_block, most) = match fields[0] {
-            1 => (true, WIRE_BLOCK_BYTES as u32),
-            2 => (false, GROUP_END_BYTES),
-            _ => return Ok(None),
-        };
-        let key_length = fields[1];
-        let length = u32::from_le_bytes([fields[4], fields[5], fields[6], fields[7]]);
-        if length > most {
+        let Some(head) = Head::read(&bytes) else {
             return Ok(None);
-        }
+        };
         let start = self.offset + RECORD_BYTES as u64;
-        let Some(mut key) = self.read(start, u32::from(key_length) + length)? else {
+        let Some(mut key) = self.read(start, head.rest())? else {
             return Ok(None);
         };
+        let (fields, sum) = bytes.split_at(RECORD_BYTES - 4);
         let mut found = Hasher::new();
         found.update(fields);
         found.update(&key);
         if found.finalize().to_le_bytes() != sum {
             return Ok(None);
         }
-        let body = key.split_off(usize::from(key_length));
+        let body = key.split_off(usize::from(head.key_length));
         let group = fields[8..16].try_into().expect("a slice of eight bytes");
         let group = u64::from_le_bytes(group);
-        let offset = start + u64::from(key_length);
-        self.offset = offset + u64::from(length);
-        Ok(Some(if is_block {
+        let offset = start + u64::from(head.key_length);
+        self.offset = start + u64::from(head.rest());
+        Ok(Some(if head.ends_group {
+            Record::GroupEnd { group, body }
+        } else {
             Record::Block {
                 group,
                 key,
                 offset,
-                length,
+                length: head.length,
             }
-        } else {
-            Record::GroupEnd { group, body }
         }))
+    }
+
+    /// What stands where the next record should, after [`Records::next`] found none.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn broken(&self) -> io::Result<Broken> {
+        let Some(bytes) = self.head()? else {
+            return Ok(Broken::Nothing);
+        };
+        Ok(match Head::read(&bytes) {
+            Some(head) => Broken::Record {
+                ends_group: head.ends_group,
+                end: self.offset + RECORD_BYTES as u64 + u64::from(head.rest()),
+            },
+            None if bytes == [0; RECORD_BYTES] => Broken::Nothing,
+            None => Broken::Other,
+        })
+    }
+
+    /// Goes on at `offset`, where a record would begin if what was [`Broken`] ended there.
+    pub(crate) fn pass_to(&mut self, offset: u64) {
+        self.offset = offset;
+    }
+
+    fn head(&self) -> io::Result<Option<[u8; RECORD_BYTES]>> {
+        let bytes = self.read(self.offset, RECORD_BYTES as u32)?;
+        Ok(bytes.and_then(|bytes| bytes.try_into().ok()))
     }
 
     /// None where the file ends before.
@@ -226,7 +263,7 @@ mod tests {
     /// The first record of the golden store.
     fn golden() -> Segment {
         let dir = Path::new("tests/golden/v1/segments");
-        Segment::open(&Real, dir, SegmentNumber(1)).unwrap().unwrap()
+        Segment::open(&Real, dir, FileNumber(1)).unwrap().unwrap()
     }
 
     #[test]
@@ -253,7 +290,7 @@ mod tests {
     #[test]
     fn no_flipped_bit_of_a_record_is_taken_and_nothing_behind_it_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        let path = SegmentNumber(1).path(dir.path());
+        let path = FileNumber(1).segment_path(dir.path());
         let bytes = std::fs::read("tests/golden/v1/segments/00000001.seg").unwrap();
         let first_end = {
             let segment = golden();
@@ -265,7 +302,7 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             std::fs::write(&path, flipped).unwrap();
-            let segment = Segment::open(&Real, dir.path(), SegmentNumber(1)).unwrap().unwrap();
+            let segment = Segment::open(&Real, dir.path(), FileNumber(1)).unwrap().unwrap();
             let mut records = Records::new(&segment, HEADER_BYTES);
             assert_eq!(records.next().unwrap(), None, "{at}");
             assert_eq!(records.offset(), HEADER_BYTES);
@@ -278,15 +315,6 @@ mod tests {
         for (offset, length) in [(0, u32::MAX), (u64::MAX, 1), (segment.length, 1)] {
             let error = segment.read(offset, length).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        }
-    }
-
-    #[test]
-    fn names_are_read_back_and_others_refused() {
-        assert_eq!(SegmentNumber::parse("000000ab.seg"), Some(SegmentNumber(0xab)));
-        assert_eq!(SegmentNumber::parse("ffffffff.seg"), Some(SegmentNumber(u32::MAX)));
-        for name in ["1.seg", "000000AB.seg", "+0000001.seg", "00000001", "100000000.seg"] {
-            assert_eq!(SegmentNumber::parse(name), None, "{name}");
         }
     }
 }

@@ -9,9 +9,10 @@ use std::io;
 use std::path::Path;
 
 use super::change::{Change, GroupEnd};
-use super::row::{Location, Position};
-use super::segment::{HEADER_BYTES, Record, Records, Segment, SegmentNumber};
+use super::segment::{Broken, HEADER_BYTES, Record, Records, Segment};
 use crate::disk::Disk;
+use crate::log::Position;
+use crate::segment::{FileNumber, Location};
 
 /// A group that was acknowledged, or, as the last one, may have been.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,9 +26,11 @@ pub(crate) struct Group {
 /// Bytes that were written to a segment behind its last whole group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unread {
-    pub(crate) segment: SegmentNumber,
+    pub(crate) file: FileNumber,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
+    /// Whether it is what is left of one group that was being written, as far as that can be told.
+    pub(crate) is_torn: bool,
 }
 
 /// Groups that a later one names as acknowledged and that could not be read.
@@ -62,7 +65,7 @@ pub(crate) struct Tail {
 pub(crate) fn read_tail<E: From<io::Error>>(
     disk: &dyn Disk,
     dir: &Path,
-    numbers: &[SegmentNumber],
+    numbers: &[FileNumber],
     applied: Position,
     mut each: impl FnMut(Group) -> Result<(), E>,
 ) -> Result<Tail, E> {
@@ -73,12 +76,12 @@ pub(crate) fn read_tail<E: From<io::Error>>(
         },
         waiting: None,
     };
-    for number in numbers.iter().filter(|number| **number >= applied.segment) {
+    for number in numbers.iter().filter(|number| **number >= applied.file) {
         let Some(segment) = Segment::open(disk, dir, *number)? else {
             continue;
         };
         let mut end = HEADER_BYTES;
-        if *number == applied.segment {
+        if *number == applied.file {
             end = applied.offset;
             chain.tail.cut = (applied.offset > segment.length).then_some(applied);
         }
@@ -92,9 +95,10 @@ pub(crate) fn read_tail<E: From<io::Error>>(
         let bytes = segment.written_behind(end)?;
         if bytes > 0 {
             chain.tail.unread.push(Unread {
-                segment: *number,
+                file: *number,
                 offset: end,
                 bytes,
+                is_torn: is_torn(groups.records)?,
             });
         }
     }
@@ -154,6 +158,26 @@ impl Chain {
     }
 }
 
+/// Whether what could not be read is the last group, cut off: nothing follows it but what could be the rest of it.
+fn is_torn(mut records: Records) -> io::Result<bool> {
+    let mut has_ended = match records.broken()? {
+        Broken::Nothing => return Ok(true),
+        Broken::Other => return Ok(false),
+        Broken::Record { ends_group, end } => {
+            records.pass_to(end);
+            ends_group
+        }
+    };
+    while let Some(record) = records.next()? {
+        if has_ended {
+            // Another group was written behind, so that this one was acknowledged.
+            return Ok(false);
+        }
+        has_ended = matches!(record, Record::GroupEnd { .. });
+    }
+    Ok(true)
+}
+
 /// The whole groups of one segment.
 struct Groups<'a> {
     segment: &'a Segment,
@@ -183,7 +207,7 @@ impl<'a> Groups<'a> {
                         return Ok(None);
                     };
                     let location = Location {
-                        segment: self.segment.number,
+                        file: self.segment.number,
                         offset,
                         length,
                     };

@@ -6,149 +6,164 @@ use perennis_shared::cid::parse_cid_bytes;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use super::blocks::Blocks;
-use super::loss::MigrationLoss;
+use super::by_hash::ByHash;
 use super::sink::Sink;
-use super::target;
 use super::view::View;
 use crate::format1::row;
-use crate::kv::{Kv, KvError};
+use crate::keys::{self, Queue};
+use crate::kv::KvError;
+use crate::rows::{NOBODY, PinRow, Row as _, SetAside, write_due, write_payload, write_plain};
 
-/// Takes rows over.
-#[derive(Debug)]
-pub(super) struct Rows<'a> {
-    target: Sink<'a>,
-    view: View<'a>,
+/// Goes through all rows once; those of blocks are given to `blocks`.
+pub(super) fn convert_rows(
+    view: &View,
+    blocks: &mut ByHash,
+    target: &mut Sink,
     now: Millis,
-    unreadable: u64,
-    /// Entries of queues whose two rows did not fit together, by their keys in `k`.
-    mended: BTreeSet<Vec<u8>>,
-    /// Those of them whose row in `k` was made anew.
+) -> Result<(), KvError> {
+    let mut rows = Rows {
+        view,
+        blocks,
+        target,
+        adopted: BTreeSet::new(),
+    };
+    for found in view.rows() {
+        let (key, value) = found?;
+        if let Some(reason) = rows.take(&key, &value)? {
+            let row = SetAside::to_row(now, reason, &value);
+            rows.target.put(keys::set_aside(&key), row)?;
+        }
+    }
+    Ok(())
+}
+
+/// Why a row is set aside; none where it was taken over.
+type Refusal = Option<&'static str>;
+
+struct Rows<'a> {
+    view: &'a View<'a>,
+    blocks: &'a mut ByHash,
+    target: &'a mut Sink,
+    /// Entries of queues whose row in `k` was made anew, by its key.
     adopted: BTreeSet<Vec<u8>>,
 }
 
-impl<'a> Rows<'a> {
-    pub(super) fn new(target: &'a dyn Kv, view: View<'a>, now: Millis) -> Self {
-        Self {
-            target: Sink::new(target),
-            view,
-            now,
-            unreadable: 0,
-            mended: BTreeSet::new(),
-            adopted: BTreeSet::new(),
+impl Rows<'_> {
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
+        match key.first().copied() {
+            Some(row::BLOCK) => self.block(key, value),
+            Some(row::QUARANTINE) => self.quarantine(key, value),
+            Some(row::HEAD) => self.head(key, value),
+            Some(row::EVIDENCE) => self.evidence(key, value),
+            Some(row::PIN) => self.pin(key, value),
+            Some(row::QUEUE) => self.queue_row(key, value),
+            Some(row::QUEUE_KEY) => self.queue_key(key, value),
+            Some(row::META) => self.put(key.to_vec(), value.to_vec()),
+            // These say where things were, and are made anew.
+            Some(row::SEGMENT | row::APPLIED | row::TOTAL | row::UPKEEP) => Ok(None),
+            _ => Ok(Some("no table has this key")),
         }
     }
 
-    /// Goes through all rows once; those of blocks are given to `blocks`. Returns what could not be taken over.
-    pub(super) fn convert(mut self, blocks: &mut Blocks) -> Result<Vec<MigrationLoss>, KvError> {
-        let view = self.view;
-        for found in view.rows() {
-            let (key, value) = found?;
-            let reason = match key.first().copied() {
-                Some(row::BLOCK) => blocks.add_block(&key, &value)?,
-                Some(row::QUARANTINE) => blocks.add_quarantine(&key, &value)?,
-                Some(row::HEAD) => self.head(&key, &value)?,
-                Some(row::EVIDENCE) => self.evidence(&key, &value)?,
-                Some(row::PIN) => self.pin(&key, &value)?,
-                Some(row::QUEUE) => self.queue_row(&key, &value)?,
-                Some(row::QUEUE_KEY) => self.queue_key(&key, &value)?,
-                Some(row::META) => self.take(key.clone(), value.clone())?,
-                // These say where things were, and are made anew.
-                Some(row::SEGMENT | row::APPLIED | row::TOTAL | row::UPKEEP) => None,
-                _ => Some("no table has this key"),
-            };
-            if let Some(reason) = reason {
-                self.unreadable += 1;
-                let row = target::set_aside(self.now, reason, &value);
-                self.target.put(target::key(target::SET_ASIDE, &key), row)?;
-            }
-        }
-        self.target.finish()?;
-        let mut losses = Vec::new();
-        if self.unreadable > 0 {
-            losses.push(MigrationLoss::Rows {
-                rows: self.unreadable,
-            });
-        }
-        if !self.mended.is_empty() {
-            losses.push(MigrationLoss::QueueEntries {
-                entries: self.mended.len() as u64,
-            });
-        }
-        Ok(losses)
-    }
-
-    fn take(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<Option<&'static str>, KvError> {
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<Refusal, KvError> {
         self.target.put(key, value)?;
         Ok(None)
     }
 
-    /// The bytes of a head are the same in both formats.
-    fn head(&mut self, key: &[u8], value: &[u8]) -> Result<Option<&'static str>, KvError> {
+    fn block(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
+        let Ok(cid) = parse_cid_bytes(&key[1..]) else {
+            return Ok(Some("its key is no CID"));
+        };
+        if row::read_location(value).is_none() {
+            return Ok(Some("it is no place"));
+        }
+        self.blocks.add_place(&cid, value)?;
+        Ok(None)
+    }
+
+    fn quarantine(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
+        let Ok(cid) = parse_cid_bytes(&key[1..]) else {
+            return Ok(Some("its key is no CID"));
+        };
+        if row::read_quarantine(value).is_none() {
+            return Ok(Some("it is no time and reason"));
+        }
+        self.blocks.add_damaged(&cid, value)?;
+        Ok(None)
+    }
+
+    fn head(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
         if Name::from_bytes(&key[1..]).is_err() {
             return Ok(Some("its key is no name"));
         }
-        if !row::is_head(value) {
+        let Some(head) = row::read_head(value) else {
             return Ok(Some("it is no head"));
-        }
-        self.take(key.to_vec(), value.to_vec())
+        };
+        self.put(key.to_vec(), head.to_bytes())
     }
 
-    fn evidence(&mut self, key: &[u8], value: &[u8]) -> Result<Option<&'static str>, KvError> {
+    fn evidence(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
         let name = key[1..].split_last_chunk::<8>();
         if !name.is_some_and(|(name, _)| Name::from_bytes(name).is_ok()) {
             return Ok(Some("its key is no name and sequence"));
         }
-        self.take(key.to_vec(), target::plain(value))
+        self.put(key.to_vec(), write_plain(1, value))
     }
 
-    fn pin(&mut self, key: &[u8], value: &[u8]) -> Result<Option<&'static str>, KvError> {
-        if parse_cid_bytes(value).is_err() {
+    /// Format 1 did not know whose it is.
+    fn pin(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
+        let Ok(root) = parse_cid_bytes(value) else {
             return Ok(Some("it is no root"));
-        }
-        self.take(key.to_vec(), target::pin(value))
+        };
+        let tag = NOBODY;
+        self.put(key.to_vec(), PinRow { root, tag }.to_bytes())
     }
 
     /// An entry of a queue is two rows that name each other. Where groups were lost, one may be without the other: an
     /// entry that would come again and again, or could not be taken out.
-    fn queue_row(&mut self, key: &[u8], value: &[u8]) -> Result<Option<&'static str>, KvError> {
+    fn queue_row(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
         let Some((queue, due, entry)) = row::read_queue_row(key) else {
             return Ok(Some("its key is no queue, time and entry"));
         };
+        if Queue(queue) == crate::REFETCH {
+            let Ok(cid) = parse_cid_bytes(entry) else {
+                return Ok(Some("its entry is no CID"));
+            };
+            self.blocks.add_refetch(&cid, due)?;
+            return Ok(None);
+        }
         let by_key = row::queue_key(queue, entry);
         let known = self.view.value(&by_key)?;
         let known = known.as_deref().and_then(row::read_due);
         if known != Some(due) {
-            self.mended.insert(by_key.clone());
             if let Some(known) = known
                 && self.is_queued(queue, known, entry)?
             {
-                // It was put in again, and this row should have gone.
-                return Ok(None);
+                return Ok(Some("its entry was put in again, for another time"));
             }
-            // Of several that nothing names the one that is due first stays.
             if !self.adopted.insert(by_key.clone()) {
-                return Ok(None);
+                return Ok(Some("its entry is in the queue, for an earlier time"));
             }
-            let due = target::plain(&due.0.to_le_bytes());
-            self.target.put(by_key, due)?;
+            self.target.put(by_key, write_due(due))?;
         }
-        self.take(key.to_vec(), target::plain(value))
+        self.put(key.to_vec(), write_payload(value))
     }
 
-    fn queue_key(&mut self, key: &[u8], value: &[u8]) -> Result<Option<&'static str>, KvError> {
+    fn queue_key(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
         let Some((&queue, entry)) = key[1..].split_first() else {
             return Ok(Some("its key is no queue and entry"));
         };
         let Some(due) = row::read_due(value) else {
             return Ok(Some("it is no time"));
         };
-        if self.is_queued(queue, due, entry)? {
-            return self.take(key.to_vec(), target::plain(value));
+        if !self.is_queued(queue, due, entry)? {
+            return Ok(Some("what was to be done then is not known any more"));
         }
-        // What was to be done then is not known any more.
-        self.mended.insert(key.to_vec());
-        Ok(None)
+        if Queue(queue) == crate::REFETCH {
+            // It is made anew, by multihash.
+            return Ok(None);
+        }
+        self.put(key.to_vec(), write_due(due))
     }
 
     fn is_queued(&self, queue: u8, due: Millis, entry: &[u8]) -> Result<bool, KvError> {

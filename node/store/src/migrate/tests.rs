@@ -3,25 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use perennis_shared::cid::{Block, Codec, HashFn};
+use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::ipns::Name;
 use perennis_shared::sign::SigningKey;
 
 use super::*;
-use crate::block_table::{BlockTable, chunk_crcs};
-use crate::format1::maker::{Maker, Made, apply, block_key};
-use crate::format1::{Change, Location};
+use crate::block_table::{BlockTable, TableEntry};
+use crate::format1::Change;
+use crate::format1::maker::{Made, Maker, apply, block_key};
+use crate::frame::chunk_crcs;
 use crate::kv::{Durable, KvBatch, Memory};
-use crate::testing::{LyingDisk, Power};
+use crate::rows::{FileKind, FileRow, PinRow, Quarantined, SetAside, write_due, write_payload};
+use crate::segment::Location;
+use crate::testing::{LyingDisk, MortalHome, Power};
 
 const NOW: Millis = Millis(0x0102);
+const DIR: &str = "/store";
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A folder of format 1 on a disk in memory.
 struct Folder {
     disk: LyingDisk,
-    index: Memory,
+    index: Durable,
     maker: Maker,
 }
 
@@ -29,7 +33,7 @@ impl Folder {
     fn new() -> Self {
         Self {
             disk: LyingDisk::new(&Power::default()),
-            index: Memory::open(&Durable::default()),
+            index: Durable::default(),
             maker: Maker::new(),
         }
     }
@@ -37,12 +41,20 @@ impl Folder {
     /// A group in the log and in the index.
     fn commit(&mut self, blocks: &[Block], changes: &[Change]) -> Made {
         let made = self.maker.commit(blocks, changes);
-        apply(&self.index, &made, blocks, changes);
+        apply(&Memory::open(&self.index), &made, blocks, changes);
         made
     }
 
+    fn put(&self, rows: &[(&[u8], &[u8])]) {
+        let mut batch = KvBatch::default();
+        for (key, value) in rows {
+            batch.put(*key, *value);
+        }
+        Memory::open(&self.index).write(batch).unwrap();
+    }
+
     fn dir() -> PathBuf {
-        PathBuf::from("/store/segments")
+        segments(Path::new(DIR))
     }
 
     fn path(name: &str) -> PathBuf {
@@ -53,34 +65,35 @@ impl Folder {
         self.maker.write(&self.disk, &Self::dir());
     }
 
-    fn try_migrate(&self) -> Result<(Map, Migrated), MigrateError> {
-        let memory = || Memory::open(&Durable::default());
-        let (scratch, target) = (memory(), memory());
+    fn try_migrate(&self) -> Result<(Map, Vec<Loss>), MigrateError> {
+        let home = MortalHome::new(&Power::default());
+        home.put(&self.index);
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let migration = Migration {
-            disk: &self.disk,
-            dir: &Self::dir(),
-            index: &self.index,
-            scratch: &scratch,
-            target: &target,
+            disk: &disk,
+            dir: Path::new(DIR),
+            home: &home,
             now: NOW,
         };
-        let migrated = migration.run(&mut |_| {})?;
-        let rows = target.scan(&[], &[u8::MAX], usize::MAX)?;
-        Ok((rows.into_iter().collect(), migrated))
+        let losses = migration.run(&mut |_| {})?;
+        let format = disk.open(&Path::new(DIR).join("FORMAT"))?.read_vec_at(17, 0)?;
+        assert_eq!(format, b"perennis-store 2\n");
+        let new = Memory::open(&home.used().unwrap());
+        let mut rows: Map = new.scan(&[], &[u8::MAX], usize::MAX)?.into_iter().collect();
+        assert_eq!(rows.remove([keys::STORE].as_slice()).unwrap().len(), 16);
+        Ok((rows, losses))
     }
 
     /// Migrates, and again: the second time comes to the same.
-    fn migrate(&self) -> (Map, Migrated) {
+    fn migrate(&self) -> (Map, Vec<Loss>) {
         let first = self.try_migrate().unwrap();
         let second = self.try_migrate().unwrap();
-        assert_eq!(first.0, second.0);
-        assert_eq!(first.1, second.1);
+        assert_eq!(first, second);
         first
     }
 
-    fn table(&self, number: u32) -> BlockTable {
-        let table = BlockTable::read(&self.disk, &Self::dir(), number);
-        table.unwrap().unwrap()
+    fn table(&self, number: u32) -> Option<BlockTable> {
+        BlockTable::read(&self.disk, &Self::dir(), FileNumber(number)).unwrap()
     }
 }
 
@@ -89,15 +102,66 @@ fn raw(text: &str) -> Block {
 }
 
 fn under(block: &Block, codec: u64, is_v0: bool) -> Block {
-    Block::hashed(codec, HashFn::Sha2_256, is_v0, block.bytes().clone()).unwrap()
+    let hash = *block.cid().hash();
+    let cid = if is_v0 {
+        Cid::new_v0(hash).unwrap()
+    } else {
+        Cid::new_v1(codec, hash)
+    };
+    Block::verified(cid, block.bytes().clone()).unwrap()
 }
 
-fn hash(block: &Block) -> Vec<u8> {
+fn block_row(block: &Block) -> Vec<u8> {
+    keys::block(block.cid().hash())
+}
+
+/// The entry of a block in the queue of those that are to be fetched again.
+fn entry(block: &Block) -> Vec<u8> {
     block.cid().hash().to_bytes()
 }
 
+fn table_entry(location: Location, codecs: &[u64], block: &Block) -> TableEntry {
+    TableEntry {
+        hash: *block.cid().hash(),
+        offset: location.offset,
+        length: location.length,
+        crcs: chunk_crcs(block.bytes()),
+        codecs: codecs.to_vec(),
+    }
+}
+
 fn place(location: Location, codecs: &[u64], block: &Block) -> Vec<u8> {
-    target::place(location, codecs, &chunk_crcs(block.bytes()))
+    table_entry(location, codecs, block).place(location.file).to_bytes()
+}
+
+fn file(is_dropped: bool, live_bytes: u64, used_bytes: u64) -> Vec<u8> {
+    let row = FileRow {
+        kind: FileKind::Format1,
+        is_dropped,
+        id: [0; 32],
+        live_bytes,
+        used_bytes,
+        body_bytes: 0,
+        first_group: 0,
+        last_group: 0,
+    };
+    row.to_bytes()
+}
+
+fn quarantined(at: Millis, location: Option<Location>, codecs: &[u64], reason: &str) -> Vec<u8> {
+    let nowhere = Location {
+        file: FileNumber(0),
+        offset: 0,
+        length: 0,
+    };
+    let row = Quarantined {
+        at,
+        location: location.unwrap_or(nowhere),
+        tag: 0,
+        codecs: codecs.to_vec(),
+        reason: reason.to_owned(),
+    };
+    row.to_bytes()
 }
 
 fn put(key: &[u8], value: &[u8]) -> Change {
@@ -108,6 +172,7 @@ fn name() -> Name {
     Name::from_public_key(&SigningKey::from_seed(&[1; 32]).public())
 }
 
+/// The same bytes in both formats.
 fn head(sequence: u8) -> Vec<u8> {
     let mut head = vec![1, sequence];
     head.resize(25, 0);
@@ -115,14 +180,19 @@ fn head(sequence: u8) -> Vec<u8> {
     head
 }
 
+fn loss(kind: LossKind, file: u32, offset: u64) -> Loss {
+    Loss {
+        found: NOW,
+        ..Loss::new(kind, FileNumber(file), offset)
+    }
+}
+
 #[test]
 fn rows_of_every_table_are_taken_over_as_they_are_now() {
     let mut folder = Folder::new();
     let root = raw("root");
-    let (head_key, evidence_key) = (
-        target::key(b'h', name().as_bytes()),
-        [b"e", name().as_bytes(), &7_u64.to_be_bytes()].concat(),
-    );
+    let head_key = keys::head(&name());
+    let evidence_key = keys::evidence(&name(), 7);
     let pin_key = b"ppin".to_vec();
     let queue = row::queue_row(3, Millis(9), b"entry");
     let by_key = row::queue_key(3, b"entry");
@@ -139,38 +209,53 @@ fn rows_of_every_table_are_taken_over_as_they_are_now() {
         ],
     );
     folder.write();
-    let (rows, migrated) = folder.migrate();
+    let (rows, losses) = folder.migrate();
     let location = Location {
-        segment: SegmentNumber(1),
+        file: FileNumber(1),
         offset: 64 + 20 + 36,
         length: 4,
     };
     let written = folder.maker.segments[0].1.len() as u64;
+    let pin = PinRow {
+        root: *root.cid(),
+        tag: 0,
+    };
+    let applied = Position {
+        file: FileNumber(1),
+        offset: 0,
+        group: 1,
+    };
     let wanted = [
-        (target::key(b'b', &hash(&root)), place(location, &[0x55], &root)),
+        (block_row(&root), place(location, &[0x55], &root)),
         (head_key, head(1)),
         (evidence_key, b"\x01record".to_vec()),
-        (pin_key, target::pin(&root.cid().to_bytes())),
-        (queue, b"\x01payload".to_vec()),
-        (by_key, b"\x01\x09\0\0\0\0\0\0\0".to_vec()),
+        (pin_key, pin.to_bytes()),
+        (queue, write_payload(b"payload")),
+        (by_key, write_due(Millis(9))),
         (b"mfacts".to_vec(), b"\x07bytes of the caller's".to_vec()),
-        (b"s\0\0\0\x01".to_vec(), target::file(false, 4, written)),
-        (b"t".to_vec(), 1_u64.to_le_bytes().to_vec()),
+        (keys::file(FileNumber(1)), file(false, 4, written)),
+        (vec![keys::TOTAL], 1_u64.to_le_bytes().to_vec()),
+        (vec![keys::APPLIED], applied.to_bytes()),
     ];
     assert_eq!(rows, Map::from(wanted));
-    assert_eq!(
-        migrated,
-        Migrated {
-            last_group: 1,
-            last_segment: SegmentNumber(1),
-            blocks: 1,
-            losses: vec![],
+    assert_eq!(losses, []);
+    let entries = folder.table(1).unwrap().entries;
+    assert_eq!(entries, [table_entry(location, &[0x55], &root)]);
+    // All rows but those of blocks are in a checkpoint.
+    let disk: Arc<dyn Disk> = Arc::new(folder.disk.clone());
+    let checkpoints = Checkpoints::new(disk, Path::new(DIR), None);
+    let checkpoint = checkpoints.open(1).unwrap();
+    assert_eq!(checkpoint.header.position(), applied);
+    let mut kept = Map::new();
+    for chunk in checkpoint.chunks() {
+        for (key, value) in chunk.unwrap().rows() {
+            kept.insert(key.to_vec(), value.to_vec());
         }
-    );
-    let [entry] = folder.table(1).entries.try_into().unwrap();
-    assert_eq!((entry.hash, entry.offset, entry.length), (hash(&root), 120, 4));
-    assert_eq!(entry.crcs, chunk_crcs(b"root"));
-    assert_eq!(entry.codecs, [0x55]);
+    }
+    kept.remove([keys::STORE].as_slice());
+    let mut wanted = rows;
+    wanted.retain(|key, _| key[0] != keys::BLOCK);
+    assert_eq!(kept, wanted);
 }
 
 #[test]
@@ -178,24 +263,28 @@ fn what_the_index_had_not_yet_is_applied_over_it() {
     let mut folder = Folder::new();
     let blocks = ["one", "two", "three", "four"].map(raw);
     folder.commit(&blocks[..2], &[put(b"ma", b"1"), put(b"mb", b"1")]);
-    folder.maker.commit(&blocks[2..3], &[put(b"ma", b"2"), Change::Delete(b"mb".to_vec())]);
+    let changes = [put(b"ma", b"2"), Change::Delete(b"mb".to_vec())];
+    folder.maker.commit(&blocks[2..3], &changes);
     folder.maker.fail(&blocks[3..], &[put(b"mfailed", b"x")]);
     folder.maker.begin(2);
     // Moved by a compaction, and dropped by a collection.
-    let moved = folder.maker.commit(&blocks[..1], &[Change::Forget(blocks[1].cid().to_bytes())]);
+    let forget = Change::Forget(blocks[1].cid().to_bytes());
+    let moved = folder.maker.commit(&blocks[..1], &[forget]);
     folder.write();
-    let (rows, migrated) = folder.migrate();
-    assert_eq!(migrated.last_group, 4);
-    assert_eq!(migrated.losses, []);
-    assert_eq!(migrated.blocks, 2);
+    let (rows, losses) = folder.migrate();
+    assert_eq!(losses, []);
+    assert_eq!(rows[[keys::TOTAL].as_slice()], 2_u64.to_le_bytes());
     assert_eq!(rows[b"ma".as_slice()], b"2");
     for gone in [b"mb".as_slice(), b"mfailed"] {
         assert!(!rows.contains_key(gone));
     }
-    let key = |block: &Block| target::key(b'b', &hash(block));
-    assert_eq!(rows[&key(&blocks[0])], place(moved.places[0], &[0x55], &blocks[0]));
-    assert!(rows.contains_key(&key(&blocks[2])));
-    assert!(!rows.contains_key(&key(&blocks[1])) && !rows.contains_key(&key(&blocks[3])));
+    let row = place(moved.places[0], &[0x55], &blocks[0]);
+    assert_eq!(rows[&block_row(&blocks[0])], row);
+    assert!(rows.contains_key(&block_row(&blocks[2])));
+    assert!(!rows.contains_key(&block_row(&blocks[1])));
+    assert!(!rows.contains_key(&block_row(&blocks[3])));
+    let applied = Position::from_bytes(&rows[[keys::APPLIED].as_slice()]).unwrap();
+    assert_eq!((applied.file, applied.group), (FileNumber(2), 4));
 }
 
 #[test]
@@ -205,47 +294,44 @@ fn the_same_bytes_under_several_cids_become_one_block() {
     let copies = [under(&block, 0x71, false), under(&block, 0x70, true)];
     let first = folder.commit(&copies, &[]);
     folder.maker.begin(2);
-    let second = folder.commit(&[under(&block, 0x70, false), block.clone()], &[]);
+    let second = folder.commit(&[under(&block, 0x70, false), block.clone()], &[put(b"m", b"x")]);
     folder.write();
-    let key = target::key(b'b', &hash(&block));
     let codecs = [0x55, 0x70, 0x71];
-    let (rows, migrated) = folder.migrate();
-    assert_eq!((migrated.blocks, migrated.losses.len()), (1, 0));
+    let (rows, losses) = folder.migrate();
+    assert_eq!(losses, []);
+    assert_eq!(rows[[keys::TOTAL].as_slice()], 1_u64.to_le_bytes());
+    let key = block_row(&block);
     assert_eq!(rows[&key], place(first.places[0], &codecs, &block));
-    assert_eq!(folder.table(1).entries[0].codecs, codecs);
+    assert_eq!(folder.table(1).unwrap().entries[0].codecs, codecs);
     // Where nothing is alive there is no table, and the file may go.
-    let written = folder.maker.segments[1].1.iter().rposition(|byte| *byte != 0);
-    let row = target::file(true, 0, written.unwrap() as u64 + 1);
-    assert_eq!(rows[b"s\0\0\0\x02".as_slice()], row);
-    assert!(BlockTable::read(&folder.disk, &Folder::dir(), 2).unwrap().is_none());
+    let used = folder.maker.segments[1].1.len() as u64;
+    assert_eq!(rows[&keys::file(FileNumber(2))], file(true, 0, used));
+    assert_eq!(folder.table(2), None);
     // Each place that is damaged gives way to the next.
-    let places = [first.places, second.places].concat();
+    let places = [first.places.clone(), second.places].concat();
     for (at, location) in places.iter().enumerate() {
-        let path = Folder::path(&location.segment.to_string());
+        let path = location.file.segment_path(&Folder::dir());
         assert!(folder.disk.damage(&path, location.offset as usize + 3, 4));
         // The tables of an attempt before this one know the place as whole.
-        let _ = folder.disk.remove(&BlockTable::path(&Folder::dir(), location.segment.0));
-        let (rows, migrated) = folder.migrate();
-        match places.get(at + 1) {
-            Some(next) => {
-                assert_eq!(rows[&key], place(*next, &codecs, &block));
-                assert_eq!(migrated.losses, []);
-            }
-            None => {
-                assert!(!rows.contains_key(&key));
-                let lost = MigrationLoss::Damaged {
-                    segment: SegmentNumber(2),
-                    blocks: 1,
-                };
-                assert_eq!(migrated.losses, [lost]);
-                let row = &rows[&target::key(b'x', &hash(&block))];
-                let reason = "the content does not match its CID";
-                assert_eq!(*row, target::quarantined(NOW, &codecs, reason));
-                let entry = block.cid().to_bytes();
-                assert_eq!(rows[&row::queue_row(0, NOW, &entry)], [1]);
-                assert_eq!(rows[&row::queue_key(0, &entry)], b"\x01\x02\x01\0\0\0\0\0\0");
-            }
+        let _ = folder.disk.remove(&BlockTable::path(&Folder::dir(), location.file));
+        let (rows, losses) = folder.migrate();
+        if let Some(next) = places.get(at + 1) {
+            assert_eq!(rows[&key], place(*next, &codecs, &block));
+            assert_eq!(losses, []);
+            continue;
         }
+        assert!(!rows.contains_key(&key));
+        let lost = Loss {
+            blocks: 1,
+            ..loss(LossKind::DamagedBlocks, 1, 0)
+        };
+        assert_eq!(losses, [lost.clone()]);
+        assert_eq!(rows[&keys::loss(1)], lost.to_bytes());
+        let row = &rows[&keys::quarantine(block.cid().hash())];
+        let reason = "the content does not match its CID";
+        assert_eq!(*row, quarantined(NOW, Some(first.places[0]), &codecs, reason));
+        assert_eq!(rows[&row::queue_row(0, NOW, &entry(&block))], write_payload(&[]));
+        assert_eq!(rows[&row::queue_key(0, &entry(&block))], write_due(NOW));
     }
 }
 
@@ -253,23 +339,39 @@ fn the_same_bytes_under_several_cids_become_one_block() {
 fn a_block_in_quarantine_stays_there_unless_it_is_there_under_another_cid() {
     let mut folder = Folder::new();
     let (lost, healed) = (raw("lost"), raw("healed"));
-    let row = |block: &Block| [b"x".as_slice(), &block.cid().to_bytes()].concat();
+    let key = |block: &Block| [b"x".as_slice(), &block.cid().to_bytes()].concat();
+    let queue = |block: &Block, due| row::queue_row(0, Millis(due), &block.cid().to_bytes());
+    let by_key = |block: &Block| row::queue_key(0, &block.cid().to_bytes());
     let value = b"\x07\0\0\0\0\0\0\0why";
+    let lost_v0 = under(&lost, 0x70, true);
     folder.commit(
         &[under(&healed, 0x71, false)],
         &[
-            put(&row(&under(&lost, 0x70, true)), value),
-            put(&row(&lost), value),
-            put(&row(&healed), value),
+            put(&key(&lost_v0), value),
+            put(&key(&lost), value),
+            put(&key(&healed), value),
+            // Both of one content wait, each for its time.
+            put(&queue(&lost_v0, 9), b""),
+            put(&by_key(&lost_v0), &9_u64.to_le_bytes()),
+            put(&queue(&lost, 8), b""),
+            put(&by_key(&lost), &8_u64.to_le_bytes()),
         ],
     );
     folder.write();
-    let (rows, migrated) = folder.migrate();
-    assert_eq!((migrated.blocks, migrated.losses.len()), (1, 0));
-    let wanted = target::quarantined(Millis(7), &[0x55, 0x70], "why");
-    assert_eq!(rows[&target::key(b'x', &hash(&lost))], wanted);
-    assert!(!rows.contains_key(&target::key(b'x', &hash(&healed))));
-    assert!(rows.contains_key(&target::key(b'b', &hash(&healed))));
+    let (rows, losses) = folder.migrate();
+    assert_eq!(losses, []);
+    assert_eq!(rows[[keys::TOTAL].as_slice()], 1_u64.to_le_bytes());
+    let wanted = quarantined(Millis(7), None, &[0x55, 0x70], "why");
+    assert_eq!(rows[&keys::quarantine(lost.cid().hash())], wanted);
+    assert!(!rows.contains_key(&keys::quarantine(healed.cid().hash())));
+    assert!(rows.contains_key(&block_row(&healed)));
+    let queued: Vec<_> = rows.keys().filter(|key| matches!(key[0], b'q' | b'k')).collect();
+    let wanted = [
+        row::queue_key(0, &entry(&lost)),
+        row::queue_row(0, Millis(8), &entry(&lost)),
+    ];
+    assert_eq!(queued, wanted.iter().collect::<Vec<_>>());
+    assert_eq!(rows[&wanted[0]], write_due(Millis(8)));
 }
 
 #[test]
@@ -277,7 +379,7 @@ fn rows_that_cannot_be_read_are_set_aside_and_the_rest_goes_on() {
     let mut folder = Folder::new();
     let block = raw("block");
     let cid = block.cid().to_bytes();
-    let bad: [(Vec<u8>, &[u8]); 12] = [
+    let bad: [(Vec<u8>, &[u8]); 14] = [
         (b"".to_vec(), b"v"),
         (b"?key".to_vec(), b"v"),
         (b"bno cid".to_vec(), &[0; 12]),
@@ -285,25 +387,28 @@ fn rows_that_cannot_be_read_are_set_aside_and_the_rest_goes_on() {
         (b"xno cid".to_vec(), &[0; 8]),
         ([b"x", cid.as_slice()].concat(), &[0; 7]),
         (b"hno name".to_vec(), b""),
-        (target::key(b'h', name().as_bytes()), b"\x02"),
+        (keys::head(&name()), b"\x02"),
         (b"eno name and sequence".to_vec(), b""),
         (b"ppin".to_vec(), b"no cid"),
         (b"q".to_vec(), b""),
+        (row::queue_row(0, Millis(1), b"no cid"), b""),
+        (b"k".to_vec(), b""),
         (b"k\x03entry".to_vec(), b"no time"),
     ];
     let changes: Vec<_> = bad.iter().map(|(key, value)| put(key, value)).collect();
     folder.commit(&[block.clone()], &changes);
     folder.write();
-    let (rows, migrated) = folder.migrate();
-    assert_eq!(migrated.blocks, 1);
-    assert_eq!(migrated.losses, [MigrationLoss::Rows { rows: 12 }]);
+    let (rows, losses) = folder.migrate();
+    assert_eq!(losses, []);
+    assert!(rows.contains_key(&block_row(&block)));
     for (key, value) in &bad {
-        let row = &rows[&target::key(b'z', key)];
-        assert!(row.ends_with(value), "{key:?}");
-        let length = usize::from(row[9]);
-        assert!(std::str::from_utf8(&row[11..11 + length]).unwrap().len() > 8);
+        let row = SetAside::from_row(&keys::set_aside(key), &rows[&keys::set_aside(key)]);
+        assert_eq!((row.key.as_slice(), row.value.as_slice()), (key.as_slice(), *value));
+        assert_eq!(row.at, NOW);
+        assert!(row.reason.len() > 8);
         assert!(!rows.contains_key(key));
     }
+    assert_eq!(rows.keys().filter(|key| key[0] == keys::SET_ASIDE).count(), bad.len());
 }
 
 #[test]
@@ -329,8 +434,7 @@ fn entries_of_queues_with_one_row_of_two_are_mended() {
         ],
     );
     folder.write();
-    let (rows, migrated) = folder.migrate();
-    assert_eq!(migrated.losses, [MigrationLoss::QueueEntries { entries: 4 }]);
+    let (rows, _) = folder.migrate();
     let shown: Vec<_> = rows
         .iter()
         .filter(|(key, _)| matches!(key[0], b'q' | b'k'))
@@ -343,11 +447,21 @@ fn entries_of_queues_with_one_row_of_two_are_mended() {
         (b"nameless", 4, b"first"),
         (b"elsewhere", 7, b"b"),
     ] {
-        wanted.push((by_key(entry), target::plain(&time(due))));
-        wanted.push((queue(due, entry), target::plain(payload)));
+        wanted.push((by_key(entry), write_due(Millis(due))));
+        wanted.push((queue(due, entry), write_payload(payload)));
     }
     wanted.sort();
     assert_eq!(shown, wanted);
+    let aside: Vec<_> = rows.keys().filter(|key| key[0] == keys::SET_ASIDE).collect();
+    let mut wanted = [
+        queue(2, b"again"),
+        queue(5, b"nameless"),
+        by_key(b"empty"),
+        by_key(b"elsewhere"),
+    ]
+    .map(|key| keys::set_aside(&key));
+    wanted.sort();
+    assert_eq!(aside, wanted.iter().collect::<Vec<_>>());
 }
 
 #[test]
@@ -359,16 +473,16 @@ fn every_flipped_bit_of_a_segment_takes_one_block_at_most_and_is_told() {
     let (whole, _) = folder.migrate();
     let path = Folder::path("00000001.seg");
     for at in 0..folder.maker.segments[0].1.len() {
-        folder.disk.remove(&BlockTable::path(&Folder::dir(), 1)).unwrap();
+        folder.disk.remove(&BlockTable::path(&Folder::dir(), FileNumber(1))).unwrap();
         assert!(folder.disk.damage(&path, at, 1 << (at % 8)));
-        let (rows, migrated) = folder.migrate();
-        match migrated.losses.as_slice() {
+        let (rows, losses) = folder.migrate();
+        match losses.as_slice() {
             // Heads of records, ends of groups: nobody reads them again.
             [] => assert_eq!(rows, whole, "{at}"),
-            [MigrationLoss::Damaged { blocks: 1, .. }] => {
-                assert_eq!(migrated.blocks, 2);
-                assert_eq!(rows.keys().filter(|key| key[0] == b'x').count(), 1);
-                assert_eq!(rows.keys().filter(|key| key[0] == b'q').count(), 1);
+            [loss] => {
+                assert_eq!((loss.kind, loss.blocks), (LossKind::DamagedBlocks, 1));
+                let count = |table| rows.keys().filter(|key| key[0] == table).count();
+                assert_eq!([b'b', b'x', b'q', b'k'].map(count), [2, 1, 1, 1]);
             }
             other => panic!("{at}: {other:?}"),
         }
@@ -377,7 +491,7 @@ fn every_flipped_bit_of_a_segment_takes_one_block_at_most_and_is_told() {
 }
 
 #[test]
-fn files_that_are_gone_cut_off_or_strangers_are_told() {
+fn files_that_are_gone_cut_off_or_strangers_take_only_their_own_blocks() {
     let mut folder = Folder::new();
     folder.commit(&[raw("one")], &[]);
     folder.maker.begin(2);
@@ -396,54 +510,67 @@ fn files_that_are_gone_cut_off_or_strangers_are_told() {
     folder.disk.create(&Folder::path("notes"), 10).unwrap();
     // One that was begun and not written to.
     folder.disk.create(&Folder::path("00000004.seg"), 100).unwrap();
-    let (rows, migrated) = folder.migrate();
-    assert_eq!(migrated.blocks, 2);
-    assert_eq!(migrated.last_segment, SegmentNumber(4));
-    let mut losses = migrated.losses;
-    losses.sort_by_key(ToString::to_string);
+    let (rows, losses) = folder.migrate();
     let wanted = [
-        MigrationLoss::Cut(end),
-        MigrationLoss::Damaged {
-            segment: SegmentNumber(3),
-            blocks: 1,
+        Loss {
+            group: end.group,
+            ..loss(LossKind::LogBehindIndex, 3, end.offset)
         },
-        MigrationLoss::MissingFile {
-            segment: SegmentNumber(2),
+        Loss {
             blocks: 2,
+            ..loss(LossKind::MissingFile, 2, 0)
         },
-        MigrationLoss::Stray("0000000A.seg".into()),
-        MigrationLoss::Stray("ffffffff.seg".into()),
+        Loss {
+            blocks: 1,
+            ..loss(LossKind::DamagedBlocks, 3, 0)
+        },
     ];
-    for loss in &wanted {
-        assert!(losses.contains(loss), "{loss:?} of {losses:?}");
-    }
-    assert_eq!(losses.len(), wanted.len());
-    let files: Vec<_> = rows.keys().filter(|key| key[0] == b's').collect();
-    assert_eq!(files, [b"s\0\0\0\x01", b"s\0\0\0\x03", b"s\0\0\0\x04"]);
+    assert_eq!(losses, wanted);
+    let files: Vec<_> = rows.keys().filter(|key| key[0] == keys::FILE).collect();
+    let wanted = [1, 3, 4].map(|number| keys::file(FileNumber(number)));
+    assert_eq!(files, wanted.iter().collect::<Vec<_>>());
+    let applied = Position::from_bytes(&rows[[keys::APPLIED].as_slice()]).unwrap();
+    assert_eq!(applied.file, FileNumber(4));
 }
 
 #[test]
-fn damage_in_the_log_behind_the_index_is_told() {
+fn damage_in_the_log_behind_the_index_is_told_and_kept() {
     let mut folder = Folder::new();
     folder.commit(&[raw("one")], &[]);
     let lost = folder.maker.commit(&[raw("two")], &[put(b"ma", b"2")]);
     folder.maker.commit(&[raw("three")], &[put(b"ma", b"3")]);
     folder.maker.begin(2);
     folder.maker.commit(&[raw("four")], &[put(b"mb", b"4")]);
-    folder.maker.segments[0].1[lost.start + 60] ^= 1;
+    let last = folder.maker.commit(&[raw("five")], &[put(b"mb", b"5")]);
+    let whole = folder.maker.segments.clone();
+    folder.maker.segments[0].1[lost.start + 57] ^= 1;
     folder.write();
-    let (rows, migrated) = folder.migrate();
-    assert_eq!(migrated.blocks, 2);
+    let (rows, losses) = folder.migrate();
     assert!(!rows.contains_key(b"ma".as_slice()));
-    assert_eq!(rows[b"mb".as_slice()], b"4");
-    let [MigrationLoss::Gap(gap)] = migrated.losses.as_slice() else {
-        panic!("{:?}", migrated.losses);
+    assert_eq!(rows[b"mb".as_slice()], b"5");
+    let bytes = &folder.maker.segments[0].1[lost.start..];
+    let gap = Loss {
+        group: 3,
+        moved_bytes: bytes.len() as u64,
+        ..loss(LossKind::MissingGroups, 1, lost.start as u64)
     };
-    assert_eq!((gap.after, gap.until), (1, 3));
-    assert_eq!(gap.unread[0].offset, lost.start as u64);
-    assert!(migrated.losses[0].to_string().starts_with(
-        "groups 2 to 3 were acknowledged and cannot be read; see "
-    ));
+    assert_eq!(losses, [gap.clone()]);
+    assert_eq!(rows[&keys::loss(1)], gap.to_bytes());
+    let path = format!("{DIR}/lost/00000001-{:08x}.bytes", lost.start);
+    let kept = folder.disk.open(Path::new(&path)).unwrap();
+    assert_eq!(kept.read_vec_at(bytes.len(), 0).unwrap(), bytes);
+    // Of the last group nobody knows whether it was acknowledged, unless another follows it.
+    for (start, kind) in [(last.start, LossKind::TornGroup), (64, LossKind::Migration)] {
+        folder.maker.segments.clone_from(&whole);
+        folder.maker.segments[1].1[start + 57] ^= 1;
+        folder.write();
+        let (rows, losses) = folder.migrate();
+        let told: Vec<_> = losses.iter().map(|loss| (loss.kind, loss.offset)).collect();
+        assert_eq!(told, [(kind, start as u64)]);
+        let is_noted = rows.contains_key(&keys::loss(1));
+        assert_eq!(is_noted, kind == LossKind::Migration);
+        assert_eq!(rows[b"ma".as_slice()], b"3");
+    }
 }
 
 #[test]
@@ -452,17 +579,29 @@ fn a_store_without_an_index_is_read_from_its_log_and_a_damaged_one_is_refused() 
     folder.maker.commit(&[raw("one")], &[put(b"ma", b"1")]);
     folder.maker.commit(&[raw("two")], &[put(b"ma", b"2")]);
     folder.write();
-    let (rows, migrated) = folder.migrate();
-    assert_eq!((migrated.blocks, migrated.losses.len()), (2, 0));
+    let (rows, losses) = folder.migrate();
+    assert_eq!(losses, []);
+    assert_eq!(rows[[keys::TOTAL].as_slice()], 2_u64.to_le_bytes());
     assert_eq!(rows[b"ma".as_slice()], b"2");
-    let mut batch = KvBatch::default();
-    batch.put(b"ma", b"1");
-    folder.index.write(batch).unwrap();
+    folder.put(&[(b"ma", b"1")]);
     assert!(matches!(folder.try_migrate(), Err(MigrateError::Applied)));
-    let mut batch = KvBatch::default();
-    batch.put(b"a", b"damaged");
-    folder.index.write(batch).unwrap();
+    folder.put(&[(b"a", b"damaged")]);
     assert!(matches!(folder.try_migrate(), Err(MigrateError::Applied)));
+}
+
+#[test]
+fn a_folder_with_nothing_in_it_and_the_highest_group_are_nothing_special() {
+    let mut folder = Folder::new();
+    folder.maker.segments.clear();
+    folder.write();
+    let (rows, losses) = folder.migrate();
+    assert_eq!((rows.len(), losses.len()), (2, 0));
+    // Somebody made an earlier release believe that this group exists.
+    let applied = [&1_u32.to_le_bytes()[..], &64_u64.to_le_bytes(), &[u8::MAX; 8]].concat();
+    folder.put(&[(b"a", &applied)]);
+    let (rows, _) = folder.migrate();
+    let applied = Position::from_bytes(&rows[[keys::APPLIED].as_slice()]).unwrap();
+    assert_eq!(applied.group, 1);
 }
 
 #[test]
@@ -473,7 +612,7 @@ fn a_fault_of_the_disk_ends_the_migration_and_takes_no_block_with_it() {
     folder.disk.set_read_fault(Some(io::ErrorKind::Other));
     assert!(matches!(folder.try_migrate(), Err(MigrateError::Disk(_))));
     folder.disk.set_read_fault(None);
-    assert_eq!(folder.migrate().1.blocks, 1);
+    assert_eq!(folder.migrate().1, []);
 }
 
 #[test]
@@ -488,10 +627,12 @@ fn tables_of_an_attempt_before_are_used_where_they_fit() {
     assert!(folder.disk.damage(&path, made.places[0].offset as usize, 1));
     assert_eq!(folder.migrate().0, whole);
     // A table that says something else counts for nothing.
-    let mut table = folder.table(1);
-    table.entries[0].hash = hash(&two);
-    table.write(&folder.disk, &Folder::dir(), 1).unwrap();
-    assert_eq!(folder.migrate().1.blocks, 1);
+    let mut table = folder.table(1).unwrap();
+    table.entries[0].hash = *two.cid().hash();
+    table.write(&folder.disk, &Folder::dir(), FileNumber(1)).unwrap();
+    let (rows, losses) = folder.migrate();
+    assert_eq!(losses[0].blocks, 1);
+    assert!(!rows.contains_key(&block_row(&one)));
 }
 
 #[test]
@@ -502,10 +643,31 @@ fn large_blocks_have_a_checksum_for_each_16_kib() {
     let made = folder.commit(&blocks, &[]);
     folder.write();
     let (rows, _) = folder.migrate();
-    let table = folder.table(1);
+    let table = folder.table(1).unwrap();
+    assert_eq!(table.entries.len(), blocks.len());
     for ((block, location), entry) in blocks.iter().zip(made.places).zip(table.entries) {
-        let key = target::key(b'b', &hash(block));
-        assert_eq!(rows[&key], place(location, &[0x55], block));
-        assert_eq!(entry.crcs.len(), block.bytes().len().div_ceil(16 << 10).max(1));
+        assert_eq!(rows[&block_row(block)], place(location, &[0x55], block));
+        assert_eq!(entry, table_entry(location, &[0x55], block));
+    }
+}
+
+#[test]
+fn many_blocks_in_many_files_are_taken_in_the_order_of_the_files() {
+    let mut folder = Folder::new();
+    let mut all = Vec::new();
+    for number in 2..8 {
+        let blocks: Vec<_> = (0..300).map(|at| raw(&format!("{number} {at}"))).collect();
+        folder.commit(&blocks, &[put(b"m", b"x")]);
+        all.extend(blocks);
+        folder.maker.begin(number);
+    }
+    folder.write();
+    let (rows, losses) = folder.migrate();
+    assert_eq!(losses, []);
+    assert!(all.iter().all(|block| rows.contains_key(&block_row(block))));
+    for number in 1..7 {
+        let entries = folder.table(number).unwrap().entries;
+        assert!(entries.is_sorted_by_key(|entry| entry.offset));
+        assert_eq!(entries.len(), 300);
     }
 }

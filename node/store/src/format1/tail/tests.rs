@@ -50,12 +50,12 @@ fn nine() -> (Maker, Vec<Position>) {
 #[test]
 fn groups_are_read_in_order_and_from_any_position() {
     let (maker, ends) = nine();
-    let (groups, tail) = read(&maker, Position::default());
+    let (groups, tail) = read(&maker, Position::START);
     assert_eq!(numbers(&groups), (1..=9).collect::<Vec<_>>());
     assert_eq!((tail.last_group, tail.groups), (9, 9));
     assert_eq!(groups[4].changes, [put(5)]);
     assert_eq!(groups[4].blocks[0].0, block("block 5").cid().to_bytes());
-    assert_eq!(groups[4].blocks[0].1.segment, SegmentNumber(2));
+    assert_eq!(groups[4].blocks[0].1.file, FileNumber(2));
     for (at, end) in ends.iter().take(6).enumerate() {
         let (groups, tail) = read(&maker, *end);
         assert_eq!(numbers(&groups), (at as u64 + 2..=9).collect::<Vec<_>>());
@@ -76,13 +76,13 @@ fn groups_that_failed_are_passed_over_and_are_no_loss() {
     maker.segments[2].1.truncate(90);
     maker.begin(4);
     maker.commit(&[block("five")], &[put(5)]);
-    let (groups, tail) = read(&maker, Position::default());
+    let (groups, tail) = read(&maker, Position::START);
     assert_eq!(numbers(&groups), [1, 5]);
     assert!(tail.gaps.is_empty() && tail.unread.is_empty());
     // Of the last nobody knows; it counts.
     maker.begin(5);
     maker.fail(&[block("six")], &[put(6)]);
-    let (groups, tail) = read(&maker, Position::default());
+    let (groups, tail) = read(&maker, Position::START);
     assert_eq!((numbers(&groups), tail.last_group), (vec![1, 5, 6], 6));
 }
 
@@ -111,12 +111,12 @@ fn a_group_that_is_cut_anywhere_is_not_there_and_is_told() {
 #[test]
 fn a_flip_anywhere_loses_what_follows_in_its_segment_only_and_never_silently() {
     let (mut maker, _) = nine();
-    let (all, _) = read(&maker, Position::default());
+    let (all, _) = read(&maker, Position::START);
     let firsts = [1, 4, 7, 10];
     for which in 0..3 {
         for at in HEADER_BYTES as usize..maker.segments[which].1.len() {
             maker.segments[which].1[at] ^= 1 << (at % 8);
-            let (groups, tail) = read(&maker, Position::default());
+            let (groups, tail) = read(&maker, Position::START);
             let lost: Vec<u64> = (1..=9).filter(|number| !numbers(&groups).contains(number)).collect();
             let until = firsts[which + 1] - 1;
             assert_eq!(lost.last(), Some(&until), "{at}");
@@ -157,7 +157,7 @@ fn nothing_that_a_publisher_stored_is_read_as_a_group_whatever_is_torn_or_flippe
         }
         let made = maker.commit(&[forged(number, 3), block("behind")], &[put(2)]);
         maker.commit(&[block("last")], &[put(3)]);
-        let (all, _) = read(&maker, Position::default());
+        let (all, _) = read(&maker, Position::START);
         assert_eq!(numbers(&all), [1, 2, 3, 4, 5]);
         let whole = maker.segments[0].1.clone();
         for at in made.start..whole.len() {
@@ -167,7 +167,7 @@ fn nothing_that_a_publisher_stored_is_read_as_a_group_whatever_is_torn_or_flippe
                 } else {
                     maker.segments[0].1[at] ^= 1 << (at % 8);
                 }
-                let (groups, _) = read(&maker, Position::default());
+                let (groups, _) = read(&maker, Position::START);
                 assert!(groups.iter().all(|group| all.contains(group)), "{number} {at}");
                 maker.segments[0].1.clone_from(&whole);
             }
@@ -181,11 +181,11 @@ fn a_group_with_the_highest_number_is_one_like_another() {
     maker.commit(&[], &[put(1)]);
     let last = record(2, u64::MAX, &[], &group_end(1, 0, &[put(2)]));
     maker.segments[0].1.extend_from_slice(&last);
-    let (groups, tail) = read(&maker, Position::default());
+    let (groups, tail) = read(&maker, Position::START);
     assert_eq!(numbers(&groups), [1, u64::MAX]);
     assert_eq!(tail.last_group, u64::MAX);
     let applied = Position {
-        segment: SegmentNumber(1),
+        file: FileNumber(1),
         offset: HEADER_BYTES,
         group: u64::MAX,
     };
@@ -197,7 +197,7 @@ fn a_group_that_does_not_follow_is_none_of_this_log() {
     let (mut maker, ends) = nine();
     // A copy of an old segment under a high number, and groups that name what cannot be.
     let old = maker.segments[0].1.clone();
-    maker.segments.push((SegmentNumber(u32::MAX), old));
+    maker.segments.push((FileNumber(u32::MAX), old));
     for (group, previous) in [(10, 3), (10, 10), (10, 11), (9, 9), (2, 9)] {
         maker.begin(9);
         let record = record(2, group, &[], &group_end(previous, 0, &[put(9)]));
@@ -205,7 +205,7 @@ fn a_group_that_does_not_follow_is_none_of_this_log() {
         maker.segments.sort_by_key(|(number, _)| *number);
         let (groups, tail) = read(&maker, ends[2]);
         assert_eq!(numbers(&groups), [4, 5, 6, 7, 8, 9], "{group} {previous}");
-        let unread: Vec<_> = tail.unread.iter().map(|unread| unread.segment.0).collect();
+        let unread: Vec<_> = tail.unread.iter().map(|unread| unread.file.0).collect();
         assert_eq!(unread, [9, u32::MAX]);
         maker.segments.retain(|(number, _)| number.0 != 9);
     }
