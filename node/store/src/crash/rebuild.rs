@@ -109,10 +109,11 @@ fn progress_is_told_stage_by_stage() {
     .unwrap();
     let stages: Vec<_> = told.iter().map(|at| at.stage).collect();
     assert!(stages.is_sorted_by_key(|stage| match stage {
-        RebuildStage::Checkpoint => 0,
-        RebuildStage::Files => 1,
-        RebuildStage::Order => 2,
-        RebuildStage::Log => 3,
+        RebuildStage::Format1 => 0,
+        RebuildStage::Checkpoint => 1,
+        RebuildStage::Files => 2,
+        RebuildStage::Order => 3,
+        RebuildStage::Log => 4,
     }));
     for stage in [
         RebuildStage::Checkpoint,
