@@ -360,6 +360,7 @@ enum Action {
     Commit,
     Again(u8),
     Collect,
+    Compact,
     Scrub,
     Checkpoint,
     Rot(u8),
@@ -372,6 +373,7 @@ fn action() -> impl Strategy<Value = Action> {
         6 => Just(Action::Commit),
         3 => any::<u8>().prop_map(Action::Again),
         2 => Just(Action::Collect),
+        2 => Just(Action::Compact),
         1 => Just(Action::Scrub),
         2 => Just(Action::Checkpoint),
         2 => any::<u8>().prop_map(Action::Rot),
@@ -399,7 +401,7 @@ fn rot(machine: &Machine, store: &Store, number: u8) {
         return;
     };
     let at = store.inner().shared.index.location(cid.hash()).unwrap().unwrap();
-    let path = at.file.segment_path(&Path::new(DIR).join("segments"));
+    let path = store.inner().path(at.file);
     assert!(machine.disk.damage(&path, at.offset as usize, 1));
     assert!(store.block(cid).is_err());
     // It waits until the block is set aside: both go through the committer.
@@ -436,6 +438,7 @@ proptest! {
                 }
                 Action::Again(what) => drop(store.commit(again(what)).unwrap()),
                 Action::Collect => drop(store.collect().unwrap().finish()),
+                Action::Compact => while !store.compact(70).unwrap().done {},
                 Action::Scrub => drop(store.scrub(u64::MAX).unwrap()),
                 Action::Checkpoint => drop(store.checkpoint().unwrap()),
                 Action::Rot(what) => rot(&machine, &store, what),
