@@ -9,6 +9,8 @@ pub mod app;
 mod causes;
 pub mod cli;
 pub mod config;
+mod damage;
+mod data_folder;
 mod demand;
 mod followed;
 mod http;

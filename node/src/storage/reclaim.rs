@@ -1,9 +1,11 @@
 //! Space that nothing needs any more: garbage collection and compaction, one step at a time.
 
 use perennis_sdk::rt;
-use perennis_store::{Batch, Collection, CommitError, CompactStep, StoreState, UpkeepError};
+use perennis_store::{
+    Batch, CheckpointStep, Collection, CommitError, CompactStep, StoreState, UpkeepError,
+};
 
-use super::Storage;
+use super::{Storage, StorageError};
 
 /// Blocks that one step of a collection looks at.
 const STEP_BLOCKS: usize = 1_024;
@@ -17,6 +19,9 @@ pub(crate) enum ReclaimError {
     /// The store did not finish; what it has done stays done.
     #[error("the store could not reclaim space")]
     Upkeep(#[from] UpkeepError),
+    /// A row of the node's own could not be written.
+    #[error("a row could not be written")]
+    Row(#[from] StorageError),
     /// The node is stopping.
     #[error("the node is stopping")]
     Interrupted,
@@ -48,6 +53,17 @@ impl Storage {
     pub(crate) async fn compact_step(&self) -> Result<CompactStep, ReclaimError> {
         let store = self.store.clone();
         blocking(move || Ok(store.compact(LIVE_PERCENT)?)).await
+    }
+
+    /// Whether the rows of the index are to be written down again.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        self.store.checkpoint_due()
+    }
+
+    /// Writes the rows of the index down.
+    pub(crate) async fn checkpoint(&self) -> Result<CheckpointStep, ReclaimError> {
+        let store = self.store.clone();
+        blocking(move || Ok(store.checkpoint()?)).await
     }
 
     /// Whether the disk has no space for new blocks. One that was full is tried again: the store takes its

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use perennis_shared::cid::{Block, Cid};
 use perennis_shared::time::Millis;
 
+use crate::damage::DamageCounts;
 use crate::disk::{Disk as _, Real};
 use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, Rocks, RocksOptions};
-use crate::rows::{FileRow, HeadRow, Loss, Place, Row as _};
+use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
 use crate::segment::{FileNumber, Location};
 use crate::store::{OpenError, segments};
 
@@ -24,6 +25,8 @@ use crate::store::{OpenError, segments};
 const PLACES: usize = 32;
 /// Most heads that are looked at.
 const HEADS: usize = 10_000;
+/// Most rows and blocks that were set aside and are told of one by one.
+const SET_ASIDE: usize = 100;
 /// SHA2-256 with 32 bytes: what nearly every stored multihash begins with.
 const PREFIX: [u8; 2] = [0x12, 0x20];
 
@@ -42,8 +45,12 @@ pub struct Inspection {
     pub sampled: u64,
     /// Those of them that are not what their CID says, or could not be read.
     pub damaged: Vec<Cid>,
-    /// Blocks that were set aside before and have not been fetched again.
-    pub quarantined: u64,
+    /// What was found damaged before and is not mended yet.
+    pub damage: DamageCounts,
+    /// The first of the rows that could not be read and were set aside.
+    pub set_aside: Vec<SetAside>,
+    /// The first of the blocks that were set aside.
+    pub quarantined: Vec<QuarantineRow>,
     /// Losses of acknowledged data that were written down and not dismissed yet.
     pub losses: Vec<Loss>,
     /// When the newest of the heads that were looked at was stored.
@@ -107,8 +114,20 @@ fn look_at_index(index: &dyn Kv, found: &mut Inspection) -> Result<(), KvError> 
     if let Some(total) = index.value(&[keys::TOTAL])? {
         found.blocks = total.try_into().map_or(0, u64::from_le_bytes);
     }
+    found.damage = DamageCounts::of(index)?;
+    let (from, to) = ([keys::SET_ASIDE], keys::end_of(keys::SET_ASIDE));
+    let aside = index.scan(&from, &to, SET_ASIDE)?;
+    found.set_aside = aside
+        .iter()
+        .map(|(key, row)| SetAside::from_row(key, row))
+        .collect();
     let (from, to) = ([keys::QUARANTINE], keys::end_of(keys::QUARANTINE));
-    found.quarantined = index.scan(&from, &to, usize::MAX)?.len() as u64;
+    let blocks = index.scan(&from, &to, SET_ASIDE)?;
+    let blocks = blocks.iter().filter_map(|(key, row)| {
+        let row = Quarantined::from_bytes(row)?;
+        Some(QuarantineRow::new(keys::hash_of(key)?, row))
+    });
+    found.quarantined = blocks.collect();
     let losses = index.scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
     found.losses = losses
         .iter()
@@ -257,7 +276,7 @@ mod tests {
         fs::write(&segment, bytes).unwrap();
         let found = inspect(dir.path(), 1_000).unwrap().unwrap();
         assert_eq!(found.damaged.len() as u64, found.sampled);
-        assert_eq!(found.quarantined, 0);
+        assert_eq!(found.damage, DamageCounts::default());
         fs::remove_file(&segment).unwrap();
         let found = inspect(dir.path(), 1_000).unwrap().unwrap();
         assert_eq!(found.missing_segments, [FileNumber(1)]);

@@ -20,6 +20,7 @@ mod commit;
 mod compact;
 #[cfg(test)]
 mod crash;
+mod damage;
 pub mod disk;
 mod format;
 mod frame;
@@ -52,6 +53,7 @@ pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES}
 pub use checkpointing::CheckpointStep;
 pub use collect::{CollectProgress, Collection};
 pub use compact::{CompactStep, UpkeepError};
+pub use damage::DamageCounts;
 pub use format::FORMAT;
 pub use frame::CHUNK_BYTES;
 pub use inspect::{Inspection, inspect};
@@ -64,10 +66,10 @@ pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
 pub use scrub::ScrubStep;
 pub use segment::{FileNumber, Location};
 pub use snapshot::{Snapshot, SnapshotError};
+pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
 pub use verify::{
     Finding, FindingKind, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
 };
-pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
 
 /// The queue of damaged blocks that wait to be fetched again; the key is the binary multihash.
 pub const REFETCH: Queue = Queue(0);

@@ -20,7 +20,6 @@ use crate::commit::{Committer, Reserve, Shared, Work};
 use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
-use crate::keys;
 use crate::kv::{KvError, KvHome, RocksHome, RocksOptions};
 use crate::leader::Leader;
 use crate::opening::{Opened, Opening, OpeningError};
@@ -234,7 +233,6 @@ impl Store {
         };
         let failed = |error: OpeningError| error.at(dir);
         let segments_failed = |source| failed(OpeningError::Segments(source));
-        let index_failed = |source| failed(OpeningError::Index(source));
         for dir in [segments(dir), packs(dir)] {
             disk.create_dir(&dir).map_err(segments_failed)?;
         }
@@ -255,28 +253,27 @@ impl Store {
         let Opened {
             index,
             log,
-            replay,
+            last_group,
             failed: index_damaged,
+            mut found,
+            owed,
             missing,
+            has_quarantine,
+            has_floors,
+            has_set_aside,
             rebuilt,
         } = opened.map_err(failed)?;
-        let now = wall_clock();
-        let mut found = start::found(&replay, now);
-        let owed = start::owed(&index, &replay, now).map_err(index_failed)?;
-        let has_rows = |table| -> Result<bool, OpenError> {
-            let rows = index.kv.scan(&[table], &keys::end_of(table), 1);
-            Ok(!rows.map_err(index_failed)?.is_empty())
-        };
         let checkpointing =
             Checkpointing::open(&disk, dir, &index, options).map_err(segments_failed)?;
         let shared = Arc::new(Shared {
-            quarantined: AtomicBool::new(!replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?),
-            floors: AtomicBool::new(!replay.floors.is_empty() || has_rows(keys::FLOOR)?),
             index,
             full: AtomicBool::new(reserve.take().is_err()),
             failed: index_damaged,
+            quarantined: AtomicBool::new(has_quarantine),
+            floors: AtomicBool::new(has_floors),
+            set_aside: AtomicBool::new(has_set_aside),
             young: Mutex::new(None),
-            groups: AtomicU64::new(replay.last_group),
+            groups: AtomicU64::new(last_group),
             collected: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             logged_bytes: AtomicU64::new(0),
@@ -291,7 +288,7 @@ impl Store {
             owed,
         };
         committer.settle();
-        found.extend(start::give_up(&mut committer, missing, now));
+        found.extend(start::give_up(&mut committer, &missing, wall_clock()));
         let leader = Arc::new(Leader::new(committer));
         let thread = Arc::clone(&leader);
         let committer = thread::Builder::new()
@@ -417,11 +414,17 @@ impl Store {
     /// Has a row set aside that cannot be read, without waiting.
     pub(crate) fn set_row_aside(&self, key: Vec<u8>, value: Vec<u8>) {
         let now = wall_clock();
-        let batch = Batch::reclaiming(Reclaim::SetAside { key, value, now });
+        let batch = Batch::reclaiming(Reclaim::SetAside {
+            key,
+            value,
+            instead: None,
+            now,
+        });
         self.submit(batch, |_| {});
     }
 
-    /// Forgets the losses that were written down: somebody has seen them.
+    /// Forgets the losses that were written down, and the rows that were set aside: somebody has seen them. Rows of pins, heads and
+    /// blocks that were set aside stay until they are mended, since it is not known what they kept.
     ///
     /// # Errors
     /// The commit fails.

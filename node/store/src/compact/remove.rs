@@ -20,12 +20,18 @@ impl Store {
         if dropped().next().is_none() {
             return Ok(());
         }
-        // The rows that were logged in a segment are needed until checkpoints have them.
+        // The rows that were logged in a segment are needed until checkpoints have them. A pack that came into use after the
+        // checkpoints is met again where the index has to be made anew, and says then where its blocks are.
         let removable = self.removable_until()?;
         let mut removed = Vec::new();
         let mut waiting_bytes = 0;
         for (number, row) in dropped() {
-            if row.kind == FileKind::Log && row.last_group > removable {
+            let needed_until = match row.kind {
+                FileKind::Log => row.last_group,
+                FileKind::Pack => row.first_group,
+                FileKind::Format1 => 0,
+            };
+            if needed_until > removable {
                 waiting_bytes += row.used_bytes;
                 continue;
             }

@@ -115,7 +115,11 @@ fn file(dir: &Path, number: FileNumber) -> PathBuf {
 
 fn flip(path: &Path, at: u64, mask: u8) {
     use std::os::unix::fs::FileExt as _;
-    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ mask], at).unwrap();
@@ -168,7 +172,10 @@ fn numbers_go_on_after_a_restart_and_a_torn_group_is_moved_away() {
     let start = open(dir.path(), Position::START);
     assert_eq!(start.numbers(), [1, 3]);
     assert!(start.replay.losses.is_empty(), "{:?}", start.replay.losses);
-    assert_eq!(std::fs::read_dir(dir.path().join("lost")).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("lost")).unwrap().count(),
+        1
+    );
 }
 
 #[test]
@@ -176,7 +183,11 @@ fn every_flipped_bit_of_a_proven_group_leaves_its_whole_batches_and_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut start = open(dir.path(), Position::START);
     let first = append(&mut start.log, "first").end;
-    let second = start.log.append(vec![batch("a"), batch("b"), batch("c")]).unwrap().end;
+    let second = start
+        .log
+        .append(vec![batch("a"), batch("b"), batch("c")])
+        .unwrap()
+        .end;
     append(&mut start.log, "third");
     drop(start);
     let path = file(dir.path(), first.file);
@@ -322,7 +333,10 @@ fn files_of_others_are_named_and_left_alone() {
     assert_eq!(known, BTreeSet::from(strays));
     start.log.open = None;
     assert_eq!(append(&mut start.log, "second").end.file, FileNumber(4));
-    assert_eq!(std::fs::read(file(dir.path(), FileNumber(3))).unwrap(), theirs);
+    assert_eq!(
+        std::fs::read(file(dir.path(), FileNumber(3))).unwrap(),
+        theirs
+    );
 }
 
 /// Everything that looks like ours, copied from where it is right to where a publisher can put it.
@@ -383,7 +397,10 @@ fn a_block_that_looks_like_our_frames_is_never_taken_for_one_at_any_torn_length(
             let mut torn = whole.clone();
             torn[cut as usize..].fill(0);
             std::fs::write(&path, &torn).unwrap();
-            is_sound(&open(dir.path(), Position::START), &format!("{kind}: cut at {cut}"));
+            is_sound(
+                &open(dir.path(), Position::START),
+                &format!("{kind}: cut at {cut}"),
+            );
         }
         // One sector missing, anywhere.
         for hole in (before.offset..after.offset).step_by(64) {
@@ -391,7 +408,10 @@ fn a_block_that_looks_like_our_frames_is_never_taken_for_one_at_any_torn_length(
             let end = torn.len().min(hole as usize + 512);
             torn[hole as usize..end].fill(0);
             std::fs::write(&path, &torn).unwrap();
-            is_sound(&open(dir.path(), Position::START), &format!("{kind}: hole at {hole}"));
+            is_sound(
+                &open(dir.path(), Position::START),
+                &format!("{kind}: hole at {hole}"),
+            );
         }
         std::fs::remove_dir_all(dir.path().join("lost")).unwrap();
     }
@@ -418,12 +438,18 @@ fn searching_takes_time_in_proportion_to_the_bytes() {
         looked_at.push(begun.elapsed());
     }
     // Eight times the bytes; sixty-four times the time would be a search in a search.
-    assert!(looked_at[1] < looked_at[0] * 40 + std::time::Duration::from_millis(200), "{looked_at:?}");
+    assert!(
+        looked_at[1] < looked_at[0] * 40 + std::time::Duration::from_millis(200),
+        "{looked_at:?}"
+    );
 }
 
 #[test]
 fn a_frame_names_its_own_kind() {
     let salt = Salt([0; 16]);
     let mark = close_mark(4, salt, FileNumber(1), 8);
-    assert_eq!(Frame::read(&mark, salt, FileNumber(1), 8), Some(Frame::Close(4)));
+    assert_eq!(
+        Frame::read(&mark, salt, FileNumber(1), 8),
+        Some(Frame::Close(4))
+    );
 }

@@ -180,7 +180,13 @@ impl fmt::Display for Loss {
                     "{file} is not there, and which blocks were in it is not known"
                 )?;
             }
-            LossKind::MissingFile => write!(f, "{file} is not there; {blocks} blocks were in it")?,
+            LossKind::MissingFile => {
+                write!(
+                    f,
+                    "file {:08x} is not there; {blocks} blocks were in it",
+                    file.0
+                )?;
+            }
             LossKind::StrayFile => {
                 write!(f, "{file} is no segment of this store and was left alone")?
             }

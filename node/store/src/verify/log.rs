@@ -7,6 +7,7 @@ use perennis_shared::cid::Cid;
 
 use super::{FindingKind, Verifier, VerifyStage};
 use crate::disk::DiskFile;
+use crate::group::{Frame, HEAD_BYTES};
 use crate::keys;
 use crate::kv::KvSnapshot;
 use crate::log::{Found, Groups, Known, survey_files};
@@ -66,7 +67,11 @@ impl Verifier<'_> {
             self.sum.files += 1;
             let is_last = Some(*number) == last;
             if let Err(error) = self.check_segment(&file.segment, is_last, &mut order, index) {
-                self.found(FindingKind::Unreadable, number.to_string(), error.to_string());
+                self.found(
+                    FindingKind::Unreadable,
+                    number.to_string(),
+                    error.to_string(),
+                );
             }
         }
         self.progress(VerifyStage::Files, of, of);
@@ -86,9 +91,12 @@ impl Verifier<'_> {
         let mut groups = Groups::new(segment, GROUPS_START, true)?;
         while let Some(found) = groups.next()? {
             self.sum.groups += 1;
+            self.check_heads(segment, &found)?;
             let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
             let mut bytes = 0;
-            self.sum.bodies += entries.inspect(|entry| bytes += u64::from(entry.length)).count() as u64;
+            self.sum.bodies += entries
+                .inspect(|entry| bytes += u64::from(entry.length))
+                .count() as u64;
             self.sum.body_bytes += bytes;
             // Groups that nothing shows to be acknowledged are decided about by the next start.
             let is_last_group = is_last && groups.end() >= segment.file.length()?;
@@ -111,7 +119,11 @@ impl Verifier<'_> {
         }
         if groups.damage().is_empty() && groups.has_tail()? {
             let place = format!("{number} at {}", groups.end());
-            self.found(FindingKind::Tail, place, "bytes follow the last group".into());
+            self.found(
+                FindingKind::Tail,
+                place,
+                "bytes follow the last group".into(),
+            );
         }
         Ok(())
     }
@@ -131,12 +143,36 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// One of the two heads is enough for the group to be read, so the other may be damaged.
+    fn check_heads(&mut self, segment: &Segment, found: &Found) -> io::Result<()> {
+        if found.expected.is_none() {
+            return Ok(());
+        }
+        let Segment { number, salt, .. } = *segment;
+        for copy in 0..2 {
+            let offset = found.start + copy * HEAD_BYTES as u64;
+            let bytes = segment.file.read_vec_at(HEAD_BYTES, offset)?;
+            if !matches!(
+                Frame::read(&bytes, salt, number, offset),
+                Some(Frame::Head(..))
+            ) {
+                let detail = format!("one of the two heads of group {} is damaged", found.group);
+                self.found(FindingKind::Frames, format!("{number} at {offset}"), detail);
+            }
+        }
+        Ok(())
+    }
+
     fn check_group(&mut self, number: FileNumber, found: &Found, is_last: bool) {
         let here = found.batches.len();
         let detail = match found.expected {
             None => "both heads of the group are damaged".to_owned(),
             Some(all) if all as usize > here => {
-                format!("{} of {all} batches of group {} are damaged", all as usize - here, found.group)
+                format!(
+                    "{} of {all} batches of group {} are damaged",
+                    all as usize - here,
+                    found.group
+                )
             }
             _ if found.heads.is_none() => {
                 format!("the end mark of group {} is damaged", found.group)
@@ -178,7 +214,11 @@ impl Verifier<'_> {
         let place = format!("{} at {}", location.file, location.offset);
         let is_found_again = index.is_some() && is_needed;
         if !is_found_again {
-            let kind = if is_needed { FindingKind::Block } else { FindingKind::DeadBody };
+            let kind = if is_needed {
+                FindingKind::Block
+            } else {
+                FindingKind::DeadBody
+            };
             let detail = format!("the {} bytes of the block are damaged", location.length);
             self.found_of(kind, place, Some(cid), detail);
         }

@@ -50,7 +50,9 @@ impl Verifier<'_> {
 
     fn check_blocks(&mut self, index: &dyn KvSnapshot) -> Result<Counts, KvError> {
         let of = index.value(&[keys::TOTAL])?;
-        let of = of.and_then(|row| row.try_into().ok()).map_or(0, u64::from_le_bytes);
+        let of = of
+            .and_then(|row| row.try_into().ok())
+            .map_or(0, u64::from_le_bytes);
         let mut counts = Counts::default();
         let mut files = Files::default();
         let mut waiting = Vec::new();
@@ -68,11 +70,19 @@ impl Verifier<'_> {
             }
             if waiting.len() == SORTED_BLOCKS {
                 self.check_places(&mut waiting, &mut files);
-                self.progress(VerifyStage::Index, counts.blocks as usize, of.max(counts.blocks) as usize);
+                self.progress(
+                    VerifyStage::Index,
+                    counts.blocks as usize,
+                    of.max(counts.blocks) as usize,
+                );
             }
         }
         self.check_places(&mut waiting, &mut files);
-        self.progress(VerifyStage::Index, counts.blocks as usize, counts.blocks as usize);
+        self.progress(
+            VerifyStage::Index,
+            counts.blocks as usize,
+            counts.blocks as usize,
+        );
         Ok(counts)
     }
 
@@ -95,19 +105,12 @@ impl Verifier<'_> {
     }
 
     /// What is wrong with a block; nothing where it is whole.
-    fn read_block(
-        &self,
-        cid: Cid,
-        place: &Place,
-        files: &mut Files,
-    ) -> io::Result<Option<String>> {
+    fn read_block(&self, cid: Cid, place: &Place, files: &mut Files) -> io::Result<Option<String>> {
         let at = place.location;
         let Some(row) = self.files.get(&at.file) else {
             return Ok(Some("it is in a file that the index does not know".into()));
         };
-        let Some(path) = self.path(at.file, row.kind) else {
-            return Ok(None);
-        };
+        let path = self.path(at.file, row);
         let file = match files.0.get(&at.file) {
             Some(file) => file,
             None => {
@@ -122,17 +125,22 @@ impl Verifier<'_> {
             return Ok(Some("the file ends before the block does".into()));
         }
         let bytes = file.read_vec_at(at.length as usize, u64::from(at.offset))?;
-        let are_chunks_right = place.crcs.is_empty() || crate::frame::chunk_crcs(&bytes) == place.crcs;
+        let are_chunks_right =
+            place.crcs.is_empty() || crate::frame::chunk_crcs(&bytes) == place.crcs;
         Ok(match Block::verified(cid, bytes) {
             Err(error) => Some(chain(&error)),
-            Ok(_) if !are_chunks_right => Some("its checksums in the index are not those of its bytes".into()),
+            Ok(_) if !are_chunks_right => {
+                Some("its checksums in the index are not those of its bytes".into())
+            }
             Ok(_) => None,
         })
     }
 
     fn check_counts(&mut self, index: &dyn KvSnapshot, counts: &Counts) -> Result<(), KvError> {
         let row = index.value(&[keys::TOTAL])?;
-        let noted = row.and_then(|row| row.try_into().ok()).map_or(0, u64::from_le_bytes);
+        let noted = row
+            .and_then(|row| row.try_into().ok())
+            .map_or(0, u64::from_le_bytes);
         if noted != counts.blocks {
             let detail = format!("it says {noted} blocks, and there are {}", counts.blocks);
             self.found_row(&[keys::TOTAL], &detail);
@@ -140,7 +148,10 @@ impl Verifier<'_> {
         for (number, row) in self.files.clone() {
             let live = counts.live.get(&number).copied().unwrap_or_default();
             if row.live_bytes != live {
-                let detail = format!("it says {} bytes of blocks, and there are {live}", row.live_bytes);
+                let detail = format!(
+                    "it says {} bytes of blocks, and there are {live}",
+                    row.live_bytes
+                );
                 self.found_row(&keys::file(number), &detail);
             }
         }
@@ -161,9 +172,16 @@ impl Verifier<'_> {
     }
 
     /// Counts a row, and now and then looks it up.
-    fn count_row(&mut self, index: &dyn KvSnapshot, key: &[u8], value: &[u8]) -> Result<(), KvError> {
+    fn count_row(
+        &mut self,
+        index: &dyn KvSnapshot,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), KvError> {
         self.sum.rows += 1;
-        if self.sum.rows.is_multiple_of(LOOK_UP_EVERY) && index.value(key)?.as_deref() != Some(value) {
+        if self.sum.rows.is_multiple_of(LOOK_UP_EVERY)
+            && index.value(key)?.as_deref() != Some(value)
+        {
             self.found_row(key, "it is listed and not found by its key");
         }
         Ok(())
@@ -192,7 +210,9 @@ fn wrong_with(
         },
         keys::DEAD => keys::dead_hash(key).is_some() && read_plain(1, value).is_some(),
         keys::FILE => keys::number_of(key).is_some() && FileRow::from_bytes(value).is_some(),
-        keys::QUARANTINE => keys::hash_of(key).is_some() && Quarantined::from_bytes(value).is_some(),
+        keys::QUARANTINE => {
+            keys::hash_of(key).is_some() && Quarantined::from_bytes(value).is_some()
+        }
         keys::HEAD => is_name(rest) && HeadRow::from_bytes(value).is_some(),
         keys::FLOOR => is_name(rest) && read_floor(value).is_some(),
         keys::EVIDENCE => rest.len() > 8 && read_plain(1, value).is_some(),
@@ -203,7 +223,9 @@ fn wrong_with(
                 let by_key = [&[keys::QUEUE_KEY, rest[0]], entry].concat();
                 let noted = index.value(&by_key)?.and_then(|row| read_due(&row));
                 if noted != Some(due) {
-                    return Ok(Some("the entry of the queue is due at another time by its key"));
+                    return Ok(Some(
+                        "the entry of the queue is due at another time by its key",
+                    ));
                 }
                 read_payload(value).is_some()
             }
@@ -219,7 +241,9 @@ fn wrong_with(
             }
             _ => false,
         },
-        keys::META | keys::SET_ASIDE | keys::APPLIED | keys::STORE | keys::TOTAL | keys::UPKEEP => true,
+        keys::META | keys::SET_ASIDE | keys::APPLIED | keys::STORE | keys::TOTAL | keys::UPKEEP => {
+            true
+        }
         _ => return Ok(Some("it is of a table that this release does not know")),
     };
     Ok((!can_be_read).then_some("it cannot be read"))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use perennis_shared::cid::{Block, Codec};
 
 use super::*;
-use crate::kv::{Kv as _, KvBatch, KvHome as _};
+use crate::kv::{KvBatch, KvHome as _};
 use crate::testing::{Loss, LyingDisk, MortalHome, Power};
 use crate::{Batch, Queue, Store, StoreOptions};
 
@@ -47,18 +47,28 @@ impl Machine {
             for size in [10, 900, 20_000_usize] {
                 batch.put_block(block(number, size / usize::from(number % 3 + 1)));
             }
-            batch.pin(&[number], *block(number, 10 / usize::from(number % 3 + 1)).cid());
-            batch.enqueue(Queue(9), &[number], perennis_shared::time::Millis(5), vec![number]);
+            batch.pin(
+                &[number],
+                *block(number, 10 / usize::from(number % 3 + 1)).cid(),
+            );
+            batch.enqueue(
+                Queue(9),
+                &[number],
+                perennis_shared::time::Millis(5),
+                vec![number],
+            );
             batch.put_meta(&[number], vec![number; 40]);
             store.commit(batch).unwrap();
             // Under another codec.
             let again = block(number, 900 / usize::from(number % 3 + 1));
             let again = Block::new(Codec::DagPb, again.bytes().clone()).unwrap();
-            store.commit({
-                let mut batch = Batch::new();
-                batch.put_block(again);
-                batch
-            }).unwrap();
+            store
+                .commit({
+                    let mut batch = Batch::new();
+                    batch.put_block(again);
+                    batch
+                })
+                .unwrap();
             if number % 4 == 3 {
                 store.checkpoint().unwrap();
             }
@@ -111,7 +121,9 @@ impl Machine {
 
     fn keys(&self, table: u8) -> Vec<Vec<u8>> {
         let rows = self.home.used().unwrap().rows().into_iter();
-        rows.map(|(key, _)| key).filter(|key| key[0] == table).collect()
+        rows.map(|(key, _)| key)
+            .filter(|key| key[0] == table)
+            .collect()
     }
 }
 
@@ -191,10 +203,13 @@ fn what_is_wrong_is_named() {
     }
     let number = FileNumber::parse(segment.file_name().unwrap().to_str().unwrap()).unwrap();
     let rows = machine.home.used().unwrap().rows();
-    let place = rows.iter().filter(|(key, _)| key[0] == keys::BLOCK).find_map(|(_, row)| {
-        let place = crate::rows::Place::from_bytes(row)?;
-        (place.location.file == number).then_some(place)
-    });
+    let place = rows
+        .iter()
+        .filter(|(key, _)| key[0] == keys::BLOCK)
+        .find_map(|(_, row)| {
+            let place = crate::rows::Place::from_bytes(row)?;
+            (place.location.file == number).then_some(place)
+        });
     let offset = place.unwrap().location.offset as usize;
     machine.disk.damage(&segment, offset, 1);
     let (_, findings) = machine.verify();
@@ -214,7 +229,13 @@ fn what_is_wrong_is_named() {
 #[test]
 fn every_row_that_is_damaged_missing_or_too_many_is_found() {
     let tables = [
-        keys::BLOCK, keys::SEEN, keys::FILE, keys::PIN, keys::QUEUE, keys::QUEUE_KEY, keys::TOTAL,
+        keys::BLOCK,
+        keys::SEEN,
+        keys::FILE,
+        keys::PIN,
+        keys::QUEUE,
+        keys::QUEUE_KEY,
+        keys::TOTAL,
         keys::APPLIED,
     ];
     for table in tables {
@@ -222,9 +243,19 @@ fn every_row_that_is_damaged_missing_or_too_many_is_found() {
         let key = machine.keys(table).remove(0);
         machine.change(&key, Some(b"\x07"));
         let kinds = machine.kinds();
-        assert!(kinds.contains(&FindingKind::Row), "{} {kinds:?}", char::from(table));
+        assert!(
+            kinds.contains(&FindingKind::Row),
+            "{} {kinds:?}",
+            char::from(table)
+        );
     }
-    for table in [keys::BLOCK, keys::FILE, keys::QUEUE, keys::QUEUE_KEY, keys::TOTAL] {
+    for table in [
+        keys::BLOCK,
+        keys::FILE,
+        keys::QUEUE,
+        keys::QUEUE_KEY,
+        keys::TOTAL,
+    ] {
         let machine = Machine::filled();
         let key = machine.keys(table).remove(0);
         machine.change(&key, None);
