@@ -5,6 +5,7 @@
 
 mod faults;
 mod model;
+mod packing;
 mod rebuild;
 
 use std::path::Path;
