@@ -133,9 +133,10 @@ impl Migration<'_> {
         for name in [CHANGES, BY_HASH, BY_PLACE] {
             self.home.remove_scratch(name)?;
         }
-        // From here on it is a store of the present format, whose index is not in its place yet.
+        // From here on it is a store of the present format, whose index is not in its place yet. Where it does not get there,
+        // the store is opened without an index and makes it anew. There is no way back: the old one may be gone.
         format::write(self.disk.as_ref(), self.dir)?;
-        self.home.replace()?;
+        let _ = self.home.replace();
         Ok(losses)
     }
 
