@@ -20,10 +20,11 @@ use crate::config::Config;
 use crate::damage::{self, Damage};
 use crate::data_folder::FolderGone;
 use crate::demand::{Demand, SharedDemand};
-use crate::http::Server;
+use crate::http::{Server, opening};
 use crate::ingest::Ingest;
 use crate::keystore::{Keystore, KeystoreError};
 use crate::metrics::{Metrics, StoreSizes};
+use crate::opening::Telling;
 use crate::probe::Probe;
 use crate::read::Read;
 use crate::resolve::Resolve;
@@ -118,7 +119,9 @@ impl RunningNode {
         let http_addr = listener.local_addr().map_err(bind_failed)?;
 
         let metrics = Arc::new(Metrics::new());
-        let (storage, keystore, followed) = open(&config).await?;
+        let (telling, seen) = Telling::new();
+        let opened = opening::answer_while(&listener, &config.http, seen, open(&config, telling));
+        let (storage, keystore, followed) = opened.await?;
         damage::tell_start(&storage);
         metrics.followed(i64::try_from(followed).unwrap_or(i64::MAX));
         let keystore = Arc::new(keystore);
@@ -266,8 +269,10 @@ impl RunningNode {
     /// end then, and without [`RunningNode::shutdown`]: closing the store would write into whatever lies under the
     /// folder's name by now.
     pub async fn data_gone(&mut self) -> DataGone {
-        match self.gone.wait_for(Option::is_some).await {
-            Ok(gone) => DataGone(gone.clone()),
+        let told = self.gone.wait_for(Option::is_some).await;
+        let gone: Result<Option<FolderGone>, _> = told.map(|gone| gone.clone());
+        match gone {
+            Ok(gone) => DataGone(gone),
             // The worker was stopped; then there is nothing to tell.
             Err(_) => std::future::pending().await,
         }
@@ -306,7 +311,10 @@ fn count(node: &Arc<Node>, stopped: watch::Receiver<bool>) {
 }
 
 /// Opens store and key, and counts the followed names.
-async fn open(config: &Config) -> Result<(Storage, Keystore, u64), StartError> {
+async fn open(
+    config: &Config,
+    mut telling: Telling,
+) -> Result<(Storage, Keystore, u64), StartError> {
     let data = config.data.clone();
     let passphrase_file = config.keystore.passphrase_file.clone();
     let routers = config.routers();
@@ -315,7 +323,8 @@ async fn open(config: &Config) -> Result<(Storage, Keystore, u64), StartError> {
             path: data.clone(),
             source,
         })?;
-        let storage = Storage::open(&data, &routers)?;
+        let mut tell = |progress| telling.tell(progress);
+        let storage = Storage::open_telling(&data, &routers, &mut tell)?;
         let keystore = Keystore::open(&data, passphrase_file.as_deref())?;
         let followed = storage.count_followed()?;
         Ok((storage, keystore, followed))

@@ -32,6 +32,7 @@ mod gateway;
 mod identifiers;
 mod names;
 mod openapi;
+pub(crate) mod opening;
 mod origin;
 mod page;
 mod patience;

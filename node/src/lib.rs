@@ -19,6 +19,7 @@ mod kept;
 mod keystore;
 mod metrics;
 mod news;
+mod opening;
 mod outbound;
 mod probe;
 mod read;

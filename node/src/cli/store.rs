@@ -11,10 +11,12 @@ use crate::config::{self, Config, Sources};
 use crate::storage::OpenError;
 
 mod losses;
+mod verify;
 
 pub(crate) fn run(context: &Context<'_>, command: &StoreCommand) -> Result<(), Failure> {
     match command {
         StoreCommand::Losses(arguments) => losses::run(context, arguments),
+        StoreCommand::Verify(arguments) => verify::run(context, arguments),
     }
 }
 

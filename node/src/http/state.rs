@@ -12,6 +12,7 @@ use super::answer::{Answer, Refusal, answer, json};
 use crate::app::Node;
 use crate::causes::chain;
 use crate::damage::Report;
+use crate::opening::Opening;
 use crate::workers::WorkerStatus;
 
 const OPEN_METRICS: HeaderValue =
@@ -27,6 +28,9 @@ struct Health {
     /// What is damaged and not mended yet. A node with damage that it tells and mends is ready all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<Report>,
+    /// How far opening the store is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opening: Option<Opening>,
 }
 
 pub(super) fn live() -> Answer {
@@ -34,8 +38,20 @@ pub(super) fn live() -> Answer {
         status: "ok",
         reasons: Vec::new(),
         damage: None,
+        opening: None,
     };
     json(StatusCode::OK, &health)
+}
+
+/// Readiness while the store is being opened.
+pub(super) fn opening(opening: Option<Opening>) -> Answer {
+    let health = Health {
+        status: "unavailable",
+        reasons: vec!["opening"],
+        damage: None,
+        opening,
+    };
+    json(StatusCode::SERVICE_UNAVAILABLE, &health)
 }
 
 /// Why the node is not ready, and what is damaged, where that can be told.
@@ -62,6 +78,7 @@ pub(super) async fn ready(node: &Node) -> Answer {
         status,
         reasons,
         damage: damage.as_deref().cloned(),
+        opening: None,
     };
     json(code, &health)
 }

@@ -196,6 +196,11 @@ impl DamageMetrics {
             .inc();
     }
 
+    /// So many damaged blocks held the last collection back.
+    pub(crate) fn held_back(&self, blocks: u64) {
+        self.held_back.set(whole(blocks));
+    }
+
     /// A round of upkeep ended.
     pub(crate) fn kept_up<T, E>(&self, task: Upkeep, result: &Result<T, E>) {
         let outcome = match result {

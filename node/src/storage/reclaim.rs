@@ -2,7 +2,8 @@
 
 use perennis_sdk::rt;
 use perennis_store::{
-    Batch, CheckpointStep, Collection, CommitError, CompactStep, StoreState, UpkeepError,
+    Batch, CheckpointStep, CollectProgress, Collection, CommitError, CompactStep, StoreState,
+    UpkeepError,
 };
 
 use super::{Storage, StorageError};
@@ -34,22 +35,19 @@ impl Storage {
         blocking(move || Ok(store.collect()?)).await
     }
 
-    /// Does one step of a collection; none when it is finished, and how many blocks it has dropped so far.
+    /// Does one step of a collection, and says how far it is.
     pub(crate) async fn collect_step(
         &self,
         mut collection: Collection,
-    ) -> Result<(Option<Collection>, u64), ReclaimError> {
+    ) -> Result<(Collection, CollectProgress), ReclaimError> {
         blocking(move || {
             let progress = collection.step(STEP_BLOCKS)?;
-            Ok((
-                (!progress.done).then_some(collection),
-                progress.dropped_blocks,
-            ))
+            Ok((collection, progress))
         })
         .await
     }
 
-    /// Writes what is still needed of one mostly dead segment anew, and removes the file.
+    /// Packs what is still needed of some files, and removes them.
     pub(crate) async fn compact_step(&self) -> Result<CompactStep, ReclaimError> {
         let store = self.store.clone();
         blocking(move || Ok(store.compact(LIVE_PERCENT)?)).await
@@ -106,12 +104,12 @@ mod tests {
             .pin(b"pin", *kept.cid());
         storage.store.commit(batch).unwrap();
 
-        let mut next = Some(storage.collect().await.unwrap());
-        let mut dropped = 0;
-        while let Some(collection) = next {
-            (next, dropped) = storage.collect_step(collection).await.unwrap();
+        let mut collection = storage.collect().await.unwrap();
+        let mut progress = CollectProgress::default();
+        while !progress.done {
+            (collection, progress) = storage.collect_step(collection).await.unwrap();
         }
-        assert_eq!(dropped, 1);
+        assert_eq!(progress.dropped_blocks, 1);
         assert!(storage.store.has(kept.cid()).unwrap());
         assert!(!storage.store.has(garbage.cid()).unwrap());
         while !storage.compact_step().await.unwrap().done {}

@@ -28,7 +28,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Delays after a search that found nothing new enough.
 const RETRY: Backoff = Backoff {
-    base: Duration::from_secs(10),
+    base: Duration::from_secs(5),
     max: Duration::from_secs(3_600),
     attempts: u32::MAX,
 };

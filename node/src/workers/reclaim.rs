@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use perennis_sdk::rt;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::time::Millis;
+use perennis_store::{CollectProgress, Collection};
 
 use super::{Ending, Stop, Worker, later};
 use crate::metrics::{Metrics, Upkeep};
@@ -116,18 +117,41 @@ impl Reclaim {
 
     /// Drops what no pin reaches; tells how many blocks that were.
     async fn collect(&self, worker: &Worker, stop: &mut Stop) -> Result<u64, ReclaimError> {
-        let mut next = Some(self.storage.collect().await?);
-        let mut dropped = 0;
-        while let Some(collection) = next {
+        // What a pin that cannot be read keeps is not known: nothing is dropped before it is mended.
+        self.storage.mend_pins().await?;
+        let mut collection = self.storage.collect().await?;
+        loop {
             let started = Instant::now();
-            (next, dropped) = self.storage.collect_step(collection).await?;
+            let progress;
+            (collection, progress) = self.storage.collect_step(collection).await?;
+            let dropped = progress.dropped_blocks;
             worker.stepped();
             worker.working(format!("{dropped} blocks dropped"));
-            if stop.sleep(started.elapsed()).await {
-                break;
+            if progress.done {
+                self.tell(&collection, &progress);
+            }
+            if progress.done || stop.sleep(started.elapsed()).await {
+                return Ok(dropped);
             }
         }
-        Ok(dropped)
+    }
+
+    /// Tells what a collection that has ended was held back by.
+    fn tell(&self, collection: &Collection, progress: &CollectProgress) {
+        self.metrics.damage.held_back(progress.held_back);
+        if progress.are_rows_unread {
+            tracing::warn!(
+                "rows of pins or of damaged blocks cannot be read, so nothing was dropped; they are mended where they can be"
+            );
+        }
+        if let Some(first) = collection.held_back_by().first() {
+            let blocks = progress.held_back;
+            tracing::warn!(
+                blocks,
+                %first,
+                "pinned blocks are damaged: what may hang below them was kept until they are fetched again"
+            );
+        }
     }
 
     /// Gives the space of dead blocks back.

@@ -44,7 +44,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Delays after nobody had a block.
 const RETRY: Backoff = Backoff {
-    base: Duration::from_secs(10),
+    base: Duration::from_secs(5),
     max: Duration::from_secs(6 * 3_600),
     attempts: u32::MAX,
 };

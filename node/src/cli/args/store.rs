@@ -11,6 +11,8 @@ use super::{OneNode, Operator};
 pub(crate) enum StoreCommand {
     /// List what a node's store has lost, and what of it waits to be mended
     Losses(StoreLosses),
+    /// Read everything in a stopped node's store and say what is wrong. It changes nothing
+    Verify(StoreVerify),
 }
 
 /// Where a node's store is.
@@ -25,6 +27,14 @@ pub(crate) struct StorePlace {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// `store verify`.
+#[derive(Debug, Args)]
+pub(crate) struct StoreVerify {
+    /// The store.
+    #[command(flatten)]
+    pub(crate) place: StorePlace,
 }
 
 /// `store losses`.

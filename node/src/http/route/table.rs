@@ -68,7 +68,7 @@ pub(crate) static ROUTES: &[Route] = &[
         request: None,
         answers: documented![
             200 "it does" &[("application/json", Shape::Schema("health"))],
-            503 "it is stopping, its disk is full, its data folder is gone, its store failed, or the rows of the index cannot be read" &[("application/json", Shape::Schema("health"))],
+            503 "it is stopping, its disk is full, its data folder is gone, its store is being opened or failed, or the rows of the index cannot be read" &[("application/json", Shape::Schema("health"))],
         ],
     },
     Route {

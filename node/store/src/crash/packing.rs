@@ -98,7 +98,13 @@ fn packs_are_made_rewritten_and_joined_and_nothing_else_is_left() {
         let names: Vec<_> = known.values().filter_map(|row| row.pack_name()).collect();
         let files = packs(&machine);
         assert_eq!(files.len(), names.len(), "after {:?}", STEPS[until - 1]);
-        assert!(machine.disk.files().iter().all(|(path, _)| !path.ends_with("partial")));
+        assert!(
+            machine
+                .disk
+                .files()
+                .iter()
+                .all(|(path, _)| !path.ends_with("partial"))
+        );
         if made.last() != Some(&files) {
             made.push(files);
         }
@@ -142,13 +148,21 @@ fn an_error_at_every_point_of_packing_is_told_or_without_effect_and_trying_again
                 drop(store);
                 store = machine.open().unwrap();
             }
-            for step in [Step::Compact, Step::Commit(20), Step::Collect, Step::Compact] {
+            for step in [
+                Step::Compact,
+                Step::Commit(20),
+                Step::Collect,
+                Step::Compact,
+            ] {
                 run(&store, step).unwrap_or_else(|error| panic!("{kind} at {point}: {error:?}"));
                 model.apply(step);
             }
             assert!(model.matches(&seen(&store)), "{kind} at {point}");
             drop(store);
-            assert!(model.matches(&seen(&machine.open().unwrap())), "{kind} at {point}");
+            assert!(
+                model.matches(&seen(&machine.open().unwrap())),
+                "{kind} at {point}"
+            );
             if !came {
                 break;
             }
@@ -200,7 +214,10 @@ fn a_pack_that_is_damaged_before_it_came_into_use_is_told_and_its_blocks_are_whe
         let (machine, _) = worked(&STEPS[..6]);
         let store = machine.open().unwrap();
         machine.power.cut_after(point);
-        assert!(run(&store, Step::Compact).is_err(), "it was never cut off in time");
+        assert!(
+            run(&store, Step::Compact).is_err(),
+            "it was never cut off in time"
+        );
         let rows = store.inner().file_rows();
         drop(store);
         rows.values().any(|row| row.is_dropped).then_some(machine)
@@ -211,7 +228,11 @@ fn a_pack_that_is_damaged_before_it_came_into_use_is_told_and_its_blocks_are_whe
     let length = machine.disk.bytes(&pack).unwrap().len();
     assert!(machine.disk.damage(&pack, length - 40, 1));
     let store = machine.open().unwrap();
-    let kinds: Vec<_> = store.found_at_start().iter().map(|loss| loss.kind).collect();
+    let kinds: Vec<_> = store
+        .found_at_start()
+        .iter()
+        .map(|loss| loss.kind)
+        .collect();
     assert_eq!(kinds, [LossKind::UnreadablePack]);
     assert_eq!(store.losses().unwrap().len(), 1);
     assert!(model.matches(&seen(&store)));
@@ -276,7 +297,11 @@ fn what_happens_while_a_pack_is_written_outlives_the_pack_and_the_index() {
     let block = |text: &str| Block::new(Codec::Raw, text.as_bytes().to_vec()).unwrap();
     let (shared, dead, again) = (block("shared"), block("dead"), block("again"));
     let mut first = Batch::new();
-    first.owner(b"one").put_block(shared.clone()).put_block(dead.clone()).put_block(again.clone());
+    first
+        .owner(b"one")
+        .put_block(shared.clone())
+        .put_block(dead.clone())
+        .put_block(again.clone());
     store.commit(first).unwrap();
     let cids = [&shared, &dead, &again].map(|block| *block.cid());
     let adoption = packed(&machine, &store, &cids);
@@ -305,7 +330,14 @@ fn what_happens_while_a_pack_is_written_outlives_the_pack_and_the_index() {
     let commit = store.commit(Batch::reclaiming(adopt)).unwrap();
     assert_eq!(commit.reclaimed_blocks, 1);
     let look = |store: &Store| {
-        let place = |block: &Block| store.inner().shared.index.place(block.cid().hash()).unwrap();
+        let place = |block: &Block| {
+            store
+                .inner()
+                .shared
+                .index
+                .place(block.cid().hash())
+                .unwrap()
+        };
         let shared = place(&shared).unwrap();
         assert_eq!((shared.location.file, shared.tag), (number, MANY_OWNERS));
         assert_eq!(shared.codecs, [Codec::Raw.code(), Codec::DagPb.code()]);
