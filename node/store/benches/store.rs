@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use figures::{Draw, contents, print, print_beside, resident_mib, written_bytes};
+use figures::{Draw, contents, peak_mib, print, print_beside, resident_mib, written_bytes};
 use perennis_shared::cid::{Block, Cid, Codec};
+use perennis_shared::codec::{Value, dag_cbor};
 use perennis_store::{Batch, Store, StoreOptions};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -44,6 +45,9 @@ fn main() -> Result<()> {
         .position(|argument| argument == "--resident")
     {
         return resident(Path::new(&arguments[at + 1]));
+    }
+    if let Some(at) = arguments.iter().position(|argument| argument == "--upkeep") {
+        return upkeep(Path::new(&arguments[at + 1]));
     }
     let part = if has("--quick") || !has("--bench") {
         50
@@ -255,30 +259,74 @@ fn small_commits(commits: u64) -> Result<()> {
     Ok(())
 }
 
-/// A store of very many small blocks: how long it takes to open, and what it holds in memory when it is read.
+/// A store of very many small blocks, in trees of which every other one is pinned: how long it takes to open, what it holds in
+/// memory when it is read, and what collecting and packing take.
 fn million(blocks: usize) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let store = Store::open(dir.path(), &StoreOptions::default())?;
     let mut draw = Draw(2);
-    for _ in 0..blocks / 1000 {
+    let mut bytes = 0;
+    for tree in 0..blocks / 1000 {
         let mut batch = Batch::new();
-        for _ in 0..1000 {
-            batch.put_block(draw.block(KIB));
+        let leaves: Vec<Block> = (0..999).map(|_| draw.block(KIB)).collect();
+        let links = leaves.iter().map(|leaf| Value::Link(*leaf.cid())).collect();
+        let root = dag_cbor::encode(&Value::List(links))?;
+        let root = Block::new(Codec::DagCbor, root)?;
+        if tree % 2 == 0 {
+            batch.pin(&tree.to_le_bytes(), *root.cid());
+        }
+        for block in leaves.into_iter().chain([root]) {
+            bytes += block.bytes().len();
+            batch.put_block(block);
         }
         store.commit(batch)?;
     }
     drop(store);
     // Memory is that of a process that did nothing else.
-    let output = std::process::Command::new(env::current_exe()?)
-        .arg("--resident")
-        .arg(dir.path())
-        .output()?;
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err("the process that reads failed".into())
+    for task in ["--resident", "--upkeep"] {
+        let output = std::process::Command::new(env::current_exe()?)
+            .args([task.as_ref(), dir.path().as_os_str()])
+            .output()?;
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into());
+        }
     }
+    print("store/blocks/1M", bytes as f64 / (1 << 20) as f64, "MiB");
+    Ok(())
+}
+
+/// Collects garbage, packs the rest, and collects again.
+fn upkeep(dir: &Path) -> Result<()> {
+    let store = Store::open(dir, &StoreOptions::default())?;
+    let stored = store.stats().block_bytes;
+    let written = written_bytes();
+    let collect = |name: &str| -> Result<()> {
+        let start = Instant::now();
+        let progress = store.collect()?.finish()?;
+        let blocks = progress.marked_blocks + progress.dropped_blocks;
+        print(&format!("store/{name}/1M"), rate(blocks as usize, start), "blocks/s");
+        print(&format!("store/peak/{name}/1M"), peak_mib()?, "MiB");
+        Ok(())
+    };
+    collect("collect")?;
+    let start = Instant::now();
+    let mut moved = 0;
+    loop {
+        let step = store.compact(50)?;
+        moved += step.moved_bytes;
+        if step.done {
+            break;
+        }
+    }
+    let took = start.elapsed().as_secs_f64();
+    print("store/pack/1M", moved as f64 / took / (1 << 20) as f64, "MiB/s");
+    print("store/peak/pack/1M", peak_mib()?, "MiB");
+    if let (Some(before), Some(after)) = (written, written_bytes()) {
+        let share = (after - before) as f64 / stored as f64;
+        print("store/pack/1M/written", share, "bytes/byte");
+    }
+    collect("collect_packed")
 }
 
 fn resident(dir: &Path) -> Result<()> {

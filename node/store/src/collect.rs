@@ -21,6 +21,9 @@
 //! the block, so until the block is back everything is kept that may be his: blocks with his tag, with the tag of several owners, and with
 //! none. The rest is collected. A block that is not what its codec says links to nothing: no reader here can tell what it would.
 
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
 use perennis_shared::cid::{Cid, Multihash, is_identity};
 use perennis_shared::codec;
 
@@ -40,11 +43,13 @@ mod walk;
 
 use held::Held;
 pub(crate) use marks::Marks;
-use open::{OpenBlocks, codec_of, linked};
+use open::{OpenBlocks, codec_of, linked, linked_codecs};
 use walk::Scan;
 
 /// Rows that are looked through at once, and dropped in one commit.
 const PAGE_ROWS: usize = 1024;
+/// Links that are counted less in one commit, unless those of a single block are more.
+const DROPPED_LINKS: usize = 1 << 15;
 /// How often a drop is tried again because a pin came.
 const TRIES: usize = 64;
 
@@ -107,7 +112,7 @@ impl Store {
     /// The store is closed.
     pub fn collect(&self) -> Result<Collection, UpkeepError> {
         let shared = &self.inner().shared;
-        let began = shared.groups.load(std::sync::atomic::Ordering::Acquire);
+        let began = shared.groups.load(Ordering::Acquire);
         let generation = self.inner().ask(Work::Watch)?;
         Ok(Collection {
             store: self.clone(),
@@ -295,14 +300,14 @@ impl Collection {
             self.progress.done = true;
             self.end();
             let collected = &self.store.inner().shared.collected;
-            collected.fetch_max(self.began, std::sync::atomic::Ordering::AcqRel);
+            collected.fetch_max(self.began, Ordering::AcqRel);
             return Ok(0);
         };
         let from = keys::after(last.clone());
         for (hash, _) in self.dead(&rows) {
             let hash = hash.to_bytes();
             if self.marks.parents(&hash).is_none_or(|parents| parents == 0) {
-                self.orphans.push(&hash, 0);
+                self.push_orphan(&hash);
             }
         }
         self.progress.swept_blocks += rows.len() as u64;
@@ -310,83 +315,77 @@ impl Collection {
         Ok(rows.len())
     }
 
-    /// Drops a page of orphans in one commit, those among them that the commit itself makes orphans.
+    /// Drops orphans in one commit, those among them that the commit itself makes orphans. Returns how many it dropped, at
+    /// least 1.
     fn drop_orphans(&mut self) -> Result<usize, UpkeepError> {
-        let mut taken = Vec::new();
-        while taken.len() < PAGE_ROWS
-            && let Some((hash, _)) = self.orphans.pop()
-        {
-            taken.push(hash);
-        }
-        let dropped = self.drop_taken(&taken);
-        if dropped.is_err() {
-            taken.iter().for_each(|hash| self.push_orphan(hash));
-        }
-        dropped.map(|()| taken.len())
-    }
-
-    fn drop_taken(&mut self, taken: &[Multihash]) -> Result<(), UpkeepError> {
         for _ in 0..TRIES {
             self.mark_young()?;
             if self.held.is_all() {
                 self.end_marking();
-                return Ok(());
+                return Ok(1);
             }
-            let mut plan = Dropping {
-                orphans: taken.to_vec(),
-                ..Dropping::default()
-            };
+            let mut plan = Dropping::default();
             let dropped = self.plan(&mut plan).and_then(|()| self.forget(&plan));
             if let Ok(dropped) = dropped {
                 self.progress.dropped_blocks += dropped;
-                plan.orphans.iter().for_each(|hash| self.push_orphan(hash));
-                return Ok(());
+                return Ok(plan.hashes.len().max(1));
             }
             for hash in plan.lost_parents {
                 self.marks.add_parent(&hash);
             }
+            for hash in plan.hashes {
+                self.push_orphan(&hash.to_bytes());
+            }
             match dropped {
                 Err(UpkeepError::Commit(CommitError::PinsChanged)) => {}
-                other => return other.map(drop),
+                other => return other.map(|_| 1),
             }
         }
         Err(UpkeepError::Busy)
     }
 
-    fn push_orphan(&mut self, hash: &Multihash) {
-        if !self.orphans.push(&hash.to_bytes(), 0) {
+    fn push_orphan(&mut self, hash: &[u8]) {
+        if !self.orphans.push(hash, 0) {
             self.sweeps_again = true;
         }
     }
 
-    /// Chooses what to drop in one commit, beginning with the orphans of the plan.
+    /// Chooses what to drop in one commit.
     fn plan(&mut self, plan: &mut Dropping) -> Result<(), UpkeepError> {
         while plan.hashes.len() < PAGE_ROWS
-            && let Some(hash) = plan.orphans.pop()
+            && plan.lost_parents.len() < DROPPED_LINKS
+            && let Some((hash, _)) = self.orphans.pop()
         {
             let bytes = hash.to_bytes();
-            // What was put, required or pinned meanwhile stays, and so does all below it: it keeps its parent.
-            if self.marks.is_live(&bytes) || self.is_kept(&bytes) {
+            // What was put, required or pinned meanwhile stays, and so does all below it: it keeps its parent. So it is with
+            // what lost its parents in a commit that was refused.
+            let has_parents = self
+                .marks
+                .parents(&bytes)
+                .is_some_and(|parents| parents > 0);
+            if has_parents || self.marks.is_live(&bytes) || self.is_kept(&bytes) {
                 continue;
             }
             let Some(place) = self.store.inner().shared.index.place(&hash)? else {
                 continue;
             };
+            if plan.hashes.contains(&hash) {
+                continue;
+            }
             let mut links = Vec::new();
             if !self.dead_links(&hash, &place, &mut |link| links.push(link.to_vec()))? {
                 self.marks.set_live(&bytes);
                 continue;
             }
+            plan.hashes.insert(hash);
             for link in links {
                 if let Some(left) = self.marks.drop_parent(&link) {
                     if left == 0 {
-                        plan.orphans
-                            .extend(perennis_shared::cid::parse_multihash_bytes(&link).ok());
+                        self.push_orphan(&link);
                     }
                     plan.lost_parents.push(link);
                 }
             }
-            plan.hashes.push(hash);
         }
         Ok(())
     }
@@ -397,7 +396,7 @@ impl Collection {
             return Ok(0);
         }
         let forget = Reclaim::Forget {
-            hashes: plan.hashes.clone(),
+            hashes: plan.hashes.iter().copied().collect(),
             generation: self.generation,
             marked: self.young_marked,
         };
@@ -465,9 +464,7 @@ impl Collection {
 /// What is to be dropped in one commit.
 #[derive(Debug, Default)]
 struct Dropping {
-    hashes: Vec<Multihash>,
-    /// Orphans that it leaves for the next.
-    orphans: Vec<Multihash>,
+    hashes: HashSet<Multihash>,
     /// Blocks that lose a parent by it, once for each.
     lost_parents: Vec<Vec<u8>>,
 }

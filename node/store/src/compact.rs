@@ -209,8 +209,6 @@ impl Store {
         };
         step.moved_blocks += self.commit(Batch::reclaiming(adopt))?.reclaimed_blocks;
         drop(held);
-        // From here on no replay begins before the packs.
-        inner.shared.index.kv.flush(true)?;
         self.remove_dropped(step)
     }
 

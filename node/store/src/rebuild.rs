@@ -225,7 +225,8 @@ impl Filling<'_> {
         let of = files.len() as u64;
         for (done, (number, row)) in files.into_iter().enumerate() {
             self.tell(RebuildStage::Files, done as u64, of);
-            if !row.is_dropped && row.live_bytes > 0 {
+            // Also where no bytes are alive: a block can be empty.
+            if !row.is_dropped {
                 let dead = dead.of(number)?;
                 self.take_file_places(folders, (number, row), &dead)?;
             }

@@ -59,8 +59,17 @@ pub(crate) fn written_bytes() -> Option<u64> {
 
 /// Resident memory of this process.
 pub(crate) fn resident_mib() -> Result<f64> {
+    memory_mib("VmRSS:")
+}
+
+/// The most resident memory that this process has had.
+pub(crate) fn peak_mib() -> Result<f64> {
+    memory_mib("VmHWM:")
+}
+
+fn memory_mib(name: &str) -> Result<f64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib: f64 = line
         .and_then(|line| line.trim().strip_suffix(" kB"))
         .ok_or("no resident memory is told")?

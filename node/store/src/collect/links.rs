@@ -1,9 +1,11 @@
 //! The links of stored blocks: from the footers of packs, else from the blocks.
 
+use std::sync::atomic::Ordering;
+
 use perennis_shared::cid::{Cid, Multihash};
 use perennis_shared::codec;
 
-use super::{Collection, codec_of, linked};
+use super::{Collection, codec_of, linked_codecs};
 use crate::compact::UpkeepError;
 use crate::keys;
 use crate::read::ReadError;
@@ -101,12 +103,11 @@ impl Collection {
         place: &Place,
         take: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, UpkeepError> {
-        for codec in place
-            .codecs
-            .iter()
-            .filter(|codec| linked(**codec).is_some())
-        {
-            let found = self.links(hash, place, *codec, &mut |link, _| take(link))?;
+        let is_seen = |codec: &u64| place.codecs.contains(codec);
+        // Where so many codecs were seen that no more are kept, it may have been put under any.
+        let is_full = place.codecs.len() == Place::CODECS;
+        for codec in linked_codecs().filter(|codec| is_full || is_seen(codec)) {
+            let found = self.links(hash, place, codec, &mut |link, _| take(link))?;
             if let Found::Unread(error) = found {
                 self.pass_over(error)?;
                 return Ok(false);
@@ -118,11 +119,7 @@ impl Collection {
     /// What is known of a block that was set aside; none where it was not.
     pub(super) fn quarantined(&self, hash: &[u8]) -> Result<Option<SetAside>, UpkeepError> {
         let inner = self.store.inner();
-        if !inner
-            .shared
-            .quarantined
-            .load(std::sync::atomic::Ordering::Acquire)
-        {
+        if !inner.shared.quarantined.load(Ordering::Acquire) {
             return Ok(None);
         }
         let row = inner

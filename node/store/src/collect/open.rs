@@ -13,6 +13,11 @@ pub(super) fn linked(codec: u64) -> Option<u8> {
     u8::try_from(at).ok()
 }
 
+/// The codecs that have links.
+pub(super) fn linked_codecs() -> impl Iterator<Item = u64> {
+    LINKED.iter().map(|codec| codec.code())
+}
+
 /// The codec of such a number.
 pub(super) fn codec_of(linked: u8) -> u64 {
     LINKED
@@ -21,10 +26,20 @@ pub(super) fn codec_of(linked: u8) -> u64 {
 }
 
 /// A stack of blocks, each with a byte beside it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OpenBlocks {
     /// (multihash · byte · length of the multihash)…
     bytes: Vec<u8>,
+    room: usize,
+}
+
+impl Default for OpenBlocks {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            room: BYTES,
+        }
+    }
 }
 
 impl OpenBlocks {
@@ -33,7 +48,7 @@ impl OpenBlocks {
         let Some(length) = u8::try_from(hash.len()).ok() else {
             return false;
         };
-        if self.bytes.len() + hash.len() + 2 > BYTES {
+        if self.bytes.len() + hash.len() + 2 > self.room {
             return false;
         }
         self.bytes.extend_from_slice(hash);
@@ -49,6 +64,12 @@ impl OpenBlocks {
         let hash = parse_multihash_bytes(&self.bytes[start..]).ok();
         self.bytes.truncate(start);
         Some((hash?, beside))
+    }
+
+    /// Bounds it to this many bytes.
+    #[cfg(test)]
+    pub(super) fn set_room(&mut self, bytes: usize) {
+        self.room = bytes;
     }
 
     pub(super) fn is_empty(&self) -> bool {

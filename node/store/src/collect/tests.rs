@@ -223,3 +223,84 @@ fn a_second_collection_ends_the_first() {
     second.finish().unwrap();
     assert_eq!(check_whole(&store, &dead, "after the second"), 0);
 }
+
+#[test]
+fn a_wide_tree_is_dropped_whole_and_one_that_is_pinned_meanwhile_stays_whole() {
+    let store = Machine::new().open();
+    // More blocks with links than fit into one commit, below one root, and each twice.
+    let inner: Graph = (0..3000).map(|number| node(number, &[])).collect();
+    let links: Vec<Cid> = inner.iter().map(|(block, _)| *block.cid()).collect();
+    let mut dead: Graph = vec![node(9999, &[links.clone(), links].concat())];
+    dead.extend(inner);
+    put(&store, &dead, b"dead");
+    unpin(&store, b"dead");
+    let mut collection = store.collect().unwrap();
+    while collection.step(1).unwrap().swept_blocks == 0 {}
+    let mut batch = Batch::new();
+    batch.pin(b"again", root(&dead));
+    store.commit(batch).unwrap();
+    assert_eq!(collection.finish().unwrap().dropped_blocks, 0);
+    assert_eq!(check_whole(&store, &dead, "pinned again"), dead.len());
+    unpin(&store, b"again");
+    let progress = store.collect().unwrap().finish().unwrap();
+    assert_eq!(progress.dropped_blocks, dead.len() as u64);
+    assert_eq!(check_whole(&store, &dead, "unpinned"), 0);
+}
+
+#[test]
+fn links_to_nothing_take_no_memory_and_junk_codecs_hide_no_links() {
+    let store = Machine::new().open();
+    let nowhere: Vec<Cid> = (0..2000)
+        .map(|number| {
+            *Block::new(Codec::Raw, format!("nowhere {number}"))
+                .unwrap()
+                .cid()
+        })
+        .collect();
+    let (leaf, _) = node(1, &[]);
+    let (over, _) = node(2, &[nowhere, vec![*leaf.cid()]].concat());
+    let mut batch = Batch::new();
+    batch.put_block(leaf.clone());
+    for codec in 0x1000..0x1010 {
+        let cid = Cid::new_v1(codec, *over.cid().hash());
+        batch.put_block(Block::verified(cid, over.bytes().clone()).unwrap());
+    }
+    store.commit(batch).unwrap();
+    let mut collection = store.collect().unwrap();
+    while !matches!(collection.phase, Phase::Sweep { .. }) {
+        collection.step(1).unwrap();
+    }
+    assert_eq!(
+        collection.marks.parents(&leaf.cid().hash().to_bytes()),
+        Some(1)
+    );
+    let known = collection.marks.memory_bytes();
+    assert!(known < 20_000, "{known}");
+    assert_eq!(collection.finish().unwrap().dropped_blocks, 2);
+}
+
+#[test]
+fn what_does_not_fit_into_the_stack_is_found_again() {
+    let store = Machine::new().open();
+    // Each level links to many blocks with links, which wait while the next level is followed.
+    let mut kept: Graph = Vec::new();
+    let mut next = Vec::new();
+    for level in 0..3 {
+        let wide: Graph = (0..800)
+            .map(|number| node(level * 1000 + number, &[]))
+            .collect();
+        let mut links: Vec<Cid> = wide.iter().map(|(block, _)| *block.cid()).collect();
+        links.append(&mut next);
+        kept.extend(wide);
+        let over = node(100_000 + level, &links);
+        next.push(*over.0.cid());
+        kept.insert(0, over);
+    }
+    put(&store, &kept, b"kept");
+    let mut collection = store.collect().unwrap();
+    collection.open.set_room(40 * 36);
+    let progress = collection.finish().unwrap();
+    assert_eq!(progress.marked_blocks, kept.len() as u64);
+    assert_eq!(progress.dropped_blocks, 0);
+    assert_eq!(check_whole(&store, &kept, "kept"), kept.len());
+}

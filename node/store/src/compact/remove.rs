@@ -7,7 +7,7 @@ use crate::block_table::BlockTable;
 use crate::disk::Disk;
 use crate::keys;
 use crate::pack::{Footer, PackError, PackName, is_remains};
-use crate::rows::FileKind;
+use crate::rows::{FileKind, FileRow};
 use crate::segment::{FileNumber, Header, Segment};
 use crate::store::{Store, is_lost};
 
@@ -25,18 +25,23 @@ impl Store {
         // The rows that were logged in a segment are needed until checkpoints have them. A pack that came into use after the
         // checkpoints is met again where the index has to be made anew, and says then where its blocks are.
         let removable = self.removable_until()?;
-        let mut removed = Vec::new();
-        let mut waiting_bytes = 0;
-        for (number, row) in dropped() {
-            let needed_until = match row.kind {
-                FileKind::Log => row.last_group,
-                FileKind::Pack => row.first_group,
-                FileKind::Format1 => 0,
-            };
-            if needed_until > removable {
-                waiting_bytes += row.used_bytes;
-                continue;
-            }
+        let needed_until = |row: &FileRow| match row.kind {
+            FileKind::Log => row.last_group,
+            FileKind::Pack => row.first_group,
+            FileKind::Format1 => 0,
+        };
+        let (waiting, removed): (Vec<_>, Vec<_>) =
+            dropped().partition(|(_, row)| needed_until(row) > removable);
+        let waiting_bytes = waiting.iter().map(|(_, row)| row.used_bytes).sum();
+        if waiting_bytes > 0 {
+            self.want_checkpoint(waiting_bytes);
+        }
+        if removed.is_empty() {
+            return Ok(());
+        }
+        // The index says for good that they are not needed, before they go.
+        inner.shared.index.kv.flush(true)?;
+        for (number, row) in &removed {
             // One pack can come into use again under another number.
             let is_used = |name| {
                 let mut others = rows.values().filter(|row| !row.is_dropped);
@@ -44,33 +49,31 @@ impl Store {
             };
             if !row.pack_name().is_some_and(is_used) {
                 let failed = |source| UpkeepError::File {
-                    file: *number,
+                    file: **number,
                     source,
                 };
-                self.remove_file(&inner.path(*number), step)
+                self.remove_file(&inner.path(**number), step)
                     .map_err(failed)?;
                 if row.kind == FileKind::Format1 {
-                    remove_table(inner.disk.as_ref(), &inner.segments_dir(), *number)
+                    remove_table(inner.disk.as_ref(), &inner.segments_dir(), **number)
                         .map_err(failed)?;
                 }
             }
-            inner.forget_file(*number);
-            removed.push((*number, row.kind));
-        }
-        if waiting_bytes > 0 {
-            self.want_checkpoint(waiting_bytes);
+            inner.forget_file(**number);
         }
         for (is_pack, dir) in [
             (false, inner.segments_dir()),
             (true, inner.packs().dir().into()),
         ] {
-            let is_here = |(_, kind): &(FileNumber, FileKind)| (*kind == FileKind::Pack) == is_pack;
-            if removed.iter().any(is_here) {
+            if removed
+                .iter()
+                .any(|(_, row)| (row.kind == FileKind::Pack) == is_pack)
+            {
                 inner.disk.sync_dir(&dir).map_err(UpkeepError::Folder)?;
             }
         }
         for (number, _) in removed {
-            inner.shared.index.forget_file(number)?;
+            inner.shared.index.forget_file(*number)?;
         }
         Ok(())
     }
@@ -100,7 +103,7 @@ impl Store {
                 file: number,
                 source,
             };
-            if number < last && !self.is_known(number)? {
+            if number < last && !rows.contains_key(&number) && !self.is_known(number)? {
                 let path = number.segment_path(&dir);
                 if self.is_left_over(&path, number).map_err(failed)? {
                     self.remove_file(&path, step).map_err(failed)?;

@@ -385,3 +385,29 @@ fn a_file_that_cannot_be_read_holds_up_no_other() {
     run(&store, Step::Collect).unwrap();
     assert!(!store.compact(70).unwrap().done || !packs(&machine).is_empty());
 }
+
+#[test]
+fn the_empty_block_is_packed_and_comes_back_like_any_other() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let empty = Block::new(Codec::Raw, Vec::new()).unwrap();
+    let mut batch = Batch::new();
+    batch.put_block(empty.clone()).pin(b"empty", *empty.cid());
+    // Rows enough to fill segments, and no other block.
+    store.commit(batch).unwrap();
+    for number in 0..12_u8 {
+        let mut batch = Batch::new();
+        batch.put_meta(&[number], vec![number; 2000]);
+        store.commit(batch).unwrap();
+    }
+    run(&store, Step::Collect).unwrap();
+    run(&store, Step::Compact).unwrap();
+    store.checkpoint().unwrap();
+    assert_eq!(packs(&machine).len(), 1);
+    drop(store);
+    machine.home.remove();
+    let store = machine.open().unwrap();
+    assert!(store.rebuilt().is_some());
+    assert_eq!(store.block(empty.cid()).unwrap(), Some(empty));
+    assert!(store.losses().unwrap().is_empty());
+}
