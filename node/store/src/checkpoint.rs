@@ -248,7 +248,8 @@ impl Checkpoints {
         Ok(kept)
     }
 
-    fn path(&self, group: u64) -> PathBuf {
+    /// The file of the one of this group.
+    pub(crate) fn path(&self, group: u64) -> PathBuf {
         self.dir.join(format!("{group:016x}{EXTENSION}"))
     }
 }

@@ -4,11 +4,11 @@
 //! is due when as much was logged as the last one has bytes, so that checkpoints never cost more than the log itself.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::batch::{Batch, Reclaim};
 use crate::checkpoint::{Checkpoints, Header};
@@ -106,6 +106,33 @@ impl Checkpointing {
                 in_both: None,
             }),
         })
+    }
+}
+
+impl Checkpointing {
+    /// Keeps those that are there from being removed, and others from being written, for as long as the answer is held.
+    pub(crate) fn hold(&self) -> HeldCheckpoints<'_> {
+        HeldCheckpoints {
+            checkpoints: &self.checkpoints,
+            _state: self.state.lock(),
+        }
+    }
+}
+
+/// Checkpoints that stay as they are.
+pub(crate) struct HeldCheckpoints<'a> {
+    checkpoints: &'a Checkpoints,
+    _state: MutexGuard<'a, State>,
+}
+
+impl HeldCheckpoints<'_> {
+    /// Their files.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub(crate) fn paths(&self) -> io::Result<Vec<PathBuf>> {
+        let groups = self.checkpoints.groups()?.into_iter();
+        Ok(groups.map(|group| self.checkpoints.path(group)).collect())
     }
 }
 

@@ -237,11 +237,7 @@ impl Opening<'_> {
             there.extend(self.disk.list(&dir)?);
         }
         let files = index.files().into_iter().filter(|(_, row)| !row.is_dropped);
-        let missing = files.filter(|(number, row)| {
-            let name = row.pack_name();
-            let name = name.map_or_else(|| number.to_string(), |name| name.file_name());
-            !there.contains(&name)
-        });
+        let missing = files.filter(|(number, row)| !there.contains(&row.file_name(*number)));
         Ok(missing.map(|(number, _)| number).collect())
     }
 }
