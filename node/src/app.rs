@@ -17,17 +17,21 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::causes::chain;
 use crate::config::Config;
+use crate::damage::{self, Damage};
+use crate::data_folder::FolderGone;
 use crate::demand::{Demand, SharedDemand};
-use crate::http::Server;
+use crate::http::{Server, opening};
 use crate::ingest::Ingest;
 use crate::keystore::{Keystore, KeystoreError};
 use crate::metrics::{Metrics, StoreSizes};
+use crate::opening::Telling;
 use crate::probe::Probe;
 use crate::read::Read;
 use crate::resolve::Resolve;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
+use crate::workers::folder::FolderWorker;
 use crate::workers::follow::Routes;
 use crate::workers::meet::MeetWorker;
 use crate::workers::probe::ProbeWorker;
@@ -43,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) keystore: Arc<Keystore>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is damaged.
+    pub(crate) damage: Damage,
     pub(crate) republish: Arc<Republish>,
     pub(crate) reprovide: Arc<Reprovide>,
     /// How often each name is asked for.
@@ -91,6 +97,7 @@ pub struct RunningNode {
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     workers: JoinSet<()>,
+    gone: watch::Receiver<Option<FolderGone>>,
 }
 
 impl RunningNode {
@@ -112,7 +119,10 @@ impl RunningNode {
         let http_addr = listener.local_addr().map_err(bind_failed)?;
 
         let metrics = Arc::new(Metrics::new());
-        let (storage, keystore, followed) = open(&config).await?;
+        let (telling, seen) = Telling::new();
+        let opened = opening::answer_while(&listener, &config.http, seen, open(&config, telling));
+        let (storage, keystore, followed) = opened.await?;
+        damage::tell_start(&storage);
         metrics.followed(i64::try_from(followed).unwrap_or(i64::MAX));
         let keystore = Arc::new(keystore);
         let read = Arc::new(Read::new(
@@ -191,6 +201,12 @@ impl RunningNode {
             rounds,
         };
         workers.probe(worker, &mut tasks, to_stop());
+        let (tell_gone, gone) = watch::channel(None);
+        let worker = FolderWorker {
+            folder: storage.folder().clone(),
+            gone: tell_gone,
+        };
+        workers.watch_folder(worker, &mut tasks, to_stop());
         let node = Arc::new(Node {
             config,
             swarm,
@@ -199,6 +215,7 @@ impl RunningNode {
             ingest,
             keystore,
             metrics,
+            damage: Damage::new(storage.clone()),
             republish,
             reprovide,
             demand,
@@ -219,6 +236,7 @@ impl RunningNode {
             stop,
             server: tokio::spawn(server),
             workers: tasks,
+            gone,
         })
     }
 
@@ -245,6 +263,17 @@ impl RunningNode {
     pub fn p2p_addresses(&self) -> Vec<String> {
         let addresses = self.node.swarm.net.addresses();
         addresses.iter().map(ToString::to_string).collect()
+    }
+
+    /// Waits until the data folder was gone for some seconds: removed, unmounted, or swapped for another. The process should
+    /// end then, and without [`RunningNode::shutdown`]: closing the store would write into whatever lies under the
+    /// folder's name by now.
+    pub async fn data_gone(&mut self) -> DataGone {
+        match self.gone.wait_for(Option::is_some).await {
+            Ok(gone) => DataGone(gone.clone()),
+            // The worker was stopped; then there is nothing to tell.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Finishes the requests that were begun, for at most 20 seconds, stops the workers at their next step, and
@@ -280,16 +309,20 @@ fn count(node: &Arc<Node>, stopped: watch::Receiver<bool>) {
 }
 
 /// Opens store and key, and counts the followed names.
-async fn open(config: &Config) -> Result<(Storage, Keystore, u64), StartError> {
+async fn open(
+    config: &Config,
+    mut telling: Telling,
+) -> Result<(Storage, Keystore, u64), StartError> {
     let data = config.data.clone();
     let passphrase_file = config.keystore.passphrase_file.clone();
     let routers = config.routers();
     rt::blocking(move || {
-        std::fs::create_dir_all(&data).map_err(|source| StartError::Data {
+        rt::files::create_private_folder(&data).map_err(|source| StartError::Data {
             path: data.clone(),
             source,
         })?;
-        let storage = Storage::open(&data, &routers)?;
+        let mut tell = |progress| telling.tell(progress);
+        let storage = Storage::open_telling(&data, &routers, &mut tell)?;
         let keystore = Keystore::open(&data, passphrase_file.as_deref())?;
         let followed = storage.count_followed()?;
         Ok((storage, keystore, followed))
@@ -297,6 +330,11 @@ async fn open(config: &Config) -> Result<(Storage, Keystore, u64), StartError> {
     .await
     .map_err(|_| StartError::Interrupted)?
 }
+
+/// The data folder is not there any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the data directory is gone")]
+pub struct DataGone(#[source] Option<FolderGone>);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]

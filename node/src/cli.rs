@@ -38,6 +38,8 @@ mod sealed;
 mod secret;
 mod session;
 mod settings;
+mod store;
+mod umask;
 mod unlock;
 mod when;
 
@@ -50,6 +52,7 @@ use output::Output;
 /// 3 invalid, 4 not found, 5 not reachable now.
 #[must_use]
 pub fn main() -> ExitCode {
+    umask::shut_others_out();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -105,7 +108,9 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Export(arguments) => capsule::export(&context, &arguments),
         Command::Import(arguments) => capsule::import(&context, &arguments),
         Command::Restore(arguments) => restore::run(&context, &arguments),
+        Command::Home(command) => home::check::run(&context, &command),
         Command::Node(command) => node::run(&context, &command),
+        Command::Store(command) => store::run(&context, &command),
         Command::Name(command) => names::run_names(&context, &command),
         Command::Pin(command) => names::run_pins(&context, &command),
         Command::Peers(command) => peers::run(&context, &command),

@@ -23,6 +23,22 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
+    /// What is known of a followed name when its row can no longer be read. It is taken to be kept for another reason as well, so
+    /// that unfollowing it lets go of nothing that its owner has published here.
+    pub(crate) fn of_damaged_row(now: Millis) -> Followed {
+        Followed {
+            since: now,
+            sources: Vec::new(),
+            is_published: true,
+            found_at: None,
+            failures: 0,
+            last_error: Some(
+                "what was known about following it was damaged: follow it again to name its sources"
+                    .to_owned(),
+            ),
+        }
+    }
+
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
         let sources = self.sources.iter().map(|url| Value::from(url.clone()));
         let text = self.last_error.clone();

@@ -25,12 +25,14 @@ use tokio::sync::{Semaphore, watch};
 use crate::app::Node;
 
 mod answer;
+mod damage;
 mod fetch;
 mod follow;
 mod gateway;
 mod identifiers;
 mod names;
 mod openapi;
+pub(crate) mod opening;
 mod origin;
 mod page;
 mod patience;
@@ -203,10 +205,10 @@ async fn dispatch(
         Endpoint::Home => Ok(page::home()),
         Endpoint::Page => page::file(&parameter),
         Endpoint::Live => Ok(state::live()),
-        Endpoint::Ready => Ok(state::ready(node)),
+        Endpoint::Ready => Ok(state::ready(node).await),
         Endpoint::Metrics => state::metrics(node).await,
         Endpoint::OpenApi => Ok(openapi::document()),
-        Endpoint::Status => Ok(state::status(node)),
+        Endpoint::Status => Ok(state::status(node).await),
         Endpoint::Block => gateway::block(node, &parameter, &request).await,
         Endpoint::IpnsGateway => records::gateway(node, &parameter, &request).await,
         Endpoint::RecordGet => records::routing(node, &parameter, &request).await,
@@ -252,6 +254,11 @@ async fn dispatch(
         Endpoint::Release => {
             controls(node, &request)?;
             fetch::release(node, &parameter).await
+        }
+        Endpoint::Damage => damage::list(node).await,
+        Endpoint::DamageDismiss => {
+            controls(node, &request)?;
+            damage::dismiss(node).await
         }
         Endpoint::Probe => Ok(probe::report(node)),
         Endpoint::ProbePlot => Ok(probe::plot(node)),

@@ -33,6 +33,7 @@ use crate::storage::{Change, ChangeError, Follow, Storage};
 mod admission;
 mod error;
 mod follow;
+mod lost;
 mod message;
 mod receipt;
 mod renew;

@@ -6,12 +6,11 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use perennis_sdk::net::Keypair;
 use perennis_sdk::net::config::identity_of;
-use perennis_sdk::rt;
+use perennis_sdk::rt::{self, files};
 use perennis_shared::did::Did;
 use perennis_shared::kdf::{self, Cost};
 use perennis_shared::keywrap::{self, OpenError, SALT_BYTES, SEED_BYTES, SealError};
@@ -176,13 +175,13 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
     };
     let temporary = path.with_extension("new");
     let write = || -> io::Result<()> {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        // One that a crash left may be open to others.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = fs::OpenOptions::new();
+        let mut file = files::private(options.write(true).create_new(true)).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -237,6 +236,8 @@ pub enum KeystoreError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
     use perennis_shared::ipns::Name;

@@ -14,8 +14,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+mod damage;
 mod probe;
 
+use damage::DamageMetrics;
+pub(crate) use damage::Upkeep;
 use probe::ProbeMetrics;
 
 /// Every metric of a node.
@@ -23,6 +26,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     /// What the latency probe measures.
     pub(crate) probe: ProbeMetrics,
+    /// What is damaged, and what is done about it.
+    pub(crate) damage: DamageMetrics,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
     connections: Gauge,
@@ -52,6 +57,7 @@ pub(crate) struct Metrics {
     heard: Family<OutcomeLabels, Counter>,
     scrubbed: Counter,
     damaged: Counter<u64, AtomicU64>,
+    unreadable: Counter<u64, AtomicU64>,
     store: StoreGauges,
 }
 
@@ -157,6 +163,7 @@ impl Metrics {
         let mut metrics = Metrics {
             registry: Registry::default(),
             probe: ProbeMetrics::new(),
+            damage: DamageMetrics::default(),
             requests: Family::default(),
             request_seconds: Histogram::new(reads),
             connections: Gauge::default(),
@@ -186,6 +193,7 @@ impl Metrics {
             heard: Family::default(),
             scrubbed: Counter::default(),
             damaged: Counter::default(),
+            unreadable: Counter::default(),
             store: StoreGauges::default(),
         };
         metrics.register();
@@ -195,6 +203,7 @@ impl Metrics {
 
     /// What has not happened yet is there as 0, so that the first time it does can be seen as a change.
     fn start_at_zero(&self) {
+        self.damage.start_at_zero();
         for outcome in [Outcome::Ok, Outcome::Refused, Outcome::Failed] {
             let labels = OutcomeLabels { outcome };
             for family in [
@@ -220,6 +229,7 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         self.probe.register(registry);
+        self.damage.register(registry);
         registry.register("http_requests", "Requests answered", self.requests.clone());
         registry.register_with_unit(
             "http_request_duration",
@@ -362,6 +372,11 @@ impl Metrics {
             "scrub_damaged_blocks",
             "Damaged blocks found",
             self.damaged.clone(),
+        );
+        registry.register(
+            "scrub_unreadable_blocks",
+            "Blocks that the disk did not give out",
+            self.unreadable.clone(),
         );
         registry.register("store_blocks", "Blocks kept", self.store.blocks.clone());
         registry.register_with_unit(
@@ -506,9 +521,10 @@ impl Metrics {
         self.equivocations.inc();
     }
 
-    pub(crate) fn scrubbed(&self, blocks: u64, damaged: u64) {
+    pub(crate) fn scrubbed(&self, blocks: u64, damaged: u64, unreadable: u64) {
         self.scrubbed.inc_by(blocks);
         self.damaged.inc_by(damaged);
+        self.unreadable.inc_by(unreadable);
     }
 
     /// Sets how many names are kept and how many of them have a tag list that is pinned completely.

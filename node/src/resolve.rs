@@ -194,6 +194,17 @@ impl Resolve {
             tracing::debug!(%name, router = asked.label, took = ?asked.took, hedged = asked.hedged, ?result, "asked");
         }
         let best = gathered.best;
+        // A record that was acknowledged here and is lost counts as seen.
+        let floor = self.storage.floor(*name).await.unwrap_or_else(|error| {
+            tracing::error!(%name, %error, "whether a record was lost cannot be read");
+            None
+        });
+        if let Some(seen) = floor.filter(|seen| best.sequence() < *seen) {
+            return Err(RouteError::Stale {
+                seen,
+                offered: best.sequence(),
+            });
+        }
         match mark(&self.storage, name).await {
             Some(mark) if compare(&best, &mark).is_lt() => Err(RouteError::Stale {
                 seen: mark.sequence(),

@@ -17,31 +17,38 @@
 //! | meta | `l/`, name | the rungs that are kept back |
 //! | meta | `w/`, name | [`Followed`] |
 //! | meta | `scan` | the name the pin scan has walked last |
-//! | meta | `scrub` | the CID the scrub has read last |
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
 //! | meta | `provided` | when the round of provider records was begun, u64, and the region that is next, u16, big-endian |
+//! | queue 0 | multihash | damaged blocks, by when they are fetched again; the store's own |
 //! | queue 1 | name | heads with missing blocks |
 //! | queue 2 | name | ladders, by when the next rung is to be released |
 //! | queue 3 | name | followed names, by when their record is looked for again |
+//! | queue 4 | name | lost heads, by when they are looked for again; the store's own |
 //! | queue 16 and up | name | records to be put, a queue for each router |
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use perennis_sdk::rt;
-use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
+use perennis_shared::cid::{Block, Cid};
 use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
-use perennis_store::{Batch, HeadRow, Queue, ReadError, Store, StoreOptions, StoreState};
-use tokio::sync::oneshot;
+use perennis_store::{
+    Batch, HeadRow, Queue, ReadError, RebuildProgress, Store, StoreOptions, StoreState,
+};
+use tokio::sync::{Notify, oneshot};
 
+use crate::data_folder::DataFolder;
 use crate::followed::Followed;
 use crate::kept::{Facts, Kept, Pin};
 use crate::metrics::StoreSizes;
-use crate::workers::scrub::ScrubPage;
 
+pub(crate) use perennis_store::{LOST_HEADS, REFETCH};
+
+mod damage;
 mod dht;
 mod errors;
 mod fetched;
@@ -50,7 +57,10 @@ mod ladders;
 mod provides;
 mod queues;
 mod reclaim;
+mod rows;
+mod scrub;
 
+pub(crate) use damage::{DamagedBlock, Found, LostHead};
 pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
@@ -58,6 +68,7 @@ pub(crate) use fetched::{FetchSink, Fetched, StoredBlocks};
 pub(crate) use provides::ProvideRound;
 pub(crate) use queues::{Due, Scheduled};
 pub(crate) use reclaim::ReclaimError;
+pub(crate) use rows::{TABLES, hex};
 
 const FETCH: Queue = Queue(1);
 pub(crate) const LADDER: Queue = Queue(2);
@@ -73,7 +84,6 @@ const FETCHES: &[u8] = b"f/";
 const RUNGS: &[u8] = b"l/";
 const FOLLOWED: &[u8] = b"w/";
 const SCAN: &[u8] = b"scan";
-const SCRUB: &[u8] = b"scrub";
 const SCRUBBED: &[u8] = b"scrubbed";
 
 /// Names counted in one step at the start.
@@ -87,9 +97,14 @@ pub(crate) struct Storage {
 }
 
 struct Shared {
+    folder: DataFolder,
     /// The queue of each router.
     routers: HashMap<String, Queue>,
     names: AtomicU64,
+    /// Rows that could not be read since the start, by their table.
+    unreadable: Mutex<BTreeMap<&'static str, u64>>,
+    /// Notified when a block was found damaged or lost.
+    damaged: Notify,
 }
 
 /// What the write door asks for: a record, its blocks, and what follows from it, in one batch.
@@ -108,6 +123,8 @@ pub(crate) struct Change {
     pub(crate) ladder: Option<Ladder>,
     /// What is kept about following the name; `None` leaves it.
     pub(crate) followed: Option<Follow>,
+    /// Since when the head was looked for that this record makes up for.
+    pub(crate) lost: Option<Millis>,
 }
 
 /// What a change does about following a name.
@@ -131,20 +148,38 @@ impl Change {
             routers: Vec::new(),
             ladder: None,
             followed: None,
+            lost: None,
         }
     }
 }
 
 impl Storage {
-    /// Opens the store and gives each router its queue. Waits for the disk.
+    /// As [`Storage::open_telling`], telling nobody.
+    #[cfg(test)]
     pub(crate) fn open(directory: &Path, routers: &[String]) -> Result<Storage, OpenError> {
-        let store = Store::open(directory, &StoreOptions::default())?;
+        Self::open_telling(directory, routers, &mut |_| {})
+    }
+
+    /// Opens the store and gives each router its queue, and tells how far it is where that takes time. Waits for the disk.
+    pub(crate) fn open_telling(
+        directory: &Path,
+        routers: &[String],
+        progress: &mut dyn FnMut(RebuildProgress),
+    ) -> Result<Storage, OpenError> {
+        let store = Store::open_telling(directory, &StoreOptions::default(), progress)?;
         let routers = router_queues(&store, routers)?;
+        let folder = DataFolder::of(directory).map_err(|source| OpenError::Folder {
+            path: directory.to_owned(),
+            source,
+        })?;
         Ok(Storage {
             store,
             shared: Arc::new(Shared {
+                folder,
                 routers,
                 names: AtomicU64::new(0),
+                unreadable: Mutex::default(),
+                damaged: Notify::new(),
             }),
         })
     }
@@ -161,7 +196,15 @@ impl Storage {
 
     /// A block, checked against its CID. Waits for the disk.
     pub(crate) fn read(&self, cid: &Cid) -> Result<Option<Block>, StorageError> {
-        Ok(self.store.block(cid)?)
+        match self.store.block(cid) {
+            Ok(block) => Ok(block),
+            Err(error) => {
+                if !matches!(error, ReadError::Index(_)) {
+                    self.shared.damaged.notify_one();
+                }
+                Err(error.into())
+            }
+        }
     }
 
     /// A block, checked against its CID.
@@ -212,17 +255,15 @@ impl Storage {
     }
 
     fn with_facts(&self, name: &Name, head: HeadRow) -> Result<Kept, StorageError> {
-        let facts = match self.store.meta(&key(FACTS, name.as_bytes()))? {
-            Some(bytes) => Facts::from_bytes(&bytes)?,
-            None => Facts::unknown(),
-        };
+        // A row that cannot be read is as one that was never written: the pin scan walks the name and writes it anew.
+        let facts = self.row(&key(FACTS, name.as_bytes()), Facts::from_bytes)?;
         Ok(Kept {
             sequence: head.sequence,
             head: head.head(),
             valid_until: head.valid_until,
             stored_at: head.stored_at,
             record: head.record,
-            facts,
+            facts: facts.unwrap_or_else(Facts::unknown),
             followed: self.followed(name)?,
         })
     }
@@ -237,6 +278,10 @@ impl Storage {
     pub(crate) async fn commit(&self, change: Change) -> Result<(), ChangeError> {
         let name = change.name;
         let mut batch = Batch::new();
+        batch.owner(name.as_bytes());
+        if let Some(due) = change.lost {
+            batch.dequeue(LOST_HEADS, name.as_bytes(), due);
+        }
         if let Some(ladder) = &change.ladder {
             ladders::set(&mut batch, &name, ladder, &change.record)?;
         }
@@ -286,12 +331,20 @@ impl Storage {
     }
 
     async fn submit(&self, batch: Batch) -> Result<(), ChangeError> {
+        if self.shared.folder.is_gone() {
+            return Err(ChangeError::Storage(StorageError::Gone));
+        }
         let (answer, answered) = oneshot::channel();
         // A receiver that is gone has nothing to be told.
         self.store
             .submit(batch, move |result| drop(answer.send(result)));
         match answered.await {
-            Ok(result) => result.map(drop).map_err(ChangeError::from),
+            Ok(result) => {
+                result?;
+                // What was made durable in a folder that nobody finds again is not acknowledged.
+                let looked = self.shared.folder.look();
+                looked.map_err(|_| ChangeError::Storage(StorageError::Gone))
+            }
             Err(_) => Err(ChangeError::Storage(StorageError::Interrupted)),
         }
     }
@@ -306,8 +359,7 @@ impl Storage {
 
     /// The name the pin scan has walked last; `None` between two rounds.
     pub(crate) async fn scan_place(&self) -> Result<Option<Name>, StorageError> {
-        let place = self.blocking(|this| Ok(this.store.meta(SCAN)?)).await?;
-        Ok(place.and_then(|bytes| Name::from_bytes(&bytes).ok()))
+        self.blocking(|this| this.row(SCAN, Name::from_bytes)).await
     }
 
     pub(crate) async fn save_scan_place(&self, place: Option<Name>) -> Result<(), StorageError> {
@@ -319,63 +371,6 @@ impl Storage {
         self.write(batch).await
     }
 
-    /// The block the scrub has read last; `None` between two rounds.
-    pub(crate) async fn scrub_place(&self) -> Result<Option<Cid>, StorageError> {
-        let place = self.blocking(|this| Ok(this.store.meta(SCRUB)?)).await?;
-        Ok(place.and_then(|bytes| parse_cid_bytes(&bytes).ok()))
-    }
-
-    pub(crate) async fn save_scrub_place(&self, place: Option<Cid>) -> Result<(), StorageError> {
-        let mut batch = Batch::new();
-        match place {
-            Some(cid) => batch.put_meta(SCRUB, cid.to_bytes()),
-            None => batch.delete_meta(SCRUB),
-        };
-        self.write(batch).await
-    }
-
-    /// When the last round of the scrub ended.
-    pub(crate) async fn scrubbed_at(&self) -> Result<Option<Millis>, StorageError> {
-        let at = self.blocking(|this| Ok(this.store.meta(SCRUBBED)?)).await?;
-        Ok(at
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(|bytes| Millis(u64::from_be_bytes(bytes))))
-    }
-
-    pub(crate) async fn save_scrub_end(&self, at: Millis) -> Result<(), StorageError> {
-        let mut batch = Batch::new();
-        batch.delete_meta(SCRUB);
-        batch.put_meta(SCRUBBED, at.0.to_be_bytes());
-        self.write(batch).await
-    }
-
-    /// Reads the blocks behind a place again.
-    pub(crate) async fn scrub_page(
-        &self,
-        after: Option<Cid>,
-        limit: usize,
-    ) -> Result<ScrubPage, StorageError> {
-        self.blocking(move |this| {
-            let cids = this.store.cids(after.as_ref(), limit)?;
-            let mut page = ScrubPage {
-                last: cids.last().copied(),
-                blocks: 0,
-                bytes: 0,
-                damaged: Vec::new(),
-            };
-            for cid in cids {
-                page.blocks += 1;
-                match this.read(&cid) {
-                    Ok(block) => page.bytes += block.map_or(0, |block| block.bytes().len() as u64),
-                    Err(StorageError::Corrupt) => page.damaged.push(cid),
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(page)
-        })
-        .await
-    }
-
     /// Counts the names that are kept. Waits for the disk.
     pub(crate) fn count_names(&self, is_stopping: impl Fn() -> bool) -> Result<(), StorageError> {
         let mut place = None;
@@ -383,9 +378,10 @@ impl Storage {
         while !is_stopping() {
             let rows = self.store.heads(place.as_ref(), COUNTED)?;
             names += rows.len() as u64;
+            // A page may lack rows that cannot be read: only an empty one is the end.
             match rows.last() {
-                Some((last, _)) if rows.len() == COUNTED => place = Some(*last),
-                _ => break,
+                Some((last, _)) => place = Some(*last),
+                None => break,
             }
         }
         self.shared.names.fetch_add(names, Ordering::Relaxed);
@@ -404,8 +400,16 @@ impl Storage {
         self.shared.names.load(Ordering::Relaxed)
     }
 
+    /// The folder it lies in.
+    pub(crate) fn folder(&self) -> &DataFolder {
+        &self.shared.folder
+    }
+
     /// Why it takes no writes now.
     pub(crate) fn trouble(&self) -> Option<&'static str> {
+        if self.shared.folder.is_gone() {
+            return Some("data_folder_gone");
+        }
         match self.store.state() {
             StoreState::Writable => None,
             StoreState::Full => Some("disk_full"),
@@ -428,24 +432,34 @@ fn router_queues(store: &Store, routers: &[String]) -> Result<HashMap<String, Qu
     let rows = store
         .metas(ROUTER, None, usize::from(ROUTERS))
         .map_err(failed)?;
-    let mut numbers: HashMap<String, u8> = rows
-        .iter()
-        .filter_map(|(key, url)| {
-            let url = String::from_utf8(url.clone()).ok()?;
-            Some((url, *key.get(ROUTER.len())?))
-        })
-        .collect();
+    let mut numbers = HashMap::new();
+    let mut taken = Vec::new();
+    for (key, url) in rows {
+        let Some(number) = key.get(ROUTER.len()).copied() else {
+            continue;
+        };
+        // What is in the queue of an URL that cannot be read belongs to nobody else.
+        taken.push(number);
+        match String::from_utf8(url) {
+            Ok(url) => drop(numbers.insert(url, number)),
+            Err(_) => tracing::error!(
+                number,
+                "the URL of a router cannot be read; its records are put in line again"
+            ),
+        }
+    }
     let mut queues = HashMap::new();
     for url in routers {
         let number = match numbers.get(url) {
             Some(number) => *number,
             None => {
                 let number = (0..ROUTERS)
-                    .find(|number| numbers.values().all(|taken| taken != number))
+                    .find(|number| !taken.contains(number))
                     .ok_or(OpenError::TooManyRouters)?;
                 let mut batch = Batch::new();
                 batch.put_meta(&key(ROUTER, &[number]), url.as_bytes());
                 store.commit(batch).map_err(OpenError::Commit)?;
+                taken.push(number);
                 numbers.insert(url.clone(), number);
                 number
             }

@@ -1,4 +1,4 @@
-//! What a node does by itself: walk and pin, fetch, republish, measure, scrub, reclaim space.
+//! What a node does by itself: walk and pin, fetch, republish, measure, scrub, reclaim space, look after its folder.
 //!
 //! Owns the loop of each worker and what the operator sees of it: name, state, progress, last error, throttle. A
 //! worker does one small step at a time, saves where it is, and stops between two steps. No worker may delay a
@@ -23,18 +23,22 @@ use crate::metrics::Metrics;
 use crate::read::Read;
 use crate::storage::Storage;
 
+mod checkpoint;
 pub(crate) mod fetch;
+pub(crate) mod folder;
 pub(crate) mod follow;
 mod ladder;
+mod lost_heads;
 mod map;
 pub(crate) mod meet;
 pub(crate) mod probe;
 pub(crate) mod pubsub;
 mod reclaim;
+mod refetch;
 pub(crate) mod reprovide;
 pub(crate) mod republish;
 mod scan;
-pub(crate) mod scrub;
+mod scrub;
 pub(crate) mod walk;
 
 use follow::Routes;
@@ -189,13 +193,13 @@ impl Workers {
     ) -> Result<JoinSet<()>, StartError> {
         let stop = || Stop(stopped.clone());
         let mut tasks = JoinSet::new();
-        let damaged = Arc::new(Notify::new());
+        let unhad = Arc::new(Notify::new());
         let scan = scan::Scan {
             storage: storage.clone(),
             ingest: Arc::clone(ingest),
             metrics: Arc::clone(metrics),
             period: config.pins.scan_period,
-            damaged: Arc::clone(&damaged),
+            unhad: Arc::clone(&unhad),
         };
         let row = self.row("pin scan", "at most half of the time");
         tasks.spawn(scan.run(row, stop()));
@@ -203,6 +207,21 @@ impl Workers {
         let fetch = fetch::Fetch::new(config, storage, read, ingest, routes, metrics)?;
         let row = self.row("pin fetch", "one name at a time, 8 blocks at once");
         tasks.spawn(fetch.run(row, stop()));
+
+        let refetch = refetch::Refetch::new(config, storage, read, routes, metrics, &unhad)?;
+        let throttle = format!("{} blocks at once", refetch::AT_ONCE);
+        let row = self.row("refetch", &throttle);
+        tasks.spawn(refetch.run(row, stop()));
+
+        let lost = lost_heads::LostHeads {
+            storage: storage.clone(),
+            ingest: Arc::clone(ingest),
+            routes: Arc::clone(routes),
+            metrics: Arc::clone(metrics),
+        };
+        let throttle = format!("{} names at once", lost_heads::AT_ONCE);
+        let row = self.row("lost heads", &throttle);
+        tasks.spawn(lost.run(row, stop()));
 
         let ladder = ladder::LadderWorker {
             storage: storage.clone(),
@@ -251,15 +270,22 @@ impl Workers {
             storage: storage.clone(),
             read: Arc::clone(read),
             metrics: Arc::clone(metrics),
-            damaged,
             config: config.scrub.clone(),
         };
         let throttle = format!("{} bytes a second", config.scrub.bytes_per_second);
         let row = self.row("scrub", &throttle);
         tasks.spawn(scrub.run(row, stop()));
 
+        let checkpoint = checkpoint::Checkpoint {
+            storage: storage.clone(),
+            metrics: Arc::clone(metrics),
+        };
+        let row = self.row("checkpoint", "one at a time");
+        tasks.spawn(checkpoint.run(row, stop()));
+
         let reclaim = reclaim::Reclaim {
             storage: storage.clone(),
+            metrics: Arc::clone(metrics),
         };
         let row = self.row("reclaim", "at most half of the time");
         tasks.spawn(reclaim.run(row, stop()));
@@ -287,6 +313,17 @@ impl Workers {
     /// Starts to measure the routes of records.
     pub(crate) fn probe(&self, worker: probe::ProbeWorker, tasks: &mut JoinSet<()>, stop: Stop) {
         let row = self.row("probe", "all routes at once, one round at a time");
+        tasks.spawn(worker.run(row, stop));
+    }
+
+    /// Starts to look whether the data folder is there.
+    pub(crate) fn watch_folder(
+        &self,
+        worker: folder::FolderWorker,
+        tasks: &mut JoinSet<()>,
+        stop: Stop,
+    ) {
+        let row = self.row("data folder", "one look a second");
         tasks.spawn(worker.run(row, stop));
     }
 

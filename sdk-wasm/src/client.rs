@@ -4,7 +4,7 @@ use js_sys::{Array, Function, Object, Uint8Array};
 use perennis_sdk::NodeUrl;
 use perennis_sdk::client::{
     self, BackupCheck, CapsuleReader, CapsuleSummary, ClientConfig, LabelFilter, LabelPage,
-    LabelQuery, ListedLabel, PublishOptions, PublishOutcome, Resolved,
+    LabelQuery, ListedLabel, PublishOptions, PublishOutcome, Resolved, StateCheck,
 };
 use perennis_sdk::rt;
 use perennis_shared::did::Did;
@@ -155,7 +155,8 @@ impl Client {
         Ok(count(staged.len()))
     }
 
-    /// One page of the own labels, with what is staged: `{labels, next}`.
+    /// One page of the own labels, with what is staged: `{labels, next}`. Where rows of the database are damaged, their
+    /// number is in `damaged`: changes that wait may be missing then.
     ///
     /// Options: `prefix` (of handles), `after` (the `next` of the page before), `limit` (default 100).
     ///
@@ -265,6 +266,32 @@ impl Client {
         Ok(check_object(&check))
     }
 
+    /// Reads every row of the database and says which are damaged: `{damaged: [{row, what, held, rebuilt, loss}], missing}`.
+    /// While one is, nothing is published, and `code` of the error is `state_damaged`.
+    ///
+    /// # Errors
+    /// The store fails.
+    #[wasm_bindgen(js_name = checkState)]
+    pub async fn check_state(&self) -> JsResult<JsValue> {
+        let _guard = self.lock().await?;
+        let check = self.inner.check_state().await;
+        let check = check.map_err(|error| from_sdk(error.code(), &error))?;
+        Ok(state_object(&check))
+    }
+
+    /// Drops damaged rows and makes anew those that follow from the rest, so that publishing goes on: the same as
+    /// `checkState` tells before. Changes that could not be read are lost.
+    ///
+    /// # Errors
+    /// The store fails.
+    #[wasm_bindgen(js_name = repairState)]
+    pub async fn repair_state(&self) -> JsResult<JsValue> {
+        let _guard = self.lock().await?;
+        let check = self.inner.repair_state().await;
+        let check = check.map_err(|error| from_sdk(error.code(), &error))?;
+        Ok(state_object(&check))
+    }
+
     /// Every `periodMs` milliseconds, from one period from now on: sends what still waits to be delivered, then does
     /// what `backupBlocks` does. `told`, where it is given, is called after each step as `told(error, check)`. A
     /// second call replaces the first; it ends with `stopBackup()` and with the client.
@@ -295,7 +322,8 @@ impl Client {
         self.backup = None;
     }
 
-    /// Brings an identity's data back from the nodes, into an empty database or over an older state.
+    /// Brings an identity's data back from the nodes, into an empty database or over an older state. Does what
+    /// `repairState` does first.
     ///
     /// # Errors
     /// No node has a valid record, or the data cannot be had whole.
@@ -417,6 +445,22 @@ fn check_object(check: &BackupCheck) -> JsValue {
         .done()
 }
 
+fn state_object(check: &StateCheck) -> JsValue {
+    let damaged = check.damaged.iter().map(|damage| {
+        Fields::new()
+            .set("row", damage.row.as_str())
+            .set("what", damage.what)
+            .set("held", damage.held)
+            .set("rebuilt", damage.rebuilt)
+            .set("loss", damage.loss)
+            .done()
+    });
+    Fields::new()
+        .set("damaged", damaged.collect::<Array>())
+        .set("missing", exact(check.missing))
+        .done()
+}
+
 fn parse_handle(text: &str) -> JsResult<Handle> {
     Handle::parse(text).map_err(|error| invalid("invalid_handle", &error))
 }
@@ -469,6 +513,7 @@ fn page_object(page: &LabelPage) -> JsValue {
             page.labels.iter().map(label_object).collect::<Array>(),
         )
         .set_some("next", page.next.as_ref().map(cursor))
+        .set_some("damaged", (page.damaged > 0).then(|| exact(page.damaged)))
         .done()
 }
 

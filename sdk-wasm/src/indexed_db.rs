@@ -1,9 +1,11 @@
-//! The client's store in IndexedDB: blocks by the bytes of their CID, state rows by name.
+//! The client's store in IndexedDB: blocks by the bytes of their CID, state rows by name, each as
+//! [`row`] makes it of its value.
 //!
 //! One commit is one read-write transaction with durability `strict` (browsers default to `relaxed`, which loses
 //! acknowledged writes when the power fails), so it is seen whole or not at all; what was put is read back before
 //! it is acknowledged. Everything is encoded before a transaction opens: a transaction commits itself as soon as
-//! its task yields with no request under way.
+//! its task yields with no request under way. What must be read in the transaction that writes is
+//! written in the very task in which its request ended.
 //!
 //! Source: Indexed Database API 3.0, sections 2.7 (transactions) and 4.9 (`IDBTransactionOptions`).
 
@@ -14,16 +16,18 @@ use idb::request::GetStoreRequest;
 use idb::{Database, DatabaseEvent as _, Factory, KeyRange, ObjectStore, ObjectStoreParams, Query};
 use idb::{Transaction, TransactionMode, TransactionResult};
 use js_sys::{Array, Function, JsString, Object, Reflect, Uint8Array};
-use perennis_sdk::store::{BackendError, BlockStore, Changes, StoreError};
+use perennis_sdk::store::{BackendError, BlockStore, Changes, StoreError, row};
 use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{DomException, IdbDatabase, IdbTransaction};
 
-/// The layout of the database. A newer one is refused by the browser.
-const VERSION: u32 = 1;
+/// The layout of the database. A newer one is refused by the browser. 1 kept rows without a checksum.
+const VERSION: u32 = 2;
 const BLOCKS: &str = "blocks";
-const STATE: &str = "state";
+const ROWS: &str = "rows";
+/// Rows of layout 1. Empty once they were taken over.
+const ROWS_OF_LAYOUT_1: &str = "state";
 
 /// A client's store in one IndexedDB database of the page's origin.
 ///
@@ -47,8 +51,11 @@ impl IndexedDb {
         request.on_upgrade_needed(|event| {
             // A failure in here aborts the upgrade, and with it the request below, which tells the cause.
             if let Ok(database) = event.database() {
-                for store in [BLOCKS, STATE] {
-                    drop(database.create_object_store(store, ObjectStoreParams::new()));
+                let present = database.store_names();
+                for store in [BLOCKS, ROWS, ROWS_OF_LAYOUT_1] {
+                    if !present.iter().any(|present| present == store) {
+                        drop(database.create_object_store(store, ObjectStoreParams::new()));
+                    }
                 }
             }
         });
@@ -58,10 +65,38 @@ impl IndexedDb {
         let closing = database.clone();
         let close = Closure::<dyn Fn()>::new(move || closing.close());
         database.set_onversionchange(Some(close.into_js_value().unchecked_ref()));
-        Ok(Self {
+        let opened = Self {
             name: name.into(),
             database,
-        })
+        };
+        opened.migrate().await?;
+        Ok(opened)
+    }
+
+    /// Takes over the rows of layout 1, all in one transaction: whatever ends it early, the next opening begins anew.
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let failed = |error: idb::Error| self.write_failed(error);
+        // Read-only at first: a second tab must not wait for the first one's writes each time it opens.
+        let former = self.read(ROWS_OF_LAYOUT_1).map_err(failed)?;
+        if former.count(None).map_err(failed)?.await.map_err(failed)? == 0 {
+            return Ok(());
+        }
+        let transaction = self
+            .write(&[ROWS, ROWS_OF_LAYOUT_1])
+            .map_err(|cause| self.write_failed(idb::Error::TransactionOpenFailed(cause)))?;
+        let former = transaction.object_store(ROWS_OF_LAYOUT_1).map_err(failed)?;
+        let rows = transaction.object_store(ROWS).map_err(failed)?;
+        let names = former.get_all_keys(None, None).map_err(failed)?;
+        let values = former.get_all(None, None).map_err(failed)?;
+        // Requests of one transaction end in the order they were made.
+        let (names, values) = (names.await.map_err(failed)?, values.await.map_err(failed)?);
+        for (name, value) in names.iter().zip(values) {
+            let stored = row::migrated(&name.as_string().unwrap_or_default(), bytes_of(value));
+            let stored = Uint8Array::from(&*stored).into();
+            drop(rows.put(&stored, Some(name)).map_err(failed)?);
+        }
+        drop(former.clear().map_err(failed)?);
+        self.committed(transaction).await
     }
 
     /// Deletes the database `name` with all that is in it.
@@ -84,10 +119,10 @@ impl IndexedDb {
     }
 
     /// Opens a read-write transaction with durability `strict`, which the library has no call for.
-    fn write(&self) -> Result<Transaction, JsValue> {
+    fn write(&self, stores: &[&str]) -> Result<Transaction, JsValue> {
         let options = Object::new();
         Reflect::set(&options, &"durability".into(), &"strict".into())?;
-        let scope = Array::of2(&BLOCKS.into(), &STATE.into());
+        let scope: Array = stores.iter().map(|store| JsValue::from(*store)).collect();
         Reflect::get(&self.database, &"transaction".into())?
             .dyn_into::<Function>()?
             .call3(&self.database, &scope, &"readwrite".into(), &options)?
@@ -98,10 +133,10 @@ impl IndexedDb {
     async fn apply(&self, changes: &Encoded) -> Result<(), StoreError> {
         let failed = |error: idb::Error| self.write_failed(error);
         let transaction = self
-            .write()
+            .write(&[BLOCKS, ROWS])
             .map_err(|cause| self.write_failed(idb::Error::TransactionOpenFailed(cause)))?;
         let blocks = transaction.object_store(BLOCKS).map_err(failed)?;
-        let state = transaction.object_store(STATE).map_err(failed)?;
+        let rows = transaction.object_store(ROWS).map_err(failed)?;
         // The requests run in the order they are made; the transaction tells how they ended.
         for key in &changes.delete {
             blocks.delete(Query::Key(key.into())).map_err(failed)?;
@@ -109,12 +144,18 @@ impl IndexedDb {
         for (key, value) in &changes.put {
             blocks.put(value, Some(key)).map_err(failed)?;
         }
-        for (key, value) in &changes.state {
-            match value {
-                Some(value) => drop(state.put(value, Some(key)).map_err(failed)?),
-                None => drop(state.delete(Query::Key(key.into())).map_err(failed)?),
+        for (key, stored) in &changes.rows {
+            match stored {
+                Some(stored) => drop(rows.put(stored, Some(key)).map_err(failed)?),
+                None => drop(rows.delete(Query::Key(key.into())).map_err(failed)?),
             }
         }
+        self.committed(transaction).await
+    }
+
+    /// Waits until what was asked for in a transaction is durable.
+    async fn committed(&self, transaction: Transaction) -> Result<(), StoreError> {
+        let failed = |error: idb::Error| self.write_failed(error);
         match transaction.await.map_err(failed)? {
             TransactionResult::Committed => Ok(()),
             TransactionResult::Aborted => Err(StoreError::Backend {
@@ -216,16 +257,17 @@ impl BlockStore for IndexedDb {
     async fn state(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let failed = |error: idb::Error| backend("read a row", error);
         let request = self
-            .read(STATE)
+            .read(ROWS)
             .and_then(|store| store.get(Query::Key(key.into())))
             .map_err(failed)?;
-        Ok(request.await.map_err(failed)?.map(bytes_of))
+        let stored = request.await.map_err(failed)?.map(bytes_of);
+        stored.map(|stored| row::decode(key, &stored)).transpose()
     }
 
     async fn state_keys(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let failed = |error: idb::Error| backend("list rows", error);
         let request = self
-            .read(STATE)
+            .read(ROWS)
             .and_then(|store| {
                 let range = KeyRange::lower_bound(&prefix.into(), Some(false))?;
                 store.get_all_keys(Some(Query::KeyRange(range)), None)
@@ -277,7 +319,8 @@ impl BlockStore for IndexedDb {
 struct Encoded {
     put: Vec<(JsValue, JsValue)>,
     delete: Vec<JsValue>,
-    state: Vec<(JsValue, Option<JsValue>)>,
+    /// As they are kept.
+    rows: Vec<(JsValue, Option<JsValue>)>,
 }
 
 impl Encoded {
@@ -290,14 +333,12 @@ impl Encoded {
                 .map(|block| (key_of(block.cid()), bytes(block.bytes())))
                 .collect(),
             delete: changes.delete.iter().map(key_of).collect(),
-            state: changes
+            rows: changes
                 .state
                 .iter()
                 .map(|(key, value)| {
-                    (
-                        JsString::from(key.as_str()).into(),
-                        value.as_deref().map(bytes),
-                    )
+                    let stored = value.as_ref().map(|value| bytes(&row::encode(key, value)));
+                    (JsString::from(key.as_str()).into(), stored)
                 })
                 .collect(),
         }

@@ -10,7 +10,7 @@
 //! - [`Client::resolve`]: the best valid record among all who were asked, never older than what this client has seen.
 //!
 //! The network is reached through [`router`] and [`exchange`](crate::exchange); nothing unverified
-//! leaves them. The state rows are described in `rows`.
+//! leaves them. The state rows are described in `rows`; nothing is signed while one of them is damaged, see `damage`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,11 +23,15 @@ use crate::{
     node_url::NodeUrl,
     router::{self, Composite, CompositeTimes, Local, Router},
     rt::http::{Http, HttpError, HttpTimes},
-    store::{BlockStore, Changes, StoreError},
+    store::{
+        BlockStore, Changes, StoreError,
+        row::{HEAD, OUTBOX, STAGED},
+    },
 };
 
 mod backup;
 mod capsule;
+mod damage;
 mod deliver;
 mod labels;
 mod ledger;
@@ -41,6 +45,7 @@ mod view;
 
 pub use backup::{Backup, BackupCheck, NodeBackup};
 pub use capsule::{CapsuleReader, CapsuleSummary, Export, ExportError, RestoreError};
+pub use damage::{StateCheck, StateDamage};
 pub use deliver::{DeliverError, NodeOutcome, PublishOutcome};
 pub use labels::{ForeignLabels, LabelFilter, LabelPage, LabelQuery, ListedLabel};
 pub use ledger::ListError;
@@ -176,11 +181,22 @@ impl<S: BlockStore + 'static> Client<S> {
         &self.shared.store
     }
 
-    /// Public facts of the current identity, if there is one.
+    /// Public facts of the current identity, if there is one. Where their row is damaged, the own list's DID document
+    /// says them as well.
     ///
     /// # Errors
     /// The store fails.
     pub async fn identity(&self) -> Result<Option<IdentityFacts>, StoreError> {
+        match self.kept_identity().await {
+            Err(error) if error.is_damage() => match self.facts_of_head().await? {
+                Some(facts) => Ok(Some(facts)),
+                None => Err(error),
+            },
+            read => read,
+        }
+    }
+
+    async fn kept_identity(&self) -> Result<Option<IdentityFacts>, StoreError> {
         let row = self.shared.store.state(rows::ME).await?;
         row.map(|bytes| IdentityFacts::from_row(rows::ME, &bytes))
             .transpose()
@@ -205,11 +221,28 @@ impl<S: BlockStore + 'static> Client<S> {
                 known: known.did.to_string(),
             }),
             None => {
+                self.expect_nobody_else(&given).await?;
                 let changes = Changes::new().set(rows::ME, given.to_row());
                 self.shared.store.commit(changes).await?;
                 Ok(given)
             }
         }
+    }
+
+    /// Where the facts of the identity were lost, what else is here still says whose store it is.
+    async fn expect_nobody_else(&self, given: &IdentityFacts) -> Result<(), IdentityError> {
+        for prefix in [HEAD, STAGED, OUTBOX] {
+            for row in self.shared.store.state_keys(prefix).await? {
+                let name = row[prefix.len()..].split('/').next().unwrap_or_default();
+                if name != given.name.to_string() {
+                    return Err(IdentityError::Other {
+                        given: given.did.to_string(),
+                        known: name.to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Everybody who may know a record: the configured nodes and routers, and `more`.

@@ -29,8 +29,8 @@ pub use composite::{Asked, Composite, CompositeTimes, Gathered};
 #[cfg(feature = "net")]
 pub use dht::Dht;
 pub use http::Http;
-pub(crate) use local::mark_changes;
 pub use local::{Equivocation, Local, Observation, Verdict};
+pub(crate) use local::{mark_changes, parse_mark};
 #[cfg(feature = "net")]
 pub use pubsub::PubSub;
 pub use scores::{Score, ScoreInput, Scores};

@@ -4,6 +4,9 @@
 //! whole or not at all, and is durable when [`BlockStore::commit`] returns: everything the client promises
 //! (a staged label, an outbox that survives the tab) rests on that. The suite in
 //! `testing` holds every implementation to it.
+//!
+//! Nothing damaged leaves a store: blocks are checked against their CIDs, rows against the checksum that [`row`] puts in
+//! front of them.
 
 use std::future::Future;
 
@@ -18,6 +21,7 @@ use crate::{
 #[cfg(feature = "disk")]
 mod disk;
 mod memory;
+pub mod row;
 
 #[cfg(feature = "disk")]
 pub use disk::{Disk, DiskOptions};
@@ -67,10 +71,10 @@ pub trait BlockStore: MaybeSend + MaybeSync {
     /// The backend fails or is full.
     fn commit(&self, changes: Changes) -> impl Future<Output = Result<(), StoreError>> + MaybeSend;
 
-    /// The row of this name, if it is set.
+    /// The row of this name, if it is set, checked as it was read.
     ///
     /// # Errors
-    /// The backend fails.
+    /// [`StoreError::CorruptRow`] when the row is not what was committed, or the backend fails.
     fn state(
         &self,
         key: &str,
@@ -84,6 +88,27 @@ pub trait BlockStore: MaybeSend + MaybeSync {
         &self,
         prefix: &str,
     ) -> impl Future<Output = Result<Vec<String>, StoreError>> + MaybeSend;
+
+    /// Reads every row and says which are damaged, and how many are gone of which not even the name is left. A backend
+    /// that keeps count of its rows has its own.
+    ///
+    /// # Errors
+    /// The backend fails.
+    fn check_rows(&self) -> impl Future<Output = Result<RowsCheck, StoreError>> + MaybeSend {
+        async move {
+            let mut check = RowsCheck::default();
+            for name in self.state_keys("").await? {
+                match self.state(&name).await {
+                    Ok(_) => {}
+                    Err(StoreError::CorruptRow { key, what }) => {
+                        check.damaged.push(DamagedRow { name: key, what });
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(check)
+        }
+    }
 
     /// At most `limit` CIDs that follow `after`, ascending by their binary form.
     ///
@@ -106,6 +131,9 @@ pub struct Changes {
     pub delete: Vec<Cid>,
     /// Rows to set, or with no value to clear.
     pub state: Vec<(String, Option<Bytes>)>,
+    /// What [`BlockStore::check_rows`] found is known and accepted: rows that are gone are not looked for any more, and
+    /// damaged ones that no [`Changes::clear`] can name are dropped.
+    pub settle: bool,
 }
 
 impl Changes {
@@ -142,6 +170,39 @@ impl Changes {
         self.state.push((key.into(), None));
         self
     }
+
+    /// Accepts that rows are gone.
+    #[must_use]
+    pub fn settle(mut self) -> Self {
+        self.settle = true;
+        self
+    }
+}
+
+/// What reading every row found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowsCheck {
+    /// Rows that are not what was committed.
+    pub damaged: Vec<DamagedRow>,
+    /// Rows that were committed and are not there any more, not even their names.
+    pub missing: u64,
+}
+
+impl RowsCheck {
+    /// Nothing is damaged or gone.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damaged.is_empty() && self.missing == 0
+    }
+}
+
+/// A row that is not what was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedRow {
+    /// Its name, as far as that can be read.
+    pub name: String,
+    /// What is wrong with it.
+    pub what: &'static str,
 }
 
 /// What a backend reports when it fails.
@@ -159,13 +220,29 @@ pub enum StoreError {
         /// What the check found.
         source: VerifyError,
     },
-    /// A row holds bytes its reader does not understand.
-    #[error("the row {key} is damaged: {what}")]
+    /// A row is not what was committed, or its reader does not understand it. It never reaches a caller.
+    #[error("the row {} of the store is damaged ({what}); it held {}", key.escape_debug(), row::holds(key))]
     CorruptRow {
         /// The name of the row.
         key: String,
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// Rows were committed and are not there any more.
+    #[error(
+        "{rows} rows of the store are gone, and changes that wait to be published may have been among them"
+    )]
+    LostRows {
+        /// How many.
+        rows: u64,
+    },
+    /// The backend's own structure is damaged, so that nothing in it can be relied on.
+    #[error("{place} is damaged")]
+    Damaged {
+        /// The file or database.
+        place: String,
+        /// What the backend reported.
+        source: BackendError,
     },
     /// Another process holds the store.
     #[error("{place} is in use by another process")]
@@ -210,12 +287,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Rows are damaged or gone, and the rest of the store can be read.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::CorruptRow { .. } | Self::LostRows { .. })
+    }
+
     /// A stable name for scripts and for JavaScript.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::Corrupt { .. } => "block_damaged",
-            Self::CorruptRow { .. } => "state_damaged",
+            Self::CorruptRow { .. } | Self::LostRows { .. } => "state_damaged",
+            Self::Damaged { .. } => "store_damaged",
             Self::Locked { .. } => "store_in_use",
             Self::Full { .. } => "store_full",
             Self::NewerFormat { .. } => "newer_format",
@@ -228,7 +312,10 @@ impl StoreError {
 impl Retryable for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Corrupt { .. } | Self::CorruptRow { .. } => ErrorKind::Corrupt,
+            Self::Corrupt { .. }
+            | Self::CorruptRow { .. }
+            | Self::LostRows { .. }
+            | Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Locked { .. } => ErrorKind::Retry,
             Self::Full { .. }
             | Self::NewerFormat { .. }

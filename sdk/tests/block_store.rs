@@ -1,14 +1,18 @@
 //! The conformance suite of stores, on those of this crate.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use perennis_sdk::{
     error::{ErrorKind, Retryable},
-    store::{BlockStore, Changes, Disk, DiskOptions, Memory, StoreError},
+    store::{BlockStore, Changes, Disk, DiskOptions, Memory, StoreError, row},
     testing::block_store::Place,
 };
 use perennis_shared::cid::{Block, Codec};
+use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 use tempfile::TempDir;
 
 /// A store in memory; its contents live as long as the place.
@@ -85,31 +89,262 @@ async fn second_opener_waits_for_the_first_to_finish() {
     second.await.unwrap().unwrap();
 }
 
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
+const TALLY: TableDefinition<&[u8], &[u8]> = TableDefinition::new("tally");
+
+/// Changes the file behind the store's back.
+fn tamper(path: &Path, change: impl FnOnce(&WriteTransaction)) {
+    let database = Database::create(path).unwrap();
+    let writing = database.begin_write().unwrap();
+    change(&writing);
+    writing.commit().unwrap();
+}
+
+fn set_format(writing: &WriteTransaction, format: u64) {
+    let mut meta = writing.open_table(META).unwrap();
+    meta.insert("format", format).unwrap();
+}
+
+/// Format, number of rows, sum.
+fn set_tally(writing: &WriteTransaction, numbers: [u64; 3]) {
+    let value: Vec<u8> = numbers.into_iter().flat_map(u64::to_be_bytes).collect();
+    let mut tally = writing.open_table(TALLY).unwrap();
+    let stored = row::encode("tally", &value);
+    tally.insert(&b"tally"[..], stored.as_ref()).unwrap();
+}
+
+fn format_in(path: &Path) -> u64 {
+    let database = Database::create(path).unwrap();
+    let reading = database.begin_read().unwrap();
+    let meta = reading.open_table(META).unwrap();
+    meta.get("format").unwrap().unwrap().value()
+}
+
+/// A closed file with three rows.
+async fn three_rows(place: &InFile) -> PathBuf {
+    let store = place.open().await;
+    let rows = ["a", "b", "c"].into_iter();
+    let changes = rows.fold(Changes::new(), |changes, name| changes.set(name, "value"));
+    store.commit(changes).await.unwrap();
+    store.path().to_owned()
+}
+
 #[tokio::test]
 async fn file_of_a_newer_format_is_refused_and_left_alone() {
     let place = InFile::new().await;
-    let path = place.open().await.path().to_owned();
-    {
-        let database = redb::Database::create(&path).unwrap();
-        let writing = database.begin_write().unwrap();
-        let meta = redb::TableDefinition::<&str, u64>::new("meta");
-        writing
-            .open_table(meta)
-            .unwrap()
-            .insert("format", 9)
-            .unwrap();
-        writing.commit().unwrap();
-    }
+    let path = three_rows(&place).await;
+    tamper(&path, |writing| {
+        set_format(writing, 9);
+        set_tally(writing, [9, 3, 0]);
+    });
     let error = Disk::open(&path, NO_WAIT).await.err().unwrap();
     assert!(matches!(
         error,
         StoreError::NewerFormat {
             found: 9,
-            known: 1,
+            known: 2,
             ..
         }
     ));
     assert_eq!(error.kind(), ErrorKind::Fatal);
+    assert_eq!(format_in(&path), 9);
+    // As well where a newer format keeps no such tally.
+    tamper(&path, |writing| {
+        writing.delete_table(TALLY).unwrap();
+    });
+    let error = Disk::open(&path, NO_WAIT).await.err().unwrap();
+    assert!(matches!(error, StoreError::NewerFormat { found: 9, .. }));
+}
+
+#[tokio::test]
+async fn store_of_the_first_format_is_taken_over_once_and_refused_by_its_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.redb");
+    let block = Block::new(Codec::Raw, "kept").unwrap();
+    let former: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
+    tamper(&path, |writing| {
+        let blocks = TableDefinition::<&[u8], &[u8]>::new("blocks");
+        let mut blocks = writing.open_table(blocks).unwrap();
+        let key = block.cid().to_bytes();
+        blocks
+            .insert(key.as_slice(), block.bytes().as_ref())
+            .unwrap();
+        let mut rows = writing.open_table(former).unwrap();
+        for (name, value) in [("head/x", &b"\x01\x71"[..]), ("me", b"\xa0"), ("odd", b"")] {
+            rows.insert(name, value).unwrap();
+        }
+        set_format(writing, 1);
+    });
+    for _ in 0..2 {
+        let store = Disk::open(&path, NO_WAIT).await.unwrap();
+        assert_eq!(store.block(block.cid()).await.unwrap(), Some(block.clone()));
+        assert_eq!(store.state_keys("").await.unwrap(), ["head/x", "me", "odd"]);
+        let value = store.state("head/x").await.unwrap().unwrap();
+        assert_eq!(value, b"\x01\x71"[..]);
+        assert_eq!(store.state("odd").await.unwrap().unwrap(), "");
+        assert!(store.check_rows().await.unwrap().is_sound());
+    }
+    // It opens what has its number or a smaller one.
+    assert_eq!(format_in(&path), 2);
+    tamper(&path, |writing| {
+        assert!(!writing.delete_table(former).unwrap(), "it is gone");
+    });
+}
+
+#[tokio::test]
+async fn changed_row_is_told_and_the_others_are_read() {
+    let place = InFile::new().await;
+    let path = three_rows(&place).await;
+    tamper(&path, |writing| {
+        let mut rows = writing.open_table(ROWS).unwrap();
+        let of_another = row::encode("a", b"value");
+        rows.insert(&b"b"[..], of_another.as_ref()).unwrap();
+    });
+    for _ in 0..2 {
+        let store = Disk::open(&path, NO_WAIT).await.unwrap();
+        let error = store.state("b").await.unwrap_err();
+        assert!(matches!(&error, StoreError::CorruptRow { key, .. } if key == "b"));
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(store.state("a").await.unwrap().unwrap(), "value");
+        assert_eq!(store.state("never").await.unwrap(), None);
+        let check = store.check_rows().await.unwrap();
+        assert_eq!((check.damaged.len(), check.missing), (1, 0));
+        assert_eq!(check.damaged[0].name, "b");
+    }
+    // Written anew it is sound, and nothing is missed.
+    let store = Disk::open(&path, NO_WAIT).await.unwrap();
+    store.commit(Changes::new().set("b", "new")).await.unwrap();
+    drop(store);
+    let store = Disk::open(&path, NO_WAIT).await.unwrap();
+    assert!(store.check_rows().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn row_that_is_gone_is_missed_until_that_is_accepted() {
+    let place = InFile::new().await;
+    let path = three_rows(&place).await;
+    tamper(&path, |writing| {
+        let mut rows = writing.open_table(ROWS).unwrap();
+        rows.remove(&b"c"[..]).unwrap();
+    });
+    for more in ["d", "e"] {
+        let store = Disk::open(&path, NO_WAIT).await.unwrap();
+        assert_eq!(store.check_rows().await.unwrap().missing, 1);
+        // Nobody can say any more that a row was never there.
+        let error = store.state("c").await.unwrap_err();
+        assert!(matches!(error, StoreError::LostRows { rows: 1 }));
+        assert_eq!(store.state("a").await.unwrap().unwrap(), "value");
+        store
+            .commit(Changes::new().set(more, "value"))
+            .await
+            .unwrap();
+    }
+    let store = Disk::open(&path, NO_WAIT).await.unwrap();
+    store.commit(Changes::new().settle()).await.unwrap();
+    assert_eq!(store.state("c").await.unwrap(), None);
+    drop(store);
+    let store = Disk::open(&path, NO_WAIT).await.unwrap();
+    assert!(store.check_rows().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn row_of_an_earlier_time_is_missed() {
+    let place = InFile::new().await;
+    let path = three_rows(&place).await;
+    tamper(&path, |writing| {
+        let mut rows = writing.open_table(ROWS).unwrap();
+        let former = row::encode("a", b"former");
+        rows.insert(&b"a"[..], former.as_ref()).unwrap();
+    });
+    let store = Disk::open(&path, NO_WAIT).await.unwrap();
+    assert_eq!(store.check_rows().await.unwrap().missing, 1);
+}
+
+#[tokio::test]
+async fn row_whose_name_is_damaged_is_told_under_both_names() {
+    let place = InFile::new().await;
+    let path = three_rows(&place).await;
+    tamper(&path, |writing| {
+        let mut rows = writing.open_table(ROWS).unwrap();
+        let stored = row::encode("b", b"value");
+        rows.remove(&b"b"[..]).unwrap();
+        rows.insert(&b"\xe2"[..], stored.as_ref()).unwrap();
+    });
+    let store = Disk::open(&path, NO_WAIT).await.unwrap();
+    assert_eq!(store.state_keys("").await.unwrap(), ["a", "c"]);
+    let error = store.state("b").await.unwrap_err();
+    assert!(matches!(&error, StoreError::CorruptRow { key, .. } if key == "b"));
+    assert_eq!(store.state("never").await.unwrap(), None);
+    assert_eq!(store.check_rows().await.unwrap().damaged.len(), 1);
+    // No name of text could clear it.
+    store.commit(Changes::new().settle()).await.unwrap();
+    assert!(store.check_rows().await.unwrap().is_sound());
+    drop(store);
+    let store = Disk::open(&path, NO_WAIT).await.unwrap();
+    assert_eq!(store.state("b").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn damaged_tally_and_format_are_mended() {
+    let place = InFile::new().await;
+    let path = three_rows(&place).await;
+    let damages: [fn(&WriteTransaction); 5] = [
+        |writing| set_format(writing, 1),
+        |writing| set_format(writing, 77),
+        |writing| {
+            writing.delete_table(META).unwrap();
+        },
+        |writing| {
+            writing.delete_table(TALLY).unwrap();
+        },
+        |writing| {
+            let mut tally = writing.open_table(TALLY).unwrap();
+            tally.insert(&b"tally"[..], &b"rotten"[..]).unwrap();
+        },
+    ];
+    for damage in damages {
+        tamper(&path, damage);
+        let store = Disk::open(&path, NO_WAIT).await.unwrap();
+        assert_eq!(store.state("a").await.unwrap().unwrap(), "value");
+        assert!(store.check_rows().await.unwrap().is_sound());
+        drop(store);
+        assert_eq!(format_in(&path), 2);
+    }
+    // With the tally mended, what goes is missed again.
+    tamper(&path, |writing| {
+        let mut rows = writing.open_table(ROWS).unwrap();
+        rows.remove(&b"c"[..]).unwrap();
+    });
+    let store = Disk::open(&path, NO_WAIT).await.unwrap();
+    assert_eq!(store.check_rows().await.unwrap().missing, 1);
+}
+
+#[tokio::test]
+async fn file_without_one_of_its_tables_is_damaged_and_no_new_one() {
+    let place = InFile::new().await;
+    let path = three_rows(&place).await;
+    for table in ["rows", "blocks"] {
+        let table = TableDefinition::<&[u8], &[u8]>::new(table);
+        tamper(&path, |writing| {
+            assert!(writing.delete_table(table).unwrap());
+        });
+        let error = Disk::open(&path, NO_WAIT).await.err().unwrap();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+        tamper(&path, |writing| {
+            writing.open_table(table).unwrap();
+        });
+    }
+}
+
+#[tokio::test]
+async fn file_is_its_owners_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = InFile::new().await;
+    let path = place.open().await.path().to_owned();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
 }
 
 #[tokio::test]

@@ -14,4 +14,5 @@ pub mod publisher;
 pub mod schema;
 pub mod small_disk;
 pub mod terminal;
+pub mod umask;
 pub mod vectors;

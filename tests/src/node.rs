@@ -66,6 +66,15 @@ impl Node {
         Self::start_by(command, data, None)
     }
 
+    /// Starts a node by a command that comes to [`Node::command`], and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[must_use]
+    pub fn start_as(command: Command, data: &Path) -> Self {
+        Self::start_by(command, data, None)
+    }
+
     fn start_on(data: &Path, config: Option<&Path>, listen: &str) -> Self {
         Self::start_by(Self::command(data, config, listen), data, config)
     }

@@ -12,8 +12,9 @@ use serde_json::Value;
 use crate::binary::workspace;
 
 /// Commands that have commands below them.
-const GROUPS: [&str; 11] = [
-    "id", "label", "log", "node", "name", "pin", "config", "record", "car", "dag", "peers",
+const GROUPS: [&str; 13] = [
+    "id", "label", "log", "home", "node", "store", "name", "pin", "config", "record", "car", "dag",
+    "peers",
 ];
 
 /// The folder of the command line's schemas.

@@ -9,17 +9,20 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod check;
+mod home;
 mod id;
 mod label;
 mod log;
 mod node;
 mod peers;
 mod share;
+mod store;
 
 pub(crate) use check::{
     CarCommand, CarVerify, ConfigCheck, ConfigCommand, DagCodec, DagCommand, DagConvert,
     RecordCommand, RecordInspect, RecordVerify,
 };
+pub(crate) use home::{HomeCheck, HomeCommand};
 pub(crate) use id::{IdCommand, IdDerive, IdNew, ProfileName};
 pub(crate) use label::{
     LabelAdd, LabelCommand, LabelExport, LabelFormat, LabelImport, LabelList, LabelProve,
@@ -34,6 +37,7 @@ pub(crate) use peers::{
     Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,
 };
 pub(crate) use share::{Export, Import, Publish, Resolve, Restore};
+pub(crate) use store::{StoreCommand, StoreLosses, StorePlace, StoreVerify};
 
 /// Keeps an identity and its lists alive after the tab closes.
 ///
@@ -105,9 +109,15 @@ pub(crate) enum Command {
     Import(Import),
     /// Bring everything back from the passphrase alone
     Restore(Restore),
+    /// Look after what this home keeps
+    #[command(subcommand)]
+    Home(HomeCommand),
     /// Run a perpetual node, or ask how it is
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Look into a node's store: what is damaged, and what is lost
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Names a node keeps alive
     #[command(subcommand)]
     Name(NameCommand),

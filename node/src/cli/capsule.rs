@@ -14,6 +14,7 @@ use super::files;
 use super::id::Facts;
 use super::page::{bytes_text, count};
 use super::session::{Session, block_on, told};
+use super::umask::create_named;
 use super::when::now;
 
 /// Largest capsule that is read: far above the list of a busy person, and it fits in memory.
@@ -89,7 +90,7 @@ impl<'a> Target<'a> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(format!(".{}.tmp", std::process::id()));
         let temporary = PathBuf::from(temporary);
-        let file = File::create(&temporary).map_err(|error| file_failure("write", path, &error))?;
+        let file = create_named(&temporary).map_err(|error| file_failure("write", path, &error))?;
         Ok(Self {
             path,
             temporary,

@@ -169,9 +169,13 @@ pub(crate) fn next_step(code: &str, exit: Exit) -> &'static str {
             "free space on that disk and run the command again; nothing half-written remains"
         }
         "newer_format" => "install the version that wrote it; nothing was changed",
-        "block_damaged" | "state_damaged" | "block_lost" => {
-            "move the home away and run `perennis restore`"
+        "state_damaged" => {
+            "run `perennis home check`: it says what is lost, and with --repair goes on without it"
         }
+        "store_damaged" => {
+            "try once more; if it stays, move the home away and run `perennis restore`: changes that were not published have to be made again"
+        }
+        "block_damaged" | "block_lost" => "move the home away and run `perennis restore`",
         "store_not_opened" | "store_failed" => {
             "check that the home is a directory this user may write to"
         }

@@ -17,6 +17,7 @@ use super::names::{foot, take_rows, text};
 use super::page::{bytes_text, count, plain};
 use super::peers::checked_cid;
 use super::session::block_on;
+use super::umask::create_named;
 
 #[derive(Serialize)]
 struct Fetched {
@@ -127,7 +128,7 @@ async fn save(node: &NodeClient, cid: &Cid, file: &Path) -> Result<String, Failu
     let partial = folder
         .unwrap_or(Path::new("."))
         .join(format!(".{cid}.partial"));
-    let mut out = fs::File::create(&partial).map_err(|error| unwritten(&error))?;
+    let mut out = create_named(&partial).map_err(|error| unwritten(&error))?;
     let outcome = async {
         let mut body = node.read(&format!("/ipfs/{cid}?format=car")).await?;
         let mut decoder = Decoder::new();

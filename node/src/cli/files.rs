@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use perennis_sdk::rt::files;
+
 use super::failure::{Failure, file_failure};
+use super::umask::create_named;
 
 /// Reads a whole file, or stdin for `-`, up to `max_bytes`.
 pub(crate) fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Failure> {
@@ -54,7 +56,8 @@ pub(crate) enum Existing {
 }
 
 /// Writes a file so that it is either complete and durable or not there: a temporary file beside it,
-/// synced, then renamed, then the directory synced. `private` makes it readable by its owner only.
+/// synced, then renamed, then the directory synced. `private` makes it readable by its owner only; otherwise it is as open
+/// as the person's umask makes it.
 pub(crate) fn write_atomically(
     path: &Path,
     bytes: &[u8],
@@ -76,12 +79,17 @@ fn try_write(path: &Path, bytes: &[u8], existing: Existing, private: bool) -> io
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
     let written = (|| {
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true);
-        if private {
-            options.mode(0o600);
-        }
-        let mut file = options.open(&temporary)?;
+        let mut file = if private {
+            // Made anew: a file that somebody else has put there would let them read what comes.
+            match fs::remove_file(&temporary) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut options = File::options();
+            files::private(options.write(true).create_new(true)).open(&temporary)?
+        } else {
+            create_named(&temporary)?
+        };
         file.write_all(bytes)?;
         file.sync_all()?;
         match existing {

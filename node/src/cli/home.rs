@@ -9,15 +9,17 @@
 //! lock            held by the one process that works in this home
 //! ```
 
-use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use perennis_sdk::rt::files;
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, file_failure};
 use super::files::{Existing, write_atomically};
 use super::output::Output;
+
+pub(crate) mod check;
 
 /// The node that is asked when neither the command line nor the home names one.
 pub(crate) const DEFAULT_NODE: &str = "http://127.0.0.1:4780";
@@ -79,6 +81,11 @@ impl Home {
         Ok(Self { dir })
     }
 
+    /// The directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn store_path(&self) -> PathBuf {
         self.dir.join("store.redb")
     }
@@ -89,11 +96,7 @@ impl Home {
 
     /// Creates the directory if need be, for its owner only.
     pub(crate) fn create(&self) -> Result<(), Failure> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        builder.mode(0o700);
-        builder
-            .create(&self.dir)
+        files::create_private_folder(&self.dir)
             .map_err(|error| file_failure("create the home directory", &self.dir, &error))
     }
 
@@ -102,12 +105,7 @@ impl Home {
         self.create()?;
         let path = self.dir.join("lock");
         let failure = |error: &std::io::Error| file_failure("lock the home with", &path, error);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| failure(&error))?;
+        let file = files::open_private_file(&path).map_err(|error| failure(&error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -229,6 +227,8 @@ impl KnownIdentity {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn home() -> (tempfile::TempDir, Home) {

@@ -208,6 +208,8 @@ struct ListDocument {
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     staged: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<u64>,
 }
 
 async fn list(context: &Context<'_>, arguments: &LabelList) -> Result<(), Failure> {
@@ -247,6 +249,12 @@ async fn list(context: &Context<'_>, arguments: &LabelList) -> Result<(), Failur
     let Some(document) = document else {
         return Ok(());
     };
+    if let Some(rows) = document.damaged {
+        context.output.warn(format!(
+            "{} of this home damaged or gone: changes that were not published may be missing here; see `perennis home check`",
+            count(rows, "row")
+        ));
+    }
     context
         .output
         .answer(&document, |page| show_list(page, &document))
@@ -258,14 +266,13 @@ async fn own_page(
 ) -> Result<(LabelPage, ListDocument), Failure> {
     let known = session.home.expect_identity()?;
     let page = session.client.labels(query).await.map_err(told!())?;
-    let staged = session.client.staged().await.map_err(told!())?;
-    let head = session.client.backup().await.map_err(told!())?.head;
     let document = ListDocument {
         did: known.did,
-        head: head.map(|cid| cid.to_string()),
+        head: page.head.map(|cid| cid.to_string()),
         labels: Vec::new(),
         next: None,
-        staged: Some(staged.len()),
+        staged: Some(page.staged),
+        damaged: Some(page.damaged).filter(|rows| *rows > 0),
     };
     Ok((page, document))
 }
@@ -287,6 +294,7 @@ async fn foreign_page(
         labels: Vec::new(),
         next: None,
         staged: None,
+        damaged: None,
     };
     Ok((foreign.page, document))
 }

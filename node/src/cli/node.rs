@@ -7,12 +7,14 @@ use super::Context;
 use super::args::{NodeCommand, NodeStatus};
 use super::ask::NodeClient;
 use super::failure::{Exit, Failure};
-use super::page::plain;
+use super::page::{Page, plain};
 use super::session::block_on;
 
 mod doctor;
 mod probe;
 mod run;
+
+pub(super) use run::config_failure;
 
 pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Failure> {
     match command {
@@ -51,9 +53,11 @@ async fn status(context: &Context<'_>, arguments: &NodeStatus) -> Result<(), Fai
         if let Some(fields) = document.status.as_object() {
             let rows: Vec<(&str, Option<String>)> = fields
                 .iter()
+                .filter(|(name, _)| name.as_str() != "damage")
                 .map(|(name, value)| (name.as_str(), Some(value_text(value))))
                 .collect();
             page.fields(&rows);
+            tell_damage(page, &fields["damage"]);
         }
     })?;
     if document.live && document.ready {
@@ -66,6 +70,32 @@ async fn status(context: &Context<'_>, arguments: &NodeStatus) -> Result<(), Fai
         }
         Err(Failure::told(Exit::Unreachable))
     }
+}
+
+/// What is damaged, where something is.
+fn tell_damage(page: &mut Page, damage: &Value) {
+    let counted = [
+        ("losses", "losses of acknowledged data"),
+        ("quarantinedBlocks", "damaged blocks"),
+        ("lostHeads", "lost records"),
+        ("rowsSetAside", "rows that cannot be read"),
+    ];
+    let counts: Vec<String> = counted
+        .iter()
+        .filter_map(|(field, what)| {
+            let number = damage[field].as_u64().filter(|number| *number > 0)?;
+            Some(format!("{number} {what}"))
+        })
+        .collect();
+    if counts.is_empty() {
+        return;
+    }
+    let line = page.paint.warn(format!("damage: {}", counts.join(", ")));
+    page.line(line);
+    for sentence in damage["sentences"].as_array().into_iter().flatten() {
+        page.line(format!("  {}", value_text(sentence)));
+    }
+    page.line("`perennis store losses` lists all of it");
 }
 
 /// A JSON value in one line for people.

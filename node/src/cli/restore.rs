@@ -8,6 +8,7 @@ use super::Context;
 use super::args::Restore;
 use super::failure::Failure;
 use super::home::Home;
+use super::home::check::warn_of_damage;
 use super::id::Facts;
 use super::label::PAGE_LABELS;
 use super::page::count;
@@ -40,6 +41,9 @@ async fn restore(context: &Context<'_>, arguments: &Restore) -> Result<(), Failu
     let derivations = derivations(&context.home()?, arguments)?;
     let phrase = read_passphrase(context.passphrase_file(), "Passphrase: ")?;
     let session = Session::open(context, &arguments.nodes.urls).await?;
+    // Restoring drops what is damaged.
+    let found = session.client.check_state().await.map_err(told!())?;
+    warn_of_damage(context.output, &found);
     let (identity, account, resolved) =
         first_found(context, &session, &phrase, &derivations).await?;
     warn(context, &resolved);

@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use super::answer::{Answer, Body, Refusal, answer, json};
-use super::names::PageQuery;
+use super::names::{PageQuery, gone};
 use super::{peers, providers, route};
 use crate::app::Node;
 use crate::causes::chain;
@@ -89,7 +89,10 @@ pub(super) async fn start(
     let node = Arc::clone(node);
     tokio::spawn(async move {
         let started = rt::monotonic();
-        let sink = FetchSink(node.storage().clone());
+        let sink = FetchSink {
+            storage: node.storage().clone(),
+            root: cid,
+        };
         let fetching = async {
             let roots = [cid];
             let fetch = fetch_dag(&session, &roots, &sink, DagLimits::default(), |step| {
@@ -269,6 +272,7 @@ fn unstored(error: &StorageError) -> Refusal {
             "the disk is full",
             "make room on the disk of the node's data",
         ),
+        StorageError::Gone => gone(error.to_string()),
         _ => {
             tracing::error!(error = %chain(error), "a fetch could not be stored");
             Refusal::internal()

@@ -20,6 +20,7 @@ use crate::app::Node;
 use crate::causes::chain;
 use crate::ingest::IngestError;
 use crate::kept::Kept;
+use crate::storage::StorageError;
 use crate::workers::republish::TargetState;
 
 /// Rows on a page when nothing else is asked for, and the most.
@@ -436,11 +437,22 @@ pub(super) fn refusal(error: IngestError) -> Refusal {
             tracing::error!(error = %chain(&error), "a write failed to read");
             Refusal::internal()
         }
+        IngestError::Storage(StorageError::Gone) => gone(message),
         IngestError::Storage(error) => {
             tracing::error!(error = %chain(&error), "a write failed");
             Refusal::internal()
         }
     }
+}
+
+/// The node has lost its folder.
+pub(super) fn gone(message: String) -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "data_folder_gone",
+        message,
+        "use another node: what this one takes would be lost",
+    )
 }
 
 fn record_refusal(error: &RecordError, message: String) -> Refusal {

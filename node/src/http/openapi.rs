@@ -20,6 +20,7 @@ macro_rules! schemas {
 
 /// The schemas, by the name of their file.
 pub(crate) static SCHEMAS: &[(&str, &str)] = schemas![
+    "damage",
     "did-document",
     "did-resolution",
     "error",

@@ -1,5 +1,6 @@
 //! Health, metrics and the status of the node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -9,6 +10,9 @@ use serde::Serialize;
 
 use super::answer::{Answer, Refusal, answer, json};
 use crate::app::Node;
+use crate::causes::chain;
+use crate::damage::Report;
+use crate::opening::Opening;
 use crate::workers::WorkerStatus;
 
 const OPEN_METRICS: HeaderValue =
@@ -21,24 +25,62 @@ const PEER: Duration = Duration::from_secs(1);
 struct Health {
     status: &'static str,
     reasons: Vec<&'static str>,
+    /// What is damaged and not mended yet. A node with damage that it tells and mends is ready all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<Report>,
+    /// How far opening the store is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opening: Option<Opening>,
 }
 
 pub(super) fn live() -> Answer {
     let health = Health {
         status: "ok",
         reasons: Vec::new(),
+        damage: None,
+        opening: None,
     };
     json(StatusCode::OK, &health)
 }
 
-pub(super) fn ready(node: &Node) -> Answer {
-    let reasons = node.not_ready();
+/// Readiness while the store is being opened.
+pub(super) fn opening(opening: Option<Opening>) -> Answer {
+    let health = Health {
+        status: "unavailable",
+        reasons: vec!["opening"],
+        damage: None,
+        opening,
+    };
+    json(StatusCode::SERVICE_UNAVAILABLE, &health)
+}
+
+/// Why the node is not ready, and what is damaged, where that can be told.
+async fn state(node: &Node) -> (Vec<&'static str>, Option<Arc<Report>>) {
+    let mut reasons = node.not_ready();
+    let damage = node.damage.report().await;
+    if let Err(error) = &damage {
+        tracing::error!(error = %chain(error), "the rows of the index cannot be read");
+        if reasons.is_empty() {
+            reasons.push("index_unreadable");
+        }
+    }
+    (reasons, damage.ok())
+}
+
+pub(super) async fn ready(node: &Node) -> Answer {
+    let (reasons, damage) = state(node).await;
     let (code, status) = if reasons.is_empty() {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
     };
-    json(code, &Health { status, reasons })
+    let health = Health {
+        status,
+        reasons,
+        damage: damage.as_deref().cloned(),
+        opening: None,
+    };
+    json(code, &health)
 }
 
 pub(super) async fn metrics(node: &Node) -> Result<Answer, Refusal> {
@@ -47,6 +89,11 @@ pub(super) async fn metrics(node: &Node) -> Result<Answer, Refusal> {
         let peers = status.routing.iter().map(|(_, peers)| peers).sum();
         node.metrics.routed(peers);
     }
+    if let Ok(report) = node.damage.report().await {
+        node.metrics.damage.found(&report);
+    }
+    let unreadable = node.storage().unreadable_rows();
+    node.metrics.damage.unreadable(&unreadable);
     let sizes = node.storage_sizes();
     let text = node.metrics.text(sizes).map_err(|_| Refusal::internal())?;
     Ok(answer(
@@ -65,6 +112,7 @@ struct Status {
     ready: bool,
     reasons: Vec<&'static str>,
     store: Store,
+    damage: Option<Report>,
     names: u64,
     republish: Republish,
     workers: Vec<WorkerStatus>,
@@ -85,8 +133,8 @@ struct Republish {
     routers: Vec<String>,
 }
 
-pub(super) fn status(node: &Node) -> Answer {
-    let reasons = node.not_ready();
+pub(super) async fn status(node: &Node) -> Answer {
+    let (reasons, damage) = state(node).await;
     let sizes = node.storage_sizes();
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -99,6 +147,7 @@ pub(super) fn status(node: &Node) -> Answer {
             bytes: sizes.bytes,
             read_only: sizes.read_only,
         },
+        damage: damage.as_deref().cloned(),
         names: node.name_count(),
         republish: Republish {
             period_seconds: node.config.ipns.republish_period.as_secs(),

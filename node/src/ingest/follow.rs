@@ -145,6 +145,19 @@ impl Ingest {
     pub(crate) async fn unfollow(&self, name: &Name) -> Result<(), IngestError> {
         let _forgetting = self.forgetting.write().await;
         let kept = self.storage.kept(*name).await?;
+        if kept.is_none()
+            && let Some(row) = self.storage.followed_row(*name).await?
+        {
+            // Its head is lost. Where nobody has published it here, nobody looks for it any more.
+            let left = if row.is_published {
+                self.storage.unfollow(*name, Facts::unknown()).await
+            } else {
+                self.storage.forget(*name).await
+            };
+            left.map_err(|error| refused(error, 0))?;
+            self.metrics.followed(-1);
+            return Ok(());
+        }
         let Some((kept, row)) = kept.and_then(|kept| {
             let row = kept.followed.clone()?;
             Some((kept, row))

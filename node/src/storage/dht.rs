@@ -28,8 +28,8 @@ use super::{Storage, key};
 use crate::causes::chain;
 use crate::demand::SharedDemand;
 
-const RECORD: &[u8] = b"d/";
-const PROVIDER: &[u8] = b"v/";
+pub(super) const RECORD: &[u8] = b"d/";
+pub(super) const PROVIDER: &[u8] = b"v/";
 
 /// Changes that are held; further ones are dropped, as a peer that is overwhelmed may do.
 const HELD: usize = 16_384;
@@ -151,11 +151,20 @@ impl DhtRows {
         let now = rt::now();
         let mut staying = 0;
         for (row, value) in &rows {
-            let expires = match table {
-                RECORD => parse_record(value).map(|record| record.expires),
-                _ => parse_provider(value).ok().map(|provider| provider.expires),
+            let (word, expires) = match table {
+                RECORD => (
+                    "dht_records",
+                    parse_record(value).map(|record| record.expires),
+                ),
+                _ => (
+                    "dht_providers",
+                    parse_provider(value).ok().map(|provider| provider.expires),
+                ),
             };
-            // What cannot be read is of no use to anybody.
+            if expires.is_none() {
+                self.storage.unreadable(word, row, &"it is damaged");
+            }
+            // What cannot be read is of no use to anybody, and others tell it again.
             if expires.is_none_or(|expires| expires <= now) {
                 self.change(row.clone(), None);
             } else {

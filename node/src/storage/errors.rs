@@ -1,5 +1,8 @@
 //! Why the store did not answer, did not change, or did not open.
 
+use std::io;
+use std::path::PathBuf;
+
 use perennis_shared::cid::Cid;
 use perennis_shared::codec::CodecError;
 use perennis_shared::limits::LimitExceeded;
@@ -24,6 +27,9 @@ pub(crate) enum StorageError {
     /// A row of ours cannot be understood.
     #[error("a row of the store is damaged")]
     Row(#[from] CodecError),
+    /// The data folder is not there any more.
+    #[error("the node's data folder is gone")]
+    Gone,
     /// The node is stopping.
     #[error("the node is stopping")]
     Interrupted,
@@ -82,6 +88,14 @@ pub enum OpenError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreOpenError),
+    /// The folder cannot be looked at.
+    #[error("the data directory {} cannot be used", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system reported.
+        source: io::Error,
+    },
     /// Its rows cannot be read.
     #[error("the store's rows cannot be read")]
     Rows(#[source] ReadError),
@@ -98,7 +112,9 @@ impl OpenError {
         match self {
             OpenError::Store(StoreOpenError::Locked { .. }) => "data_in_use",
             OpenError::Store(StoreOpenError::NewerFormat { .. }) => "newer_format",
-            OpenError::Store(StoreOpenError::NotWritable { .. }) => "data_directory",
+            OpenError::Store(StoreOpenError::NotWritable { .. }) | OpenError::Folder { .. } => {
+                "data_directory"
+            }
             OpenError::Store(StoreOpenError::NotAStore { .. }) => "not_a_store",
             OpenError::Store(StoreOpenError::Full { .. }) => "disk_full",
             _ => "store",
@@ -113,7 +129,7 @@ impl OpenError {
             OpenError::Store(StoreOpenError::NewerFormat { .. }) => {
                 "run the version of perennis that wrote it, or a later one; this one changes nothing"
             }
-            OpenError::Store(StoreOpenError::NotWritable { .. }) => {
+            OpenError::Store(StoreOpenError::NotWritable { .. }) | OpenError::Folder { .. } => {
                 "make the directory writable for the node's user, or give another one with --data"
             }
             OpenError::Store(StoreOpenError::NotAStore { .. }) => {

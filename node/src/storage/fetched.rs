@@ -11,7 +11,7 @@ use perennis_store::Batch;
 
 use super::{Storage, StorageError, key};
 
-const FETCHED: &[u8] = b"x/";
+pub(super) const FETCHED: &[u8] = b"x/";
 
 /// A DAG that was fetched on demand and is kept until it is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,7 @@ impl Storage {
     /// Holds what comes in below a root, so that it is not collected while it is fetched.
     pub(crate) async fn begin_fetch(&self, root: &Cid) -> Result<(), StorageError> {
         let mut batch = Batch::new();
+        batch.owner(&root.hash().to_bytes());
         batch.pin_ahead(&key(FETCHED, &root.to_bytes()), *root);
         self.write(batch).await
     }
@@ -35,6 +36,7 @@ impl Storage {
         let row = key(FETCHED, &fetched.root.to_bytes());
         let numbers = [fetched.at.0, fetched.blocks, fetched.bytes];
         let mut batch = Batch::new();
+        batch.owner(&fetched.root.hash().to_bytes());
         batch.pin(&row, fetched.root);
         batch.put_meta(&row, numbers.map(u64::to_be_bytes).concat());
         self.write(batch).await
@@ -64,17 +66,30 @@ impl Storage {
         self.blocking(move |this| {
             let after = after.map(|after| key(FETCHED, &after.to_bytes()));
             let rows = this.store.metas(FETCHED, after.as_deref(), limit)?;
-            Ok(rows
-                .iter()
-                .filter_map(|(row, value)| parse(row, value))
-                .collect())
+            let fetched = |(row, value): (Vec<u8>, Vec<u8>)| {
+                let Ok(root) = parse_cid_bytes(row.strip_prefix(FETCHED)?) else {
+                    this.set_aside(&row, value, None, &"it is of no CID");
+                    return None;
+                };
+                Some(parse(root, &value).unwrap_or_else(|| {
+                    // What it is of stands in its key; its sizes are told as unknown.
+                    let numbers = [0_u64; 3].map(u64::to_be_bytes).concat();
+                    this.set_aside(&row, value, Some(numbers), &"it has no three numbers");
+                    Fetched {
+                        root,
+                        at: Millis(0),
+                        blocks: 0,
+                        bytes: 0,
+                    }
+                }))
+            };
+            Ok(rows.into_iter().filter_map(fetched).collect())
         })
         .await
     }
 }
 
-fn parse(row: &[u8], value: &[u8]) -> Option<Fetched> {
-    let root = parse_cid_bytes(row.strip_prefix(FETCHED)?).ok()?;
+fn parse(root: Cid, value: &[u8]) -> Option<Fetched> {
     let (numbers, []) = value.as_chunks::<8>() else {
         return None;
     };
@@ -119,12 +134,15 @@ impl BlockSource for StoredBlocks {
     }
 }
 
-/// Fills the store with what is fetched.
-pub(crate) struct FetchSink(pub(crate) Storage);
+/// Fills the store with what is fetched below a root.
+pub(crate) struct FetchSink {
+    pub(crate) storage: Storage,
+    pub(crate) root: Cid,
+}
 
 impl Sink for FetchSink {
     async fn held(&self, cids: &[Cid]) -> Result<Vec<Held>, StoreError> {
-        let (this, cids) = (self.0.clone(), cids.to_vec());
+        let (this, cids) = (self.storage.clone(), cids.to_vec());
         let held = rt::blocking(move || {
             cids.iter()
                 .map(|cid| {
@@ -148,10 +166,11 @@ impl Sink for FetchSink {
 
     async fn keep(&self, blocks: Vec<Block>) -> Result<(), StoreError> {
         let mut batch = Batch::new();
+        batch.owner(&self.root.hash().to_bytes());
         for block in blocks {
             batch.put_block(block);
         }
-        self.0.write(batch).await.map_err(failed)
+        self.storage.write(batch).await.map_err(failed)
     }
 }
 

@@ -3,7 +3,7 @@
 use perennis_sdk::rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
-use perennis_store::Batch;
+use perennis_store::{Batch, LOST_HEADS};
 
 use super::queues::put_key;
 use super::{
@@ -18,10 +18,24 @@ const COUNTED: usize = 1_024;
 
 impl Storage {
     pub(super) fn followed(&self, name: &Name) -> Result<Option<Followed>, StorageError> {
-        match self.store.meta(&key(FOLLOWED, name.as_bytes()))? {
-            Some(bytes) => Ok(Some(Followed::from_bytes(&bytes)?)),
-            None => Ok(None),
+        let row = key(FOLLOWED, name.as_bytes());
+        let Some(bytes) = self.store.meta(&row)? else {
+            return Ok(None);
+        };
+        match Followed::from_bytes(&bytes) {
+            Ok(followed) => Ok(Some(followed)),
+            // That it is followed is sure. Were it taken for one that is not, what hangs below it would be let go.
+            Err(error) => {
+                let followed = Followed::of_damaged_row(rt::now());
+                self.set_aside(&row, bytes, Some(followed.to_bytes()?), &error);
+                Ok(Some(followed))
+            }
         }
+    }
+
+    /// What is kept about following a name, also where its head is lost.
+    pub(crate) async fn followed_row(&self, name: Name) -> Result<Option<Followed>, StorageError> {
+        self.blocking(move |this| this.followed(&name)).await
     }
 
     /// Counts the followed names. Waits for the disk.
@@ -93,7 +107,10 @@ impl Storage {
         self.blocking(move |this| {
             let routers = this.shared.routers.values().copied();
             let mut dues = Vec::new();
-            for queue in [FETCH, LADDER, FOLLOW].into_iter().chain(routers) {
+            for queue in [FETCH, LADDER, FOLLOW, LOST_HEADS]
+                .into_iter()
+                .chain(routers)
+            {
                 if let Some(due) = this.store.queue_entry(queue, name.as_bytes())? {
                     dues.push((queue, due));
                 }

@@ -12,13 +12,15 @@ impl Storage {
     /// ([`Ladder::above`] tells).
     pub(crate) async fn ladder(&self, name: Name) -> Result<Ladder, StorageError> {
         self.blocking(move |this| {
-            let Some(bytes) = this.store.meta(&key(RUNGS, name.as_bytes()))? else {
-                return Ok(Ladder::default());
+            let parse = |bytes: &[u8]| {
+                let rungs = rungs_from_bytes(bytes)?;
+                let rungs = Ladder::verify_kept(&name, rungs.iter().map(Vec::as_slice));
+                let damaged = |_| CodecError::field("rungs", FieldProblem::Invalid("no ladder"));
+                rungs.map_err(damaged)
             };
-            let rungs = rungs_from_bytes(&bytes)?;
-            let rungs = Ladder::verify_kept(&name, rungs.iter().map(Vec::as_slice));
-            let damaged = |_| CodecError::field("rungs", FieldProblem::Invalid("no ladder"));
-            Ok(rungs.map_err(damaged)?)
+            // Rungs that are damaged cannot be released; the next publish brings others.
+            let ladder = this.row(&key(RUNGS, name.as_bytes()), parse)?;
+            Ok(ladder.unwrap_or_default())
         })
         .await
     }

@@ -8,7 +8,7 @@ use perennis_store::Batch;
 use super::{Storage, StorageError};
 use crate::config::ProvideStrategy;
 
-const PROVIDED: &[u8] = b"provided";
+pub(super) const PROVIDED: &[u8] = b"provided";
 
 /// Rows read at once.
 const READ: usize = 4_096;
@@ -25,14 +25,15 @@ pub(crate) struct ProvideRound {
 impl Storage {
     /// How far the DHT has been told; `None` when it was never.
     pub(crate) async fn provide_round(&self) -> Result<Option<ProvideRound>, StorageError> {
-        let row = self.blocking(|this| Ok(this.store.meta(PROVIDED)?)).await?;
-        Ok(row.as_deref().and_then(|row| {
+        let parse = |row: &[u8]| {
             let (begun, rest) = row.split_first_chunk::<8>()?;
             Some(ProvideRound {
                 begun: Millis(u64::from_be_bytes(*begun)),
                 region: u16::from_be_bytes(rest.try_into().ok()?),
             })
-        }))
+        };
+        self.blocking(move |this| this.row(PROVIDED, |row| parse(row).ok_or("it is no place")))
+            .await
     }
 
     pub(crate) async fn save_provide_round(&self, round: ProvideRound) -> Result<(), StorageError> {
@@ -64,24 +65,21 @@ impl Storage {
                     let mut after: Option<Vec<u8>> = None;
                     loop {
                         let pins = this.store.pins(after.as_deref(), READ)?;
-                        let is_last = pins.len() < READ;
-                        after = pins.last().map(|(key, _)| key.clone());
+                        // A page may lack rows that cannot be read: only an empty one is the end.
+                        let Some((last, _)) = pins.last() else { break };
+                        after = Some(last.clone());
                         pins.into_iter().for_each(|(_, root)| take(root));
-                        if is_last {
-                            break;
-                        }
                     }
                 }
                 ProvideStrategy::All => {
                     let mut after: Option<Cid> = None;
                     loop {
                         let cids = this.store.cids(after.as_ref(), READ)?;
-                        let is_last = cids.len() < READ;
-                        after = cids.last().copied();
-                        cids.into_iter().for_each(&mut take);
-                        if is_last {
+                        let Some(last) = cids.last().copied() else {
                             break;
-                        }
+                        };
+                        after = Some(last);
+                        cids.into_iter().for_each(&mut take);
                     }
                 }
             }

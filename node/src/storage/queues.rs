@@ -38,17 +38,8 @@ impl Storage {
         now: Millis,
         limit: usize,
     ) -> Result<Vec<Due>, StorageError> {
-        self.blocking(move |this| {
-            let rows = this.store.queue_due(queue, now, limit)?;
-            let due = |row: QueueRow| {
-                Some(Due {
-                    name: name_of(&row)?,
-                    at: row.due,
-                })
-            };
-            Ok(rows.into_iter().filter_map(due).collect())
-        })
-        .await
+        self.blocking(move |this| this.names_due(queue, now, limit))
+            .await
     }
 
     /// When the next name of a queue is due.
@@ -83,19 +74,16 @@ impl Storage {
         limit: usize,
     ) -> Result<Vec<FetchRow>, StorageError> {
         self.blocking(move |this| {
-            let rows = this.store.queue_due(FETCH, now, limit)?;
-            let mut due = Vec::with_capacity(rows.len());
-            for row in rows {
-                let Some(name) = name_of(&row) else { continue };
-                let failures = this.store.meta(&key(FETCHES, &row.key))?;
-                let failures = failures.and_then(|bytes| bytes.try_into().ok());
-                due.push(FetchRow {
+            let rows = this.names_due(FETCH, now, limit)?;
+            let row = |Due { name, at }| {
+                let failures = this.row(&key(FETCHES, name.as_bytes()), parse_failures)?;
+                Ok(FetchRow {
                     name,
-                    failures: failures.map_or(0, u32::from_be_bytes),
-                    due: row.due,
-                });
-            }
-            Ok(due)
+                    failures: failures.unwrap_or(0),
+                    due: at,
+                })
+            };
+            rows.into_iter().map(row).collect()
         })
         .await
     }
@@ -140,14 +128,12 @@ impl Storage {
             return Ok(Vec::new());
         };
         self.blocking(move |this| {
-            let rows = this.store.queue_due(queue, now, limit)?;
-            rows.iter()
-                .filter_map(|row| Some((name_of(row)?, row.due)))
-                .map(|(name, due)| {
-                    let row = this.put_row(queue, &name)?;
-                    Ok(Scheduled { name, due, row })
-                })
-                .collect()
+            let rows = this.names_due(queue, now, limit)?;
+            let scheduled = |Due { name, at: due }| {
+                let row = this.put_row(queue, &name)?;
+                Ok(Scheduled { name, due, row })
+            };
+            rows.into_iter().map(scheduled).collect()
         })
         .await
     }
@@ -184,10 +170,18 @@ impl Storage {
     }
 
     fn put_row(&self, queue: Queue, name: &Name) -> Result<PutRow, StorageError> {
-        match self.store.meta(&put_key(queue, name))? {
-            Some(bytes) => Ok(PutRow::from_bytes(&bytes)?),
-            None => Ok(PutRow::default()),
-        }
+        let row = self.row(&put_key(queue, name), PutRow::from_bytes)?;
+        Ok(row.unwrap_or_default())
+    }
+
+    fn names_due(&self, queue: Queue, now: Millis, limit: usize) -> Result<Vec<Due>, StorageError> {
+        let rows = self.store.queue_due(queue, now, limit)?;
+        let due = |row: &QueueRow| {
+            let name = Name::from_bytes(&row.key).ok()?;
+            Some(Due { name, at: row.due })
+        };
+        self.take_out_nameless(queue, rows.iter().filter(|row| due(row).is_none()));
+        Ok(rows.iter().filter_map(due).collect())
     }
 
     /// Sets when a name is due at a router again, and what is known about it there.
@@ -263,6 +257,7 @@ pub(super) fn put_key(queue: Queue, name: &Name) -> Vec<u8> {
     [PUT, &[queue.0], name.as_bytes()].concat()
 }
 
-fn name_of(row: &QueueRow) -> Option<Name> {
-    Name::from_bytes(&row.key).ok()
+fn parse_failures(bytes: &[u8]) -> Result<u32, &'static str> {
+    let bytes = bytes.try_into().map_err(|_| "it is no number")?;
+    Ok(u32::from_be_bytes(bytes))
 }

@@ -1,9 +1,12 @@
 //! Space that nothing needs any more: garbage collection and compaction, one step at a time.
 
 use perennis_sdk::rt;
-use perennis_store::{Batch, Collection, CommitError, CompactStep, StoreState, UpkeepError};
+use perennis_store::{
+    Batch, CheckpointStep, CollectProgress, Collection, CommitError, CompactStep, StoreState,
+    UpkeepError,
+};
 
-use super::Storage;
+use super::{Storage, StorageError};
 
 /// Blocks that one step of a collection looks at.
 const STEP_BLOCKS: usize = 1_024;
@@ -17,6 +20,9 @@ pub(crate) enum ReclaimError {
     /// The store did not finish; what it has done stays done.
     #[error("the store could not reclaim space")]
     Upkeep(#[from] UpkeepError),
+    /// A row of the node's own could not be written.
+    #[error("a row could not be written")]
+    Row(#[from] StorageError),
     /// The node is stopping.
     #[error("the node is stopping")]
     Interrupted,
@@ -29,25 +35,33 @@ impl Storage {
         blocking(move || Ok(store.collect()?)).await
     }
 
-    /// Does one step of a collection; none when it is finished, and how many blocks it has dropped so far.
+    /// Does one step of a collection, and says how far it is.
     pub(crate) async fn collect_step(
         &self,
         mut collection: Collection,
-    ) -> Result<(Option<Collection>, u64), ReclaimError> {
+    ) -> Result<(Collection, CollectProgress), ReclaimError> {
         blocking(move || {
             let progress = collection.step(STEP_BLOCKS)?;
-            Ok((
-                (!progress.done).then_some(collection),
-                progress.dropped_blocks,
-            ))
+            Ok((collection, progress))
         })
         .await
     }
 
-    /// Writes what is still needed of one mostly dead segment anew, and removes the file.
+    /// Packs what is still needed of some files, and removes them.
     pub(crate) async fn compact_step(&self) -> Result<CompactStep, ReclaimError> {
         let store = self.store.clone();
         blocking(move || Ok(store.compact(LIVE_PERCENT)?)).await
+    }
+
+    /// Whether the rows of the index are to be written down again.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        self.store.checkpoint_due()
+    }
+
+    /// Writes the rows of the index down.
+    pub(crate) async fn checkpoint(&self) -> Result<CheckpointStep, ReclaimError> {
+        let store = self.store.clone();
+        blocking(move || Ok(store.checkpoint()?)).await
     }
 
     /// Whether the disk has no space for new blocks. One that was full is tried again: the store takes its
@@ -90,12 +104,12 @@ mod tests {
             .pin(b"pin", *kept.cid());
         storage.store.commit(batch).unwrap();
 
-        let mut next = Some(storage.collect().await.unwrap());
-        let mut dropped = 0;
-        while let Some(collection) = next {
-            (next, dropped) = storage.collect_step(collection).await.unwrap();
+        let mut collection = storage.collect().await.unwrap();
+        let mut progress = CollectProgress::default();
+        while !progress.done {
+            (collection, progress) = storage.collect_step(collection).await.unwrap();
         }
-        assert_eq!(dropped, 1);
+        assert_eq!(progress.dropped_blocks, 1);
         assert!(storage.store.has(kept.cid()).unwrap());
         assert!(!storage.store.has(garbage.cid()).unwrap());
         while !storage.compact_step().await.unwrap().done {}

@@ -82,6 +82,11 @@ impl Routes {
         self.net.fetch_session(head, &[])
     }
 
+    /// Peers that are connected, for blocks that anybody may have.
+    pub(crate) fn connected(&self) -> Session {
+        self.net.bitswap().session(&[])
+    }
+
     fn at(&self, urls: &[String]) -> Vec<Arc<dyn Router>> {
         let router = |url: &String| {
             let endpoint: NodeUrl = url.parse().ok()?;

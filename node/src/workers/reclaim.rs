@@ -1,16 +1,20 @@
-//! Reclaims space: drops blocks that no head reaches any more, then writes mostly dead segments anew.
+//! Reclaims space: drops blocks that no head reaches any more, then packs what is left in mostly dead files.
 //!
 //! Old entries and tree nodes fall out of reach when a log is compacted. A round runs every few hours, and at once
 //! when the disk is full: the store has kept space back for that. A full disk is tried again every few seconds, so that
-//! the node is back in service soon after somebody has made room.
+//! the node is back in service soon after somebody has made room. A round that failed has lost nothing and is tried again
+//! soon, then later and later; what is dead already is given back even where a collection fails.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perennis_sdk::rt;
+use perennis_shared::backoff::Backoff;
 use perennis_shared::time::Millis;
+use perennis_store::{CollectProgress, Collection};
 
 use super::{Ending, Stop, Worker, later};
+use crate::metrics::{Metrics, Upkeep};
 use crate::storage::{ReclaimError, Storage};
 
 /// Time between two rounds.
@@ -22,8 +26,16 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Time between two rounds while the disk stays full.
 const FULL_PERIOD: Duration = Duration::from_secs(10 * 60);
 
+/// Delays after a round that failed.
+const RETRY: Backoff = Backoff {
+    base: Duration::from_secs(30),
+    max: PERIOD,
+    attempts: u32::MAX,
+};
+
 pub(super) struct Reclaim {
     pub(super) storage: Storage,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Reclaim {
@@ -31,21 +43,37 @@ impl Reclaim {
         let _ending = Ending(Arc::clone(&worker));
         // A disk that runs full between two rounds is dealt with at once.
         let mut next_when_full = rt::now();
+        let mut failures = 0_u32;
         loop {
             // The first round waits as well: a node that just started has more urgent things to do.
-            if self.wait(&worker, &mut stop, &mut next_when_full).await || stop.is_now() {
+            let wait = match failures {
+                0 => PERIOD,
+                _ => RETRY.delay(failures, rt::jitter()).unwrap_or(PERIOD),
+            };
+            let next = later(wait);
+            if self
+                .wait(&worker, &mut stop, next, &mut next_when_full)
+                .await
+                || stop.is_now()
+            {
                 return;
             }
-            if let Err(error) = self.round(&worker, &mut stop).await {
-                worker.failed(&error);
-            }
+            failures = match self.round(&worker, &mut stop).await {
+                Ok(()) => 0,
+                Err(_) => failures.saturating_add(1),
+            };
             next_when_full = later(FULL_PERIOD);
         }
     }
 
     /// Waits for the next round; true when the node is stopping.
-    async fn wait(&self, worker: &Worker, stop: &mut Stop, next_when_full: &mut Millis) -> bool {
-        let next = later(PERIOD);
+    async fn wait(
+        &self,
+        worker: &Worker,
+        stop: &mut Stop,
+        next: Millis,
+        next_when_full: &mut Millis,
+    ) -> bool {
         worker.waiting(Some(next));
         loop {
             if stop.sleep(LOOK).await {
@@ -69,17 +97,70 @@ impl Reclaim {
     }
 
     async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<(), ReclaimError> {
-        let mut next = Some(self.storage.collect().await?);
-        let mut dropped = 0;
-        while let Some(collection) = next {
+        let collected = self.collect(worker, stop).await;
+        self.told(worker, Upkeep::Collection, &collected);
+        let dropped = collected.as_ref().copied().unwrap_or_default();
+        if stop.is_now() {
+            return Ok(());
+        }
+        let compacted = self.compact(worker, stop, dropped).await;
+        self.told(worker, Upkeep::Compaction, &compacted);
+        collected.map(drop).and(compacted)
+    }
+
+    fn told<T>(&self, worker: &Worker, task: Upkeep, result: &Result<T, ReclaimError>) {
+        self.metrics.damage.kept_up(task, result);
+        if let Err(error) = result {
+            worker.failed(error);
+        }
+    }
+
+    /// Drops what no pin reaches; tells how many blocks that were.
+    async fn collect(&self, worker: &Worker, stop: &mut Stop) -> Result<u64, ReclaimError> {
+        // What a pin that cannot be read keeps is not known: nothing is dropped before it is mended.
+        self.storage.mend_pins().await?;
+        let mut collection = self.storage.collect().await?;
+        loop {
             let started = Instant::now();
-            (next, dropped) = self.storage.collect_step(collection).await?;
+            let progress;
+            (collection, progress) = self.storage.collect_step(collection).await?;
+            let dropped = progress.dropped_blocks;
             worker.stepped();
             worker.working(format!("{dropped} blocks dropped"));
-            if stop.sleep(started.elapsed()).await {
-                return Ok(());
+            if progress.done {
+                self.tell(&collection, &progress);
+            }
+            if progress.done || stop.sleep(started.elapsed()).await {
+                return Ok(dropped);
             }
         }
+    }
+
+    /// Tells what a collection that has ended was held back by.
+    fn tell(&self, collection: &Collection, progress: &CollectProgress) {
+        self.metrics.damage.held_back(progress.held_back);
+        if progress.are_rows_unread {
+            tracing::warn!(
+                "rows of pins or of damaged blocks cannot be read, so nothing was dropped; they are mended where they can be"
+            );
+        }
+        if let Some(first) = collection.held_back_by().first() {
+            let blocks = progress.held_back;
+            tracing::warn!(
+                blocks,
+                %first,
+                "pinned blocks are damaged: what may hang below them was kept until they are fetched again"
+            );
+        }
+    }
+
+    /// Gives the space of dead blocks back.
+    async fn compact(
+        &self,
+        worker: &Worker,
+        stop: &mut Stop,
+        dropped: u64,
+    ) -> Result<(), ReclaimError> {
         let mut freed = 0;
         loop {
             let started = Instant::now();

@@ -27,8 +27,8 @@ pub(super) struct Scan {
     pub(super) ingest: Arc<Ingest>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) period: Duration,
-    /// Rung when a damaged block was found: a round begins at once.
-    pub(super) damaged: Arc<Notify>,
+    /// Notified when nobody has a block that was found damaged: a round begins at once, to find out whose it is.
+    pub(super) unhad: Arc<Notify>,
 }
 
 /// What a round has counted so far.
@@ -46,7 +46,7 @@ impl Scan {
                 Ok(()) => {
                     let next = rt::now().0.saturating_add(self.period.as_millis() as u64);
                     worker.waiting(Some(perennis_shared::time::Millis(next)));
-                    let rung = tokio::time::timeout(self.period, self.damaged.notified());
+                    let rung = tokio::time::timeout(self.period, self.unhad.notified());
                     if stop.or(rung).await.is_none() {
                         return;
                     }
@@ -66,6 +66,7 @@ impl Scan {
 
     /// Walks all heads, from the saved place on.
     async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<(), StorageError> {
+        self.storage.mend_pins().await?;
         let mut place = self.storage.scan_place().await?;
         let is_whole = place.is_none();
         let mut counted = Counted::default();

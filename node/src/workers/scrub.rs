@@ -1,32 +1,33 @@
 //! The scrub: reads every block again, slowly, to find damage before a reader does.
 //!
-//! The store checks each block it reads and sets a damaged one aside. The pin scan is rung then: it finds whose block
-//! it was, and the pin fetch brings it again.
+//! The reading is the store's, which remembers its place, sets damaged blocks aside and has them fetched again; this paces
+//! it. A block that cannot be read ends neither a step nor a round.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perennis_sdk::rt;
-use perennis_shared::cid::Cid;
-use tokio::sync::Notify;
 
 use super::{Ending, Stop, Worker, later};
+use crate::causes::chain;
 use crate::config::ScrubConfig;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Upkeep};
 use crate::read::Read;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{ReclaimError, Storage};
 
-/// Blocks between two savings of the place.
-const PAGE: usize = 128;
+/// Most bytes that are read in one step.
+const STEP_BYTES: u64 = 4 << 20;
 
 /// Pause when the store fails, before the round goes on.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// Longest sleep: a clock that is set back must not put the next round off for years.
+const IDLE: Duration = Duration::from_secs(3_600);
 
 pub(super) struct Scrub {
     pub(super) storage: Storage,
     pub(super) read: Arc<Read>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) damaged: Arc<Notify>,
     pub(super) config: ScrubConfig,
 }
 
@@ -35,73 +36,70 @@ impl Scrub {
         let _ending = Ending(Arc::clone(&worker));
         loop {
             let wait = match self.due().await {
-                Ok(wait) if wait.is_zero() => match self.round(&worker, &mut stop).await {
-                    Ok(()) => self.config.period,
-                    Err(error) => {
-                        worker.failed(&error);
-                        PAUSE
+                wait if wait.is_zero() => {
+                    let round = self.round(&worker, &mut stop).await;
+                    match &round {
+                        Ok(false) => return,
+                        _ => self.metrics.damage.kept_up(Upkeep::Scrub, &round),
                     }
-                },
-                Ok(wait) => wait,
-                Err(error) => {
-                    worker.failed(&error);
-                    PAUSE
+                    match round {
+                        Ok(_) => self.config.period,
+                        Err(error) => {
+                            worker.failed(&error);
+                            PAUSE
+                        }
+                    }
                 }
+                wait => wait,
             };
             worker.waiting(Some(later(wait)));
-            if stop.is_now() || stop.sleep(wait).await {
+            if stop.is_now() || stop.sleep(wait.min(IDLE)).await {
                 return;
             }
         }
     }
 
-    /// How long to wait for the next round; a round that was begun goes on at once.
-    async fn due(&self) -> Result<Duration, StorageError> {
-        if self.storage.scrub_place().await?.is_some() {
-            return Ok(Duration::ZERO);
-        }
-        let last = self.storage.scrubbed_at().await?;
+    /// How long to wait for the next round. One that was broken off is due, since it has not ended.
+    async fn due(&self) -> Duration {
+        let last = self.storage.scrubbed_at().await.unwrap_or_else(|error| {
+            tracing::error!(error = %chain(&error), "when the last scrub ended cannot be read");
+            None
+        });
+        let now = rt::now();
         let period = self.config.period.as_millis() as u64;
-        let due = last.map_or(0, |at| at.0.saturating_add(period));
-        Ok(Duration::from_millis(due.saturating_sub(rt::now().0)))
+        let due = last.map_or(0, |at| at.0.min(now.0).saturating_add(period));
+        Duration::from_millis(due.saturating_sub(now.0))
     }
 
-    async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<(), StorageError> {
-        let mut place = self.storage.scrub_place().await?;
-        let mut read = 0_u64;
+    /// Reads to the end of the round; false when the node is stopping first.
+    async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<bool, ReclaimError> {
+        let bytes = STEP_BYTES.min(self.config.bytes_per_second);
         loop {
             let started = Instant::now();
-            let page = self.storage.scrub_page(place, PAGE).await?;
-            let Some(last) = page.last else { break };
-            self.metrics
-                .scrubbed(page.blocks, page.damaged.len() as u64);
-            for cid in &page.damaged {
+            let step = self.storage.scrub_step(bytes).await?;
+            self.metrics.scrubbed(
+                step.checked_blocks,
+                step.damaged.len() as u64,
+                step.unreadable.len() as u64,
+            );
+            for cid in &step.damaged {
                 tracing::error!(%cid, "a damaged block was found and set aside");
                 self.read.dropped(cid);
             }
-            if !page.damaged.is_empty() {
-                self.damaged.notify_one();
+            for cid in &step.unreadable {
+                tracing::error!(%cid, "the disk does not give out a block");
             }
-            read += page.blocks;
             worker.stepped();
-            worker.working(format!("{read} blocks read"));
-            place = Some(last);
-            self.storage.save_scrub_place(place).await?;
-            let share = page.bytes as f64 / self.config.bytes_per_second as f64;
+            worker.working(format!("{} blocks read in this round", step.round_blocks));
+            if step.round_done {
+                self.storage.save_scrub_end(rt::now()).await?;
+                return Ok(true);
+            }
+            let share = step.checked_bytes as f64 / self.config.bytes_per_second as f64;
             let pause = Duration::from_secs_f64(share).saturating_sub(started.elapsed());
             if stop.sleep(pause).await {
-                return Ok(());
+                return Ok(false);
             }
         }
-        self.storage.save_scrub_end(rt::now()).await?;
-        Ok(())
     }
-}
-
-/// What one step of a scrub has read.
-pub(crate) struct ScrubPage {
-    pub(crate) last: Option<Cid>,
-    pub(crate) blocks: u64,
-    pub(crate) bytes: u64,
-    pub(crate) damaged: Vec<Cid>,
 }

@@ -71,13 +71,14 @@ pub(crate) enum Reclaim {
         packs: Vec<Adoption>,
         dropped: Vec<FileNumber>,
     },
-    /// Sets a row aside that cannot be read, if it is still as it was read.
+    /// Sets a row aside that cannot be read, if it is still as it was read, and puts another in its place where one is given.
     SetAside {
         key: Vec<u8>,
         value: Vec<u8>,
+        instead: Option<Vec<u8>>,
         now: Millis,
     },
-    /// Forgets the losses that were written down.
+    /// Forgets the losses that were written down, and rows that were set aside and from which nothing can be mended.
     DismissLosses,
     /// Changes nothing: a group, for the log to have one more.
     Mark,
@@ -267,7 +268,12 @@ impl Batch {
                 64 * packs.len() + 4 * entries.sum::<usize>() + 4 * dropped.len()
             }
             Some(Reclaim::Forget { hashes, .. }) => hashes.len() * 48,
-            Some(Reclaim::SetAside { key, value, .. }) => 2 * key.len() + value.len() + 64,
+            Some(Reclaim::SetAside {
+                key,
+                value,
+                instead,
+                ..
+            }) => 2 * key.len() + value.len() + instead.as_ref().map_or(0, Vec::len) + 64,
             Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses | Reclaim::Mark) => 128,
             None => 0,
         };

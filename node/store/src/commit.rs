@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) quarantined: AtomicBool,
     /// Whether there may be a floor below which heads are refused, because a newer one was lost.
     pub(crate) floors: AtomicBool,
+    /// Whether there may be a row that was set aside: when its key is written again, it is forgotten.
+    pub(crate) set_aside: AtomicBool,
     /// While garbage is collected.
     pub(crate) young: Mutex<Option<Young>>,
     pub(crate) groups: AtomicU64,

@@ -14,12 +14,15 @@ use perennis_shared::cid::{Block, Cid};
 use perennis_shared::time::Millis;
 
 use crate::checkpoint::Checkpoints;
+use crate::damage::DamageCounts;
 use crate::disk::{Disk, LookOnly};
 use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
 use crate::packs::packs;
-use crate::rows::{FileRow, HeadRow, Loss, Place, Row as _};
+use crate::rows::{
+    FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside,
+};
 use crate::segment::{FileNumber, Location};
 use crate::store::{OpenError, segments};
 
@@ -27,6 +30,8 @@ use crate::store::{OpenError, segments};
 const PLACES: usize = 32;
 /// Most heads that are looked at.
 const HEADS: usize = 10_000;
+/// Most rows and blocks that were set aside and are told of one by one.
+const SET_ASIDE: usize = 100;
 /// SHA2-256 with 32 bytes: what nearly every stored multihash begins with.
 const PREFIX: [u8; 2] = [0x12, 0x20];
 
@@ -40,19 +45,21 @@ pub struct Inspection {
     /// Blocks that the index knows.
     pub blocks: u64,
     /// Files of blocks: segments of the log and packs.
-    pub files: u64,
-    /// Files that are in use by the index and are not there.
-    pub missing_files: Vec<FileNumber>,
+    pub segments: u64,
+    /// Those that are in use by the index and are not there.
+    pub missing_segments: Vec<FileNumber>,
     /// Blocks that were read and held against their CIDs.
     pub sampled: u64,
     /// Those of them that are not what their CID says, or could not be read.
     pub damaged: Vec<Cid>,
-    /// Blocks that were set aside before and have not been fetched again.
-    pub quarantined: u64,
+    /// What was found damaged before and is not mended yet.
+    pub damage: DamageCounts,
+    /// The first of the rows that could not be read and were set aside.
+    pub set_aside: Vec<SetAside>,
+    /// The first of the blocks that were set aside.
+    pub quarantined: Vec<QuarantineRow>,
     /// Losses of acknowledged data that were written down and not dismissed yet.
     pub losses: Vec<Loss>,
-    /// Rows that could not be read and were set aside.
-    pub rows_set_aside: u64,
     /// Checkpoints from which the index can be made anew, and when the newest was written. They were not read.
     pub checkpoints: u64,
     /// When the newest checkpoint was written.
@@ -85,7 +92,7 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
         source,
     })?;
     let has_index = dir.join("index").exists();
-    if !has_index && look.found.files == 0 && look.found.checkpoints == 0 {
+    if !has_index && look.found.segments == 0 && look.found.checkpoints == 0 {
         // A start that was broken off before anything was stored.
         return Ok(Some(look.found));
     }
@@ -133,7 +140,7 @@ struct Look<'a> {
 impl Look<'_> {
     /// The names of the files of blocks, and the newest checkpoint's header.
     fn at_files(&mut self) -> io::Result<()> {
-        self.found.files = self.file_names()?.len() as u64;
+        self.found.segments = self.file_names()?.len() as u64;
         let checkpoints = Checkpoints::new(Arc::clone(&self.disk), self.dir, None);
         let groups = checkpoints.groups()?;
         self.found.checkpoints = groups.len() as u64;
@@ -158,8 +165,17 @@ impl Look<'_> {
             self.found.blocks = total.try_into().map_or(0, u64::from_le_bytes);
         }
         let table = |table| index.scan(&[table], &keys::end_of(table), usize::MAX);
-        self.found.quarantined = table(keys::QUARANTINE)?.len() as u64;
-        self.found.rows_set_aside = table(keys::SET_ASIDE)?.len() as u64;
+        let first = |table| index.scan(&[table], &keys::end_of(table), SET_ASIDE);
+        self.found.damage = DamageCounts::of(index)?;
+        let aside = first(keys::SET_ASIDE)?;
+        let aside = aside.iter().map(|(key, row)| SetAside::from_row(key, row));
+        self.found.set_aside = aside.collect();
+        let blocks = first(keys::QUARANTINE)?;
+        let blocks = blocks.iter().filter_map(|(key, row)| {
+            let row = Quarantined::from_bytes(row)?;
+            Some(QuarantineRow::new(keys::hash_of(key)?, row))
+        });
+        self.found.quarantined = blocks.collect();
         let losses = table(keys::LOSS)?;
         let losses = losses.iter().filter_map(|(_, row)| Loss::from_bytes(row));
         self.found.losses = losses.collect();
@@ -174,7 +190,7 @@ impl Look<'_> {
         let missing = self.rows.iter().filter(|(number, row)| {
             !row.is_dropped && !there.contains(&row.file_name(**number))
         });
-        self.found.missing_files = missing.map(|(number, _)| *number).collect();
+        self.found.missing_segments = missing.map(|(number, _)| *number).collect();
         self.at_blocks(index, sample)
     }
 
@@ -266,9 +282,9 @@ mod tests {
         let found = inspect(dir.path(), 1_000).unwrap().unwrap();
         assert_eq!(files(dir.path()), before);
         assert_eq!(found.blocks, blocks.len() as u64);
-        assert_eq!((found.files, found.format), (1, format::FORMAT));
+        assert_eq!((found.segments, found.format), (1, format::FORMAT));
         assert!(found.sampled >= 16, "{found:?}");
-        assert!(found.damaged.is_empty() && found.missing_files.is_empty());
+        assert!(found.damaged.is_empty() && found.missing_segments.is_empty());
     }
 
     #[test]
@@ -286,10 +302,10 @@ mod tests {
         fs::write(&segment, bytes).unwrap();
         let found = inspect(dir.path(), 1_000).unwrap().unwrap();
         assert_eq!(found.damaged.len() as u64, found.sampled);
-        assert_eq!(found.quarantined, 0);
+        assert_eq!(found.damage, DamageCounts::default());
         fs::remove_file(&segment).unwrap();
         let found = inspect(dir.path(), 1_000).unwrap().unwrap();
-        assert_eq!(found.missing_files, [FileNumber(1)]);
+        assert_eq!(found.missing_segments, [FileNumber(1)]);
     }
 
     #[test]
@@ -305,7 +321,7 @@ mod tests {
         fs::remove_file(dir.path().join("index/CURRENT")).unwrap();
         let found = inspect(dir.path(), 10).unwrap().unwrap();
         assert!(found.index_damage.is_some());
-        assert_eq!((found.checkpoints, found.files, found.blocks), (1, 1, 0));
+        assert_eq!((found.checkpoints, found.segments, found.blocks), (1, 1, 0));
         fs::remove_dir_all(dir.path().join("index")).unwrap();
         assert!(inspect(dir.path(), 10).unwrap().unwrap().index_damage.is_some());
     }

@@ -20,6 +20,7 @@ mod commit;
 mod compact;
 #[cfg(test)]
 mod crash;
+mod damage;
 pub mod disk;
 mod format;
 mod frame;
@@ -52,6 +53,7 @@ pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES}
 pub use checkpointing::CheckpointStep;
 pub use collect::{CollectProgress, Collection};
 pub use compact::{CompactStep, UpkeepError};
+pub use damage::DamageCounts;
 pub use format::FORMAT;
 pub use frame::CHUNK_BYTES;
 pub use inspect::{Inspection, inspect};

@@ -53,6 +53,8 @@ pub(crate) struct Opened {
     pub(crate) has_quarantine: bool,
     /// Whether a name may have a floor.
     pub(crate) has_floors: bool,
+    /// Whether a row may be set aside.
+    pub(crate) has_set_aside: bool,
     /// Why the index was made anew, where it was.
     pub(crate) rebuilt: Option<String>,
 }
@@ -148,6 +150,7 @@ impl Opening<'_> {
             owed: start::owed(&index, &replay, now)?,
             has_quarantine: !replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?,
             has_floors: !replay.floors.is_empty() || has_rows(keys::FLOOR)?,
+            has_set_aside: has_rows(keys::SET_ASIDE)?,
             last_group: replay.last_group,
             index,
             log,

@@ -163,14 +163,40 @@ impl<'a> Pending<'a> {
         }
         part.new.insert(*hash, (part.batch.tag, codec));
         if self.shared.quarantined.load(Ordering::Acquire) {
-            let quarantine = keys::quarantine(hash);
-            if self.value(part, &quarantine)?.is_some() {
-                part.delete(quarantine);
-            }
+            self.lift_quarantine(part, hash)?;
         }
+        self.settle(part, &keys::block(hash))?;
         part.commit.new_blocks += 1;
         part.commit.new_bytes += block.bytes().len() as u64;
         part.batch.blocks.push(block);
+        Ok(())
+    }
+
+    /// A block that was set aside is put again: what was known of it counts again.
+    fn lift_quarantine(&self, part: &mut Part, hash: &Multihash) -> Result<(), CommitError> {
+        let quarantine = keys::quarantine(hash);
+        if let Some(row) = self.value(part, &quarantine)? {
+            let known = Quarantined::from_bytes(&row);
+            let (tag, codecs) = known.map_or_else(Default::default, |row| (row.tag, row.codecs));
+            let saw = |codec| Op::Saw {
+                hash: *hash,
+                tag,
+                codec,
+            };
+            part.batch.ops.extend(codecs.into_iter().map(saw));
+            part.delete(quarantine.clone());
+        }
+        self.settle(part, &quarantine)
+    }
+
+    /// A row is written or removed: an earlier one under its key that was set aside is of no use any more.
+    fn settle(&self, part: &mut Part, key: &[u8]) -> Result<(), CommitError> {
+        if self.shared.set_aside.load(Ordering::Acquire) {
+            let aside = keys::set_aside(key);
+            if self.value(part, &aside)?.is_some() {
+                part.delete(aside);
+            }
+        }
         Ok(())
     }
 
@@ -232,6 +258,7 @@ impl<'a> Pending<'a> {
                 part.delete(floor);
             }
         }
+        self.settle(part, &key)?;
         part.batch
             .heads
             .push((name.as_bytes().to_vec(), head.sequence));
@@ -241,9 +268,16 @@ impl<'a> Pending<'a> {
 
     fn change(&self, part: &mut Part, change: Change) -> Result<(), CommitError> {
         match change {
-            Change::Put(key, value) => part.put(key, value),
-            Change::Delete(key) => part.delete(key),
+            Change::Put(key, value) => {
+                self.settle(part, &key)?;
+                part.put(key, value);
+            }
+            Change::Delete(key) => {
+                self.settle(part, &key)?;
+                part.delete(key);
+            }
             Change::Pin(key, root) => {
+                self.settle(part, &key)?;
                 let stored = self
                     .value(part, &key)?
                     .and_then(|bytes| PinRow::from_bytes(&bytes));
@@ -253,19 +287,17 @@ impl<'a> Pending<'a> {
                     part.put(key, PinRow { root, tag }.to_bytes());
                 }
             }
-            Change::Unpin(key) => part.delete(key),
+            Change::Unpin(key) => {
+                self.settle(part, &key)?;
+                part.delete(key);
+            }
             Change::Enqueue {
                 queue,
                 key,
                 due,
                 payload,
             } => self.enqueue(part, queue, &key, due, &payload)?,
-            Change::Dequeue { queue, key, due } => {
-                if self.due(part, queue, &key)? == Some(due) {
-                    part.delete(keys::queue_row(queue, due, &key));
-                    part.delete(keys::queue_key(queue, &key));
-                }
-            }
+            Change::Dequeue { queue, key, due } => self.dequeue(part, queue, &key, due)?,
         }
         Ok(())
     }
@@ -278,11 +310,42 @@ impl<'a> Pending<'a> {
         due: Millis,
         payload: &[u8],
     ) -> Result<(), CommitError> {
+        let by_key = keys::queue_key(queue, key);
         if let Some(old) = self.due(part, queue, key)? {
             part.delete(keys::queue_row(queue, old, key));
         }
+        self.settle(part, &by_key)?;
         part.put(keys::queue_row(queue, due, key), write_payload(payload));
-        part.put(keys::queue_key(queue, key), write_due(due));
+        part.put(by_key, write_due(due));
+        Ok(())
+    }
+
+    fn dequeue(
+        &self,
+        part: &mut Part,
+        queue: Queue,
+        key: &[u8],
+        due: Millis,
+    ) -> Result<(), CommitError> {
+        let (by_time, by_key) = (
+            keys::queue_row(queue, due, key),
+            keys::queue_key(queue, key),
+        );
+        match self.due(part, queue, key)? {
+            Some(now) if now == due => {
+                part.delete(by_time);
+                part.delete(by_key);
+            }
+            // Its twin was damaged once: it is due for ever unless it goes alone.
+            other => {
+                if self.value(part, &by_time)?.is_some() {
+                    part.delete(by_time);
+                }
+                if other.is_none() {
+                    self.settle(part, &by_key)?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -309,15 +372,34 @@ impl<'a> Pending<'a> {
                 part.batch.ops.extend(hashes.into_iter().map(Op::Forget));
             }
             Reclaim::Adopt { packs, dropped } => self.adopt(part, &packs, dropped)?,
-            Reclaim::SetAside { key, value, now } => {
+            Reclaim::SetAside {
+                key,
+                value,
+                mut instead,
+                now,
+            } => {
                 if self.value(part, &key)?.as_ref() == Some(&value) {
-                    if key.first() == Some(&keys::HEAD) {
-                        self.enqueue(part, crate::LOST_HEADS, &key[1..], now, &[])?;
+                    match key.first() {
+                        // What is due, and when, is in the key.
+                        Some(&keys::QUEUE) => instead = Some(write_payload(&[])),
+                        Some(&keys::HEAD) => {
+                            self.enqueue(part, crate::LOST_HEADS, &key[1..], now, &[])?;
+                        }
+                        // Where it lies is not known any more, so it is gone unless it is fetched again.
+                        Some(&keys::BLOCK | &keys::QUARANTINE) => {
+                            self.shared.quarantined.store(true, Ordering::Release);
+                            self.enqueue(part, crate::REFETCH, &key[1..], now, &[])?;
+                        }
+                        _ => {}
                     }
+                    self.shared.set_aside.store(true, Ordering::Release);
                     let reason = "it is damaged, or a later release wrote it";
                     let row = SetAside::to_row(now, reason, &value);
                     part.put(keys::set_aside(&key), row);
-                    part.delete(key);
+                    match instead {
+                        Some(instead) => part.put(key, instead),
+                        None => part.delete(key),
+                    }
                 }
             }
             // There is no such row.
@@ -327,6 +409,16 @@ impl<'a> Pending<'a> {
                 let rows = self.shared.index.kv.scan(&from, &to, usize::MAX);
                 for (key, _) in rows.map_err(index_failed)? {
                     part.delete(key);
+                }
+                let (from, to) = ([keys::SET_ASIDE], keys::end_of(keys::SET_ASIDE));
+                let rows = self.shared.index.kv.scan(&from, &to, usize::MAX);
+                for (key, _) in rows.map_err(index_failed)? {
+                    let is_needed = |table| {
+                        [keys::PIN, keys::HEAD, keys::BLOCK, keys::QUARANTINE].contains(table)
+                    };
+                    if !key.get(1).is_some_and(is_needed) {
+                        part.delete(key);
+                    }
                 }
             }
             Reclaim::Quarantine {

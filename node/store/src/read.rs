@@ -6,6 +6,7 @@ use perennis_shared::cid::{Block, Cid, VerifyError, is_identity};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
+use crate::batch::Batch;
 use crate::keys::{self, Queue};
 use crate::kv::{KvError, Row};
 use crate::rows::{
@@ -334,15 +335,35 @@ impl Store {
     ) -> Result<Vec<QueueRow>, ReadError> {
         let from = keys::queue_row(queue, Millis(0), &[]);
         let to = keys::end_of_prefix(&keys::queue_row(queue, until, &[]));
-        let rows = self.inner().shared.index.kv.scan(&from, &to, limit)?;
-        Ok(self.readable(rows, |key, value| {
+        let kv = &self.inner().shared.index.kv;
+        let rows = kv.scan(&from, &to, limit)?;
+        let mut rows = self.readable(rows, |key, value| {
             let (due, key) = keys::read_queue_row(key)?;
             Some(QueueRow {
                 key: key.to_vec(),
                 due,
                 payload: read_payload(value)?.to_vec(),
             })
-        }))
+        });
+        // A row whose twin says another time was left behind when the twin was damaged. It would be due for ever.
+        let twins: Vec<_> = rows
+            .iter()
+            .map(|row| keys::queue_key(queue, &row.key))
+            .collect();
+        let mut twins = kv.values(&twins)?.into_iter();
+        rows.retain(|row| {
+            let twin = twins.next().flatten();
+            let is_left_behind = twin
+                .and_then(|twin| read_due(&twin))
+                .is_some_and(|due| due != row.due);
+            if is_left_behind {
+                let mut batch = Batch::new();
+                batch.dequeue(queue, &row.key, row.due);
+                self.submit(batch, |_| {});
+            }
+            !is_left_behind
+        });
+        Ok(rows)
     }
 
     fn rows(&self, table: u8, after: Option<Vec<u8>>, limit: usize) -> Result<Vec<Row>, ReadError> {
@@ -356,7 +377,7 @@ impl Store {
     }
 
     /// One row, where it is there and can be read.
-    fn row<T>(
+    pub(crate) fn row<T>(
         &self,
         key: Vec<u8>,
         read: impl Fn(&[u8]) -> Option<T>,

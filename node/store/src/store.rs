@@ -260,6 +260,7 @@ impl Store {
             missing,
             has_quarantine,
             has_floors,
+            has_set_aside,
             rebuilt,
         } = opened.map_err(failed)?;
         let checkpointing =
@@ -270,6 +271,7 @@ impl Store {
             failed: index_damaged,
             quarantined: AtomicBool::new(has_quarantine),
             floors: AtomicBool::new(has_floors),
+            set_aside: AtomicBool::new(has_set_aside),
             young: Mutex::new(None),
             groups: AtomicU64::new(last_group),
             collected: AtomicU64::new(0),
@@ -412,11 +414,17 @@ impl Store {
     /// Has a row set aside that cannot be read, without waiting.
     pub(crate) fn set_row_aside(&self, key: Vec<u8>, value: Vec<u8>) {
         let now = wall_clock();
-        let batch = Batch::reclaiming(Reclaim::SetAside { key, value, now });
+        let batch = Batch::reclaiming(Reclaim::SetAside {
+            key,
+            value,
+            instead: None,
+            now,
+        });
         self.submit(batch, |_| {});
     }
 
-    /// Forgets the losses that were written down: somebody has seen them.
+    /// Forgets the losses that were written down, and the rows that were set aside: somebody has seen them. Rows of pins, heads and
+    /// blocks that were set aside stay until they are mended, since it is not known what they kept.
     ///
     /// # Errors
     /// The commit fails.

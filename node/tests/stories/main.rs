@@ -3,6 +3,7 @@
 
 mod support;
 
+mod damaging;
 mod fetching;
 mod following;
 mod gateway;

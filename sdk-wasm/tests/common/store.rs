@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use idb::{DatabaseEvent as _, Factory, ObjectStoreParams, TransactionMode};
+use js_sys::Uint8Array;
 use perennis::IndexedDb;
 use perennis_sdk::block_store_suite;
 use perennis_sdk::rt;
-use perennis_sdk::store::{BlockStore as _, Changes};
+use perennis_sdk::store::{BlockStore as _, Changes, StoreError, row};
 use perennis_sdk::testing::block_store::Place;
 use perennis_shared::cid::{Block, Codec};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -57,4 +59,83 @@ async fn two_handles_on_one_database_see_each_other() {
         other.state("row").await.unwrap().unwrap(),
         b"value".as_slice()
     );
+}
+
+/// Puts rows into an object store behind the client's back; makes the database with these object stores where it is not there.
+async fn put(
+    place: &Database,
+    version: u32,
+    stores: &'static [&str],
+    into: &str,
+    rows: &[(&str, &[u8])],
+) {
+    let mut request = Factory::new()
+        .unwrap()
+        .open(&place.0, Some(version))
+        .unwrap();
+    request.on_upgrade_needed(move |event| {
+        let database = event.database().unwrap();
+        for store in stores {
+            let made = database.create_object_store(store, ObjectStoreParams::new());
+            drop(made.unwrap());
+        }
+    });
+    let database = request.await.unwrap();
+    let transaction = database
+        .transaction(&[into], TransactionMode::ReadWrite)
+        .unwrap();
+    let store = transaction.object_store(into).unwrap();
+    for (name, value) in rows {
+        let value = Uint8Array::from(*value).into();
+        drop(store.put(&value, Some(&(*name).into())).unwrap());
+    }
+    transaction.await.unwrap();
+    database.close();
+}
+
+#[wasm_bindgen_test]
+async fn rows_of_the_first_layout_are_taken_over_once() {
+    let place = Database::new().await;
+    let rows = [("head/x", &b"\x01\x71"[..]), ("me", b"\xa0"), ("odd", b"")];
+    put(&place, 1, &["blocks", "state"], "state", &rows).await;
+    for _ in 0..2 {
+        let store = place.open().await;
+        assert_eq!(store.state_keys("").await.unwrap(), ["head/x", "me", "odd"]);
+        for (name, value) in rows {
+            assert_eq!(store.state(name).await.unwrap().unwrap(), value);
+        }
+        assert!(store.check_rows().await.unwrap().is_sound());
+        drop(store);
+    }
+    // What was begun and not ended, such as by a tab that was closed, is gone on with.
+    put(&place, 2, &[], "state", &[("late", b"x")]).await;
+    let store = place.open().await;
+    assert_eq!(store.state("late").await.unwrap().unwrap(), b"x".as_slice());
+    assert_eq!(store.state_keys("").await.unwrap().len(), 4);
+}
+
+#[wasm_bindgen_test]
+async fn a_row_that_was_changed_is_never_given_out() {
+    let place = Database::new().await;
+    let store = place.open().await;
+    let changes = Changes::new().set("a", "value").set("b", "value");
+    store.commit(changes).await.unwrap();
+    drop(store);
+    let mut changed = row::encode("a", b"value").to_vec();
+    changed[20] ^= 1;
+    let of_another = row::encode("a", b"value");
+    put(
+        &place,
+        2,
+        &[],
+        "rows",
+        &[("a", &changed), ("b", &of_another)],
+    )
+    .await;
+    let store = place.open().await;
+    for name in ["a", "b"] {
+        let error = store.state(name).await.unwrap_err();
+        assert!(matches!(error, StoreError::CorruptRow { key, .. } if key == name));
+    }
+    assert_eq!(store.check_rows().await.unwrap().damaged.len(), 2);
 }

@@ -318,13 +318,15 @@ impl<S: BlockStore + 'static> Client<S> {
             .await?;
         let facts = self.verify_capsule(&inside, &head).await?;
         let name = facts.name;
-        if let Some(known) = self.identity().await?
-            && known.name != name
-        {
-            return Err(RestoreError::Identity(IdentityError::Other {
-                given: facts.did.to_string(),
-                known: known.did.to_string(),
-            }));
+        match self.identity().await? {
+            Some(known) if known.name != name => {
+                return Err(RestoreError::Identity(IdentityError::Other {
+                    given: facts.did.to_string(),
+                    known: known.did.to_string(),
+                }));
+            }
+            Some(_) => {}
+            None => self.expect_nobody_else(&facts).await?,
         }
         let record = UnverifiedRecord::parse(&record)?.verify_at_any_time(&name)?;
         if record.head() != Some(head) {
@@ -384,7 +386,8 @@ impl<S: BlockStore + 'static> Client<S> {
     }
 
     /// Brings an identity back from nodes that keep it: resolves its name, fetches everything and verifies it.
-    /// It becomes the current identity.
+    /// It becomes the current identity. Rows that are damaged are repaired or dropped first
+    /// ([`Client::repair_state`]); [`Client::check_state`] tells before what that costs.
     ///
     /// # Errors
     /// No node has a valid record, the data cannot be had whole, or another identity is the current one.
@@ -394,6 +397,7 @@ impl<S: BlockStore + 'static> Client<S> {
         nodes: &[NodeUrl],
     ) -> Result<Resolved, RestoreError> {
         let _publishing = self.shared.publishing.lock().await;
+        self.repair_locked().await?;
         let facts = {
             let _writing = self.shared.writing.lock().await;
             self.recognise(identity).await?

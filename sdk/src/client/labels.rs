@@ -56,6 +56,13 @@ pub struct LabelPage {
     pub labels: Vec<ListedLabel>,
     /// Where the next page begins; none on the last one.
     pub next: Option<Key>,
+    /// The entry of the log that they were read at; none before the first publish.
+    pub head: Option<Cid>,
+    /// Changes that wait to be published. Always 0 in a list of somebody else.
+    pub staged: usize,
+    /// Rows of the store that are damaged or gone: changes that wait may be missing among the labels. Nothing is
+    /// published before [`Client::repair_state`]. Always 0 in a list of somebody else.
+    pub damaged: u64,
 }
 
 /// A label of a list.
@@ -78,20 +85,33 @@ pub struct ForeignLabels {
 
 impl<S: BlockStore + 'static> Client<S> {
     /// The own labels, as they will be once what is staged is published. Blocks that are not here any more are fetched.
+    /// Damaged rows are left out and counted.
     ///
     /// # Errors
     /// There is no current identity, or a block cannot be had.
     pub async fn labels(&self, query: &LabelQuery) -> Result<LabelPage, ListError> {
         let facts = self.identity().await?.ok_or(ListError::NoIdentity)?;
         let name = facts.name;
-        let staged = self.read_staged(&name).await?.changes;
+        let staged = self.read_staged(&name).await?;
+        let rows = self.shared.store.check_rows().await?;
+        let damaged = (rows.damaged.len() as u64 + rows.missing).max(staged.damaged.len() as u64);
+        let waiting = staged.changes.len();
         let staged: BTreeMap<Key, DatedOp> = staged
+            .changes
             .into_iter()
             .map(|change| (change.key(), change))
             .collect();
         let staged: Vec<DatedOp> = staged.into_values().collect();
         let mut view = self.view(&[]);
-        let head = match self.own_head(&name).await? {
+        let head = match self.own_head(&name).await {
+            Err(error) if error.is_damage() => {
+                let head = self.head_of_records(&name).await?;
+                Some(head.ok_or(error)?)
+            }
+            head => head?,
+        };
+        let read_at = head;
+        let head = match head {
             Some(head) => Some(entry(&mut view, &name, &head).await?),
             None => None,
         };
@@ -108,7 +128,12 @@ impl<S: BlockStore + 'static> Client<S> {
         let overlay = overlay.collect();
         let page = page(&mut view, root, &overlay, query).await?;
         self.keep(view).await?;
-        Ok(page)
+        Ok(LabelPage {
+            head: read_at,
+            staged: waiting,
+            damaged,
+            ..page
+        })
     }
 
     /// The labels that somebody has published. What is fetched for it is verified and kept.
@@ -127,6 +152,10 @@ impl<S: BlockStore + 'static> Client<S> {
             .root();
         let page = page(&mut view, root, &BTreeMap::new(), query).await?;
         self.keep(view).await?;
+        let page = LabelPage {
+            head: Some(resolved.head),
+            ..page
+        };
         Ok(ForeignLabels { resolved, page })
     }
 }
@@ -172,11 +201,20 @@ async fn page<S: BlockStore>(
         if labels.len() > limit {
             labels.truncate(limit);
             let next = labels.last().map(|listed| listed.label.key());
-            return Ok(LabelPage { labels, next });
+            return Ok(LabelPage {
+                labels,
+                next,
+                ..LabelPage::default()
+            });
         }
         match rows.next {
             Some(next) => after = Some(next),
-            None => return Ok(LabelPage { labels, next: None }),
+            None => {
+                return Ok(LabelPage {
+                    labels,
+                    ..LabelPage::default()
+                });
+            }
         }
     }
 }

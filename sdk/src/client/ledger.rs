@@ -218,13 +218,14 @@ impl<S: BlockStore + 'static> Client<S> {
     /// follow. Gives the first entry of the new log.
     ///
     /// # Errors
-    /// Nothing was signed yet, the identity is another one, or a block cannot be had.
+    /// Nothing was signed yet, the identity is another one, a row of the store is damaged, or a block cannot be had.
     pub async fn compact(
         &self,
         identity: &Identity,
         keep_removed: Duration,
     ) -> Result<Entry, super::PublishError> {
         let _publishing = self.shared.publishing.lock().await;
+        self.expect_sound().await?;
         let name = self.recognise_locked(identity).await?.name;
         let own = self.own_head(&name).await?.ok_or(ListError::Empty)?;
         let mut view = self.view(&[]);

@@ -149,6 +149,7 @@ impl<S: BlockStore + 'static> Client<S> {
         }
         let nodes = distinct(nodes.iter());
         let _publishing = self.shared.publishing.lock().await;
+        self.expect_sound().await?;
         let facts = self.recognise_locked(identity).await?;
         let mut last: Option<(Record, PublishOutcome)> = None;
         for _ in 0..ATTEMPTS {
@@ -221,7 +222,7 @@ impl<S: BlockStore + 'static> Client<S> {
     ) -> Result<Outbox, PublishError> {
         let _writing = self.shared.writing.lock().await;
         let name = &facts.name;
-        let staged = self.read_staged(name).await?;
+        let staged = self.read_staged(name).await?.whole()?;
         let own = self.own_head(name).await?;
         let (document, is_new_document) =
             self.document(identity, name, own, nodes, options).await?;

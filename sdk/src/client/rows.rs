@@ -10,7 +10,8 @@
 //! | `added/{name}/{entry}` | the blocks that came with an entry, until every node has them |
 //! | `record/{name}`, `equivocation/{name}/…` | see [`router::Local`](crate::router::Local) |
 //!
-//! Values are DAG-CBOR maps, read strictly. Rows are written only in commits that make them true.
+//! Values are DAG-CBOR maps, read strictly. Rows are written only in commits that make them true. The store keeps them
+//! under a checksum and gives out none that is damaged ([`row`](crate::store::row)).
 
 use bytes::Bytes;
 use perennis_shared::{
@@ -24,43 +25,50 @@ use perennis_shared::{
     time::Millis,
 };
 
-use crate::{node_url::NodeUrl, store::StoreError};
+use crate::{
+    node_url::NodeUrl,
+    router::parse_mark,
+    store::{
+        StoreError,
+        row::{ADDED, EQUIVOCATION, HEAD, NODE, OUTBOX, RECORD, STAGED},
+    },
+};
+
+pub(super) use crate::store::row::ME;
 
 /// Most changes in one row.
 pub(super) const STAGED_ROW_OPS: usize = 1_000;
 
-pub(super) const ME: &str = "me";
-
 pub(super) fn staged_prefix(name: &Name) -> String {
-    format!("staged/{name}/")
+    format!("{STAGED}{name}/")
 }
 
 pub(super) fn staged_key(name: &Name, number: u64) -> String {
-    format!("staged/{name}/{number:020}")
+    format!("{STAGED}{name}/{number:020}")
 }
 
 pub(super) fn head_key(name: &Name) -> String {
-    format!("head/{name}")
+    format!("{HEAD}{name}")
 }
 
 pub(super) fn outbox_key(name: &Name) -> String {
-    format!("outbox/{name}")
+    format!("{OUTBOX}{name}")
 }
 
 pub(super) fn node_prefix(name: &Name) -> String {
-    format!("node/{name}/")
+    format!("{NODE}{name}/")
 }
 
 pub(super) fn node_key(name: &Name, url: &NodeUrl) -> String {
-    format!("node/{name}/{url}")
+    format!("{NODE}{name}/{url}")
 }
 
 pub(super) fn added_prefix(name: &Name) -> String {
-    format!("added/{name}/")
+    format!("{ADDED}{name}/")
 }
 
 pub(super) fn added_key(name: &Name, entry: &Cid) -> String {
-    format!("added/{name}/{entry}")
+    format!("{ADDED}{name}/{entry}")
 }
 
 /// What is public about an identity. It is kept so that changes can be staged without the passphrase, and so
@@ -259,6 +267,32 @@ impl Outbox {
             })
         };
         read().ok_or_else(|| damaged(key))
+    }
+}
+
+/// Whether a row can be read by those who need it.
+pub(super) fn check(key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let after = |prefix: &str| key.strip_prefix(prefix);
+    let name_of = |rest: &str| {
+        let name = rest.split('/').next().unwrap_or_default();
+        Name::parse(name).map_err(|_| damaged(key))
+    };
+    if key == ME {
+        IdentityFacts::from_row(key, bytes).map(drop)
+    } else if after(STAGED).is_some() {
+        parse_staged(key, bytes).map(drop)
+    } else if after(HEAD).is_some() {
+        parse_head(key, bytes).map(drop)
+    } else if let Some(rest) = after(OUTBOX) {
+        Outbox::from_row(&name_of(rest)?, key, bytes).map(drop)
+    } else if after(NODE).is_some() {
+        Acknowledged::from_row(key, bytes).map(drop)
+    } else if after(ADDED).is_some() {
+        Added::from_row(key, bytes).map(drop)
+    } else if let Some(rest) = after(RECORD).or_else(|| after(EQUIVOCATION)) {
+        parse_mark(&name_of(rest)?, key, bytes).map(drop)
+    } else {
+        Ok(())
     }
 }
 

@@ -50,13 +50,30 @@ impl Retryable for StageError {
 
 /// Staged changes and the rows they are in.
 pub(super) struct Staged {
+    /// Those that can be read.
     pub(super) changes: Vec<DatedOp>,
+    /// All rows.
     pub(super) keys: Vec<String>,
+    /// Why rows cannot be read.
+    pub(super) damaged: Vec<StoreError>,
+}
+
+impl Staged {
+    /// All of it, or the error of the first row that is damaged: nothing is signed that is only a part.
+    pub(super) fn whole(self) -> Result<Self, StoreError> {
+        match self.damaged.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(Self {
+                damaged: Vec::new(),
+                ..self
+            }),
+        }
+    }
 }
 
 impl<S: BlockStore + 'static> Client<S> {
     /// Keeps changes of the own list, all or none, until [`Client::publish`] signs them. No identity is needed.
-    /// Gives the number of changes that wait now.
+    /// Gives the number of changes that wait now. Damaged ones that wait do not hinder it, and are not counted.
     ///
     /// # Errors
     /// There is no current identity, or the store fails.
@@ -79,14 +96,14 @@ impl<S: BlockStore + 'static> Client<S> {
     /// The changes that wait, in the order they were made.
     ///
     /// # Errors
-    /// There is no current identity, or the store fails.
+    /// There is no current identity, one of the changes is damaged, or the store fails.
     pub async fn staged(&self) -> Result<Vec<Op>, StageError> {
         let name = self.identity().await?.ok_or(StageError::NoIdentity)?.name;
-        let staged = self.read_staged(&name).await?.changes.into_iter();
+        let staged = self.read_staged(&name).await?.whole()?.changes.into_iter();
         Ok(staged.map(|change| change.op).collect())
     }
 
-    /// Drops all changes that wait. Gives their number.
+    /// Drops all changes that wait, damaged ones as well, which are not counted. Gives their number.
     ///
     /// # Errors
     /// There is no current identity, or the store fails.
@@ -102,13 +119,22 @@ impl<S: BlockStore + 'static> Client<S> {
     pub(super) async fn read_staged(&self, name: &Name) -> Result<Staged, StoreError> {
         let store = &self.shared.store;
         let keys = store.state_keys(&rows::staged_prefix(name)).await?;
-        let mut changes = Vec::new();
+        let (mut changes, mut damaged) = (Vec::new(), Vec::new());
         for key in &keys {
-            if let Some(row) = store.state(key).await? {
-                changes.extend(rows::parse_staged(key, &row)?);
+            let row = store.state(key).await;
+            let read =
+                row.and_then(|row| row.map_or(Ok(Vec::new()), |row| rows::parse_staged(key, &row)));
+            match read {
+                Ok(read) => changes.extend(read),
+                Err(error) if error.is_damage() => damaged.push(error),
+                Err(error) => return Err(error),
             }
         }
-        Ok(Staged { changes, keys })
+        Ok(Staged {
+            changes,
+            keys,
+            damaged,
+        })
     }
 
     /// The clock reading of a change that is made now: after the own head and all that waits. Readings from a

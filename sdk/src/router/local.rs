@@ -8,14 +8,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::lock::{Mutex, MutexGuard};
 use perennis_shared::ipns::{self, Name, Record, UnverifiedRecord};
 
 use super::{RouteError, Router};
 use crate::{
     rt::{self, BoxFuture},
-    store::{BlockStore, Changes, StoreError},
+    store::{
+        BlockStore, Changes, StoreError,
+        row::{EQUIVOCATION, RECORD},
+    },
 };
 
 /// The best records seen, by name.
@@ -75,7 +77,7 @@ impl<S: BlockStore> Local<S> {
         let Some(bytes) = self.store.state(&key).await? else {
             return Ok(None);
         };
-        parse_mark(name, key, &bytes).map(Some)
+        parse_mark(name, &key, &bytes).map(Some)
     }
 
     /// Compares a verified record with the mark and keeps it when it is better, durably.
@@ -103,8 +105,8 @@ impl<S: BlockStore> Local<S> {
             return Ok(None);
         };
         Ok(Some(Equivocation {
-            kept: parse_mark(name, kept_key, &kept)?,
-            other: parse_mark(name, other_key, &other)?,
+            kept: parse_mark(name, &kept_key, &kept)?,
+            other: parse_mark(name, &other_key, &other)?,
         }))
     }
 
@@ -207,22 +209,23 @@ fn newer(name: &Name, offered: &Record) -> (Observation, Option<Changes>) {
     (observation, Some(mark_changes(name, offered)))
 }
 
-fn parse_mark(name: &Name, key: String, bytes: &Bytes) -> Result<Record, StoreError> {
+/// The record in a row of marks or of equivocations.
+pub(crate) fn parse_mark(name: &Name, key: &str, bytes: &[u8]) -> Result<Record, StoreError> {
     UnverifiedRecord::parse(bytes)
         .and_then(|record| record.verify_at_any_time(name))
         .map_err(|_| StoreError::CorruptRow {
-            key,
+            key: key.to_owned(),
             what: "not a record of this name",
         })
 }
 
 fn mark_key(name: &Name) -> String {
-    format!("record/{name}")
+    format!("{RECORD}{name}")
 }
 
 fn equivocation_keys(name: &Name) -> [String; 2] {
     [
-        format!("equivocation/{name}/kept"),
-        format!("equivocation/{name}/other"),
+        format!("{EQUIVOCATION}{name}/kept"),
+        format!("{EQUIVOCATION}{name}/other"),
     ]
 }

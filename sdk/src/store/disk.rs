@@ -4,33 +4,45 @@
 //! or none. The file belongs to one process at a time. Opening waits a moment for another to finish (two
 //! commands in a row overlap easily) and then says that the file is in use.
 //!
-//! Tables: `blocks` (binary CID to content), `state` (row name to value), `meta` (`format`).
+//! Tables: `blocks` (binary CID to content), `rows` (row name to what [`row`](super::row) makes of its value), `tally`
+//! (how many rows there are), `meta` (`format`, for releases that know format 1 alone). What a flipped bit can
+//! do to them, and what is mended by itself, `open` tells.
 
 use std::{
-    error::Error,
-    fs::{self, File},
-    io,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
-use redb::{
-    CommitError, Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition,
-    TableError, TransactionError,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{BlockStore, Changes, StoreError};
+use super::{BlockStore, Changes, DamagedRow, RowsCheck, StoreError, row};
 use crate::rt;
 
-const BLOCKS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blocks");
-const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+mod failure;
+mod open;
+mod tally;
 
-const FORMAT: u64 = 1;
+use failure::{Failure, guarded};
+use open::Opened;
+use tally::Tally;
+
+const BLOCKS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blocks");
+/// Names are bytes here, since redb panics over text that is none any more.
+const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
+const TALLY: TableDefinition<&[u8], &[u8]> = TableDefinition::new("tally");
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+const FORMAT_ROW: &str = "format";
+const ROWS_OF_FORMAT_1: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
+
+/// 1 kept rows without a checksum.
+const FORMAT: u64 = 2;
 /// Between two attempts to take a file that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
@@ -59,8 +71,57 @@ pub struct Disk {
 }
 
 struct OpenFile {
-    database: Database,
+    /// Taken when this is dropped.
+    database: Option<Database>,
     path: PathBuf,
+    /// Rows that were committed and are not there any more.
+    missing: AtomicU64,
+    /// Rows were damaged when the file was opened.
+    has_damaged: AtomicBool,
+    /// The file's structure was found damaged.
+    is_broken: AtomicBool,
+}
+
+impl OpenFile {
+    fn database(&self) -> &Database {
+        let database = self.database.as_ref();
+        database.expect("it is taken only when this is dropped")
+    }
+
+    /// The failure as a caller is told it. What fails after the structure was found damaged fails for that reason, whatever
+    /// redb says then.
+    fn told(&self, failure: Failure, action: &'static str) -> StoreError {
+        match failure.at(&self.path, action) {
+            StoreError::Backend { source, .. } if self.is_broken.load(Ordering::Relaxed) => {
+                StoreError::Damaged {
+                    place: self.path.display().to_string(),
+                    source,
+                }
+            }
+            error @ StoreError::Damaged { .. } => {
+                self.is_broken.store(true, Ordering::Relaxed);
+                error
+            }
+            error => error,
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        close(self.database.take());
+    }
+}
+
+/// Closing writes, and a damaged file may make that panic.
+fn close(database: Option<Database>) {
+    let closed = guarded(|| {
+        drop(database);
+        Ok(())
+    });
+    if let Err(Failure::Damaged(error)) = closed {
+        tracing::warn!(%error, "the store's file was not closed well");
+    }
 }
 
 impl Disk {
@@ -74,15 +135,23 @@ impl Disk {
         let give_up_at = rt::monotonic() + options.lock_wait;
         loop {
             let attempt = path.clone();
-            let opened = in_background("open", move || open_file(&attempt, options)).await?;
+            let opened = in_background("open", move || open::open(&attempt, options)).await?;
             match opened {
                 Err(StoreError::Locked { .. }) if rt::monotonic() < give_up_at => {
                     rt::sleep(LOCK_POLL).await;
                 }
                 Err(error) => return Err(error),
-                Ok(database) => {
-                    let file = Arc::new(OpenFile { database, path });
-                    return Ok(Self { file });
+                Ok(Opened { database, doubt }) => {
+                    let file = OpenFile {
+                        database: Some(database),
+                        path,
+                        missing: doubt.missing.into(),
+                        has_damaged: doubt.has_damaged.into(),
+                        is_broken: AtomicBool::new(false),
+                    };
+                    return Ok(Self {
+                        file: Arc::new(file),
+                    });
                 }
             }
         }
@@ -97,11 +166,11 @@ impl Disk {
     async fn run<T: Send + 'static>(
         &self,
         action: &'static str,
-        work: impl FnOnce(&Database) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce(&OpenFile) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let file = Arc::clone(&self.file);
         in_background(action, move || {
-            work(&file.database).map_err(|failure| failure.at(&file.path, action))
+            guarded(|| work(&file)).map_err(|failure| file.told(failure, action))
         })
         .await?
     }
@@ -115,8 +184,8 @@ impl BlockStore for Disk {
     async fn blocks(&self, cids: &[Cid]) -> Result<Vec<Option<Block>>, StoreError> {
         let wanted = cids.to_vec();
         let found = self
-            .run("read blocks", move |database| {
-                let table = database.begin_read()?.open_table(BLOCKS)?;
+            .run("read blocks", move |file| {
+                let table = file.database().begin_read()?.open_table(BLOCKS)?;
                 let mut found = Vec::with_capacity(wanted.len());
                 for cid in wanted {
                     let value = table.get(cid.to_bytes().as_slice())?;
@@ -138,56 +207,90 @@ impl BlockStore for Disk {
 
     async fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
         let key = cid.to_bytes();
-        self.run("look a block up", move |database| {
-            let table = database.begin_read()?.open_table(BLOCKS)?;
+        self.run("look a block up", move |file| {
+            let table = file.database().begin_read()?.open_table(BLOCKS)?;
             Ok(table.get(key.as_slice())?.is_some())
         })
         .await
     }
 
     async fn commit(&self, changes: Changes) -> Result<(), StoreError> {
-        self.run("commit", move |database| apply(database, &changes))
-            .await
+        self.run("commit", move |file| apply(file, &changes)).await
     }
 
     async fn state(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        let key = key.to_owned();
-        self.run("read a row", move |database| {
-            let table = database.begin_read()?.open_table(STATE)?;
-            let found = table.get(key.as_str())?;
-            Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
-        })
-        .await
+        let name = key.to_owned();
+        let read = self.run("read a row", move |file| {
+            let table = file.database().begin_read()?.open_table(ROWS)?;
+            if let Some(stored) = table.get(name.as_bytes())? {
+                return Ok(row::decode(&name, &Bytes::copy_from_slice(stored.value())).map(Some));
+            }
+            // Where rows are damaged or gone, this may be one of them.
+            let rows = file.missing.load(Ordering::Relaxed);
+            if rows > 0 {
+                return Ok(Err(StoreError::LostRows { rows }));
+            }
+            if file.has_damaged.load(Ordering::Relaxed) && is_misnamed(&table, &name)? {
+                let what = "its name is damaged";
+                return Ok(Err(StoreError::CorruptRow { key: name, what }));
+            }
+            Ok(Ok(None))
+        });
+        read.await?
     }
 
     async fn state_keys(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let prefix = prefix.to_owned();
-        self.run("list rows", move |database| {
-            let table = database.begin_read()?.open_table(STATE)?;
+        self.run("list rows", move |file| {
+            let table = file.database().begin_read()?.open_table(ROWS)?;
             let mut keys = Vec::new();
-            for row in table.range(prefix.as_str()..)? {
-                let (key, _) = row?;
-                if !key.value().starts_with(&prefix) {
+            for row in table.range(prefix.as_bytes()..)? {
+                let (name, _) = row?;
+                if !name.value().starts_with(prefix.as_bytes()) {
                     break;
                 }
-                keys.push(key.value().to_owned());
+                // A name that is no text is told by `check_rows`.
+                keys.extend(std::str::from_utf8(name.value()).map(str::to_owned));
             }
             Ok(keys)
         })
         .await
     }
 
+    async fn check_rows(&self) -> Result<RowsCheck, StoreError> {
+        self.run("check the rows", |file| {
+            let table = file.database().begin_read()?.open_table(ROWS)?;
+            let mut check = RowsCheck {
+                missing: file.missing.load(Ordering::Relaxed),
+                ..RowsCheck::default()
+            };
+            for row in table.iter()? {
+                let (name, stored) = row?;
+                let what = match std::str::from_utf8(name.value()) {
+                    Ok(name) => row::damage(name, stored.value()),
+                    Err(_) => Some("its name is no text"),
+                };
+                if let Some(what) = what {
+                    let name = String::from_utf8_lossy(name.value()).into_owned();
+                    check.damaged.push(DamagedRow { name, what });
+                }
+            }
+            Ok(check)
+        })
+        .await
+    }
+
     async fn cids(&self, after: Option<&Cid>, limit: usize) -> Result<Vec<Cid>, StoreError> {
         let after = after.map(|cid| cid.to_bytes());
-        self.run("list blocks", move |database| {
-            let table = database.begin_read()?.open_table(BLOCKS)?;
+        self.run("list blocks", move |file| {
+            let table = file.database().begin_read()?.open_table(BLOCKS)?;
             let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             table
                 .range::<&[u8]>((start, Bound::Unbounded))?
                 .take(limit)
                 .map(|row| {
                     let (key, _) = row?;
-                    parse_cid_bytes(key.value()).map_err(|error| Failure::Other(Box::new(error)))
+                    parse_cid_bytes(key.value()).map_err(|error| Failure::Damaged(Box::new(error)))
                 })
                 .collect()
         })
@@ -195,9 +298,12 @@ impl BlockStore for Disk {
     }
 }
 
-fn apply(database: &Database, changes: &Changes) -> Result<(), Failure> {
+fn apply(file: &OpenFile, changes: &Changes) -> Result<(), Failure> {
     // Dropped on any error below, which rolls it back. Durability is immediate by default.
-    let transaction = database.begin_write()?;
+    let mut transaction = file.database().begin_write()?;
+    // In two steps, so that after a crash a damaged page of the last commit is an error: in one, the commit before it
+    // would be taken in its place without a word.
+    transaction.set_two_phase_commit(true);
     {
         let mut blocks = transaction.open_table(BLOCKS)?;
         for cid in &changes.delete {
@@ -206,78 +312,55 @@ fn apply(database: &Database, changes: &Changes) -> Result<(), Failure> {
         for block in &changes.put {
             blocks.insert(block.cid().to_bytes().as_slice(), block.bytes().as_ref())?;
         }
-        let mut state = transaction.open_table(STATE)?;
-        for (key, value) in &changes.state {
-            match value {
-                Some(value) => state.insert(key.as_str(), value.as_ref())?,
-                None => state.remove(key.as_str())?,
-            };
-        }
+    }
+    if changes.settle || !changes.state.is_empty() {
+        apply_rows(&transaction, changes)?;
     }
     transaction.commit()?;
+    if changes.settle {
+        file.missing.store(0, Ordering::Relaxed);
+    }
     Ok(())
 }
 
-fn open_file(path: &Path, options: DiskOptions) -> Result<Database, StoreError> {
-    let cannot_open = |source: Box<dyn Error + Send + Sync>| StoreError::Open {
-        place: place(path),
-        source,
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder {
-        fs::create_dir_all(folder).map_err(|error| cannot_open(Box::new(error)))?;
-    }
-    let is_new = !path.exists();
-    let database = Database::builder()
-        .set_cache_size(options.cache_bytes)
-        .create(path)
-        .map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { place: place(path) },
-            DatabaseError::Storage(StorageError::Io(error)) if is_full(&error) => {
-                Failure::Storage(StorageError::Io(error)).at(path, "open")
-            }
-            other => cannot_open(Box::new(other)),
-        })?;
-    if is_new {
-        // The file's name is durable only once its folder is. Where a folder cannot be opened as a file,
-        // the platform has no such step.
-        if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
-            folder
-                .sync_all()
-                .map_err(|error| cannot_open(Box::new(error)))?;
+/// Whether the row `name` lies under another name, which was damaged: its checksum tells.
+fn is_misnamed(
+    rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    name: &str,
+) -> Result<bool, Failure> {
+    for row in rows.iter()? {
+        let (found, stored) = row?;
+        if found.value() != name.as_bytes() && row::damage(name, stored.value()).is_none() {
+            return Ok(true);
         }
     }
-    let found = prepare(&database).map_err(|failure| failure.at(path, "open"))?;
-    if found > FORMAT {
-        return Err(StoreError::NewerFormat {
-            place: place(path),
-            found,
-            known: FORMAT,
-        });
-    }
-    Ok(database)
+    Ok(false)
 }
 
-/// Makes the tables where they are missing and gives the format of the file.
-fn prepare(database: &Database) -> Result<u64, Failure> {
-    let reading = database.begin_read()?;
-    match reading.open_table(META) {
-        Ok(meta) => {
-            if let Some(format) = meta.get("format")? {
-                return Ok(format.value());
-            }
+fn apply_rows(transaction: &WriteTransaction, changes: &Changes) -> Result<(), Failure> {
+    let mut rows = transaction.open_table(ROWS)?;
+    let mut tally = match open::read_tally(&transaction.open_table(TALLY)?)? {
+        Some((_, tally)) => tally,
+        None => Tally::count(&rows)?,
+    };
+    for (key, value) in &changes.state {
+        let stored = value.as_ref().map(|value| row::encode(key, value));
+        let former = match &stored {
+            Some(stored) => rows.insert(key.as_bytes(), stored.as_ref())?,
+            None => rows.remove(key.as_bytes())?,
+        };
+        if let Some(former) = former {
+            tally.remove(former.value());
         }
-        Err(TableError::TableDoesNotExist(_)) => {}
-        Err(other) => return Err(other.into()),
+        if let Some(stored) = &stored {
+            tally.add(stored);
+        }
     }
-    let transaction = database.begin_write()?;
-    transaction.open_table(BLOCKS)?;
-    transaction.open_table(STATE)?;
-    transaction.open_table(META)?.insert("format", FORMAT)?;
-    transaction.commit()?;
-    Ok(FORMAT)
+    if changes.settle {
+        rows.retain(|name, _| std::str::from_utf8(name).is_ok())?;
+        tally = Tally::count(&rows)?;
+    }
+    open::write_tally(transaction, tally)
 }
 
 async fn in_background<T: Send + 'static>(
@@ -290,70 +373,4 @@ async fn in_background<T: Send + 'static>(
             action,
             source: Box::new(source),
         })
-}
-
-fn place(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
-}
-
-/// What went wrong inside a transaction.
-enum Failure {
-    Storage(StorageError),
-    Other(Box<dyn Error + Send + Sync>),
-}
-
-impl Failure {
-    fn at(self, path: &Path, action: &'static str) -> StoreError {
-        match self {
-            Self::Storage(StorageError::Io(error)) if is_full(&error) => StoreError::Full {
-                place: place(path),
-                source: Box::new(error),
-            },
-            Self::Storage(error) => StoreError::Backend {
-                action,
-                source: Box::new(error),
-            },
-            Self::Other(source) => StoreError::Backend { action, source },
-        }
-    }
-}
-
-impl From<StorageError> for Failure {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
-}
-
-impl From<CommitError> for Failure {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Storage(error) => Self::Storage(error),
-            other => Self::Other(Box::new(other)),
-        }
-    }
-}
-
-impl From<TransactionError> for Failure {
-    fn from(error: TransactionError) -> Self {
-        match error {
-            TransactionError::Storage(error) => Self::Storage(error),
-            other => Self::Other(Box::new(other)),
-        }
-    }
-}
-
-impl From<TableError> for Failure {
-    fn from(error: TableError) -> Self {
-        match error {
-            TableError::Storage(error) => Self::Storage(error),
-            other => Self::Other(Box::new(other)),
-        }
-    }
 }

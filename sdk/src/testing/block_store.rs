@@ -50,6 +50,7 @@ macro_rules! block_store_suite {
             everything_survives_reopening
             overlapping_commits_all_land
             large_commit_lands
+            rows_that_were_committed_are_sound
         );
     };
     (@each $attributes:tt $place:ty; $($name:ident)*) => {
@@ -304,6 +305,23 @@ pub async fn large_commit_lands<P: Place>(place: &P) {
     let blocks = (0_u32..1000).map(|n| raw(&n.to_be_bytes().repeat(1024)));
     store.commit(Changes::new().put(blocks)).await.unwrap();
     assert_eq!(store.cids(None, 2000).await.unwrap().len(), 1000);
+}
+
+/// A check of the rows finds nothing in a store that nobody has touched, however often it was written to and opened.
+pub async fn rows_that_were_committed_are_sound<P: Place>(place: &P) {
+    for round in 0..3_u32 {
+        let store = place.open().await;
+        assert!(store.check_rows().await.unwrap().is_sound());
+        let changes = Changes::new()
+            .set("stays", round.to_be_bytes().to_vec())
+            .set(format!("new/{round}"), "x")
+            .clear(format!("new/{}", round.saturating_sub(1)));
+        store.commit(changes).await.unwrap();
+        assert!(store.check_rows().await.unwrap().is_sound());
+    }
+    let store = place.open().await;
+    store.commit(Changes::new().settle()).await.unwrap();
+    assert_eq!(store.state_keys("").await.unwrap(), ["new/2", "stays"]);
 }
 
 async fn expect_block(store: &impl BlockStore, block: &Block) {

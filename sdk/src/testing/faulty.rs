@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use perennis_shared::cid::{Block, Cid};
 
-use crate::store::{BlockStore, Changes, StoreError};
+use crate::store::{BlockStore, Changes, RowsCheck, StoreError};
 
 /// On which side of the fatal commit the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,11 @@ impl<S: BlockStore> BlockStore for Faulty<S> {
     async fn state_keys(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         self.check()?;
         self.within.state_keys(prefix).await
+    }
+
+    async fn check_rows(&self) -> Result<RowsCheck, StoreError> {
+        self.check()?;
+        self.within.check_rows().await
     }
 
     async fn cids(&self, after: Option<&Cid>, limit: usize) -> Result<Vec<Cid>, StoreError> {

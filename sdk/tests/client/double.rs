@@ -107,6 +107,18 @@ impl Node {
         inside.faults.entry(door).or_default().push_back(fault);
     }
 
+    /// Another node, which has all that this one was given.
+    pub(crate) async fn twin(&self) -> Self {
+        let twin = Self::start().await;
+        {
+            let (from, mut to) = (self.inside.lock().unwrap(), twin.inside.lock().unwrap());
+            to.blocks = from.blocks.clone();
+            to.records = from.records.clone();
+            to.ladders = from.ladders.clone();
+        }
+        twin
+    }
+
     /// Every request at `door` meets `fault`.
     pub(crate) fn always(&self, door: Door, fault: Fault) {
         self.inside.lock().unwrap().always.insert(door, fault);

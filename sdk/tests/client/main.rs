@@ -3,6 +3,7 @@
 
 mod composing;
 mod crashing;
+mod damage;
 mod double;
 mod fetching;
 mod laddering;

@@ -62,6 +62,63 @@ fn a_port_in_use_is_named() {
     assert!(error["message"].as_str().unwrap().contains(&address));
 }
 
+/// What `/health/ready` says once the data folder is gone.
+fn told_that_its_folder_is_gone(node: &Node) {
+    let ready = node.eventually("/health/ready", |answer| answer.status == 503);
+    assert!(
+        ready.text().contains("data_folder_gone"),
+        "{}",
+        ready.text()
+    );
+}
+
+#[test]
+fn a_node_whose_data_folder_is_removed_takes_nothing_more_and_ends() {
+    let (user, file) = with_identity();
+    let data = user.beside("node");
+    let mut node = Node::start(&data);
+    user.json(&["label", "add", "@one", "spam"]);
+    std::fs::remove_dir_all(&data).unwrap();
+    // At once, and not only when it was noticed: nothing is acknowledged that nobody will find again.
+    let publish = ["publish", "--passphrase-file", &file, "--node", node.url()];
+    let outcome = user.run_json(&publish).document(5, &publish);
+    assert_eq!(outcome["nodes"][0]["stored"], false, "{outcome:#}");
+    told_that_its_folder_is_gone(&node);
+    assert_eq!(node.wait().code(), Some(1));
+    assert!(!data.exists(), "nothing of it came back");
+}
+
+#[test]
+fn a_node_whose_data_folder_was_swapped_leaves_the_other_alone_and_ends() {
+    let user = Home::new();
+    let (data, aside) = (user.beside("node"), user.beside("aside"));
+    let mut node = Node::start(&data);
+    std::fs::rename(&data, &aside).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("LOCK"), "").unwrap();
+    told_that_its_folder_is_gone(&node);
+    assert_eq!(node.wait().code(), Some(1));
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+    // Put back, it is as after a crash.
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&aside, &data).unwrap();
+    assert!(Node::start(&data).stop().success());
+}
+
+#[test]
+fn a_data_folder_that_comes_back_at_once_is_gone_on_with() {
+    let (user, file) = with_identity();
+    let (data, aside) = (user.beside("node"), user.beside("aside"));
+    let mut node = Node::start(&data);
+    user.json(&["label", "add", "@one", "spam"]);
+    std::fs::rename(&data, &aside).unwrap();
+    told_that_its_folder_is_gone(&node);
+    std::fs::rename(&aside, &data).unwrap();
+    node.eventually("/health/ready", |answer| answer.status == 200);
+    publish(&user, &file, &[&node]);
+    assert!(node.stop().success());
+}
+
 #[test]
 fn two_nodes_on_one_directory_is_refused() {
     let user = Home::new();

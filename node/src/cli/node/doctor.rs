@@ -79,7 +79,7 @@ pub(super) fn run(context: &Context<'_>, arguments: &NodeDoctor) -> Result<(), F
     if usable {
         checks.push(check_space(&config.data));
     }
-    checks.extend(data::check(&config));
+    checks.extend(data::check(context, &config));
     checks.push(check_address(&config));
     checks.push(check_files());
     let document = DoctorDocument {

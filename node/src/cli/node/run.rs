@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::app::{RunningNode, StartError};
+use crate::app::{DataGone, RunningNode, StartError};
 use crate::cli::Context;
 use crate::cli::args::NodeRun;
 use crate::cli::failure::{Exit, Failure, with_causes};
@@ -59,7 +59,7 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
     let data = config.data.display().to_string();
     // Before the node starts: a signal that comes early must not kill it half-way.
     let mut stop = StopSignals::new()?;
-    let node = tokio::select! {
+    let mut node = tokio::select! {
         started = RunningNode::start(config) => started.map_err(|error| start_failure(&error))?,
         () = stop.received() => return Ok(()),
     };
@@ -93,7 +93,15 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
         page.line(stop);
     });
     if told.is_ok() {
-        stop.received().await;
+        tokio::select! {
+            () = stop.received() => {}
+            gone = node.data_gone() => {
+                context.output.failure(&gone_failure(&gone, &data));
+                // Nothing is closed: that would write where other data may lie by now. What was acknowledged before is as
+                // after a crash.
+                std::process::exit(Exit::Failed as i32);
+            }
+        }
     }
     context
         .output
@@ -140,7 +148,7 @@ fn load(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Result<Config, F
         .map_err(|error| config_failure(&error))
 }
 
-pub(super) fn config_failure(error: &ConfigError) -> Failure {
+pub(in crate::cli) fn config_failure(error: &ConfigError) -> Failure {
     let first = error.problems.first();
     Failure::invalid("invalid_config", error.to_string()).hint(first.map_or_else(
         || "run `perennis config check FILE`".to_owned(),
@@ -154,6 +162,12 @@ fn start_failure(error: &StartError) -> Failure {
         _ => Exit::Failed,
     };
     Failure::new(exit, error.code(), with_causes(error)).hint(error.hint())
+}
+
+fn gone_failure(gone: &DataGone, data: &str) -> Failure {
+    Failure::failed("data_folder_gone", with_causes(gone)).hint(format!(
+        "mount it, or put it back from a backup, and start the node again: {data}"
+    ))
 }
 
 /// Log lines go to stderr; `-v` and `-q` win over the configured filter.

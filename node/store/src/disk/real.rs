@@ -1,8 +1,8 @@
 //! The file system.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use rustix::fs::{Advice, FallocateFlags};
 
 use super::{Disk, DiskFile};
 
-/// Files of the operating system.
+/// Files of the operating system. Those it makes are their owner's only from the moment they are there: blocks that are
+/// not published, and rows about who uses the node, are nobody else's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Real;
 
@@ -22,6 +23,7 @@ impl Disk for Real {
             .write(true)
             .create(true)
             .truncate(true)
+            .mode(0o600)
             .open(path)?;
         if bytes > 0 {
             reserve(&file, bytes).inspect_err(|_| {
@@ -64,7 +66,7 @@ impl Disk for Real {
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -11,6 +11,10 @@ use crate::segment::{FileNumber, Location};
 pub struct QuarantineRow {
     /// The block, under the first codec it was put under.
     pub cid: Cid,
+    /// When it was set aside.
+    pub at: Millis,
+    /// The codecs it was put under.
+    pub codecs: Vec<u64>,
     /// What was found.
     pub reason: String,
 }
@@ -20,6 +24,8 @@ impl QuarantineRow {
         let codec = row.codecs.first().copied().unwrap_or(0x55);
         Self {
             cid: Cid::new_v1(codec, hash),
+            at: row.at,
+            codecs: row.codecs,
             reason: row.reason,
         }
     }

@@ -9,9 +9,16 @@ use perennis_store::{Inspection, OpenError, inspect};
 
 use super::Check;
 use crate::causes::chain;
+use crate::cli::Context;
+use crate::cli::ask::NodeClient;
 use crate::cli::failure::with_causes;
+use crate::cli::page::plain;
+use crate::cli::session::block_on;
+use crate::cli::store::node_of;
 use crate::config::Config;
+use crate::damage::Report;
 use crate::keystore::{self, Keystore};
+use crate::storage::Found;
 
 /// Blocks that are read and held against their CIDs.
 const SAMPLE: usize = 512;
@@ -22,7 +29,7 @@ const EARLIEST: Millis = Millis(1_761_955_200_000);
 /// How far a stored head may be ahead of the clock: two machines never agree to the second.
 const TOLERANCE_MS: u64 = 60_000;
 
-pub(super) fn check(config: &Config) -> Vec<Check> {
+pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     let inspected = inspect(&config.data, SAMPLE);
     let newest = match &inspected {
@@ -37,8 +44,19 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
                 format!("{}, which this release reads", found.format),
             ));
             checks.push(check_blocks(&found));
+            checks.push(check_damage(&Report::of(&Found {
+                counts: found.damage,
+                losses: found.losses,
+                set_aside: found.set_aside,
+                quarantined: found.quarantined,
+            })));
         }
-        Err(error) => checks.push(check_opening(&error)),
+        Err(error) => {
+            checks.push(check_opening(&error));
+            if matches!(error, OpenError::Locked { .. }) {
+                checks.push(check_running(context, config));
+            }
+        }
     }
     checks.push(check_key(config));
     checks.push(check_clock(newest, rt::now()));
@@ -49,8 +67,8 @@ fn check_opening(error: &OpenError) -> Check {
     match error {
         OpenError::Locked { .. } => Check::warning(
             "running",
-            "a node runs on this directory: its store was not looked at",
-            "ask it with `perennis node status`; stop it to have its store looked at",
+            "a node runs on this directory: its blocks were not sampled",
+            "stop it to have its store looked at; what it knows of damage is told below",
         ),
         OpenError::NewerFormat { .. } => Check::failed(
             "format",
@@ -97,17 +115,66 @@ fn check_blocks(found: &Inspection) -> Check {
             "look for what damaged the disk; the running node sets such blocks aside and fetches them again",
         );
     }
-    if found.quarantined > 0 {
-        return Check::warning(
+    Check::ok(CHECK, sample)
+}
+
+/// What was found damaged and is not mended yet.
+fn check_damage(report: &Report) -> Check {
+    const CHECK: &str = "damage";
+    if report.is_whole() {
+        return Check::ok(CHECK, "nothing is known to be damaged or lost");
+    }
+    let mut parts = vec![format!("{} losses of acknowledged data", report.losses)];
+    let counts = [
+        (
+            report.quarantined_blocks,
+            "damaged blocks wait to be fetched again",
+        ),
+        (report.lost_heads, "lost records are looked for"),
+        (
+            report.floors,
+            "names refuse records older than the lost one",
+        ),
+        (report.rows_set_aside, "rows could not be read"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    parts.extend(counts.map(|(count, what)| format!("{count} {what}")));
+    let sentences = report.sentences.iter().map(|sentence| plain(sentence));
+    let message = [parts.join(", ")].into_iter().chain(sentences);
+    let message = message.collect::<Vec<_>>().join("; ");
+    if report.losses > 0 {
+        return Check::failed(
             CHECK,
-            format!(
-                "{sample}; {} were found damaged before and could not be had again",
-                found.quarantined
-            ),
-            "name gateways that have them in pins.sources",
+            message,
+            "let the owners publish again, or restore a backup; `perennis store losses` lists all of it, and with --dismiss forgets what was seen",
         );
     }
-    Check::ok(CHECK, sample)
+    Check::warning(
+        CHECK,
+        message,
+        "a running node fetches them again; name gateways that have them in pins.sources",
+    )
+}
+
+/// What the node that runs on the directory knows of damage.
+fn check_running(context: &Context<'_>, config: &Config) -> Check {
+    let asked = block_on(async {
+        let node = NodeClient::new(context, &node_of(config))?;
+        node.expect("/v1/damage").await
+    });
+    match asked.map(serde_json::from_value::<Report>) {
+        Ok(Ok(report)) => check_damage(&report),
+        Ok(Err(_)) => Check::warning(
+            "damage",
+            "something else than this node answers at its address",
+            "ask the node with `perennis store losses --node URL`",
+        ),
+        Err(failure) => Check::warning(
+            "damage",
+            format!("the running node did not say: {}", failure.message),
+            "ask it with `perennis store losses --node URL`",
+        ),
+    }
 }
 
 fn check_key(config: &Config) -> Check {

@@ -1,0 +1,66 @@
+//! `perennis store …`: a node's store, on its machine or through the running node.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use super::Context;
+use super::args::{OneNode, StoreCommand, StorePlace};
+use super::failure::{Exit, Failure, with_causes};
+use super::node::config_failure;
+use crate::config::{self, Config, Sources};
+use crate::storage::OpenError;
+
+mod losses;
+mod verify;
+
+pub(crate) fn run(context: &Context<'_>, command: &StoreCommand) -> Result<(), Failure> {
+    match command {
+        StoreCommand::Losses(arguments) => losses::run(context, arguments),
+        StoreCommand::Verify(arguments) => verify::run(context, arguments),
+    }
+}
+
+/// The configuration of the node whose store is meant.
+fn configured(place: &StorePlace) -> Result<Config, Failure> {
+    let mut flags = Vec::new();
+    if let Some(dir) = place.dir.as_deref().or(place.data.as_deref()) {
+        let dir = dir.to_str().ok_or_else(|| {
+            Failure::usage("the name of the data directory is not UTF-8").hint("rename it")
+        })?;
+        flags.push(("data".to_owned(), dir.to_owned()));
+    }
+    let sources = Sources::of_process(place.config.clone(), flags);
+    let checked = config::check(&sources).map_err(|error| config_failure(&error))?;
+    Ok(checked.config)
+}
+
+/// The node that runs on this machine with this configuration.
+pub(super) fn node_of(config: &Config) -> OneNode {
+    let listen = config.http.listen;
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let address = SocketAddr::new(ip, listen.port());
+    OneNode {
+        url: Some(format!("http://{address}")),
+    }
+}
+
+fn no_store(dir: &Path) -> Failure {
+    Failure::not_found(
+        "no_store",
+        format!("there is no store in {}", dir.display()),
+    )
+    .hint("give the data directory of a node with --data")
+}
+
+fn unopened(error: perennis_store::OpenError) -> Failure {
+    let error = OpenError::Store(error);
+    let exit = match error.code() {
+        "newer_format" => Exit::Invalid,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, error.code(), with_causes(&error)).hint(error.hint())
+}

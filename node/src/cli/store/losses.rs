@@ -1,0 +1,170 @@
+//! `perennis store losses`: what is lost or damaged, and that somebody has seen it.
+
+use perennis_sdk::rt::http::Request;
+use perennis_store::{Inspection, OpenError, Store, StoreOptions, inspect};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{configured, no_store, node_of, unopened};
+use crate::cli::Context;
+use crate::cli::args::{OneNode, StoreLosses};
+use crate::cli::ask::{NodeClient, read_token, with_token};
+use crate::cli::failure::Failure;
+use crate::cli::page::{Page, count, plain};
+use crate::cli::session::block_on;
+use crate::damage::Details;
+use crate::storage::Found;
+
+/// What was asked for, and of whom.
+#[derive(Serialize)]
+struct Document {
+    url: Option<String>,
+    data: Option<String>,
+    dismissed: bool,
+    #[serde(flatten)]
+    damage: Value,
+}
+
+pub(super) fn run(context: &Context<'_>, arguments: &StoreLosses) -> Result<(), Failure> {
+    if arguments.node.url.is_some() {
+        return block_on(ask(context, arguments, &arguments.node));
+    }
+    let config = configured(&arguments.place)?;
+    let dir = &config.data;
+    match inspect(dir, 0) {
+        Ok(None) => return Err(no_store(dir)),
+        Ok(Some(found)) if !arguments.dismiss => {
+            return show(context, arguments, dir.display().to_string(), found);
+        }
+        Ok(Some(_)) => {}
+        // A node runs on it, and knows more.
+        Err(OpenError::Locked { .. }) => {
+            return block_on(ask(context, arguments, &node_of(&config)));
+        }
+        Err(error) => return Err(unopened(error)),
+    }
+    let store = Store::open(dir, &StoreOptions::default()).map_err(unopened)?;
+    store.dismiss_losses().map_err(|error| {
+        Failure::failed("store", "the losses could not be dismissed").because(&error)
+    })?;
+    drop(store);
+    match inspect(dir, 0) {
+        Ok(Some(found)) => show(context, arguments, dir.display().to_string(), found),
+        Ok(None) => Err(no_store(dir)),
+        Err(error) => Err(unopened(error)),
+    }
+}
+
+fn show(
+    context: &Context<'_>,
+    arguments: &StoreLosses,
+    data: String,
+    inspection: Inspection,
+) -> Result<(), Failure> {
+    let found = Found {
+        counts: inspection.damage,
+        losses: inspection.losses,
+        set_aside: inspection.set_aside,
+        quarantined: inspection.quarantined,
+    };
+    let document = Document {
+        url: None,
+        data: Some(data),
+        dismissed: arguments.dismiss,
+        damage: json!(Details::of(&found)),
+    };
+    tell(context, &document)
+}
+
+async fn ask(
+    context: &Context<'_>,
+    arguments: &StoreLosses,
+    node: &OneNode,
+) -> Result<(), Failure> {
+    let node = NodeClient::new(context, node)?;
+    let damage = if arguments.dismiss {
+        let token = read_token(&arguments.operator)?;
+        let request = Request::delete(node.at("/v1/damage"));
+        node.expect_of(with_token(request, token.as_ref())).await?
+    } else {
+        node.expect("/v1/damage").await?
+    };
+    let document = Document {
+        url: Some(node.url.clone()),
+        data: None,
+        dismissed: arguments.dismiss,
+        damage,
+    };
+    tell(context, &document)
+}
+
+fn tell(context: &Context<'_>, document: &Document) -> Result<(), Failure> {
+    context
+        .output
+        .answer(document, |page| write(page, document))
+}
+
+fn write(page: &mut Page, document: &Document) {
+    let damage = &document.damage;
+    let number = |field: &str| damage[field].as_u64().unwrap_or_default();
+    let asked = document.url.as_deref().or(document.data.as_deref());
+    page.line(plain(asked.unwrap_or_default()));
+    let losses = number("losses");
+    let state = if losses == 0 {
+        page.paint.good("nothing that was acknowledged is lost")
+    } else {
+        page.paint
+            .bad(format!("{} of acknowledged data", count_losses(losses)))
+    };
+    page.line(state);
+    let waiting = |field: &str, noun: &str| {
+        let number = number(field);
+        (number > 0).then(|| count(number, noun))
+    };
+    page.fields(&[
+        (
+            "blocks that are damaged",
+            waiting("quarantinedBlocks", "block"),
+        ),
+        (
+            "wait to be fetched again",
+            waiting("refetchesWaiting", "block"),
+        ),
+        ("records that are looked for", waiting("lostHeads", "name")),
+        ("refuse older records", waiting("floors", "name")),
+        ("could not be read", waiting("rowsSetAside", "row")),
+    ]);
+    for (list, what) in [
+        ("list", "message"),
+        ("rows", "reason"),
+        ("blocks", "reason"),
+    ] {
+        let items = damage[list].as_array().map_or(&[][..], Vec::as_slice);
+        for item in items {
+            let text = |field: &str| plain(item[field].as_str().unwrap_or_default());
+            let line = match list {
+                "rows" => format!(
+                    "a row of {} ({}): {}",
+                    text("table"),
+                    text("key"),
+                    text(what)
+                ),
+                "blocks" => format!("{}: {}", text("cid"), text(what)),
+                _ => text(what),
+            };
+            let found = page.paint.dim(text("found"));
+            page.line(format!("{found}  {line}"));
+        }
+    }
+    if document.dismissed {
+        page.line("the losses were dismissed");
+    }
+}
+
+/// `1 loss`, `2 losses`.
+fn count_losses(number: u64) -> String {
+    match number {
+        1 => "1 loss".to_owned(),
+        number => format!("{number} losses"),
+    }
+}

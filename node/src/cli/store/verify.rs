@@ -1,0 +1,195 @@
+//! `perennis store verify`: reads everything in a stopped node's store and says what is wrong. It changes nothing.
+
+use indicatif::ProgressBar;
+use perennis_store::{
+    Finding, FindingKind, OpenError, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
+};
+use serde::Serialize;
+
+use super::{configured, no_store, unopened};
+use crate::cli::Context;
+use crate::cli::args::StoreVerify;
+use crate::cli::failure::Failure;
+use crate::cli::page::{bytes_text, plain};
+
+/// Findings that are told one by one.
+const LISTED: usize = 1_000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    data: String,
+    /// Whether nothing is wrong but what a crash leaves.
+    whole: bool,
+    files: u64,
+    groups: u64,
+    bodies: u64,
+    body_bytes: u64,
+    checkpoints: u64,
+    rows: u64,
+    blocks: u64,
+    findings: u64,
+    losses: u64,
+    /// The first of the findings.
+    found: Vec<FindingDocument>,
+}
+
+#[derive(Serialize)]
+struct FindingDocument {
+    kind: &'static str,
+    loss: bool,
+    place: String,
+    block: Option<String>,
+    detail: String,
+}
+
+impl FindingDocument {
+    fn of(finding: &Finding) -> FindingDocument {
+        FindingDocument {
+            kind: finding.kind.word(),
+            loss: finding.kind.is_loss(),
+            place: finding.place.clone(),
+            block: finding.block.map(|cid| cid.to_string()),
+            detail: finding.detail.clone(),
+        }
+    }
+}
+
+pub(super) fn run(context: &Context<'_>, arguments: &StoreVerify) -> Result<(), Failure> {
+    let config = configured(&arguments.place)?;
+    let dir = &config.data;
+    let mut found = Vec::new();
+    let mut is_whole = true;
+    let mut bars = Bars::new(context);
+    let verified = verify(dir, &mut |event| match event {
+        VerifyEvent::Progress(progress) => bars.show(progress),
+        VerifyEvent::Found(finding) => {
+            // Bytes of a write that was cut off are what any crash leaves.
+            is_whole &= finding.kind == FindingKind::Tail;
+            if found.len() < LISTED {
+                found.push(FindingDocument::of(&finding));
+            }
+        }
+    });
+    bars.end();
+    let sum = match verified {
+        Ok(Some(sum)) => sum,
+        Ok(None) => return Err(no_store(dir)),
+        Err(OpenError::Locked { .. }) => {
+            return Err(Failure::failed(
+                "data_in_use",
+                format!("a node runs on {}", dir.display()),
+            )
+            .hint("stop it, or verify a snapshot; a running node reads everything by itself again and again"));
+        }
+        Err(error) => return Err(unopened(error)),
+    };
+    let document = Document::new(dir.display().to_string(), is_whole, &sum, found);
+    tell(context, &document)?;
+    if is_whole {
+        Ok(())
+    } else {
+        Err(Failure::verdict())
+    }
+}
+
+impl Document {
+    fn new(data: String, whole: bool, sum: &Verification, found: Vec<FindingDocument>) -> Document {
+        Document {
+            data,
+            whole,
+            files: sum.files,
+            groups: sum.groups,
+            bodies: sum.bodies,
+            body_bytes: sum.body_bytes,
+            checkpoints: sum.checkpoints,
+            rows: sum.rows,
+            blocks: sum.blocks,
+            findings: sum.findings,
+            losses: sum.losses,
+            found,
+        }
+    }
+}
+
+fn tell(context: &Context<'_>, document: &Document) -> Result<(), Failure> {
+    context.output.answer(document, |page| {
+        for finding in &document.found {
+            let kind = format!("{:<15}", finding.kind);
+            let kind = if finding.loss {
+                page.paint.bad(kind)
+            } else {
+                page.paint.warn(kind)
+            };
+            let block = finding.block.as_deref().unwrap_or_default();
+            let line = format!("{kind} {}: {} {block}", plain(&finding.place), plain(&finding.detail));
+            page.line(line.trim_end());
+        }
+        let left = document.findings.saturating_sub(document.found.len() as u64);
+        if left > 0 {
+            page.line(format!("and {left} more"));
+        }
+        let verdict = match (document.whole, document.findings) {
+            (true, 0) => page.paint.good("everything is whole"),
+            (true, _) => page.paint.good("everything that was acknowledged is whole"),
+            (false, findings) => page.paint.bad(format!(
+                "{findings} things are wrong; {} take something away that was acknowledged",
+                document.losses
+            )),
+        };
+        page.line(verdict);
+        page.fields(&[
+            ("files", Some(document.files.to_string())),
+            ("groups of the log", Some(document.groups.to_string())),
+            (
+                "bodies",
+                Some(format!(
+                    "{}, {}",
+                    document.bodies,
+                    bytes_text(document.body_bytes)
+                )),
+            ),
+            ("checkpoints", Some(document.checkpoints.to_string())),
+            ("rows of the index", Some(document.rows.to_string())),
+            ("blocks", Some(document.blocks.to_string())),
+        ]);
+        if !document.whole {
+            page.line("start the node: it sets damaged blocks aside, fetches them again, and makes a damaged index anew");
+        }
+    })
+}
+
+/// A bar for each stage.
+struct Bars<'a> {
+    context: &'a Context<'a>,
+    bar: Option<(VerifyStage, ProgressBar)>,
+}
+
+impl<'a> Bars<'a> {
+    fn new(context: &'a Context<'a>) -> Self {
+        Self { context, bar: None }
+    }
+
+    fn show(&mut self, progress: VerifyProgress) {
+        let VerifyProgress { stage, done, of } = progress;
+        if self.bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
+            self.end();
+            let title = match stage {
+                VerifyStage::Files => "files",
+                VerifyStage::Checkpoints => "checkpoints",
+                VerifyStage::Index => "blocks",
+                _ => "store",
+            };
+            self.bar = Some((stage, self.context.output.bar(title, of)));
+        }
+        if let Some((_, bar)) = &self.bar {
+            bar.set_position(done);
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

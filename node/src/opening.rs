@@ -1,0 +1,58 @@
+//! How far opening the store is: mostly at once, minutes where a large index has to be made anew.
+
+use std::time::{Duration, Instant};
+
+use perennis_store::{RebuildProgress, RebuildStage};
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// Time between two lines in the log, and before the first.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Opening {
+    stage: &'static str,
+    done: u64,
+    of: u64,
+}
+
+/// Tells how far it is: to who asks for readiness, and now and then in the log.
+pub(crate) struct Telling {
+    opening: watch::Sender<Option<Opening>>,
+    told: Instant,
+}
+
+impl Telling {
+    /// What is told, and where it is seen.
+    pub(crate) fn new() -> (Telling, watch::Receiver<Option<Opening>>) {
+        let (opening, seen) = watch::channel(None);
+        let told = Instant::now();
+        (Telling { opening, told }, seen)
+    }
+
+    pub(crate) fn tell(&mut self, progress: RebuildProgress) {
+        let opening = Opening {
+            stage: stage(progress.stage),
+            done: progress.done,
+            of: progress.of,
+        };
+        self.opening.send_replace(Some(opening));
+        if self.told.elapsed() >= PAUSE {
+            self.told = Instant::now();
+            let Opening { stage, done, of } = opening;
+            tracing::info!(stage, done, of, "the store is being opened");
+        }
+    }
+}
+
+/// The word for a stage.
+pub(crate) fn stage(stage: RebuildStage) -> &'static str {
+    match stage {
+        RebuildStage::Checkpoint => "checkpoint",
+        RebuildStage::Files => "files",
+        RebuildStage::Order => "order",
+        RebuildStage::Log => "log",
+        _ => "other",
+    }
+}

@@ -1,0 +1,344 @@
+//! What was found damaged or lost: counted and told, and the queues of what is to be had again.
+
+use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes, parse_multihash_bytes};
+use perennis_shared::ipns::Name;
+use perennis_shared::time::Millis;
+use perennis_store::{
+    Batch, DamageCounts, LOST_HEADS, Loss, QuarantineRow, Queue, QueueRow, REFETCH, SetAside,
+};
+
+use super::fetched::FETCHED;
+use super::{ChangeError, HEAD, Storage, StorageError, hex};
+use crate::kept::Pin;
+
+/// Pins that are mended at once.
+const MENDED: usize = 4_096;
+
+/// A block that was set aside and is due to be fetched again.
+#[derive(Clone, Debug)]
+pub(crate) struct DamagedBlock {
+    /// Under the codec that it was first put under.
+    pub(crate) cid: Cid,
+    /// Under the others.
+    pub(crate) others: Vec<Cid>,
+    /// Attempts that failed.
+    pub(crate) failures: u32,
+    key: Vec<u8>,
+    due: Millis,
+}
+
+/// A name whose head was acknowledged and is lost, due to be looked for again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LostHead {
+    pub(crate) name: Name,
+    /// The sequence it had at least, where that is known.
+    pub(crate) floor: Option<u64>,
+    /// Attempts that failed.
+    pub(crate) failures: u32,
+    /// Since when it is due.
+    pub(crate) due: Millis,
+}
+
+/// All that is told of damage.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) counts: DamageCounts,
+    /// Losses of acknowledged data, the oldest first.
+    pub(crate) losses: Vec<Loss>,
+    /// The first of the rows that were set aside.
+    pub(crate) set_aside: Vec<SetAside>,
+    /// The first of the blocks that were set aside.
+    pub(crate) quarantined: Vec<QuarantineRow>,
+}
+
+impl Storage {
+    /// What is known of damage, with at most so many rows and blocks one by one. Waits for the disk.
+    pub(crate) fn damage(&self, most: usize) -> Result<Found, StorageError> {
+        Ok(Found {
+            counts: self.store.damage()?,
+            losses: self.store.losses()?,
+            set_aside: self.store.rows_set_aside(most)?,
+            quarantined: self.store.quarantine(None, most)?,
+        })
+    }
+
+    /// What the last start found damaged, missing or cut off.
+    pub(crate) fn found_at_start(&self) -> &[Loss] {
+        self.store.found_at_start()
+    }
+
+    /// Why the index was made anew at the last start.
+    pub(crate) fn rebuilt(&self) -> Option<&str> {
+        self.store.rebuilt()
+    }
+
+    /// Forgets the losses that somebody has seen.
+    pub(crate) async fn dismiss_losses(&self) -> Result<(), StorageError> {
+        self.blocking(|this| {
+            let dismissed = this.store.dismiss_losses();
+            dismissed.map_err(|error| match ChangeError::from(error) {
+                ChangeError::Storage(error) => error,
+                _ => StorageError::Full,
+            })
+        })
+        .await
+    }
+
+    /// Waits until damage is found, and is in the queues.
+    pub(crate) async fn damage_found(&self) {
+        self.shared.damaged.notified().await;
+        // What was found is set aside behind what is being committed; so is this. On a full disk it is not, and the queue is
+        // looked at again later.
+        let _ = self.write(Batch::new()).await;
+    }
+
+    /// Damaged blocks that are due to be fetched again, the longest due first.
+    pub(crate) async fn refetches_due(
+        &self,
+        now: Millis,
+        limit: usize,
+    ) -> Result<Vec<DamagedBlock>, StorageError> {
+        self.blocking(move |this| {
+            let rows = this.store.queue_due(REFETCH, now, limit)?;
+            let is_nameless = |row: &&QueueRow| parse_multihash_bytes(&row.key).is_err();
+            this.take_out_nameless(REFETCH, rows.iter().filter(is_nameless));
+            let mut due = Vec::with_capacity(rows.len());
+            for row in rows {
+                let Ok(hash) = parse_multihash_bytes(&row.key) else {
+                    continue;
+                };
+                let known = this.store.quarantined(&hash)?;
+                // Without a row in quarantine it was put again; or its row was damaged as well, and any codec will do.
+                let codecs = known.map_or_else(Vec::new, |row| row.codecs);
+                let mut cids = codecs.into_iter().map(|codec| Cid::new_v1(codec, hash));
+                let first = cids.next();
+                let cid = first.unwrap_or_else(|| Cid::new_v1(Codec::Raw.code(), hash));
+                if this.store.has(&cid)? {
+                    this.take_out_row(REFETCH, &row);
+                    continue;
+                }
+                due.push(DamagedBlock {
+                    cid,
+                    others: cids.collect(),
+                    failures: failures(&row),
+                    key: row.key,
+                    due: row.due,
+                });
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// Keeps a damaged block that was fetched again.
+    pub(crate) async fn refetched(
+        &self,
+        damaged: &DamagedBlock,
+        block: Block,
+    ) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.put_block(block);
+        batch.dequeue(REFETCH, &damaged.key, damaged.due);
+        self.write(batch).await
+    }
+
+    /// A damaged block could not be had; it is due again then.
+    pub(crate) async fn refetch_later(
+        &self,
+        damaged: &DamagedBlock,
+        due: Millis,
+    ) -> Result<(), StorageError> {
+        let failures = damaged.failures.saturating_add(1).to_be_bytes();
+        let mut batch = Batch::new();
+        batch.enqueue(REFETCH, &damaged.key, due, failures);
+        self.write(batch).await
+    }
+
+    /// Names whose lost heads are due to be looked for, the longest due first.
+    pub(crate) async fn lost_heads_due(
+        &self,
+        now: Millis,
+        limit: usize,
+    ) -> Result<Vec<LostHead>, StorageError> {
+        self.blocking(move |this| {
+            let rows = this.store.queue_due(LOST_HEADS, now, limit)?;
+            let is_nameless = |row: &&QueueRow| Name::from_bytes(&row.key).is_err();
+            this.take_out_nameless(LOST_HEADS, rows.iter().filter(is_nameless));
+            let mut due = Vec::with_capacity(rows.len());
+            for row in rows {
+                let Ok(name) = Name::from_bytes(&row.key) else {
+                    continue;
+                };
+                let floor = this.store.floor(&name)?;
+                // The batch that stored a head as new as the lost one has taken the floor away.
+                if floor.is_none() && this.store.head(&name)?.is_some() {
+                    this.take_out_row(LOST_HEADS, &row);
+                    continue;
+                }
+                due.push(LostHead {
+                    name,
+                    floor,
+                    failures: failures(&row),
+                    due: row.due,
+                });
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// A lost head was not found; it is due again then.
+    pub(crate) async fn look_for_head_later(
+        &self,
+        lost: &LostHead,
+        due: Millis,
+    ) -> Result<(), StorageError> {
+        let failures = lost.failures.saturating_add(1).to_be_bytes();
+        let mut batch = Batch::new();
+        batch.enqueue(LOST_HEADS, lost.name.as_bytes(), due, failures);
+        self.write(batch).await
+    }
+
+    /// Pins anew what pins have kept whose rows cannot be read: what it was stands in their keys, or follows from the name.
+    pub(crate) async fn mend_pins(&self) -> Result<(), StorageError> {
+        let batches = self.blocking(|this| {
+            let rows = this.store.rows_set_aside(MENDED)?;
+            let pins = rows.iter().filter_map(|row| row.key.strip_prefix(b"p"));
+            let mut batches = Vec::new();
+            for key in pins {
+                batches.extend(this.mended_pin(key)?);
+            }
+            Ok(batches)
+        });
+        for batch in batches.await? {
+            self.write(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// The batch that writes a pin anew; none where it is not known yet what it kept.
+    fn mended_pin(&self, key: &[u8]) -> Result<Option<Batch>, StorageError> {
+        let mut batch = Batch::new();
+        if let Some(root) = key.strip_prefix(FETCHED) {
+            let Ok(root) = parse_cid_bytes(root) else {
+                return Ok(None);
+            };
+            batch.owner(&root.hash().to_bytes());
+            batch.pin_ahead(key, root);
+        } else if let Some(name) = key.strip_prefix(HEAD)
+            && let Ok(name) = Name::from_bytes(name)
+            && let Some(head) = self.store.head(&name)?
+        {
+            let kept = self.with_facts(&name, head)?;
+            batch.owner(name.as_bytes());
+            match kept.head.filter(|_| kept.facts.pin != Pin::RecordOnly) {
+                Some(head) => batch.pin_ahead(key, head),
+                None => batch.unpin(key),
+            };
+        } else {
+            return Ok(None);
+        }
+        tracing::info!(
+            key = hex(key),
+            "a pin whose row was damaged is written anew"
+        );
+        Ok(Some(batch))
+    }
+
+    /// The sequence below which no record of a name is accepted, where one that was acknowledged is lost.
+    pub(crate) async fn floor(&self, name: Name) -> Result<Option<u64>, StorageError> {
+        self.blocking(move |this| Ok(this.store.floor(&name)?))
+            .await
+    }
+
+    fn take_out_row(&self, queue: Queue, row: &QueueRow) {
+        let mut batch = Batch::new();
+        batch.dequeue(queue, &row.key, row.due);
+        self.store.submit(batch, |_| {});
+    }
+}
+
+/// Attempts that failed. The store puts a row in with none.
+fn failures(row: &QueueRow) -> u32 {
+    let bytes = row.payload.as_slice().try_into();
+    bytes.map_or(0, u32::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::sign::SigningKey;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_row_leaves_the_queue_of_damaged_blocks_when_the_block_is_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        let block = Block::new(Codec::DagCbor, vec![0x80]).unwrap();
+        let key = block.cid().hash().to_bytes();
+        let mut batch = Batch::new();
+        batch.enqueue(REFETCH, &key, Millis(1), Vec::new());
+        batch.enqueue(REFETCH, b"no multihash", Millis(1), Vec::new());
+        storage.write(batch).await.unwrap();
+        let mut due = storage.refetches_due(Millis(2), 10).await.unwrap();
+        let damaged = due.pop().unwrap();
+        assert_eq!((due.len(), damaged.failures), (0, 0));
+        assert_eq!(damaged.cid.hash(), block.cid().hash());
+        storage.refetch_later(&damaged, Millis(3)).await.unwrap();
+        assert!(
+            storage
+                .refetches_due(Millis(2), 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        let again = storage.refetches_due(Millis(3), 10).await.unwrap();
+        assert_eq!(again[0].failures, 1);
+        storage.refetched(&again[0], block.clone()).await.unwrap();
+        assert!(storage.store.has(block.cid()).unwrap());
+        assert_eq!(storage.store.queue_len(REFETCH).unwrap(), 0);
+        // Somebody else has put it meanwhile.
+        let mut batch = Batch::new();
+        batch.enqueue(REFETCH, &key, Millis(1), Vec::new());
+        storage.write(batch).await.unwrap();
+        assert!(
+            storage
+                .refetches_due(Millis(2), 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        storage.write(Batch::new()).await.unwrap();
+        assert_eq!(storage.store.queue_len(REFETCH).unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lost_head_is_due_until_there_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        let name = Name::from_public_key(&SigningKey::from_seed(&[1; 32]).public());
+        let mut batch = Batch::new();
+        batch.enqueue(LOST_HEADS, name.as_bytes(), Millis(1), Vec::new());
+        batch.enqueue(LOST_HEADS, b"nobody", Millis(1), Vec::new());
+        storage.write(batch).await.unwrap();
+        let due = storage.lost_heads_due(Millis(2), 10).await.unwrap();
+        let [lost] = due.as_slice() else {
+            panic!("{due:?}")
+        };
+        assert_eq!((lost.name, lost.floor, lost.failures), (name, None, 0));
+        storage.look_for_head_later(lost, Millis(9)).await.unwrap();
+        assert!(
+            storage
+                .lost_heads_due(Millis(8), 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(
+            storage.lost_heads_due(Millis(9), 10).await.unwrap()[0].failures,
+            1
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! Rows of the node's own, read so that one that is damaged costs itself and nothing else.
+//!
+//! Such a row is set aside, told and counted, and the caller goes on as if it had never been written. What it said is found out
+//! again where that can be: the facts of a name when the pin scan walks it next, the state of a put with the next put.
+
+use std::fmt::{Display, Write as _};
+
+use perennis_store::{Batch, Queue, QueueRow};
+
+use super::{FACTS, FETCHES, FOLLOWED, PUT, ROUTER, RUNGS, SCAN, SCRUBBED, Storage, StorageError};
+use super::{dht, fetched, provides};
+
+/// The words for the tables of the node's rows, in metrics.
+pub(crate) const TABLES: [&str; 12] = [
+    "facts",
+    "puts",
+    "routers",
+    "fetch_failures",
+    "dht_records",
+    "dht_providers",
+    "fetched",
+    "ladders",
+    "followed",
+    "places",
+    "queues",
+    "other",
+];
+
+/// Bytes of a key that are told.
+const KEY_BYTES: usize = 64;
+
+impl Storage {
+    /// A row that can be read. One that cannot is set aside and counts as not there.
+    pub(super) fn row<T, E: Display>(
+        &self,
+        key: &[u8],
+        parse: impl FnOnce(&[u8]) -> Result<T, E>,
+    ) -> Result<Option<T>, StorageError> {
+        let Some(value) = self.store.meta(key)? else {
+            return Ok(None);
+        };
+        match parse(&value) {
+            Ok(row) => Ok(Some(row)),
+            Err(error) => {
+                self.set_aside(key, value, None, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// A row of one number.
+    pub(super) fn number(&self, key: &[u8]) -> Result<Option<u64>, StorageError> {
+        let parse = |value: &[u8]| {
+            let bytes = value.try_into().map_err(|_| "it is no number");
+            bytes.map(u64::from_be_bytes)
+        };
+        self.row::<_, &str>(key, parse)
+    }
+
+    /// Sets a row aside that cannot be read, and puts another in its place where one is given.
+    pub(super) fn set_aside(
+        &self,
+        key: &[u8],
+        value: Vec<u8>,
+        instead: Option<Vec<u8>>,
+        error: &dyn Display,
+    ) {
+        self.unreadable(table(key), key, error);
+        self.store.set_meta_aside(key, value, instead);
+    }
+
+    /// Tells of a row that cannot be read.
+    pub(super) fn unreadable(&self, table: &'static str, key: &[u8], error: &dyn Display) {
+        let key = hex(key);
+        tracing::error!(table, key, %error, "a row of the node's own cannot be read; the rest goes on without it");
+        *self.shared.unreadable.lock().entry(table).or_default() += 1;
+    }
+
+    /// How many rows could not be read since the start, by their table.
+    pub(crate) fn unreadable_rows(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.shared.unreadable.lock();
+        let count = |table| (table, counts.get(table).copied().unwrap_or(0));
+        TABLES.into_iter().map(count).collect()
+    }
+
+    /// Takes rows of a queue out that name nothing: they would be due for ever.
+    pub(super) fn take_out_nameless<'a>(
+        &self,
+        queue: Queue,
+        rows: impl Iterator<Item = &'a QueueRow>,
+    ) {
+        let mut batch = Batch::new();
+        for row in rows {
+            self.unreadable("queues", &row.key, &"it names nothing");
+            batch.dequeue(queue, &row.key, row.due);
+        }
+        if !batch.is_empty() {
+            self.store.submit(batch, |_| {});
+        }
+    }
+}
+
+/// The word for the table that a row is in.
+fn table(key: &[u8]) -> &'static str {
+    let tables = [
+        (FACTS, "facts"),
+        (PUT, "puts"),
+        (ROUTER, "routers"),
+        (FETCHES, "fetch_failures"),
+        (dht::RECORD, "dht_records"),
+        (dht::PROVIDER, "dht_providers"),
+        (fetched::FETCHED, "fetched"),
+        (RUNGS, "ladders"),
+        (FOLLOWED, "followed"),
+        (SCAN, "places"),
+        (SCRUBBED, "places"),
+        (provides::PROVIDED, "places"),
+    ];
+    let found = tables.iter().find(|(prefix, _)| key.starts_with(prefix));
+    found.map_or("other", |(_, word)| word)
+}
+
+/// The beginning of a key, for people.
+pub(crate) fn hex(key: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in &key[..key.len().min(KEY_BYTES)] {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

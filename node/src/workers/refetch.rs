@@ -1,0 +1,185 @@
+//! The refetch: brings blocks that were found damaged, one by one, from whoever has them.
+//!
+//! The store sets a damaged block aside and puts it into a durable queue. A copy in memory is as good as any. Then connected
+//! peers and the gateways of the configuration are asked, and last those who say in the DHT that they have it. What
+//! comes is checked against its CID. Where nobody has it, the pin scan is asked to find out whose it is, since a publisher may
+//! list sources of his own, and it is asked for again later and later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use perennis_sdk::NodeUrl;
+use perennis_sdk::exchange::{Exchange, FetchLimits};
+use perennis_sdk::rt;
+use perennis_sdk::rt::http::{Http, HttpTimes};
+use perennis_shared::backoff::Backoff;
+use perennis_shared::cid::{Block, Cid};
+use tokio::sync::Notify;
+
+use super::follow::Routes;
+use super::{Ending, Stop, Worker, later};
+use crate::app::StartError;
+use crate::config::Config;
+use crate::metrics::{Metrics, Outcome};
+use crate::read::Read;
+use crate::storage::{DamagedBlock, REFETCH, Storage, StorageError};
+
+/// Blocks asked for at the same time; with the largest of them it bounds the memory.
+pub(super) const AT_ONCE: usize = 16;
+
+/// Blocks taken from the queue at once.
+const BATCH: usize = 64;
+
+/// How long one block may take from connected peers and gateways.
+const NEAR: Duration = Duration::from_secs(15);
+
+/// How long one block may take from those who provide it.
+const FAR: Duration = Duration::from_secs(60);
+
+/// Longest wait when nothing is due, and the shortest.
+const IDLE: Duration = Duration::from_secs(60);
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// Delays after nobody had a block.
+const RETRY: Backoff = Backoff {
+    base: Duration::from_secs(5),
+    max: Duration::from_secs(6 * 3_600),
+    attempts: u32::MAX,
+};
+
+pub(super) struct Refetch {
+    storage: Storage,
+    read: Arc<Read>,
+    routes: Arc<Routes>,
+    metrics: Arc<Metrics>,
+    http: Http,
+    gateways: Vec<NodeUrl>,
+    /// Notified when nobody had a block: a round of the pin scan begins.
+    scan: Arc<Notify>,
+}
+
+impl Refetch {
+    pub(super) fn new(
+        config: &Config,
+        storage: &Storage,
+        read: &Arc<Read>,
+        routes: &Arc<Routes>,
+        metrics: &Arc<Metrics>,
+        scan: &Arc<Notify>,
+    ) -> Result<Refetch, StartError> {
+        let gateways = config.pins.sources.iter().map(|url| url.parse());
+        Ok(Refetch {
+            storage: storage.clone(),
+            read: Arc::clone(read),
+            routes: Arc::clone(routes),
+            metrics: Arc::clone(metrics),
+            http: Http::new(HttpTimes::default())?,
+            gateways: gateways.filter_map(Result::ok).collect(),
+            scan: Arc::clone(scan),
+        })
+    }
+
+    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
+        let _ending = Ending(Arc::clone(&worker));
+        loop {
+            let wait = match self.fetch_due(&worker, &mut stop).await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    worker.failed(&error);
+                    IDLE
+                }
+            };
+            if stop.is_now() {
+                return;
+            }
+            worker.waiting(Some(later(wait)));
+            let woken = tokio::time::timeout(wait, self.storage.damage_found());
+            if stop.or(woken).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Asks for every block that is due; tells how long to wait for the next.
+    async fn fetch_due(&self, worker: &Worker, stop: &mut Stop) -> Result<Duration, StorageError> {
+        // One session for all of them: it learns who has what.
+        let near = self.near();
+        loop {
+            let now = rt::now();
+            let due = self.storage.refetches_due(now, BATCH).await?;
+            if due.is_empty() {
+                let next = self.storage.next_due(REFETCH).await?;
+                return Ok(next.map_or(IDLE, |due| due - now).clamp(SHORTEST, IDLE));
+            }
+            worker.working(format!("fetching {} damaged blocks again", due.len()));
+            let mut fetches = stream::iter(due)
+                .map(|damaged| self.fetch(damaged, &near))
+                .buffer_unordered(AT_ONCE);
+            while let Some(Some(fetched)) = stop.or(fetches.next()).await {
+                fetched?;
+                worker.stepped();
+            }
+            if stop.is_now() {
+                return Ok(IDLE);
+            }
+        }
+    }
+
+    async fn fetch(&self, damaged: DamagedBlock, near: &Exchange) -> Result<(), StorageError> {
+        let cid = damaged.cid;
+        if let Some(block) = self.block(&damaged, near).await {
+            self.storage.refetched(&damaged, block).await?;
+            self.metrics.damage.refetched(Outcome::Ok);
+            tracing::info!(%cid, "a damaged block was fetched again");
+            return Ok(());
+        }
+        self.metrics.damage.refetched(Outcome::Failed);
+        if damaged.failures == 0 {
+            tracing::warn!(%cid, "nobody has a damaged block; it is asked for again later");
+            self.scan.notify_one();
+        }
+        let failures = damaged.failures.saturating_add(1);
+        let delay = RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max);
+        self.storage.refetch_later(&damaged, later(delay)).await
+    }
+
+    async fn block(&self, damaged: &DamagedBlock, near: &Exchange) -> Option<Block> {
+        let mut cids = [&damaged.cid].into_iter().chain(&damaged.others);
+        if let Some(block) = cids.find_map(|cid| self.read.cached_block(cid)) {
+            return Some(block);
+        }
+        if let Some(block) = ask(near, &damaged.cid, NEAR).await {
+            return Some(block);
+        }
+        let providers = self.routes.peers(&damaged.cid);
+        let far = self.exchange(Vec::new()).with_source(providers);
+        ask(&far, &damaged.cid, FAR).await
+    }
+
+    /// Connected peers and the gateways.
+    fn near(&self) -> Exchange {
+        self.exchange(self.gateways.clone())
+            .with_source(self.routes.connected())
+    }
+
+    fn exchange(&self, gateways: Vec<NodeUrl>) -> Exchange {
+        let limits = FetchLimits::default();
+        Exchange::new(self.http.clone(), gateways, Backoff::default(), limits)
+    }
+}
+
+async fn ask(exchange: &Exchange, cid: &Cid, within: Duration) -> Option<Block> {
+    match rt::timeout(within, exchange.block(cid)).await {
+        Ok(Ok(block)) => Some(block),
+        Ok(Err(error)) => {
+            tracing::debug!(%cid, %error, "a damaged block could not be fetched");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%cid, "a damaged block did not come in time");
+            None
+        }
+    }
+}
