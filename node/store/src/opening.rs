@@ -162,20 +162,20 @@ impl Opening<'_> {
 
     /// Whether the index has what it must have.
     fn check(self, kv: &dyn Kv, is_rebuilt: bool) -> Result<(), OpeningError> {
-        let checkpoints = Checkpoints::new(Arc::clone(self.disk), self.dir, None);
-        let newest = checkpoints.groups()?.first().copied();
-        match kv.value(&[keys::STORE])? {
-            None => {
-                let names = self.disk.list(&segments(self.dir))?;
-                let has_log = names.iter().any(|name| FileNumber::parse(name).is_some());
-                if has_log || newest.is_some() {
-                    return Err(lacking("it is empty beside a log"));
-                }
+        let id = kv.value(&[keys::STORE])?;
+        let store = match id.map(<[u8; 16]>::try_from) {
+            None => None,
+            Some(Ok(id)) => Some(StoreId(id)),
+            Some(Err(_)) => return Err(lacking("it does not know its store")),
+        };
+        let checkpoints = Checkpoints::new(Arc::clone(self.disk), self.dir, store);
+        let newest = checkpoints.newest()?.map(|(header, _)| header.group);
+        if store.is_none() {
+            let names = self.disk.list(&segments(self.dir))?;
+            let has_log = names.iter().any(|name| FileNumber::parse(name).is_some());
+            if has_log || newest.is_some() {
+                return Err(lacking("it is empty beside a log"));
             }
-            Some(id) if id.len() != size_of::<StoreId>() => {
-                return Err(lacking("it does not know its store"));
-            }
-            Some(_) => {}
         }
         let applied = match kv.value(&[keys::APPLIED])? {
             Some(row) => Position::from_bytes(&row)
