@@ -25,34 +25,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     let step = value("--step").unwrap_or(if is_quick { places.len() / 20 } else { 1 });
     let next = AtomicUsize::new(0);
     let threads = thread::available_parallelism()?.get();
+    let work = |thread: usize| {
+        let scratch = dir.path().join(format!("copy-{thread}"));
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        loop {
+            let at = next.fetch_add(step, Ordering::Relaxed);
+            let Some(place) = places.get(at) else {
+                return counts;
+            };
+            let mask = mask.unwrap_or(1 << (at % 8));
+            let outcome = sample.flip(&scratch, place, mask);
+            let kind = match outcome {
+                Ok(Outcome::Right) => "right",
+                Ok(Outcome::Repaired) => "repaired",
+                Ok(Outcome::Told(_)) => "told",
+                Ok(Outcome::Refused(_)) => "refused",
+                Ok(Outcome::Silent(what)) => {
+                    eprintln!("{} at {}: {what}", place.0.display(), place.1);
+                    "silent"
+                }
+                Err(error) => {
+                    eprintln!("{} at {}: {error}", place.0.display(), place.1);
+                    "not tried"
+                }
+            };
+            *counts.entry(kind).or_default() += 1;
+        }
+    };
     let counts = thread::scope(|scope| {
-        let work = |thread: usize| {
-            let scratch = dir.path().join(format!("copy-{thread}"));
-            let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-            loop {
-                let at = next.fetch_add(step, Ordering::Relaxed);
-                let Some(place) = places.get(at) else {
-                    return counts;
-                };
-                let mask = mask.unwrap_or(1 << (at % 8));
-                let outcome = sample.flip(&scratch, place, mask);
-                let kind = match outcome {
-                    Ok(Outcome::Right) => "right",
-                    Ok(Outcome::Repaired) => "repaired",
-                    Ok(Outcome::Told(_)) => "told",
-                    Ok(Outcome::Refused(_)) => "refused",
-                    Ok(Outcome::Silent(what)) => {
-                        eprintln!("{} at {}: {what}", place.0.display(), place.1);
-                        "silent"
-                    }
-                    Err(error) => {
-                        eprintln!("{} at {}: {error}", place.0.display(), place.1);
-                        "not tried"
-                    }
-                };
-                *counts.entry(kind).or_default() += 1;
-            }
-        };
         let work = &work;
         let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
         let mut all: BTreeMap<&str, u64> = BTreeMap::new();
