@@ -87,6 +87,10 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
             ..Inspection::default()
         },
     };
+    if format < format::FORMAT {
+        // It is migrated by the next start.
+        return Ok(Some(look.found));
+    }
     look.at_files().map_err(|source| OpenError::Segments {
         dir: dir.to_path_buf(),
         source,

@@ -20,14 +20,19 @@ use crate::commit::{Committer, Reserve, Shared, Work};
 use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
-use crate::kv::{KvError, KvHome, RocksHome, RocksOptions};
+use crate::kv::{KvHome, RocksHome, RocksOptions};
 use crate::leader::Leader;
+use crate::migrate::Migration;
 use crate::opening::{Opened, Opening, OpeningError};
 use crate::packs::{Packs, packs};
 use crate::rebuild::RebuildProgress;
 use crate::rows::{FileRow, Loss, LossKind};
 use crate::segment::{FileNumber, Location};
 use crate::start;
+
+mod open_error;
+
+pub use open_error::OpenError;
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,76 +60,6 @@ impl Default for StoreOptions {
             index: RocksOptions::default(),
         }
     }
-}
-
-/// Why a store cannot be opened.
-#[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("{} is in use by another process", dir.display())]
-    Locked {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// A later release wrote it.
-    #[error("{} has format {found}; this release reads up to {known}", dir.display())]
-    NewerFormat {
-        /// The folder.
-        dir: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The newest format this release knows.
-        known: u32,
-    },
-    /// The file that names the format is not one of ours.
-    #[error("{} does not name a store's format", path.display())]
-    NotAStore {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The folder cannot be made or written to.
-    #[error("{} cannot be written to", dir.display())]
-    NotWritable {
-        /// The folder.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// There is not even the little space that opening takes.
-    #[error("no space is left to open {}", dir.display())]
-    Full {
-        /// The folder.
-        dir: PathBuf,
-        /// What the index said.
-        source: KvError,
-    },
-    /// The index cannot be opened.
-    #[error("the index in {} cannot be opened", dir.display())]
-    Index {
-        /// The folder of the store.
-        dir: PathBuf,
-        /// What it said.
-        source: KvError,
-    },
-    /// The index is damaged, and cannot be made anew from the log now.
-    #[error("the index in {} is damaged ({reason}) and could not be made anew", dir.display())]
-    Rebuild {
-        /// The folder of the store.
-        dir: PathBuf,
-        /// What is wrong with the index.
-        reason: String,
-        /// Why it could not be made anew.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The segments cannot be read.
-    #[error("the segments in {} cannot be read", dir.display())]
-    Segments {
-        /// The folder of the store.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// Whether the store takes writes.
@@ -209,9 +144,53 @@ impl Store {
         };
         std::fs::create_dir_all(segments(dir)).map_err(not_writable)?;
         let lock = format::lock(dir)?;
-        format::check(dir)?;
-        let home = Arc::new(RocksHome::new(dir, options.index));
-        Self::open_on(dir, options, Arc::new(Real), home, Some(lock), progress)
+        let version = format::read(dir)?;
+        let (disk, home) = (Arc::new(Real), Arc::new(RocksHome::new(dir, options.index)));
+        let mut losses = Vec::new();
+        match version {
+            None => format::write(disk.as_ref(), dir).map_err(not_writable)?,
+            Some(format::FORMAT) => {}
+            Some(_) => {
+                let disk: Arc<dyn Disk> = disk.clone();
+                losses = Self::migrate(dir, options, &disk, home.as_ref(), progress)?;
+            }
+        }
+        let mut store = Self::open_on(dir, options, disk, home, Some(lock), progress)?;
+        if let Some(inner) = Arc::get_mut(&mut store.inner) {
+            losses.append(&mut inner.found);
+            inner.found = losses;
+        }
+        Ok(store)
+    }
+
+    /// Brings a folder of an older format to the present one. Returns what could not be taken over.
+    pub(crate) fn migrate(
+        dir: &Path,
+        options: &StoreOptions,
+        disk: &Arc<dyn Disk>,
+        home: &dyn KvHome,
+        progress: &mut dyn FnMut(RebuildProgress),
+    ) -> Result<Vec<Loss>, OpenError> {
+        let migration = Migration {
+            disk,
+            dir,
+            home,
+            now: wall_clock(),
+        };
+        let migrated = match migration.run(progress) {
+            // It takes about the space of the index: on a full disk the reserve is given up for that.
+            Err(error) if error.is_full() => {
+                Reserve {
+                    disk: Arc::clone(disk),
+                    dir: dir.to_path_buf(),
+                    bytes: options.reserve_bytes,
+                }
+                .release();
+                migration.run(progress)
+            }
+            migrated => migrated,
+        };
+        migrated.map_err(|error| error.at(dir))
     }
 
     /// Opens a store on any disk, with an index that lives anywhere.

@@ -194,8 +194,16 @@ pub fn verify(
     tell: &mut dyn FnMut(VerifyEvent),
 ) -> Result<Option<Verification>, OpenError> {
     let _lock = lock(dir)?;
-    if format::read(dir)?.is_none() {
-        return Ok(None);
+    match format::read(dir)? {
+        None => return Ok(None),
+        Some(found) if found < format::FORMAT => {
+            return Err(OpenError::OlderFormat {
+                dir: dir.to_path_buf(),
+                found,
+                known: format::FORMAT,
+            });
+        }
+        Some(_) => {}
     }
     let disk: Arc<dyn Disk> = Arc::new(LookOnly);
     if !dir.join("index").exists() && is_empty(dir, &disk) {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::block_table::BlockTable;
+use crate::disk::Disk;
 use crate::keys;
 use crate::pack::{Footer, PackError, PackName, is_remains};
 use crate::rows::FileKind;
@@ -41,11 +43,16 @@ impl Store {
                 others.any(|other| other.pack_name() == Some(name))
             };
             if !row.pack_name().is_some_and(is_used) {
+                let failed = |source| UpkeepError::File {
+                    file: *number,
+                    source,
+                };
                 self.remove_file(&inner.path(*number), step)
-                    .map_err(|source| UpkeepError::File {
-                        file: *number,
-                        source,
-                    })?;
+                    .map_err(failed)?;
+                if row.kind == FileKind::Format1 {
+                    remove_table(inner.disk.as_ref(), &inner.segments_dir(), *number)
+                        .map_err(failed)?;
+                }
             }
             inner.forget_file(*number);
             removed.push((*number, row.kind));
@@ -181,5 +188,13 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes the table of a file, where there is one.
+fn remove_table(disk: &dyn Disk, dir: &Path, number: FileNumber) -> io::Result<()> {
+    match disk.remove(&BlockTable::path(dir, number)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

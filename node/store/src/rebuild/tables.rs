@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use perennis_shared::cid::Multihash;
 
+use crate::block_table::BlockTable;
 use crate::disk::Disk;
 use crate::log::Groups;
 use crate::pack::{Footer, PackError};
@@ -45,7 +46,7 @@ pub(super) fn read_table(
     let table = match row.kind {
         FileKind::Log => read_segment(folders, number, row, take),
         FileKind::Pack => read_pack(folders, number, row, take),
-        FileKind::Format1 => Ok(vec![Loss::new(LossKind::UnreadableTable, number, 0)]),
+        FileKind::Format1 => read_block_table(folders, number, take),
     };
     match table {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -99,6 +100,19 @@ fn read_segment(
     Ok(losses)
 }
 
+/// The table beside a segment of format 1.
+fn read_block_table(folders: &Folders, number: FileNumber, take: Take) -> io::Result<Vec<Loss>> {
+    // Without the segment its table is of no use.
+    folders.disk.open(&number.segment_path(&folders.segments))?;
+    let Some(table) = BlockTable::read(folders.disk, &folders.segments, number)? else {
+        return Ok(vec![Loss::new(LossKind::UnreadableTable, number, 0)]);
+    };
+    for entry in &table.entries {
+        take(&entry.hash, entry.place(number));
+    }
+    Ok(Vec::new())
+}
+
 /// The entries of a pack.
 fn read_pack(
     folders: &Folders,
@@ -112,7 +126,10 @@ fn read_pack(
     };
     let file = folders.disk.open(&name.path(&folders.packs))?;
     let footer = match Footer::read(file.as_ref()) {
-        Err(PackError::Disk(error)) => return Err(error),
+        // One that ends too early is damaged; other failures may pass.
+        Err(PackError::Disk(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            return Err(error);
+        }
         Err(_) => return lost(),
         Ok(footer) => footer,
     };

@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use super::power::{Dice, Loss, Power, Step};
 use crate::disk::{Disk, DiskFile};
 
-/// What a disk writes whole or not at all.
-const SECTOR_BYTES: usize = 512;
+mod sectors;
+
+use sectors::{sectors, write};
 
 /// A disk in memory on a [`Power`]. Clones are the same disk.
 ///
@@ -160,6 +161,15 @@ impl LyingDisk {
         let world = self.world.lock();
         let file = world.files.get(world.names.get(path)?)?;
         Some(file.seen.clone())
+    }
+
+    /// Flips the bits of `mask` in a byte as it is held in memory; where it is durable it stays as it was.
+    pub fn damage_cached(&self, path: &Path, offset: usize, mask: u8) -> bool {
+        let mut world = self.world.lock();
+        let number = world.names.get(path).copied();
+        let file = number.and_then(|number| world.files.get_mut(&number));
+        let byte = file.and_then(|file| file.seen.get_mut(offset));
+        byte.map(|byte| *byte ^= mask).is_some()
     }
 
     /// The files that have a name, with their lengths.
@@ -313,27 +323,6 @@ impl Change {
             Self::Length(length) => bytes.resize(*length, 0),
         }
     }
-}
-
-fn write(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if file.len() < end {
-        file.resize(end, 0);
-    }
-    file[offset..end].copy_from_slice(bytes);
-}
-
-/// The parts of a write that lie in one sector each.
-fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let mut at = offset;
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let length = (SECTOR_BYTES - at % SECTOR_BYTES).min(rest.len());
-        let (sector, after) = rest.split_at(length);
-        let found = (at, sector);
-        (at, rest) = (at + length, after);
-        (length > 0).then_some(found)
-    })
 }
 
 fn off() -> io::Error {
