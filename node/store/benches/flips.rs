@@ -54,7 +54,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let counts = thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
+        let threads: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect();
         let mut all: BTreeMap<&str, u64> = BTreeMap::new();
         for thread in threads {
             for (kind, count) in thread.join().unwrap_or_default() {

@@ -48,7 +48,10 @@ fn main() -> Result<()> {
         if is_gone {
             fs::remove_dir_all(dir.join("index"))?;
         }
-        let output = Command::new(env::current_exe()?).arg("--open").arg(&dir).output()?;
+        let output = Command::new(env::current_exe()?)
+            .arg("--open")
+            .arg(&dir)
+            .output()?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
@@ -85,7 +88,10 @@ fn open(dir: &Path) -> Result<()> {
     let started = Instant::now();
     let mut stages: Vec<(RebuildStage, f64)> = Vec::new();
     let store = Store::open_telling(dir, &StoreOptions::default(), &mut |progress| {
-        if stages.last().is_none_or(|(stage, _)| *stage != progress.stage) {
+        if stages
+            .last()
+            .is_none_or(|(stage, _)| *stage != progress.stage)
+        {
             stages.push((progress.stage, started.elapsed().as_secs_f64()));
         }
     })?;

@@ -20,9 +20,7 @@ use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
 use crate::packs::packs;
-use crate::rows::{
-    FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside,
-};
+use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
 use crate::segment::{FileNumber, Location};
 use crate::store::{OpenError, segments};
 
@@ -148,7 +146,9 @@ impl Look<'_> {
         let checkpoints = Checkpoints::new(Arc::clone(&self.disk), self.dir, None);
         let groups = checkpoints.groups()?;
         self.found.checkpoints = groups.len() as u64;
-        let headers = groups.iter().filter_map(|group| checkpoints.header(*group).ok());
+        let headers = groups
+            .iter()
+            .filter_map(|group| checkpoints.header(*group).ok());
         self.found.newest_checkpoint = headers.map(|(header, _)| header.written_at).next();
         Ok(())
     }
@@ -191,9 +191,10 @@ impl Look<'_> {
             .filter_map(|(key, row)| keys::number_of(&key).zip(FileRow::from_bytes(&row)))
             .collect();
         let there = self.file_names()?;
-        let missing = self.rows.iter().filter(|(number, row)| {
-            !row.is_dropped && !there.contains(&row.file_name(**number))
-        });
+        let missing = self
+            .rows
+            .iter()
+            .filter(|(number, row)| !row.is_dropped && !there.contains(&row.file_name(**number)));
         self.found.missing_segments = missing.map(|(number, _)| *number).collect();
         self.at_blocks(index, sample)
     }
@@ -327,7 +328,13 @@ mod tests {
         assert!(found.index_damage.is_some());
         assert_eq!((found.checkpoints, found.segments, found.blocks), (1, 1, 0));
         fs::remove_dir_all(dir.path().join("index")).unwrap();
-        assert!(inspect(dir.path(), 10).unwrap().unwrap().index_damage.is_some());
+        assert!(
+            inspect(dir.path(), 10)
+                .unwrap()
+                .unwrap()
+                .index_damage
+                .is_some()
+        );
     }
 
     #[test]

@@ -121,11 +121,7 @@ pub(crate) fn rebuild(
 }
 
 /// Puts an empty index in the place of the old one.
-fn empty(
-    disk: &dyn Disk,
-    store: Option<StoreId>,
-    home: &dyn KvHome,
-) -> Result<(), RebuildError> {
+fn empty(disk: &dyn Disk, store: Option<StoreId>, home: &dyn KvHome) -> Result<(), RebuildError> {
     let store = match store {
         Some(store) => store,
         None => StoreId(disk.entropy()?),

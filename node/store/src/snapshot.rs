@@ -70,12 +70,14 @@ impl Store {
         let _upkeep = self.inner().upkeep.lock();
         let checkpoints = self.inner().checkpointing.hold();
         let partial = partial(dir);
-        let snapshot = self.snapshot_into(&partial, &checkpoints).and_then(|snapshot| {
-            fs::rename(&partial, dir)
-                .and_then(|()| sync_dir(parent(dir)))
-                .map_err(|source| failed(dir, source))?;
-            Ok(snapshot)
-        });
+        let snapshot = self
+            .snapshot_into(&partial, &checkpoints)
+            .and_then(|snapshot| {
+                fs::rename(&partial, dir)
+                    .and_then(|()| sync_dir(parent(dir)))
+                    .map_err(|source| failed(dir, source))?;
+                Ok(snapshot)
+            });
         snapshot.inspect_err(|_| {
             // A rest that cannot be removed is not mistaken for a snapshot: it has another name.
             let _ = fs::remove_dir_all(&partial);

@@ -34,7 +34,10 @@ fn a_flipped_byte_in_any_file_is_repaired_or_told() {
             })
         });
         let threads: Vec<_> = threads.collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
     });
     let mut counts: BTreeMap<(String, &str), u64> = BTreeMap::new();
     let mut silent = Vec::new();
@@ -55,6 +58,9 @@ fn a_flipped_byte_in_any_file_is_repaired_or_told() {
     assert!(silent.is_empty(), "{silent:#?}\n{counts:#?}");
     // Each is met: else the test does not do what it says.
     for kind in ["right", "repaired", "told", "refused"] {
-        assert!(counts.keys().any(|(_, found)| *found == kind), "no {kind}: {counts:#?}");
+        assert!(
+            counts.keys().any(|(_, found)| *found == kind),
+            "no {kind}: {counts:#?}"
+        );
     }
 }

@@ -45,7 +45,10 @@ fn suite(kv: &dyn Kv) {
     batch.put(b"later".as_slice(), b"".as_slice());
     kv.write(batch).unwrap();
     kv.flush(true).unwrap();
-    assert_eq!(snapshot.value(&number(1500).0).unwrap(), Some(number(1500).1));
+    assert_eq!(
+        snapshot.value(&number(1500).0).unwrap(),
+        Some(number(1500).1)
+    );
     assert_eq!(snapshot.value(b"later").unwrap(), None);
     let rows: Vec<Row> = snapshot.rows(&from, &to).map(Result::unwrap).collect();
     is_sorted_and_whole(&rows, 1000, 2000);
@@ -55,7 +58,11 @@ fn suite(kv: &dyn Kv) {
     // A page has as much as was asked for, at least one row, and never one behind its end.
     assert_eq!(snapshot.page(&from, &to, 0).unwrap().len(), 1);
     let page = snapshot.page(&from, &to, 1000).unwrap();
-    let bytes = |rows: &[Row]| rows.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    let bytes = |rows: &[Row]| {
+        rows.iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum::<usize>()
+    };
     assert!(bytes(&page) >= 1000 && bytes(&page[..page.len() - 1]) < 1000);
     is_sorted_and_whole(&snapshot.page(&from, &to, usize::MAX).unwrap(), 1000, 2000);
     drop(snapshot);
@@ -81,7 +88,10 @@ fn home_suite(home: &dyn KvHome) {
     home.condemn("because").unwrap();
     drop(kv);
     let error = home.open().unwrap_err();
-    assert!(error.is_damaged() && error.to_string().contains("because"), "{error}");
+    assert!(
+        error.is_damaged() && error.to_string().contains("because"),
+        "{error}"
+    );
     // Rows come in any order, and of two with one key the later counts.
     let load = home.begin().unwrap();
     for round in 0..4_u32 {
@@ -95,13 +105,20 @@ fn home_suite(home: &dyn KvHome) {
     put(kv.as_ref(), [(b"behind".to_vec(), vec![1])]);
     kv.flush(true).unwrap();
     drop(kv);
-    assert!(home.open().unwrap_err().is_damaged(), "it is not in use yet");
+    assert!(
+        home.open().unwrap_err().is_damaged(),
+        "it is not in use yet"
+    );
     home.replace().unwrap();
     for _ in 0..2 {
         let kv = home.open().unwrap();
         let rows = kv.scan(&[], &[0xff], usize::MAX).unwrap();
         assert_eq!(rows.len(), 5001);
-        assert!(rows[..5000].iter().all(|(_, value)| *value == 3_u32.to_be_bytes()));
+        assert!(
+            rows[..5000]
+                .iter()
+                .all(|(_, value)| *value == 3_u32.to_be_bytes())
+        );
         assert_eq!(kv.value(b"a").unwrap(), None);
     }
 }
@@ -115,7 +132,10 @@ fn every_index_does_the_same() {
     fs::create_dir(&home).unwrap();
     home_suite(&RocksHome::new(&home, small()));
     home_suite(&MortalHome::new(&Power::default()));
-    let names: Vec<_> = fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> = fs::read_dir(&home)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names, ["index"], "nothing is left beside it");
 }
 
@@ -157,12 +177,24 @@ fn read(home: &RocksHome) -> Result<usize, KvError> {
 fn damage_is_told_from_what_passes() {
     type Damage = fn(&Path);
     let damages: [(&str, Damage); 8] = [
-        ("no CURRENT", |dir| fs::remove_file(dir.join("index/CURRENT")).unwrap()),
-        ("CURRENT of nonsense", |dir| fs::write(dir.join("index/CURRENT"), "what\n").unwrap()),
-        ("an empty CURRENT", |dir| fs::write(dir.join("index/CURRENT"), "").unwrap()),
-        ("no manifest", |dir| fs::remove_file(&files(dir, "MANIFEST")[0]).unwrap()),
-        ("an empty manifest", |dir| fs::write(&files(dir, "MANIFEST")[0], "").unwrap()),
-        ("no table", |dir| fs::remove_file(&files(dir, ".sst")[0]).unwrap()),
+        ("no CURRENT", |dir| {
+            fs::remove_file(dir.join("index/CURRENT")).unwrap()
+        }),
+        ("CURRENT of nonsense", |dir| {
+            fs::write(dir.join("index/CURRENT"), "what\n").unwrap()
+        }),
+        ("an empty CURRENT", |dir| {
+            fs::write(dir.join("index/CURRENT"), "").unwrap()
+        }),
+        ("no manifest", |dir| {
+            fs::remove_file(&files(dir, "MANIFEST")[0]).unwrap()
+        }),
+        ("an empty manifest", |dir| {
+            fs::write(&files(dir, "MANIFEST")[0], "").unwrap()
+        }),
+        ("no table", |dir| {
+            fs::remove_file(&files(dir, ".sst")[0]).unwrap()
+        }),
         ("a cut table", |dir| {
             let table = &files(dir, ".sst")[0];
             let bytes = fs::read(table).unwrap();

@@ -35,7 +35,12 @@ fn filled(dir: &Path) {
             }
         }
         batch.put_meta(&first.to_be_bytes(), vec![1; 50]);
-        batch.enqueue(Queue(9), &first.to_be_bytes(), Millis(u64::from(first)), vec![]);
+        batch.enqueue(
+            Queue(9),
+            &first.to_be_bytes(),
+            Millis(u64::from(first)),
+            vec![],
+        );
         store.commit(batch).unwrap();
         if first == 1500 {
             store.collect().unwrap().finish().unwrap();
@@ -58,9 +63,15 @@ fn check(store: &Store) {
             assert_eq!(store.block(&cid).unwrap().unwrap(), block(number));
         }
     }
-    assert_eq!(store.meta(b"last").unwrap().unwrap(), b"behind the checkpoint");
+    assert_eq!(
+        store.meta(b"last").unwrap().unwrap(),
+        b"behind the checkpoint"
+    );
     assert_eq!(store.queue_len(Queue(9)).unwrap(), BLOCKS as usize / 100);
-    assert_eq!(store.pins(None, usize::MAX).unwrap().len(), BLOCKS as usize / 3 * 2);
+    assert_eq!(
+        store.pins(None, usize::MAX).unwrap().len(),
+        BLOCKS as usize / 3 * 2
+    );
     assert!(store.losses().unwrap().is_empty());
     assert_eq!(store.state(), StoreState::Writable);
 }
@@ -68,7 +79,9 @@ fn check(store: &Store) {
 fn tables(dir: &Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(dir.join("index")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
-    paths.filter(|path| path.extension().is_some_and(|kind| kind == "sst")).collect()
+    paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == "sst"))
+        .collect()
 }
 
 #[test]
@@ -80,8 +93,12 @@ fn an_index_that_is_gone_or_cannot_be_opened_is_made_anew() {
             fs::remove_dir_all(dir.join("index")).unwrap();
             fs::create_dir(dir.join("index")).unwrap();
         }),
-        ("no CURRENT", |dir| fs::remove_file(dir.join("index/CURRENT")).unwrap()),
-        ("a table gone", |dir| fs::remove_file(&tables(dir)[0]).unwrap()),
+        ("no CURRENT", |dir| {
+            fs::remove_file(dir.join("index/CURRENT")).unwrap()
+        }),
+        ("a table gone", |dir| {
+            fs::remove_file(&tables(dir)[0]).unwrap()
+        }),
     ];
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
@@ -94,7 +111,11 @@ fn an_index_that_is_gone_or_cannot_be_opened_is_made_anew() {
         fs::write(store.join("index.new/CURRENT"), "half").unwrap();
         let opened = Store::open(&store, &options()).unwrap();
         assert!(opened.rebuilt().is_some(), "{what}");
-        let kinds: Vec<_> = opened.found_at_start().iter().map(|loss| loss.kind).collect();
+        let kinds: Vec<_> = opened
+            .found_at_start()
+            .iter()
+            .map(|loss| loss.kind)
+            .collect();
         assert_eq!(kinds, [LossKind::IndexRebuilt], "{what}");
         check(&opened);
         assert_eq!(opened.stats().blocks, blocks, "{what}");
@@ -117,7 +138,10 @@ fn damage_that_is_found_while_it_runs_ends_writing_and_is_repaired_by_the_next_s
         let mut bytes = fs::read(&table).unwrap();
         // All but the end, which is read when it is opened.
         let data = bytes.len() * 3 / 4;
-        bytes[..data].iter_mut().step_by(50).for_each(|byte| *byte ^= 0x10);
+        bytes[..data]
+            .iter_mut()
+            .step_by(50)
+            .for_each(|byte| *byte ^= 0x10);
         fs::write(&table, bytes).unwrap();
     }
     let opened = Store::open(&folder, &options()).unwrap();

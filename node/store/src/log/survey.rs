@@ -72,9 +72,8 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
             continue;
         }
         let headers = Segment::headers(file.as_ref())?;
-        let is_ours = |header: &&Header| {
-            header.number == number && files.store == Some(header.store)
-        };
+        let is_ours =
+            |header: &&Header| header.number == number && files.store == Some(header.store);
         match headers.iter().flatten().find(is_ours) {
             Some(header) => {
                 let segment = Segment {
@@ -109,7 +108,10 @@ fn most_common_store(
     for number in numbers {
         let file = disk.open(&number.segment_path(dir))?;
         let headers = Segment::headers(file.as_ref())?;
-        let header = headers.iter().flatten().find(|header| header.number == *number);
+        let header = headers
+            .iter()
+            .flatten()
+            .find(|header| header.number == *number);
         if let Some(header) = header {
             let (count, newest) = counts.entry(header.store.0).or_insert((0, *number));
             *count += 1;

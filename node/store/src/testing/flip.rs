@@ -17,7 +17,8 @@ use perennis_shared::sign::SigningKey;
 use perennis_shared::time::Millis;
 
 use crate::{
-    Batch, HeadRow, LossKind, Queue, ReadError, RocksOptions, Store, StoreOptions, VerifyEvent, verify,
+    Batch, HeadRow, LossKind, Queue, ReadError, RocksOptions, Store, StoreOptions, VerifyEvent,
+    verify,
 };
 
 const QUEUE: Queue = Queue(9);
@@ -105,7 +106,10 @@ impl Sample {
         for path in files(&self.dir)? {
             let bytes = fs::read(self.dir.join(&path))?;
             let length = if path.extension().is_some_and(|kind| kind == "seg") {
-                bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+                bytes
+                    .iter()
+                    .rposition(|byte| *byte != 0)
+                    .map_or(0, |last| last + 1)
             } else {
                 bytes.len()
             };
@@ -191,7 +195,11 @@ impl Sample {
         keys.filter_map(|key| match (self.shown.get(key), view.get(key)) {
             (Some(before), Some(now)) if before == now => None,
             // An older head than the one that was acknowledged is what a floor is for: it is told.
-            (Some(_), Some(_)) if key.starts_with("head") || key.starts_with("meta last") || key.starts_with("pin") => {
+            (Some(_), Some(_))
+                if key.starts_with("head")
+                    || key.starts_with("meta last")
+                    || key.starts_with("pin") =>
+            {
                 Some(format!("older {key}"))
             }
             (Some(_), Some(_)) => Some(format!("other {key}")),
@@ -205,7 +213,10 @@ impl Sample {
 fn told(store: &Store) -> Vec<String> {
     let found = store.found_at_start().iter();
     let found = found.filter(|loss| {
-        !matches!(loss.kind, LossKind::IndexRebuilt | LossKind::DamagedCheckpoint)
+        !matches!(
+            loss.kind,
+            LossKind::IndexRebuilt | LossKind::DamagedCheckpoint
+        )
     });
     let mut told: Vec<String> = found.map(ToString::to_string).collect();
     if let Ok(losses) = store.losses() {
@@ -235,13 +246,22 @@ fn show(store: &Store) -> Shown {
     let cids = shown.take(store.cids(None, usize::MAX)).unwrap_or_default();
     for cid in cids {
         if let Some(Some(block)) = shown.take(store.block(&cid)) {
-            shown.view.insert(format!("block {cid}"), block.bytes().to_vec());
+            shown
+                .view
+                .insert(format!("block {cid}"), block.bytes().to_vec());
         }
     }
-    for (name, head) in shown.take(store.heads(None, usize::MAX)).unwrap_or_default() {
-        shown.view.insert(format!("head {name}"), head.record.to_vec());
+    for (name, head) in shown
+        .take(store.heads(None, usize::MAX))
+        .unwrap_or_default()
+    {
+        shown
+            .view
+            .insert(format!("head {name}"), head.record.to_vec());
         for (sequence, record) in shown.take(store.evidence(&name)).unwrap_or_default() {
-            shown.view.insert(format!("evidence {name} {sequence}"), record);
+            shown
+                .view
+                .insert(format!("evidence {name} {sequence}"), record);
         }
     }
     for (key, root) in shown.take(store.pins(None, usize::MAX)).unwrap_or_default() {
@@ -252,7 +272,10 @@ fn show(store: &Store) -> Shown {
         let value = [&row.due.0.to_le_bytes(), row.payload.as_slice()].concat();
         shown.view.insert(format!("queue {:?}", row.key), value);
     }
-    for (key, value) in shown.take(store.metas(b"", None, usize::MAX)).unwrap_or_default() {
+    for (key, value) in shown
+        .take(store.metas(b"", None, usize::MAX))
+        .unwrap_or_default()
+    {
         let key = String::from_utf8_lossy(&key).into_owned();
         shown.view.insert(format!("meta {key}"), value);
     }
@@ -277,7 +300,11 @@ fn name(number: u8) -> Name {
 /// A publish of one of three names: blocks large and small, a head, a pin, rows.
 fn batch(number: u8) -> Batch {
     let leaf = |size: usize| Block::new(Codec::Raw, vec![number; size]);
-    let leaves = [leaf(40), leaf(700), leaf(if number % 6 == 0 { 20_000 } else { 90 })];
+    let leaves = [
+        leaf(40),
+        leaf(700),
+        leaf(if number % 6 == 0 { 20_000 } else { 90 }),
+    ];
     let mut batch = Batch::new();
     let mut links = Vec::new();
     for leaf in leaves.into_iter().flatten() {
@@ -297,7 +324,12 @@ fn batch(number: u8) -> Batch {
         stored_at: Millis(u64::from(number)),
     };
     batch.put_head(name(number % 3), head);
-    batch.enqueue(QUEUE, &[number % 5], Millis(u64::from(number)), vec![number; 3]);
+    batch.enqueue(
+        QUEUE,
+        &[number % 5],
+        Millis(u64::from(number)),
+        vec![number; 3],
+    );
     batch.put_meta(b"last", vec![number]);
     batch.put_meta(&[b'k', number], vec![number; 30]);
     batch
