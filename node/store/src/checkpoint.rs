@@ -115,10 +115,7 @@ impl Checkpoints {
     pub(crate) fn open(&self, group: u64) -> Result<Checkpoint, CheckpointError> {
         let file = self.disk.open(&self.path(group))?;
         let (header, summary) = read_through(file.as_ref()).map_err(failed(group))?;
-        let is_ours = self.store.is_none_or(|store| store.0 == header.store);
-        if header.group != group || !is_ours {
-            return Err(CheckpointError::Foreign { group });
-        }
+        self.check_owner(group, &header)?;
         Ok(Checkpoint {
             file,
             header,
@@ -129,12 +126,31 @@ impl Checkpoints {
     /// What the header of one says, and how many bytes it has. The rest is not read.
     ///
     /// # Errors
-    /// It is damaged, or cannot be read.
+    /// It is damaged, foreign, or cannot be read.
     pub(crate) fn header(&self, group: u64) -> Result<(Header, u64), CheckpointError> {
         let file = self.disk.open(&self.path(group))?;
         let length = file.length()?;
         let (_, header) = decoder(file.as_ref()).map_err(failed(group))?;
+        self.check_owner(group, &header)?;
         Ok((header, length))
+    }
+
+    /// The newest by its header: whether the rest of it is whole is not looked at.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub(crate) fn newest(&self) -> io::Result<Option<(Header, u64)>> {
+        let headers = self.groups()?.into_iter();
+        Ok(headers.filter_map(|group| self.header(group).ok()).next())
+    }
+
+    fn check_owner(&self, group: u64, header: &Header) -> Result<(), CheckpointError> {
+        let is_ours = self.store.is_none_or(|store| store.0 == header.store);
+        if header.group == group && is_ours {
+            Ok(())
+        } else {
+            Err(CheckpointError::Foreign { group })
+        }
     }
 
     /// The group up to which the log is in two that are whole; none where there are not two. Both are read.
@@ -228,6 +244,8 @@ impl Checkpoints {
                     whole += 1;
                     kept.older = Some(group);
                 }
+                // Somebody put it here; it is not ours to remove.
+                Err(CheckpointError::Foreign { .. }) => {}
                 Err(error) if error.is_damage() => {
                     surplus.push(self.path(group));
                     kept.damaged.push(error);
@@ -248,7 +266,8 @@ impl Checkpoints {
         Ok(kept)
     }
 
-    fn path(&self, group: u64) -> PathBuf {
+    /// The file of the one of this group.
+    pub(crate) fn path(&self, group: u64) -> PathBuf {
         self.dir.join(format!("{group:016x}{EXTENSION}"))
     }
 }

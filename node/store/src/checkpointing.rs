@@ -4,11 +4,11 @@
 //! is due when as much was logged as the last one has bytes, so that checkpoints never cost more than the log itself.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::batch::{Batch, Reclaim};
 use crate::checkpoint::{Checkpoints, Header};
@@ -72,11 +72,8 @@ impl Checkpointing {
     ) -> io::Result<Self> {
         let store = index.store().ok().flatten();
         let checkpoints = Checkpoints::new(Arc::clone(disk), dir, store);
-        let groups = checkpoints.groups()?;
-        let newest = groups.first().copied();
-        // One that cannot be read counts as none: the next is due at once.
-        let header = newest.and_then(|group| checkpoints.header(group).ok());
-        let (from, newest_bytes) = header.map_or((Position::START, 0), |(header, bytes)| {
+        let newest = checkpoints.newest()?;
+        let (from, newest_bytes) = newest.map_or((Position::START, 0), |(header, bytes)| {
             (header.position(), bytes)
         });
         let logged = index
@@ -94,18 +91,51 @@ impl Checkpointing {
                 row.used_bytes.saturating_sub(before)
             })
             .sum();
+        let has_older = checkpoints.groups()?.len() > 1;
         Ok(Self {
             checkpoints,
             bytes: options.checkpoint_bytes,
             is_wanted: AtomicBool::new(false),
             state: Mutex::new(State {
-                newest,
+                newest: newest.map(|(header, _)| header.group),
                 newest_bytes,
-                has_older: groups.len() > 1,
+                has_older,
                 logged_bytes: i64::try_from(logged).unwrap_or(i64::MAX),
                 in_both: None,
             }),
         })
+    }
+}
+
+impl Checkpointing {
+    /// Makes one due.
+    pub(crate) fn want(&self) {
+        self.is_wanted.store(true, Ordering::Release);
+    }
+
+    /// Keeps those that are there from being removed, and others from being written, for as long as the answer is held.
+    pub(crate) fn hold(&self) -> HeldCheckpoints<'_> {
+        HeldCheckpoints {
+            checkpoints: &self.checkpoints,
+            _state: self.state.lock(),
+        }
+    }
+}
+
+/// Checkpoints that stay as they are.
+pub(crate) struct HeldCheckpoints<'a> {
+    checkpoints: &'a Checkpoints,
+    _state: MutexGuard<'a, State>,
+}
+
+impl HeldCheckpoints<'_> {
+    /// Their files.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub(crate) fn paths(&self) -> io::Result<Vec<PathBuf>> {
+        let groups = self.checkpoints.groups()?.into_iter();
+        Ok(groups.map(|group| self.checkpoints.path(group)).collect())
     }
 }
 

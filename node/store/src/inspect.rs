@@ -4,7 +4,8 @@
 //! [`inspect`] says so and looks no further. The index is opened for reading only, and what the log holds beyond it is
 //! not replayed.
 
-use std::fs::{self, File, TryLockError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use std::sync::Arc;
 use perennis_shared::cid::{Block, Cid};
 use perennis_shared::time::Millis;
 
+use crate::checkpoint::Checkpoints;
 use crate::damage::DamageCounts;
-use crate::disk::{Disk as _, Real};
+use crate::disk::{Disk, LookOnly};
 use crate::format;
 use crate::keys;
-use crate::kv::{Kv, KvError, Rocks, RocksOptions};
+use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
+use crate::packs::packs;
 use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
 use crate::segment::{FileNumber, Location};
 use crate::store::{OpenError, segments};
@@ -35,11 +38,13 @@ const PREFIX: [u8; 2] = [0x12, 0x20];
 pub struct Inspection {
     /// The version of the format on the disk.
     pub format: u32,
+    /// What is wrong with the index, where it cannot be opened or read. The next start makes it anew.
+    pub index_damage: Option<String>,
     /// Blocks that the index knows.
     pub blocks: u64,
-    /// Segment files.
+    /// Files of blocks: segments of the log and packs.
     pub segments: u64,
-    /// Segments that hold blocks by the index and are not there as files.
+    /// Those that are in use by the index and are not there.
     pub missing_segments: Vec<FileNumber>,
     /// Blocks that were read and held against their CIDs.
     pub sampled: u64,
@@ -53,6 +58,10 @@ pub struct Inspection {
     pub quarantined: Vec<QuarantineRow>,
     /// Losses of acknowledged data that were written down and not dismissed yet.
     pub losses: Vec<Loss>,
+    /// Checkpoints from which the index can be made anew, and when the newest was written. They were not read.
+    pub checkpoints: u64,
+    /// When the newest checkpoint was written.
+    pub newest_checkpoint: Option<Millis>,
     /// When the newest of the heads that were looked at was stored.
     pub newest_head: Option<Millis>,
 }
@@ -60,34 +69,47 @@ pub struct Inspection {
 /// Looks at the store in `dir` and reads about `sample` of its blocks, from many places. None where there is no store.
 ///
 /// # Errors
-/// [`OpenError::Locked`] while a process has it open; a later release wrote it; or the index cannot be read.
+/// [`OpenError::Locked`] while a process has it open; a later release wrote it; or its folders or its index cannot be read now. A
+/// damaged index is no error.
 pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenError> {
     let _lock = lock(dir)?;
-    let Some(version) = format::read(dir)? else {
+    let Some(format) = format::read(dir)? else {
         return Ok(None);
     };
-    if version < format::FORMAT || !dir.join("index").join("CURRENT").exists() {
-        // It is migrated by the next start; or a start was broken off before anything was stored.
-        let format = version;
-        return Ok(Some(Inspection {
+    let mut look = Look {
+        dir,
+        disk: Arc::new(LookOnly),
+        rows: BTreeMap::new(),
+        found: Inspection {
             format,
             ..Inspection::default()
-        }));
+        },
+    };
+    if format < format::FORMAT {
+        // It is migrated by the next start.
+        return Ok(Some(look.found));
     }
-    let index_failed = |source| OpenError::Index {
+    look.at_files().map_err(|source| OpenError::Segments {
         dir: dir.to_path_buf(),
         source,
-    };
-    let index = Rocks::open_to_read(&dir.join("index"), &RocksOptions::default());
-    let index: Arc<dyn Kv> = Arc::new(index.map_err(index_failed)?);
-    let mut found = Inspection {
-        format: version,
-        ..Inspection::default()
-    };
-    look_at_index(index.as_ref(), &mut found).map_err(index_failed)?;
-    look_at_segments(dir, index.as_ref(), &mut found).map_err(index_failed)?;
-    look_at_blocks(dir, index.as_ref(), sample, &mut found).map_err(index_failed)?;
-    Ok(Some(found))
+    })?;
+    let has_index = dir.join("index").exists();
+    if !has_index && look.found.segments == 0 && look.found.checkpoints == 0 {
+        // A start that was broken off before anything was stored.
+        return Ok(Some(look.found));
+    }
+    let index = RocksHome::new(dir, RocksOptions::default()).open_to_read();
+    match index.and_then(|index| look.at_index(index.as_ref(), sample)) {
+        Err(error) if error.is_damaged() => look.found.index_damage = Some(error.to_string()),
+        Err(source) => {
+            return Err(OpenError::Index {
+                dir: dir.to_path_buf(),
+                source,
+            });
+        }
+        Ok(()) => {}
+    }
+    Ok(Some(look.found))
 }
 
 /// Takes the lock where its file is; makes none.
@@ -110,100 +132,108 @@ pub(crate) fn lock(dir: &Path) -> Result<Option<File>, OpenError> {
     }
 }
 
-fn look_at_index(index: &dyn Kv, found: &mut Inspection) -> Result<(), KvError> {
-    if let Some(total) = index.value(&[keys::TOTAL])? {
-        found.blocks = total.try_into().map_or(0, u64::from_le_bytes);
-    }
-    found.damage = DamageCounts::of(index)?;
-    let (from, to) = ([keys::SET_ASIDE], keys::end_of(keys::SET_ASIDE));
-    let aside = index.scan(&from, &to, SET_ASIDE)?;
-    found.set_aside = aside
-        .iter()
-        .map(|(key, row)| SetAside::from_row(key, row))
-        .collect();
-    let (from, to) = ([keys::QUARANTINE], keys::end_of(keys::QUARANTINE));
-    let blocks = index.scan(&from, &to, SET_ASIDE)?;
-    let blocks = blocks.iter().filter_map(|(key, row)| {
-        let row = Quarantined::from_bytes(row)?;
-        Some(QuarantineRow::new(keys::hash_of(key)?, row))
-    });
-    found.quarantined = blocks.collect();
-    let losses = index.scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
-    found.losses = losses
-        .iter()
-        .filter_map(|(_, row)| Loss::from_bytes(row))
-        .collect();
-    let heads = index.scan(&[keys::HEAD], &keys::end_of(keys::HEAD), HEADS)?;
-    let heads = heads.iter().filter_map(|(_, row)| HeadRow::from_bytes(row));
-    found.newest_head = heads.map(|head| head.stored_at).max();
-    Ok(())
+struct Look<'a> {
+    dir: &'a Path,
+    disk: Arc<dyn Disk>,
+    rows: BTreeMap<FileNumber, FileRow>,
+    found: Inspection,
 }
 
-fn look_at_segments(dir: &Path, index: &dyn Kv, found: &mut Inspection) -> Result<(), KvError> {
-    let names = Real.list(&segments(dir))?;
-    let files: Vec<FileNumber> = names
-        .iter()
-        .filter_map(|name| FileNumber::parse(name))
-        .collect();
-    found.segments = files.len() as u64;
-    let rows = index.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)?;
-    for (key, value) in rows {
-        let row = keys::number_of(&key).zip(FileRow::from_bytes(&value));
-        if let Some((number, row)) = row
-            && row.live_bytes > 0
-            && !files.contains(&number)
-        {
-            found.missing_segments.push(number);
+impl Look<'_> {
+    /// The names of the files of blocks, and the newest checkpoint's header.
+    fn at_files(&mut self) -> io::Result<()> {
+        self.found.segments = self.file_names()?.len() as u64;
+        let checkpoints = Checkpoints::new(Arc::clone(&self.disk), self.dir, None);
+        let groups = checkpoints.groups()?;
+        self.found.checkpoints = groups.len() as u64;
+        let headers = groups
+            .iter()
+            .filter_map(|group| checkpoints.header(*group).ok());
+        self.found.newest_checkpoint = headers.map(|(header, _)| header.written_at).next();
+        Ok(())
+    }
+
+    fn file_names(&self) -> io::Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for (dir, kind) in [(segments(self.dir), ".seg"), (packs(self.dir), ".pack")] {
+            match self.disk.list(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                found => names.extend(found?.into_iter().filter(|name| name.ends_with(kind))),
+            }
         }
+        Ok(names)
     }
-    Ok(())
-}
 
-fn look_at_blocks(
-    dir: &Path,
-    index: &dyn Kv,
-    sample: usize,
-    found: &mut Inspection,
-) -> Result<(), KvError> {
-    let each = (sample / PLACES).max(1);
-    let mut seen = std::collections::BTreeSet::new();
-    for place in 0..PLACES {
-        let mut from = keys::key(keys::BLOCK, &PREFIX);
-        from.push(u8::try_from(place * 256 / PLACES).unwrap_or(u8::MAX));
-        for (key, value) in index.scan(&from, &keys::end_of(keys::BLOCK), each)? {
-            let located = keys::hash_of(&key).zip(Place::from_bytes(&value));
-            if let Some((hash, place)) = located
-                && seen.insert(key)
-            {
-                found.sampled += 1;
-                let codec = place.codecs.first().copied().unwrap_or(0x55);
-                let cid = Cid::new_v1(codec, hash);
-                if !is_sound(dir, &cid, place.location) {
-                    found.damaged.push(cid);
+    fn at_index(&mut self, index: &dyn Kv, sample: usize) -> Result<(), KvError> {
+        if let Some(total) = index.value(&[keys::TOTAL])? {
+            self.found.blocks = total.try_into().map_or(0, u64::from_le_bytes);
+        }
+        let table = |table| index.scan(&[table], &keys::end_of(table), usize::MAX);
+        let first = |table| index.scan(&[table], &keys::end_of(table), SET_ASIDE);
+        self.found.damage = DamageCounts::of(index)?;
+        let aside = first(keys::SET_ASIDE)?;
+        let aside = aside.iter().map(|(key, row)| SetAside::from_row(key, row));
+        self.found.set_aside = aside.collect();
+        let blocks = first(keys::QUARANTINE)?;
+        let blocks = blocks.iter().filter_map(|(key, row)| {
+            let row = Quarantined::from_bytes(row)?;
+            Some(QuarantineRow::new(keys::hash_of(key)?, row))
+        });
+        self.found.quarantined = blocks.collect();
+        let losses = table(keys::LOSS)?;
+        let losses = losses.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+        self.found.losses = losses.collect();
+        let heads = index.scan(&[keys::HEAD], &keys::end_of(keys::HEAD), HEADS)?;
+        let heads = heads.iter().filter_map(|(_, row)| HeadRow::from_bytes(row));
+        self.found.newest_head = heads.map(|head| head.stored_at).max();
+        let rows = table(keys::FILE)?.into_iter();
+        self.rows = rows
+            .filter_map(|(key, row)| keys::number_of(&key).zip(FileRow::from_bytes(&row)))
+            .collect();
+        let there = self.file_names()?;
+        let missing = self
+            .rows
+            .iter()
+            .filter(|(number, row)| !row.is_dropped && !there.contains(&row.file_name(**number)));
+        self.found.missing_segments = missing.map(|(number, _)| *number).collect();
+        self.at_blocks(index, sample)
+    }
+
+    fn at_blocks(&mut self, index: &dyn Kv, sample: usize) -> Result<(), KvError> {
+        let each = (sample / PLACES).max(1);
+        let mut seen = BTreeSet::new();
+        for place in 0..PLACES {
+            let mut from = keys::key(keys::BLOCK, &PREFIX);
+            from.push(u8::try_from(place * 256 / PLACES).unwrap_or(u8::MAX));
+            for (key, value) in index.scan(&from, &keys::end_of(keys::BLOCK), each)? {
+                let located = keys::hash_of(&key).zip(Place::from_bytes(&value));
+                if let Some((hash, place)) = located
+                    && seen.insert(key)
+                {
+                    self.found.sampled += 1;
+                    let codec = place.codecs.first().copied().unwrap_or(0x55);
+                    let cid = Cid::new_v1(codec, hash);
+                    if !self.is_sound(&cid, place.location) {
+                        self.found.damaged.push(cid);
+                    }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn is_sound(dir: &Path, cid: &Cid, location: Location) -> bool {
-    let read = || -> io::Result<Vec<u8>> {
-        let path = location.file.segment_path(&segments(dir));
-        // What a location claims is held against the file before memory is taken for it.
-        let end = u64::from(location.offset) + u64::from(location.length);
-        if fs::metadata(&path)?.len() < end {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let mut bytes = vec![0; location.length as usize];
-        std::os::unix::fs::FileExt::read_exact_at(
-            &File::open(path)?,
-            &mut bytes,
-            u64::from(location.offset),
-        )?;
-        Ok(bytes)
-    };
-    read().is_ok_and(|bytes| Block::verified(*cid, bytes).is_ok())
+    fn is_sound(&self, cid: &Cid, at: Location) -> bool {
+        let read = || -> io::Result<Vec<u8>> {
+            let row = self.rows.get(&at.file).ok_or(io::ErrorKind::NotFound)?;
+            let file = self.disk.open(&row.path(at.file, self.dir))?;
+            // What a location claims is held against the file before memory is taken for it.
+            if file.length()? < at.end() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            file.read_vec_at(at.length as usize, u64::from(at.offset))
+        };
+        read().is_ok_and(|bytes| Block::verified(*cid, bytes).is_ok())
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +241,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use std::collections::BTreeMap;
+    use std::fs;
     use std::path::PathBuf;
     use std::time::SystemTime;
 
@@ -280,6 +311,30 @@ mod tests {
         fs::remove_file(&segment).unwrap();
         let found = inspect(dir.path(), 1_000).unwrap().unwrap();
         assert_eq!(found.missing_segments, [FileNumber(1)]);
+    }
+
+    #[test]
+    fn a_damaged_index_and_what_it_can_be_made_of_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path());
+        let store = Store::open(dir.path(), &StoreOptions::default()).unwrap();
+        store.checkpoint().unwrap();
+        drop(store);
+        let found = inspect(dir.path(), 10).unwrap().unwrap();
+        assert_eq!((found.checkpoints, found.index_damage), (1, None));
+        assert!(found.newest_checkpoint.is_some());
+        fs::remove_file(dir.path().join("index/CURRENT")).unwrap();
+        let found = inspect(dir.path(), 10).unwrap().unwrap();
+        assert!(found.index_damage.is_some());
+        assert_eq!((found.checkpoints, found.segments, found.blocks), (1, 1, 0));
+        fs::remove_dir_all(dir.path().join("index")).unwrap();
+        assert!(
+            inspect(dir.path(), 10)
+                .unwrap()
+                .unwrap()
+                .index_damage
+                .is_some()
+        );
     }
 
     #[test]

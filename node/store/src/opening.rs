@@ -162,20 +162,20 @@ impl Opening<'_> {
 
     /// Whether the index has what it must have.
     fn check(self, kv: &dyn Kv, is_rebuilt: bool) -> Result<(), OpeningError> {
-        let checkpoints = Checkpoints::new(Arc::clone(self.disk), self.dir, None);
-        let newest = checkpoints.groups()?.first().copied();
-        match kv.value(&[keys::STORE])? {
-            None => {
-                let names = self.disk.list(&segments(self.dir))?;
-                let has_log = names.iter().any(|name| FileNumber::parse(name).is_some());
-                if has_log || newest.is_some() {
-                    return Err(lacking("it is empty beside a log"));
-                }
+        let id = kv.value(&[keys::STORE])?;
+        let store = match id.map(<[u8; 16]>::try_from) {
+            None => None,
+            Some(Ok(id)) => Some(StoreId(id)),
+            Some(Err(_)) => return Err(lacking("it does not know its store")),
+        };
+        let checkpoints = Checkpoints::new(Arc::clone(self.disk), self.dir, store);
+        let newest = checkpoints.newest()?.map(|(header, _)| header.group);
+        if store.is_none() {
+            let names = self.disk.list(&segments(self.dir))?;
+            let has_log = names.iter().any(|name| FileNumber::parse(name).is_some());
+            if has_log || newest.is_some() {
+                return Err(lacking("it is empty beside a log"));
             }
-            Some(id) if id.len() != size_of::<StoreId>() => {
-                return Err(lacking("it does not know its store"));
-            }
-            Some(_) => {}
         }
         let applied = match kv.value(&[keys::APPLIED])? {
             Some(row) => Position::from_bytes(&row)
@@ -240,11 +240,7 @@ impl Opening<'_> {
             there.extend(self.disk.list(&dir)?);
         }
         let files = index.files().into_iter().filter(|(_, row)| !row.is_dropped);
-        let missing = files.filter(|(number, row)| {
-            let name = row.pack_name();
-            let name = name.map_or_else(|| number.to_string(), |name| name.file_name());
-            !there.contains(&name)
-        });
+        let missing = files.filter(|(number, row)| !there.contains(&row.file_name(*number)));
         Ok(missing.map(|(number, _)| number).collect())
     }
 }

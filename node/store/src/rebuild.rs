@@ -23,6 +23,7 @@ use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
 use crate::log::{Known, Position, survey_files};
 use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen};
 use crate::segment::{FileNumber, StoreId};
+use crate::store::segments;
 
 mod counts;
 mod dead;
@@ -83,7 +84,9 @@ pub(crate) fn rebuild(
     home: &dyn KvHome,
     progress: Progress,
 ) -> Result<Rebuilt, RebuildError> {
-    let checkpoints = Checkpoints::new(Arc::clone(disk), dir, None);
+    // The log says whose it is. Where there is none, whatever the checkpoints say is all there is.
+    let files = survey_files(disk.as_ref(), &segments(dir), &Known::default())?;
+    let checkpoints = Checkpoints::new(Arc::clone(disk), dir, files.store);
     let mut losses = Vec::new();
     let mut unreadable = None;
     for group in checkpoints.groups()? {
@@ -111,16 +114,15 @@ pub(crate) fn rebuild(
         // What it holds may be nowhere else.
         Some(error) => Err(error.into()),
         None => {
-            empty(disk.as_ref(), dir, home)?;
+            empty(disk.as_ref(), files.store, home)?;
             Ok(Rebuilt { group: 0, losses })
         }
     }
 }
 
 /// Puts an empty index in the place of the old one.
-fn empty(disk: &dyn Disk, dir: &Path, home: &dyn KvHome) -> Result<(), RebuildError> {
-    let files = survey_files(disk, &crate::store::segments(dir), &Known::default())?;
-    let store = match files.store {
+fn empty(disk: &dyn Disk, store: Option<StoreId>, home: &dyn KvHome) -> Result<(), RebuildError> {
+    let store = match store {
         Some(store) => store,
         None => StoreId(disk.entropy()?),
     };

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::batch::CommitError;
 use crate::block_table::BlockTable;
+use crate::checkpointing::HeldCheckpoints;
 use crate::commit::Work;
 use crate::format;
 use crate::packs::packs;
@@ -65,22 +66,29 @@ impl Store {
                 dir: dir.to_path_buf(),
             });
         }
-        // No compaction may remove a segment before it is linked.
+        // No compaction may remove a segment before it is linked, and no checkpoint may be newer than the copy of the index.
         let _upkeep = self.inner().upkeep.lock();
+        let checkpoints = self.inner().checkpointing.hold();
         let partial = partial(dir);
-        let snapshot = self.snapshot_into(&partial).and_then(|snapshot| {
-            fs::rename(&partial, dir)
-                .and_then(|()| sync_dir(parent(dir)))
-                .map_err(|source| failed(dir, source))?;
-            Ok(snapshot)
-        });
+        let snapshot = self
+            .snapshot_into(&partial, &checkpoints)
+            .and_then(|snapshot| {
+                fs::rename(&partial, dir)
+                    .and_then(|()| sync_dir(parent(dir)))
+                    .map_err(|source| failed(dir, source))?;
+                Ok(snapshot)
+            });
         snapshot.inspect_err(|_| {
             // A rest that cannot be removed is not mistaken for a snapshot: it has another name.
             let _ = fs::remove_dir_all(&partial);
         })
     }
 
-    fn snapshot_into(&self, dir: &Path) -> Result<Snapshot, SnapshotError> {
+    fn snapshot_into(
+        &self,
+        dir: &Path,
+        checkpoints: &HeldCheckpoints,
+    ) -> Result<Snapshot, SnapshotError> {
         let inner = self.inner();
         let failed = |source| failed(dir, source);
         match fs::remove_dir_all(dir) {
@@ -116,6 +124,8 @@ impl Store {
         sync_dir(&segments(dir)).map_err(failed)?;
         self.snapshot_packs(&packs(dir), &mut snapshot)
             .map_err(failed)?;
+        self.snapshot_checkpoints(&dir.join("checkpoints"), checkpoints)
+            .map_err(failed)?;
         format::write(inner.disk.as_ref(), dir).map_err(failed)?;
         sync_dir(dir).map_err(failed)?;
         Ok(snapshot)
@@ -131,15 +141,32 @@ impl Store {
         let in_use = rows.values().filter(|row| !row.is_dropped);
         for name in in_use.filter_map(FileRow::pack_name) {
             let (from, to) = (name.path(inner.packs().dir()), name.path(dir));
-            let linked = inner.disk.link(&from, &to).is_ok();
-            if !linked {
-                copy(inner.disk.as_ref(), &from, &to)?;
-            }
+            let linked = link_or_copy(inner.disk.as_ref(), &from, &to)?;
             snapshot.segments += 1;
             snapshot.linked_segments += u64::from(linked);
         }
         sync_dir(dir)
     }
+
+    /// And the checkpoints, which do not change either.
+    fn snapshot_checkpoints(&self, dir: &Path, checkpoints: &HeldCheckpoints) -> io::Result<()> {
+        fs::create_dir_all(dir)?;
+        for path in checkpoints.paths()? {
+            if let Some(name) = path.file_name() {
+                link_or_copy(self.inner().disk.as_ref(), &path, &dir.join(name))?;
+            }
+        }
+        sync_dir(dir)
+    }
+}
+
+/// Gives a file that does not change another name, or copies it where that cannot be. Whether they are one file.
+fn link_or_copy(disk: &dyn crate::disk::Disk, from: &Path, to: &Path) -> io::Result<bool> {
+    if disk.link(from, to).is_ok() {
+        return Ok(true);
+    }
+    copy(disk, from, to)?;
+    Ok(false)
 }
 
 fn copy(disk: &dyn crate::disk::Disk, from: &Path, to: &Path) -> io::Result<()> {

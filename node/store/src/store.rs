@@ -244,6 +244,10 @@ impl Store {
         } = opened.map_err(failed)?;
         let checkpointing =
             Checkpointing::open(&disk, dir, &index, options).map_err(segments_failed)?;
+        if rebuilt.is_some() {
+            // A checkpoint may have been found damaged by that.
+            checkpointing.want();
+        }
         let shared = Arc::new(Shared {
             index,
             full: AtomicBool::new(reserve.take().is_err()),

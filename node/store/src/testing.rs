@@ -10,6 +10,7 @@
 //! Nothing here reads a clock or draws randomness: a seed names a run.
 
 mod disk;
+pub mod flip;
 pub mod kill;
 mod kv;
 mod power;

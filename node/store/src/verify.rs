@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use perennis_shared::cid::Cid;
@@ -20,10 +20,9 @@ use crate::inspect::lock;
 use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
 use crate::log::Position;
-use crate::packs::packs;
 use crate::rows::{FileRow, Row as _};
 use crate::segment::{FileNumber, StoreId};
-use crate::store::{OpenError, segments};
+use crate::store::OpenError;
 
 mod log;
 mod packs;
@@ -320,14 +319,6 @@ impl Verifier<'_> {
         }
         self.progress(VerifyStage::Checkpoints, groups.len(), groups.len());
         Ok(())
-    }
-
-    /// The path of a file.
-    fn path(&self, number: FileNumber, row: &FileRow) -> PathBuf {
-        match row.pack_name() {
-            Some(name) => name.path(&packs(self.dir)),
-            None => number.segment_path(&segments(self.dir)),
-        }
     }
 
     fn progress(&mut self, stage: VerifyStage, done: usize, of: usize) {

@@ -481,7 +481,9 @@ proptest! {
     ) {
         let mut machine = Machine::new(Power::default());
         let mut store = machine.open().unwrap();
-        let mut number = 0;
+        // Of nothing there is nothing to come back, not even which store it was.
+        store.commit(batch(1)).unwrap();
+        let mut number = 1;
         for action in actions {
             match action {
                 Action::Commit => {

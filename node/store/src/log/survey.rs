@@ -52,8 +52,12 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
         .filter_map(|name| FileNumber::parse(name))
         .collect();
     numbers.sort_unstable();
+    let store = match known.store {
+        Some(store) => Some(store),
+        None => most_common_store(disk, dir, &numbers)?,
+    };
     let mut files = Files {
-        store: known.store,
+        store,
         ..Files::default()
     };
     for number in numbers {
@@ -68,12 +72,10 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
             continue;
         }
         let headers = Segment::headers(file.as_ref())?;
-        let is_ours = |header: &&Header| {
-            header.number == number && files.store.is_none_or(|store| store == header.store)
-        };
+        let is_ours =
+            |header: &&Header| header.number == number && files.store == Some(header.store);
         match headers.iter().flatten().find(is_ours) {
             Some(header) => {
-                files.store = Some(header.store);
                 let segment = Segment {
                     number,
                     salt: header.salt,
@@ -93,6 +95,31 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
         }
     }
     Ok(files)
+}
+
+/// The store that most of the segments are of, where nothing else says it: somebody may have put another's beside them. Of two
+/// with as many, that of the newest.
+fn most_common_store(
+    disk: &dyn Disk,
+    dir: &Path,
+    numbers: &[FileNumber],
+) -> io::Result<Option<StoreId>> {
+    let mut counts: BTreeMap<[u8; 16], (usize, FileNumber)> = BTreeMap::new();
+    for number in numbers {
+        let file = disk.open(&number.segment_path(dir))?;
+        let headers = Segment::headers(file.as_ref())?;
+        let header = headers
+            .iter()
+            .flatten()
+            .find(|header| header.number == *number);
+        if let Some(header) = header {
+            let (count, newest) = counts.entry(header.store.0).or_insert((0, *number));
+            *count += 1;
+            *newest = *number;
+        }
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    Ok(most.map(|(store, _)| StoreId(store)))
 }
 
 /// Whether a file has nothing but zeros where groups would begin.

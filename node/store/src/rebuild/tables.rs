@@ -126,7 +126,10 @@ fn read_pack(
     };
     let file = folders.disk.open(&name.path(&folders.packs))?;
     let footer = match Footer::read(file.as_ref()) {
-        Err(PackError::Disk(error)) => return Err(error),
+        // One that ends too early is damaged; other failures may pass.
+        Err(PackError::Disk(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            return Err(error);
+        }
         Err(_) => return lost(),
         Ok(footer) => footer,
     };

@@ -1,8 +1,13 @@
 //! What is known of a file that holds blocks.
 
+use std::path::{Path, PathBuf};
+
 use super::version::{Never, Reader, Row};
 use crate::frame::Salt;
 use crate::pack::PackName;
+use crate::packs::packs;
+use crate::segment::FileNumber;
+use crate::store::segments;
 
 /// What kind of file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,22 @@ impl FileRow {
     /// The name, of a pack.
     pub(crate) fn pack_name(&self) -> Option<PackName> {
         (self.kind == FileKind::Pack).then_some(PackName(self.id))
+    }
+
+    /// The name of the file with this number.
+    pub(crate) fn file_name(&self, number: FileNumber) -> String {
+        match self.pack_name() {
+            Some(name) => name.file_name(),
+            None => number.to_string(),
+        }
+    }
+
+    /// Where the file with this number is, in the folder of its store.
+    pub(crate) fn path(&self, number: FileNumber, dir: &Path) -> PathBuf {
+        match self.pack_name() {
+            Some(name) => name.path(&packs(dir)),
+            None => number.segment_path(&segments(dir)),
+        }
     }
 
     /// The salt, of a log segment.

@@ -110,7 +110,7 @@ impl Verifier<'_> {
         let Some(row) = self.files.get(&at.file) else {
             return Ok(Some("it is in a file that the index does not know".into()));
         };
-        let path = self.path(at.file, row);
+        let path = row.path(at.file, self.dir);
         let file = match files.0.get(&at.file) {
             Some(file) => file,
             None => {

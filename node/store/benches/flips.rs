@@ -1,0 +1,75 @@
+//! Every written byte of every file of a small store, flipped once: prints what came of them, a figure a line, as JSON, and fails
+//! where one was silent. `--quick` (and Cargo's own check that benches run) tries few; `--mask 255` flips other bits.
+#![allow(clippy::print_stdout, reason = "figures are printed")]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use perennis_store::testing::flip::{Outcome, Sample};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let value = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)?.parse::<usize>().ok()
+    };
+    let is_quick = arguments.iter().any(|argument| argument == "--quick")
+        || !arguments.iter().any(|argument| argument == "--bench");
+    let mask = value("--mask").and_then(|mask| u8::try_from(mask).ok());
+    let dir = tempfile::tempdir()?;
+    let sample = Sample::fill(&dir.path().join("store"))?;
+    let places = sample.places()?;
+    let step = value("--step").unwrap_or(if is_quick { places.len() / 20 } else { 1 });
+    let next = AtomicUsize::new(0);
+    let threads = thread::available_parallelism()?.get();
+    let work = |thread: usize| {
+        let scratch = dir.path().join(format!("copy-{thread}"));
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        loop {
+            let at = next.fetch_add(step, Ordering::Relaxed);
+            let Some(place) = places.get(at) else {
+                return counts;
+            };
+            let mask = mask.unwrap_or(1 << (at % 8));
+            let outcome = sample.flip(&scratch, place, mask);
+            let kind = match outcome {
+                Ok(Outcome::Right) => "right",
+                Ok(Outcome::Repaired) => "repaired",
+                Ok(Outcome::Told(_)) => "told",
+                Ok(Outcome::Refused(_)) => "refused",
+                Ok(Outcome::Silent(what)) => {
+                    eprintln!("{} at {}: {what}", place.0.display(), place.1);
+                    "silent"
+                }
+                Err(error) => {
+                    eprintln!("{} at {}: {error}", place.0.display(), place.1);
+                    "not tried"
+                }
+            };
+            *counts.entry(kind).or_default() += 1;
+        }
+    };
+    let counts = thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect();
+        let mut all: BTreeMap<&str, u64> = BTreeMap::new();
+        for thread in threads {
+            for (kind, count) in thread.join().unwrap_or_default() {
+                *all.entry(kind).or_default() += count;
+            }
+        }
+        all
+    });
+    for (kind, count) in &counts {
+        println!(r#"{{"name":"flips/{kind}","value":{count},"unit":"bytes"}}"#);
+    }
+    if counts.contains_key("silent") {
+        return Err("a flipped byte was silent".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Flipped bytes in a real folder, with a real RocksDB.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use perennis_store::testing::flip::{Outcome, Sample};
+
+/// How many places are tried; the bench `flips` tries all.
+const SAMPLES: usize = 2_000;
+const THREADS: usize = 4;
+
+#[test]
+fn a_flipped_byte_in_any_file_is_repaired_or_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::fill(&dir.path().join("store")).unwrap();
+    let places = sample.places().unwrap();
+    // Of each file as many as it has bytes, and of each at least a few; with a stride that meets every field.
+    let step = (places.len() / SAMPLES).max(1) | 1;
+    let chosen: Vec<_> = places.iter().step_by(step).collect();
+    let outcomes: Vec<(PathBuf, usize, Outcome)> = std::thread::scope(|scope| {
+        let threads = (0..THREADS).map(|thread| {
+            let (sample, chosen) = (&sample, &chosen);
+            let scratch = dir.path().join(format!("copy-{thread}"));
+            scope.spawn(move || {
+                let mine = chosen.iter().enumerate().skip(thread).step_by(THREADS);
+                mine.map(|(number, place)| {
+                    let mask = 1 << (number % 8);
+                    let outcome = sample.flip(&scratch, place, mask).unwrap();
+                    (place.0.clone(), place.1, outcome)
+                })
+                .collect::<Vec<_>>()
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let mut counts: BTreeMap<(String, &str), u64> = BTreeMap::new();
+    let mut silent = Vec::new();
+    for (path, offset, outcome) in &outcomes {
+        let kind = match outcome {
+            Outcome::Right => "right",
+            Outcome::Repaired => "repaired",
+            Outcome::Told(_) => "told",
+            Outcome::Refused(_) => "refused",
+            Outcome::Silent(what) => {
+                silent.push(format!("{} at {offset}: {what}", path.display()));
+                "silent"
+            }
+        };
+        let folder = path.parent().unwrap().display().to_string();
+        *counts.entry((folder, kind)).or_default() += 1;
+    }
+    assert!(silent.is_empty(), "{silent:#?}\n{counts:#?}");
+    // Each is met: else the test does not do what it says.
+    for kind in ["right", "repaired", "told", "refused"] {
+        assert!(
+            counts.keys().any(|(_, found)| *found == kind),
+            "no {kind}: {counts:#?}"
+        );
+    }
+}

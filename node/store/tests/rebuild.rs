@@ -1,0 +1,175 @@
+//! A real folder whose index is damaged in any way comes back as it was.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use perennis_shared::cid::{Block, Cid, Codec};
+use perennis_shared::time::Millis;
+use perennis_store::{Batch, CommitError, LossKind, Queue, Store, StoreOptions, StoreState};
+
+fn options() -> StoreOptions {
+    StoreOptions {
+        segment_bytes: 256 << 10,
+        reserve_bytes: 0,
+        ..StoreOptions::default()
+    }
+}
+
+fn block(number: u32) -> Block {
+    Block::new(Codec::Raw, number.to_le_bytes().repeat(200)).unwrap()
+}
+
+const BLOCKS: u32 = 3000;
+
+/// A store with blocks in several segments, of which some were collected and packed, and with rows.
+fn filled(dir: &Path) {
+    let store = Store::open(dir, &options()).unwrap();
+    for first in (0..BLOCKS).step_by(100) {
+        let mut batch = Batch::new();
+        for number in first..first + 100 {
+            batch.put_block(block(number));
+            if number % 3 > 0 {
+                batch.pin(&number.to_be_bytes(), *block(number).cid());
+            }
+        }
+        batch.put_meta(&first.to_be_bytes(), vec![1; 50]);
+        batch.enqueue(
+            Queue(9),
+            &first.to_be_bytes(),
+            Millis(u64::from(first)),
+            vec![],
+        );
+        store.commit(batch).unwrap();
+        if first == 1500 {
+            store.collect().unwrap().finish().unwrap();
+            while !store.compact(90).unwrap().done {}
+            store.checkpoint().unwrap();
+        }
+    }
+    store.checkpoint().unwrap();
+    let mut batch = Batch::new();
+    batch.put_meta(b"last", b"behind the checkpoint".to_vec());
+    store.commit(batch).unwrap();
+}
+
+fn check(store: &Store) {
+    for number in 0..BLOCKS {
+        let cid: Cid = *block(number).cid();
+        let is_there = number % 3 > 0 || number >= 1600;
+        assert_eq!(store.has(&cid).unwrap(), is_there, "{number}");
+        if number.is_multiple_of(97) && is_there {
+            assert_eq!(store.block(&cid).unwrap().unwrap(), block(number));
+        }
+    }
+    assert_eq!(
+        store.meta(b"last").unwrap().unwrap(),
+        b"behind the checkpoint"
+    );
+    assert_eq!(store.queue_len(Queue(9)).unwrap(), BLOCKS as usize / 100);
+    assert_eq!(
+        store.pins(None, usize::MAX).unwrap().len(),
+        BLOCKS as usize / 3 * 2
+    );
+    assert!(store.losses().unwrap().is_empty());
+    assert_eq!(store.state(), StoreState::Writable);
+}
+
+fn tables(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir.join("index")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == "sst"))
+        .collect()
+}
+
+#[test]
+fn an_index_that_is_gone_or_cannot_be_opened_is_made_anew() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 4] = [
+        ("gone", |dir| fs::remove_dir_all(dir.join("index")).unwrap()),
+        ("empty", |dir| {
+            fs::remove_dir_all(dir.join("index")).unwrap();
+            fs::create_dir(dir.join("index")).unwrap();
+        }),
+        ("no CURRENT", |dir| {
+            fs::remove_file(dir.join("index/CURRENT")).unwrap()
+        }),
+        ("a table gone", |dir| {
+            fs::remove_file(&tables(dir)[0]).unwrap()
+        }),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    filled(&store);
+    let blocks = Store::open(&store, &options()).unwrap().stats().blocks;
+    for (what, damage) in damages {
+        damage(&store);
+        // What an earlier attempt left.
+        fs::create_dir_all(store.join("index.new")).unwrap();
+        fs::write(store.join("index.new/CURRENT"), "half").unwrap();
+        let opened = Store::open(&store, &options()).unwrap();
+        assert!(opened.rebuilt().is_some(), "{what}");
+        let kinds: Vec<_> = opened
+            .found_at_start()
+            .iter()
+            .map(|loss| loss.kind)
+            .collect();
+        assert_eq!(kinds, [LossKind::IndexRebuilt], "{what}");
+        check(&opened);
+        assert_eq!(opened.stats().blocks, blocks, "{what}");
+        drop(opened);
+        for left in ["index.new", "index.old"] {
+            assert!(!store.join(left).exists(), "{what}: {left}");
+        }
+        let opened = Store::open(&store, &options()).unwrap();
+        assert!(opened.rebuilt().is_none(), "{what}");
+        check(&opened);
+    }
+}
+
+#[test]
+fn damage_that_is_found_while_it_runs_ends_writing_and_is_repaired_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("store");
+    filled(&folder);
+    for table in tables(&folder) {
+        let mut bytes = fs::read(&table).unwrap();
+        // All but the end, which is read when it is opened.
+        let data = bytes.len() * 3 / 4;
+        bytes[..data]
+            .iter_mut()
+            .step_by(50)
+            .for_each(|byte| *byte ^= 0x10);
+        fs::write(&table, bytes).unwrap();
+    }
+    let opened = Store::open(&folder, &options()).unwrap();
+    if opened.rebuilt().is_none() {
+        let has_failed = (0..BLOCKS).any(|number| opened.has(block(number).cid()).is_err());
+        assert!(has_failed);
+        assert_eq!(opened.state(), StoreState::Failed);
+        let refused = opened.commit(Batch::new()).unwrap_err();
+        assert!(matches!(refused, CommitError::Closed), "{refused}");
+        assert!(folder.join("index/DAMAGED").exists());
+    }
+    drop(opened);
+    check(&Store::open(&folder, &options()).unwrap());
+}
+
+#[test]
+fn a_snapshot_can_make_its_index_anew_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("store");
+    filled(&folder);
+    let store = Store::open(&folder, &options()).unwrap();
+    let copy = dir.path().join("copy");
+    store.snapshot(&copy).unwrap();
+    let blocks = store.stats().blocks;
+    drop(store);
+    check(&Store::open(&copy, &options()).unwrap());
+    fs::remove_dir_all(copy.join("index")).unwrap();
+    let opened = Store::open(&copy, &options()).unwrap();
+    check(&opened);
+    assert_eq!(opened.stats().blocks, blocks);
+}
