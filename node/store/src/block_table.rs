@@ -64,7 +64,11 @@ impl BlockTable {
     ///
     /// # Errors
     /// The disk's.
-    pub(crate) fn read(disk: &dyn Disk, dir: &Path, number: FileNumber) -> io::Result<Option<Self>> {
+    pub(crate) fn read(
+        disk: &dyn Disk,
+        dir: &Path,
+        number: FileNumber,
+    ) -> io::Result<Option<Self>> {
         let file = match disk.open(&Self::path(dir, number)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -286,7 +290,11 @@ mod tests {
         for at in [16, 19, 32, 36, 46, 53] {
             let mut bytes = whole.to_vec();
             bytes[at] = 0xff;
-            assert_eq!(BlockTable::from_bytes(&with_sum(bytes), NUMBER), None, "{at}");
+            assert_eq!(
+                BlockTable::from_bytes(&with_sum(bytes), NUMBER),
+                None,
+                "{at}"
+            );
         }
         let longer = with_sum([whole, &[0]].concat());
         assert_eq!(BlockTable::from_bytes(&longer, NUMBER), None);

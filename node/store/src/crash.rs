@@ -6,6 +6,7 @@
 mod faults;
 mod migrate;
 mod model;
+mod packing;
 mod rebuild;
 
 use std::path::Path;

@@ -161,11 +161,20 @@ impl Migration<'_> {
         convert_rows(&view, &mut by_hash, &mut target, self.now)?;
         let mut files = Files::new(self);
         let by_place = by_hash.sort(self, &mut files, &mut target)?;
-        let kept = keep_blocks(self, files, by_place.as_ref(), &numbers, &mut target, progress)?;
+        let kept = keep_blocks(
+            self,
+            files,
+            by_place.as_ref(),
+            &numbers,
+            &mut target,
+            progress,
+        )?;
         self.disk.sync_dir(&self.dir())?;
         let mut losses = self.losses_of(&tail, &kept.files)?;
         losses.extend(kept.losses);
-        let told = losses.iter().filter(|loss| loss.kind.is_of_acknowledged_data());
+        let told = losses
+            .iter()
+            .filter(|loss| loss.kind.is_of_acknowledged_data());
         for (number, loss) in (1..).zip(told) {
             target.put(keys::loss(number), loss.to_bytes())?;
         }
@@ -174,7 +183,11 @@ impl Migration<'_> {
             // The log goes on behind the files that are there.
             file: kept.files.last().copied().unwrap_or(FileNumber(0)),
             offset: 0,
-            group: if last_group < HIGH_GROUP { last_group } else { 1 },
+            group: if last_group < HIGH_GROUP {
+                last_group
+            } else {
+                1
+            },
         };
         target.put(vec![keys::TOTAL], kept.blocks.to_le_bytes().to_vec())?;
         target.put(vec![keys::STORE], store.0.to_vec())?;
@@ -184,12 +197,7 @@ impl Migration<'_> {
     }
 
     /// All rows are in a checkpoint before the index of format 1 goes: no log has them.
-    fn checkpoint(
-        &self,
-        index: &dyn Kv,
-        store: StoreId,
-        at: Position,
-    ) -> Result<(), MigrateError> {
+    fn checkpoint(&self, index: &dyn Kv, store: StoreId, at: Position) -> Result<(), MigrateError> {
         let checkpoints = Checkpoints::new(Arc::clone(self.disk), self.dir, Some(store));
         let snapshot = index.snapshot()?;
         let before = snapshot.rows(&[0], &[keys::BLOCK]);
@@ -209,7 +217,10 @@ impl Migration<'_> {
     /// The segments that are there, ascending.
     fn segments(&self) -> io::Result<Vec<FileNumber>> {
         let names = self.disk.list(&self.dir())?;
-        let mut numbers: Vec<_> = names.iter().filter_map(|name| FileNumber::parse(name)).collect();
+        let mut numbers: Vec<_> = names
+            .iter()
+            .filter_map(|name| FileNumber::parse(name))
+            .collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -224,7 +235,11 @@ impl Migration<'_> {
         for gap in &tail.gaps {
             losses.push(self.loss_of_gap(gap, tail.cut, files)?);
         }
-        for unread in tail.unread.iter().filter(|unread| files.contains(&unread.file)) {
+        for unread in tail
+            .unread
+            .iter()
+            .filter(|unread| files.contains(&unread.file))
+        {
             let kind = if unread.is_torn {
                 LossKind::TornGroup
             } else {
@@ -251,7 +266,10 @@ impl Migration<'_> {
         cut: Option<Position>,
         files: &BTreeSet<FileNumber>,
     ) -> io::Result<Loss> {
-        let mut unread = gap.unread.iter().filter(|unread| files.contains(&unread.file));
+        let mut unread = gap
+            .unread
+            .iter()
+            .filter(|unread| files.contains(&unread.file));
         let (mut file, mut offset) = cut.map_or((FileNumber(0), 0), |cut| (cut.file, cut.offset));
         let mut moved_bytes = 0;
         if let Some(first) = unread.next() {

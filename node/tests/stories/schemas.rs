@@ -199,6 +199,8 @@ async fn every_route_answers_as_documented() {
             format!("/v1/fetched/{}", followed.head),
         ),
         ("GET", "/v1/fetched", "/v1/fetched".to_owned()),
+        ("GET", "/v1/damage", "/v1/damage".to_owned()),
+        ("DELETE", "/v1/damage", "/v1/damage".to_owned()),
         (
             "DELETE",
             "/v1/fetched/{cid}",

@@ -82,7 +82,9 @@ impl Maker {
     pub(crate) fn write(&self, disk: &dyn Disk, dir: &Path) {
         disk.create_dir(dir).unwrap();
         for (number, bytes) in &self.segments {
-            let file = disk.create(&number.segment_path(dir), bytes.len() as u64 + 500).unwrap();
+            let file = disk
+                .create(&number.segment_path(dir), bytes.len() as u64 + 500)
+                .unwrap();
             file.write_at(bytes, 0).unwrap();
             file.sync().unwrap();
         }
@@ -107,7 +109,10 @@ pub(crate) struct Made {
 pub(crate) fn apply(index: &dyn Kv, made: &Made, blocks: &[Block], changes: &[Change]) {
     let mut batch = KvBatch::default();
     for (block, place) in blocks.iter().zip(&made.places) {
-        batch.put(block_key(&block.cid().to_bytes()), row::write_location(*place));
+        batch.put(
+            block_key(&block.cid().to_bytes()),
+            row::write_location(*place),
+        );
     }
     for change in changes {
         match change {

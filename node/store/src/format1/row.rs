@@ -126,7 +126,10 @@ mod tests {
         assert_eq!(write_location(read), location);
         let position = b"\x07\0\0\0\x01\x02\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
         let read = read_position(position).unwrap();
-        assert_eq!((read.file.0, read.offset, read.group), (7, 0x0201, u64::MAX));
+        assert_eq!(
+            (read.file.0, read.offset, read.group),
+            (7, 0x0201, u64::MAX)
+        );
         for length in 0..30 {
             let zeros = vec![0; length];
             assert_eq!(read_location(&zeros).is_some(), length == 12);
@@ -136,7 +139,10 @@ mod tests {
             assert_eq!(read_queue_row(&zeros).is_some(), length >= 10);
         }
         let key = queue_row(3, Millis(9), b"entry");
-        assert_eq!(read_queue_row(&key), Some((3, Millis(9), b"entry".as_slice())));
+        assert_eq!(
+            read_queue_row(&key),
+            Some((3, Millis(9), b"entry".as_slice()))
+        );
     }
 
     #[test]

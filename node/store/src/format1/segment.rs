@@ -302,7 +302,9 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             std::fs::write(&path, flipped).unwrap();
-            let segment = Segment::open(&Real, dir.path(), FileNumber(1)).unwrap().unwrap();
+            let segment = Segment::open(&Real, dir.path(), FileNumber(1))
+                .unwrap()
+                .unwrap();
             let mut records = Records::new(&segment, HEADER_BYTES);
             assert_eq!(records.next().unwrap(), None, "{at}");
             assert_eq!(records.offset(), HEADER_BYTES);

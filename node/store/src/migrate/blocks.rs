@@ -79,7 +79,11 @@ pub(super) fn keep_blocks(
 const END: [u8; 5] = [u8::MAX; 5];
 
 /// Has a block fetched again at a time.
-pub(super) fn refetch_rows(hash: &Multihash, due: Millis, target: &mut Sink) -> Result<(), KvError> {
+pub(super) fn refetch_rows(
+    hash: &Multihash,
+    due: Millis,
+    target: &mut Sink,
+) -> Result<(), KvError> {
     let mut entry = Vec::new();
     write_multihash(&mut entry, hash);
     target.put(
@@ -148,7 +152,8 @@ impl Keeping<'_> {
             codecs: copy.codecs,
             reason,
         };
-        self.target.put(keys::quarantine(&copy.hash), row.to_bytes())?;
+        self.target
+            .put(keys::quarantine(&copy.hash), row.to_bytes())?;
         if !copy.is_queued {
             refetch_rows(&copy.hash, self.migration.now, self.target)?;
         }

@@ -76,7 +76,9 @@ impl Folder {
             now: NOW,
         };
         let losses = migration.run(&mut |_| {})?;
-        let format = disk.open(&Path::new(DIR).join("FORMAT"))?.read_vec_at(17, 0)?;
+        let format = disk
+            .open(&Path::new(DIR).join("FORMAT"))?
+            .read_vec_at(17, 0)?;
         assert_eq!(format, b"perennis-store 2\n");
         let new = Memory::open(&home.used().unwrap());
         let mut rows: Map = new.scan(&[], &[u8::MAX], usize::MAX)?.into_iter().collect();
@@ -131,7 +133,9 @@ fn table_entry(location: Location, codecs: &[u64], block: &Block) -> TableEntry 
 }
 
 fn place(location: Location, codecs: &[u64], block: &Block) -> Vec<u8> {
-    table_entry(location, codecs, block).place(location.file).to_bytes()
+    table_entry(location, codecs, block)
+        .place(location.file)
+        .to_bytes()
 }
 
 fn file(is_dropped: bool, live_bytes: u64, used_bytes: u64) -> Vec<u8> {
@@ -294,7 +298,10 @@ fn the_same_bytes_under_several_cids_become_one_block() {
     let copies = [under(&block, 0x71, false), under(&block, 0x70, true)];
     let first = folder.commit(&copies, &[]);
     folder.maker.begin(2);
-    let second = folder.commit(&[under(&block, 0x70, false), block.clone()], &[put(b"m", b"x")]);
+    let second = folder.commit(
+        &[under(&block, 0x70, false), block.clone()],
+        &[put(b"m", b"x")],
+    );
     folder.write();
     let codecs = [0x55, 0x70, 0x71];
     let (rows, losses) = folder.migrate();
@@ -313,7 +320,9 @@ fn the_same_bytes_under_several_cids_become_one_block() {
         let path = location.file.segment_path(&Folder::dir());
         assert!(folder.disk.damage(&path, location.offset as usize + 3, 4));
         // The tables of an attempt before this one know the place as whole.
-        let _ = folder.disk.remove(&BlockTable::path(&Folder::dir(), location.file));
+        let _ = folder
+            .disk
+            .remove(&BlockTable::path(&Folder::dir(), location.file));
         let (rows, losses) = folder.migrate();
         if let Some(next) = places.get(at + 1) {
             assert_eq!(rows[&key], place(*next, &codecs, &block));
@@ -329,8 +338,14 @@ fn the_same_bytes_under_several_cids_become_one_block() {
         assert_eq!(rows[&keys::loss(1)], lost.to_bytes());
         let row = &rows[&keys::quarantine(block.cid().hash())];
         let reason = "the content does not match its CID";
-        assert_eq!(*row, quarantined(NOW, Some(first.places[0]), &codecs, reason));
-        assert_eq!(rows[&row::queue_row(0, NOW, &entry(&block))], write_payload(&[]));
+        assert_eq!(
+            *row,
+            quarantined(NOW, Some(first.places[0]), &codecs, reason)
+        );
+        assert_eq!(
+            rows[&row::queue_row(0, NOW, &entry(&block))],
+            write_payload(&[])
+        );
         assert_eq!(rows[&row::queue_key(0, &entry(&block))], write_due(NOW));
     }
 }
@@ -365,7 +380,10 @@ fn a_block_in_quarantine_stays_there_unless_it_is_there_under_another_cid() {
     assert_eq!(rows[&keys::quarantine(lost.cid().hash())], wanted);
     assert!(!rows.contains_key(&keys::quarantine(healed.cid().hash())));
     assert!(rows.contains_key(&block_row(&healed)));
-    let queued: Vec<_> = rows.keys().filter(|key| matches!(key[0], b'q' | b'k')).collect();
+    let queued: Vec<_> = rows
+        .keys()
+        .filter(|key| matches!(key[0], b'q' | b'k'))
+        .collect();
     let wanted = [
         row::queue_key(0, &entry(&lost)),
         row::queue_row(0, Millis(8), &entry(&lost)),
@@ -383,7 +401,10 @@ fn rows_that_cannot_be_read_are_set_aside_and_the_rest_goes_on() {
         (b"".to_vec(), b"v"),
         (b"?key".to_vec(), b"v"),
         (b"bno cid".to_vec(), &[0; 12]),
-        (block_key(&under(&block, 0x71, false).cid().to_bytes()), &[0; 11]),
+        (
+            block_key(&under(&block, 0x71, false).cid().to_bytes()),
+            &[0; 11],
+        ),
         (b"xno cid".to_vec(), &[0; 8]),
         ([b"x", cid.as_slice()].concat(), &[0; 7]),
         (b"hno name".to_vec(), b""),
@@ -403,12 +424,18 @@ fn rows_that_cannot_be_read_are_set_aside_and_the_rest_goes_on() {
     assert!(rows.contains_key(&block_row(&block)));
     for (key, value) in &bad {
         let row = SetAside::from_row(&keys::set_aside(key), &rows[&keys::set_aside(key)]);
-        assert_eq!((row.key.as_slice(), row.value.as_slice()), (key.as_slice(), *value));
+        assert_eq!(
+            (row.key.as_slice(), row.value.as_slice()),
+            (key.as_slice(), *value)
+        );
         assert_eq!(row.at, NOW);
         assert!(row.reason.len() > 8);
         assert!(!rows.contains_key(key));
     }
-    assert_eq!(rows.keys().filter(|key| key[0] == keys::SET_ASIDE).count(), bad.len());
+    assert_eq!(
+        rows.keys().filter(|key| key[0] == keys::SET_ASIDE).count(),
+        bad.len()
+    );
 }
 
 #[test]
@@ -452,7 +479,10 @@ fn entries_of_queues_with_one_row_of_two_are_mended() {
     }
     wanted.sort();
     assert_eq!(shown, wanted);
-    let aside: Vec<_> = rows.keys().filter(|key| key[0] == keys::SET_ASIDE).collect();
+    let aside: Vec<_> = rows
+        .keys()
+        .filter(|key| key[0] == keys::SET_ASIDE)
+        .collect();
     let mut wanted = [
         queue(2, b"again"),
         queue(5, b"nameless"),
@@ -473,7 +503,10 @@ fn every_flipped_bit_of_a_segment_takes_one_block_at_most_and_is_told() {
     let (whole, _) = folder.migrate();
     let path = Folder::path("00000001.seg");
     for at in 0..folder.maker.segments[0].1.len() {
-        folder.disk.remove(&BlockTable::path(&Folder::dir(), FileNumber(1))).unwrap();
+        folder
+            .disk
+            .remove(&BlockTable::path(&Folder::dir(), FileNumber(1)))
+            .unwrap();
         assert!(folder.disk.damage(&path, at, 1 << (at % 8)));
         let (rows, losses) = folder.migrate();
         match losses.as_slice() {
@@ -504,12 +537,21 @@ fn files_that_are_gone_cut_off_or_strangers_take_only_their_own_blocks() {
     let file = folder.disk.open(&Folder::path("00000003.seg")).unwrap();
     file.truncate(end.offset - 100).unwrap();
     // A segment of another store, of which the name is not what its header says, and things that are nothing.
-    let copy = folder.disk.create(&Folder::path("ffffffff.seg"), 0).unwrap();
+    let copy = folder
+        .disk
+        .create(&Folder::path("ffffffff.seg"), 0)
+        .unwrap();
     copy.write_at(&folder.maker.segments[0].1, 0).unwrap();
-    folder.disk.create(&Folder::path("0000000A.seg"), 10).unwrap();
+    folder
+        .disk
+        .create(&Folder::path("0000000A.seg"), 10)
+        .unwrap();
     folder.disk.create(&Folder::path("notes"), 10).unwrap();
     // One that was begun and not written to.
-    folder.disk.create(&Folder::path("00000004.seg"), 100).unwrap();
+    folder
+        .disk
+        .create(&Folder::path("00000004.seg"), 100)
+        .unwrap();
     let (rows, losses) = folder.migrate();
     let wanted = [
         Loss {
@@ -597,7 +639,12 @@ fn a_folder_with_nothing_in_it_and_the_highest_group_are_nothing_special() {
     let (rows, losses) = folder.migrate();
     assert_eq!((rows.len(), losses.len()), (2, 0));
     // Somebody made an earlier release believe that this group exists.
-    let applied = [&1_u32.to_le_bytes()[..], &64_u64.to_le_bytes(), &[u8::MAX; 8]].concat();
+    let applied = [
+        &1_u32.to_le_bytes()[..],
+        &64_u64.to_le_bytes(),
+        &[u8::MAX; 8],
+    ]
+    .concat();
     folder.put(&[(b"a", &applied)]);
     let (rows, _) = folder.migrate();
     let applied = Position::from_bytes(&rows[[keys::APPLIED].as_slice()]).unwrap();
@@ -629,7 +676,9 @@ fn tables_of_an_attempt_before_are_used_where_they_fit() {
     // A table that says something else counts for nothing.
     let mut table = folder.table(1).unwrap();
     table.entries[0].hash = *two.cid().hash();
-    table.write(&folder.disk, &Folder::dir(), FileNumber(1)).unwrap();
+    table
+        .write(&folder.disk, &Folder::dir(), FileNumber(1))
+        .unwrap();
     let (rows, losses) = folder.migrate();
     assert_eq!(losses[0].blocks, 1);
     assert!(!rows.contains_key(&block_row(&one)));

@@ -41,7 +41,10 @@ fn nine() -> (Maker, Vec<Position>) {
             7 => maker.begin(4),
             _ => {}
         }
-        let blocks = [block(&format!("block {number}")), block(&"x".repeat(number as usize))];
+        let blocks = [
+            block(&format!("block {number}")),
+            block(&"x".repeat(number as usize)),
+        ];
         ends.push(maker.commit(&blocks, &[put(number as u8)]).end);
     }
     (maker, ends)
@@ -117,7 +120,9 @@ fn a_flip_anywhere_loses_what_follows_in_its_segment_only_and_never_silently() {
         for at in HEADER_BYTES as usize..maker.segments[which].1.len() {
             maker.segments[which].1[at] ^= 1 << (at % 8);
             let (groups, tail) = read(&maker, Position::START);
-            let lost: Vec<u64> = (1..=9).filter(|number| !numbers(&groups).contains(number)).collect();
+            let lost: Vec<u64> = (1..=9)
+                .filter(|number| !numbers(&groups).contains(number))
+                .collect();
             let until = firsts[which + 1] - 1;
             assert_eq!(lost.last(), Some(&until), "{at}");
             assert_eq!(lost.len() as u64, until - lost[0] + 1);
@@ -128,7 +133,9 @@ fn a_flip_anywhere_loses_what_follows_in_its_segment_only_and_never_silently() {
             if which == 2 {
                 assert_eq!(tail.unread.len(), 1);
             } else {
-                let [gap] = tail.gaps.as_slice() else { panic!("{:?}", tail.gaps) };
+                let [gap] = tail.gaps.as_slice() else {
+                    panic!("{:?}", tail.gaps)
+                };
                 assert_eq!((gap.after + 1, gap.until), (lost[0], until));
                 assert_eq!(gap.unread.len(), 1);
                 assert!(tail.unread.is_empty());
@@ -142,8 +149,18 @@ fn a_flip_anywhere_loses_what_follows_in_its_segment_only_and_never_silently() {
 fn forged(group: u64, previous: u64) -> Block {
     let change = Change::Delete(b"somebody's".to_vec());
     let mut bytes = b"before ".to_vec();
-    bytes.extend_from_slice(&record(1, group, block("x").cid().to_bytes().as_slice(), b"x"));
-    bytes.extend_from_slice(&record(2, group, &[], &group_end(previous, 1, &[change.clone()])));
+    bytes.extend_from_slice(&record(
+        1,
+        group,
+        block("x").cid().to_bytes().as_slice(),
+        b"x",
+    ));
+    bytes.extend_from_slice(&record(
+        2,
+        group,
+        &[],
+        &group_end(previous, 1, &[change.clone()]),
+    ));
     bytes.extend_from_slice(&record(2, group, &[], &group_end(previous, 0, &[change])));
     Block::new(Codec::Raw, bytes).unwrap()
 }
@@ -168,7 +185,10 @@ fn nothing_that_a_publisher_stored_is_read_as_a_group_whatever_is_torn_or_flippe
                     maker.segments[0].1[at] ^= 1 << (at % 8);
                 }
                 let (groups, _) = read(&maker, Position::START);
-                assert!(groups.iter().all(|group| all.contains(group)), "{number} {at}");
+                assert!(
+                    groups.iter().all(|group| all.contains(group)),
+                    "{number} {at}"
+                );
                 maker.segments[0].1.clone_from(&whole);
             }
         }
@@ -201,7 +221,12 @@ fn a_group_that_does_not_follow_is_none_of_this_log() {
     for (group, previous) in [(10, 3), (10, 10), (10, 11), (9, 9), (2, 9)] {
         maker.begin(9);
         let record = record(2, group, &[], &group_end(previous, 0, &[put(9)]));
-        maker.segments.last_mut().unwrap().1.extend_from_slice(&record);
+        maker
+            .segments
+            .last_mut()
+            .unwrap()
+            .1
+            .extend_from_slice(&record);
         maker.segments.sort_by_key(|(number, _)| *number);
         let (groups, tail) = read(&maker, ends[2]);
         assert_eq!(numbers(&groups), [4, 5, 6, 7, 8, 9], "{group} {previous}");
