@@ -13,7 +13,7 @@ use perennis_shared::cid::{Block, Cid};
 use perennis_shared::time::Millis;
 
 use crate::damage::DamageCounts;
-use crate::disk::{Disk as _, Real};
+use crate::disk::{Disk as _, LookOnly, Real};
 use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, Rocks, RocksOptions};
@@ -63,7 +63,7 @@ pub struct Inspection {
 /// [`OpenError::Locked`] while a process has it open; a later release wrote it; or the index cannot be read.
 pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenError> {
     let _lock = lock(dir)?;
-    let Some(version) = format::read(dir)? else {
+    let Some(version) = format::read(&LookOnly, dir)? else {
         return Ok(None);
     };
     if version < format::FORMAT || !dir.join("index").join("CURRENT").exists() {

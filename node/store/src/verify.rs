@@ -28,6 +28,7 @@ use crate::store::{OpenError, segments};
 mod log;
 mod packs;
 mod rows;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -120,6 +121,8 @@ pub enum FindingKind {
     Tail,
     /// A pack is damaged.
     Pack,
+    /// The table of a segment of format 1 is damaged.
+    Table,
     /// A checkpoint is damaged.
     Checkpoint,
     /// A file could not be read now.
@@ -144,6 +147,7 @@ impl FindingKind {
             | Self::DeadBody
             | Self::Tail
             | Self::Pack
+            | Self::Table
             | Self::Checkpoint => false,
         }
     }
@@ -164,6 +168,7 @@ impl FindingKind {
             Self::DeadBody => "dead_body",
             Self::Tail => "tail",
             Self::Pack => "pack",
+            Self::Table => "table",
             Self::Checkpoint => "checkpoint",
             Self::Unreadable => "unreadable",
         }
@@ -195,7 +200,7 @@ pub fn verify(
     tell: &mut dyn FnMut(VerifyEvent),
 ) -> Result<Option<Verification>, OpenError> {
     let _lock = lock(dir)?;
-    match format::read(dir)? {
+    match format::read(&LookOnly, dir)? {
         None => return Ok(None),
         Some(found) if found < format::FORMAT => {
             return Err(OpenError::OlderFormat {
@@ -256,6 +261,7 @@ pub(crate) fn verify_on(
         snapshot.map_err(|error| verifier.found_index(&error)).ok()
     });
     verifier.check_files(snapshot.as_deref())?;
+    verifier.check_tables(snapshot.as_deref())?;
     verifier.check_packs()?;
     verifier.check_checkpoints()?;
     if let Some(snapshot) = snapshot {

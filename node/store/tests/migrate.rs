@@ -14,7 +14,9 @@ use std::process::{Command, Stdio};
 use batches::{QUEUE, Shown, batch, blocks, head, name};
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, Multihash};
 use perennis_shared::time::Millis;
-use perennis_store::{LossKind, OpenError, REFETCH, Store, StoreOptions, inspect, verify};
+use perennis_store::{
+    LossKind, OpenError, REFETCH, Store, StoreOptions, VerifyEvent, inspect, verify,
+};
 
 const DIR: &str = "PERENNIS_MIGRATE_DIR";
 
@@ -52,7 +54,10 @@ impl Golden {
     fn new(folder: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         // A test runs in the folder of its package.
-        copy(&Path::new("tests/golden").join(folder), &home.path().join("store"));
+        copy(
+            &Path::new("tests/golden").join(folder),
+            &home.path().join("store"),
+        );
         Self { home }
     }
 
@@ -74,14 +79,28 @@ impl Golden {
         names
     }
 
+    /// Nothing is wrong with it any more.
+    fn verify(&self) {
+        let mut found = Vec::new();
+        let verified = verify(&self.dir(), &mut |event| found.push(event)).unwrap();
+        found.retain(|event| matches!(event, VerifyEvent::Found(_)));
+        assert_eq!(found, []);
+        assert!(verified.unwrap().blocks > 0);
+    }
+
     /// Opens it, again, without its index, and once all is packed, each time with the same to be seen.
     fn check(&self, losses: &[LossKind], check: impl Fn(&Store)) {
         let store = self.open();
-        let found: Vec<_> = store.found_at_start().iter().map(|loss| loss.kind).collect();
+        let found: Vec<_> = store
+            .found_at_start()
+            .iter()
+            .map(|loss| loss.kind)
+            .collect();
         assert_eq!(found, losses);
         let old = self.segments();
         check(&store);
         drop(store);
+        self.verify();
         let store = self.open();
         assert_eq!(store.found_at_start(), []);
         let noted = losses.iter().filter(|kind| kind.is_of_acknowledged_data());
@@ -95,10 +114,12 @@ impl Golden {
         while !store.compact(50).unwrap().done {}
         check(&store);
         let left = self.segments();
-        assert!(old.iter().all(|name| !left.contains(name)), "{old:?} {left:?}");
-        let mut found = Vec::new();
+        assert!(
+            old.iter().all(|name| !left.contains(name)),
+            "{old:?} {left:?}"
+        );
         drop(store);
-        verify(&self.dir(), &mut |event| found.push(event)).unwrap();
+        self.verify();
         let store = self.open();
         check(&store);
         // It is one store like another.
@@ -146,7 +167,10 @@ fn damage_behind_the_index_takes_the_rest_of_its_segment_and_is_told() {
         (found.queue.clear(), shown.queue.clear());
         assert_eq!(found, shown);
         let aside = store.rows_set_aside(9).unwrap();
-        assert!(aside.iter().all(|row| matches!(row.key[0], b'q' | b'k')), "{aside:?}");
+        assert!(
+            aside.iter().all(|row| matches!(row.key[0], b'q' | b'k')),
+            "{aside:?}"
+        );
     });
 }
 
@@ -172,7 +196,10 @@ fn hash(function: HashFn, bytes: &[u8]) -> Multihash {
 fn the_same_bytes_under_several_cids_are_one_block() {
     let golden = Golden::new("v1-codecs");
     let [small, large, _] = blocks(1);
-    let many: Vec<u8> = (0..40_000_u32).flat_map(|n| n.to_le_bytes()).take(40_000).collect();
+    let many: Vec<u8> = (0..40_000_u32)
+        .flat_map(|n| n.to_le_bytes())
+        .take(40_000)
+        .collect();
     let many = Block::new(Codec::Raw, many).unwrap();
     let empty = Block::new(Codec::Raw, Vec::new()).unwrap();
     golden.check(&[], |store| {
@@ -191,7 +218,10 @@ fn the_same_bytes_under_several_cids_are_one_block() {
         assert_eq!(store.block(&v0).unwrap().unwrap().bytes(), small.bytes());
         assert_eq!(store.pin(b"v0").unwrap(), Some(v0));
         let blake3 = Cid::new_v1(0x1234_5678, hash(HashFn::Blake3, small.bytes()));
-        assert_eq!(store.block(&blake3).unwrap().unwrap().bytes(), small.bytes());
+        assert_eq!(
+            store.block(&blake3).unwrap().unwrap().bytes(),
+            small.bytes()
+        );
         assert_eq!(store.stats().blocks, 6);
     });
 }
@@ -240,7 +270,10 @@ fn rows_of_every_table_are_taken_over() {
         assert_eq!(store.meta(&[b'm', 3]).unwrap(), None);
         let late = store.queue_entry(QUEUE, b"late").unwrap();
         assert_eq!(late, Some(Millis(u64::MAX)));
-        assert_eq!(store.queue_len(QUEUE).unwrap(), store.queue_due(QUEUE, Millis(u64::MAX), 99).unwrap().len());
+        assert_eq!(
+            store.queue_len(QUEUE).unwrap(),
+            store.queue_due(QUEUE, Millis(u64::MAX), 99).unwrap().len()
+        );
     });
 }
 
@@ -250,9 +283,22 @@ fn a_folder_of_format_1_is_looked_at_without_being_changed() {
     let found = inspect(&golden.dir(), 99).unwrap().unwrap();
     assert_eq!(found.format, 1);
     let refused = verify(&golden.dir(), &mut |_| {}).unwrap_err();
-    assert!(matches!(refused, OpenError::OlderFormat { found: 1, known: 2, .. }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            OpenError::OlderFormat {
+                found: 1,
+                known: 2,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     assert_eq!(golden.segments().len(), 3);
-    assert_eq!(fs::read(golden.dir().join("FORMAT")).unwrap(), b"perennis-store 1\n");
+    assert_eq!(
+        fs::read(golden.dir().join("FORMAT")).unwrap(),
+        b"perennis-store 1\n"
+    );
 }
 
 #[test]
@@ -267,7 +313,10 @@ fn a_flipped_bit_anywhere_in_a_folder_of_format_1_is_mended_told_or_refused() {
     for (at, file) in files.enumerate() {
         let bytes = fs::read(Path::new("tests/golden/v1-tail").join(&file)).unwrap();
         // Behind the last byte that was written there is nothing to be lost.
-        let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let written = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
         for offset in (at..written).step_by(written.div_ceil(24).max(1)) {
             let golden = Golden::new("v1-tail");
             let mut flipped = bytes.clone();
@@ -277,7 +326,8 @@ fn a_flipped_bit_anywhere_in_a_folder_of_format_1_is_mended_told_or_refused() {
             match Store::open(&golden.dir(), &options()) {
                 Ok(store) => {
                     let shown = Shown::by(&store);
-                    let is_told = !store.found_at_start().is_empty() || !store.losses().unwrap().is_empty();
+                    let is_told =
+                        !store.found_at_start().is_empty() || !store.losses().unwrap().is_empty();
                     assert!(shown == all || is_told, "{context}: {shown:?}");
                     for (cid, bytes) in &shown.blocks {
                         assert_eq!(all.blocks.get(cid), Some(bytes), "{context}");
@@ -306,7 +356,12 @@ fn a_process_that_is_killed_while_it_migrates_is_started_again() {
         // Earlier and later, and one time after the other.
         for again in 0..3 {
             let mut child = Command::new(env::current_exe().unwrap())
-                .args(["--exact", "the_process_that_is_killed", "--ignored", "--nocapture"])
+                .args([
+                    "--exact",
+                    "the_process_that_is_killed",
+                    "--ignored",
+                    "--nocapture",
+                ])
                 .env(DIR, golden.dir())
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())

@@ -95,9 +95,7 @@ impl Shown {
         for number in batches {
             let blocks = blocks(number);
             shown.pins.insert(pin(number), *blocks[2].cid());
-            shown
-                .blocks
-                .extend(blocks.map(|block| block.into_parts()));
+            shown.blocks.extend(blocks.map(|block| block.into_parts()));
             shown.heads.insert(number % 3, head(number));
             if number.is_multiple_of(2)
                 && shown.queue.get(&entry(number - 1)).map(|(at, _)| *at) == Some(due(number - 1))
