@@ -200,9 +200,7 @@ impl Migration<'_> {
     fn run(&self, progress: Progress) -> Result<Vec<Loss>, MigrateError> {
         let store = StoreId(self.disk.entropy()?);
         let losses = self.fill(store, progress)?;
-        for name in [CHANGES, BY_HASH, BY_PLACE] {
-            self.home.remove_scratch(name)?;
-        }
+        self.home.remove_scratch(BY_PLACE)?;
         // From here on it is a store of the present format, whose index is not in its place yet. Where it does not get there,
         // the store is opened without an index and makes it anew. There is no way back: the old one may be gone.
         format::write(self.disk.as_ref(), self.dir)?;
@@ -214,6 +212,8 @@ impl Migration<'_> {
     fn fill(&self, store: StoreId, progress: Progress) -> Result<Vec<Loss>, MigrateError> {
         let numbers = self.segments()?;
         let index = self.home.read()?;
+        let mut target = Sink::new(self.home.begin()?);
+        let mut by_hash = ByHash::new(self.home.begin_scratch(BY_HASH)?);
         let mut changes = Changes::new(self.home.begin_scratch(CHANGES)?);
         let tail = read_tail(
             self.disk.as_ref(),
@@ -223,14 +223,18 @@ impl Migration<'_> {
             |group| changes.apply(group).map_err(MigrateError::from),
         )?;
         let changes = changes.finish()?;
-        let index = index.as_ref().map(|index| index.snapshot()).transpose()?;
-        let changes = changes.snapshot()?;
-        let view = View::new(index.as_deref(), changes.as_ref());
-        let mut target = Sink::new(self.home.begin()?);
-        let mut by_hash = ByHash::new(self.home.begin_scratch(BY_HASH)?);
-        convert_rows(&view, &mut by_hash, &mut target, self.now)?;
+        self.convert(
+            index.as_deref(),
+            changes.as_ref(),
+            &mut by_hash,
+            &mut target,
+        )?;
+        // Each of them takes about the space of the index, and is of no use any more.
+        drop((index, changes));
+        self.home.remove_scratch(CHANGES)?;
         let mut files = Files::new(self);
         let by_place = by_hash.sort(self, &mut files, &mut target)?;
+        self.home.remove_scratch(BY_HASH)?;
         let kept = keep_blocks(
             self,
             files,
@@ -264,6 +268,19 @@ impl Migration<'_> {
         target.put(vec![keys::APPLIED], applied.to_bytes())?;
         self.checkpoint(target.finish()?.as_ref(), store, applied)?;
         Ok(losses)
+    }
+
+    fn convert(
+        &self,
+        index: Option<&dyn Kv>,
+        changes: &dyn Kv,
+        by_hash: &mut ByHash,
+        target: &mut Sink,
+    ) -> Result<(), KvError> {
+        let index = index.map(|index| index.snapshot()).transpose()?;
+        let changes = changes.snapshot()?;
+        let view = View::new(index.as_deref(), changes.as_ref());
+        convert_rows(&view, by_hash, target, self.now)
     }
 
     /// All rows are in a checkpoint before the index of format 1 goes: no log has them.

@@ -164,7 +164,8 @@ fn damage_behind_the_index_takes_the_rest_of_its_segment_and_is_told() {
         shown.metas.extend(later.metas);
         let mut found = Shown::by(store);
         // What the lost batches would have put into the queue or taken out of it nobody knows.
-        (found.queue.clear(), shown.queue.clear());
+        found.queue.clear();
+        shown.queue.clear();
         assert_eq!(found, shown);
         let aside = store.rows_set_aside(9).unwrap();
         assert!(
@@ -238,7 +239,8 @@ fn a_block_in_quarantine_stays_there() {
         let queued: Vec<_> = store.queue_due(REFETCH, Millis(u64::MAX), 9).unwrap();
         let mut queued: Vec<_> = queued.into_iter().map(|row| row.key).collect();
         let mut wanted = [2, 3].map(|number| blocks(number)[1].cid().hash().to_bytes());
-        (queued.sort(), wanted.sort());
+        queued.sort();
+        wanted.sort();
         assert_eq!(queued, wanted);
     });
 }

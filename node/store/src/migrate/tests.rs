@@ -244,7 +244,7 @@ fn damage_in_the_log_behind_the_index_is_told_and_kept() {
         moved_bytes: bytes.len() as u64,
         ..loss(LossKind::MissingGroups, 1, lost.start as u64)
     };
-    assert_eq!(losses, [gap.clone()]);
+    assert_eq!(losses, std::slice::from_ref(&gap));
     assert_eq!(rows[&keys::loss(1)], gap.to_bytes());
     let path = format!("{DIR}/lost/00000001-{:08x}.bytes", lost.start);
     let kept = folder.disk.open(Path::new(&path)).unwrap();

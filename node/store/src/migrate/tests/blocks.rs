@@ -45,7 +45,7 @@ fn the_same_bytes_under_several_cids_become_one_block() {
             blocks: 1,
             ..loss(LossKind::DamagedBlocks, 1, 0)
         };
-        assert_eq!(losses, [lost.clone()]);
+        assert_eq!(losses, std::slice::from_ref(&lost));
         assert_eq!(rows[&keys::loss(1)], lost.to_bytes());
         let row = &rows[&keys::quarantine(block.cid().hash())];
         let reason = "the content does not match its CID";

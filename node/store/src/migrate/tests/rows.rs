@@ -12,7 +12,7 @@ fn rows_of_every_table_are_taken_over_as_they_are_now() {
     let queue = row::queue_row(3, Millis(9), b"entry");
     let by_key = row::queue_key(3, b"entry");
     folder.commit(
-        &[root.clone()],
+        std::slice::from_ref(&root),
         &[
             put(&head_key, &head(1)),
             put(&evidence_key, b"record"),
@@ -140,7 +140,7 @@ fn rows_that_cannot_be_read_are_set_aside_and_the_rest_goes_on() {
         (b"k\x03entry".to_vec(), b"no time"),
     ];
     let changes: Vec<_> = bad.iter().map(|(key, value)| put(key, value)).collect();
-    folder.commit(&[block.clone()], &changes);
+    folder.commit(std::slice::from_ref(&block), &changes);
     folder.write();
     let (rows, losses) = folder.migrate();
     assert_eq!(losses, []);
