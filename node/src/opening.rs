@@ -49,6 +49,7 @@ impl Telling {
 /// The word for a stage.
 pub(crate) fn stage(stage: RebuildStage) -> &'static str {
     match stage {
+        RebuildStage::Format1 => "migration",
         RebuildStage::Checkpoint => "checkpoint",
         RebuildStage::Files => "files",
         RebuildStage::Order => "order",

@@ -117,6 +117,8 @@ impl OpenError {
             }
             OpenError::Store(StoreOpenError::NotAStore { .. }) => "not_a_store",
             OpenError::Store(StoreOpenError::Full { .. }) => "disk_full",
+            OpenError::Store(StoreOpenError::OlderFormat { .. }) => "older_format",
+            OpenError::Store(StoreOpenError::Migration { .. }) => "migration_failed",
             _ => "store",
         }
     }
@@ -137,6 +139,12 @@ impl OpenError {
             }
             OpenError::Store(StoreOpenError::Full { .. }) => {
                 "free a few MiB on that disk and start again; nothing was lost"
+            }
+            OpenError::Store(StoreOpenError::OlderFormat { .. }) => {
+                "start the node once: it brings the store to the present format"
+            }
+            OpenError::Store(StoreOpenError::Migration { .. }) => {
+                "nothing was changed: mend the cause above and start again, restore the directory from a snapshot, or go on with the release that wrote it"
             }
             OpenError::TooManyRouters => "start with a new data directory, or remove routers",
             _ => "look at the cause above; restore the directory from a snapshot if it is damaged",

@@ -3,7 +3,7 @@
 //! The file `FORMAT` holds one line, `perennis-store 2`. A folder of an older version is [migrated](crate::migrate) when the
 //! store is opened; one of a newer version is refused.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use crate::store::OpenError;
 pub const FORMAT: u32 = 2;
 const FILE: &str = "FORMAT";
 const PREFIX: &str = "perennis-store ";
+const MOST_BYTES: usize = 256;
 
 /// Locks the folder for as long as the file is held.
 pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -41,24 +42,38 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
 ///
 /// # Errors
 /// A later release wrote it, or the file cannot be read or is none of ours.
-pub(crate) fn read(dir: &Path) -> Result<Option<u32>, OpenError> {
+pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<u32>, OpenError> {
     let path = dir.join(FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => match parse(&text) {
-            Some(found) if found <= FORMAT => Ok(Some(found)),
-            Some(found) => Err(OpenError::NewerFormat {
+    let text = match read_text(disk, &path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(OpenError::NotWritable {
                 dir: dir.to_path_buf(),
-                found,
-                known: FORMAT,
-            }),
-            None => Err(OpenError::NotAStore { path }),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(OpenError::NotWritable {
+                source,
+            });
+        }
+    };
+    match parse(&text) {
+        Some(found) if found <= FORMAT => Ok(Some(found)),
+        Some(found) => Err(OpenError::NewerFormat {
             dir: dir.to_path_buf(),
-            source,
+            found,
+            known: FORMAT,
         }),
+        None => Err(OpenError::NotAStore { path }),
     }
+}
+
+/// What the file says; nothing where it is longer than any that names a format.
+fn read_text(disk: &dyn Disk, path: &Path) -> io::Result<String> {
+    let file = disk.open(path)?;
+    let length = usize::try_from(file.length()?).unwrap_or(usize::MAX);
+    if length > MOST_BYTES {
+        return Ok(String::new());
+    }
+    let text = file.read_vec_at(length, 0)?;
+    Ok(String::from_utf8(text).unwrap_or_default())
 }
 
 fn parse(text: &str) -> Option<u32> {
@@ -86,23 +101,25 @@ pub(crate) fn write(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::fs;
+
     use super::*;
     use crate::disk::Real;
 
     #[test]
     fn a_newer_format_is_refused_with_both_versions_and_another_file_is_no_store() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read(dir.path()).unwrap(), None);
+        assert_eq!(read(&Real, dir.path()).unwrap(), None);
         write(&Real, dir.path()).unwrap();
         assert_eq!(
             fs::read_to_string(dir.path().join(FILE)).unwrap(),
             "perennis-store 2\n"
         );
-        assert_eq!(read(dir.path()).unwrap(), Some(2));
+        assert_eq!(read(&Real, dir.path()).unwrap(), Some(2));
         fs::write(dir.path().join(FILE), "perennis-store 1\n").unwrap();
-        assert_eq!(read(dir.path()).unwrap(), Some(1));
+        assert_eq!(read(&Real, dir.path()).unwrap(), Some(1));
         fs::write(dir.path().join(FILE), "perennis-store 3\n").unwrap();
-        let error = read(dir.path()).unwrap_err();
+        let error = read(&Real, dir.path()).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -120,10 +137,15 @@ mod tests {
             "perennis-store x",
             "perennis-store 0",
             "something else 1",
+            "perennis-store 1 1",
+            &"perennis-store 1".repeat(99),
         ] {
             fs::write(dir.path().join(FILE), text).unwrap();
             assert!(
-                matches!(read(dir.path()).unwrap_err(), OpenError::NotAStore { .. }),
+                matches!(
+                    read(&Real, dir.path()).unwrap_err(),
+                    OpenError::NotAStore { .. }
+                ),
                 "{text:?}"
             );
         }

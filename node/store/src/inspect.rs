@@ -73,7 +73,7 @@ pub struct Inspection {
 /// damaged index is no error.
 pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenError> {
     let _lock = lock(dir)?;
-    let Some(format) = format::read(dir)? else {
+    let Some(format) = format::read(&LookOnly, dir)? else {
         return Ok(None);
     };
     let mut look = Look {

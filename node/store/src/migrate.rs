@@ -41,16 +41,18 @@ use self::rows::convert_rows;
 use self::sink::Sink;
 use self::view::{Changes, View};
 use crate::checkpoint::{CheckpointError, Checkpoints, Header};
+use crate::commit::Reserve;
 use crate::disk::Disk;
-use crate::format;
+use crate::format::{self, FORMAT};
 use crate::format1::{Gap, Segment, Tail, Unread, read_tail, row};
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome};
 use crate::log::{Position, copy_tail};
+use crate::packs::packs;
 use crate::rebuild::Progress;
 use crate::rows::{Loss, LossKind, Row as _};
 use crate::segment::{FileNumber, StoreId};
-use crate::store::{OpenError, segments};
+use crate::store::{OpenError, StoreOptions, segments, wall_clock};
 
 /// Names of the indexes that put rows in order.
 const CHANGES: &str = "changes";
@@ -59,19 +61,87 @@ const BY_PLACE: &str = "places";
 /// Numbers of groups from here on are not gone on with: somebody may have put the highest into the log of format 1.
 const HIGH_GROUP: u64 = 1 << 62;
 
+/// Makes a folder one of the present format, durably: names the format of a new one, and migrates an older one. Returns what
+/// could not be taken over.
+///
+/// # Errors
+/// A later release wrote it, it is no store, or the disk or an index refuses.
+pub(crate) fn bring_up(
+    dir: &Path,
+    options: &StoreOptions,
+    disk: &Arc<dyn Disk>,
+    home: &dyn KvHome,
+    progress: Progress,
+) -> Result<Vec<Loss>, OpenError> {
+    let failed = |error: io::Error| MigrateError::from(error).at(dir);
+    let version = match format::read(disk.as_ref(), dir)? {
+        Some(version) => version,
+        None if is_format_1(disk.as_ref(), dir).map_err(failed)? => 1,
+        None => {
+            format::write(disk.as_ref(), dir).map_err(|source| OpenError::NotWritable {
+                dir: dir.to_path_buf(),
+                source,
+            })?;
+            FORMAT
+        }
+    };
+    if version == FORMAT {
+        return Ok(Vec::new());
+    }
+    let migration = Migration {
+        disk,
+        dir,
+        home,
+        now: wall_clock(),
+    };
+    let migrated = match migration.run(progress) {
+        // It takes about the space of the index: on a full disk the reserve is given up for that.
+        Err(error) if error.is_full() => {
+            let reserve = Reserve {
+                disk: Arc::clone(disk),
+                dir: dir.to_path_buf(),
+                bytes: options.reserve_bytes,
+            };
+            reserve.release();
+            migration.run(progress)
+        }
+        migrated => migrated,
+    };
+    migrated.map_err(|error| error.at(dir))
+}
+
+/// Whether a folder without `FORMAT` has segments of format 1, and nothing of a later one.
+fn is_format_1(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
+    let list = |folder: &Path| match disk.list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        names => names,
+    };
+    let is_later = !list(&dir.join("checkpoints"))?.is_empty() || !list(&packs(dir))?.is_empty();
+    let mut has_old = false;
+    for number in list(&segments(dir))?
+        .iter()
+        .filter_map(|name| FileNumber::parse(name))
+    {
+        if let Some(segment) = Segment::open(disk, &segments(dir), number)? {
+            has_old |= segment.has_header()?;
+        }
+    }
+    Ok(has_old && !is_later)
+}
+
 /// What is migrated, and where.
-pub(crate) struct Migration<'a> {
-    pub(crate) disk: &'a Arc<dyn Disk>,
+struct Migration<'a> {
+    disk: &'a Arc<dyn Disk>,
     /// The folder of the store.
-    pub(crate) dir: &'a Path,
-    pub(crate) home: &'a dyn KvHome,
+    dir: &'a Path,
+    home: &'a dyn KvHome,
     /// The time for rows about what was found damaged.
-    pub(crate) now: Millis,
+    now: Millis,
 }
 
 /// Why a migration ended early. Nothing of format 1 was changed; it is begun again by the next start.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MigrateError {
+enum MigrateError {
     /// The disk refuses.
     #[error("the segments of format 1 cannot be read, or what they become cannot be written")]
     Disk(#[from] io::Error),
@@ -90,7 +160,7 @@ pub(crate) enum MigrateError {
 
 impl MigrateError {
     /// Whether it failed because no space was left.
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         match self {
             Self::Index(error) | Self::Checkpoint(CheckpointError::Index(error)) => error.is_full(),
             Self::Disk(error) | Self::Checkpoint(CheckpointError::Disk(error)) => is_full(error),
@@ -99,7 +169,7 @@ impl MigrateError {
     }
 
     /// The error of the store in a folder.
-    pub(crate) fn at(self, dir: &Path) -> OpenError {
+    fn at(self, dir: &Path) -> OpenError {
         let dir = dir.to_path_buf();
         match self {
             Self::Index(source) if source.is_full() => OpenError::Full { dir, source },
@@ -127,12 +197,10 @@ impl Migration<'_> {
     ///
     /// # Errors
     /// The disk or an index fails.
-    pub(crate) fn run(&self, progress: Progress) -> Result<Vec<Loss>, MigrateError> {
+    fn run(&self, progress: Progress) -> Result<Vec<Loss>, MigrateError> {
         let store = StoreId(self.disk.entropy()?);
         let losses = self.fill(store, progress)?;
-        for name in [CHANGES, BY_HASH, BY_PLACE] {
-            self.home.remove_scratch(name)?;
-        }
+        self.home.remove_scratch(BY_PLACE)?;
         // From here on it is a store of the present format, whose index is not in its place yet. Where it does not get there,
         // the store is opened without an index and makes it anew. There is no way back: the old one may be gone.
         format::write(self.disk.as_ref(), self.dir)?;
@@ -144,6 +212,8 @@ impl Migration<'_> {
     fn fill(&self, store: StoreId, progress: Progress) -> Result<Vec<Loss>, MigrateError> {
         let numbers = self.segments()?;
         let index = self.home.read()?;
+        let mut target = Sink::new(self.home.begin()?);
+        let mut by_hash = ByHash::new(self.home.begin_scratch(BY_HASH)?);
         let mut changes = Changes::new(self.home.begin_scratch(CHANGES)?);
         let tail = read_tail(
             self.disk.as_ref(),
@@ -153,14 +223,18 @@ impl Migration<'_> {
             |group| changes.apply(group).map_err(MigrateError::from),
         )?;
         let changes = changes.finish()?;
-        let index = index.as_ref().map(|index| index.snapshot()).transpose()?;
-        let changes = changes.snapshot()?;
-        let view = View::new(index.as_deref(), changes.as_ref());
-        let mut target = Sink::new(self.home.begin()?);
-        let mut by_hash = ByHash::new(self.home.begin_scratch(BY_HASH)?);
-        convert_rows(&view, &mut by_hash, &mut target, self.now)?;
+        self.convert(
+            index.as_deref(),
+            changes.as_ref(),
+            &mut by_hash,
+            &mut target,
+        )?;
+        // Each of them takes about the space of the index, and is of no use any more.
+        drop((index, changes));
+        self.home.remove_scratch(CHANGES)?;
         let mut files = Files::new(self);
         let by_place = by_hash.sort(self, &mut files, &mut target)?;
+        self.home.remove_scratch(BY_HASH)?;
         let kept = keep_blocks(
             self,
             files,
@@ -194,6 +268,19 @@ impl Migration<'_> {
         target.put(vec![keys::APPLIED], applied.to_bytes())?;
         self.checkpoint(target.finish()?.as_ref(), store, applied)?;
         Ok(losses)
+    }
+
+    fn convert(
+        &self,
+        index: Option<&dyn Kv>,
+        changes: &dyn Kv,
+        by_hash: &mut ByHash,
+        target: &mut Sink,
+    ) -> Result<(), KvError> {
+        let index = index.map(|index| index.snapshot()).transpose()?;
+        let changes = changes.snapshot()?;
+        let view = View::new(index.as_deref(), changes.as_ref());
+        convert_rows(&view, by_hash, target, self.now)
     }
 
     /// All rows are in a checkpoint before the index of format 1 goes: no log has them.

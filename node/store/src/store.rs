@@ -22,7 +22,7 @@ use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
 use crate::kv::{KvHome, RocksHome, RocksOptions};
 use crate::leader::Leader;
-use crate::migrate::Migration;
+use crate::migrate::bring_up;
 use crate::opening::{Opened, Opening, OpeningError};
 use crate::packs::{Packs, packs};
 use crate::rebuild::RebuildProgress;
@@ -144,53 +144,15 @@ impl Store {
         };
         std::fs::create_dir_all(segments(dir)).map_err(not_writable)?;
         let lock = format::lock(dir)?;
-        let version = format::read(dir)?;
-        let (disk, home) = (Arc::new(Real), Arc::new(RocksHome::new(dir, options.index)));
-        let mut losses = Vec::new();
-        match version {
-            None => format::write(disk.as_ref(), dir).map_err(not_writable)?,
-            Some(format::FORMAT) => {}
-            Some(_) => {
-                let disk: Arc<dyn Disk> = disk.clone();
-                losses = Self::migrate(dir, options, &disk, home.as_ref(), progress)?;
-            }
-        }
+        let disk: Arc<dyn Disk> = Arc::new(Real);
+        let home = Arc::new(RocksHome::new(dir, options.index));
+        let mut losses = bring_up(dir, options, &disk, home.as_ref(), progress)?;
         let mut store = Self::open_on(dir, options, disk, home, Some(lock), progress)?;
         if let Some(inner) = Arc::get_mut(&mut store.inner) {
             losses.append(&mut inner.found);
             inner.found = losses;
         }
         Ok(store)
-    }
-
-    /// Brings a folder of an older format to the present one. Returns what could not be taken over.
-    pub(crate) fn migrate(
-        dir: &Path,
-        options: &StoreOptions,
-        disk: &Arc<dyn Disk>,
-        home: &dyn KvHome,
-        progress: &mut dyn FnMut(RebuildProgress),
-    ) -> Result<Vec<Loss>, OpenError> {
-        let migration = Migration {
-            disk,
-            dir,
-            home,
-            now: wall_clock(),
-        };
-        let migrated = match migration.run(progress) {
-            // It takes about the space of the index: on a full disk the reserve is given up for that.
-            Err(error) if error.is_full() => {
-                Reserve {
-                    disk: Arc::clone(disk),
-                    dir: dir.to_path_buf(),
-                    bytes: options.reserve_bytes,
-                }
-                .release();
-                migration.run(progress)
-            }
-            migrated => migrated,
-        };
-        migrated.map_err(|error| error.at(dir))
     }
 
     /// Opens a store on any disk, with an index that lives anywhere.

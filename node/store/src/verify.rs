@@ -27,6 +27,7 @@ use crate::store::OpenError;
 mod log;
 mod packs;
 mod rows;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -119,6 +120,8 @@ pub enum FindingKind {
     Tail,
     /// A pack is damaged.
     Pack,
+    /// The table of a segment of format 1 is damaged.
+    Table,
     /// A checkpoint is damaged.
     Checkpoint,
     /// A file could not be read now.
@@ -143,6 +146,7 @@ impl FindingKind {
             | Self::DeadBody
             | Self::Tail
             | Self::Pack
+            | Self::Table
             | Self::Checkpoint => false,
         }
     }
@@ -163,6 +167,7 @@ impl FindingKind {
             Self::DeadBody => "dead_body",
             Self::Tail => "tail",
             Self::Pack => "pack",
+            Self::Table => "table",
             Self::Checkpoint => "checkpoint",
             Self::Unreadable => "unreadable",
         }
@@ -194,7 +199,7 @@ pub fn verify(
     tell: &mut dyn FnMut(VerifyEvent),
 ) -> Result<Option<Verification>, OpenError> {
     let _lock = lock(dir)?;
-    match format::read(dir)? {
+    match format::read(&LookOnly, dir)? {
         None => return Ok(None),
         Some(found) if found < format::FORMAT => {
             return Err(OpenError::OlderFormat {
@@ -255,6 +260,7 @@ pub(crate) fn verify_on(
         snapshot.map_err(|error| verifier.found_index(&error)).ok()
     });
     verifier.check_files(snapshot.as_deref())?;
+    verifier.check_tables(snapshot.as_deref())?;
     verifier.check_packs()?;
     verifier.check_checkpoints()?;
     if let Some(snapshot) = snapshot {

@@ -14,6 +14,7 @@ use crate::format1::Change;
 use crate::format1::maker::{Maker, apply};
 use crate::format1::row;
 use crate::kv::{Durable, Kv as _, Memory};
+use crate::migrate::bring_up;
 use crate::store::segments;
 use crate::testing::{Loss, Power};
 use crate::{Batch, LossKind, OpenError, Queue, REFETCH, Store};
@@ -138,12 +139,14 @@ impl Folder {
 
 /// Opens as a start does.
 fn open(machine: &Machine) -> Result<Store, OpenError> {
-    let dir = Path::new(DIR);
     let disk: Arc<dyn Disk> = Arc::new(machine.disk.clone());
-    let format = disk.open(&dir.join("FORMAT")).unwrap().read_vec_at(17, 0);
-    if format.unwrap() == b"perennis-store 1\n" {
-        Store::migrate(dir, &options(), &disk, &machine.home, &mut |_| {})?;
-    }
+    bring_up(
+        Path::new(DIR),
+        &options(),
+        &disk,
+        &machine.home,
+        &mut |_| {},
+    )?;
     machine.open()
 }
 
@@ -226,6 +229,20 @@ fn power_cut_again_and_again_ends_with_a_store() {
         }
         folder.check(&open(&machine).unwrap(), &format!("from {first} on"));
     }
+}
+
+#[test]
+fn a_folder_that_lost_the_file_that_names_its_format_is_known_by_what_is_in_it() {
+    let folder = folder();
+    let machine = folder.machine();
+    let format = Path::new(DIR).join("FORMAT");
+    machine.disk.remove(&format).unwrap();
+    folder.check(&open(&machine).unwrap(), "format 1");
+    machine.disk.remove(&format).unwrap();
+    folder.check(&open(&machine).unwrap(), "format 2");
+    machine.disk.remove(&format).unwrap();
+    machine.home.remove();
+    folder.check(&open(&machine).unwrap(), "format 2 without an index");
 }
 
 #[test]

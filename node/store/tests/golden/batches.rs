@@ -1,4 +1,4 @@
-//! What the golden folders were filled with, and what a store that took over some of it shows.
+//! What the golden folders of format 1 were filled with, and what a store that took over some of it shows.
 //!
 //! Batch `number` is a publish: two leaves and a root, the head of one of three names, its pin, a queue row in the place
 //! of an earlier one, and a row of the caller's. It says the same for ever, because the folders do.
@@ -14,10 +14,10 @@ use perennis_shared::time::Millis;
 use perennis_store::{Batch, HeadRow, Queue, Store};
 
 /// The queue that the batches use.
-pub const QUEUE: Queue = Queue(3);
+pub(crate) const QUEUE: Queue = Queue(3);
 
 /// A publish.
-pub fn batch(number: u8) -> Batch {
+pub(crate) fn batch(number: u8) -> Batch {
     let mut batch = Batch::new();
     let blocks = blocks(number);
     let root = *blocks[2].cid();
@@ -35,7 +35,7 @@ pub fn batch(number: u8) -> Batch {
 }
 
 /// Two leaves, and a root that links to them.
-pub fn blocks(number: u8) -> [Block; 3] {
+pub(crate) fn blocks(number: u8) -> [Block; 3] {
     let leaf = |text: String| Block::new(Codec::Raw, text.into_bytes()).unwrap();
     let small = leaf(format!("small leaf {number}"));
     let large = leaf(format!("leaf {number}, ").repeat(60 + usize::from(number)));
@@ -45,12 +45,12 @@ pub fn blocks(number: u8) -> [Block; 3] {
 }
 
 /// One of the names.
-pub fn name(which: u8) -> Name {
+pub(crate) fn name(which: u8) -> Name {
     Name::from_public_key(&SigningKey::from_seed(&[which + 1; 32]).public())
 }
 
 /// The head that a batch sets.
-pub fn head(number: u8) -> HeadRow {
+pub(crate) fn head(number: u8) -> HeadRow {
     HeadRow {
         record: Bytes::from(format!("record {number}")),
         value: Bytes::from(format!("/ipfs/{}", blocks(number)[2].cid())),
@@ -75,29 +75,27 @@ fn due(number: u8) -> Millis {
 
 /// What the batches make of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// Blocks by CID.
-    pub blocks: BTreeMap<Cid, Bytes>,
+    pub(crate) blocks: BTreeMap<Cid, Bytes>,
     /// Heads by name.
-    pub heads: BTreeMap<u8, HeadRow>,
+    pub(crate) heads: BTreeMap<u8, HeadRow>,
     /// Roots by pin.
-    pub pins: BTreeMap<Vec<u8>, Cid>,
+    pub(crate) pins: BTreeMap<Vec<u8>, Cid>,
     /// When an entry is due, and its payload.
-    pub queue: BTreeMap<Vec<u8>, (Millis, Vec<u8>)>,
+    pub(crate) queue: BTreeMap<Vec<u8>, (Millis, Vec<u8>)>,
     /// Rows of the caller's.
-    pub metas: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) metas: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Shown {
     /// What these batches make, one after the other.
-    pub fn of(batches: impl IntoIterator<Item = u8>) -> Self {
+    pub(crate) fn of(batches: impl IntoIterator<Item = u8>) -> Self {
         let mut shown = Self::default();
         for number in batches {
             let blocks = blocks(number);
             shown.pins.insert(pin(number), *blocks[2].cid());
-            shown
-                .blocks
-                .extend(blocks.map(|block| block.into_parts()));
+            shown.blocks.extend(blocks.map(|block| block.into_parts()));
             shown.heads.insert(number % 3, head(number));
             if number.is_multiple_of(2)
                 && shown.queue.get(&entry(number - 1)).map(|(at, _)| *at) == Some(due(number - 1))
@@ -113,7 +111,7 @@ impl Shown {
     }
 
     /// What a store shows of all that the batches could have made.
-    pub fn by(store: &Store) -> Self {
+    pub(crate) fn by(store: &Store) -> Self {
         let mut shown = Self::default();
         for number in 1..=20 {
             for block in blocks(number) {

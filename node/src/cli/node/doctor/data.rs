@@ -5,7 +5,7 @@ use std::path::Path;
 
 use perennis_sdk::rt;
 use perennis_shared::time::Millis;
-use perennis_store::{Inspection, OpenError, inspect};
+use perennis_store::{FORMAT, Inspection, OpenError, inspect};
 
 use super::Check;
 use crate::causes::chain;
@@ -38,6 +38,13 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
     };
     match inspected {
         Ok(None) => checks.push(Check::ok("format", "there is no store yet")),
+        Ok(Some(found)) if found.format < FORMAT => checks.push(Check::ok(
+            "format",
+            format!(
+                "{}; the next start brings it to {FORMAT}, until then the store cannot be looked at",
+                found.format
+            ),
+        )),
         Ok(Some(found)) => {
             checks.push(Check::ok(
                 "format",
