@@ -269,8 +269,10 @@ impl RunningNode {
     /// end then, and without [`RunningNode::shutdown`]: closing the store would write into whatever lies under the
     /// folder's name by now.
     pub async fn data_gone(&mut self) -> DataGone {
-        match self.gone.wait_for(Option::is_some).await {
-            Ok(gone) => DataGone(gone.clone()),
+        let told = self.gone.wait_for(Option::is_some).await;
+        let gone: Result<Option<FolderGone>, _> = told.map(|gone| gone.clone());
+        match gone {
+            Ok(gone) => DataGone(gone),
             // The worker was stopped; then there is nothing to tell.
             Err(_) => std::future::pending().await,
         }

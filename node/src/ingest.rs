@@ -136,6 +136,8 @@ impl Ingest {
         message: Message,
     ) -> Result<Receipt, IngestError> {
         let message = message.finish()?;
+        // What is known already is acknowledged without a commit.
+        self.storage.expect_folder()?;
         let now = rt::now();
         let record = UnverifiedRecord::parse(message.record.bytes())?.verify(name, now)?;
         if record.head() != Some(message.head) {
@@ -214,6 +216,7 @@ impl Ingest {
         name: &Name,
         bytes: &[u8],
     ) -> Result<Receipt, IngestError> {
+        self.storage.expect_folder()?;
         let now = rt::now();
         let record = UnverifiedRecord::parse(bytes)?.verify(name, now)?;
         let kept = self.storage.kept(*name).await?;

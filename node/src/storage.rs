@@ -332,7 +332,7 @@ impl Storage {
 
     async fn submit(&self, batch: Batch) -> Result<(), ChangeError> {
         if self.shared.folder.is_gone() {
-            return Err(ChangeError::Storage(StorageError::Gone));
+            return Err(StorageError::Gone.into());
         }
         let (answer, answered) = oneshot::channel();
         // A receiver that is gone has nothing to be told.
@@ -342,8 +342,7 @@ impl Storage {
             Ok(result) => {
                 result?;
                 // What was made durable in a folder that nobody finds again is not acknowledged.
-                let looked = self.shared.folder.look();
-                looked.map_err(|_| ChangeError::Storage(StorageError::Gone))
+                Ok(self.expect_folder()?)
             }
             Err(_) => Err(ChangeError::Storage(StorageError::Interrupted)),
         }
@@ -398,6 +397,12 @@ impl Storage {
 
     pub(crate) fn name_count(&self) -> u64 {
         self.shared.names.load(Ordering::Relaxed)
+    }
+
+    /// Its folder is still the one that was opened.
+    pub(crate) fn expect_folder(&self) -> Result<(), StorageError> {
+        let looked = self.shared.folder.look();
+        looked.map_err(|_| StorageError::Gone)
     }
 
     /// The folder it lies in.

@@ -61,6 +61,8 @@ pub struct CollectProgress {
     pub held_back: u64,
     /// Pinned blocks that are not what their codec says. They link to nothing that could be kept.
     pub unclear_blocks: u64,
+    /// Blocks that the disk did not give out. They were kept.
+    pub unread_blocks: u64,
     /// Rows of pins or of damaged blocks cannot be read, so what they keep is not known and nothing was dropped.
     pub are_rows_unread: bool,
     /// Whether it is finished.
@@ -316,36 +318,38 @@ impl Collection {
         {
             taken.push(hash);
         }
+        let dropped = self.drop_taken(&taken);
+        if dropped.is_err() {
+            taken.iter().for_each(|hash| self.push_orphan(hash));
+        }
+        dropped.map(|()| taken.len())
+    }
+
+    fn drop_taken(&mut self, taken: &[Multihash]) -> Result<(), UpkeepError> {
         for _ in 0..TRIES {
             self.mark_young()?;
             if self.held.is_all() {
                 self.end_marking();
-                return Ok(taken.len());
+                return Ok(());
             }
             let mut plan = Dropping {
-                orphans: taken.clone(),
+                orphans: taken.to_vec(),
                 ..Dropping::default()
             };
             let dropped = self.plan(&mut plan).and_then(|()| self.forget(&plan));
             if let Ok(dropped) = dropped {
                 self.progress.dropped_blocks += dropped;
-                for hash in plan.orphans {
-                    self.push_orphan(&hash);
-                }
-                return Ok(taken.len());
+                plan.orphans.iter().for_each(|hash| self.push_orphan(hash));
+                return Ok(());
             }
             for hash in plan.lost_parents {
                 self.marks.add_parent(&hash);
             }
             match dropped {
                 Err(UpkeepError::Commit(CommitError::PinsChanged)) => {}
-                other => {
-                    taken.iter().for_each(|hash| self.push_orphan(hash));
-                    return other.map(|_| taken.len());
-                }
+                other => return other.map(drop),
             }
         }
-        taken.iter().for_each(|hash| self.push_orphan(hash));
         Err(UpkeepError::Busy)
     }
 

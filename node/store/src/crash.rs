@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
+mod migrate;
 mod model;
+mod packing;
 mod rebuild;
 
 use std::path::Path;

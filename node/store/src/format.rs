@@ -1,12 +1,13 @@
 //! The version of what is on the disk, and the lock that keeps a second process out.
 //!
-//! The file `FORMAT` holds one line, `perennis-store 2`. An older version is migrated step by step when the store is
-//! opened; a newer one is refused.
+//! The file `FORMAT` holds one line, `perennis-store 2`. A folder of an older version is [migrated](crate::migrate) when the
+//! store is opened; one of a newer version is refused.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
+use crate::disk::Disk;
 use crate::store::OpenError;
 
 /// The version this release writes.
@@ -36,29 +37,21 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Checks the version of the store in `dir`, or writes it where there is no store yet.
-pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
-    match read(dir)? {
-        Some(_) => Ok(()),
-        None => write(dir).map_err(|source| OpenError::NotWritable {
-            dir: dir.to_path_buf(),
-            source,
-        }),
-    }
-}
-
-/// The version of the store in `dir`, which this release reads; none where there is no store.
+/// The version of the store in `dir`: the one that this release writes, or one before it; none where there is no store.
+///
+/// # Errors
+/// A later release wrote it, or the file cannot be read or is none of ours.
 pub(crate) fn read(dir: &Path) -> Result<Option<u32>, OpenError> {
     let path = dir.join(FILE);
     match fs::read_to_string(&path) {
         Ok(text) => match parse(&text) {
-            Some(FORMAT) => Ok(Some(FORMAT)),
-            Some(found) if found > FORMAT => Err(OpenError::NewerFormat {
+            Some(found) if found <= FORMAT => Ok(Some(found)),
+            Some(found) => Err(OpenError::NewerFormat {
                 dir: dir.to_path_buf(),
                 found,
                 known: FORMAT,
             }),
-            _ => Err(OpenError::NotAStore { path }),
+            None => Err(OpenError::NotAStore { path }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(OpenError::NotWritable {
@@ -76,14 +69,17 @@ fn parse(text: &str) -> Option<u32> {
         .filter(|version| *version > 0)
 }
 
-/// Writes the version whole: under another name first.
-pub(crate) fn write(dir: &Path) -> io::Result<()> {
+/// Writes the version whole and durably: under another name first.
+///
+/// # Errors
+/// The disk's.
+pub(crate) fn write(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let new = dir.join("FORMAT.new");
-    let mut file = File::create(&new)?;
-    writeln!(file, "{PREFIX}{FORMAT}")?;
-    file.sync_all()?;
-    fs::rename(new, dir.join(FILE))?;
-    File::open(dir)?.sync_all()
+    let file = disk.create(&new, 0)?;
+    file.write_at(format!("{PREFIX}{FORMAT}\n").as_bytes(), 0)?;
+    file.sync()?;
+    disk.rename(&new, &dir.join(FILE))?;
+    disk.sync_dir(dir)
 }
 
 #[cfg(test)]
@@ -91,18 +87,22 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::disk::Real;
 
     #[test]
     fn a_newer_format_is_refused_with_both_versions_and_another_file_is_no_store() {
         let dir = tempfile::tempdir().unwrap();
-        check(dir.path()).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), None);
+        write(&Real, dir.path()).unwrap();
         assert_eq!(
             fs::read_to_string(dir.path().join(FILE)).unwrap(),
             "perennis-store 2\n"
         );
-        check(dir.path()).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Some(2));
+        fs::write(dir.path().join(FILE), "perennis-store 1\n").unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Some(1));
         fs::write(dir.path().join(FILE), "perennis-store 3\n").unwrap();
-        let error = check(dir.path()).unwrap_err();
+        let error = read(dir.path()).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -123,7 +123,7 @@ mod tests {
         ] {
             fs::write(dir.path().join(FILE), text).unwrap();
             assert!(
-                matches!(check(dir.path()).unwrap_err(), OpenError::NotAStore { .. }),
+                matches!(read(dir.path()).unwrap_err(), OpenError::NotAStore { .. }),
                 "{text:?}"
             );
         }

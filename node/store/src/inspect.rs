@@ -66,8 +66,8 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
     let Some(version) = format::read(dir)? else {
         return Ok(None);
     };
-    if !dir.join("index").join("CURRENT").exists() {
-        // A start that was broken off before anything was stored.
+    if version < format::FORMAT || !dir.join("index").join("CURRENT").exists() {
+        // It is migrated by the next start; or a start was broken off before anything was stored.
         let format = version;
         return Ok(Some(Inspection {
             format,

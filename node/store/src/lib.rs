@@ -13,6 +13,7 @@
 //! This crate knows nothing about networks, asynchronous runtimes, what a head means or who may write.
 
 mod batch;
+mod block_table;
 mod checkpoint;
 mod checkpointing;
 mod collect;
@@ -23,6 +24,7 @@ mod crash;
 mod damage;
 pub mod disk;
 mod format;
+mod format1;
 mod frame;
 mod group;
 mod index;
@@ -31,6 +33,7 @@ mod keys;
 pub mod kv;
 mod leader;
 mod log;
+mod migrate;
 mod opening;
 mod pack;
 mod packs;

@@ -13,16 +13,17 @@ use std::sync::atomic::AtomicBool;
 
 use crate::checkpoint::Checkpoints;
 use crate::disk::Disk;
+use crate::group::Op;
 use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
 use crate::log::{Known, Log, Position, Replay, replay, survey_files};
-use crate::pack::PackName;
-use crate::packs::Packs;
+use crate::packs::{Packs, packs};
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
 use crate::rows::{FileRow, Loss, LossKind, Row as _};
 use crate::segment::{FileNumber, StoreId};
-use crate::store::{OpenError, StoreOptions, segments};
+use crate::start;
+use crate::store::{OpenError, StoreOptions, segments, wall_clock};
 
 /// What is opened, and where.
 #[derive(Clone, Copy)]
@@ -38,11 +39,22 @@ pub(crate) struct Opening<'a> {
 pub(crate) struct Opened {
     pub(crate) index: Index,
     pub(crate) log: Log,
-    pub(crate) replay: Replay,
+    /// The last group that counts.
+    pub(crate) last_group: u64,
     /// Set when the index is found damaged later.
     pub(crate) failed: Arc<AtomicBool>,
+    /// What was found lost.
+    pub(crate) found: Vec<Loss>,
+    /// What is to be written about it.
+    pub(crate) owed: Vec<Op>,
     /// Files in use that are not there.
-    pub(crate) missing: BTreeMap<FileNumber, FileRow>,
+    pub(crate) missing: BTreeSet<FileNumber>,
+    /// Whether a block may be in quarantine.
+    pub(crate) has_quarantine: bool,
+    /// Whether a name may have a floor.
+    pub(crate) has_floors: bool,
+    /// Whether a row may be set aside.
+    pub(crate) has_set_aside: bool,
     /// Why the index was made anew, where it was.
     pub(crate) rebuilt: Option<String>,
 }
@@ -115,8 +127,8 @@ impl Opening<'_> {
         let kv = self.home.open()?;
         let kv = Watched::new(kv, Arc::clone(self.home), Arc::clone(&failed));
         self.check(&kv, rebuilt.is_some())?;
-        let packs = Arc::new(Packs::new(Arc::clone(self.disk), self.dir));
-        let index = Index::open(Arc::new(kv), packs)?;
+        let folder = Packs::new(Arc::clone(self.disk), self.dir);
+        let index = Index::open(Arc::new(kv), Arc::new(folder))?;
         let (log, mut replay) = self.open_log(&index, progress)?;
         let missing = self.missing_files(&index)?;
         let mut reason = None;
@@ -128,10 +140,20 @@ impl Opening<'_> {
             });
             reason = Some(why);
         }
+        let now = wall_clock();
+        let has_rows = |table| -> Result<bool, KvError> {
+            let rows = index.kv.scan(&[table], &keys::end_of(table), 1)?;
+            Ok(!rows.is_empty())
+        };
         Ok(Opened {
+            found: start::found(&replay, now),
+            owed: start::owed(&index, &replay, now)?,
+            has_quarantine: !replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?,
+            has_floors: !replay.floors.is_empty() || has_rows(keys::FLOOR)?,
+            has_set_aside: has_rows(keys::SET_ASIDE)?,
+            last_group: replay.last_group,
             index,
             log,
-            replay,
             failed,
             missing,
             rebuilt: reason,
@@ -212,24 +234,18 @@ impl Opening<'_> {
     }
 
     /// The files that the index, brought up by the log, has in use, and that are not there.
-    fn missing_files(self, index: &Index) -> io::Result<BTreeMap<FileNumber, FileRow>> {
-        let mut files = index.files();
-        files.retain(|_, row| !row.is_dropped);
-        let names = self.disk.list(&segments(self.dir))?;
-        let there: BTreeSet<_> = names
-            .iter()
-            .filter_map(|name| FileNumber::parse(name))
-            .collect();
-        let names = self.disk.list(index.packs.dir())?;
-        let packs: BTreeSet<_> = names
-            .iter()
-            .filter_map(|name| PackName::parse(name))
-            .collect();
-        files.retain(|number, row| match row.pack_name() {
-            Some(name) => !packs.contains(&name),
-            None => !there.contains(number),
+    fn missing_files(self, index: &Index) -> io::Result<BTreeSet<FileNumber>> {
+        let mut there = BTreeSet::new();
+        for dir in [segments(self.dir), packs(self.dir)] {
+            there.extend(self.disk.list(&dir)?);
+        }
+        let files = index.files().into_iter().filter(|(_, row)| !row.is_dropped);
+        let missing = files.filter(|(number, row)| {
+            let name = row.pack_name();
+            let name = name.map_or_else(|| number.to_string(), |name| name.file_name());
+            !there.contains(&name)
         });
-        Ok(files)
+        Ok(missing.map(|(number, _)| number).collect())
     }
 }
 

@@ -5,6 +5,7 @@
 //! hash), so who uses it checks what it reads and asks the index where that fails. It never keeps an old place: a
 //! change of the index is told to it after the change, and what a reader found before that is not taken in any more.
 
+use std::fmt;
 use std::hash::BuildHasher as _;
 use std::ops::Range;
 
@@ -23,13 +24,11 @@ const WAYS: usize = 4;
 /// Hash, file and offset, length and one. All zeros: empty.
 type Slot = [u64; 3];
 
-#[derive(Debug)]
 pub(crate) struct Places {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
 }
 
-#[derive(Debug)]
 struct Shard {
     /// Counts the changes that were told.
     changes: u64,
@@ -41,6 +40,12 @@ struct Shard {
 pub(crate) struct Missed {
     hash: u64,
     changes: u64,
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Places").finish_non_exhaustive()
+    }
 }
 
 impl Default for Places {

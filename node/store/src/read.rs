@@ -13,6 +13,7 @@ use crate::rows::{
     HeadRow, Loss, PinRow, Place, QuarantineRow, Quarantined, QueueRow, Row as _, SetAside,
     read_due, read_payload, read_plain,
 };
+use crate::segment::Location;
 use crate::store::{Store, is_lost};
 
 /// Why a read failed.
@@ -70,6 +71,9 @@ impl Store {
                 Ok(bytes) => match Block::verified(*cid, bytes) {
                     Ok(block) => return Ok(Some(block)),
                     Err(source) if last_try => {
+                        if let Some(block) = self.reread(cid, location) {
+                            return Ok(Some(block));
+                        }
                         self.set_aside(cid.hash(), location, &source);
                         return Err(ReadError::Corrupt {
                             cid: Box::new(*cid),
@@ -91,6 +95,12 @@ impl Store {
             }
             seen = Some(location);
         }
+    }
+
+    /// Reads a block from where it is durable: what the system holds of it in memory may be worse.
+    fn reread(&self, cid: &Cid, at: Location) -> Option<Block> {
+        let bytes = self.inner().read_uncached(at).ok()?;
+        Block::verified(*cid, bytes).ok()
     }
 
     /// Whether a block is stored. Its bytes are not read.

@@ -23,4 +23,4 @@ pub use quarantine::{QuarantineRow, SetAside};
 pub use queue::QueueRow;
 pub(crate) use queue::{read_due, read_payload, write_due, write_payload};
 pub(crate) use seen::Seen;
-pub(crate) use version::{Row, read_plain, write_plain};
+pub(crate) use version::{Reader, Row, read_plain, write_plain};

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::batch::CommitError;
+use crate::block_table::BlockTable;
 use crate::commit::Work;
 use crate::format;
 use crate::packs::packs;
@@ -106,10 +107,16 @@ impl Store {
             snapshot.segments += 1;
             snapshot.linked_segments += u64::from(linked);
         }
+        for name in names.iter().filter(|name| BlockTable::is_table(name)) {
+            let (from, to) = (inner.segments_dir().join(name), segments(dir).join(name));
+            if inner.disk.link(&from, &to).is_err() {
+                copy(inner.disk.as_ref(), &from, &to).map_err(failed)?;
+            }
+        }
         sync_dir(&segments(dir)).map_err(failed)?;
         self.snapshot_packs(&packs(dir), &mut snapshot)
             .map_err(failed)?;
-        format::write(dir).map_err(failed)?;
+        format::write(inner.disk.as_ref(), dir).map_err(failed)?;
         sync_dir(dir).map_err(failed)?;
         Ok(snapshot)
     }

@@ -4,7 +4,7 @@
 //! bodies are set aside and fetched again. Heads that a lost batch had set leave a floor: until the record is fetched
 //! again, no lower sequence is accepted, since an acknowledgement said that it was stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,9 +18,7 @@ use crate::keys::{self, Queue};
 use crate::kv::KvError;
 use crate::log::Replay;
 use crate::pending::{quarantine_ops, write_floor};
-use crate::rows::{
-    FileRow, HeadRow, Loss, LossKind, Place, Row as _, read_due, write_due, write_payload,
-};
+use crate::rows::{HeadRow, Loss, LossKind, Place, Row as _, read_due, write_due, write_payload};
 use crate::segment::FileNumber;
 
 /// Rows of the index that are looked through at once.
@@ -62,15 +60,16 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
 /// What cannot be written now is found again by the next start.
 pub(crate) fn give_up(
     committer: &mut Committer,
-    missing: BTreeMap<FileNumber, FileRow>,
+    missing: &BTreeSet<FileNumber>,
     now: Millis,
 ) -> Vec<Loss> {
     if missing.is_empty() {
         return Vec::new();
     }
+    let loss = |number: &FileNumber| Loss::new(LossKind::MissingFile, *number, 0);
     let mut losses = missing
-        .keys()
-        .map(|number| (*number, Loss::new(LossKind::MissingFile, *number, 0)))
+        .iter()
+        .map(|number| (*number, loss(number)))
         .collect();
     // The losses are told whether or not they could be written.
     let _ = write_missing(committer, &mut losses, now);
@@ -100,7 +99,7 @@ fn write_missing(
                 && let Some(loss) = losses.get_mut(&place.location.file)
             {
                 loss.blocks += 1;
-                let reason = format!("{} is not there", place.location.file);
+                let reason = format!("file {:08x} is not there", place.location.file.0);
                 ops.extend(quarantine_ops(&hash, place, reason, now));
                 enqueue(index, crate::REFETCH, &key[1..], now, &mut ops).map_err(failed)?;
             }

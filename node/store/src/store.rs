@@ -20,9 +20,9 @@ use crate::commit::{Committer, Reserve, Shared, Work};
 use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
-use crate::keys;
 use crate::kv::{KvError, KvHome, RocksHome, RocksOptions};
 use crate::leader::Leader;
+use crate::migrate::Migration;
 use crate::opening::{Opened, Opening, OpeningError};
 use crate::packs::{Packs, packs};
 use crate::rebuild::RebuildProgress;
@@ -78,6 +78,16 @@ pub enum OpenError {
         /// The newest format this release knows.
         known: u32,
     },
+    /// It is of an earlier format, and is looked at only. Opening it migrates it.
+    #[error("{} has format {found}; opening it brings it to format {known}", dir.display())]
+    OlderFormat {
+        /// The folder.
+        dir: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The format of this release.
+        known: u32,
+    },
     /// The file that names the format is not one of ours.
     #[error("{} does not name a store's format", path.display())]
     NotAStore {
@@ -116,6 +126,14 @@ pub enum OpenError {
         /// What is wrong with the index.
         reason: String,
         /// Why it could not be made anew.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It is of an older format and cannot be brought to the present one now. Nothing was changed.
+    #[error("{} is of an older format and could not be migrated", dir.display())]
+    Migration {
+        /// The folder of the store.
+        dir: PathBuf,
+        /// Why it could not be migrated.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The segments cannot be read.
@@ -210,9 +228,53 @@ impl Store {
         };
         std::fs::create_dir_all(segments(dir)).map_err(not_writable)?;
         let lock = format::lock(dir)?;
-        format::check(dir)?;
-        let home = Arc::new(RocksHome::new(dir, options.index));
-        Self::open_on(dir, options, Arc::new(Real), home, Some(lock), progress)
+        let version = format::read(dir)?;
+        let (disk, home) = (Arc::new(Real), Arc::new(RocksHome::new(dir, options.index)));
+        let mut losses = Vec::new();
+        match version {
+            None => format::write(disk.as_ref(), dir).map_err(not_writable)?,
+            Some(format::FORMAT) => {}
+            Some(_) => {
+                let disk: Arc<dyn Disk> = disk.clone();
+                losses = Self::migrate(dir, options, &disk, home.as_ref(), progress)?;
+            }
+        }
+        let mut store = Self::open_on(dir, options, disk, home, Some(lock), progress)?;
+        if let Some(inner) = Arc::get_mut(&mut store.inner) {
+            losses.append(&mut inner.found);
+            inner.found = losses;
+        }
+        Ok(store)
+    }
+
+    /// Brings a folder of an older format to the present one. Returns what could not be taken over.
+    pub(crate) fn migrate(
+        dir: &Path,
+        options: &StoreOptions,
+        disk: &Arc<dyn Disk>,
+        home: &dyn KvHome,
+        progress: &mut dyn FnMut(RebuildProgress),
+    ) -> Result<Vec<Loss>, OpenError> {
+        let migration = Migration {
+            disk,
+            dir,
+            home,
+            now: wall_clock(),
+        };
+        let migrated = match migration.run(progress) {
+            // It takes about the space of the index: on a full disk the reserve is given up for that.
+            Err(error) if error.is_full() => {
+                Reserve {
+                    disk: Arc::clone(disk),
+                    dir: dir.to_path_buf(),
+                    bytes: options.reserve_bytes,
+                }
+                .release();
+                migration.run(progress)
+            }
+            migrated => migrated,
+        };
+        migrated.map_err(|error| error.at(dir))
     }
 
     /// Opens a store on any disk, with an index that lives anywhere.
@@ -234,7 +296,6 @@ impl Store {
         };
         let failed = |error: OpeningError| error.at(dir);
         let segments_failed = |source| failed(OpeningError::Segments(source));
-        let index_failed = |source| failed(OpeningError::Index(source));
         for dir in [segments(dir), packs(dir)] {
             disk.create_dir(&dir).map_err(segments_failed)?;
         }
@@ -255,29 +316,27 @@ impl Store {
         let Opened {
             index,
             log,
-            replay,
+            last_group,
             failed: index_damaged,
+            mut found,
+            owed,
             missing,
+            has_quarantine,
+            has_floors,
+            has_set_aside,
             rebuilt,
         } = opened.map_err(failed)?;
-        let now = wall_clock();
-        let mut found = start::found(&replay, now);
-        let owed = start::owed(&index, &replay, now).map_err(index_failed)?;
-        let has_rows = |table| -> Result<bool, OpenError> {
-            let rows = index.kv.scan(&[table], &keys::end_of(table), 1);
-            Ok(!rows.map_err(index_failed)?.is_empty())
-        };
         let checkpointing =
             Checkpointing::open(&disk, dir, &index, options).map_err(segments_failed)?;
         let shared = Arc::new(Shared {
-            quarantined: AtomicBool::new(!replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?),
-            floors: AtomicBool::new(!replay.floors.is_empty() || has_rows(keys::FLOOR)?),
-            set_aside: AtomicBool::new(has_rows(keys::SET_ASIDE)?),
             index,
             full: AtomicBool::new(reserve.take().is_err()),
             failed: index_damaged,
+            quarantined: AtomicBool::new(has_quarantine),
+            floors: AtomicBool::new(has_floors),
+            set_aside: AtomicBool::new(has_set_aside),
             young: Mutex::new(None),
-            groups: AtomicU64::new(replay.last_group),
+            groups: AtomicU64::new(last_group),
             collected: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             logged_bytes: AtomicU64::new(0),
@@ -292,7 +351,7 @@ impl Store {
             owed,
         };
         committer.settle();
-        found.extend(start::give_up(&mut committer, missing, now));
+        found.extend(start::give_up(&mut committer, &missing, wall_clock()));
         let leader = Arc::new(Leader::new(committer));
         let thread = Arc::clone(&leader);
         let committer = thread::Builder::new()

@@ -13,7 +13,9 @@ mod disk;
 pub mod kill;
 mod kv;
 mod power;
+mod seeded;
 
 pub use disk::LyingDisk;
 pub use kv::{MortalHome, MortalKv};
 pub use power::{Loss, Power};
+pub use seeded::Seeded;

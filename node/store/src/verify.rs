@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use perennis_shared::cid::Cid;
@@ -18,13 +18,15 @@ use crate::disk::{Disk, LookOnly};
 use crate::format;
 use crate::inspect::lock;
 use crate::keys;
-use crate::kv::{Kv, KvError, KvSnapshot, RocksHome, RocksOptions};
+use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
 use crate::log::Position;
-use crate::rows::{FileKind, FileRow, Row as _};
+use crate::packs::packs;
+use crate::rows::{FileRow, Row as _};
 use crate::segment::{FileNumber, StoreId};
 use crate::store::{OpenError, segments};
 
 mod log;
+mod packs;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -67,8 +69,10 @@ pub struct VerifyProgress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifyStage {
-    /// Files with blocks; counted in files.
+    /// Segments of the log; counted in files.
     Files,
+    /// Packs; counted in files.
+    Packs,
     /// Checkpoints; counted in files.
     Checkpoints,
     /// The index, and the bytes of each block in it; counted in blocks.
@@ -114,6 +118,8 @@ pub enum FindingKind {
     DeadBody,
     /// Bytes behind the end of the log, as a write leaves that was cut off. The next start moves them away.
     Tail,
+    /// A pack is damaged.
+    Pack,
     /// A checkpoint is damaged.
     Checkpoint,
     /// A file could not be read now.
@@ -137,6 +143,7 @@ impl FindingKind {
             | Self::Frames
             | Self::DeadBody
             | Self::Tail
+            | Self::Pack
             | Self::Checkpoint => false,
         }
     }
@@ -156,6 +163,7 @@ impl FindingKind {
             Self::MissingGroups => "missing_groups",
             Self::DeadBody => "dead_body",
             Self::Tail => "tail",
+            Self::Pack => "pack",
             Self::Checkpoint => "checkpoint",
             Self::Unreadable => "unreadable",
         }
@@ -187,8 +195,16 @@ pub fn verify(
     tell: &mut dyn FnMut(VerifyEvent),
 ) -> Result<Option<Verification>, OpenError> {
     let _lock = lock(dir)?;
-    if format::read(dir)?.is_none() {
-        return Ok(None);
+    match format::read(dir)? {
+        None => return Ok(None),
+        Some(found) if found < format::FORMAT => {
+            return Err(OpenError::OlderFormat {
+                dir: dir.to_path_buf(),
+                found,
+                known: format::FORMAT,
+            });
+        }
+        Some(_) => {}
     }
     let disk: Arc<dyn Disk> = Arc::new(LookOnly);
     if !dir.join("index").exists() && is_empty(dir, &disk) {
@@ -240,6 +256,7 @@ pub(crate) fn verify_on(
         snapshot.map_err(|error| verifier.found_index(&error)).ok()
     });
     verifier.check_files(snapshot.as_deref())?;
+    verifier.check_packs()?;
     verifier.check_checkpoints()?;
     if let Some(snapshot) = snapshot {
         verifier.check_rows(snapshot.as_ref());
@@ -305,11 +322,11 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// The path in the folder of the segments of a file.
-    fn path(&self, number: FileNumber, kind: FileKind) -> Option<std::path::PathBuf> {
-        match kind {
-            FileKind::Log | FileKind::Format1 => Some(number.segment_path(&segments(self.dir))),
-            FileKind::Pack => None,
+    /// The path of a file.
+    fn path(&self, number: FileNumber, row: &FileRow) -> PathBuf {
+        match row.pack_name() {
+            Some(name) => name.path(&packs(self.dir)),
+            None => number.segment_path(&segments(self.dir)),
         }
     }
 

@@ -1,22 +1,25 @@
-//! The store that the first release wrote is read for ever, and what is written today is the same bytes.
+//! Stores that earlier releases wrote are read for ever, and what is written today is the same bytes as before.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use perennis_shared::cid::{Block, Codec};
 use perennis_shared::ipns::Name;
 use perennis_shared::sign::SigningKey;
 use perennis_shared::time::Millis;
+use perennis_store::kv::RocksHome;
+use perennis_store::testing::Seeded;
 use perennis_store::{Batch, CommitError, HeadRow, OpenError, Queue, Store, StoreOptions};
 
 const QUEUE: Queue = Queue(3);
 const LEAVES: usize = 40;
 
-fn golden() -> PathBuf {
-    // A test runs in the folder of its package.
-    PathBuf::from("tests/golden/v1")
+/// The golden store of a format. A test runs in the folder of its package.
+fn golden(format: u32) -> PathBuf {
+    PathBuf::from(format!("tests/golden/v{format}"))
 }
 
 fn options() -> StoreOptions {
@@ -25,6 +28,13 @@ fn options() -> StoreOptions {
         reserve_bytes: 4 << 10,
         ..StoreOptions::default()
     }
+}
+
+/// A store whose salts are known.
+fn seeded(dir: &Path) -> Store {
+    let home = RocksHome::new(dir, options().index);
+    let disk = Arc::new(Seeded::default());
+    Store::open_on(dir, &options(), disk, Arc::new(home), None, &mut |_| {}).unwrap()
 }
 
 fn leaf(number: usize) -> Block {
@@ -123,7 +133,7 @@ fn copy(from: &Path, to: &Path) {
 fn a_store_of_the_first_format_is_read_and_written_on() {
     let dir = tempfile::tempdir().unwrap();
     let copied = dir.path().join("store");
-    copy(&golden(), &copied);
+    copy(&golden(1), &copied);
     for round in 0..2u8 {
         let store = Store::open(&copied, &options()).unwrap();
         assert_eq!(store.stats().lost_groups, 0);
@@ -137,13 +147,30 @@ fn a_store_of_the_first_format_is_read_and_written_on() {
 }
 
 #[test]
-fn segments_are_written_byte_for_byte_as_in_the_first_format() {
+fn a_store_of_the_present_format_is_read_and_written_on() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), &options()).unwrap();
+    let copied = dir.path().join("store");
+    copy(&golden(2), &copied);
+    for round in 0..2u8 {
+        let store = Store::open(&copied, &options()).unwrap();
+        assert!(store.found_at_start().is_empty());
+        if round == 0 {
+            assert_filled(&store);
+        }
+        let mut batch = Batch::new();
+        batch.put_head(name(), head(4 + u64::from(round), "/ipfs/next"));
+        store.commit(batch).unwrap();
+    }
+}
+
+#[test]
+fn segments_are_written_byte_for_byte_as_in_the_present_format() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = seeded(dir.path());
     fill(&store);
     assert_filled(&store);
     drop(store);
-    let mut names: Vec<_> = fs::read_dir(golden().join("segments"))
+    let mut names: Vec<_> = fs::read_dir(golden(2).join("segments"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
@@ -152,7 +179,7 @@ fn segments_are_written_byte_for_byte_as_in_the_first_format() {
     for name in names {
         let path = Path::new("segments").join(&name);
         assert!(
-            fs::read(golden().join(&path)).unwrap() == fs::read(dir.path().join(&path)).unwrap(),
+            fs::read(golden(2).join(&path)).unwrap() == fs::read(dir.path().join(&path)).unwrap(),
             "{name:?} is written differently: a new format needs a new number and a migration"
         );
     }
@@ -162,24 +189,24 @@ fn segments_are_written_byte_for_byte_as_in_the_first_format() {
 fn a_store_of_a_later_format_is_refused_and_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let copied = dir.path().join("store");
-    copy(&golden(), &copied);
-    fs::write(copied.join("FORMAT"), "perennis-store 2\n").unwrap();
-    let error = Store::open(&copied, &options()).unwrap_err();
+    copy(&golden(2), &copied);
+    fs::write(copied.join("FORMAT"), "perennis-store 3\n").unwrap();
+    let error = Store::open(&copied, &options()).map(drop).unwrap_err();
     assert!(matches!(
         error,
         OpenError::NewerFormat {
-            found: 2,
-            known: 1,
+            found: 3,
+            known: 2,
             ..
         }
     ));
     assert!(
         error
             .to_string()
-            .ends_with("has format 2; this release reads up to 1"),
+            .ends_with("has format 3; this release reads up to 2"),
         "{error}"
     );
-    fs::write(copied.join("FORMAT"), "perennis-store 1\n").unwrap();
+    fs::write(copied.join("FORMAT"), "perennis-store 2\n").unwrap();
     assert_filled(&Store::open(&copied, &options()).unwrap());
 }
 
@@ -187,11 +214,11 @@ fn a_store_of_a_later_format_is_refused_and_not_touched() {
 #[ignore = "writes the golden store anew, for a new format"]
 fn write_the_golden_store() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("store"), &options()).unwrap();
+    let store = seeded(&dir.path().join("store"));
     fill(&store);
     // A snapshot holds no lock, no reserve and nothing of the library's own logs.
     store.snapshot(&dir.path().join("golden")).unwrap();
-    let golden = golden();
+    let golden = golden(perennis_store::FORMAT);
     if golden.exists() {
         fs::remove_dir_all(&golden).unwrap();
     }

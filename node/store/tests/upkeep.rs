@@ -308,7 +308,7 @@ fn a_pack_knows_what_hangs_below_a_block_that_is_damaged() {
     let (root, leaves) = publish(&store, b"all", 0..150);
     publish(&store, b"next", 400..460);
     store.collect().unwrap().finish().unwrap();
-    compact_all(&store);
+    free_all(&store);
     assert!(fs::read_dir(dir.path().join("packs")).unwrap().count() > 0);
     let mine = litter(&store, &root.hash().to_bytes(), 399);
     let inner = node(&leaves);

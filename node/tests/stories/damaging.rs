@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
-use perennis_sdk::net::Bootstrap;
 use perennis_shared::cid::{Block, Codec};
 use perennis_store::{Batch, Queue, Store, StoreOptions};
 use serde_json::{Value, json};
@@ -271,6 +270,7 @@ async fn a_lost_head_is_made_up_for_by_its_owner() {
     let mut third = author.publish(&[("@dave", "friend")]);
     third.blocks = author.all_blocks();
     node.publish(&third).await.ok();
+    // What is told is counted now and then.
     node.eventually("/health/ready", |reply| {
         reply.json()["damage"]["floors"] == 0
     })

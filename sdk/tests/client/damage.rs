@@ -4,11 +4,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    time::Duration,
 };
 
 use perennis_sdk::{
-    client::{Client, ListError, PublishOptions},
+    client::{Client, ClientConfig, ListError, PublishOptions},
     error::{ErrorKind, Retryable},
+    rt::http::HttpTimes,
     store::{BlockStore, Changes, Disk, DiskOptions, Memory, StoreError},
 };
 use perennis_shared::taglist::Label;
@@ -16,7 +18,7 @@ use redb::ReadableTable as _;
 
 use crate::{
     double::Node,
-    people::{alice, bob, device, everything, on, remove, set_with_note, stored, urls},
+    people::{alice, bob, config, everything, on, remove, set_with_note, stored, urls},
 };
 
 /// Labels with what they say, by where they stand.
@@ -69,7 +71,16 @@ impl Home {
 
 async fn open(path: &Path, node: &Node) -> Result<Client<Disk>, StoreError> {
     let store = Disk::open(path, DiskOptions::default()).await?;
-    Ok(on(store, &[node]))
+    Ok(Client::new(store, patient(node)).unwrap())
+}
+
+/// The nodes here do as they should, so a machine that is busy is waited for.
+fn patient(node: &Node) -> ClientConfig {
+    ClientConfig {
+        http: HttpTimes::default(),
+        publish_time: Duration::from_secs(60),
+        ..config(&[node])
+    }
 }
 
 async fn own<S: BlockStore + 'static>(client: &Client<S>) -> Result<(Labels, u64), ListError> {
@@ -80,7 +91,7 @@ async fn own<S: BlockStore + 'static>(client: &Client<S>) -> Result<(Labels, u64
 
 /// The labels that somebody else reads.
 async fn seen(node: &Node) -> Labels {
-    let reader = device(&[node]);
+    let reader = Client::new(Memory::new(), patient(node)).unwrap();
     let did = alice().did();
     let list = reader.labels_of(&did, &everything()).await.unwrap();
     by_place(list.page.labels.into_iter().map(|listed| listed.label))

@@ -87,8 +87,8 @@ fn a_damaged_label_is_never_signed_and_the_rest_goes_on() {
 #[test]
 fn a_home_that_lost_whose_it_is_says_it_again() {
     let (user, file, node) = with_staged();
-    // A word that stands in the row of the identity alone.
-    damage(&user, "alsoKnownAs");
+    // A word that stands in the row of the identity alone; the DID document has others.
+    damage(&user, "didKey");
     let check = ["home", "check"];
     let found = user.run_json(&check).document(3, &check);
     assert_eq!(rows(&found), ["me"], "{found:#}");

@@ -78,11 +78,22 @@ fn a_node_whose_data_folder_is_removed_takes_nothing_more_and_ends() {
     let data = user.beside("node");
     let mut node = Node::start(&data);
     user.json(&["label", "add", "@one", "spam"]);
+    let published = publish(&user, &file, &[&node]);
+    let capsule = user.beside("me.car");
+    user.json(&["export", capsule.to_str().unwrap()]);
+    let message = std::fs::read(&capsule).unwrap();
+    let path = format!("/v1/names/{}/publish", published["name"].as_str().unwrap());
+    let kind = ["content-type: application/vnd.ipld.car"];
+    assert_eq!(node.request("POST", &path, &kind, &message).status, 200);
     std::fs::remove_dir_all(&data).unwrap();
     // At once, and not only when it was noticed: nothing is acknowledged that nobody will find again.
-    let publish = ["publish", "--passphrase-file", &file, "--node", node.url()];
-    let outcome = user.run_json(&publish).document(5, &publish);
-    assert_eq!(outcome["nodes"][0]["stored"], false, "{outcome:#}");
+    let answer = node.request("POST", &path, &kind, &message);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(
+        answer.text().contains("data_folder_gone"),
+        "{}",
+        answer.text()
+    );
     told_that_its_folder_is_gone(&node);
     assert_eq!(node.wait().code(), Some(1));
     assert!(!data.exists(), "nothing of it came back");

@@ -10,11 +10,14 @@ use crate::read::ReadError;
 use crate::rows::{MANY_OWNERS, Place, Quarantined, Row as _};
 use crate::segment::Location;
 
+/// Most blocks that one collection passes over because the disk does not give them out.
+const UNREAD_BLOCKS: u64 = 64;
+
 /// Is given a link: the multihash in bytes, and the codec.
 type Take<'a> = &'a mut dyn FnMut(&[u8], u64);
 
 /// What became of looking for the links of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Found {
     /// They were given out.
     Links,
@@ -23,7 +26,7 @@ pub(super) enum Found {
     /// The block is damaged and set aside.
     Damaged,
     /// The disk did not give the block out.
-    Unread,
+    Unread(ReadError),
     /// Its bytes are not what its codec says: it links to nothing that anybody here can know.
     Unclear,
 }
@@ -52,7 +55,7 @@ impl Collection {
             Ok(Some(block)) => block,
             Ok(None) => return Ok(Found::Missing),
             Err(ReadError::Corrupt { .. }) => return Ok(Found::Damaged),
-            Err(ReadError::Disk { .. }) => return Ok(Found::Unread),
+            Err(error @ ReadError::Disk { .. }) => return Ok(Found::Unread(error)),
             Err(error) => return Err(error.into()),
         };
         match codec::links(&cid, block.bytes()) {
@@ -93,7 +96,7 @@ impl Collection {
     /// Gives out what a dead block links to, under all codecs under which it was put. Nothing for one that cannot be understood or is
     /// damaged: nobody can expect anything of it. False where it cannot be read now.
     pub(super) fn dead_links(
-        &self,
+        &mut self,
         hash: &Multihash,
         place: &Place,
         take: &mut dyn FnMut(&[u8]),
@@ -104,7 +107,8 @@ impl Collection {
             .filter(|codec| linked(**codec).is_some())
         {
             let found = self.links(hash, place, *codec, &mut |link, _| take(link))?;
-            if found == Found::Unread {
+            if let Found::Unread(error) = found {
+                self.pass_over(error)?;
                 return Ok(false);
             }
         }
@@ -136,6 +140,15 @@ impl Collection {
                 location: None,
             },
         }))
+    }
+
+    /// Passes over a block that the disk does not give out. A bad sector shall not stop every collection; a bad disk shall.
+    pub(super) fn pass_over(&mut self, error: ReadError) -> Result<(), UpkeepError> {
+        self.progress.unread_blocks += 1;
+        if self.progress.unread_blocks > UNREAD_BLOCKS {
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Notes that it is not known what hangs below a pinned block.

@@ -132,7 +132,10 @@ impl Collection {
                 self.progress.unclear_blocks += 1;
                 Ok(())
             }
-            Found::Damaged | Found::Unread => {
+            Found::Damaged | Found::Unread(_) => {
+                if let Found::Unread(error) = found {
+                    self.pass_over(error)?;
+                }
                 let tag = place.map_or(MANY_OWNERS, |place| place.tag);
                 self.hold_back(hash, codec, tag);
                 Ok(())

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::block_table::BlockTable;
+use crate::disk::Disk;
 use crate::keys;
 use crate::pack::{Footer, PackError, PackName, is_remains};
 use crate::rows::FileKind;
@@ -20,12 +22,18 @@ impl Store {
         if dropped().next().is_none() {
             return Ok(());
         }
-        // The rows that were logged in a segment are needed until checkpoints have them.
+        // The rows that were logged in a segment are needed until checkpoints have them. A pack that came into use after the
+        // checkpoints is met again where the index has to be made anew, and says then where its blocks are.
         let removable = self.removable_until()?;
         let mut removed = Vec::new();
         let mut waiting_bytes = 0;
         for (number, row) in dropped() {
-            if row.kind == FileKind::Log && row.last_group > removable {
+            let needed_until = match row.kind {
+                FileKind::Log => row.last_group,
+                FileKind::Pack => row.first_group,
+                FileKind::Format1 => 0,
+            };
+            if needed_until > removable {
                 waiting_bytes += row.used_bytes;
                 continue;
             }
@@ -35,11 +43,16 @@ impl Store {
                 others.any(|other| other.pack_name() == Some(name))
             };
             if !row.pack_name().is_some_and(is_used) {
+                let failed = |source| UpkeepError::File {
+                    file: *number,
+                    source,
+                };
                 self.remove_file(&inner.path(*number), step)
-                    .map_err(|source| UpkeepError::File {
-                        file: *number,
-                        source,
-                    })?;
+                    .map_err(failed)?;
+                if row.kind == FileKind::Format1 {
+                    remove_table(inner.disk.as_ref(), &inner.segments_dir(), *number)
+                        .map_err(failed)?;
+                }
             }
             inner.forget_file(*number);
             removed.push((*number, row.kind));
@@ -175,5 +188,13 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes the table of a file, where there is one.
+fn remove_table(disk: &dyn Disk, dir: &Path, number: FileNumber) -> io::Result<()> {
+    match disk.remove(&BlockTable::path(dir, number)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

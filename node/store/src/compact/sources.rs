@@ -5,6 +5,7 @@ use std::io;
 
 use perennis_shared::cid::Multihash;
 
+use crate::block_table::BlockTable;
 use crate::keys;
 use crate::log::Groups;
 use crate::pack::PackError;
@@ -80,7 +81,7 @@ impl Store {
         let listed = match row.kind {
             FileKind::Log => self.list_segment(number, row, blocks),
             FileKind::Pack => self.list_pack(number, row, blocks),
-            FileKind::Format1 => Ok(false),
+            FileKind::Format1 => self.list_table(number, blocks),
         };
         match listed {
             Err(ListError::Disk(error)) if is_lost(&error) => Ok(false),
@@ -109,6 +110,21 @@ impl Store {
                 .collect();
             self.take_alive(&entries, blocks)?;
         }
+        Ok(true)
+    }
+
+    /// A segment of format 1 is never read as a log again: the table beside it says what is in it.
+    fn list_table(&self, number: FileNumber, blocks: &mut Vec<Source>) -> Result<bool, ListError> {
+        let inner = self.inner();
+        let table = BlockTable::read(inner.disk.as_ref(), &inner.segments_dir(), number)?;
+        let Some(table) = table else {
+            return Ok(false);
+        };
+        let entries = table.entries.iter();
+        let entries: Vec<_> = entries
+            .map(|entry| (entry.hash, entry.location(number)))
+            .collect();
+        self.take_alive(&entries, blocks)?;
         Ok(true)
     }
 

@@ -17,6 +17,13 @@ pub trait KvHome: Send + Sync + fmt::Debug {
     /// The index's own. [`KvError::is_damaged`] where it is not whole, or was [condemned](KvHome::condemn).
     fn open(&self) -> Result<Arc<dyn Kv>, KvError>;
 
+    /// Opens the index that is in use for reading only; none where there is none. Nothing is changed, and what was never
+    /// flushed is not seen.
+    ///
+    /// # Errors
+    /// As [`open`](KvHome::open).
+    fn read(&self) -> Result<Option<Arc<dyn Kv>>, KvError>;
+
     /// Marks the index that is in use as damaged, durably: it is not opened again, and the mark goes with it when
     /// another takes its place. It may be open.
     ///
@@ -29,6 +36,18 @@ pub trait KvHome: Send + Sync + fmt::Debug {
     /// # Errors
     /// The index's own.
     fn begin(&self) -> Result<Box<dyn KvLoad>, KvError>;
+
+    /// Begins an empty index of this name, for rows that have to be put in order. What has the name is removed.
+    ///
+    /// # Errors
+    /// The index's own.
+    fn begin_scratch(&self, name: &str) -> Result<Box<dyn KvLoad>, KvError>;
+
+    /// Removes the index of this name, where there is one. It must not be open.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn remove_scratch(&self, name: &str) -> Result<(), KvError>;
 
     /// Puts the new index in the place of the one in use, durably, and removes that. Neither may be open.
     ///

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::Disk;
-use crate::segment::Segment;
+use crate::disk::{Disk, DiskFile};
+use crate::segment::{FileNumber, Segment};
 
 /// Bytes that are copied at once.
 const COPY_BYTES: u64 = 1 << 20;
@@ -20,25 +20,41 @@ pub(super) fn move_tail(
     segment: &Segment,
     from: u64,
 ) -> io::Result<u64> {
-    let length = segment.file.length()?;
-    let bytes = last_written(segment, from, length)?.saturating_sub(from);
-    if bytes > 0 {
-        let dir = folder(segments);
-        disk.create_dir(&dir)?;
-        forget_oldest(disk, &dir)?;
-        let path = dir.join(format!("{:08x}-{from:08x}.bytes", segment.number.0));
-        let copy = disk.create(&path, bytes)?;
-        let mut at = 0;
-        while at < bytes {
-            let part = usize::try_from(COPY_BYTES.min(bytes - at)).map_err(io::Error::other)?;
-            copy.write_at(&segment.file.read_vec_at(part, from + at)?, at)?;
-            at += part as u64;
-        }
-        copy.sync()?;
-        disk.sync_dir(&dir)?;
+    let file = segment.file.as_ref();
+    let bytes = copy_tail(disk, segments, (segment.number, file), from)?;
+    file.truncate(from)?;
+    file.sync()?;
+    Ok(bytes)
+}
+
+/// Copies all from `from` on to the last byte that is not zero, into a file of its own, durably. Returns how many bytes
+/// that were.
+///
+/// # Errors
+/// The disk's.
+pub(crate) fn copy_tail(
+    disk: &dyn Disk,
+    segments: &Path,
+    (number, file): (FileNumber, &dyn DiskFile),
+    from: u64,
+) -> io::Result<u64> {
+    let bytes = last_written(file, from, file.length()?)?.saturating_sub(from);
+    if bytes == 0 {
+        return Ok(0);
     }
-    segment.file.truncate(from)?;
-    segment.file.sync()?;
+    let dir = folder(segments);
+    disk.create_dir(&dir)?;
+    forget_oldest(disk, &dir)?;
+    let path = dir.join(format!("{:08x}-{from:08x}.bytes", number.0));
+    let copy = disk.create(&path, bytes)?;
+    let mut at = 0;
+    while at < bytes {
+        let part = usize::try_from(COPY_BYTES.min(bytes - at)).map_err(io::Error::other)?;
+        copy.write_at(&file.read_vec_at(part, from + at)?, at)?;
+        at += part as u64;
+    }
+    copy.sync()?;
+    disk.sync_dir(&dir)?;
     Ok(bytes)
 }
 
@@ -48,12 +64,12 @@ fn folder(segments: &Path) -> PathBuf {
 }
 
 /// Behind the last byte that is not zero.
-fn last_written(segment: &Segment, from: u64, length: u64) -> io::Result<u64> {
+fn last_written(file: &dyn DiskFile, from: u64, length: u64) -> io::Result<u64> {
     let mut end = length;
     while end > from {
         let part = COPY_BYTES.min(end - from);
         let length = usize::try_from(part).map_err(io::Error::other)?;
-        let bytes = segment.file.read_vec_at(length, end - part)?;
+        let bytes = file.read_vec_at(length, end - part)?;
         if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
             return Ok(end - part + last as u64 + 1);
         }

@@ -20,8 +20,6 @@ pub(crate) struct Known {
 #[derive(Clone, Debug)]
 pub(crate) struct LogFile {
     pub(crate) segment: Segment,
-    /// No group in it is lower.
-    pub(crate) first_group: u64,
 }
 
 /// What is in the folder.
@@ -64,16 +62,9 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
             continue;
         }
         let file = disk.open(&number.segment_path(dir))?;
-        if let Some((salt, row)) = row.and_then(|row| Some((row.salt()?, row))) {
+        if let Some(salt) = row.and_then(FileRow::salt) {
             let segment = Segment { number, salt, file };
-            let first_group = row.first_group;
-            files.log.insert(
-                number,
-                LogFile {
-                    segment,
-                    first_group,
-                },
-            );
+            files.log.insert(number, LogFile { segment });
             continue;
         }
         let headers = Segment::headers(file.as_ref())?;
@@ -88,14 +79,7 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
                     salt: header.salt,
                     file,
                 };
-                let first_group = header.first_group;
-                files.log.insert(
-                    number,
-                    LogFile {
-                        segment,
-                        first_group,
-                    },
-                );
+                files.log.insert(number, LogFile { segment });
             }
             None => {
                 files.strays.insert(number);

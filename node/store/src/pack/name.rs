@@ -10,7 +10,12 @@ pub struct PackName(pub [u8; 32]);
 impl PackName {
     /// The path of the pack in a folder.
     pub(crate) fn path(&self, dir: &Path) -> PathBuf {
-        dir.join(format!("{self}.pack"))
+        dir.join(self.file_name())
+    }
+
+    /// The name of its file.
+    pub(crate) fn file_name(&self) -> String {
+        format!("{self}.pack")
     }
 
     /// The name of the pack in a file of this name.

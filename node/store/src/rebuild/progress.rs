@@ -15,6 +15,9 @@ pub struct RebuildProgress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RebuildStage {
+    /// The blocks of a folder of format 1 are read and verified; counted in blocks. Only at the first start that brings it to the
+    /// present format.
+    Format1,
     /// Rows are read from a checkpoint; counted in rows.
     Checkpoint,
     /// The files that hold blocks are asked what is in them; counted in files.

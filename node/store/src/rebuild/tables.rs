@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use perennis_shared::cid::Multihash;
 
+use crate::block_table::BlockTable;
 use crate::disk::Disk;
 use crate::log::Groups;
 use crate::pack::{Footer, PackError};
@@ -45,7 +46,7 @@ pub(super) fn read_table(
     let table = match row.kind {
         FileKind::Log => read_segment(folders, number, row, take),
         FileKind::Pack => read_pack(folders, number, row, take),
-        FileKind::Format1 => Ok(vec![Loss::new(LossKind::UnreadableTable, number, 0)]),
+        FileKind::Format1 => read_block_table(folders, number, take),
     };
     match table {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -97,6 +98,19 @@ fn read_segment(
         losses.push(Loss::new(LossKind::UnreadableTable, number, damage.start));
     }
     Ok(losses)
+}
+
+/// The table beside a segment of format 1.
+fn read_block_table(folders: &Folders, number: FileNumber, take: Take) -> io::Result<Vec<Loss>> {
+    // Without the segment its table is of no use.
+    folders.disk.open(&number.segment_path(&folders.segments))?;
+    let Some(table) = BlockTable::read(folders.disk, &folders.segments, number)? else {
+        return Ok(vec![Loss::new(LossKind::UnreadableTable, number, 0)]);
+    };
+    for entry in &table.entries {
+        take(&entry.hash, entry.place(number));
+    }
+    Ok(Vec::new())
 }
 
 /// The entries of a pack.

@@ -59,6 +59,8 @@ pub enum LossKind {
     /// A pack that was about to be taken into use is damaged or gone. Its blocks stay where they were, as far as they are
     /// still there.
     UnreadablePack,
+    /// Blocks in a file are damaged. They are set aside and wait to be fetched again.
+    DamagedBlocks,
 }
 
 impl LossKind {
@@ -76,6 +78,7 @@ impl LossKind {
             Self::UnreadableTable => 10,
             Self::DamagedCheckpoint => 11,
             Self::UnreadablePack => 12,
+            Self::DamagedBlocks => 13,
         }
     }
 
@@ -93,6 +96,7 @@ impl LossKind {
             10 => Self::UnreadableTable,
             11 => Self::DamagedCheckpoint,
             12 => Self::UnreadablePack,
+            13 => Self::DamagedBlocks,
             _ => return None,
         })
     }
@@ -110,6 +114,7 @@ impl LossKind {
                 | Self::Migration
                 | Self::UnreadableTable
                 | Self::UnreadablePack
+                | Self::DamagedBlocks
         )
     }
 
@@ -129,6 +134,7 @@ impl LossKind {
             Self::UnreadableTable => "unreadable_table",
             Self::DamagedCheckpoint => "damaged_checkpoint",
             Self::UnreadablePack => "unreadable_pack",
+            Self::DamagedBlocks => "damaged_blocks",
         }
     }
 }
@@ -180,7 +186,13 @@ impl fmt::Display for Loss {
                     "{file} is not there, and which blocks were in it is not known"
                 )?;
             }
-            LossKind::MissingFile => write!(f, "{file} is not there; {blocks} blocks were in it")?,
+            LossKind::MissingFile => {
+                write!(
+                    f,
+                    "file {:08x} is not there; {blocks} blocks were in it",
+                    file.0
+                )?;
+            }
             LossKind::StrayFile => {
                 write!(f, "{file} is no segment of this store and was left alone")?
             }
@@ -214,6 +226,10 @@ impl fmt::Display for Loss {
                 f,
                 "pack {:08x}, which group {group} took into use, cannot be read; its {blocks} blocks are looked for where they were",
                 file.0
+            )?,
+            LossKind::DamagedBlocks => write!(
+                f,
+                "{blocks} blocks in {file} are damaged; they are set aside and wait to be fetched again"
             )?,
         }
         if *moved_bytes > 0 {
@@ -271,7 +287,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_and_says_something() {
-        for code in 1..=12 {
+        for code in 1..=13 {
             let kind = LossKind::from_code(code);
             let row = Loss {
                 found: Millis(3),
@@ -286,6 +302,6 @@ mod tests {
                     .ends_with("5 bytes were moved to the folder lost")
             );
         }
-        assert_eq!(LossKind::from_code(13), None);
+        assert_eq!(LossKind::from_code(14), None);
     }
 }

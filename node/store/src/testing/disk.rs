@@ -162,6 +162,15 @@ impl LyingDisk {
         Some(file.seen.clone())
     }
 
+    /// Flips the bits of `mask` in a byte as it is held in memory; where it is durable it stays as it was.
+    pub fn damage_cached(&self, path: &Path, offset: usize, mask: u8) -> bool {
+        let mut world = self.world.lock();
+        let number = world.names.get(path).copied();
+        let file = number.and_then(|number| world.files.get_mut(&number));
+        let byte = file.and_then(|file| file.seen.get_mut(offset));
+        byte.map(|byte| *byte ^= mask).is_some()
+    }
+
     /// The files that have a name, with their lengths.
     #[must_use]
     pub fn files(&self) -> Vec<(PathBuf, usize)> {

@@ -200,6 +200,13 @@ impl KvHome for MortalHome {
         Ok(Arc::new(MortalKv::open(&used, &self.power)))
     }
 
+    fn read(&self) -> Result<Option<Arc<dyn Kv>>, KvError> {
+        let used = self.used();
+        // What is only in memory would not be seen by who reads the files.
+        let used = used.map(|used| MortalKv::open(&used.fork(), &self.power));
+        Ok(used.map(|used| Arc::new(used) as Arc<dyn Kv>))
+    }
+
     fn condemn(&self, reason: &str) -> Result<(), KvError> {
         let mut shelf = self.shelf.lock();
         shelf.change(|names| names.condemned = Some(reason.to_owned()));
@@ -215,6 +222,15 @@ impl KvHome for MortalHome {
             .lock()
             .change(|names| names.new = Some(new.clone()));
         Ok(Box::new(MortalKv::open(&new, &self.power)))
+    }
+
+    fn begin_scratch(&self, _: &str) -> Result<Box<dyn KvLoad>, KvError> {
+        self.step()?;
+        Ok(Box::new(MortalKv::open(&Durable::default(), &self.power)))
+    }
+
+    fn remove_scratch(&self, _: &str) -> Result<(), KvError> {
+        self.step()
     }
 
     fn replace(&self) -> Result<(), KvError> {

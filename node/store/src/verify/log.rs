@@ -7,6 +7,7 @@ use perennis_shared::cid::Cid;
 
 use super::{FindingKind, Verifier, VerifyStage};
 use crate::disk::DiskFile;
+use crate::group::{Frame, HEAD_BYTES};
 use crate::keys;
 use crate::kv::KvSnapshot;
 use crate::log::{Found, Groups, Known, survey_files};
@@ -90,6 +91,7 @@ impl Verifier<'_> {
         let mut groups = Groups::new(segment, GROUPS_START, true)?;
         while let Some(found) = groups.next()? {
             self.sum.groups += 1;
+            self.check_heads(segment, &found)?;
             let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
             let mut bytes = 0;
             self.sum.bodies += entries
@@ -136,6 +138,26 @@ impl Verifier<'_> {
             if !is_right {
                 let detail = format!("the {which} header is damaged");
                 self.found(FindingKind::Header, segment.number.to_string(), detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// One of the two heads is enough for the group to be read, so the other may be damaged.
+    fn check_heads(&mut self, segment: &Segment, found: &Found) -> io::Result<()> {
+        if found.expected.is_none() {
+            return Ok(());
+        }
+        let Segment { number, salt, .. } = *segment;
+        for copy in 0..2 {
+            let offset = found.start + copy * HEAD_BYTES as u64;
+            let bytes = segment.file.read_vec_at(HEAD_BYTES, offset)?;
+            if !matches!(
+                Frame::read(&bytes, salt, number, offset),
+                Some(Frame::Head(..))
+            ) {
+                let detail = format!("one of the two heads of group {} is damaged", found.group);
+                self.found(FindingKind::Frames, format!("{number} at {offset}"), detail);
             }
         }
         Ok(())

@@ -110,9 +110,7 @@ impl Verifier<'_> {
         let Some(row) = self.files.get(&at.file) else {
             return Ok(Some("it is in a file that the index does not know".into()));
         };
-        let Some(path) = self.path(at.file, row.kind) else {
-            return Ok(None);
-        };
+        let path = self.path(at.file, row);
         let file = match files.0.get(&at.file) {
             Some(file) => file,
             None => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use perennis_shared::cid::{Block, Codec};
 
 use super::*;
-use crate::kv::{Kv as _, KvBatch, KvHome as _};
+use crate::kv::{KvBatch, KvHome as _};
 use crate::testing::{Loss, LyingDisk, MortalHome, Power};
 use crate::{Batch, Queue, Store, StoreOptions};
 

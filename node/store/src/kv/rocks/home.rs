@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::load::Load;
-use super::{Rocks, RocksOptions};
+use super::{Rocks, RocksOptions, has_tables};
 use crate::kv::{Kv, KvError, KvHome, KvLoad};
 
 /// In the folder of an index that is not to be opened: why.
@@ -14,7 +14,8 @@ const MARK: &str = "DAMAGED";
 /// Most of a mark that is read, in bytes.
 const REASON_BYTES: usize = 4096;
 
-/// The index of the store in a folder: `index`, beside it for a while `index.new` and `index.old`.
+/// The index of the store in a folder: `index`, beside it for a while `index.new`, `index.old`, and others that are of no use
+/// afterwards.
 #[derive(Clone, Debug)]
 pub struct RocksHome {
     dir: PathBuf,
@@ -53,6 +54,10 @@ impl RocksHome {
     fn old_index(&self) -> PathBuf {
         self.dir.join("index.old")
     }
+
+    fn scratch(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("index.{name}"))
+    }
 }
 
 impl KvHome for RocksHome {
@@ -71,6 +76,14 @@ impl KvHome for RocksHome {
         Ok(Arc::new(index))
     }
 
+    fn read(&self) -> Result<Option<Arc<dyn Kv>>, KvError> {
+        // RocksDB makes the folder first, and this file last.
+        if self.index().join("CURRENT").exists() || has_tables(&self.index())? {
+            return self.open_to_read().map(Some);
+        }
+        Ok(None)
+    }
+
     fn condemn(&self, reason: &str) -> Result<(), KvError> {
         let dir = self.index();
         // A folder that is gone is as good as marked.
@@ -86,6 +99,15 @@ impl KvHome for RocksHome {
     fn begin(&self) -> Result<Box<dyn KvLoad>, KvError> {
         remove(&self.new_index())?;
         Ok(Box::new(Load::begin(&self.new_index(), &self.options)?))
+    }
+
+    fn begin_scratch(&self, name: &str) -> Result<Box<dyn KvLoad>, KvError> {
+        remove(&self.scratch(name))?;
+        Ok(Box::new(Load::begin(&self.scratch(name), &self.options)?))
+    }
+
+    fn remove_scratch(&self, name: &str) -> Result<(), KvError> {
+        Ok(remove(&self.scratch(name))?)
     }
 
     fn replace(&self) -> Result<(), KvError> {
