@@ -20,7 +20,7 @@ use crate::commit::{Committer, Reserve, Shared, Work};
 use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real};
 use crate::format;
-use crate::kv::{KvError, KvHome, RocksHome, RocksOptions};
+use crate::kv::{KvHome, RocksHome, RocksOptions};
 use crate::leader::Leader;
 use crate::migrate::Migration;
 use crate::opening::{Opened, Opening, OpeningError};
@@ -29,6 +29,10 @@ use crate::rebuild::RebuildProgress;
 use crate::rows::{FileRow, Loss, LossKind};
 use crate::segment::{FileNumber, Location};
 use crate::start;
+
+mod open_error;
+
+pub use open_error::OpenError;
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,94 +60,6 @@ impl Default for StoreOptions {
             index: RocksOptions::default(),
         }
     }
-}
-
-/// Why a store cannot be opened.
-#[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("{} is in use by another process", dir.display())]
-    Locked {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// A later release wrote it.
-    #[error("{} has format {found}; this release reads up to {known}", dir.display())]
-    NewerFormat {
-        /// The folder.
-        dir: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The newest format this release knows.
-        known: u32,
-    },
-    /// It is of an earlier format, and is looked at only. Opening it migrates it.
-    #[error("{} has format {found}; opening it brings it to format {known}", dir.display())]
-    OlderFormat {
-        /// The folder.
-        dir: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The format of this release.
-        known: u32,
-    },
-    /// The file that names the format is not one of ours.
-    #[error("{} does not name a store's format", path.display())]
-    NotAStore {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The folder cannot be made or written to.
-    #[error("{} cannot be written to", dir.display())]
-    NotWritable {
-        /// The folder.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// There is not even the little space that opening takes.
-    #[error("no space is left to open {}", dir.display())]
-    Full {
-        /// The folder.
-        dir: PathBuf,
-        /// What the index said.
-        source: KvError,
-    },
-    /// The index cannot be opened.
-    #[error("the index in {} cannot be opened", dir.display())]
-    Index {
-        /// The folder of the store.
-        dir: PathBuf,
-        /// What it said.
-        source: KvError,
-    },
-    /// The index is damaged, and cannot be made anew from the log now.
-    #[error("the index in {} is damaged ({reason}) and could not be made anew", dir.display())]
-    Rebuild {
-        /// The folder of the store.
-        dir: PathBuf,
-        /// What is wrong with the index.
-        reason: String,
-        /// Why it could not be made anew.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It is of an older format and cannot be brought to the present one now. Nothing was changed.
-    #[error("{} is of an older format and could not be migrated", dir.display())]
-    Migration {
-        /// The folder of the store.
-        dir: PathBuf,
-        /// Why it could not be migrated.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The segments cannot be read.
-    #[error("the segments in {} cannot be read", dir.display())]
-    Segments {
-        /// The folder of the store.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// Whether the store takes writes.

@@ -243,7 +243,7 @@ async fn no_changed_byte_of_the_file_is_signed_or_lost_in_silence() {
         let end = outlive(&home, &file, &format!("byte {at} ^ {mask:#04x}")).await;
         *ends.entry(end).or_default() += 1;
     }
-    println!(
+    eprintln!(
         "{} bytes, {} written: {ends:?}",
         home.file.len(),
         written.len()

@@ -157,7 +157,7 @@ impl Shard {
     /// Where the key is, or would be.
     fn place(&self, key: [u32; 3]) -> usize {
         let slots = self.slots.len();
-        let mut at = (u64::from(key[1]) * slots as u64 >> 32) as usize;
+        let mut at = ((u64::from(key[1]) * slots as u64) >> 32) as usize;
         while self.slots[at][0] != 0 && self.slots[at][..3] != key {
             at = if at + 1 == slots { 0 } else { at + 1 };
         }

@@ -81,7 +81,8 @@ pub(super) fn choose(
     };
     let is_join = dead.is_empty() && old.is_empty();
     let is_enough = live(&dead) + live(&old) + live(&small) >= rules.worth_bytes;
-    if !is_enough && !(is_join && small.len() >= MANY) {
+    let is_many = is_join && small.len() >= MANY;
+    if !is_enough && !is_many {
         // Too little for a pack: what is not dead waits for more.
         (old, small) = (Vec::new(), Vec::new());
     }

@@ -55,7 +55,10 @@ fn folder() -> Folder {
         if number % 2 == 0 {
             let entry = [number as u8];
             let due = Millis(number as u64);
-            changes.push(Change::Put(row::queue_row(QUEUE.0, due, &entry), b"do".to_vec()));
+            changes.push(Change::Put(
+                row::queue_row(QUEUE.0, due, &entry),
+                b"do".to_vec(),
+            ));
             changes.push(Change::Put(
                 row::queue_key(QUEUE.0, &entry),
                 due.0.to_le_bytes().to_vec(),
@@ -69,7 +72,10 @@ fn folder() -> Folder {
             damaged_at = Some((maker.segments.len() - 1, made.places[0].offset as usize));
         }
         if number % 2 == 1 {
-            maker.fail(&[raw(50 + number)], &[Change::Put(b"mfailed".to_vec(), vec![])]);
+            maker.fail(
+                &[raw(50 + number)],
+                &[Change::Put(b"mfailed".to_vec(), vec![])],
+            );
             maker.begin(number as u32 + 2);
         }
     }
@@ -91,7 +97,10 @@ impl Folder {
     fn machine(&self) -> Machine {
         let machine = Machine::new(Power::default());
         self.maker.write(&machine.disk, &segments(Path::new(DIR)));
-        let format = machine.disk.create(&Path::new(DIR).join("FORMAT"), 0).unwrap();
+        let format = machine
+            .disk
+            .create(&Path::new(DIR).join("FORMAT"), 0)
+            .unwrap();
         format.write_at(b"perennis-store 1\n", 0).unwrap();
         format.sync().unwrap();
         machine.disk.sync_dir(Path::new(DIR)).unwrap();
@@ -116,7 +125,12 @@ impl Folder {
         let rows = store.queue_due(QUEUE, Millis(99), 99).unwrap();
         let rows: Vec<_> = rows.iter().map(|row| row.due.0).collect();
         assert_eq!(rows, [0, 2, 4, 6], "{context}");
-        let losses: Vec<_> = store.losses().unwrap().iter().map(|loss| loss.kind).collect();
+        let losses: Vec<_> = store
+            .losses()
+            .unwrap()
+            .iter()
+            .map(|loss| loss.kind)
+            .collect();
         assert_eq!(losses, [LossKind::DamagedBlocks], "{context}");
         assert_eq!(store.stats().blocks, 13, "{context}");
     }
@@ -149,12 +163,20 @@ fn what_format_1_held_is_shown_and_stays_when_the_index_is_lost_or_the_segments_
     machine.home.remove();
     let store = machine.open().unwrap();
     folder.check(&store, "the index made anew");
-    let is_old = |name: &String| name.ends_with(".tab") || (name.ends_with(".seg") && name.as_str() < "00000008.seg");
+    let is_old = |name: &String| {
+        name.ends_with(".tab") || (name.ends_with(".seg") && name.as_str() < "00000008.seg")
+    };
     let dir = segments(Path::new(DIR));
     assert!(machine.disk.list(&dir).unwrap().iter().any(is_old));
     while !store.compact(70).unwrap().done {}
     folder.check(&store, "packed");
-    let left: Vec<_> = machine.disk.list(&dir).unwrap().into_iter().filter(is_old).collect();
+    let left: Vec<_> = machine
+        .disk
+        .list(&dir)
+        .unwrap()
+        .into_iter()
+        .filter(is_old)
+        .collect();
     assert_eq!(left, [""; 0]);
     drop(store);
     machine.home.remove();
@@ -167,7 +189,12 @@ fn power_cut_at_every_point_of_a_migration_loses_nothing() {
     let points = points(&folder.machine());
     assert!(points > 40, "a migration has only {points} points");
     for point in 0..points {
-        for loss in [Loss::Everything, Loss::Nothing, Loss::Some(1), Loss::Some(2)] {
+        for loss in [
+            Loss::Everything,
+            Loss::Nothing,
+            Loss::Some(1),
+            Loss::Some(2),
+        ] {
             let context = format!("cut at {point}, {loss:?}");
             let machine = folder.machine();
             machine.power.cut_after(point);

@@ -104,7 +104,7 @@ impl Rows<'_> {
 
     fn evidence(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
         let name = key[1..].split_last_chunk::<8>();
-        if !name.is_some_and(|(name, _)| Name::from_bytes(name).is_ok()) {
+        if name.is_none_or(|(name, _)| Name::from_bytes(name).is_err()) {
             return Ok(Some("its key is no name and sequence"));
         }
         self.put(key.to_vec(), write_plain(1, value))

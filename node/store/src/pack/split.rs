@@ -47,7 +47,7 @@ pub(crate) fn weight(hash: &Multihash, length: u32, codecs: &[u64]) -> u64 {
 pub(crate) fn split(blocks: &[(Tag, u64)], pack_bytes: u64) -> Vec<PackPlan> {
     let room = pack_bytes.saturating_sub(FIXED_BYTES);
     let mut plans = Vec::new();
-    let mut open = vec![0..blocks.len()];
+    let mut open: Vec<_> = std::iter::once(0..blocks.len()).collect();
     while let Some(entries) = open.pop() {
         let part = &blocks[entries.clone()];
         let (Some((first, _)), Some((last, _))) = (part.first(), part.last()) else {

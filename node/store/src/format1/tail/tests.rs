@@ -159,7 +159,7 @@ fn forged(group: u64, previous: u64) -> Block {
         2,
         group,
         &[],
-        &group_end(previous, 1, &[change.clone()]),
+        &group_end(previous, 1, std::slice::from_ref(&change)),
     ));
     bytes.extend_from_slice(&record(2, group, &[], &group_end(previous, 0, &[change])));
     Block::new(Codec::Raw, bytes).unwrap()
