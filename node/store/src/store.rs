@@ -138,6 +138,27 @@ impl Store {
         options: &StoreOptions,
         progress: &mut dyn FnMut(RebuildProgress),
     ) -> Result<Self, OpenError> {
+        Self::open_folder(dir, options, false, progress)
+    }
+
+    /// As [`Store::open_telling`], and makes the index anew whether or not it is damaged.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn rebuild(
+        dir: &Path,
+        options: &StoreOptions,
+        progress: &mut dyn FnMut(RebuildProgress),
+    ) -> Result<Self, OpenError> {
+        Self::open_folder(dir, options, true, progress)
+    }
+
+    fn open_folder(
+        dir: &Path,
+        options: &StoreOptions,
+        anew: bool,
+        progress: &mut dyn FnMut(RebuildProgress),
+    ) -> Result<Self, OpenError> {
         let not_writable = |source| OpenError::NotWritable {
             dir: dir.to_path_buf(),
             source,
@@ -149,6 +170,10 @@ impl Store {
         let mut losses = Vec::new();
         match version {
             None => format::write(disk.as_ref(), dir).map_err(not_writable)?,
+            Some(format::FORMAT) if anew => {
+                let condemned = home.condemn("somebody has asked for another");
+                condemned.map_err(|source| OpeningError::Index(source).at(dir))?;
+            }
             Some(format::FORMAT) => {}
             Some(_) => {
                 let disk: Arc<dyn Disk> = disk.clone();

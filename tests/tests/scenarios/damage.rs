@@ -110,3 +110,39 @@ fn what_a_power_cut_and_a_flipped_bit_take_is_told_to_the_operator() {
     let report = user.json(&doctor);
     assert_eq!(checked(&report, "damage").0, "warning");
 }
+
+#[test]
+fn an_index_that_is_lost_or_doubted_is_made_anew() {
+    let user = Home::new();
+    let data = user.beside("node");
+    let path = data.to_str().unwrap();
+    user.error(4, &["store", "rebuild", path]);
+    let mut node = Node::start(&data);
+    let mut connection = Connection::open(node.address()).unwrap();
+    let mut messages = Vec::new();
+    for number in 1..=20 {
+        let message = Publisher::new(number).next_message();
+        assert_eq!(connection.post(&message).unwrap().0, 200);
+        messages.push(message);
+    }
+    user.error(1, &["store", "rebuild", path]);
+    assert!(node.stop().success());
+    let blocks = user.json(&["store", "rebuild", path])["blocks"].clone();
+    assert!(blocks.as_u64() >= Some(40), "{blocks}");
+    fs::remove_dir_all(data.join("index")).unwrap();
+    let again = user.json(&["store", "rebuild", path]);
+    assert_eq!(again["blocks"], blocks);
+    let found = again["found"].as_array().unwrap();
+    assert!(found.iter().all(|found| found["loss"] == false), "{again}");
+    assert_eq!(user.json(&["store", "verify", path])["findings"], 0);
+    let node = Node::start(&data);
+    for message in &messages {
+        for cid in &message.blocks {
+            let block = node.request("GET", &format!("/ipfs/{cid}?format=raw"), &[], b"");
+            assert_eq!(block.status, 200);
+        }
+    }
+    node.eventually("/v1/status", |answer| {
+        answer.text().contains("\"names\":20")
+    });
+}
