@@ -168,7 +168,7 @@ pub struct CacheConfig {
 /// Reading everything again to find damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrubConfig {
-    /// Time between the starts of two rounds.
+    /// Time from the end of a round to the next.
     pub period: Duration,
     /// Most bytes read in a second.
     pub bytes_per_second: u64,

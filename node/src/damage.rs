@@ -195,17 +195,39 @@ impl Report {
         }
     }
 
-    /// Whether anything is damaged.
-    pub(crate) fn is_whole(&self) -> bool {
-        [
-            self.losses,
-            self.rows_set_aside,
-            self.quarantined_blocks,
-            self.lost_heads,
-            self.floors,
-        ]
-        .iter()
-        .all(|count| *count == 0)
+    /// How much of each, in words; nothing where nothing is damaged.
+    pub(crate) fn counts(&self) -> Vec<String> {
+        let counted = [
+            (
+                self.losses,
+                "loss of acknowledged data",
+                "losses of acknowledged data",
+            ),
+            (self.quarantined_blocks, "damaged block", "damaged blocks"),
+            (
+                self.lost_heads,
+                "lost record that is looked for",
+                "lost records that are looked for",
+            ),
+            (
+                self.floors,
+                "name that refuses older records",
+                "names that refuse older records",
+            ),
+            (
+                self.rows_set_aside,
+                "row that cannot be read",
+                "rows that cannot be read",
+            ),
+        ];
+        let told = counted
+            .into_iter()
+            .filter_map(|(count, one, many)| match count {
+                0 => None,
+                1 => Some(format!("1 {one}")),
+                count => Some(format!("{count} {many}")),
+            });
+        told.collect()
     }
 }
 

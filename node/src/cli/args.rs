@@ -37,7 +37,7 @@ pub(crate) use peers::{
     Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,
 };
 pub(crate) use share::{Export, Import, Publish, Resolve, Restore};
-pub(crate) use store::{StoreCommand, StoreLosses, StorePlace, StoreVerify};
+pub(crate) use store::{StoreCommand, StoreLosses, StorePlace, StoreRebuild, StoreVerify};
 
 /// Keeps an identity and its lists alive after the tab closes.
 ///

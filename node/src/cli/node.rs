@@ -9,6 +9,7 @@ use super::ask::NodeClient;
 use super::failure::{Exit, Failure};
 use super::page::{Page, plain};
 use super::session::block_on;
+use crate::damage::Report;
 
 mod doctor;
 mod probe;
@@ -57,7 +58,9 @@ async fn status(context: &Context<'_>, arguments: &NodeStatus) -> Result<(), Fai
                 .map(|(name, value)| (name.as_str(), Some(value_text(value))))
                 .collect();
             page.fields(&rows);
-            tell_damage(page, &fields["damage"]);
+            if let Some(damage) = fields.get("damage") {
+                tell_damage(page, damage);
+            }
         }
     })?;
     if document.live && document.ready {
@@ -74,26 +77,17 @@ async fn status(context: &Context<'_>, arguments: &NodeStatus) -> Result<(), Fai
 
 /// What is damaged, where something is.
 fn tell_damage(page: &mut Page, damage: &Value) {
-    let counted = [
-        ("losses", "losses of acknowledged data"),
-        ("quarantinedBlocks", "damaged blocks"),
-        ("lostHeads", "lost records"),
-        ("rowsSetAside", "rows that cannot be read"),
-    ];
-    let counts: Vec<String> = counted
-        .iter()
-        .filter_map(|(field, what)| {
-            let number = damage[field].as_u64().filter(|number| *number > 0)?;
-            Some(format!("{number} {what}"))
-        })
-        .collect();
+    let Ok(report) = serde_json::from_value::<Report>(damage.clone()) else {
+        return;
+    };
+    let counts = report.counts();
     if counts.is_empty() {
         return;
     }
     let line = page.paint.warn(format!("damage: {}", counts.join(", ")));
     page.line(line);
-    for sentence in damage["sentences"].as_array().into_iter().flatten() {
-        page.line(format!("  {}", value_text(sentence)));
+    for sentence in &report.sentences {
+        page.line(format!("  {}", plain(sentence)));
     }
     page.line("`perennis store losses` lists all of it");
 }

@@ -11,11 +11,13 @@ use crate::config::{self, Config, Sources};
 use crate::storage::OpenError;
 
 mod losses;
+mod rebuild;
 mod verify;
 
 pub(crate) fn run(context: &Context<'_>, command: &StoreCommand) -> Result<(), Failure> {
     match command {
         StoreCommand::Losses(arguments) => losses::run(context, arguments),
+        StoreCommand::Rebuild(arguments) => rebuild::run(context, arguments),
         StoreCommand::Verify(arguments) => verify::run(context, arguments),
     }
 }
@@ -54,6 +56,10 @@ fn no_store(dir: &Path) -> Failure {
         format!("there is no store in {}", dir.display()),
     )
     .hint("give the data directory of a node with --data")
+}
+
+fn in_use(dir: &Path) -> Failure {
+    Failure::failed("data_in_use", format!("a node runs on {}", dir.display()))
 }
 
 fn unopened(error: perennis_store::OpenError) -> Failure {

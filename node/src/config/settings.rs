@@ -408,7 +408,7 @@ static SETTINGS: &[Setting] = &[
     ),
     setting!(
         "scrub.period",
-        "time between the starts of two rounds that read every block again, 1m to 365d",
+        "time from the end of a round that reads every block again to the next, 1m to 365d",
         scrub.period,
         |given| given.span(60 * SECOND, 365 * DAY)?,
         |value| show_span(*value)

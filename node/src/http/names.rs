@@ -164,6 +164,9 @@ struct Status {
     document: Option<String>,
     list: Option<String>,
     equivocated: bool,
+    /// A record of this sequence was acknowledged and is lost by damage: older ones are refused until one as new is found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_sequence: Option<u64>,
     republish_period_seconds: u64,
     resolves_per_hour: f64,
     routers: Vec<Router>,
@@ -258,12 +261,10 @@ pub(super) async fn status(node: &Node, text: &str) -> Result<Answer, Refusal> {
         .kept(&name)
         .await
         .map_err(|_| Refusal::internal())?;
-    let kept = kept.ok_or_else(|| {
-        Refusal::not_found(
-            format!("{name} is not kept here"),
-            "publish it to this node, or ask another",
-        )
-    })?;
+    let Some(kept) = kept else {
+        return Err(absent(node, &name).await?);
+    };
+    let lost_sequence = node.storage().floor(name).await;
     let states = node.republish.states(&name).await;
     let states = states.map_err(|_| Refusal::internal())?;
     let equivocated = node.read.has_evidence(&name).await;
@@ -281,12 +282,32 @@ pub(super) async fn status(node: &Node, text: &str) -> Result<Answer, Refusal> {
         document: kept.facts.document.map(|cid| cid.to_string()),
         list: kept.facts.list.map(|cid| cid.to_string()),
         equivocated: equivocated.map_err(|_| Refusal::internal())?,
+        lost_sequence: lost_sequence.map_err(|_| Refusal::internal())?,
         republish_period_seconds: node.republish.period_of(&name).as_secs(),
         resolves_per_hour: (rate * 10.0).round() / 10.0,
         row: Row::new(&name, &kept, &states, hot, rt::now()),
         routers: states.into_iter().map(Router::new).collect(),
     };
     Ok(json(StatusCode::OK, &status))
+}
+
+/// That a name is not kept, or that its record is lost.
+async fn absent(node: &Node, name: &Name) -> Result<Refusal, Refusal> {
+    let is_lost = node.storage().is_head_lost(*name).await;
+    if is_lost.map_err(|_| Refusal::internal())? {
+        return Ok(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "record_lost",
+            format!(
+                "the record of {name} was kept here and is lost by damage; it is being looked for"
+            ),
+            "publish it again, or wait until it is found",
+        ));
+    }
+    Ok(Refusal::not_found(
+        format!("{name} is not kept here"),
+        "publish it to this node, or ask another",
+    ))
 }
 
 /// Receives a publish message and stores it.

@@ -11,8 +11,8 @@ use super::fetched::FETCHED;
 use super::{ChangeError, HEAD, Storage, StorageError, hex};
 use crate::kept::Pin;
 
-/// Pins that are mended at once.
-const MENDED: usize = 4_096;
+/// Rows that are looked through for pins to mend.
+const MENDED: usize = 65_536;
 
 /// A block that was set aside and is due to be fetched again.
 #[derive(Clone, Debug)]
@@ -249,6 +249,15 @@ impl Storage {
     pub(crate) async fn floor(&self, name: Name) -> Result<Option<u64>, StorageError> {
         self.blocking(move |this| Ok(this.store.floor(&name)?))
             .await
+    }
+
+    /// Whether the head of a name is lost and looked for.
+    pub(crate) async fn is_head_lost(&self, name: Name) -> Result<bool, StorageError> {
+        self.blocking(move |this| {
+            let due = this.store.queue_entry(LOST_HEADS, name.as_bytes())?;
+            Ok(due.is_some())
+        })
+        .await
     }
 
     fn take_out_row(&self, queue: Queue, row: &QueueRow) {

@@ -138,6 +138,27 @@ impl Store {
         options: &StoreOptions,
         progress: &mut dyn FnMut(RebuildProgress),
     ) -> Result<Self, OpenError> {
+        Self::open_folder(dir, options, false, progress)
+    }
+
+    /// As [`Store::open_telling`], and makes the index anew whether or not it is damaged.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn rebuild(
+        dir: &Path,
+        options: &StoreOptions,
+        progress: &mut dyn FnMut(RebuildProgress),
+    ) -> Result<Self, OpenError> {
+        Self::open_folder(dir, options, true, progress)
+    }
+
+    fn open_folder(
+        dir: &Path,
+        options: &StoreOptions,
+        anew: bool,
+        progress: &mut dyn FnMut(RebuildProgress),
+    ) -> Result<Self, OpenError> {
         let not_writable = |source| OpenError::NotWritable {
             dir: dir.to_path_buf(),
             source,
@@ -147,6 +168,10 @@ impl Store {
         let disk: Arc<dyn Disk> = Arc::new(Real);
         let home = Arc::new(RocksHome::new(dir, options.index));
         let mut losses = bring_up(dir, options, &disk, home.as_ref(), progress)?;
+        if anew {
+            let condemned = home.condemn("somebody has asked for another");
+            condemned.map_err(|source| OpeningError::Index(source).at(dir))?;
+        }
         let mut store = Self::open_on(dir, options, disk, home, Some(lock), progress)?;
         if let Some(inner) = Arc::get_mut(&mut store.inner) {
             losses.append(&mut inner.found);

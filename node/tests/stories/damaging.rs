@@ -215,7 +215,7 @@ async fn a_lost_head_is_told_refuses_what_is_older_and_is_found_at_another_node(
     );
     assert_eq!(told["lossesByKind"], json!({ "damaged_group": 1 }));
     assert_eq!(told["sentences"].as_array().map(Vec::len), Some(1));
-    assert_eq!(node.get(&path).await.status, 404);
+    node.get(&path).await.refused(404, "record_lost");
     let older = Message {
         record: author.record(message.head, 1, 30 * DAY),
         ..message.clone()

@@ -164,6 +164,8 @@ async fn every_route_answers_as_documented() {
     let (here, nobody) = (first.head, unknown);
     for (method, route, path) in [
         ("GET", "/v1/peers", "/v1/peers".to_owned()),
+        ("GET", "/v1/damage", "/v1/damage".to_owned()),
+        ("DELETE", "/v1/damage", "/v1/damage".to_owned()),
         ("POST", "/v1/probe", "/v1/probe".to_owned()),
         ("GET", "/v1/probe", "/v1/probe".to_owned()),
         ("GET", "/v1/probe/plot.svg", "/v1/probe/plot.svg".to_owned()),
@@ -199,8 +201,6 @@ async fn every_route_answers_as_documented() {
             format!("/v1/fetched/{}", followed.head),
         ),
         ("GET", "/v1/fetched", "/v1/fetched".to_owned()),
-        ("GET", "/v1/damage", "/v1/damage".to_owned()),
-        ("DELETE", "/v1/damage", "/v1/damage".to_owned()),
         (
             "DELETE",
             "/v1/fetched/{cid}",
@@ -244,6 +244,8 @@ async fn every_route_answers_as_documented() {
     answered("GET /routing/v1/peers/{peer} 200");
     answered("DELETE /v1/fetched/{cid} 200");
     answered("PUT /v1/peers/{peer}/ban 200");
+    answered("GET /v1/damage 200");
+    answered("DELETE /v1/damage 200");
     answered("POST /v1/probe 200");
 }
 

@@ -4,6 +4,7 @@
 mod car_files;
 mod command_line;
 mod dag_conversion;
+mod damage;
 mod following;
 mod full_disk;
 mod history;

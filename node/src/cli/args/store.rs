@@ -13,6 +13,8 @@ pub(crate) enum StoreCommand {
     Losses(StoreLosses),
     /// Read everything in a stopped node's store and say what is wrong. It changes nothing
     Verify(StoreVerify),
+    /// Make the index of a stopped node's store anew from its checkpoints, its files and its log
+    Rebuild(StoreRebuild),
 }
 
 /// Where a node's store is.
@@ -32,6 +34,14 @@ pub(crate) struct StorePlace {
 /// `store verify`.
 #[derive(Debug, Args)]
 pub(crate) struct StoreVerify {
+    /// The store.
+    #[command(flatten)]
+    pub(crate) place: StorePlace,
+}
+
+/// `store rebuild`.
+#[derive(Debug, Args)]
+pub(crate) struct StoreRebuild {
     /// The store.
     #[command(flatten)]
     pub(crate) place: StorePlace,

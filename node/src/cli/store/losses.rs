@@ -10,9 +10,9 @@ use crate::cli::Context;
 use crate::cli::args::{OneNode, StoreLosses};
 use crate::cli::ask::{NodeClient, read_token, with_token};
 use crate::cli::failure::Failure;
-use crate::cli::page::{Page, count, plain};
+use crate::cli::page::{Page, plain};
 use crate::cli::session::block_on;
-use crate::damage::Details;
+use crate::damage::{Details, Report};
 use crate::storage::Found;
 
 /// What was asked for, and of whom.
@@ -106,34 +106,18 @@ fn tell(context: &Context<'_>, document: &Document) -> Result<(), Failure> {
 
 fn write(page: &mut Page, document: &Document) {
     let damage = &document.damage;
-    let number = |field: &str| damage[field].as_u64().unwrap_or_default();
     let asked = document.url.as_deref().or(document.data.as_deref());
     page.line(plain(asked.unwrap_or_default()));
-    let losses = number("losses");
-    let state = if losses == 0 {
-        page.paint.good("nothing that was acknowledged is lost")
-    } else {
-        page.paint
-            .bad(format!("{} of acknowledged data", count_losses(losses)))
-    };
-    page.line(state);
-    let waiting = |field: &str, noun: &str| {
-        let number = number(field);
-        (number > 0).then(|| count(number, noun))
-    };
-    page.fields(&[
-        (
-            "blocks that are damaged",
-            waiting("quarantinedBlocks", "block"),
-        ),
-        (
-            "wait to be fetched again",
-            waiting("refetchesWaiting", "block"),
-        ),
-        ("records that are looked for", waiting("lostHeads", "name")),
-        ("refuse older records", waiting("floors", "name")),
-        ("could not be read", waiting("rowsSetAside", "row")),
-    ]);
+    let counts = serde_json::from_value::<Report>(damage.clone());
+    let counts = counts.map(|report| report.counts()).unwrap_or_default();
+    if counts.is_empty() {
+        let line = page.paint.good("nothing is known to be damaged or lost");
+        page.line(line);
+    }
+    for count in counts {
+        let line = page.paint.warn(count);
+        page.line(line);
+    }
     for (list, what) in [
         ("list", "message"),
         ("rows", "reason"),
@@ -158,13 +142,5 @@ fn write(page: &mut Page, document: &Document) {
     }
     if document.dismissed {
         page.line("the losses were dismissed");
-    }
-}
-
-/// `1 loss`, `2 losses`.
-fn count_losses(number: u64) -> String {
-    match number {
-        1 => "1 loss".to_owned(),
-        number => format!("{number} losses"),
     }
 }

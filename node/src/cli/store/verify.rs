@@ -6,7 +6,7 @@ use perennis_store::{
 };
 use serde::Serialize;
 
-use super::{configured, no_store, unopened};
+use super::{configured, in_use, no_store, unopened};
 use crate::cli::Context;
 use crate::cli::args::StoreVerify;
 use crate::cli::failure::Failure;
@@ -76,11 +76,9 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreVerify) -> Result<(), 
         Ok(Some(sum)) => sum,
         Ok(None) => return Err(no_store(dir)),
         Err(OpenError::Locked { .. }) => {
-            return Err(Failure::failed(
-                "data_in_use",
-                format!("a node runs on {}", dir.display()),
-            )
-            .hint("stop it, or verify a snapshot; a running node reads everything by itself again and again"));
+            return Err(in_use(dir).hint(
+                "stop it, or verify a snapshot; a running node reads everything by itself again and again",
+            ));
         }
         Err(error) => return Err(unopened(error)),
     };

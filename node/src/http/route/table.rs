@@ -205,7 +205,7 @@ pub(crate) static ROUTES: &[Route] = &[
         answers: documented![
             200 "its status" &[("application/json", Shape::Schema("name"))],
             400 "no name" ERROR,
-            404 "the name is not kept here" ERROR,
+            404 "the name is not kept here, or its record is lost" ERROR,
         ],
     },
     Route {

@@ -128,26 +128,12 @@ fn check_blocks(found: &Inspection) -> Check {
 /// What was found damaged and is not mended yet.
 fn check_damage(report: &Report) -> Check {
     const CHECK: &str = "damage";
-    if report.is_whole() {
+    let counts = report.counts();
+    if counts.is_empty() {
         return Check::ok(CHECK, "nothing is known to be damaged or lost");
     }
-    let mut parts = vec![format!("{} losses of acknowledged data", report.losses)];
-    let counts = [
-        (
-            report.quarantined_blocks,
-            "damaged blocks wait to be fetched again",
-        ),
-        (report.lost_heads, "lost records are looked for"),
-        (
-            report.floors,
-            "names refuse records older than the lost one",
-        ),
-        (report.rows_set_aside, "rows could not be read"),
-    ];
-    let counts = counts.iter().filter(|(count, _)| *count > 0);
-    parts.extend(counts.map(|(count, what)| format!("{count} {what}")));
     let sentences = report.sentences.iter().map(|sentence| plain(sentence));
-    let message = [parts.join(", ")].into_iter().chain(sentences);
+    let message = [counts.join(", ")].into_iter().chain(sentences);
     let message = message.collect::<Vec<_>>().join("; ");
     if report.losses > 0 {
         return Check::failed(
