@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::damage::{self, Damage};
 use crate::data_folder::FolderGone;
 use crate::demand::{Demand, SharedDemand};
-use crate::http::{Server, opening};
+use crate::http::{AnswerMemory, Server, UNSENT_BYTES, opening};
 use crate::ingest::Ingest;
 use crate::keystore::{Keystore, KeystoreError};
 use crate::metrics::{Metrics, StoreSizes};
@@ -44,6 +44,8 @@ use crate::workers::{Stop, Workers};
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) read: Arc<Read>,
+    /// The memory of all HTTP answers under way.
+    pub(crate) answers: AnswerMemory,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) keystore: Arc<Keystore>,
     pub(crate) metrics: Arc<Metrics>,
@@ -117,6 +119,7 @@ impl RunningNode {
         let bind_failed = |source| StartError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind_failed)?;
         let http_addr = listener.local_addr().map_err(bind_failed)?;
+        rt::hold_little_unsent(&listener, UNSENT_BYTES).map_err(bind_failed)?;
 
         let metrics = Arc::new(Metrics::new());
         let (telling, seen) = Telling::new();
@@ -132,7 +135,7 @@ impl RunningNode {
         ));
         let demand = Arc::new(Mutex::new(Demand::new(&config.ipns.hot)));
         let mut swarm = Swarm::start(
-            &config.p2p,
+            &config,
             keystore.identity(),
             Name::from_public_key(&keystore.canary().public()),
             storage.clone(),
@@ -207,8 +210,10 @@ impl RunningNode {
             gone: tell_gone,
         };
         workers.watch_folder(worker, &mut tasks, to_stop());
+        let answers = AnswerMemory::new(&config.http, metrics.answers.clone());
         let node = Arc::new(Node {
             config,
+            answers,
             swarm,
             resolve,
             read,

@@ -14,6 +14,7 @@ use perennis_sdk::net::{Bootstrap, DhtMode, Multiaddr, NetLimits, PeerId};
 use perennis_shared::ipns::Name;
 
 mod file;
+mod memory;
 mod routing;
 mod settings;
 mod value;
@@ -67,10 +68,13 @@ pub struct HttpConfig {
     pub max_connections: usize,
     /// How long a client may take to send the head of a request, and how long a connection may be idle.
     pub header_timeout: Duration,
-    /// How long a client may pause inside a body.
+    /// How long a client may pause inside a body; and how long it may be slow in taking an answer while others wait for
+    /// the memory of it.
     pub idle_timeout: Duration,
     /// How long a body may take altogether.
     pub body_timeout: Duration,
+    /// Memory in bytes for answers that clients have not taken yet, all together.
+    pub answer_memory_bytes: u64,
 }
 
 /// The peer-to-peer network.
@@ -98,7 +102,7 @@ pub struct P2pConfig {
     pub max_inbound: usize,
     /// Connections that others opened from one address group.
     pub max_per_group: usize,
-    /// Memory of the process in bytes above which no connection is taken.
+    /// Memory of the process in bytes above which no connection is taken, beside what is set aside for other things.
     pub memory_bytes: u64,
     /// Peers that are never spoken to.
     pub deny: Vec<PeerId>,
@@ -228,6 +232,7 @@ impl Default for Config {
                 header_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(10),
                 body_timeout: 2 * MINUTE,
+                answer_memory_bytes: 256 * MIB,
             },
             p2p: P2pConfig {
                 listen: None,

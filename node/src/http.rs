@@ -5,8 +5,9 @@
 //! and served by hyper directly, since blocks and records are answered from memory in a few microseconds and a
 //! framework would cost as much again.
 //!
-//! Invariants: nothing a client sends is held beyond a limit; a client that pauses in a head, a body or in taking
-//! an answer loses its connection; every refusal is `{"error":{"code","message","hint"}}`.
+//! Invariants: nothing a client sends is held beyond a limit, and of what it is sent no more than the memory for answers
+//! has room for ([`memory`]); a client that pauses in a head, a body or in taking an answer loses its connection, and a
+//! slow one when others wait for the memory ([`readers`]); every refusal is `{"error":{"code","message","hint"}}`.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ mod fetch;
 mod follow;
 mod gateway;
 mod identifiers;
+mod memory;
 mod names;
 mod openapi;
 pub(crate) mod opening;
@@ -40,12 +42,14 @@ mod peers;
 mod pins;
 mod probe;
 mod providers;
+mod readers;
 mod records;
 mod route;
 mod state;
 mod upload;
 
 use answer::{Answer, Refusal};
+pub(crate) use memory::AnswerMemory;
 use patience::Patient;
 use route::{Endpoint, Matched};
 
@@ -57,6 +61,12 @@ const HEADERS: usize = 64;
 
 /// How long a client may not take any byte of an answer.
 const STALL: Duration = Duration::from_secs(30);
+
+/// Bytes of an answer that wait to be written before more of it is made.
+const WAITING_BYTES: usize = 2 * gateway::PART_BYTES;
+
+/// Bytes of an answer that the system holds and has not sent.
+pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How long requests that are being answered may take when the node stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -121,6 +131,7 @@ fn connection(
     // An error here means that the connection is gone already; serving it will find that.
     let _ = stream.set_nodelay(true);
     let open = node.metrics.connection();
+    let reader = Arc::new(node.answers.readers.open());
     let service = {
         let node = Arc::clone(node);
         service_fn(move |request| {
@@ -133,22 +144,28 @@ fn connection(
         .header_read_timeout(node.config.http.header_timeout)
         .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(Patient::new(TokioIo::new(stream), STALL), service);
+        .max_buf_size(WAITING_BYTES)
+        .serve_connection(
+            Patient::new(TokioIo::new(stream), STALL).telling(Arc::clone(&reader)),
+            service,
+        );
     async move {
-        let mut served = std::pin::pin!(served);
-        let ended = tokio::select! {
-            ended = served.as_mut() => Some(ended),
-            _ = stop.wait_for(|stop| *stop) => None,
-        };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
-                served.as_mut().graceful_shutdown();
-                served.await
+        let served = async {
+            let mut served = std::pin::pin!(served);
+            tokio::select! {
+                ended = served.as_mut() => return ended,
+                _ = stop.wait_for(|stop| *stop) => {}
             }
+            served.as_mut().graceful_shutdown();
+            served.await
         };
-        if let Err(error) = ended {
-            tracing::debug!(%peer, %error, "a connection ended early");
+        tokio::select! {
+            ended = served => if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "a connection ended early");
+            },
+            () = reader.gives_way() => {
+                tracing::debug!(%peer, "a slow client gives way to others");
+            }
         }
         drop(open);
     }
@@ -178,10 +195,27 @@ async fn respond(node: Arc<Node>, peer: IpAddr, request: Request<Incoming>) -> A
             (endpoint, answer.unwrap_or_else(Refusal::into_answer))
         }
     };
+    if endpoint != Endpoint::Block {
+        answer = node.answers.count(answer, tells_how_it_is(endpoint));
+    }
     answer::finish(&mut answer);
     node.metrics
         .answered(endpoint.name(), answer.status(), started);
     answer
+}
+
+/// Whether an endpoint is for seeing how the node is, and so is answered whatever memory is left.
+fn tells_how_it_is(endpoint: Endpoint) -> bool {
+    matches!(
+        endpoint,
+        Endpoint::Home
+            | Endpoint::Page
+            | Endpoint::OpenApi
+            | Endpoint::Live
+            | Endpoint::Ready
+            | Endpoint::Metrics
+            | Endpoint::Status
+    )
 }
 
 async fn dispatch(

@@ -14,9 +14,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+mod answers;
 mod damage;
 mod probe;
 
+pub(crate) use answers::AnswerMetrics;
 use damage::DamageMetrics;
 pub(crate) use damage::Upkeep;
 use probe::ProbeMetrics;
@@ -28,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) probe: ProbeMetrics,
     /// What is damaged, and what is done about it.
     pub(crate) damage: DamageMetrics,
+    /// What the memory for answers comes to.
+    pub(crate) answers: AnswerMetrics,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
     connections: Gauge,
@@ -164,6 +168,7 @@ impl Metrics {
             registry: Registry::default(),
             probe: ProbeMetrics::new(),
             damage: DamageMetrics::default(),
+            answers: AnswerMetrics::default(),
             requests: Family::default(),
             request_seconds: Histogram::new(reads),
             connections: Gauge::default(),
@@ -230,6 +235,7 @@ impl Metrics {
         let registry = &mut self.registry;
         self.probe.register(registry);
         self.damage.register(registry);
+        self.answers.register(registry);
         registry.register("http_requests", "Requests answered", self.requests.clone());
         registry.register_with_unit(
             "http_request_duration",

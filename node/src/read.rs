@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
+use perennis_sdk::rt;
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, VerifyError, cid_of, is_identity};
 use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
 use quick_cache::sync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
+use tokio::sync::Semaphore;
 
 use crate::config::CacheConfig;
 use crate::kept::Kept;
@@ -26,6 +28,8 @@ use crate::storage::{Storage, StorageError};
 pub(crate) struct Read {
     storage: Storage,
     blocks: Cache<Cid, Block, ByBytes>,
+    /// Blocks that may be read from the disk at once.
+    turns: Arc<Semaphore>,
     records: Cache<Name, Arc<ServedRecord>>,
     metrics: Arc<Metrics>,
 }
@@ -46,6 +50,9 @@ pub(crate) struct ServedRecord {
 /// Weighs a cached block by the memory it holds.
 #[derive(Clone)]
 struct ByBytes;
+
+/// Blocks read from the disk at once: what is being read is counted by nobody yet, and no disk is faster with more.
+const READS: usize = 32;
 
 /// What an entry costs beside its bytes.
 const ENTRY_BYTES: u64 = 320;
@@ -85,6 +92,7 @@ impl Read {
         Read {
             storage,
             blocks: block_cache(sizes.block_bytes),
+            turns: Arc::new(Semaphore::new(READS)),
             records: Cache::new(sizes.records),
             metrics,
         }
@@ -114,12 +122,23 @@ impl Read {
             Err(place) => place,
         };
         self.metrics.block_cache_miss();
-        let found = self.storage.block(*cid).await?;
+        let found = self.read_from_disk(*cid).await?;
         if let Some(block) = &found {
             // It does not matter when somebody was faster: the bytes are the same.
             let _ = place.insert(block.clone());
         }
         Ok(found)
+    }
+
+    async fn read_from_disk(&self, cid: Cid) -> Result<Option<Block>, StorageError> {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let storage = self.storage.clone();
+        let read = rt::blocking(move || {
+            // It is held by the read itself, which goes on when whoever asked has gone.
+            let _turn = turn;
+            storage.read(&cid)
+        });
+        read.await.map_err(|_| StorageError::Interrupted)?
     }
 
     /// A record that is in memory.

@@ -207,11 +207,6 @@ impl Storage {
         }
     }
 
-    /// A block, checked against its CID.
-    pub(crate) async fn block(&self, cid: Cid) -> Result<Option<Block>, StorageError> {
-        self.blocking(move |this| this.read(&cid)).await
-    }
-
     /// Those of the blocks that are not here.
     pub(crate) async fn absent(&self, cids: Vec<Cid>) -> Result<Vec<Cid>, StorageError> {
         if cids.is_empty() {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::causes::chain;
-use crate::config::{DEFAULT_P2P_LISTEN, P2pConfig};
+use crate::config::{Config, DEFAULT_P2P_LISTEN};
 use crate::demand::SharedDemand;
 use crate::ingest::Ingest;
 use crate::storage::{DhtRows, Storage, StoredBlocks};
@@ -33,7 +33,7 @@ pub(crate) struct Swarm {
 impl Swarm {
     /// Starts the peer: listens and dials. The record of `canary` is not kept for others.
     pub(crate) async fn start(
-        config: &P2pConfig,
+        config: &Config,
         identity: Keypair,
         canary: Name,
         storage: Storage,
@@ -41,7 +41,7 @@ impl Swarm {
     ) -> Result<Swarm, StartError> {
         let blocks = Blocks::new(StoredBlocks(storage.clone()));
         let (rows, offered) = DhtRows::new(storage, demand, canary);
-        let net = match &config.listen {
+        let net = match &config.p2p.listen {
             Some(listen) => start(config, identity, &rows, &blocks, listen.clone()).await?,
             None => {
                 let addresses = |texts: &[&str]| -> Vec<Multiaddr> {
@@ -99,18 +99,20 @@ impl Drop for Swarm {
 }
 
 async fn start(
-    config: &P2pConfig,
+    config: &Config,
     identity: Keypair,
     rows: &Arc<DhtRows>,
     blocks: &Blocks,
     listen: Vec<Multiaddr>,
 ) -> Result<Net, StartError> {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let process_bytes = usize::try_from(config.process_memory_bytes()).unwrap_or(usize::MAX);
+    let config = &config.p2p;
     let limits = NetLimits {
         connections: count(config.max_connections),
         inbound: count(config.max_inbound),
         per_group: count(config.max_per_group),
-        process_bytes: usize::try_from(config.memory_bytes).unwrap_or(usize::MAX),
+        process_bytes,
         ..NetLimits::default()
     };
     let peer = NetConfig {

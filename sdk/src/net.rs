@@ -22,6 +22,7 @@ pub mod config;
 pub mod dht;
 mod framing;
 mod handle;
+mod memory_limit;
 pub mod peers;
 pub mod pubsub;
 mod transport;

@@ -26,6 +26,8 @@ use native as platform;
 #[cfg(target_family = "wasm")]
 use web as platform;
 
+#[cfg(not(target_family = "wasm"))]
+pub use native::hold_little_unsent;
 pub use platform::{BoxFuture, BoxStream, MaybeSend, MaybeSync};
 
 /// The fastest Ed25519 signing the platform has for a key with this seed, for
@@ -74,6 +76,13 @@ pub async fn timeout<F: Future>(after: Duration, future: F) -> Result<F::Output,
         Either::Left((output, _)) => Ok(output),
         Either::Right(((), _)) => Err(Elapsed { after }),
     }
+}
+
+/// The memory that this process holds and that nobody can take away from it, in bytes: on Linux without the pages of
+/// files. `None` where the platform does not tell.
+#[must_use]
+pub fn held_memory() -> Option<u64> {
+    platform::held_memory()
 }
 
 /// `N` random bytes fit for keys.

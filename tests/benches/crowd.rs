@@ -32,7 +32,7 @@ fn main() {
         "{connected} are connected"
     );
     let name = format!("net/rss/{PEERS}");
-    say(&name, resident_mib(node.process_id()), "MiB");
+    say(&name, node.resident_mib(), "MiB");
     drop(peers);
     // The tasks of a thousand peers are not waited for.
     drop(node);
@@ -62,14 +62,4 @@ async fn peer(number: u16, node: Multiaddr) -> Net {
     let net = Net::start(config).await.unwrap();
     net.connect_to(&node).await.unwrap();
     net
-}
-
-fn resident_mib(process: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib / 1_024.0
 }

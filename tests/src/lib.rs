@@ -11,6 +11,7 @@ pub mod kill;
 pub mod measure;
 pub mod node;
 pub mod publisher;
+pub mod readers;
 pub mod schema;
 pub mod small_disk;
 pub mod terminal;

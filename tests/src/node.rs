@@ -159,6 +159,23 @@ impl Node {
         self.child.id()
     }
 
+    /// The memory of the process that is in the machine's, in MiB.
+    ///
+    /// # Panics
+    /// When the system does not tell.
+    #[must_use]
+    pub fn resident_mib(&self) -> f64 {
+        let path = format!("/proc/{}/status", self.process_id());
+        let status = std::fs::read_to_string(path).expect("the status of the process");
+        let kib: f64 = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|line| line.split_whitespace().next())
+            .and_then(|kib| kib.parse().ok())
+            .expect("a line with its memory");
+        kib / 1_024.0
+    }
+
     /// `kill -9`, and waits until the process is gone.
     ///
     /// # Panics

@@ -96,6 +96,45 @@ impl Publisher {
         self.message(ops.collect())
     }
 
+    /// Makes a message that says that the name points at a graph of any kind: for a node that is told to follow it, by
+    /// `PUT /v1/names/{name}`.
+    ///
+    /// # Panics
+    /// Never: two roots are within all limits.
+    #[must_use]
+    pub fn graph_message<'a>(
+        &mut self,
+        root: &Cid,
+        blocks: impl IntoIterator<Item = &'a Block>,
+    ) -> Message {
+        self.sequence += 1;
+        let record = self.record(root);
+        let blocks: Vec<&Block> = blocks.into_iter().collect();
+        let body = car::write(
+            &[*root, *record.cid()],
+            blocks.iter().copied().chain([&record]),
+        );
+        Message {
+            path: format!("/v1/names/{}", self.name()),
+            body: body.expect("two roots"),
+            sequence: self.sequence,
+            head: *root,
+            blocks: blocks.iter().map(|block| *block.cid()).collect(),
+        }
+    }
+
+    /// A record that points at this head, as a block.
+    fn record(&self, head: &Cid) -> Block {
+        let fields = RecordFields {
+            value: &format!("/ipfs/{head}"),
+            sequence: self.sequence,
+            validity: Timestamp::from(now() + LIFETIME),
+            ttl: Duration::from_secs(300),
+        };
+        let record = ipns::create(self.identity.ipns_signer(), &fields).expect("a short value");
+        Block::new(Codec::Raw, record.bytes().clone()).expect("a short record")
+    }
+
     fn message(&mut self, ops: Vec<Op>) -> Message {
         self.sequence += 1;
         let now = now();
@@ -107,14 +146,7 @@ impl Publisher {
         let appended = log::append(&author, self.head.as_ref(), ops, now, &self.blocks)
             .expect("all blocks of the log are here");
         let head = *appended.entry.cid();
-        let fields = RecordFields {
-            value: &format!("/ipfs/{head}"),
-            sequence: self.sequence,
-            validity: Timestamp::from(now + LIFETIME),
-            ttl: Duration::from_secs(300),
-        };
-        let record = ipns::create(self.identity.ipns_signer(), &fields).expect("a short value");
-        let record = Block::new(Codec::Raw, record.bytes().clone()).expect("a short record");
+        let record = self.record(&head);
         let document = (self.sequence == 1).then_some(&self.document);
         let added: Vec<&Block> = document.into_iter().chain(&appended.added).collect();
         let roots = [head, *record.cid()];

@@ -30,6 +30,7 @@ const PARTS: &[(&str, Part)] = &[
     ("start", node::measure),
     ("network", network::measure),
     ("crowd", programs::crowd),
+    ("readers", programs::readers),
     ("kill", programs::kill),
     ("kill-node", programs::kill_node),
 ];

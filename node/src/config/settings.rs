@@ -86,7 +86,7 @@ static SETTINGS: &[Setting] = &[
     ),
     setting!(
         "http.idle-timeout",
-        "longest pause inside a body, 100ms to 5m",
+        "longest pause inside a body, and longest time a client may be slow in taking an answer while others wait for its memory, 100ms to 5m",
         http.idle_timeout,
         |given| given.span(SECOND / 10, 300 * SECOND)?,
         |value| show_span(*value)
@@ -97,6 +97,13 @@ static SETTINGS: &[Setting] = &[
         http.body_timeout,
         |given| given.span(SECOND / 10, HOUR)?,
         |value| show_span(*value)
+    ),
+    setting!(
+        "http.answer-memory",
+        "memory for answers that clients have not taken yet, 8MiB to 1TiB",
+        http.answer_memory_bytes,
+        |given| given.size(8 * MIB, TIB)?,
+        |value| show_size(*value)
     ),
     setting!(
         "p2p.listen",
@@ -198,7 +205,7 @@ static SETTINGS: &[Setting] = &[
     ),
     setting!(
         "p2p.memory",
-        "memory of the node above which no further connection is taken, 64MiB to 1TiB",
+        "memory of the node, beside http.answer-memory, admission.memory and cache.blocks, above which no further connection is taken, 64MiB to 1TiB",
         p2p.memory_bytes,
         |given| given.size(64 * MIB, TIB)?,
         |value| show_size(*value)

@@ -1,16 +1,18 @@
 //! Answers: the body type, the headers every answer has, and refusals as documents.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::Stream as _;
+use futures_util::stream::BoxStream;
 use http_body::{Frame, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use perennis_shared::cid::Cid;
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 /// An answer.
 pub(crate) type Answer = Response<Body>;
@@ -21,15 +23,15 @@ pub(crate) enum Body {
     Empty,
     /// All of it, shared with the cache it comes from.
     Full(Bytes),
-    /// Parts that are made while they are sent. An error ends the connection, so that the client sees a body that
-    /// was cut off and not one that is complete.
-    Stream(mpsc::Receiver<Result<Bytes, BrokenOff>>),
+    /// Parts that are made when the one before has gone. An error ends the connection, so that the client sees a body
+    /// that was cut off and not one that is complete.
+    Stream(BoxStream<'static, Result<Bytes, BrokenOff>>),
 }
 
 /// The rest of a body could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer could not be finished: {0}")]
-pub(crate) struct BrokenOff(pub(crate) String);
+#[error("the answer could not be finished")]
+pub(crate) struct BrokenOff(#[source] pub(crate) Box<dyn Error + Send + Sync>);
 
 impl http_body::Body for Body {
     type Data = Bytes;
@@ -47,7 +49,8 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Body::Stream(parts) => parts
-                .poll_recv(context)
+                .as_mut()
+                .poll_next(context)
                 .map(|part| part.map(|part| part.map(Frame::data))),
         }
     }

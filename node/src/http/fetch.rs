@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::poll_fn;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use perennis_sdk::exchange::{DagLimits, FetchError, Progress, fetch_dag};
@@ -17,7 +18,7 @@ use perennis_shared::time::Millis;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use super::answer::{Answer, Body, Refusal, answer, json};
+use super::answer::{Answer, Body, BrokenOff, Refusal, answer, json};
 use super::names::{PageQuery, gone};
 use super::{peers, providers, route};
 use crate::app::Node;
@@ -84,7 +85,7 @@ pub(super) async fn start(
         .await
         .map_err(|error| unstored(&error))?;
     let session = node.swarm.net.fetch_session(&cid, &named);
-    let (lines, body) = mpsc::channel(16);
+    let (lines, mut told) = mpsc::channel(16);
     let (seen, progress) = watch::channel(Progress::default());
     let node = Arc::clone(node);
     tokio::spawn(async move {
@@ -109,13 +110,14 @@ pub(super) async fn start(
         let line = finish(&node, &cid, outcome, took).await;
         let _ = lines.send(Ok(line)).await;
     });
-    Ok(answer(StatusCode::OK, LINES, Body::Stream(body)))
+    let body = poll_fn(move |context| told.poll_recv(context));
+    Ok(answer(StatusCode::OK, LINES, Body::Stream(Box::pin(body))))
 }
 
 /// Writes a line now and then; ends when nobody reads them.
 async fn tell(
     progress: watch::Receiver<Progress>,
-    lines: &mpsc::Sender<Result<Bytes, super::answer::BrokenOff>>,
+    lines: &mpsc::Sender<Result<Bytes, BrokenOff>>,
 ) {
     loop {
         tokio::time::sleep(STEP).await;

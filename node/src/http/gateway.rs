@@ -1,21 +1,28 @@
 //! `/ipfs/{cid}`: blocks and graphs of blocks (trustless gateway specification).
+//!
+//! What is sent of more than [`SMALL_BYTES`] is counted among the memory of all answers before the answer begins.
 
-use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use perennis_shared::cid::{Block, Cid, Codec, is_identity, parse_cid};
-use perennis_shared::codec;
-use perennis_shared::codec::car;
-use tokio::sync::mpsc;
+use perennis_shared::cid::{Block, Cid, parse_cid};
 
-use super::answer::{Answer, Body, BrokenOff, Refusal, answer, text_header};
+use super::answer::{Answer, Body, Refusal, answer, text_header};
+use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes};
 use super::route;
 use crate::app::Node;
+use crate::causes::chain;
 use crate::read::ReadError;
+
+mod depth_first;
+mod graph;
+
+use graph::{Graph, GraphError, Scope};
+pub(super) use graph::PART_BYTES;
 
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
 const CAR: HeaderValue =
@@ -24,13 +31,6 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=2903040
 const ROOTS: HeaderName = HeaderName::from_static("x-ipfs-roots");
 const PATH: HeaderName = HeaderName::from_static("x-ipfs-path");
 
-/// Most blocks sent in one graph.
-const GRAPH_BLOCKS: usize = 1_000_000;
-
-/// Parts of a CAR file that wait for the client, each of about this many bytes.
-const PART_BYTES: usize = 64 << 10;
-const PARTS: usize = 4;
-
 /// What a client can ask for under `/ipfs/`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -38,32 +38,20 @@ enum Format {
     Car,
 }
 
-/// Which part of a graph.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Block,
-    Entity,
-    All,
-}
-
-impl Scope {
-    const fn name(self) -> &'static str {
-        match self {
-            Scope::Block => "block",
-            Scope::Entity => "entity",
-            Scope::All => "all",
-        }
-    }
-}
-
-/// The answer to the most frequent request, when the block is in memory: all of a block, without a word about ranges.
+/// The answer to the most frequent request, when the block is in memory and there is room to send it: all of a block,
+/// without a word about ranges.
 pub(super) fn cached(node: &Node, text: &str, request: &Request<Incoming>) -> Option<Answer> {
     if request.headers().contains_key(header::RANGE) || format(request).ok()? != Format::Raw {
         return None;
     }
     let cid = parse_cid(text).ok()?;
     let block = node.read.cached_block(&cid)?;
-    Some(whole_block(text, block.bytes().clone(), request))
+    let bytes = if is_small(block.bytes().len(), request) {
+        block.bytes().clone()
+    } else {
+        block_bytes(node.answers.send_now(&block)?, node.answers.place_now()?)
+    };
+    Some(whole_block(text, bytes, request))
 }
 
 /// A block or a graph.
@@ -87,16 +75,54 @@ pub(super) async fn block(
         )
     })?;
     let format = format(request)?;
-    let root = node
-        .read
-        .block(&cid)
-        .await
-        .map_err(unreadable)?
-        .ok_or_else(|| absent(&cid))?;
+    let block = read(node, &cid).await?;
     match format {
-        Format::Raw => ranged_block(text, root.bytes().clone(), request),
-        Format::Car => graph(node, text, root, request),
+        Format::Raw => ranged_block(node, text, block, request).await,
+        Format::Car => graph(node, text, &cid, request).await,
     }
+}
+
+async fn read(node: &Node, cid: &Cid) -> Result<Block, Refusal> {
+    let block = node.read.block(cid).await.map_err(unreadable)?;
+    block.ok_or_else(|| absent(cid))
+}
+
+/// Whether so much of a block needs no room among the memory for answers.
+fn is_small(length: usize, request: &Request<Incoming>) -> bool {
+    length <= SMALL_BYTES || request.method() == Method::HEAD
+}
+
+/// A part of a block for an answer.
+async fn sent(
+    node: &Node,
+    block: Block,
+    part: Range<usize>,
+    request: &Request<Incoming>,
+) -> Result<Bytes, Refusal> {
+    let bytes = block.bytes();
+    if is_small(part.len(), request) {
+        return Ok(if part.len() == bytes.len() {
+            bytes.clone()
+        } else {
+            // A copy, so that a few bytes do not hold all of the block.
+            Bytes::copy_from_slice(&bytes[part])
+        });
+    }
+    let answers = &node.answers;
+    let (cid, length) = (*block.cid(), bytes.len());
+    if let Some(sent) = answers.send_now(&block)
+        && let Some(place) = answers.place_now()
+    {
+        return Ok(block_bytes(sent, place).slice(part));
+    }
+    // Whoever waits holds nothing, so it is read once more.
+    drop(block);
+    let refused = |_| answers.refusal();
+    let place = answers.place().await.map_err(refused)?;
+    let share = answers.share(length, REQUEST_PATIENCE).await;
+    let share = share.map_err(refused)?;
+    let block = read(node, &cid).await?;
+    Ok(block_bytes(answers.send_with(block, share), place).slice(part))
 }
 
 fn unreadable(error: ReadError) -> Refusal {
@@ -136,7 +162,13 @@ fn whole_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Answer 
     answer
 }
 
-fn ranged_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Result<Answer, Refusal> {
+async fn ranged_block(
+    node: &Node,
+    text: &str,
+    block: Block,
+    request: &Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let length = block.bytes().len();
     let etag = format!("\"{text}.raw\"");
     let headers = request.headers();
     let range = headers
@@ -148,13 +180,12 @@ fn ranged_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Result
         })
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("bytes="));
-    let Some(range) = range else {
-        return Ok(whole_block(text, bytes, request));
-    };
-    let length = bytes.len();
-    match region(range, length) {
-        // Several ranges, or none that we can read, are answered with everything (RFC 9110, section 14.2).
-        Region::Unread => Ok(whole_block(text, bytes, request)),
+    // Several ranges, or none that we can read, are answered with everything (RFC 9110, section 14.2).
+    match range.map_or(Region::Unread, |range| region(range, length)) {
+        Region::Unread => {
+            let bytes = sent(node, block, 0..length, request).await?;
+            Ok(whole_block(text, bytes, request))
+        }
         Region::Outside => Err(Refusal::new(
             StatusCode::RANGE_NOT_SATISFIABLE,
             "range_outside",
@@ -166,7 +197,8 @@ fn ranged_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Result
             text_header(format!("bytes */{length}")),
         )),
         Region::Inside { first, end } => {
-            let mut answer = answer(StatusCode::PARTIAL_CONTENT, RAW, bytes.slice(first..end));
+            let bytes = sent(node, block, first..end, request).await?;
+            let mut answer = answer(StatusCode::PARTIAL_CONTENT, RAW, bytes);
             block_headers(&mut answer, text, etag, "bin");
             answer.headers_mut().insert(
                 header::CONTENT_RANGE,
@@ -240,10 +272,10 @@ pub(super) fn known(request: &Request<Incoming>, etag: &str) -> bool {
     })
 }
 
-fn graph(
+async fn graph(
     node: &Arc<Node>,
     text: &str,
-    root: Block,
+    root: &Cid,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let scope = match route::query(request.uri().query(), "dag-scope") {
@@ -266,9 +298,10 @@ fn graph(
     let body = if request.method() == Method::HEAD {
         Body::Empty
     } else {
-        let (sender, receiver) = mpsc::channel(PARTS);
-        tokio::spawn(send_graph(Arc::clone(node), root, scope, sender));
-        Body::Stream(receiver)
+        let place = node.answers.place().await;
+        let place = place.map_err(|_| node.answers.refusal())?;
+        let graph = Graph::begin(node, root, scope, place).await;
+        graph.map_err(|error| unsent(node, error))?.into_body()
     };
     let mut answer = answer(StatusCode::OK, CAR, body);
     block_headers(&mut answer, text, etag, "car");
@@ -278,67 +311,20 @@ fn graph(
     Ok(answer)
 }
 
-type Parts = mpsc::Sender<Result<Bytes, BrokenOff>>;
-
-async fn send_graph(node: Arc<Node>, root: Block, scope: Scope, parts: Parts) {
-    let cid = *root.cid();
-    if let Err(broken) = walk(&node, root, scope, &parts).await {
-        tracing::debug!(%cid, error = %broken, "a graph could not be sent to its end");
-        let _ = parts.send(Err(broken)).await;
+/// Why not even the root of a graph can be sent.
+fn unsent(node: &Node, error: GraphError) -> Refusal {
+    match error {
+        GraphError::NoRoom(_) => node.answers.refusal(),
+        GraphError::Absent(cid) => absent(&cid),
+        GraphError::Unreadable { source, .. } => unreadable(source),
+        GraphError::Links { .. } => Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unreadable_links",
+            chain(&error),
+            "ask for the block alone, with format=raw or dag-scope=block",
+        ),
+        GraphError::Car(_) | GraphError::TooLarge(_) => Refusal::internal(),
     }
-}
-
-/// Sends the graph below a block in depth-first order, each block once.
-async fn walk(node: &Node, root: Block, scope: Scope, parts: &Parts) -> Result<(), BrokenOff> {
-    let broken = |error: &dyn std::fmt::Display| BrokenOff(error.to_string());
-    let mut file = car::Writer::new(&[*root.cid()]).map_err(|error| broken(&error))?;
-    let mut seen = HashSet::from([*root.cid()]);
-    let mut ahead = Vec::new();
-    let mut next = Some(root);
-    while let Some(block) = next {
-        let cid = block.cid();
-        let descend = match scope {
-            Scope::Block => false,
-            // Only UnixFS files are more than one block to their readers.
-            Scope::Entity => cid.codec() == Codec::DagPb.code(),
-            Scope::All => true,
-        };
-        if descend {
-            let links = codec::links(cid, block.bytes()).map_err(|error| broken(&error))?;
-            ahead.extend(links.into_iter().rev());
-        }
-        // The content of an identity CID stands in the link itself.
-        if !is_identity(cid) {
-            file.push(&block);
-        }
-        if file.ready() >= PART_BYTES {
-            let part = Bytes::from(file.take());
-            if parts.send(Ok(part)).await.is_err() {
-                return Ok(());
-            }
-        }
-        next = None;
-        while let Some(cid) = ahead.pop() {
-            if !seen.insert(cid) {
-                continue;
-            }
-            if seen.len() > GRAPH_BLOCKS {
-                return Err(BrokenOff(format!("it has more than {GRAPH_BLOCKS} blocks")));
-            }
-            next = node
-                .read
-                .block(&cid)
-                .await
-                .map_err(|error| broken(&error))?;
-            if next.is_none() {
-                return Err(BrokenOff(format!("block {cid} is not here")));
-            }
-            break;
-        }
-    }
-    // Whoever went away needs no end.
-    let _ = parts.send(Ok(Bytes::from(file.take()))).await;
-    Ok(())
 }
 
 /// What the client wants: the parameter `format` wins over the header `Accept`; without both a block is sent raw.

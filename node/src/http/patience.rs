@@ -1,17 +1,21 @@
-//! A socket that gives up on a client that does not take its answer.
+//! A socket that gives up on a client that does not take its answer, and tells how its client reads.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Instant, Sleep};
 
+use super::readers::OpenReader;
+
 /// Fails a write that made no progress for a while. Reading is timed by the server.
 pub(super) struct Patient<S> {
     stream: S,
+    reader: Option<Arc<OpenReader>>,
     patience: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
@@ -20,19 +24,32 @@ impl<S> Patient<S> {
     pub(super) fn new(stream: S, patience: Duration) -> Patient<S> {
         Patient {
             stream,
+            reader: None,
             patience,
             waiting: None,
         }
     }
 
-    fn timed<T>(
+    /// Tells `reader` what its client takes.
+    pub(super) fn telling(mut self, reader: Arc<OpenReader>) -> Patient<S> {
+        self.reader = Some(reader);
+        self
+    }
+
+    fn timed(
         &mut self,
         context: &mut Context<'_>,
-        polled: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = polled {
             self.waiting = None;
-            return polled;
+            if let (Some(reader), Ok(bytes)) = (&self.reader, &written) {
+                reader.took(*bytes);
+            }
+            return Poll::Ready(written);
+        }
+        if let Some(reader) = &self.reader {
+            reader.is_waited_for();
         }
         let patience = self.patience;
         let waiting = self

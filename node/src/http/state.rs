@@ -94,6 +94,7 @@ pub(super) async fn metrics(node: &Node) -> Result<Answer, Refusal> {
     }
     let unreadable = node.storage().unreadable_rows();
     node.metrics.damage.unreadable(&unreadable);
+    node.metrics.answers.taken(node.answers.taken_bytes());
     let sizes = node.storage_sizes();
     let text = node.metrics.text(sizes).map_err(|_| Refusal::internal())?;
     Ok(answer(

@@ -13,6 +13,7 @@ mod laddering;
 mod limits;
 mod probing;
 mod publishing;
+mod readers;
 mod records;
 mod republishing;
 mod restarting;

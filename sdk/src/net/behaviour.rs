@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use libp2p::{
     StreamProtocol, allow_block_list, autonat, connection_limits, identify,
     identity::Keypair,
-    kad, memory_connection_limits, ping, relay,
+    kad, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
@@ -14,6 +14,7 @@ use super::{
     blocks::Erased,
     config::{DhtMode, NetConfig, NetLimits},
     dht::{Network, Records},
+    memory_limit,
     pubsub::{Gossip, gossip},
 };
 
@@ -24,7 +25,7 @@ pub(super) struct Behaviour {
     pub(super) denied: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(super) allowed: Toggle<allow_block_list::Behaviour<allow_block_list::AllowedPeers>>,
     limits: connection_limits::Behaviour,
-    memory: memory_connection_limits::Behaviour,
+    memory: memory_limit::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) identify: identify::Behaviour,
     relay: relay::client::Behaviour,
@@ -54,9 +55,7 @@ impl Behaviour {
             denied,
             allowed: allowed.into(),
             limits: limits(&config.limits),
-            memory: memory_connection_limits::Behaviour::with_max_bytes(
-                config.limits.process_bytes,
-            ),
+            memory: memory_limit::Behaviour::new(config.limits.process_bytes),
             ping: ping::Behaviour::new(ping::Config::new()),
             identify: identify::Behaviour::new(
                 identify::Config::new("ipfs/0.1.0".to_owned(), key.public())

@@ -144,7 +144,7 @@ pub struct NetLimits {
     /// Connections that others opened from one address group: a /24 of IPv4, a /48 of IPv6. Loopback and private
     /// addresses are not counted.
     pub per_group: u32,
-    /// Memory of the process in bytes above which no connection is taken.
+    /// Memory that the process holds, in bytes, above which no connection is taken. Pages of files do not count.
     pub process_bytes: usize,
     /// Peers of one address group in the routing table of the public network.
     pub table_per_group: usize,

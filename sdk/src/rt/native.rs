@@ -43,6 +43,37 @@ pub(super) fn monotonic() -> Duration {
     START.get_or_init(Instant::now).elapsed()
 }
 
+pub(super) fn held_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok();
+    let anonymous = status.as_deref().and_then(anonymous_bytes);
+    // Elsewhere than on Linux all that is in the machine's memory has to do.
+    anonymous.or_else(|| memory_stats::memory_stats().map(|stats| stats.physical_mem as u64))
+}
+
+/// Reads the memory that is of no file from a process's status as Linux writes it.
+fn anonymous_bytes(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1_024)
+}
+
+/// Lets the system hold no more than so many bytes for a connection that it has not sent yet, for all connections that
+/// `listener` accepts from now on. Without it a client that takes nothing makes the system hold megabytes, and a
+/// thousand of them the memory of all connections of the machine. What is on its way is not counted, so that far and fast
+/// clients lose nothing. It is done on Linux only.
+///
+/// # Errors
+/// What the system reports.
+pub fn hold_little_unsent(listener: &tokio::net::TcpListener, bytes: u32) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(listener).set_tcp_notsent_lowat(bytes)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = (listener, bytes);
+    Ok(())
+}
+
 pub(super) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
@@ -129,3 +160,33 @@ pub(super) fn sign_engine(_: &[u8; SEED_BYTES]) -> Option<Box<dyn SignEngine>> {
 
 #[cfg(feature = "aws-lc")]
 mod aws_lc;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn accepted_connections_hold_as_little_as_their_listener_says() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        hold_little_unsent(&listener, 77_000).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dialled, accepted) =
+            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        let (accepted, _) = accepted.unwrap();
+        let held = socket2::SockRef::from(&accepted).tcp_notsent_lowat();
+        assert_eq!(held.unwrap(), 77_000);
+        drop(dialled);
+    }
+
+    #[test]
+    fn what_is_of_files_is_not_held() {
+        let status = "Name:\tperennis\nVmRSS:\t  9000 kB\nRssAnon:\t     123 kB\nRssFile:\t 8877 kB\n";
+        assert_eq!(anonymous_bytes(status), Some(123 << 10));
+        assert_eq!(anonymous_bytes("VmRSS:\t  9000 kB\n"), None);
+        assert_eq!(anonymous_bytes("RssAnon:\t many kB\n"), None);
+        assert!(held_memory().is_some_and(|bytes| bytes > 0));
+    }
+}

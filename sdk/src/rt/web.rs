@@ -33,6 +33,11 @@ pub(super) fn monotonic() -> Duration {
     Duration::from_millis(now().0)
 }
 
+pub(super) fn held_memory() -> Option<u64> {
+    // A page is not told; its own memory never shrinks, so it would say little.
+    None
+}
+
 pub(super) async fn sleep(duration: Duration) {
     // `setTimeout` takes a signed 32-bit number of milliseconds and fires at once beyond it.
     const LONGEST_MS: u128 = i32::MAX as u128;

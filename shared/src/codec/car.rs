@@ -70,11 +70,9 @@ impl Writer {
 
     /// Appends a block.
     pub fn push(&mut self, block: &Block) {
-        let (cid, bytes) = (block.cid(), block.bytes());
-        let length = cid_len(cid) + bytes.len();
-        self.out.reserve(length + 5);
-        varint::write(&mut self.out, length as u64);
-        write_cid(&mut self.out, cid);
+        let bytes = block.bytes();
+        self.out.reserve(5 + cid_len(block.cid()) + bytes.len());
+        write_section_head(&mut self.out, block);
         self.out.extend_from_slice(bytes);
     }
 
@@ -88,6 +86,14 @@ impl Writer {
     pub fn take(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.out)
     }
+}
+
+/// Appends what stands before a block's bytes in a file: with the bytes behind it, it is the block's section. For those
+/// who send the bytes from where they are.
+pub fn write_section_head(out: &mut Vec<u8>, block: &Block) {
+    let cid = block.cid();
+    varint::write(out, (cid_len(cid) + block.bytes().len()) as u64);
+    write_cid(out, cid);
 }
 
 /// Why a file is refused. Offsets are bytes from the start of the file.

@@ -22,5 +22,6 @@ mod prompts;
 mod publish_and_restore;
 mod records;
 mod refusals;
+mod slow_readers;
 mod stopping;
 mod user;

@@ -295,6 +295,31 @@ pub(super) const NAMED: &[Named] = &[
         Goal::AtMost(250.0),
     ),
     named(
+        "readers/rss/before",
+        "Node that keeps a graph of 16 MiB",
+        Goal::Shown,
+    ),
+    named(
+        "readers/rss/during",
+        "The same with 1,099 slow readers of it",
+        Goal::AtMost(256.0),
+    ),
+    named(
+        "readers/rss/after",
+        "The same 10 s after they have gone",
+        Goal::AtMost(128.0),
+    ),
+    named(
+        "readers/health",
+        "Slowest answer about its health beside them",
+        Goal::AtMost(100.0),
+    ),
+    named(
+        "readers/graph",
+        "Slowest whole graph taken beside them",
+        Goal::Shown,
+    ),
+    named(
         "kill/points",
         "kill -9 points with acknowledged writes checked",
         Goal::AtLeast(2000.0),

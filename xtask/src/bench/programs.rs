@@ -78,6 +78,14 @@ pub(super) fn crowd() -> Result<Vec<Figure>> {
     bench("crowd")
 }
 
+/// The memory of a node with 1,099 clients that read slowly, and how it answers others meanwhile.
+///
+/// # Errors
+/// The bench fails.
+pub(super) fn readers() -> Result<Vec<Figure>> {
+    bench("readers")
+}
+
 /// A store killed at 2,000 moments, with an oracle of what it had acknowledged.
 ///
 /// # Errors

@@ -121,6 +121,8 @@ pub(crate) static ROUTES: &[Route] = &[
             404 "the block is not here" ERROR,
             406 "a format that is not served" ERROR,
             416 "the range lies outside of the block" ERROR,
+            422 "the links of the graph's root cannot be read" ERROR,
+            503 "the memory for answers is taken; Retry-After says when to try again" ERROR,
         ],
     },
     Route {

@@ -1,0 +1,286 @@
+//! Graphs of blocks as CAR files, made while they are sent.
+//!
+//! One block is at hand at a time. A large one goes out in slices of the bytes that are in memory already; small ones are
+//! gathered into a part. What a part, a block or the walk takes of the memory for answers is asked for before it
+//! is taken; when it is not to be had at once, what was gathered goes out first, so that whoever waits holds nothing
+//! that others wait for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::try_unfold;
+use perennis_shared::cid::{Block, Cid, Codec, is_identity};
+use perennis_shared::codec::car::{self, CarError};
+use perennis_shared::codec::{self, CodecError};
+use perennis_shared::limits::{CID_BYTES, LimitExceeded};
+
+use super::depth_first::DepthFirst;
+use crate::app::Node;
+use crate::causes::chain;
+use crate::http::answer::{Body, BrokenOff};
+use crate::http::memory::{
+    ANSWER_PATIENCE, NoRoom, Place, REQUEST_PATIENCE, SMALL_BYTES, SentBlock, Share, WalkShare,
+    block_bytes, counted,
+};
+use crate::read::ReadError;
+
+/// A part is sent when it has this many bytes; a slice of a large block has at most as many.
+pub(in crate::http) const PART_BYTES: usize = 64 << 10;
+
+/// Room for a part: the small block that fills it, and what stands before it and before a large block behind it.
+const PART_ROOM: usize = PART_BYTES + SMALL_BYTES + 2 * (CID_BYTES + 10);
+
+/// Which part of a graph is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    Block,
+    Entity,
+    All,
+}
+
+impl Scope {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Scope::Block => "block",
+            Scope::Entity => "entity",
+            Scope::All => "all",
+        }
+    }
+
+    /// Whether what a block leads to is sent too.
+    fn descends(self, cid: &Cid) -> bool {
+        match self {
+            Scope::Block => false,
+            // Only UnixFS files are more than one block to their readers.
+            Scope::Entity => cid.codec() == Codec::DagPb.code(),
+            Scope::All => true,
+        }
+    }
+}
+
+/// Why a graph cannot be sent to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GraphError {
+    #[error("the CAR file cannot be begun")]
+    Car(#[from] CarError),
+    #[error("block {0} is not here")]
+    Absent(Box<Cid>),
+    #[error("block {cid} cannot be read")]
+    Unreadable { cid: Box<Cid>, source: ReadError },
+    #[error("the links of block {cid} cannot be read")]
+    Links { cid: Box<Cid>, source: CodecError },
+    #[error("the graph is too large")]
+    TooLarge(#[from] LimitExceeded),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+}
+
+/// A graph that is being sent.
+pub(super) struct Graph {
+    node: Arc<Node>,
+    scope: Scope,
+    walk: DepthFirst,
+    walk_share: WalkShare,
+    /// The block that is read next.
+    next: Option<Cid>,
+    /// A share that was waited for; the block or the part at hand takes it.
+    reserved: Option<Share>,
+    /// What was gathered of the file and not sent.
+    part: Vec<u8>,
+    part_share: Option<Share>,
+    /// What is left of a large block, behind the part.
+    rest: Bytes,
+    place: Place,
+}
+
+/// Memory that must be had before the block at hand can be sent.
+#[derive(Clone, Copy)]
+enum Need {
+    Share(usize),
+    Walk(usize),
+}
+
+/// A block that is here, and whether other answers send it.
+enum Found {
+    Sent(Arc<SentBlock>),
+    Read(Block),
+}
+
+impl Found {
+    fn block(&self) -> &Block {
+        match self {
+            Found::Sent(sent) => sent.block(),
+            Found::Read(block) => block,
+        }
+    }
+}
+
+impl Graph {
+    /// Begins to send what is below a root, once there is room for its first part.
+    pub(super) async fn begin(
+        node: &Arc<Node>,
+        root: &Cid,
+        scope: Scope,
+        place: Place,
+    ) -> Result<Graph, GraphError> {
+        let mut graph = Graph {
+            node: Arc::clone(node),
+            scope,
+            walk: DepthFirst::from_root(root),
+            walk_share: WalkShare::default(),
+            next: Some(*root),
+            reserved: None,
+            part: car::Writer::new(&[*root])?.take(),
+            part_share: None,
+            rest: Bytes::new(),
+            place,
+        };
+        while let Some(need) = graph.step(root).await? {
+            graph.wait(need, REQUEST_PATIENCE).await?;
+        }
+        Ok(graph)
+    }
+
+    /// The body of the answer.
+    pub(super) fn into_body(self) -> Body {
+        let parts = try_unfold(self, |mut graph| async move {
+            match graph.next_part().await {
+                Ok(part) => Ok(part.map(|part| (part, graph))),
+                Err(error) => Err(graph.broken_off(error)),
+            }
+        });
+        Body::Stream(Box::pin(parts))
+    }
+
+    fn broken_off(&self, error: GraphError) -> BrokenOff {
+        if matches!(error, GraphError::NoRoom(_)) {
+            self.node.answers.is_short();
+        }
+        tracing::debug!(error = %chain(&error), "a graph could not be sent to its end");
+        BrokenOff(Box::new(error))
+    }
+
+    /// The next part of the file; `None` at its end.
+    async fn next_part(&mut self) -> Result<Option<Bytes>, GraphError> {
+        loop {
+            if !self.rest.is_empty() || self.part.len() >= PART_BYTES {
+                return Ok(Some(self.take()));
+            }
+            let Some(cid) = self.next else {
+                let last = (!self.part.is_empty()).then(|| self.take());
+                return Ok(last);
+            };
+            match self.step(&cid).await? {
+                None => {}
+                Some(_) if !self.part.is_empty() => return Ok(Some(self.take())),
+                Some(need) => self.wait(need, ANSWER_PATIENCE).await?,
+            }
+        }
+    }
+
+    /// Takes what was gathered, or else a slice of the large block behind it.
+    fn take(&mut self) -> Bytes {
+        if self.part.is_empty() {
+            return self.rest.split_to(self.rest.len().min(PART_BYTES));
+        }
+        let part = std::mem::take(&mut self.part);
+        counted(part, self.place.clone(), self.part_share.take())
+    }
+
+    /// Adds a block, and finds the one behind it. What it needs and cannot have at once is given back: nothing has
+    /// happened then.
+    async fn step(&mut self, cid: &Cid) -> Result<Option<Need>, GraphError> {
+        let found = self.find(cid).await?;
+        let links = self.links(found.block())?;
+        let answers = &self.node.answers;
+        let walk = self.walk.bytes_with(&links);
+        if !answers.grow_now(&mut self.walk_share, walk) {
+            return Ok(Some(Need::Walk(walk)));
+        }
+        let block = found.block();
+        // The content of an identity CID stands in the link itself.
+        if !is_identity(cid) {
+            let need = if block.bytes().len() > SMALL_BYTES {
+                self.add_large(found)
+            } else {
+                self.add_small(&found)
+            };
+            if let Some(bytes) = need {
+                return Ok(Some(Need::Share(bytes)));
+            }
+        }
+        self.walk.descend(&links)?;
+        self.next = self.walk.next();
+        Ok(None)
+    }
+
+    async fn find(&self, cid: &Cid) -> Result<Found, GraphError> {
+        if let Some(sent) = self.node.answers.sent(cid) {
+            return Ok(Found::Sent(sent));
+        }
+        match self.node.read.block(cid).await {
+            Ok(Some(block)) => Ok(Found::Read(block)),
+            Ok(None) => Err(GraphError::Absent(Box::new(*cid))),
+            Err(source) => Err(GraphError::Unreadable {
+                cid: Box::new(*cid),
+                source,
+            }),
+        }
+    }
+
+    fn links(&self, block: &Block) -> Result<Vec<Cid>, GraphError> {
+        let cid = block.cid();
+        if !self.scope.descends(cid) {
+            return Ok(Vec::new());
+        }
+        codec::links(cid, block.bytes()).map_err(|source| GraphError::Links {
+            cid: Box::new(*cid),
+            source,
+        })
+    }
+
+    /// Puts a block behind the part; says what it needs when it needs more than there is.
+    fn add_large(&mut self, found: Found) -> Option<usize> {
+        let answers = &self.node.answers;
+        let sent = match found {
+            Found::Sent(sent) => sent,
+            Found::Read(block) => match self.reserved.take() {
+                Some(share) => answers.send_with(block, share),
+                None => match answers.send_now(&block) {
+                    Some(sent) => sent,
+                    None => return Some(block.bytes().len()),
+                },
+            },
+        };
+        self.reserved = None;
+        car::write_section_head(&mut self.part, sent.block());
+        self.rest = block_bytes(sent, self.place.clone());
+        None
+    }
+
+    /// Adds a block to the part; says what the part needs when it needs more than there is.
+    fn add_small(&mut self, found: &Found) -> Option<usize> {
+        if self.part_share.is_none() {
+            let share = self.reserved.take();
+            let Some(share) = share.or_else(|| self.node.answers.share_now(PART_ROOM)) else {
+                return Some(PART_ROOM);
+            };
+            self.part_share = Some(share);
+            self.part.reserve_exact(PART_ROOM);
+        }
+        let block = found.block();
+        car::write_section_head(&mut self.part, block);
+        self.part.extend_from_slice(block.bytes());
+        None
+    }
+
+    async fn wait(&mut self, need: Need, patience: Duration) -> Result<(), NoRoom> {
+        let answers = &self.node.answers;
+        match need {
+            Need::Share(bytes) => self.reserved = Some(answers.share(bytes, patience).await?),
+            Need::Walk(bytes) => answers.grow(&mut self.walk_share, bytes, patience).await?,
+        }
+        Ok(())
+    }
+}
