@@ -133,8 +133,10 @@ fn connection(
     let open = node.metrics.connection();
     let reader = Arc::new(node.answers.readers.open());
     let service = {
-        let node = Arc::clone(node);
+        let (node, reader) = (Arc::clone(node), Arc::clone(&reader));
         service_fn(move |request| {
+            // The next request is read when the answer before it has gone.
+            reader.has_all();
             let node = Arc::clone(&node);
             async move { Ok::<_, Infallible>(respond(node, peer, request).await) }
         })

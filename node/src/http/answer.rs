@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream as _;
 use futures_util::stream::BoxStream;
 use http_body::{Frame, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};

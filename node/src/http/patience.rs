@@ -36,15 +36,16 @@ impl<S> Patient<S> {
         self
     }
 
-    fn timed(
+    fn timed<T>(
         &mut self,
         context: &mut Context<'_>,
-        polled: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        polled: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
         if let Poll::Ready(written) = polled {
             self.waiting = None;
-            if let (Some(reader), Ok(bytes)) = (&self.reader, &written) {
-                reader.took(*bytes);
+            if let (Some(reader), Ok(written)) = (&self.reader, &written) {
+                reader.took(bytes(written));
             }
             return Poll::Ready(written);
         }
@@ -80,12 +81,12 @@ impl<S: Write + Unpin> Write for Patient<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.timed(context, polled)
+        self.timed(context, polled, |written| *written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
-        self.timed(context, polled)
+        self.timed(context, polled, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -102,6 +103,6 @@ impl<S: Write + Unpin> Write for Patient<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.timed(context, polled)
+        self.timed(context, polled, |written| *written)
     }
 }
