@@ -21,8 +21,8 @@ use crate::read::ReadError;
 mod depth_first;
 mod graph;
 
-use graph::{Graph, GraphError, Scope};
 pub(super) use graph::PART_BYTES;
+use graph::{Graph, GraphError, Scope};
 
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
 const CAR: HeaderValue =
