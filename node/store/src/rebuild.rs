@@ -21,9 +21,9 @@ use crate::disk::Disk;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
 use crate::log::{Known, Position, survey_files};
-use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen};
+use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen, SetAside};
 use crate::segment::{FileNumber, StoreId};
-use crate::store::segments;
+use crate::store::{segments, wall_clock};
 
 mod counts;
 mod dead;
@@ -174,8 +174,12 @@ impl Filling<'_> {
         for chunk in self.checkpoint.chunks() {
             let mut batch = KvBatch::default();
             for (key, value) in chunk?.rows() {
-                if key.first() == Some(&keys::FILE) {
-                    self.take_file(key, value);
+                if key.first() == Some(&keys::FILE) && !self.take_file(key, value) {
+                    // An index that does not know its files is not opened: it goes without this one.
+                    let why = "it cannot be read, and the index had to be made anew";
+                    let row = SetAside::to_row(wall_clock(), why, value);
+                    batch.put(keys::set_aside(key), row);
+                    continue;
                 }
                 batch.put(key, value);
             }
@@ -201,14 +205,15 @@ impl Filling<'_> {
         Ok(self.load.write(batch)?)
     }
 
-    fn take_file(&mut self, key: &[u8], value: &[u8]) {
-        let Some(number) = keys::number_of(key) else {
-            return;
+    /// False where the row is none.
+    fn take_file(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let number = keys::number_of(key);
+        let Some((number, row)) = number.zip(FileRow::from_bytes(value)) else {
+            self.lose_table(number.unwrap_or(FileNumber(0)));
+            return false;
         };
-        match FileRow::from_bytes(value) {
-            Some(row) => drop(self.files.insert(number, row)),
-            None => self.lose_table(number),
-        }
+        self.files.insert(number, row);
+        true
     }
 
     fn lose_table(&mut self, number: FileNumber) {
