@@ -258,7 +258,9 @@ impl Store {
             owed,
         };
         // Where it cannot be written now, the first commit tries again.
-        let _ = committer.settle();
+        let _ = committer
+            .settle()
+            .and_then(|()| start::take_in_packs(&mut committer, &missing));
         found.extend(start::give_up(&mut committer, &missing, wall_clock()));
         let leader = Arc::new(Leader::new(committer));
         let thread = Arc::clone(&leader);

@@ -9,6 +9,7 @@ use crate::keys;
 use crate::pack::{Footer, PackError, PackName, is_remains};
 use crate::rows::{FileKind, FileRow};
 use crate::segment::{FileNumber, Header, Segment};
+use crate::start::has_lost_groups;
 use crate::store::{Store, is_lost};
 
 use super::{CompactStep, UpkeepError};
@@ -160,7 +161,11 @@ impl Store {
                 Err(PackError::Disk(error)) if !is_lost(&error) => continue,
                 footer => name.is_some() && footer.is_err(),
             };
-            if is_damaged || (name.is_some() && self.has_unread_files()?) {
+            // Nor may it be needed while it is not known what took it into use.
+            if is_damaged
+                || (name.is_some()
+                    && (self.has_unread_files()? || has_lost_groups(&inner.shared.index)?))
+            {
                 continue;
             }
             self.remove_file(&path, step).map_err(UpkeepError::Folder)?;

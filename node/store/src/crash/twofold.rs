@@ -7,9 +7,11 @@ use perennis_shared::cid::{Block, Codec};
 
 use super::model::{self, Step, batch};
 use super::{Machine, run};
+use crate::keys;
+use crate::kv::KvBatch;
 use crate::segment::FileNumber;
 use crate::testing::{Loss, Power};
-use crate::{Batch, CommitError, Store, StoreState};
+use crate::{Batch, CommitError, LossKind, Store, StoreState};
 
 /// Flips a bit in the first place of the log where these bytes stand.
 fn damage(machine: &Machine, bytes: &[u8]) {
@@ -185,4 +187,78 @@ fn a_head_that_was_lost_and_deleted_later_is_not_looked_for() {
     assert_eq!(store.head(&model::name()).unwrap(), None);
     assert_eq!(store.floor(&model::name()).unwrap(), None);
     assert_eq!(store.queue_len(crate::LOST_HEADS).unwrap(), 0);
+}
+
+#[test]
+fn a_pack_outlives_the_group_that_took_it_into_use() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let blocks: Vec<Block> = (0..12).map(|n| raw(&format!("kept {n} "), 1500)).collect();
+    for block in &blocks {
+        put(&store, block);
+    }
+    run(&store, Step::Collect).unwrap();
+    for _ in 0..2 {
+        store.inner().checkpointing.want();
+        store.checkpoint().unwrap();
+    }
+    while !store.compact(70).unwrap().done {}
+    let mut last = Batch::new();
+    last.put_meta(b"after", b"".to_vec());
+    store.commit(last).unwrap();
+    let rows = store.inner().file_rows();
+    let names: Vec<_> = rows.values().filter_map(|row| row.pack_name()).collect();
+    assert!(!names.is_empty());
+    drop(store);
+    for name in &names {
+        damage(&machine, &name.0);
+    }
+    machine.home.remove();
+    let store = machine.open().unwrap();
+    let kinds: Vec<_> = store
+        .losses()
+        .unwrap()
+        .iter()
+        .map(|loss| loss.kind)
+        .collect();
+    assert!(kinds.contains(&LossKind::DamagedGroup), "{kinds:?}");
+    for round in 0..2 {
+        for block in &blocks {
+            assert_eq!(
+                store.block(block.cid()).unwrap().as_ref(),
+                Some(block),
+                "{round}"
+            );
+        }
+        run(&store, Step::Collect).unwrap();
+        run(&store, Step::Compact).unwrap();
+    }
+    assert!(store.quarantine(None, 9).unwrap().is_empty());
+}
+
+#[test]
+fn a_checkpoint_with_a_row_of_a_file_that_cannot_be_read_gives_the_rest() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for number in 1..8 {
+        store.commit(batch(number)).unwrap();
+    }
+    let rows = model::rows(&store);
+    let (&number, _) = store.inner().file_rows().iter().next().unwrap();
+    let mut bad = KvBatch::default();
+    bad.put(keys::file(number), [99, 1, 2]);
+    store.inner().shared.index.kv.write(bad).unwrap();
+    store.checkpoint().unwrap();
+    drop(store);
+    machine.home.remove();
+    let store = machine.open().unwrap();
+    assert_eq!(model::rows(&store), rows);
+    let kinds: Vec<_> = store
+        .losses()
+        .unwrap()
+        .iter()
+        .map(|loss| loss.kind)
+        .collect();
+    assert_eq!(kinds, [LossKind::UnreadableTable]);
+    assert_eq!(store.damage().unwrap().rows_set_aside, 1);
 }
