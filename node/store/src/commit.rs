@@ -122,7 +122,7 @@ pub(crate) struct Committer {
     pub(crate) logged_bytes: u64,
     /// Collections of garbage that were begun.
     pub(crate) collections: u64,
-    /// What the last start found out and is still to be written: it goes in front of the next group.
+    /// What the last start found out and is still to be written: no batch is looked at before.
     pub(crate) owed: Vec<Op>,
 }
 
@@ -195,13 +195,17 @@ impl Committer {
         if self.shared.full.load(Ordering::Acquire) && !reclaiming && !self.is_space_back() {
             return answer_all(batches, &CommitError::Full);
         }
+        // What comes is checked against the index, which does not show yet what is still to be written.
+        if let Err(error) = self.settle() {
+            return answer_all(batches, &error);
+        }
         let mut group = Pending::new(&self.shared);
         let mut answers = Vec::with_capacity(batches.len());
         for (batch, reply) in batches {
             answers.push((group.add(batch), reply));
         }
         let (batches, roots) = group.finish();
-        let number = if batches.is_empty() && self.owed.is_empty() {
+        let number = if batches.is_empty() {
             Ok(self.shared.groups.load(Ordering::Acquire))
         } else {
             self.write(batches, !reclaiming)
@@ -231,23 +235,14 @@ impl Committer {
 
     pub(crate) fn write(
         &mut self,
-        mut batches: Vec<LogBatch>,
+        batches: Vec<LogBatch>,
         fresh: bool,
     ) -> Result<u64, CommitError> {
-        let fresh = fresh && self.owed.is_empty();
-        if !self.owed.is_empty() {
-            let owed = LogBatch {
-                ops: self.owed.clone(),
-                ..LogBatch::default()
-            };
-            batches.insert(0, owed);
-        }
         let bytes: u64 = batches.iter().map(LogBatch::bytes).sum();
         let group = self
             .log
             .append(batches)
             .map_err(|error| self.disk_failed(error))?;
-        self.owed.clear();
         if let Err(error) = self.shared.index.apply(&group, fresh) {
             // The log has it; the index cannot follow. Only a replay brings the two together again.
             // Where the disk is full, the next start needs space to do so.
@@ -278,12 +273,13 @@ impl Committer {
         self.write(vec![batch], false).map(drop)
     }
 
-    /// Writes what the last start found out, now.
-    pub(crate) fn settle(&mut self) {
+    /// Writes what the last start found out, where that was not done yet.
+    pub(crate) fn settle(&mut self) -> Result<(), CommitError> {
         if !self.owed.is_empty() {
-            // Where it cannot be written, it goes in front of the next group.
-            let _ = self.write(Vec::new(), false);
+            self.write_ops(self.owed.clone())?;
+            self.owed.clear();
         }
+        Ok(())
     }
 
     fn disk_failed(&self, error: io::Error) -> CommitError {

@@ -8,6 +8,7 @@ mod migrate;
 mod model;
 mod packing;
 mod rebuild;
+mod twofold;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::checkpointing::HeldCheckpoints;
 use crate::commit::Work;
 use crate::format;
 use crate::packs::packs;
-use crate::rows::FileRow;
+use crate::rows::{FileKind, FileRow};
 use crate::segment::FileNumber;
 use crate::store::{Store, segments};
 
@@ -104,11 +104,16 @@ impl Store {
             .filter(|number| *number < next)
             .collect();
         numbers.sort_unstable();
+        // A store that is opened goes on in the last segment that is its own, which may not be the last in the folder.
+        let rows = inner.file_rows().into_iter().rev();
+        let mut logs = rows.filter(|(_, row)| row.kind == FileKind::Log);
+        let last = logs.next().map(|(number, _)| number);
         let mut snapshot = Snapshot::default();
         for number in &numbers {
             let from = number.segment_path(&inner.segments_dir());
             let to = number.segment_path(&segments(dir));
-            let linked = Some(number) != numbers.last() && inner.disk.link(&from, &to).is_ok();
+            let stays = last.is_some_and(|last| *number < last);
+            let linked = stays && inner.disk.link(&from, &to).is_ok();
             if !linked {
                 copy(inner.disk.as_ref(), &from, &to).map_err(failed)?;
             }
@@ -206,3 +211,6 @@ fn failed(dir: &Path, source: io::Error) -> SnapshotError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests;

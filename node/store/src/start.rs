@@ -82,6 +82,8 @@ fn write_missing(
     losses: &mut BTreeMap<FileNumber, Loss>,
     now: Millis,
 ) -> Result<(), CommitError> {
+    // The losses that are to be written yet come first: these get numbers behind them.
+    committer.settle()?;
     let failed = |error: KvError| CommitError::Index(Arc::new(error));
     let shared = Arc::clone(&committer.shared);
     let index = &shared.index;

@@ -257,7 +257,8 @@ impl Store {
             collections: 0,
             owed,
         };
-        committer.settle();
+        // Where it cannot be written now, the first commit tries again.
+        let _ = committer.settle();
         found.extend(start::give_up(&mut committer, &missing, wall_clock()));
         let leader = Arc::new(Leader::new(committer));
         let thread = Arc::clone(&leader);

@@ -33,7 +33,7 @@ pub(super) enum Found {
     Unclear,
 }
 
-/// Whose a block is that was set aside, and where it lay.
+/// Whose a block is that is lost, and where it lay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SetAside {
     pub(super) tag: u32,
@@ -116,27 +116,39 @@ impl Collection {
         Ok(true)
     }
 
-    /// What is known of a block that was set aside; none where it was not.
-    pub(super) fn quarantined(&self, hash: &[u8]) -> Result<Option<SetAside>, UpkeepError> {
-        let inner = self.store.inner();
-        if !inner.shared.quarantined.load(Ordering::Acquire) {
-            return Ok(None);
-        }
-        let row = inner
-            .shared
-            .index
-            .kv
-            .value(&keys::key(keys::QUARANTINE, hash))?;
-        Ok(row.map(|row| match Quarantined::from_bytes(&row) {
-            Some(row) => SetAside {
+    /// What is known of a block that was stored and is not any more: it was set aside, or its row was. None where it never was here, or
+    /// was collected.
+    pub(super) fn lost(&self, hash: &[u8]) -> Result<Option<SetAside>, UpkeepError> {
+        let shared = &self.store.inner().shared;
+        let value = |key: &[u8]| shared.index.kv.value(key);
+        let unknown = SetAside {
+            tag: MANY_OWNERS,
+            location: None,
+        };
+        if shared.quarantined.load(Ordering::Acquire)
+            && let Some(row) = value(&keys::key(keys::QUARANTINE, hash))?
+        {
+            let known = Quarantined::from_bytes(&row).map(|row| SetAside {
                 tag: row.tag,
                 location: Some(row.location),
-            },
-            None => SetAside {
-                tag: MANY_OWNERS,
-                location: None,
-            },
-        }))
+            });
+            return Ok(Some(known.unwrap_or(unknown)));
+        }
+        let is_row_lost = shared.set_aside.load(Ordering::Acquire)
+            && value(&keys::set_aside(&keys::key(keys::BLOCK, hash)))?.is_some();
+        Ok(is_row_lost.then_some(unknown))
+    }
+
+    /// Whether there is a row of a block that cannot be read. It is set aside.
+    pub(super) fn has_unread_row(&self, hash: &Multihash) -> Result<bool, UpkeepError> {
+        let key = keys::block(hash);
+        let row = self.store.inner().shared.index.kv.value(&key)?;
+        let unread = row.filter(|row| Place::from_bytes(row).is_none());
+        let is_unread = unread.is_some();
+        if let Some(row) = unread {
+            self.store.set_row_aside(key, row);
+        }
+        Ok(is_unread)
     }
 
     /// Passes over a block that the disk does not give out. A bad sector shall not stop every collection; a bad disk shall.

@@ -304,3 +304,37 @@ fn what_does_not_fit_into_the_stack_is_found_again() {
     assert_eq!(progress.dropped_blocks, 0);
     assert_eq!(check_whole(&store, &kept, "kept"), kept.len());
 }
+
+#[test]
+fn what_hangs_below_a_block_whose_row_cannot_be_read_stays() {
+    for set_aside in [false, true] {
+        let machine = Machine::new();
+        let store = machine.open();
+        let graph = graph(20);
+        put(&store, &graph, b"pin");
+        let mut other = Batch::new();
+        let garbage = node(4711, &[]).0;
+        other.put_block(garbage.clone());
+        store.commit(other).unwrap();
+        let (top, _) = &graph[3];
+        let key = keys::block(top.cid().hash());
+        let mut damaged = crate::kv::KvBatch::default();
+        damaged.put(key.clone(), [99, 1, 2]);
+        store.inner().shared.index.kv.write(damaged).unwrap();
+        if set_aside {
+            store.cids(None, usize::MAX).unwrap();
+            store.commit(Batch::new()).unwrap();
+            assert_eq!(store.damage().unwrap().rows_set_aside, 1);
+        }
+        let progress = store.collect().unwrap().finish().unwrap();
+        for (block, _) in graph.iter().filter(|(block, _)| block.cid() != top.cid()) {
+            assert!(store.has(block.cid()).unwrap(), "{set_aside}");
+        }
+        assert!(progress.held_back > 0, "{set_aside}");
+        let mut back = Batch::new();
+        back.put_block(top.clone());
+        store.commit(back).unwrap();
+        store.collect().unwrap().finish().unwrap();
+        assert_eq!(check_whole(&store, &graph, "mended"), graph.len());
+    }
+}

@@ -122,6 +122,7 @@ impl Collection {
                 }
                 found
             }
+            None if self.has_unread_row(&hash)? => Found::Damaged,
             None => Found::Missing,
         };
         match found {
@@ -143,10 +144,10 @@ impl Collection {
         }
     }
 
-    /// A block is reached that is not stored. Where it was set aside, what hangs below it stays: its pack may know what that is. One
-    /// that never was here has nothing below it that was known by it.
+    /// A block is reached that is not stored. Where it, or its row, was set aside, what hangs below it stays: its pack may know what that
+    /// is. One that never was here has nothing below it that was known by it.
     fn reach_lost(&mut self, bytes: &[u8], codec: u8) -> Result<(), UpkeepError> {
-        let row = self.quarantined(bytes)?;
+        let row = self.lost(bytes)?;
         let (Some(row), Ok(hash)) = (row, parse_multihash_bytes(bytes)) else {
             return Ok(());
         };

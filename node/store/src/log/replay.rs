@@ -4,13 +4,15 @@
 //! segment is left where a group fails), or by a close mark. A group that is proven and damaged gives its whole batches; the
 //! others are told. The last group is proven by nothing: it counts whole or not at all.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 
 use perennis_shared::cid::Multihash;
 
 use crate::disk::Disk;
+use crate::group::{Op, SetHead};
+use crate::keys;
 use crate::rows::{Loss, LossKind, owner_tag};
 use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 
@@ -34,8 +36,8 @@ pub(crate) struct Replay {
     pub(crate) replayed: u64,
     /// What is lost.
     pub(crate) losses: Vec<Loss>,
-    /// Heads that were set by lost batches: binary name and sequence.
-    pub(crate) floors: Vec<(Vec<u8>, u64)>,
+    /// Heads that were set by lost batches, and neither set nor deleted since: binary name and sequence.
+    pub(crate) floors: BTreeMap<Vec<u8>, u64>,
     /// Copies of blocks that are damaged.
     pub(crate) damaged: Vec<(Multihash, Location)>,
 }
@@ -50,7 +52,6 @@ struct Summary {
     /// Whether a later frame of the same segment or a close mark proves it.
     is_proven: bool,
     loss: Loss,
-    floors: Vec<(Vec<u8>, u64)>,
 }
 
 /// How a segment ended.
@@ -80,7 +81,7 @@ pub(crate) fn replay<E: From<io::Error>>(
         highest_file: applied.file,
         replayed: 0,
         losses: Vec::new(),
-        floors: Vec::new(),
+        floors: BTreeMap::new(),
         damaged: Vec::new(),
     };
     check_applied(files, applied, &mut replay)?;
@@ -105,6 +106,7 @@ pub(crate) fn replay<E: From<io::Error>>(
                 if counted.contains(&(*number, found.start)) {
                     replay.last_group = found.group;
                     replay.damaged.extend(found.damaged_bodies.iter().copied());
+                    note_heads(&found, &mut replay.floors);
                     apply(&group_of(&file.segment, found))?;
                     replay.replayed += 1;
                 }
@@ -177,18 +179,13 @@ fn summarise(
 
 fn summary_of(file: FileNumber, found: &Found) -> Summary {
     let is_whole = found.is_whole();
-    let (mut loss, mut floors) = (
-        Loss::new(LossKind::DamagedGroup, file, found.start),
-        Vec::new(),
-    );
+    let mut loss = Loss::new(LossKind::DamagedGroup, file, found.start);
     if !is_whole {
-        let heads = found.lost_heads();
-        floors.extend(heads.map(|head| (head.name.clone(), head.sequence)));
         loss.group = found.group;
         loss.batches = found.expected.map_or(1, |count| {
             u64::from(count) - (found.batches.len() as u64).min(u64::from(count))
         });
-        loss.names = floors.len() as u64;
+        loss.names = found.lost_heads().count() as u64;
         loss.blocks = found.damaged_bodies.len() as u64;
     }
     Summary {
@@ -199,7 +196,6 @@ fn summary_of(file: FileNumber, found: &Found) -> Summary {
         is_whole,
         is_proven: false,
         loss,
-        floors,
     }
 }
 
@@ -232,7 +228,6 @@ fn decide(
             counted.insert((summary.file, summary.start));
             if !summary.is_whole {
                 replay.losses.push(summary.loss.clone());
-                replay.floors.append(&mut summary.floors);
             }
         } else {
             replay.losses.push(Loss {
@@ -249,6 +244,29 @@ fn decide(
     }
     replay.losses.reverse();
     counted
+}
+
+/// Notes the heads that the lost batches of a group set. What a whole batch says of a name later takes the place of it.
+fn note_heads(found: &Found, floors: &mut BTreeMap<Vec<u8>, u64>) {
+    let mut lost = found.lost_heads().peekable();
+    for (index, batch) in &found.batches {
+        while let Some(head) = lost.next_if(|head| head.batch < *index) {
+            note_lost(head, floors);
+        }
+        for op in &batch.ops {
+            if let Op::Put(key, _) | Op::Delete(key) = op
+                && let [keys::HEAD, name @ ..] = key.as_slice()
+            {
+                floors.remove(name);
+            }
+        }
+    }
+    lost.for_each(|head| note_lost(head, floors));
+}
+
+fn note_lost(head: &SetHead, floors: &mut BTreeMap<Vec<u8>, u64>) {
+    let floor = floors.entry(head.name.clone()).or_default();
+    *floor = head.sequence.max(*floor);
 }
 
 fn group_of(segment: &Segment, found: Found) -> Group {

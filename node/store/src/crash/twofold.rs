@@ -1,0 +1,188 @@
+//! Damage that meets what the store did before: removed files, failed writes, rows that are set aside.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+
+use perennis_shared::cid::{Block, Codec};
+
+use super::model::{self, Step, batch};
+use super::{Machine, run};
+use crate::segment::FileNumber;
+use crate::testing::{Loss, Power};
+use crate::{Batch, CommitError, Store, StoreState};
+
+/// Flips a bit in the first place of the log where these bytes stand.
+fn damage(machine: &Machine, bytes: &[u8]) {
+    let files = machine.disk.files().into_iter();
+    let mut segments = files.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "seg"));
+    let is_damaged = segments.any(|(path, _)| {
+        let written = machine.disk.bytes(&path).unwrap();
+        let at = written.windows(bytes.len()).position(|part| part == bytes);
+        at.is_some_and(|at| machine.disk.damage(&path, at, 1))
+    });
+    assert!(is_damaged);
+}
+
+/// As if nothing had come into the index since it was flushed last.
+fn killed(machine: Machine, store: Store) -> Machine {
+    machine.power.cut();
+    drop(store);
+    machine.restart(Loss::Everything, Power::default())
+}
+
+fn raw(text: &str, bytes: usize) -> Block {
+    Block::new(Codec::Raw, text.repeat(bytes / text.len() + 1).into_bytes()).unwrap()
+}
+
+fn put(store: &Store, block: &Block) {
+    let mut batch = Batch::new();
+    batch
+        .put_block(block.clone())
+        .pin(&block.cid().to_bytes(), *block.cid());
+    store.commit(batch).unwrap();
+}
+
+fn numbers(store: &Store) -> BTreeSet<FileNumber> {
+    store.inner().file_rows().into_keys().collect()
+}
+
+#[test]
+fn a_number_is_not_given_to_a_second_file_after_the_first_is_gone() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let dying: Vec<Block> = (0..6).map(|n| raw(&format!("dies {n} "), 2000)).collect();
+    for block in &dying {
+        put(&store, block);
+    }
+    run(&store, Step::Collect).unwrap();
+    run(&store, Step::Compact).unwrap();
+    let before = numbers(&store);
+    for _ in 0..2 {
+        store.inner().checkpointing.want();
+        store.checkpoint().unwrap();
+    }
+    for block in &dying {
+        let mut batch = Batch::new();
+        batch.unpin(&block.cid().to_bytes());
+        store.commit(batch).unwrap();
+    }
+    run(&store, Step::Collect).unwrap();
+    while !store.compact(70).unwrap().done {}
+    drop(store);
+    let store = machine.open().unwrap();
+    let left = numbers(&store);
+    let staying: Vec<Block> = (0..12).map(|n| raw(&format!("stays {n} "), 1500)).collect();
+    for block in &staying {
+        put(&store, block);
+    }
+    let given: Vec<_> = numbers(&store).difference(&left).copied().collect();
+    assert!(!given.is_empty());
+    assert!(
+        given.iter().all(|number| !before.contains(number)),
+        "{given:?} {before:?}"
+    );
+    drop(store);
+    machine.home.remove();
+    let store = machine.open().unwrap();
+    assert!(store.rebuilt().is_some());
+    for _ in 0..2 {
+        for block in &staying {
+            assert_eq!(store.block(block.cid()).unwrap().as_ref(), Some(block));
+        }
+        run(&store, Step::Compact).unwrap();
+    }
+}
+
+#[test]
+fn what_a_start_could_not_write_down_counts_for_the_first_commit_all_the_same() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for number in [1, 2, 5] {
+        store.commit(batch(number)).unwrap();
+    }
+    let mut last = Batch::new();
+    last.put_meta(b"after", b"".to_vec());
+    store.commit(last).unwrap();
+    let machine = killed(machine, store);
+    // The batch that set the newest head is lost, and so is the body of a block of another.
+    damage(&machine, b"record 5 value");
+    let block = model::blocks(2)[1].clone();
+    damage(&machine, b"own 2 o");
+    let mut failed = 0;
+    for point in 0.. {
+        let power = Power::default();
+        let machine = Machine {
+            disk: machine.disk.survivors(Loss::Nothing, &power),
+            home: machine.home.survivors(Loss::Nothing, &power),
+            power,
+        };
+        machine.power.fail_at(point, ErrorKind::Other);
+        let opened = machine.open();
+        let came = machine.power.points() > point;
+        machine.power.fail_at(u64::MAX, ErrorKind::Other);
+        let Ok(store) = opened else { continue };
+        let mut again = Batch::new();
+        again.put_block(block.clone());
+        if store.commit(again).is_ok() {
+            assert_eq!(
+                store.block(block.cid()).unwrap().as_ref(),
+                Some(&block),
+                "{point}"
+            );
+        } else {
+            failed += 1;
+            if store.state() == StoreState::Failed {
+                // The log has it and the index has not: the next start brings them together.
+                continue;
+            }
+        }
+        let refused = store.commit(batch(4));
+        assert!(
+            matches!(refused, Err(CommitError::Stale { stored: 5, .. })),
+            "{point}: {refused:?}"
+        );
+        if !came {
+            break;
+        }
+    }
+    assert!(failed < 3, "{failed}");
+}
+
+#[test]
+fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_floor() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for number in [1, 2, 5] {
+        store.commit(batch(number)).unwrap();
+    }
+    let mut last = Batch::new();
+    last.put_meta(b"after", b"".to_vec());
+    store.commit(last).unwrap();
+    let machine = killed(machine, store);
+    damage(&machine, b"record 2 value");
+    damage(&machine, b"record 5 value");
+    let store = machine.open().unwrap();
+    assert_eq!(store.floor(&model::name()).unwrap(), Some(5));
+}
+
+#[test]
+fn a_head_that_was_lost_and_deleted_later_is_not_looked_for() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for number in [1, 2, 5] {
+        store.commit(batch(number)).unwrap();
+    }
+    let mut gone = Batch::new();
+    gone.delete_head(&model::name());
+    store.commit(gone).unwrap();
+    let mut last = Batch::new();
+    last.put_meta(b"after", b"".to_vec());
+    store.commit(last).unwrap();
+    let machine = killed(machine, store);
+    damage(&machine, b"record 5 value");
+    let store = machine.open().unwrap();
+    assert_eq!(store.losses().unwrap().len(), 1);
+    assert_eq!(store.head(&model::name()).unwrap(), None);
+    assert_eq!(store.floor(&model::name()).unwrap(), None);
+    assert_eq!(store.queue_len(crate::LOST_HEADS).unwrap(), 0);
+}
