@@ -63,20 +63,14 @@ mod segment {
 }
 
 #[allow(dead_code, reason = "a part of a crate, by itself")]
+#[path = "../../node/store/src/pack"]
 mod pack {
-    #[path = "../../../node/store/src/pack/draft.rs"]
     mod draft;
-    #[path = "../../../node/store/src/pack/error.rs"]
     mod error;
-    #[path = "../../../node/store/src/pack/footer.rs"]
     mod footer;
-    #[path = "../../../node/store/src/pack/frame.rs"]
     mod frame;
-    #[path = "../../../node/store/src/pack/name.rs"]
     mod name;
-    #[path = "../../../node/store/src/pack/partitions.rs"]
     mod partitions;
-    #[path = "../../../node/store/src/pack/verify.rs"]
     mod verify;
 
     pub(crate) use draft::PackBlock;

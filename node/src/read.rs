@@ -6,6 +6,7 @@
 //! Invariant: a record in the cache is never older than the one in the store. A writer takes the entry out after its
 //! commit; a reader that was reading meanwhile finds its place taken away and leaves nothing behind.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -130,13 +131,47 @@ impl Read {
         Ok(found)
     }
 
+    /// How many bytes a block has; `None` when it is not here.
+    pub(crate) async fn block_bytes(&self, cid: &Cid) -> Result<Option<usize>, ReadError> {
+        HashFn::of(cid.hash()).map_err(ReadError::HashNotAllowed)?;
+        if is_identity(cid) {
+            return Ok(Some(cid.hash().digest().len()));
+        }
+        if let Some(block) = self.blocks.get(cid) {
+            return Ok(Some(block.bytes().len()));
+        }
+        let bytes = self.storage.block_bytes(*cid).await?;
+        Ok(bytes.map(|bytes| bytes as usize))
+    }
+
+    /// A part of a block, of which no more than that is read and nothing is kept in memory; `None` when it is not here.
+    pub(crate) async fn part(
+        &self,
+        cid: &Cid,
+        part: Range<usize>,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        HashFn::of(cid.hash()).map_err(ReadError::HashNotAllowed)?;
+        let cid = *cid;
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let part = offset(part.start)..offset(part.end);
+        let read = self.off_disk(move |storage| storage.read_part(&cid, part));
+        Ok(read.await?)
+    }
+
     async fn read_from_disk(&self, cid: Cid) -> Result<Option<Block>, StorageError> {
+        self.off_disk(move |storage| storage.read(&cid)).await
+    }
+
+    async fn off_disk<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Storage) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let storage = self.storage.clone();
         let read = rt::blocking(move || {
             // It is held by the read itself, which goes on when whoever asked has gone.
             let _turn = turn;
-            storage.read(&cid)
+            read(&storage)
         });
         read.await.map_err(|_| StorageError::Interrupted)?
     }

@@ -27,6 +27,7 @@
 //! | queue 16 and up | name | records to be put, a queue for each router |
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -196,15 +197,32 @@ impl Storage {
 
     /// A block, checked against its CID. Waits for the disk.
     pub(crate) fn read(&self, cid: &Cid) -> Result<Option<Block>, StorageError> {
-        match self.store.block(cid) {
-            Ok(block) => Ok(block),
-            Err(error) => {
-                if !matches!(error, ReadError::Index(_)) {
-                    self.shared.damaged.notify_one();
-                }
-                Err(error.into())
-            }
+        self.tell_damage(self.store.block(cid))
+    }
+
+    /// Bytes of a block, checked against the sums that were taken when it was verified. Waits for the disk.
+    pub(crate) fn read_part(
+        &self,
+        cid: &Cid,
+        part: Range<u32>,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        self.tell_damage(self.store.region(cid, part))
+    }
+
+    /// How many bytes a block has.
+    pub(crate) async fn block_bytes(&self, cid: Cid) -> Result<Option<u32>, StorageError> {
+        self.blocking(move |this| Ok(this.store.block_bytes(&cid)?))
+            .await
+    }
+
+    fn tell_damage<T>(&self, read: Result<T, ReadError>) -> Result<T, StorageError> {
+        if read
+            .as_ref()
+            .is_err_and(|error| !matches!(error, ReadError::Index(_)))
+        {
+            self.shared.damaged.notify_one();
         }
+        Ok(read?)
     }
 
     /// Those of the blocks that are not here.

@@ -37,9 +37,7 @@ fn main() {
     let path = keep_graph(&node, LEAVES, LEAF_BYTES);
     say("readers/rss/before", node.resident_mib(), "MiB");
 
-    let mut readers: Vec<SlowReader> = (0..wanted)
-        .map(|_| SlowReader::ask(&node, &path))
-        .collect();
+    let mut readers: Vec<SlowReader> = (0..wanted).map(|_| SlowReader::ask(&node, &path)).collect();
     let (mut most, mut health, mut graph) = (0.0_f64, 0.0_f64, 0.0_f64);
     let started = Instant::now();
     while started.elapsed() < stay {

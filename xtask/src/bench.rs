@@ -23,6 +23,9 @@ type Part = fn() -> Result<Vec<Figure>>;
 const PARTS: &[(&str, Part)] = &[
     ("ipns", programs::ipns),
     ("store", programs::store),
+    ("regions", programs::regions),
+    ("rebuild", programs::rebuild),
+    ("flips", programs::flips),
     ("lists", programs::lists),
     ("http", http::measure),
     ("publish", programs::publish),

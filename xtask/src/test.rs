@@ -85,10 +85,14 @@ fn tests(tally: &mut Tally) -> Result<()> {
     })
 }
 
-/// The workspace, and the two packages that are workspaces of their own.
+/// The workspace, and the packages that are workspaces of their own.
 fn format() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
-    for manifest in ["fuzz/Cargo.toml", "tests/no_std/Cargo.toml"] {
+    for manifest in [
+        "fuzz/Cargo.toml",
+        "tests/no_std/Cargo.toml",
+        "tests/bench/mapped/Cargo.toml",
+    ] {
         shell::run(shell::cargo().args(["fmt", "--manifest-path", manifest, "--check"]))?;
     }
     Ok(())

@@ -115,10 +115,7 @@ pub(super) async fn start(
 }
 
 /// Writes a line now and then; ends when nobody reads them.
-async fn tell(
-    progress: watch::Receiver<Progress>,
-    lines: &mpsc::Sender<Result<Bytes, BrokenOff>>,
-) {
+async fn tell(progress: watch::Receiver<Progress>, lines: &mpsc::Sender<Result<Bytes, BrokenOff>>) {
     loop {
         tokio::time::sleep(STEP).await;
         let Progress {

@@ -12,7 +12,7 @@ use hyper::{Method, Request, StatusCode};
 use perennis_shared::cid::{Block, Cid, parse_cid};
 
 use super::answer::{Answer, Body, Refusal, answer, text_header};
-use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes};
+use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes, counted};
 use super::route;
 use crate::app::Node;
 use crate::causes::chain;
@@ -21,8 +21,8 @@ use crate::read::ReadError;
 mod depth_first;
 mod graph;
 
-use graph::{Graph, GraphError, Scope};
 pub(super) use graph::PART_BYTES;
+use graph::{Graph, GraphError, Scope};
 
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
 const CAR: HeaderValue =
@@ -74,11 +74,12 @@ pub(super) async fn block(
             "give a CID such as bafyrei…",
         )
     })?;
-    let format = format(request)?;
-    let block = read(node, &cid).await?;
-    match format {
-        Format::Raw => ranged_block(node, text, block, request).await,
-        Format::Car => graph(node, text, &cid, request).await,
+    match format(request)? {
+        Format::Raw => raw(node, text, &cid, request).await,
+        Format::Car => {
+            read(node, &cid).await?;
+            graph(node, text, &cid, request).await
+        }
     }
 }
 
@@ -162,13 +163,12 @@ fn whole_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Answer 
     answer
 }
 
-async fn ranged_block(
+async fn raw(
     node: &Node,
     text: &str,
-    block: Block,
+    cid: &Cid,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let length = block.bytes().len();
     let etag = format!("\"{text}.raw\"");
     let headers = request.headers();
     let range = headers
@@ -180,33 +180,77 @@ async fn ranged_block(
         })
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("bytes="));
-    // Several ranges, or none that we can read, are answered with everything (RFC 9110, section 14.2).
-    match range.map_or(Region::Unread, |range| region(range, length)) {
-        Region::Unread => {
-            let bytes = sent(node, block, 0..length, request).await?;
-            Ok(whole_block(text, bytes, request))
+    if let Some(range) = range {
+        let length = node.read.block_bytes(cid).await.map_err(unreadable)?;
+        let length = length.ok_or_else(|| absent(cid))?;
+        if known(request, &etag) {
+            return Ok(unchanged(etag));
         }
-        Region::Outside => Err(Refusal::new(
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            "range_outside",
-            format!("the block has {length} bytes and the range lies outside of them"),
-            "ask for a range inside the block, or for all of it",
-        )
-        .with_header(
-            header::CONTENT_RANGE,
-            text_header(format!("bytes */{length}")),
-        )),
-        Region::Inside { first, end } => {
-            let bytes = sent(node, block, first..end, request).await?;
-            let mut answer = answer(StatusCode::PARTIAL_CONTENT, RAW, bytes);
-            block_headers(&mut answer, text, etag, "bin");
-            answer.headers_mut().insert(
-                header::CONTENT_RANGE,
-                text_header(format!("bytes {first}-{}/{length}", end - 1)),
-            );
-            Ok(answer)
+        match region(range, length) {
+            Region::Unread => {}
+            Region::Outside => return Err(outside(length)),
+            Region::Inside { first, end } => {
+                let bytes = part(node, cid, first..end, length, request).await?;
+                let mut answer = answer(StatusCode::PARTIAL_CONTENT, RAW, bytes);
+                block_headers(&mut answer, text, etag, "bin");
+                answer.headers_mut().insert(
+                    header::CONTENT_RANGE,
+                    text_header(format!("bytes {first}-{}/{length}", end - 1)),
+                );
+                return Ok(answer);
+            }
         }
     }
+    // Several ranges, or none that we can read, are answered with everything (RFC 9110, section 14.2).
+    let block = read(node, cid).await?;
+    let all = 0..block.bytes().len();
+    let bytes = sent(node, block, all, request).await?;
+    Ok(whole_block(text, bytes, request))
+}
+
+fn outside(length: usize) -> Refusal {
+    Refusal::new(
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "range_outside",
+        format!("the block has {length} bytes and the range lies outside of them"),
+        "ask for a range inside the block, or for all of it",
+    )
+    .with_header(
+        header::CONTENT_RANGE,
+        text_header(format!("bytes */{length}")),
+    )
+}
+
+/// A part of a block for an answer. Of a block that is not in memory and of which most is not asked for, no more is read.
+async fn part(
+    node: &Node,
+    cid: &Cid,
+    part: Range<usize>,
+    length: usize,
+    request: &Request<Incoming>,
+) -> Result<Bytes, Refusal> {
+    let cached = node.read.cached_block(cid);
+    if cached.is_some() || length <= SMALL_BYTES || part.len() > length / 2 {
+        let block = match cached {
+            Some(block) => block,
+            None => read(node, cid).await?,
+        };
+        return sent(node, block, part, request).await;
+    }
+    let room = if is_small(part.len(), request) {
+        None
+    } else {
+        let refused = |_| node.answers.refusal();
+        let place = node.answers.place().await.map_err(refused)?;
+        let share = node.answers.share(part.len(), REQUEST_PATIENCE).await;
+        Some((place, share.map_err(refused)?))
+    };
+    let bytes = node.read.part(cid, part).await.map_err(unreadable)?;
+    let bytes = bytes.ok_or_else(|| absent(cid))?;
+    Ok(match room {
+        Some((place, share)) => counted(bytes, place, Some(share)),
+        None => bytes.into(),
+    })
 }
 
 /// What a range of bytes comes to for a block of some length.

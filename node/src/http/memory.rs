@@ -26,8 +26,8 @@ use crate::metrics::AnswerMetrics;
 
 mod sending;
 
-use sending::{BlockBytes, Sending};
 pub(super) use sending::SentBlock;
+use sending::{BlockBytes, Sending};
 
 /// Largest answer that is not counted, in bytes.
 pub(super) const SMALL_BYTES: usize = 16 << 10;
@@ -221,12 +221,10 @@ impl AnswerMemory {
             return answer;
         }
         match (self.place_now(), self.share_now(bytes.len())) {
-            (Some(place), Some(share)) => {
-                answer.map(|body| match body {
-                    Body::Full(bytes) => Body::Full(counted(bytes, place, Some(share))),
-                    body => body,
-                })
-            }
+            (Some(place), Some(share)) => answer.map(|body| match body {
+                Body::Full(bytes) => Body::Full(counted(bytes, place, Some(share))),
+                body => body,
+            }),
             _ if is_told_in_any_case => answer,
             _ => self.refusal().into_answer(),
         }

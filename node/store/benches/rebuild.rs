@@ -1,8 +1,8 @@
 //! Making the index anew: how long it takes and how much memory, for many blocks.
 //!
-//! Fills a store (`--blocks 10000000`, `--bytes 1024` each), writes a checkpoint, removes the index and opens it in a process of
-//! its own, whose time, stages and peak memory are printed, a figure a line, as JSON. Then the same for a start that
-//! finds its index. `--quick` (and Cargo's own check that benches run) measures little; `--dir` fills that folder once
+//! Fills a store (`--blocks 10000000`, `--bytes 1024` each) and writes a checkpoint. Then it is opened three times, in a process of
+//! its own each, whose time, stages and peak memory are printed, a figure a line, as JSON: as it was closed, after a process
+//! died in the middle of writing to it, and without its index. `--quick` (and Cargo's own check that benches run) measures little; `--dir` fills that folder once
 //! and keeps it.
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
@@ -31,6 +31,12 @@ fn main() -> Result<()> {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1).cloned()
     };
+    if let Some(dir) = value("--die") {
+        return die(
+            Path::new(&dir),
+            value("--blocks").map_or(Ok(0), |blocks| blocks.parse())?,
+        );
+    }
     if let Some(dir) = value("--open") {
         return open(Path::new(&dir));
     }
@@ -44,9 +50,20 @@ fn main() -> Result<()> {
     if !dir.exists() {
         fill(&dir, blocks, bytes)?;
     }
-    for (what, is_gone) in [("start", false), ("rebuild", true)] {
-        if is_gone {
-            fs::remove_dir_all(dir.join("index"))?;
+    for what in ["start", "unclean", "rebuild"] {
+        match what {
+            "unclean" => {
+                let blocks = (blocks / 20).min(100_000).to_string();
+                let died = Command::new(env::current_exe()?)
+                    .args(["--blocks", blocks.as_str(), "--die"])
+                    .arg(&dir)
+                    .output()?;
+                if died.status.code().is_some() {
+                    return Err(String::from_utf8_lossy(&died.stderr).into_owned().into());
+                }
+            }
+            "rebuild" => fs::remove_dir_all(dir.join("index"))?,
+            _ => {}
         }
         let output = Command::new(env::current_exe()?)
             .arg("--open")
@@ -81,6 +98,20 @@ fn fill(dir: &Path, blocks: usize, bytes: usize) -> Result<()> {
     print("checkpoint", started.elapsed().as_secs_f64() * 1e3, "ms");
     print("checkpoint bytes", step.file_bytes as f64, "bytes");
     Ok(())
+}
+
+/// Writes so many blocks and ends without a word.
+fn die(dir: &Path, blocks: usize) -> Result<()> {
+    let store = Store::open(dir, &StoreOptions::default())?;
+    let mut draw = Draw(u64::from(std::process::id()) << 32);
+    for _ in (0..blocks).step_by(BATCH) {
+        let mut batch = Batch::new();
+        for _ in 0..BATCH {
+            batch.put_block(draw.block(1024));
+        }
+        store.commit(batch)?;
+    }
+    std::process::abort()
 }
 
 /// Opens the store and prints how that went.

@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use figures::{Draw, contents, peak_mib, print, print_beside, resident_mib, written_bytes};
+use figures::{
+    Draw, contents, peak_mib, print, print_beside, processor_time, resident_mib, written_bytes,
+};
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::codec::{Value, dag_cbor};
 use perennis_store::{Batch, Store, StoreOptions};
@@ -47,7 +49,8 @@ fn main() -> Result<()> {
         return resident(Path::new(&arguments[at + 1]));
     }
     if let Some(at) = arguments.iter().position(|argument| argument == "--upkeep") {
-        return upkeep(Path::new(&arguments[at + 1]));
+        let written = arguments.get(at + 2).map(|written| written.parse());
+        return upkeep(Path::new(&arguments[at + 1]), written.transpose()?);
     }
     let part = if has("--quick") || !has("--bench") {
         50
@@ -98,7 +101,7 @@ fn compare(size: &Size, rounds: usize) -> Result<()> {
     let blocks: Vec<Block> = contents(size.blocks, size.block_bytes);
     let mut puts = Vec::new();
     let mut gets = Vec::new();
-    let mut written = None;
+    let mut cost = Cost::default();
     // The first round also meets memory that the machine has not yet handed out: it is not counted.
     for round in 0..=rounds {
         let dir = tempfile::tempdir()?;
@@ -106,9 +109,9 @@ fn compare(size: &Size, rounds: usize) -> Result<()> {
         let (peer, store, put, peer_put);
         if round % 2 == 0 {
             (peer, peer_put) = put_into_peer(&peer_dir, &blocks, size)?;
-            (store, put, written) = put_into_store(&store_dir, &blocks, size)?;
+            (store, put, cost) = put_into_store(&store_dir, &blocks, size)?;
         } else {
-            (store, put, written) = put_into_store(&store_dir, &blocks, size)?;
+            (store, put, cost) = put_into_store(&store_dir, &blocks, size)?;
             (peer, peer_put) = put_into_peer(&peer_dir, &blocks, size)?;
         }
         let of_peer = || {
@@ -141,7 +144,11 @@ fn compare(size: &Size, rounds: usize) -> Result<()> {
         "blocks/s",
         peer_put,
     );
-    if let Some(written) = written {
+    if let Some(processor) = cost.processor {
+        let each = processor.as_secs_f64() * 1e3 / size.blocks as f64;
+        print(&format!("store/cpu/{}", size.name), each * 1e3, "ms");
+    }
+    if let Some(written) = cost.written {
         print(&format!("store/written/{}", size.name), written, "B/B");
         if size.block_bytes > KIB {
             print("store/written", written, "B/B");
@@ -169,10 +176,19 @@ fn put_into_peer(dir: &Path, blocks: &[Block], size: &Size) -> Result<(blob::Pee
     Ok((peer, put))
 }
 
-/// Also how many bytes went to the disk for each byte of block, where the system tells.
-fn put_into_store(dir: &Path, blocks: &[Block], size: &Size) -> Result<(Store, f64, Option<f64>)> {
+/// What writing took, where the system tells.
+#[derive(Default)]
+struct Cost {
+    /// Bytes that went to the disk for each byte of block.
+    written: Option<f64>,
+    /// Of all threads, what they do in the background too.
+    processor: Option<Duration>,
+}
+
+fn put_into_store(dir: &Path, blocks: &[Block], size: &Size) -> Result<(Store, f64, Cost)> {
     let store = Store::open(dir, &StoreOptions::default())?;
     let before = written_bytes();
+    let processor = processor_time();
     let start = Instant::now();
     for blocks in blocks.chunks(size.batch) {
         let mut batch = Batch::new();
@@ -186,7 +202,10 @@ fn put_into_store(dir: &Path, blocks: &[Block], size: &Size) -> Result<(Store, f
     let written = before
         .zip(written_bytes())
         .map(|(before, after)| (after - before) as f64 / payload);
-    Ok((store, put, written))
+    let processor = processor
+        .zip(processor_time())
+        .map(|(before, after)| after - before);
+    Ok((store, put, Cost { written, processor }))
 }
 
 /// Reads at random, in the same order for everybody.
@@ -266,6 +285,7 @@ fn million(blocks: usize) -> Result<()> {
     let store = Store::open(dir.path(), &StoreOptions::default())?;
     let mut draw = Draw(2);
     let mut bytes = 0;
+    let before = written_bytes();
     for tree in 0..blocks / 1000 {
         let mut batch = Batch::new();
         let leaves: Vec<Block> = (0..999).map(|_| draw.block(KIB)).collect();
@@ -282,10 +302,14 @@ fn million(blocks: usize) -> Result<()> {
         store.commit(batch)?;
     }
     drop(store);
+    let written = before
+        .zip(written_bytes())
+        .map(|(before, after)| (after - before) as f64 / bytes as f64);
     // Memory is that of a process that did nothing else.
     for task in ["--resident", "--upkeep"] {
         let output = std::process::Command::new(env::current_exe()?)
             .args([task.as_ref(), dir.path().as_os_str()])
+            .args(written.map(|written| written.to_string()))
             .output()?;
         print!("{}", String::from_utf8_lossy(&output.stdout));
         if !output.status.success() {
@@ -296,20 +320,23 @@ fn million(blocks: usize) -> Result<()> {
     Ok(())
 }
 
-/// Collects garbage, packs the rest, and collects again.
-fn upkeep(dir: &Path) -> Result<()> {
+/// Collects garbage, packs the rest, and collects again. `written` is what was written for each byte until now.
+fn upkeep(dir: &Path, written: Option<f64>) -> Result<()> {
     let store = Store::open(dir, &StoreOptions::default())?;
-    let stored = store.stats().block_bytes;
-    let written = written_bytes();
     let collect = |name: &str| -> Result<()> {
         let start = Instant::now();
         let progress = store.collect()?.finish()?;
         let blocks = progress.marked_blocks + progress.dropped_blocks;
-        print(&format!("store/{name}/1M"), rate(blocks as usize, start), "blocks/s");
+        print(
+            &format!("store/{name}/1M"),
+            rate(blocks as usize, start),
+            "blocks/s",
+        );
         print(&format!("store/peak/{name}/1M"), peak_mib()?, "MiB");
         Ok(())
     };
     collect("collect")?;
+    let before = written_bytes();
     let start = Instant::now();
     let mut moved = 0;
     loop {
@@ -320,11 +347,15 @@ fn upkeep(dir: &Path) -> Result<()> {
         }
     }
     let took = start.elapsed().as_secs_f64();
-    print("store/pack/1M", moved as f64 / took / (1 << 20) as f64, "MiB/s");
+    print(
+        "store/pack/1M",
+        moved as f64 / took / (1 << 20) as f64,
+        "MiB/s",
+    );
     print("store/peak/pack/1M", peak_mib()?, "MiB");
-    if let (Some(before), Some(after)) = (written, written_bytes()) {
-        let share = (after - before) as f64 / stored as f64;
-        print("store/pack/1M/written", share, "bytes/byte");
+    if let (Some(written), Some(before), Some(after)) = (written, before, written_bytes()) {
+        let packing = (after - before) as f64 / moved as f64;
+        print("store/written/packed", written + packing, "B/B");
     }
     collect("collect_packed")
 }

@@ -3,7 +3,7 @@
 use perennis_shared::cid::{Block, Codec, cid_of};
 use perennis_shared::codec::car;
 
-use crate::support::{Author, Message, TestNode};
+use crate::support::{Author, DAY, Message, TestNode};
 
 async fn published() -> (TestNode, Author, Message) {
     let node = TestNode::start().await;
@@ -92,6 +92,37 @@ async fn regions_of_a_block_are_checked_against_its_bounds() {
     for unread in ["bytes=1-2,4-5", "lines=1-2", "bytes=9-1"] {
         let reply = node.get_with(&path, &[("Range", unread)]).await;
         assert_eq!(reply.ok().body.len(), length, "{unread}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_of_a_large_block_is_read_without_the_rest_of_it() {
+    let node = TestNode::start().await;
+    let content: Vec<u8> = (0..1_u32 << 20).map(|at| (at % 251) as u8).collect();
+    let block = Block::new(Codec::Raw, content).unwrap();
+    let owner = Author::new(2);
+    let record = owner.record(*block.cid(), 1, DAY);
+    let record = Block::new(Codec::Raw, record.bytes().clone()).unwrap();
+    let message = car::write(&[*block.cid(), *record.cid()], [&block, &record]).unwrap();
+    let name = format!("/v1/names/{}", owner.name());
+    let car = ("Content-Type", "application/vnd.ipld.car");
+    node.ask("PUT", &name, &[car], &message).await.ok();
+    let path = format!("/ipfs/{}", block.cid());
+    let length = block.bytes().len();
+    // Inside a part under one sum, over the edge of two, the end, and more than answers may have uncounted.
+    for part in [
+        70_000..70_010,
+        32_760..32_780,
+        length - 5..length,
+        1_000..300_000,
+    ] {
+        let range = format!("bytes={}-{}", part.start, part.end - 1);
+        let reply = node.get_with(&path, &[("Range", &range)]).await;
+        assert_eq!(reply.status, 206, "{range}");
+        assert_eq!(reply.body, block.bytes()[part]);
+        let etag = format!("\"{}.raw\"", block.cid());
+        let headers = [("Range", range.as_str()), ("If-None-Match", etag.as_str())];
+        assert_eq!(node.get_with(&path, &headers).await.status, 304);
     }
 }
 

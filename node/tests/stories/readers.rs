@@ -158,7 +158,10 @@ async fn a_request_that_finds_no_room_is_told_when_to_come_back() {
     assert_eq!(metric(&node, "http_answers_refused_total").await, 2);
     // What is small is sent all the same: a few bytes of a block, its length, a root.
     let few = node.get_with(&leaf, &[("Range", "bytes=5-9")]).await;
-    assert_eq!((few.status, few.body.as_ref()), (206, &blocks[1].bytes()[5..10]));
+    assert_eq!(
+        (few.status, few.body.as_ref()),
+        (206, &blocks[1].bytes()[5..10])
+    );
     assert_eq!(node.ask("HEAD", &leaf, &[], b"").await.status, 200);
     let root = format!("/ipfs/{}?format=raw", blocks[0].cid());
     assert_eq!(node.get(&root).await.ok().body, blocks[0].bytes());

@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn what_is_of_files_is_not_held() {
-        let status = "Name:\tperennis\nVmRSS:\t  9000 kB\nRssAnon:\t     123 kB\nRssFile:\t 8877 kB\n";
+        let status =
+            "Name:\tperennis\nVmRSS:\t  9000 kB\nRssAnon:\t     123 kB\nRssFile:\t 8877 kB\n";
         assert_eq!(anonymous_bytes(status), Some(123 << 10));
         assert_eq!(anonymous_bytes("VmRSS:\t  9000 kB\n"), None);
         assert_eq!(anonymous_bytes("RssAnon:\t many kB\n"), None);

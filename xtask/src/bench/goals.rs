@@ -74,7 +74,7 @@ pub(super) const NAMED: &[Named] = &[
     named(
         "store/rss/1M",
         "Store process with 1 M blocks of 1 KiB",
-        Goal::AtMost(300.0),
+        Goal::AtMost(80.0),
     ),
     named(
         "store/open/1M",
@@ -98,6 +98,83 @@ pub(super) const NAMED: &[Named] = &[
         "Bytes written per byte of block, 256 KiB",
         Goal::AtMost(1.15),
     ),
+    named(
+        "store/cpu/1KiB",
+        "Processor time of 1,000 blocks of 1 KiB written",
+        Goal::AtMost(1.5),
+    ),
+    named(
+        "store/collect/1M",
+        "Garbage collected among 1 M blocks",
+        Goal::Shown,
+    ),
+    named(
+        "store/peak/collect/1M",
+        "Store process that has collected it",
+        Goal::AtMost(128.0),
+    ),
+    named("store/pack/1M", "Blocks packed", Goal::Shown),
+    named(
+        "store/peak/pack/1M",
+        "Store process that has packed them",
+        Goal::AtMost(128.0),
+    ),
+    named(
+        "store/written/packed",
+        "Bytes written per byte of block, packing too",
+        Goal::AtMost(2.2),
+    ),
+    named(
+        "store/collect_packed/1M",
+        "Garbage collected among packed blocks",
+        Goal::Shown,
+    ),
+    named(
+        "store/peak/collect_packed/1M",
+        "Store process that has collected it",
+        Goal::AtMost(128.0),
+    ),
+    named(
+        "start/10000000/time",
+        "Store with 10 M blocks opened",
+        Goal::AtMost(0.3),
+    ),
+    named(
+        "unclean/10000000/time",
+        "The same, after its process died while it wrote",
+        Goal::AtMost(2.0),
+    ),
+    named(
+        "rebuild/10000000/time",
+        "The same, without its index, which is made anew",
+        Goal::AtMost(90.0),
+    ),
+    named(
+        "rebuild/10000000/peak",
+        "Store process that makes it anew",
+        Goal::AtMost(256.0),
+    ),
+    named(
+        "flips/right",
+        "Bytes of a small store flipped: a right answer",
+        Goal::Shown,
+    ),
+    named("flips/repaired", "… repaired", Goal::Shown),
+    named("flips/told", "… told", Goal::Shown),
+    named("flips/refused", "… refused by name", Goal::Shown),
+    named("flips/silent", "… silent", Goal::AtMost(0.0)),
+    named(
+        "region/cached/1",
+        "Regions of 16 KiB read with pread, in the page cache, 1 thread",
+        Goal::Shown,
+    ),
+    named("region/cached/8", "The same, 8 threads", Goal::Shown),
+    named(
+        "region/cold/1",
+        "The same, not in the page cache, 1 thread",
+        Goal::Shown,
+    ),
+    named("region/cold/8", "The same, 8 threads", Goal::Shown),
     named(
         "kill/acknowledged",
         "Writes acknowledged before kills, each checked",

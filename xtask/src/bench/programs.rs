@@ -8,6 +8,7 @@ use super::figure::{self, Figure};
 use crate::{shell, workspace};
 
 const NPM_IPNS: &str = "tests/bench/ipns";
+const MAPPED: &str = "tests/bench/mapped/Cargo.toml";
 const OLDEST_NODE: u32 = 22;
 
 /// Builds the product and all benches, in the profile and selection that tests and the demo use.
@@ -46,6 +47,41 @@ pub(super) fn ipns() -> Result<Vec<Figure>> {
 /// The bench fails.
 pub(super) fn store() -> Result<Vec<Figure>> {
     bench("store")
+}
+
+/// A store of ten million blocks that is started, started after its process died, and started without its index.
+///
+/// # Errors
+/// The bench fails.
+pub(super) fn rebuild() -> Result<Vec<Figure>> {
+    bench("rebuild")
+}
+
+/// Every written byte of a small store, flipped.
+///
+/// # Errors
+/// The bench fails, or one flip was silent.
+pub(super) fn flips() -> Result<Vec<Figure>> {
+    bench("flips")
+}
+
+/// Regions of blocks as the store reads them, beside mapped memory.
+///
+/// # Errors
+/// The program does not build, or fails.
+pub(super) fn regions() -> Result<Vec<Figure>> {
+    let scratch = super::node::Scratch::new("regions")?;
+    let mut cargo = shell::cargo();
+    cargo.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--manifest-path",
+        MAPPED,
+    ]);
+    cargo.arg(scratch.path());
+    figure::read_all(shell::output(&mut cargo)?.lines())
 }
 
 /// Tag list and log.

@@ -169,7 +169,12 @@ impl DepthFirst {
 
     fn fingerprint(&self, link: &[u8]) -> Fingerprint {
         let [low, high] = self.keys.each_ref().map(|key| key.hash_one(link));
-        [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32]
+        [
+            low as u32,
+            (low >> 32) as u32,
+            high as u32,
+            (high >> 32) as u32,
+        ]
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is measured with, and how it is printed.
 
 use std::fs;
+use std::time::Duration;
 
 use perennis_shared::cid::{Block, Codec};
 
@@ -55,6 +56,15 @@ pub(crate) fn written_bytes() -> Option<u64> {
         .find_map(|line| line.strip_prefix("write_bytes: "))?
         .parse()
         .ok()
+}
+
+/// Processor time that all threads of this process have had, in steps of 10 ms; not told on every system.
+pub(crate) fn processor_time() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program before it may hold spaces.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis((ticks()? + ticks()?) * 10))
 }
 
 /// Resident memory of this process.
