@@ -95,7 +95,7 @@ impl Store {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        fs::create_dir_all(segments(dir)).map_err(failed)?;
+        inner.disk.create_dir(&segments(dir)).map_err(failed)?;
         let next = inner.ask(|reply| Work::Copy(dir.join("index"), reply))?;
         let names = inner.disk.list(&inner.segments_dir()).map_err(failed)?;
         let mut numbers: Vec<_> = names
@@ -141,7 +141,7 @@ impl Store {
     /// Links or copies the packs in use: what is in them never changes.
     fn snapshot_packs(&self, dir: &Path, snapshot: &mut Snapshot) -> io::Result<()> {
         let inner = self.inner();
-        fs::create_dir_all(dir)?;
+        inner.disk.create_dir(dir)?;
         let rows = inner.file_rows();
         let in_use = rows.values().filter(|row| !row.is_dropped);
         for name in in_use.filter_map(FileRow::pack_name) {
@@ -155,7 +155,7 @@ impl Store {
 
     /// And the checkpoints, which do not change either.
     fn snapshot_checkpoints(&self, dir: &Path, checkpoints: &HeldCheckpoints) -> io::Result<()> {
-        fs::create_dir_all(dir)?;
+        self.inner().disk.create_dir(dir)?;
         for path in checkpoints.paths()? {
             if let Some(name) = path.file_name() {
                 link_or_copy(self.inner().disk.as_ref(), &path, &dir.join(name))?;
