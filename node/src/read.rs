@@ -154,15 +154,15 @@ impl Read {
         let cid = *cid;
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let part = offset(part.start)..offset(part.end);
-        let read = self.from_disk(move |storage| storage.read_part(&cid, part));
+        let read = self.off_disk(move |storage| storage.read_part(&cid, part));
         Ok(read.await?)
     }
 
     async fn read_from_disk(&self, cid: Cid) -> Result<Option<Block>, StorageError> {
-        self.from_disk(move |storage| storage.read(&cid)).await
+        self.off_disk(move |storage| storage.read(&cid)).await
     }
 
-    async fn from_disk<T: Send + 'static>(
+    async fn off_disk<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Storage) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {

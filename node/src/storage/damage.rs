@@ -4,7 +4,8 @@ use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes, parse_multihash_b
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{
-    Batch, DamageCounts, LOST_HEADS, Loss, QuarantineRow, Queue, QueueRow, REFETCH, SetAside,
+    Batch, DamageCounts, LOST_HEADS, Loss, QuarantineRow, Queue, QueueRow, REFETCH, ReadError,
+    SetAside,
 };
 
 use super::fetched::FETCHED;
@@ -130,16 +131,23 @@ impl Storage {
         .await
     }
 
-    /// Keeps a damaged block that was fetched again.
+    /// Keeps a damaged block that was fetched again. False where the disk did not keep it: it is set aside again.
     pub(crate) async fn refetched(
         &self,
         damaged: &DamagedBlock,
         block: Block,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         let mut batch = Batch::new();
         batch.put_block(block);
         batch.dequeue(REFETCH, &damaged.key, damaged.due);
-        self.write(batch).await
+        self.write(batch).await?;
+        let cid = damaged.cid;
+        self.blocking(move |this| match this.store.block_uncached(&cid) {
+            Ok(_) => Ok(true),
+            Err(ReadError::Corrupt { .. } | ReadError::Disk { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        })
+        .await
     }
 
     /// A damaged block could not be had; it is due again then.

@@ -130,16 +130,17 @@ impl Refetch {
     async fn fetch(&self, damaged: DamagedBlock, near: &Exchange) -> Result<(), StorageError> {
         let cid = damaged.cid;
         if let Some(block) = self.block(&damaged, near).await {
-            self.storage.refetched(&damaged, block).await?;
-            self.metrics.damage.refetched(Outcome::Ok);
-            tracing::info!(%cid, "a damaged block was fetched again");
-            return Ok(());
-        }
-        self.metrics.damage.refetched(Outcome::Failed);
-        if damaged.failures == 0 {
+            if self.storage.refetched(&damaged, block).await? {
+                self.metrics.damage.refetched(Outcome::Ok);
+                tracing::info!(%cid, "a damaged block was fetched again");
+                return Ok(());
+            }
+            tracing::error!(%cid, "the disk does not keep a damaged block that was fetched again");
+        } else if damaged.failures == 0 {
             tracing::warn!(%cid, "nobody has a damaged block; it is asked for again later");
             self.scan.notify_one();
         }
+        self.metrics.damage.refetched(Outcome::Failed);
         let failures = damaged.failures.saturating_add(1);
         let delay = RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max);
         self.storage.refetch_later(&damaged, later(delay)).await

@@ -376,6 +376,38 @@ mod tests {
     }
 
     #[test]
+    fn no_flipped_bit_of_a_payload_is_taken() {
+        let heads = [SetHead {
+            batch: 1,
+            name: b"name".to_vec(),
+            sequence: 5,
+        }];
+        let mut end = Vec::new();
+        write_end(&mut end, (9, 8, 4160), &heads, SALT, FILE, 4160);
+        let mut payload = Vec::new();
+        BatchPayload::write_start(&mut payload, b"owner", 0);
+        BatchPayload::write_ops(&mut payload, &[Op::Delete(b"key".to_vec())]);
+        let mut batch = Vec::new();
+        write_batch_head(&mut batch, (9, 1), &payload, SALT, FILE, 4160);
+        let frames = [&end, &batch].map(|frame| Frame::read(frame, SALT, FILE, 4160));
+        let [Some(Frame::End(of_end)), Some(Frame::Batch(of_batch))] = frames else {
+            panic!("both are frames: {frames:?}");
+        };
+        let end = &end[END_HEAD_BYTES..END_HEAD_BYTES + of_end.payload_bytes as usize];
+        assert!(of_end.heads(end).is_some() && of_batch.payload(&payload).is_some());
+        for at in 0..end.len() * 8 {
+            let mut flipped = end.to_vec();
+            flipped[at / 8] ^= 1 << (at % 8);
+            assert_eq!(of_end.heads(&flipped), None, "{at}");
+        }
+        for at in 0..payload.len() * 8 {
+            let mut flipped = payload.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            assert_eq!(of_batch.payload(&flipped), None, "{at}");
+        }
+    }
+
+    #[test]
     fn the_second_head_is_one_only_in_its_own_place() {
         let mut double = Vec::new();
         head().write(&mut double, SALT, FILE, 4160);

@@ -103,6 +103,47 @@ impl Store {
         Block::verified(*cid, bytes).ok()
     }
 
+    /// As [`Store::block`], from where the block is durable, whatever the system holds of it in memory: what was put in the place of
+    /// a damaged copy may lie on the same bad disk.
+    ///
+    /// # Errors
+    /// As [`Store::block`].
+    pub fn block_uncached(&self, cid: &Cid) -> Result<Option<Block>, ReadError> {
+        if is_identity(cid) {
+            return self.block(cid);
+        }
+        let mut seen = None;
+        while let Some(location) = self.inner().shared.index.location(cid.hash())? {
+            let last_try = seen == Some(location);
+            match self.inner().read_uncached(location) {
+                Ok(bytes) => match Block::verified(*cid, bytes) {
+                    Ok(block) => return Ok(Some(block)),
+                    Err(source) if last_try => {
+                        self.set_aside(cid.hash(), location, &source);
+                        return Err(ReadError::Corrupt {
+                            cid: Box::new(*cid),
+                            source,
+                        });
+                    }
+                    // It may have been moved while it was read.
+                    Err(_) => {}
+                },
+                Err(source) if last_try => {
+                    if is_lost(&source) {
+                        self.set_aside(cid.hash(), location, &source);
+                    }
+                    return Err(ReadError::Disk {
+                        cid: Box::new(*cid),
+                        source,
+                    });
+                }
+                Err(_) => self.inner().forget_file(location.file),
+            }
+            seen = Some(location);
+        }
+        Ok(None)
+    }
+
     /// Whether a block is stored. Its bytes are not read.
     ///
     /// # Errors

@@ -214,9 +214,9 @@ mod tests {
             "bb".repeat(16),
             "0201000000000000",
             "00000000",
-            "GOLDEN_CRC"
+            "4fdea819"
         );
-        assert_eq!(hex[..120], golden[..120]);
+        assert_eq!(hex, golden);
         assert_eq!(Header::from_bytes(&header().to_bytes()), Some(header()));
     }
 

@@ -96,7 +96,7 @@ impl Store {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        fs::create_dir_all(segments(dir)).map_err(failed)?;
+        inner.disk.create_dir(&segments(dir)).map_err(failed)?;
         let next = inner.ask(|reply| Work::Copy(dir.join("index"), reply))?;
         let names = inner.disk.list(&inner.segments_dir()).map_err(failed)?;
         let mut numbers: Vec<_> = names
@@ -149,7 +149,7 @@ impl Store {
     /// the snapshot has to be made anew.
     fn snapshot_packs(&self, dir: &Path, snapshot: &mut Snapshot) -> io::Result<()> {
         let inner = self.inner();
-        fs::create_dir_all(dir)?;
+        inner.disk.create_dir(dir)?;
         let mut names = BTreeMap::new();
         for row in inner.file_rows().values() {
             if let Some(name) = row.pack_name() {
@@ -170,7 +170,7 @@ impl Store {
 
     /// And the checkpoints, which do not change either.
     fn snapshot_checkpoints(&self, dir: &Path, checkpoints: &HeldCheckpoints) -> io::Result<()> {
-        fs::create_dir_all(dir)?;
+        self.inner().disk.create_dir(dir)?;
         for path in checkpoints.paths()? {
             if let Some(name) = path.file_name() {
                 link_or_copy(self.inner().disk.as_ref(), &path, &dir.join(name))?;

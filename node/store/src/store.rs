@@ -163,7 +163,7 @@ impl Store {
             dir: dir.to_path_buf(),
             source,
         };
-        std::fs::create_dir_all(segments(dir)).map_err(not_writable)?;
+        Real.create_dir(&segments(dir)).map_err(not_writable)?;
         let lock = format::lock(dir)?;
         let disk: Arc<dyn Disk> = Arc::new(Real);
         let home = Arc::new(RocksHome::new(dir, options.index));

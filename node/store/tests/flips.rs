@@ -16,9 +16,15 @@ fn a_flipped_byte_in_any_file_is_repaired_or_told() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::fill(&dir.path().join("store")).unwrap();
     let places = sample.places().unwrap();
-    // Of each file as many as it has bytes, and of each at least a few; with a stride that meets every field.
+    // With a stride that meets every field, and the first and the last byte of each file.
     let step = (places.len() / SAMPLES).max(1) | 1;
-    let chosen: Vec<_> = places.iter().step_by(step).collect();
+    let is_edge = |at: usize| {
+        let path = |at: Option<usize>| at.and_then(|at| places.get(at)).map(|(path, _)| path);
+        let here = path(Some(at));
+        path(at.checked_sub(1)) != here || path(Some(at + 1)) != here
+    };
+    let chosen = (0..places.len()).filter(|at| at.is_multiple_of(step) || is_edge(*at));
+    let chosen: Vec<_> = chosen.map(|at| &places[at]).collect();
     let outcomes: Vec<(PathBuf, usize, Outcome)> = std::thread::scope(|scope| {
         let threads = (0..THREADS).map(|thread| {
             let (sample, chosen) = (&sample, &chosen);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -437,4 +437,45 @@ fn a_snapshot_does_not_overwrite_and_leaves_nothing_half() {
     store.snapshot(&copy).unwrap();
     assert!(!dir.path().join("copy.partial").exists());
     assert_eq!(open(&copy).stats().blocks, 12);
+}
+
+/// What in a folder others than its owner may read or change. RocksDB makes its own files as the umask says, in a folder that is shut.
+fn open_to_others(dir: &Path, found: &mut Vec<String>) {
+    let mode = fs::metadata(dir).unwrap().permissions().mode();
+    if mode & 0o077 != 0 {
+        found.push(format!("{} {mode:o}", dir.display()));
+    }
+    if dir.is_dir() && !dir.ends_with("index") {
+        for entry in fs::read_dir(dir).unwrap() {
+            open_to_others(&entry.unwrap().path(), found);
+        }
+    }
+}
+
+#[test]
+fn everything_is_its_owners_only_from_the_moment_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, copy) = (dir.path().join("store"), dir.path().join("copy"));
+    let store = open(&place);
+    publish(&store, b"kept", 0..100);
+    store.collect().unwrap().finish().unwrap();
+    publish(&store, b"more", 100..200);
+    free_all(&store);
+    assert!(fs::read_dir(place.join("packs")).unwrap().next().is_some());
+    assert!(fs::read_dir(place.join("checkpoints")).unwrap().count() > 1);
+    store.snapshot(&copy).unwrap();
+    drop(store);
+    // Bytes behind the log are moved to a folder of their own; an index that is gone is made anew.
+    let segments = fs::read_dir(place.join("segments")).unwrap();
+    let last = segments.map(|segment| segment.unwrap().path()).max();
+    let last = fs::OpenOptions::new().append(true).open(last.unwrap());
+    std::io::Write::write_all(&mut last.unwrap(), &[7; 64]).unwrap();
+    fs::remove_dir_all(place.join("index")).unwrap();
+    drop(open(&place));
+    assert!(fs::read_dir(place.join("lost")).unwrap().next().is_some());
+    drop(open(&copy));
+    let mut found = Vec::new();
+    open_to_others(&place, &mut found);
+    open_to_others(&copy, &mut found);
+    assert!(found.is_empty(), "{found:#?}");
 }

@@ -223,6 +223,39 @@ fn damage_anywhere_in_the_log_never_stops_the_start_and_is_never_silent() {
 }
 
 #[test]
+fn a_log_that_is_damaged_in_memory_only_is_read_from_the_disk() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for number in 1..6 {
+        store.commit(batch(number)).unwrap();
+    }
+    let all = seen(&store);
+    machine.power.cut();
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    for (path, length) in segment_files(&machine) {
+        for offset in (0..length).step_by(31) {
+            let power = Power::default();
+            let copy = Machine {
+                disk: machine.disk.survivors(Loss::Everything, &power),
+                home: machine.home.survivors(Loss::Everything, &power),
+                power,
+            };
+            // Headers are read through the cache: one of the two is enough.
+            copy.disk.damage_cached(&path, offset, 0x40);
+            let store = copy.open().unwrap();
+            let found = store.found_at_start();
+            assert!(
+                found.is_empty(),
+                "{} at {offset}: {found:?}",
+                path.display()
+            );
+            assert_eq!(seen(&store), all, "{} at {offset}", path.display());
+        }
+    }
+}
+
+#[test]
 fn a_block_that_was_damaged_in_the_log_and_put_again_stays() {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();

@@ -14,7 +14,7 @@ use crate::keys;
 use crate::pack::{PackBlock, PackWriter, Partitions};
 use crate::rows::{FileRow, MANY_OWNERS, Place, Row as _};
 use crate::testing::{Loss, Power};
-use crate::{Batch, LossKind, Store, UpkeepError};
+use crate::{Batch, LossKind, ReadError, Store, UpkeepError};
 
 /// Packs are made from segments, from segments and packs, and from packs alone; in between blocks die in them.
 const STEPS: &[Step] = &[
@@ -254,6 +254,31 @@ fn bytes_that_are_damaged_in_memory_only_are_read_from_the_disk() {
         }
     }
     assert!(model.matches(&seen(&store)));
+    assert!(store.quarantine(None, 9).unwrap().is_empty());
+}
+
+#[test]
+fn what_the_disk_does_not_keep_of_a_block_is_found_by_looking_past_the_cache() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let block = Block::new(Codec::Raw, vec![7; 500]).unwrap();
+    let mut batch = Batch::new();
+    batch.put_block(block.clone());
+    machine.disk.set_sync_damage(Some((4600, 1)));
+    store.commit(batch).unwrap();
+    machine.disk.set_sync_damage(None);
+    // What is in memory is whole.
+    assert_eq!(store.block(block.cid()).unwrap(), Some(block.clone()));
+    let found = store.block_uncached(block.cid());
+    assert!(matches!(found, Err(ReadError::Corrupt { .. })), "{found:?}");
+    // It is set aside without waiting: the next commit comes behind that, and takes its place.
+    let mut batch = Batch::new();
+    batch.put_block(block.clone());
+    store.commit(Batch::new()).unwrap();
+    assert_eq!(store.quarantine(None, 9).unwrap().len(), 1);
+    assert_eq!(store.block_uncached(block.cid()).unwrap(), None);
+    store.commit(batch).unwrap();
+    assert_eq!(store.block_uncached(block.cid()).unwrap(), Some(block));
     assert!(store.quarantine(None, 9).unwrap().is_empty());
 }
 

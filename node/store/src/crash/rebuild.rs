@@ -472,6 +472,70 @@ fn comparable(key: &[u8], row: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+/// Does all that, loses the index, and holds what comes back against what was there.
+fn comes_back(actions: Vec<Action>) {
+    let mut machine = Machine::new(Power::default());
+    let mut store = machine.open().unwrap();
+    // Of nothing there is nothing to come back, not even which store it was.
+    store.commit(batch(1)).unwrap();
+    let mut number = 1;
+    for action in actions {
+        match action {
+            Action::Commit => {
+                number += 1;
+                store.commit(batch(number)).unwrap();
+            }
+            Action::Again(what) => drop(store.commit(again(what)).unwrap()),
+            Action::Collect => drop(store.collect().unwrap().finish()),
+            // A block that is damaged and pinned holds up what it is in.
+            Action::Compact => drop(run(&store, Step::Compact)),
+            Action::Scrub => drop(store.scrub(u64::MAX).unwrap()),
+            Action::Checkpoint => drop(store.checkpoint().unwrap()),
+            Action::Rot(what) => rot(&machine, &store, what),
+            Action::Restart => {
+                drop(store);
+                store = machine.open().unwrap();
+            }
+            Action::PowerCut(seed) => {
+                machine.power.cut();
+                drop(store);
+                machine = machine.restart(Loss::Some(seed), Power::default());
+                store = machine.open().unwrap();
+            }
+        }
+    }
+    drop(store);
+    let before = rows(&machine);
+    drop(rebuilt(&machine));
+    let after = rows(&machine);
+    for key in before.keys().chain(after.keys()) {
+        let (before, after) = (before.get(key), after.get(key));
+        let [before, after] = [before, after].map(|row| comparable(key, row?));
+        assert_eq!(before, after, "{}", String::from_utf8_lossy(key));
+    }
+}
+
+#[test]
+fn what_was_seen_before_a_pack_does_not_outlive_its_segment() {
+    use Action::{Again, Checkpoint, Commit, Compact, Restart, Scrub};
+    // Both checkpoints have the segment, so it goes as soon as it is packed, and only they say what was seen of its blocks.
+    let checkpoints = [Commit, Commit, Restart, Checkpoint, Scrub, Checkpoint];
+    for (before, after) in [
+        (&[50, 30][..], &[][..]),
+        (&[50, 30], &[9]),
+        (&[50, 30], &[9, 16, 3]),
+    ] {
+        let again = |numbers: &[u8]| numbers.iter().copied().map(Again).collect::<Vec<_>>();
+        let actions = [
+            again(before),
+            checkpoints.to_vec(),
+            again(after),
+            vec![Compact],
+        ];
+        comes_back(actions.concat());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -479,44 +543,6 @@ proptest! {
     fn whatever_was_done_the_index_comes_back_row_for_row(
         actions in proptest::collection::vec(action(), 1..40),
     ) {
-        let mut machine = Machine::new(Power::default());
-        let mut store = machine.open().unwrap();
-        // Of nothing there is nothing to come back, not even which store it was.
-        store.commit(batch(1)).unwrap();
-        let mut number = 1;
-        for action in actions {
-            match action {
-                Action::Commit => {
-                    number += 1;
-                    store.commit(batch(number)).unwrap();
-                }
-                Action::Again(what) => drop(store.commit(again(what)).unwrap()),
-                Action::Collect => drop(store.collect().unwrap().finish()),
-                // A block that is damaged and pinned holds up what it is in.
-                Action::Compact => drop(run(&store, Step::Compact)),
-                Action::Scrub => drop(store.scrub(u64::MAX).unwrap()),
-                Action::Checkpoint => drop(store.checkpoint().unwrap()),
-                Action::Rot(what) => rot(&machine, &store, what),
-                Action::Restart => {
-                    drop(store);
-                    store = machine.open().unwrap();
-                }
-                Action::PowerCut(seed) => {
-                    machine.power.cut();
-                    drop(store);
-                    machine = machine.restart(Loss::Some(seed), Power::default());
-                    store = machine.open().unwrap();
-                }
-            }
-        }
-        drop(store);
-        let before = rows(&machine);
-        drop(rebuilt(&machine));
-        let after = rows(&machine);
-        for key in before.keys().chain(after.keys()) {
-            let (before, after) = (before.get(key), after.get(key));
-            let [before, after] = [before, after].map(|row| comparable(key, row?));
-            prop_assert_eq!(before, after, "{}", String::from_utf8_lossy(key));
-        }
+        comes_back(actions);
     }
 }

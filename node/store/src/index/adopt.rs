@@ -108,6 +108,9 @@ impl IndexChange<'_> {
                 self.batch.put(keys::seen(&hash), Seen::of(&old).to_bytes());
                 (place.tag, place.codecs) = (old.tag, old.codecs);
             }
+        } else {
+            // What a checkpoint says of it is older than the pack: what was seen since the pack was written comes behind it.
+            self.batch.delete(keys::seen(&hash));
         }
         if let Some(row) = self.file(number) {
             row.live_bytes += u64::from(entry.length());

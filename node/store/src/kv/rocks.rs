@@ -6,8 +6,9 @@
 //! also holds filters and index blocks.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
@@ -16,6 +17,7 @@ use rocksdb::{
 };
 
 use super::{Kv, KvBatch, KvError, KvSnapshot, Row};
+use crate::disk::{Disk as _, Real};
 
 mod home;
 mod load;
@@ -91,6 +93,8 @@ impl Rocks {
     }
 
     fn open_with(options: &Options, dir: &Path) -> Result<Self, KvError> {
+        // RocksDB opens what it makes to whom the umask lets.
+        Real.create_dir(dir)?;
         Ok(Self {
             db: DB::open(options, dir)?,
             place: dir.to_path_buf(),
@@ -169,7 +173,9 @@ impl Kv for Rocks {
 
     fn copy_to(&self, dir: &Path) -> Result<(), KvError> {
         // With no log of its own, what is only in memory must be flushed into the copy: 0 forces that.
-        Ok(Checkpoint::new(&self.db)?.create_checkpoint_with_log_size(dir, 0)?)
+        Checkpoint::new(&self.db)?.create_checkpoint_with_log_size(dir, 0)?;
+        // RocksDB makes the folder itself, as the umask says; the one that it is in is shut already.
+        Ok(fs::set_permissions(dir, Permissions::from_mode(0o700))?)
     }
 }
 

@@ -148,6 +148,8 @@ fn check_applied(files: &Files, applied: Position, replay: &mut Replay) -> io::R
     Ok(())
 }
 
+/// Reads the groups of a segment, once more where something of them is not whole: what the system holds of the file in memory
+/// may be worse than what is on the disk.
 fn summarise(
     segment: &Segment,
     from: u64,
@@ -155,6 +157,26 @@ fn summarise(
     summaries: &mut Vec<Summary>,
     replay: &mut Replay,
 ) -> io::Result<Ending> {
+    let first = summaries.len();
+    let (ending, is_whole) = read_summaries(segment, from, applied, summaries, replay)?;
+    if is_whole {
+        return Ok(ending);
+    }
+    // Where it is not forgotten, it is read again all the same.
+    let _ = segment.file.forget_cache();
+    summaries.truncate(first);
+    let (ending, _) = read_summaries(segment, from, applied, summaries, replay)?;
+    Ok(ending)
+}
+
+/// How a segment ends, and whether all that was found in it is whole.
+fn read_summaries(
+    segment: &Segment,
+    from: u64,
+    applied: Position,
+    summaries: &mut Vec<Summary>,
+    replay: &mut Replay,
+) -> io::Result<(Ending, bool)> {
     let mut groups = Groups::new(segment, from, true)?;
     let first = summaries.len();
     while let Some(found) = groups.next()? {
@@ -172,11 +194,13 @@ fn summarise(
     for summary in &mut summaries[first..] {
         summary.is_proven |= closed.is_some_and(|closed| closed >= summary.group);
     }
-    Ok(Ending {
+    let are_whole = summaries[first..].iter().all(|summary| summary.is_whole);
+    let ending = Ending {
         file: segment.number,
         end: groups.end(),
         has_tail: groups.has_tail()?,
-    })
+    };
+    Ok((ending, are_whole && groups.damage().is_empty()))
 }
 
 fn summary_of(file: FileNumber, found: &Found) -> Summary {

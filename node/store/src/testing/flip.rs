@@ -303,7 +303,7 @@ fn batch(number: u8) -> Batch {
     let leaves = [
         leaf(40),
         leaf(700),
-        leaf(if number % 6 == 0 { 20_000 } else { 90 }),
+        leaf(if number.is_multiple_of(6) { 20_000 } else { 90 }),
     ];
     let mut batch = Batch::new();
     let mut links = Vec::new();

@@ -56,9 +56,18 @@ impl Verifier<'_> {
             self.dir,
             self.store,
         );
+        let groups = checkpoints.groups()?;
+        let mut removed_until = groups.get(1).copied().unwrap_or(0);
+        if let [only] = groups.as_slice()
+            && let Ok((header, _)) = checkpoints.header(*only)
+            && header.position().offset == 0
+        {
+            // A migration wrote it before the log began: what it followed was in format 1.
+            removed_until = *only;
+        }
         let mut order = Order {
             last: 0,
-            removed_until: checkpoints.groups()?.get(1).copied().unwrap_or(0),
+            removed_until,
         };
         let last = files.log.keys().next_back().copied();
         let of = files.log.len();
