@@ -56,7 +56,7 @@ fn packs_that_only_wait_to_be_removed_are_in_it_for_an_index_that_is_made_anew()
     let (home, copy) = (dir.path().join("store"), dir.path().join("copy"));
     let store = open(&home);
     let texts: Vec<String> = (0..40).map(|n| format!("block {n} ").repeat(500)).collect();
-    let pin = |text: &str| text[..9].as_bytes().to_vec();
+    let pin = |text: &str| text.as_bytes()[..9].to_vec();
     for text in &texts {
         let block = Block::new(Codec::Raw, text.as_bytes().to_vec()).unwrap();
         let mut batch = Batch::new();
