@@ -7,6 +7,7 @@ use perennis_shared::cid::{Block, Codec};
 
 use super::model::{self, Step, batch};
 use super::{Machine, run};
+use crate::disk::Disk as _;
 use crate::keys;
 use crate::kv::KvBatch;
 use crate::segment::FileNumber;
@@ -270,4 +271,46 @@ fn a_checkpoint_with_a_row_of_a_file_that_cannot_be_read_gives_the_rest() {
         .collect();
     assert_eq!(kinds, [LossKind::UnreadableTable]);
     assert_eq!(store.damage().unwrap().rows_set_aside, 1);
+}
+
+#[test]
+fn more_segments_of_another_store_do_not_make_a_folder_that_store() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let block = raw("ours ", 1000);
+    put(&store, &block);
+    store.checkpoint().unwrap();
+    drop(store);
+    let other = Machine::new(Power::default());
+    // Of two disks the first draw is the same, and by it the store.
+    other.disk.entropy().unwrap();
+    let store = other.open().unwrap();
+    for number in 0..8 {
+        put(&store, &raw(&format!("theirs {number} "), 3000));
+    }
+    drop(store);
+    let ours: BTreeSet<_> = machine
+        .disk
+        .files()
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    let mut copied = 0;
+    for (path, length) in other.disk.files() {
+        if path.extension().is_some_and(|kind| kind == "seg") && !ours.contains(&path) {
+            let file = machine.disk.create(&path, length as u64).unwrap();
+            file.write_at(&other.disk.bytes(&path).unwrap(), 0).unwrap();
+            file.sync().unwrap();
+            copied += 1;
+        }
+    }
+    assert!(copied > 4, "{copied}");
+    machine.home.remove();
+    let store = machine.open().unwrap();
+    assert_eq!(store.block(block.cid()).unwrap(), Some(block.clone()));
+    assert_eq!(
+        store.pin(&block.cid().to_bytes()).unwrap(),
+        Some(*block.cid())
+    );
+    assert!(store.losses().unwrap().is_empty());
 }
