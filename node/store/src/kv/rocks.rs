@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, Direction, FlushOptions, IteratorMode, Options, ReadOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions, IteratorMode, Options, ReadOptions,
     WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
@@ -57,6 +57,8 @@ impl RocksOptions {
 
         let mut db = Options::default();
         db.set_block_based_table_factory(&table);
+        // RocksDB's own default depends on how it was built, and a build without LZ4 does not read a table with it.
+        db.set_compression_type(DBCompressionType::None);
         db.set_write_buffer_size(self.memtable_bytes);
         db.set_max_write_buffer_number(2);
         // Most look-ups before a put find nothing.
