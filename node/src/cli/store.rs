@@ -10,6 +10,7 @@ use super::node::config_failure;
 use crate::config::{self, Config, Sources};
 use crate::storage::OpenError;
 
+mod bars;
 mod losses;
 mod rebuild;
 mod verify;

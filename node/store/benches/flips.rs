@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -35,20 +36,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             };
             let mask = mask.unwrap_or(1 << (at % 8));
             let outcome = sample.flip(&scratch, place, mask);
-            let kind = match outcome {
-                Ok(Outcome::Right) => "right",
-                Ok(Outcome::Repaired) => "repaired",
-                Ok(Outcome::Told(_)) => "told",
-                Ok(Outcome::Refused(_)) => "refused",
-                Ok(Outcome::Silent(what)) => {
-                    eprintln!("{} at {}: {what}", place.0.display(), place.1);
-                    "silent"
-                }
-                Err(error) => {
-                    eprintln!("{} at {}: {error}", place.0.display(), place.1);
-                    "not tried"
-                }
-            };
+            let complain =
+                |what: &dyn Display| eprintln!("{} at {}: {what}", place.0.display(), place.1);
+            match &outcome {
+                Ok(Outcome::Silent(what)) => complain(what),
+                Ok(_) => {}
+                Err(error) => complain(error),
+            }
+            let kind = outcome.as_ref().map_or("not tried", Outcome::word);
             *counts.entry(kind).or_default() += 1;
         }
     };

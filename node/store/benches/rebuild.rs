@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use figures::{Draw, print};
+use figures::{Draw, peak_mib, print};
 use perennis_store::{Batch, RebuildStage, Store, StoreOptions};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -133,12 +133,4 @@ fn open(dir: &Path) -> Result<()> {
     println!("peak {} MiB", peak_mib()?);
     println!("blocks {} blocks", store.stats().blocks);
     Ok(())
-}
-
-/// The most memory that this process had resident.
-fn peak_mib() -> Result<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kib.ok_or("no peak memory is told")?.trim().parse::<f64>()? / 1024.0)
 }

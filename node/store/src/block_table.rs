@@ -55,7 +55,12 @@ pub(crate) struct BlockTable {
 impl BlockTable {
     /// The path of the table of a file, in the folder of the segments.
     pub(crate) fn path(dir: &Path, number: FileNumber) -> PathBuf {
-        dir.join(format!("{:08x}.tab", number.0))
+        dir.join(Self::file_name(number))
+    }
+
+    /// What the table of a file is called.
+    pub(crate) fn file_name(number: FileNumber) -> String {
+        format!("{:08x}.tab", number.0)
     }
 
     /// Whether a file in the folder of the segments is a table, by its name.

@@ -57,6 +57,11 @@ impl Machine {
     /// The same machine after the power was cut, on new power.
     fn restart(self, loss: Loss, power: Power) -> Self {
         self.power.cut();
+        self.copy(loss, power)
+    }
+
+    /// Another machine with what would be there after a power cut now.
+    fn copy(&self, loss: Loss, power: Power) -> Self {
         Self {
             disk: self.disk.survivors(loss, &power),
             home: self.home.survivors(loss, &power),

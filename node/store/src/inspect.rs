@@ -144,12 +144,9 @@ impl Look<'_> {
     fn at_files(&mut self) -> io::Result<()> {
         self.found.segments = self.file_names()?.len() as u64;
         let checkpoints = Checkpoints::new(Arc::clone(&self.disk), self.dir, None);
-        let groups = checkpoints.groups()?;
-        self.found.checkpoints = groups.len() as u64;
-        let headers = groups
-            .iter()
-            .filter_map(|group| checkpoints.header(*group).ok());
-        self.found.newest_checkpoint = headers.map(|(header, _)| header.written_at).next();
+        self.found.checkpoints = checkpoints.groups()?.len() as u64;
+        let newest = checkpoints.newest()?;
+        self.found.newest_checkpoint = newest.map(|(header, _)| header.written_at);
         Ok(())
     }
 

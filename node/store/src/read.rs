@@ -14,7 +14,7 @@ use crate::rows::{
     read_due, read_payload, read_plain,
 };
 use crate::segment::Location;
-use crate::store::{Store, is_lost};
+use crate::store::{Inner, Store, is_lost};
 
 /// Why a read failed.
 #[non_exhaustive]
@@ -48,6 +48,23 @@ impl Store {
     /// # Errors
     /// The bytes are damaged (the block is then set aside), or the disk or the index fails.
     pub fn block(&self, cid: &Cid) -> Result<Option<Block>, ReadError> {
+        self.find(cid, Inner::read)
+    }
+
+    /// As [`Store::block`], from where the block is durable, whatever the system holds of it in memory: what was put in the place of
+    /// a damaged copy may lie on the same bad disk.
+    ///
+    /// # Errors
+    /// As [`Store::block`].
+    pub fn block_uncached(&self, cid: &Cid) -> Result<Option<Block>, ReadError> {
+        self.find(cid, Inner::read_uncached)
+    }
+
+    fn find(
+        &self,
+        cid: &Cid,
+        read: impl Fn(&Inner, Location) -> io::Result<Vec<u8>>,
+    ) -> Result<Option<Block>, ReadError> {
         if is_identity(cid) {
             let content = Block::verified(*cid, cid.hash().digest().to_vec());
             return content.map(Some).map_err(|source| ReadError::Corrupt {
@@ -67,7 +84,7 @@ impl Store {
             };
             // A block that compaction moved while it was read is read again where it is now.
             let last_try = seen == Some(location);
-            match self.inner().read(location) {
+            match read(self.inner(), location) {
                 Ok(bytes) => match Block::verified(*cid, bytes) {
                     Ok(block) => return Ok(Some(block)),
                     Err(source) if last_try => {
@@ -101,47 +118,6 @@ impl Store {
     fn reread(&self, cid: &Cid, at: Location) -> Option<Block> {
         let bytes = self.inner().read_uncached(at).ok()?;
         Block::verified(*cid, bytes).ok()
-    }
-
-    /// As [`Store::block`], from where the block is durable, whatever the system holds of it in memory: what was put in the place of
-    /// a damaged copy may lie on the same bad disk.
-    ///
-    /// # Errors
-    /// As [`Store::block`].
-    pub fn block_uncached(&self, cid: &Cid) -> Result<Option<Block>, ReadError> {
-        if is_identity(cid) {
-            return self.block(cid);
-        }
-        let mut seen = None;
-        while let Some(location) = self.inner().shared.index.location(cid.hash())? {
-            let last_try = seen == Some(location);
-            match self.inner().read_uncached(location) {
-                Ok(bytes) => match Block::verified(*cid, bytes) {
-                    Ok(block) => return Ok(Some(block)),
-                    Err(source) if last_try => {
-                        self.set_aside(cid.hash(), location, &source);
-                        return Err(ReadError::Corrupt {
-                            cid: Box::new(*cid),
-                            source,
-                        });
-                    }
-                    // It may have been moved while it was read.
-                    Err(_) => {}
-                },
-                Err(source) if last_try => {
-                    if is_lost(&source) {
-                        self.set_aside(cid.hash(), location, &source);
-                    }
-                    return Err(ReadError::Disk {
-                        cid: Box::new(*cid),
-                        source,
-                    });
-                }
-                Err(_) => self.inner().forget_file(location.file),
-            }
-            seen = Some(location);
-        }
-        Ok(None)
     }
 
     /// Whether a block is stored. Its bytes are not read.

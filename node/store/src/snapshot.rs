@@ -120,18 +120,19 @@ impl Store {
         for number in &numbers {
             let from = number.segment_path(&inner.segments_dir());
             let to = number.segment_path(&segments(dir));
-            let linked = stays(number) && inner.disk.link(&from, &to).is_ok();
-            if !linked {
-                copy(inner.disk.as_ref(), &from, &to).map_err(failed)?;
-            }
+            let disk = inner.disk.as_ref();
+            let linked = if stays(number) {
+                link_or_copy(disk, &from, &to)
+            } else {
+                copy(disk, &from, &to).map(|()| false)
+            };
+            let linked = linked.map_err(failed)?;
             snapshot.segments += 1;
             snapshot.linked_segments += u64::from(linked);
         }
         for name in names.iter().filter(|name| BlockTable::is_table(name)) {
             let (from, to) = (inner.segments_dir().join(name), segments(dir).join(name));
-            if inner.disk.link(&from, &to).is_err() {
-                copy(inner.disk.as_ref(), &from, &to).map_err(failed)?;
-            }
+            link_or_copy(inner.disk.as_ref(), &from, &to).map_err(failed)?;
         }
         sync_dir(&segments(dir)).map_err(failed)?;
         self.snapshot_packs(&packs(dir), &mut snapshot)

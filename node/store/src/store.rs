@@ -458,9 +458,8 @@ impl Inner {
 
     /// The path of a file of blocks.
     pub(crate) fn path(&self, number: FileNumber) -> PathBuf {
-        let index = &self.shared.index;
-        match index.file(number).and_then(|row| row.pack_name()) {
-            Some(name) => name.path(index.packs.dir()),
+        match self.shared.index.file(number) {
+            Some(row) => row.path(number, &self.dir),
             None => number.segment_path(&self.segments_dir()),
         }
     }

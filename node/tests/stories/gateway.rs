@@ -3,7 +3,7 @@
 use perennis_shared::cid::{Block, Codec, cid_of};
 use perennis_shared::codec::car;
 
-use crate::support::{Author, DAY, Message, TestNode};
+use crate::support::{Author, Message, TestNode};
 
 async fn published() -> (TestNode, Author, Message) {
     let node = TestNode::start().await;
@@ -100,14 +100,7 @@ async fn a_region_of_a_large_block_is_read_without_the_rest_of_it() {
     let node = TestNode::start().await;
     let content: Vec<u8> = (0..1_u32 << 20).map(|at| (at % 251) as u8).collect();
     let block = Block::new(Codec::Raw, content).unwrap();
-    let owner = Author::new(2);
-    let record = owner.record(*block.cid(), 1, DAY);
-    let record = Block::new(Codec::Raw, record.bytes().clone()).unwrap();
-    let message = car::write(&[*block.cid(), *record.cid()], [&block, &record]).unwrap();
-    let name = format!("/v1/names/{}", owner.name());
-    let car = ("Content-Type", "application/vnd.ipld.car");
-    node.ask("PUT", &name, &[car], &message).await.ok();
-    let path = format!("/ipfs/{}", block.cid());
+    let path = format!("/ipfs/{}", node.keep(2, std::slice::from_ref(&block)).await);
     let length = block.bytes().len();
     // Inside a part under one sum, over the edge of two, the end, and more than answers may have uncounted.
     for part in [

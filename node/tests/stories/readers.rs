@@ -10,10 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::support::{Author, DAY, Reply, TestNode};
+use crate::support::{Reply, TestNode};
 
 const MIB: usize = 1 << 20;
-const CAR: (&str, &str) = ("Content-Type", "application/vnd.ipld.car");
 
 /// The memory for answers in these tests, in bytes: that of a few blocks.
 const MEMORY: u64 = 8 << 20;
@@ -47,18 +46,6 @@ fn graph(number: u8) -> Vec<Block> {
         .collect();
     let links = leaves.iter().map(|leaf| Value::Link(*leaf.cid())).collect();
     [over(links)].into_iter().chain(leaves).collect()
-}
-
-/// Lets the node keep a graph, its root first, as that of an author's name.
-async fn keep(node: &TestNode, author: u8, blocks: &[Block]) -> Cid {
-    let root = *blocks[0].cid();
-    let owner = Author::new(author);
-    let record = owner.record(root, 1, DAY);
-    let record = Block::new(Codec::Raw, record.bytes().clone()).unwrap();
-    let message = car::write(&[root, *record.cid()], blocks.iter().chain([&record])).unwrap();
-    let path = format!("/v1/names/{}", owner.name());
-    node.ask("PUT", &path, &[CAR], &message).await.ok();
-    root
 }
 
 /// A client that asks and takes nothing yet.
@@ -95,7 +82,7 @@ async fn slow_readers_share_the_memory_for_answers_and_give_way() {
     let node = TestNode::with(tight).await;
     let mut paths = Vec::new();
     for number in 0..GRAPHS {
-        let root = keep(&node, number, &graph(number)).await;
+        let root = node.keep(number, &graph(number)).await;
         paths.push(format!("/ipfs/{root}?format=car"));
     }
     let mut slow = JoinSet::new();
@@ -138,7 +125,7 @@ async fn a_request_that_finds_no_room_is_told_when_to_come_back() {
     })
     .await;
     let blocks = graph(1);
-    let path = format!("/ipfs/{}?format=car", keep(&node, 1, &blocks).await);
+    let path = format!("/ipfs/{}?format=car", node.keep(1, &blocks).await);
     // Three of four connections may have large answers.
     let mut held = Vec::new();
     for _ in 0..3 {
@@ -175,7 +162,7 @@ async fn a_request_that_finds_no_room_is_told_when_to_come_back() {
 async fn one_block_for_many_clients_is_in_memory_once() {
     let node = TestNode::with(tight).await;
     let blocks = graph(1);
-    let path = format!("/ipfs/{}?format=car", keep(&node, 1, &blocks).await);
+    let path = format!("/ipfs/{}?format=car", node.keep(1, &blocks).await);
     let mut streams = Vec::new();
     for _ in 0..100 {
         let mut stream = ask(node.addr(), &path).await;
@@ -211,7 +198,7 @@ async fn a_wide_graph_that_repeats_itself_is_sent_in_order_each_block_once() {
     }
     levels.reverse();
     let blocks: Vec<Block> = levels.iter().chain(&leaves).cloned().collect();
-    let root = keep(&node, 1, &blocks).await;
+    let root = node.keep(1, &blocks).await;
     let got = blocks_of(&node.get(&format!("/ipfs/{root}?format=car")).await);
     // Down to the lowest, whose links name the leaves in their order.
     assert_eq!(got, blocks);
@@ -223,7 +210,7 @@ async fn a_graph_whose_links_cannot_be_read_is_named_before_it_begins() {
     let other = Cid::new_v1(0x0202, *graph(1)[1].cid().hash());
     let bytes = graph(1)[1].bytes().clone();
     let root = Block::verified(other, bytes.clone()).unwrap();
-    let root = keep(&node, 1, &[over(vec![Value::Link(other)]), root]).await;
+    let root = node.keep(1, &[over(vec![Value::Link(other)]), root]).await;
     assert_ne!(root, other);
     let path = format!("/ipfs/{other}?format=car");
     node.get(&path).await.refused(422, "unreadable_links");

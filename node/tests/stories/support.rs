@@ -8,6 +8,8 @@ use bytes::Bytes;
 use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
 use perennis_sdk::net::{Bootstrap, DhtMode};
+use perennis_shared::cid::{Block, Cid};
+use perennis_shared::codec::car;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +17,7 @@ use tokio::net::TcpStream;
 
 mod author;
 
+use author::record_block;
 pub(crate) use author::{Author, DAY, Message};
 
 /// How long a test waits for something that happens by itself.
@@ -90,6 +93,18 @@ impl TestNode {
         let headers = [("Content-Type", "application/vnd.ipfs.ipns-record")];
         self.ask("PUT", &path, &headers, message.record.bytes())
             .await
+    }
+
+    /// Lets the node keep a graph, its root first, as that of an author's name. Gives the root.
+    pub(crate) async fn keep(&self, author: u8, blocks: &[Block]) -> Cid {
+        let root = *blocks[0].cid();
+        let owner = Author::new(author);
+        let record = record_block(&owner.record(root, 1, DAY));
+        let message = car::write(&[root, *record.cid()], blocks.iter().chain([&record])).unwrap();
+        let path = format!("/v1/names/{}", owner.name());
+        let headers = [("Content-Type", "application/vnd.ipld.car")];
+        self.ask("PUT", &path, &headers, &message).await.ok();
+        root
     }
 
     /// Asks again and again until the answer is as it should be.

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use indicatif::ProgressBar;
-use perennis_store::{OpenError, RebuildProgress, RebuildStage, Store, StoreOptions, inspect};
+use perennis_store::{OpenError, Store, StoreOptions, inspect};
 use serde::Serialize;
 
+use super::bars::Bars;
 use super::{configured, in_use, no_store, unopened};
 use crate::cli::Context;
 use crate::cli::args::StoreRebuild;
@@ -40,26 +40,11 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreRebuild) -> Result<(),
         Ok(Some(_)) | Err(_) => {}
     }
     let started = Instant::now();
-    let mut bar: Option<(RebuildStage, ProgressBar)> = None;
-    let mut show = |progress: RebuildProgress| {
-        if bar
-            .as_ref()
-            .is_none_or(|(shown, _)| *shown != progress.stage)
-        {
-            if let Some((_, bar)) = bar.take() {
-                bar.finish_and_clear();
-            }
-            let title = stage(progress.stage);
-            bar = Some((progress.stage, context.output.bar(title, progress.of)));
-        }
-        if let Some((_, bar)) = &bar {
-            bar.set_position(progress.done);
-        }
-    };
-    let rebuilt = Store::rebuild(dir, &StoreOptions::default(), &mut show);
-    if let Some((_, bar)) = bar.take() {
-        bar.finish_and_clear();
-    }
+    let mut bars = Bars::new(context);
+    let rebuilt = Store::rebuild(dir, &StoreOptions::default(), &mut |progress| {
+        bars.show(stage(progress.stage), progress.done, progress.of);
+    });
+    bars.end();
     let store = rebuilt.map_err(unopened)?;
     let found = store.found_at_start().iter().map(|loss| FoundDocument {
         kind: loss.kind.word(),

@@ -1,11 +1,11 @@
 //! `perennis store verify`: reads everything in a stopped node's store and says what is wrong. It changes nothing.
 
-use indicatif::ProgressBar;
 use perennis_store::{
-    Finding, FindingKind, OpenError, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
+    Finding, FindingKind, OpenError, Verification, VerifyEvent, VerifyStage, verify,
 };
 use serde::Serialize;
 
+use super::bars::Bars;
 use super::{configured, in_use, no_store, unopened};
 use crate::cli::Context;
 use crate::cli::args::StoreVerify;
@@ -62,7 +62,9 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreVerify) -> Result<(), 
     let mut is_whole = true;
     let mut bars = Bars::new(context);
     let verified = verify(dir, &mut |event| match event {
-        VerifyEvent::Progress(progress) => bars.show(progress),
+        VerifyEvent::Progress(progress) => {
+            bars.show(title(progress.stage), progress.done, progress.of);
+        }
         VerifyEvent::Found(finding) => {
             // Bytes of a write that was cut off are what any crash leaves.
             is_whole &= finding.kind == FindingKind::Tail;
@@ -157,37 +159,11 @@ fn tell(context: &Context<'_>, document: &Document) -> Result<(), Failure> {
     })
 }
 
-/// A bar for each stage.
-struct Bars<'a> {
-    context: &'a Context<'a>,
-    bar: Option<(VerifyStage, ProgressBar)>,
-}
-
-impl<'a> Bars<'a> {
-    fn new(context: &'a Context<'a>) -> Self {
-        Self { context, bar: None }
-    }
-
-    fn show(&mut self, progress: VerifyProgress) {
-        let VerifyProgress { stage, done, of } = progress;
-        if self.bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
-            self.end();
-            let title = match stage {
-                VerifyStage::Files => "files",
-                VerifyStage::Checkpoints => "checkpoints",
-                VerifyStage::Index => "blocks",
-                _ => "store",
-            };
-            self.bar = Some((stage, self.context.output.bar(title, of)));
-        }
-        if let Some((_, bar)) = &self.bar {
-            bar.set_position(done);
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some((_, bar)) = self.bar.take() {
-            bar.finish_and_clear();
-        }
+const fn title(stage: VerifyStage) -> &'static str {
+    match stage {
+        VerifyStage::Files => "files",
+        VerifyStage::Checkpoints => "checkpoints",
+        VerifyStage::Index => "blocks",
+        _ => "store",
     }
 }

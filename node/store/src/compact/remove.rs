@@ -1,5 +1,6 @@
 //! Removes files that nothing needs any more.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
@@ -48,14 +49,12 @@ impl Store {
         }
         // The index says for good that they are not needed, before they go.
         inner.shared.index.kv.flush(true)?;
+        // One pack can come into use again under another number, or wait under it as this one did.
+        let gone: HashSet<FileNumber> = removed.iter().map(|(number, _)| **number).collect();
+        let others = rows.iter().filter(|(number, _)| !gone.contains(*number));
+        let used: HashSet<PackName> = others.filter_map(|(_, row)| row.pack_name()).collect();
         for (number, row) in &removed {
-            // One pack can come into use again under another number, or wait under it as this one did.
-            let is_used = |name| {
-                let is_removed = |number| removed.iter().any(|(removed, _)| *removed == number);
-                let mut others = rows.iter().filter(|(number, _)| !is_removed(*number));
-                others.any(|(_, other)| other.pack_name() == Some(name))
-            };
-            if !row.pack_name().is_some_and(is_used) {
+            if !row.pack_name().is_some_and(|name| used.contains(&name)) {
                 let failed = |source| UpkeepError::File {
                     file: **number,
                     source,

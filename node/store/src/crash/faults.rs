@@ -184,12 +184,7 @@ fn damage_anywhere_in_the_log_never_stops_the_start_and_is_never_silent() {
         for offset in (0..length).step_by(7) {
             let context = format!("{} at {offset}", path.display());
             machine.disk.damage(&path, offset, 0x40);
-            let power = Power::default();
-            let copy = Machine {
-                disk: machine.disk.survivors(Loss::Everything, &power),
-                home: machine.home.survivors(Loss::Everything, &power),
-                power,
-            };
+            let copy = machine.copy(Loss::Everything, Power::default());
             let store = copy.open().unwrap();
             let mut is_told = !store.found_at_start().is_empty();
             let mut whole = 0;
@@ -235,12 +230,7 @@ fn a_log_that_is_damaged_in_memory_only_is_read_from_the_disk() {
     let machine = machine.restart(Loss::Everything, Power::default());
     for (path, length) in segment_files(&machine) {
         for offset in (0..length).step_by(31) {
-            let power = Power::default();
-            let copy = Machine {
-                disk: machine.disk.survivors(Loss::Everything, &power),
-                home: machine.home.survivors(Loss::Everything, &power),
-                power,
-            };
+            let copy = machine.copy(Loss::Everything, Power::default());
             // Headers are read through the cache: one of the two is enough.
             copy.disk.damage_cached(&path, offset, 0x40);
             let store = copy.open().unwrap();

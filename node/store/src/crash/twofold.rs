@@ -45,6 +45,20 @@ fn put(store: &Store, block: &Block) {
     store.commit(batch).unwrap();
 }
 
+/// Sets three heads of a name, each in a group of its own.
+fn set_heads(store: &Store) {
+    for number in [1, 2, 5] {
+        store.commit(batch(number)).unwrap();
+    }
+}
+
+/// One more group, which shows that those before it were acknowledged.
+fn prove(store: &Store) {
+    let mut last = Batch::new();
+    last.put_meta(b"after", b"".to_vec());
+    store.commit(last).unwrap();
+}
+
 fn numbers(store: &Store) -> BTreeSet<FileNumber> {
     store.inner().file_rows().into_keys().collect()
 }
@@ -109,12 +123,8 @@ fn a_number_is_not_given_to_a_second_file_after_the_first_is_gone() {
 fn what_a_start_could_not_write_down_counts_for_the_first_commit_all_the_same() {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();
-    for number in [1, 2, 5] {
-        store.commit(batch(number)).unwrap();
-    }
-    let mut last = Batch::new();
-    last.put_meta(b"after", b"".to_vec());
-    store.commit(last).unwrap();
+    set_heads(&store);
+    prove(&store);
     let machine = killed(machine, store);
     // The batch that set the newest head is lost, and so is the body of a block of another.
     damage(&machine, b"record 5 value");
@@ -122,12 +132,7 @@ fn what_a_start_could_not_write_down_counts_for_the_first_commit_all_the_same() 
     damage(&machine, b"own 2 o");
     let mut failed = 0;
     for point in 0.. {
-        let power = Power::default();
-        let machine = Machine {
-            disk: machine.disk.survivors(Loss::Nothing, &power),
-            home: machine.home.survivors(Loss::Nothing, &power),
-            power,
-        };
+        let machine = machine.copy(Loss::Nothing, Power::default());
         machine.power.fail_at(point, ErrorKind::Other);
         let opened = machine.open();
         let came = machine.power.points() > point;
@@ -164,12 +169,8 @@ fn what_a_start_could_not_write_down_counts_for_the_first_commit_all_the_same() 
 fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_floor() {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();
-    for number in [1, 2, 5] {
-        store.commit(batch(number)).unwrap();
-    }
-    let mut last = Batch::new();
-    last.put_meta(b"after", b"".to_vec());
-    store.commit(last).unwrap();
+    set_heads(&store);
+    prove(&store);
     let machine = killed(machine, store);
     damage(&machine, b"record 2 value");
     damage(&machine, b"record 5 value");
@@ -181,15 +182,11 @@ fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_floor() {
 fn a_head_that_was_lost_and_deleted_later_is_not_looked_for() {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();
-    for number in [1, 2, 5] {
-        store.commit(batch(number)).unwrap();
-    }
+    set_heads(&store);
     let mut gone = Batch::new();
     gone.delete_head(&model::name());
     store.commit(gone).unwrap();
-    let mut last = Batch::new();
-    last.put_meta(b"after", b"".to_vec());
-    store.commit(last).unwrap();
+    prove(&store);
     let machine = killed(machine, store);
     damage(&machine, b"record 5 value");
     let store = machine.open().unwrap();
@@ -213,9 +210,7 @@ fn a_pack_outlives_the_group_that_took_it_into_use() {
         store.checkpoint().unwrap();
     }
     while !store.compact(70).unwrap().done {}
-    let mut last = Batch::new();
-    last.put_meta(b"after", b"".to_vec());
-    store.commit(last).unwrap();
+    prove(&store);
     let rows = store.inner().file_rows();
     let names: Vec<_> = rows.values().filter_map(|row| row.pack_name()).collect();
     assert!(!names.is_empty());

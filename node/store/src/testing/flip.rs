@@ -38,6 +38,20 @@ pub enum Outcome {
     Silent(String),
 }
 
+impl Outcome {
+    /// It in a word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Repaired => "repaired",
+            Self::Told(_) => "told",
+            Self::Refused(_) => "refused",
+            Self::Silent(_) => "silent",
+        }
+    }
+}
+
 /// A store that was filled and closed, and what it shows.
 #[derive(Debug)]
 pub struct Sample {

@@ -48,8 +48,7 @@ impl Verifier<'_> {
             .map(|(number, row)| (*number, row.live_bytes))
             .collect();
         for (number, live_bytes) in missing {
-            let detail = format!("it is not there; {live_bytes} bytes of blocks were in it");
-            self.found(FindingKind::MissingFile, number.to_string(), detail);
+            self.found_missing(number, live_bytes);
         }
         let checkpoints = crate::checkpoint::Checkpoints::new(
             std::sync::Arc::clone(self.disk),
@@ -211,6 +210,12 @@ impl Verifier<'_> {
             self.found(FindingKind::MissingGroups, place, detail);
         }
         order.last = found.group;
+    }
+
+    /// A file of blocks is gone.
+    pub(super) fn found_missing(&mut self, number: FileNumber, live_bytes: u64) {
+        let detail = format!("it is not there; {live_bytes} bytes of blocks were in it");
+        self.found(FindingKind::MissingFile, number.to_string(), detail);
     }
 
     fn check_damaged_body(&mut self, cid: Cid, location: Location, index: Option<&dyn KvSnapshot>) {

@@ -22,18 +22,14 @@ impl Verifier<'_> {
             self.sum.files += 1;
             if let Err(error) = self.disk.open(&number.segment_path(&dir)) {
                 if error.kind() == io::ErrorKind::NotFound {
-                    let detail = format!(
-                        "it is not there; {} bytes of blocks were in it",
-                        row.live_bytes
-                    );
-                    self.found(FindingKind::MissingFile, number.to_string(), detail);
+                    self.found_missing(number, row.live_bytes);
                 } else {
                     let detail = error.to_string();
                     self.found(FindingKind::Unreadable, number.to_string(), detail);
                 }
                 continue;
             }
-            let name = format!("{:08x}.tab", number.0);
+            let name = BlockTable::file_name(number);
             let table = match BlockTable::read(self.disk.as_ref(), &dir, number) {
                 Err(error) => {
                     self.found(FindingKind::Unreadable, name, error.to_string());

@@ -63,7 +63,7 @@ impl Message {
     }
 }
 
-fn record_block(record: &Record) -> Block {
+pub(super) fn record_block(record: &Record) -> Block {
     Block::new(Codec::Raw, record.bytes().clone()).unwrap()
 }
 
