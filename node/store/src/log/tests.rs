@@ -179,6 +179,27 @@ fn numbers_go_on_after_a_restart_and_a_torn_group_is_moved_away() {
 }
 
 #[test]
+fn of_what_was_moved_away_only_the_newest_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut moved = Vec::new();
+    for _ in 0..20 {
+        let mut start = open(dir.path(), Position::START);
+        let before = append(&mut start.log, "one").end;
+        let torn = append(&mut start.log, "two").end;
+        drop(start);
+        write(&file(dir.path(), torn.file), torn.offset - 64, &[0; 64]);
+        moved.push(format!("{:08x}-{:08x}.bytes", torn.file.0, before.offset));
+    }
+    drop(open(dir.path(), Position::START));
+    let names = std::fs::read_dir(dir.path().join("lost")).unwrap();
+    let mut names: Vec<_> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, moved[4..]);
+}
+
+#[test]
 fn every_flipped_bit_of_a_proven_group_leaves_its_whole_batches_and_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut start = open(dir.path(), Position::START);
