@@ -8,6 +8,11 @@
 #[path = "../../node/store/src/checkpoint/format.rs"]
 mod format;
 
+/// What it asks of segments.
+mod segment {
+    pub(crate) const FILE_BYTES: u64 = 1 << 34;
+}
+
 use format::{Decoder, Encoder, FormatError, HEADER_BYTES, Header, Part};
 use libfuzzer_sys::fuzz_target;
 use perennis_shared::time::Millis;

@@ -13,7 +13,6 @@ use perennis_shared::{
     time::Millis,
 };
 
-#[cfg(not(target_family = "wasm"))]
 pub mod files;
 pub mod http;
 #[cfg(not(target_family = "wasm"))]

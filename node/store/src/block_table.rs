@@ -16,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use perennis_shared::cid::{Multihash, multihash_len, parse_multihash_bytes, write_multihash};
+use perennis_shared::limits::WIRE_BLOCK_BYTES;
 
 use crate::disk::Disk;
 use crate::frame::{CHUNK_BYTES, chunk_count, crc};
@@ -25,6 +26,8 @@ use crate::segment::{FileNumber, Location};
 const MAGIC: &[u8; 8] = b"PERNTAB1";
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 32;
+/// Most bytes of a table. A segment of format 1 had at most a batch of 64 MiB, and each of its records is about as long as an entry.
+const TABLE_BYTES: usize = 256 << 20;
 /// The fewest bytes of an entry: a multihash has at least two, a codec one.
 const ENTRY_BYTES: usize = 4 + 1 + 2 + 4 + 4 + 4 + 1 + 1;
 
@@ -74,7 +77,10 @@ impl BlockTable {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let length = usize::try_from(file.length()?).map_err(io::Error::other)?;
+        let length = usize::try_from(file.length()?).unwrap_or(usize::MAX);
+        if length > TABLE_BYTES {
+            return Ok(None);
+        }
         Ok(Self::from_bytes(&file.read_vec_at(length, 0)?, number))
     }
 
@@ -172,6 +178,9 @@ impl TableEntry {
         let hash_length = usize::from(rest.u8()?);
         let hash = parse_multihash_bytes(rest.bytes(hash_length)?).ok()?;
         let (offset, length) = (rest.u32()?, rest.u32()?);
+        if length as usize > WIRE_BLOCK_BYTES {
+            return None;
+        }
         let sums = rest.bytes(chunk_count(length).checked_mul(4)?)?;
         let (sums, _) = sums.as_chunks::<4>();
         let crcs = sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use perennis_shared::time::Millis;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, make_dir};
 use crate::kv::{KvError, Row};
 use crate::log::Position;
 use crate::segment::{FileNumber, StoreId};
@@ -181,7 +181,7 @@ impl Checkpoints {
         header: Header,
         rows: impl Iterator<Item = Result<Row, KvError>>,
     ) -> Result<Kept, CheckpointError> {
-        self.disk.create_dir(&self.dir)?;
+        make_dir(self.disk.as_ref(), &self.dir)?;
         let path = self.dir.join(format!("{:016x}{UNFINISHED}", header.group));
         let written = self.write_file(&path, header, rows).inspect_err(|_| {
             // It has a name that nobody takes for a checkpoint; the next one removes it.

@@ -73,6 +73,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn entropy(&self) -> io::Result<[u8; 16]>;
 }
 
+/// Makes a folder whose name is durable, in a folder that is there. One that is there may have been made by a process that was killed.
+pub(crate) fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    disk.create_dir(dir)?;
+    dir.parent().map_or(Ok(()), |parent| disk.sync_dir(parent))
+}
+
 /// An open file, shared by any number of readers and one writer.
 pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Fills `buffer` from `offset`.

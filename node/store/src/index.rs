@@ -169,9 +169,10 @@ impl Index {
             adopting: Adopting::default(),
             blocks: 0,
         };
-        let row = change
-            .file(group.end.file)
-            .get_or_insert_with(|| FileRow::log(group.salt, group.end.group));
+        let row = change.file(group.end.file);
+        // A row that is not this segment's is that of a file that is gone and had its number.
+        let known = row.filter(|row| row.salt() == Some(group.salt));
+        let row = row.insert(known.unwrap_or_else(|| FileRow::log(group.salt, group.end.group)));
         row.used_bytes = group.end.offset.saturating_sub(GROUPS_START);
         row.last_group = group.end.group;
         for batch in &group.batches {
@@ -367,10 +368,11 @@ impl IndexChange<'_> {
             Op::Put(key, value) => self.batch.put(key.as_slice(), value.as_slice()),
             Op::Delete(key) => self.batch.delete(key.as_slice()),
             Op::Forget(hash) => {
+                // Also where it is not known: it may lie in a pack that is met later, in a replay.
+                self.batch.delete(keys::seen(hash));
                 if let Some(place) = self.place(hash)? {
                     self.drop_bytes(place.location);
                     self.note_dead(hash, place.location.file);
-                    self.batch.delete(keys::seen(hash));
                     self.set(hash, None);
                 }
             }

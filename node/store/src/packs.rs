@@ -38,6 +38,18 @@ impl Packs {
         &self.dir
     }
 
+    /// The names of the packs that are there.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn names(&self) -> io::Result<Vec<PackName>> {
+        let files = self.disk.list(&self.dir)?;
+        Ok(files
+            .iter()
+            .filter_map(|file| PackName::parse(file))
+            .collect())
+    }
+
     /// Opens the file of a pack.
     ///
     /// # Errors

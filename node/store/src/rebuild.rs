@@ -20,10 +20,10 @@ use crate::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Header};
 use crate::disk::Disk;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
-use crate::log::{Known, Position, survey_files};
-use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen};
+use crate::log::{Files, Known, Position, survey_files};
+use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen, SetAside};
 use crate::segment::{FileNumber, StoreId};
-use crate::store::segments;
+use crate::store::{segments, wall_clock};
 
 mod counts;
 mod dead;
@@ -84,8 +84,7 @@ pub(crate) fn rebuild(
     home: &dyn KvHome,
     progress: Progress,
 ) -> Result<Rebuilt, RebuildError> {
-    // The log says whose it is. Where there is none, whatever the checkpoints say is all there is.
-    let files = survey_files(disk.as_ref(), &segments(dir), &Known::default())?;
+    let files = survey(disk, dir)?;
     let checkpoints = Checkpoints::new(Arc::clone(disk), dir, files.store);
     let mut losses = Vec::new();
     let mut unreadable = None;
@@ -118,6 +117,32 @@ pub(crate) fn rebuild(
             Ok(Rebuilt { group: 0, losses })
         }
     }
+}
+
+/// Looks at the segments, and whose they are. Where all checkpoints are of one store, segments of others, however many somebody has put
+/// there, count for nothing beside its own. Where it has none of its own, most of them say it; where there are none, whatever the
+/// checkpoints say is all there is.
+fn survey(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Files, RebuildError> {
+    let checkpoints = Checkpoints::new(Arc::clone(disk), dir, None);
+    let groups = checkpoints.groups()?.into_iter();
+    let headers = groups.filter_map(|group| checkpoints.header(group).ok());
+    let mut stores: Vec<_> = headers.map(|(header, _)| header.store).collect();
+    stores.dedup();
+    if let [store] = stores.as_slice() {
+        let known = Known {
+            store: Some(StoreId(*store)),
+            ..Known::default()
+        };
+        let files = survey_files(disk.as_ref(), &segments(dir), &known)?;
+        if !files.log.is_empty() {
+            return Ok(files);
+        }
+    }
+    Ok(survey_files(
+        disk.as_ref(),
+        &segments(dir),
+        &Known::default(),
+    )?)
 }
 
 /// Puts an empty index in the place of the old one.
@@ -174,8 +199,12 @@ impl Filling<'_> {
         for chunk in self.checkpoint.chunks() {
             let mut batch = KvBatch::default();
             for (key, value) in chunk?.rows() {
-                if key.first() == Some(&keys::FILE) {
-                    self.take_file(key, value);
+                if key.first() == Some(&keys::FILE) && !self.take_file(key, value) {
+                    // An index that does not know its files is not opened: it goes without this one.
+                    let why = "it cannot be read, and the index had to be made anew";
+                    let row = SetAside::to_row(wall_clock(), why, value);
+                    batch.put(keys::set_aside(key), row);
+                    continue;
                 }
                 batch.put(key, value);
             }
@@ -201,14 +230,15 @@ impl Filling<'_> {
         Ok(self.load.write(batch)?)
     }
 
-    fn take_file(&mut self, key: &[u8], value: &[u8]) {
-        let Some(number) = keys::number_of(key) else {
-            return;
+    /// False where the row is none.
+    fn take_file(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let number = keys::number_of(key);
+        let Some((number, row)) = number.zip(FileRow::from_bytes(value)) else {
+            self.lose_table(number.unwrap_or(FileNumber(0)));
+            return false;
         };
-        match FileRow::from_bytes(value) {
-            Some(row) => drop(self.files.insert(number, row)),
-            None => self.lose_table(number),
-        }
+        self.files.insert(number, row);
+        true
     }
 
     fn lose_table(&mut self, number: FileNumber) {

@@ -22,6 +22,8 @@ const HEADER_BYTES: usize = 64;
 const SECOND_HEADER: u64 = 4096;
 /// Where the first group begins.
 pub(crate) const GROUPS_START: u64 = SECOND_HEADER + HEADER_BYTES as u64;
+/// No file of blocks is longer: a body begins within the first 4 GiB, and what is said of a file beyond that is no truth but damage.
+pub(crate) const FILE_BYTES: u64 = 1 << 34;
 const MAGIC: &[u8; 8] = b"PERNSEG2";
 
 /// The number of a file that holds blocks: a log segment or a pack. Later files have higher ones; gaps are allowed.

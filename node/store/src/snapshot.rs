@@ -4,6 +4,7 @@
 //! copied, because a store that is opened goes on writing in its last segment. The folder is put together under
 //! another name and gets its own when it is complete and durable.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -15,7 +16,7 @@ use crate::checkpointing::HeldCheckpoints;
 use crate::commit::Work;
 use crate::format;
 use crate::packs::packs;
-use crate::rows::{FileKind, FileRow};
+use crate::rows::FileKind;
 use crate::segment::FileNumber;
 use crate::store::{Store, segments};
 
@@ -105,15 +106,21 @@ impl Store {
             .collect();
         numbers.sort_unstable();
         // A store that is opened goes on in the last segment that is its own, which may not be the last in the folder.
-        let rows = inner.file_rows().into_iter().rev();
-        let mut logs = rows.filter(|(_, row)| row.kind == FileKind::Log);
-        let last = logs.next().map(|(number, _)| number);
+        // Segments of format 1 are written to by nobody.
+        let rows = inner.file_rows();
+        let logs = rows.iter().filter(|(_, row)| row.kind == FileKind::Log);
+        let last = logs.map(|(number, _)| *number).next_back();
+        let stays = |number: &FileNumber| {
+            last.is_some_and(|last| *number < last)
+                || rows
+                    .get(number)
+                    .is_some_and(|row| row.kind == FileKind::Format1)
+        };
         let mut snapshot = Snapshot::default();
         for number in &numbers {
             let from = number.segment_path(&inner.segments_dir());
             let to = number.segment_path(&segments(dir));
-            let stays = last.is_some_and(|last| *number < last);
-            let linked = stays && inner.disk.link(&from, &to).is_ok();
+            let linked = stays(number) && inner.disk.link(&from, &to).is_ok();
             if !linked {
                 copy(inner.disk.as_ref(), &from, &to).map_err(failed)?;
             }
@@ -138,15 +145,23 @@ impl Store {
 }
 
 impl Store {
-    /// Links or copies the packs in use: what is in them never changes.
+    /// Links or copies the packs: what is in them never changes. Those that were dropped and are still there are needed where the index of
+    /// the snapshot has to be made anew.
     fn snapshot_packs(&self, dir: &Path, snapshot: &mut Snapshot) -> io::Result<()> {
         let inner = self.inner();
         inner.disk.create_dir(dir)?;
-        let rows = inner.file_rows();
-        let in_use = rows.values().filter(|row| !row.is_dropped);
-        for name in in_use.filter_map(FileRow::pack_name) {
+        let mut names = BTreeMap::new();
+        for row in inner.file_rows().values() {
+            if let Some(name) = row.pack_name() {
+                *names.entry(name).or_insert(true) &= row.is_dropped;
+            }
+        }
+        for (name, is_dropped) in names {
             let (from, to) = (name.path(inner.packs().dir()), name.path(dir));
-            let linked = link_or_copy(inner.disk.as_ref(), &from, &to)?;
+            let linked = match link_or_copy(inner.disk.as_ref(), &from, &to) {
+                Err(error) if is_dropped && error.kind() == io::ErrorKind::NotFound => continue,
+                linked => linked?,
+            };
             snapshot.segments += 1;
             snapshot.linked_segments += u64::from(linked);
         }

@@ -4,7 +4,8 @@
 //! bodies are set aside and fetched again. Heads that a lost batch had set leave a floor: until the record is fetched
 //! again, no lower sequence is accepted, since an acknowledgement said that it was stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,13 +13,16 @@ use perennis_shared::time::Millis;
 
 use crate::batch::CommitError;
 use crate::commit::Committer;
-use crate::group::Op;
+use crate::group::{Op, PackOp};
 use crate::index::Index;
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
 use crate::log::Replay;
+use crate::pack::{self, Footer, PackName};
 use crate::pending::{quarantine_ops, write_floor};
-use crate::rows::{HeadRow, Loss, LossKind, Place, Row as _, read_due, write_due, write_payload};
+use crate::rows::{
+    FileRow, HeadRow, Loss, LossKind, Place, Row as _, read_due, write_due, write_payload,
+};
 use crate::segment::FileNumber;
 
 /// Rows of the index that are looked through at once.
@@ -56,6 +60,100 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
     Ok(ops)
 }
 
+/// Takes packs into use that no row knows and that have blocks which are nowhere else, while it is noted that groups of the log are
+/// lost: one of them may have taken the pack into use, and the files that it was made from are gone.
+///
+/// # Errors
+/// It could not be written now. The packs stay, and the next start tries again.
+pub(crate) fn take_in_packs(
+    committer: &mut Committer,
+    missing: &BTreeSet<FileNumber>,
+) -> Result<(), CommitError> {
+    let shared = Arc::clone(&committer.shared);
+    let index = &shared.index;
+    if !has_lost_groups(index).map_err(index_failed)? {
+        return Ok(());
+    }
+    let known = index.files();
+    let known: HashSet<PackName> = known.values().filter_map(FileRow::pack_name).collect();
+    for name in index.packs.names().map_err(disk_failed)? {
+        // One that is damaged stays as it is: it is never taken for a rest.
+        if !known.contains(&name)
+            && let Ok(footer) = index.packs.footer(&name)
+        {
+            let ops = take_in(committer, index, (name, &footer), missing)?;
+            if !ops.is_empty() {
+                committer.write_ops(ops)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What takes a pack into use for the blocks that are nowhere else; nothing where there are none.
+fn take_in(
+    committer: &mut Committer,
+    index: &Index,
+    (name, footer): (PackName, &Footer),
+    missing: &BTreeSet<FileNumber>,
+) -> Result<Vec<Op>, CommitError> {
+    let entries: Vec<_> = footer.entries().collect();
+    let (mut dead, mut ops) = (Vec::new(), Vec::new());
+    for page in entries.chunks(PAGE_ROWS) {
+        let hashes: Vec<_> = page.iter().map(pack::Entry::hash).collect();
+        let places = index.places(hashes.iter()).map_err(index_failed)?;
+        for ((entry, hash), place) in page.iter().zip(&hashes).zip(places) {
+            if place.is_some_and(|place| !missing.contains(&place.location.file)) {
+                dead.push(entry.index());
+                continue;
+            }
+            let quarantine = keys::quarantine(hash);
+            if index.kv.value(&quarantine).map_err(index_failed)?.is_some() {
+                ops.push(Op::Delete(quarantine));
+            }
+        }
+    }
+    if dead.len() == entries.len() {
+        return Ok(Vec::new());
+    }
+    let file = index.packs.open(&name).map_err(disk_failed)?;
+    let pack = PackOp {
+        number: committer.log.take_number().map_err(disk_failed)?,
+        name: name.0,
+        bytes: file.length().map_err(disk_failed)?,
+        entries: footer.len(),
+        dead,
+        dropped: Vec::new(),
+    };
+    ops.push(Op::Pack(pack));
+    Ok(ops)
+}
+
+/// Whether it is noted that acknowledged groups of the log are lost, be it in part.
+pub(crate) fn has_lost_groups(index: &Index) -> Result<bool, KvError> {
+    let rows = index
+        .kv
+        .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
+    let mut losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+    Ok(losses.any(|loss| {
+        matches!(
+            loss.kind,
+            LossKind::DamagedGroup
+                | LossKind::MissingGroups
+                | LossKind::UnreadableFile
+                | LossKind::LogBehindIndex
+        )
+    }))
+}
+
+fn index_failed(error: KvError) -> CommitError {
+    CommitError::Index(Arc::new(error))
+}
+
+fn disk_failed(error: io::Error) -> CommitError {
+    CommitError::Disk(Arc::new(error))
+}
+
 /// Gives up files that are in use and not there: the blocks in them are set aside and fetched again. Returns what is told of it.
 /// What cannot be written now is found again by the next start.
 pub(crate) fn give_up(
@@ -84,14 +182,16 @@ fn write_missing(
 ) -> Result<(), CommitError> {
     // The losses that are to be written yet come first: these get numbers behind them.
     committer.settle()?;
-    let failed = |error: KvError| CommitError::Index(Arc::new(error));
     let shared = Arc::clone(&committer.shared);
     let index = &shared.index;
     shared.quarantined.store(true, Ordering::Release);
     let mut from = vec![keys::BLOCK];
     loop {
         let end = keys::end_of(keys::BLOCK);
-        let rows = index.kv.scan(&from, &end, PAGE_ROWS).map_err(failed)?;
+        let rows = index
+            .kv
+            .scan(&from, &end, PAGE_ROWS)
+            .map_err(index_failed)?;
         let Some((last, _)) = rows.last() else { break };
         from = keys::after(last.clone());
         let mut ops = Vec::new();
@@ -103,7 +203,7 @@ fn write_missing(
                 loss.blocks += 1;
                 let reason = format!("file {:08x} is not there", place.location.file.0);
                 ops.extend(quarantine_ops(&hash, place, reason, now));
-                enqueue(index, crate::REFETCH, &key[1..], now, &mut ops).map_err(failed)?;
+                enqueue(index, crate::REFETCH, &key[1..], now, &mut ops).map_err(index_failed)?;
             }
         }
         if !ops.is_empty() {
@@ -115,7 +215,7 @@ fn write_missing(
         found: now,
         ..loss.clone()
     });
-    note_losses(index, told.collect(), &mut ops).map_err(failed)?;
+    note_losses(index, told.collect(), &mut ops).map_err(index_failed)?;
     committer.write_ops(ops)
 }
 
@@ -129,18 +229,13 @@ fn note_losses(index: &Index, losses: Vec<Loss>, ops: &mut Vec<Op>) -> Result<()
     let rows = index
         .kv
         .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
-    let known: Vec<Loss> = rows
-        .iter()
-        .filter_map(|(_, row)| Loss::from_bytes(row))
-        .collect();
+    let identity = |loss: &Loss| (loss.kind, loss.file, loss.offset, loss.group);
+    let known = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+    let mut known: HashSet<_> = known.map(|loss| identity(&loss)).collect();
     let last = rows.last().and_then(|(key, _)| key.last_chunk::<8>());
     let mut number = last.map_or(0, |last| u64::from_be_bytes(*last));
     for loss in losses {
-        let is_same = |other: &Loss| {
-            (other.kind, other.file, other.offset, other.group)
-                == (loss.kind, loss.file, loss.offset, loss.group)
-        };
-        if !known.iter().any(is_same) {
+        if known.insert(identity(&loss)) {
             number = number.saturating_add(1);
             ops.push(Op::Put(keys::loss(number), loss.to_bytes()));
         }

@@ -18,7 +18,7 @@ use crate::batch::{Batch, Commit, CommitError, Reclaim};
 use crate::checkpointing::Checkpointing;
 use crate::commit::{Committer, Reserve, Shared, Work};
 use crate::compact::Upkeep;
-use crate::disk::{Disk, DiskFile, Real};
+use crate::disk::{Disk, DiskFile, Real, make_dir};
 use crate::format;
 use crate::kv::{KvHome, RocksHome, RocksOptions};
 use crate::leader::Leader;
@@ -200,7 +200,7 @@ impl Store {
         let failed = |error: OpeningError| error.at(dir);
         let segments_failed = |source| failed(OpeningError::Segments(source));
         for dir in [segments(dir), packs(dir)] {
-            disk.create_dir(&dir).map_err(segments_failed)?;
+            make_dir(disk.as_ref(), &dir).map_err(segments_failed)?;
         }
         let opening = Opening {
             dir,
@@ -258,7 +258,9 @@ impl Store {
             owed,
         };
         // Where it cannot be written now, the first commit tries again.
-        let _ = committer.settle();
+        let _ = committer
+            .settle()
+            .and_then(|()| start::take_in_packs(&mut committer, &missing));
         found.extend(start::give_up(&mut committer, &missing, wall_clock()));
         let leader = Arc::new(Leader::new(committer));
         let thread = Arc::clone(&leader);

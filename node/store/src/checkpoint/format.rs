@@ -20,6 +20,8 @@ use std::io;
 
 use perennis_shared::time::Millis;
 
+use crate::segment::FILE_BYTES;
+
 /// Payload after which a chunk is closed; a larger row has one of its own.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// Longest value: what a batch may hold, and what a row that is set aside has beside it.
@@ -155,11 +157,12 @@ impl Header {
         }
         let (store, group, file) = (fields.take()?, fields.number64()?, fields.number32()?);
         fields.take::<4>()?;
+        let offset = fields.number64().filter(|offset| *offset <= FILE_BYTES)?;
         Some(Self {
             store,
             group,
             file,
-            offset: fields.number64()?,
+            offset,
             written_at: Millis(fields.number64()?),
         })
     }

@@ -9,6 +9,7 @@ use crate::keys;
 use crate::pack::{Footer, PackError, PackName, is_remains};
 use crate::rows::{FileKind, FileRow};
 use crate::segment::{FileNumber, Header, Segment};
+use crate::start::has_lost_groups;
 use crate::store::{Store, is_lost};
 
 use super::{CompactStep, UpkeepError};
@@ -30,22 +31,29 @@ impl Store {
             FileKind::Pack => row.first_group,
             FileKind::Format1 => 0,
         };
-        let (waiting, removed): (Vec<_>, Vec<_>) =
+        let (waiting, mut removed): (Vec<_>, Vec<_>) =
             dropped().partition(|(_, row)| needed_until(row) > removable);
         let waiting_bytes = waiting.iter().map(|(_, row)| row.used_bytes).sum();
         if waiting_bytes > 0 {
             self.want_checkpoint(waiting_bytes);
         }
+        // The highest number stays known when its file is gone: the next start must not give it to another, since the log may
+        // still tell of the one that had it.
+        let highest = rows.keys().next_back().copied();
+        removed.retain(|(number, _)| {
+            Some(**number) != highest || inner.disk.open(&inner.path(**number)).is_ok()
+        });
         if removed.is_empty() {
             return Ok(());
         }
         // The index says for good that they are not needed, before they go.
         inner.shared.index.kv.flush(true)?;
         for (number, row) in &removed {
-            // One pack can come into use again under another number.
+            // One pack can come into use again under another number, or wait under it as this one did.
             let is_used = |name| {
-                let mut others = rows.values().filter(|row| !row.is_dropped);
-                others.any(|other| other.pack_name() == Some(name))
+                let is_removed = |number| removed.iter().any(|(removed, _)| *removed == number);
+                let mut others = rows.iter().filter(|(number, _)| !is_removed(*number));
+                others.any(|(_, other)| other.pack_name() == Some(name))
             };
             if !row.pack_name().is_some_and(is_used) {
                 let failed = |source| UpkeepError::File {
@@ -73,7 +81,9 @@ impl Store {
             }
         }
         for (number, _) in removed {
-            inner.shared.index.forget_file(*number)?;
+            if Some(*number) != highest {
+                inner.shared.index.forget_file(*number)?;
+            }
         }
         Ok(())
     }
@@ -160,7 +170,11 @@ impl Store {
                 Err(PackError::Disk(error)) if !is_lost(&error) => continue,
                 footer => name.is_some() && footer.is_err(),
             };
-            if is_damaged || (name.is_some() && self.has_unread_files()?) {
+            // Nor may it be needed while it is not known what took it into use.
+            if is_damaged
+                || (name.is_some()
+                    && (self.has_unread_files()? || has_lost_groups(&inner.shared.index)?))
+            {
                 continue;
             }
             self.remove_file(&path, step).map_err(UpkeepError::Folder)?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, make_dir};
 use crate::segment::{FileNumber, Segment};
 
 /// Bytes that are copied at once.
@@ -43,7 +43,7 @@ pub(crate) fn copy_tail(
         return Ok(0);
     }
     let dir = folder(segments);
-    disk.create_dir(&dir)?;
+    make_dir(disk, &dir)?;
     forget_oldest(disk, &dir)?;
     let path = dir.join(format!("{:08x}-{from:08x}.bytes", number.0));
     let copy = disk.create(&path, bytes)?;

@@ -1,6 +1,6 @@
 //! Places in the log.
 
-use crate::segment::FileNumber;
+use crate::segment::{FILE_BYTES, FileNumber};
 
 /// A place in the log: behind the last byte of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,9 +29,10 @@ impl Position {
         let (file, rest) = bytes.split_first_chunk::<4>()?;
         let (offset, rest) = rest.split_first_chunk::<8>()?;
         let group: [u8; 8] = rest.try_into().ok()?;
-        Some(Self {
+        let offset = u64::from_le_bytes(*offset);
+        (offset <= FILE_BYTES).then_some(Self {
             file: FileNumber(u32::from_le_bytes(*file)),
-            offset: u64::from_le_bytes(*offset),
+            offset,
             group: u64::from_le_bytes(group),
         })
     }

@@ -4,7 +4,7 @@
 //! segment is left where a group fails), or by a close mark. A group that is proven and damaged gives its whole batches; the
 //! others are told. The last group is proven by nothing: it counts whole or not at all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -99,8 +99,9 @@ pub(crate) fn replay<E: From<io::Error>>(
         }
     }
     let counted = decide(&mut summaries, applied, &mut replay);
+    let with_groups: BTreeSet<FileNumber> = summaries.iter().map(|summary| summary.file).collect();
     for (number, file) in files.log.range(applied.file..) {
-        if summaries.iter().any(|summary| summary.file == *number) {
+        if with_groups.contains(number) {
             let mut groups = Groups::new(&file.segment, start_in(*number, applied), true)?;
             while let Some(found) = groups.next()? {
                 if counted.contains(&(*number, found.start)) {
@@ -179,8 +180,9 @@ fn read_summaries(
     let mut groups = Groups::new(segment, from, true)?;
     let first = summaries.len();
     while let Some(found) = groups.next()? {
-        for summary in &mut summaries[first..] {
-            summary.is_proven = true;
+        // Those before it were proven by it.
+        if let Some(before) = summaries[first..].last_mut() {
+            before.is_proven = true;
         }
         replay.highest_group = replay.highest_group.max(found.group);
         if found.group > applied.group {

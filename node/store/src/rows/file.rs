@@ -6,7 +6,7 @@ use super::version::{Never, Reader, Row};
 use crate::frame::Salt;
 use crate::pack::PackName;
 use crate::packs::packs;
-use crate::segment::FileNumber;
+use crate::segment::{FILE_BYTES, FileNumber};
 use crate::store::segments;
 
 /// What kind of file it is.
@@ -132,7 +132,7 @@ impl Row for FileRow {
     }
 
     fn read(rest: &mut Reader) -> Option<Self> {
-        Some(Self {
+        let row = Self {
             kind: match rest.u8()? {
                 1 => FileKind::Log,
                 2 => FileKind::Pack,
@@ -150,7 +150,12 @@ impl Row for FileRow {
             body_bytes: rest.u64()?,
             first_group: rest.u64()?,
             last_group: rest.u64()?,
-        })
+        };
+        let bytes = [row.live_bytes, row.used_bytes, row.body_bytes];
+        bytes
+            .iter()
+            .all(|bytes| *bytes <= FILE_BYTES)
+            .then_some(row)
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Loss {
 }
 
 /// What a [`Loss`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LossKind {
     /// The last group, which was being written when the process ended. Nothing shows that it was acknowledged.

@@ -1,7 +1,7 @@
 //! The folder of an index in RocksDB, and the names that others have beside it.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::kv::{Kv, KvError, KvHome, KvLoad};
 /// In the folder of an index that is not to be opened: why.
 const MARK: &str = "DAMAGED";
 /// Most of a mark that is read, in bytes.
-const REASON_BYTES: usize = 4096;
+const REASON_BYTES: u64 = 4096;
 
 /// The index of the store in a folder: `index`, beside it for a while `index.new`, `index.old`, and others that are of no use
 /// afterwards.
@@ -91,7 +91,7 @@ impl KvHome for RocksHome {
             return Ok(());
         }
         let mut mark = File::create(dir.join(MARK))?;
-        mark.write_all(&reason.as_bytes()[..reason.len().min(REASON_BYTES)])?;
+        mark.write_all(&reason.as_bytes()[..reason.len().min(REASON_BYTES as usize)])?;
         mark.sync_all()?;
         Ok(sync_dir(&dir)?)
     }
@@ -125,10 +125,11 @@ impl KvHome for RocksHome {
 }
 
 fn read_mark(index: &Path) -> Result<Option<String>, KvError> {
-    match fs::read(index.join(MARK)) {
-        Ok(reason) => {
-            let reason = &reason[..reason.len().min(REASON_BYTES)];
-            Ok(Some(String::from_utf8_lossy(reason).into_owned()))
+    match File::open(index.join(MARK)) {
+        Ok(mark) => {
+            let mut reason = Vec::new();
+            mark.take(REASON_BYTES).read_to_end(&mut reason)?;
+            Ok(Some(String::from_utf8_lossy(&reason).into_owned()))
         }
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound => Ok(None),
