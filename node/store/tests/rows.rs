@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 
 use bytes::Bytes;
-use perennis_shared::cid::{Block, Codec};
+use perennis_shared::cid::{Block, Cid, Codec, HashFn, Multihash};
 use perennis_shared::ipns::Name;
 use perennis_shared::sign::SigningKey;
 use perennis_shared::time::Millis;
@@ -53,6 +53,24 @@ fn put_head(store: &Store, head: HeadRow) -> Result<(), CommitError> {
     let mut batch = Batch::new();
     batch.put_head(name(1), head);
     store.commit(batch).map(drop)
+}
+
+#[test]
+fn a_block_that_is_its_own_name_is_there_and_is_not_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let hash = Multihash::wrap(HashFn::Identity.code(), b"inline").unwrap();
+    let cid = Cid::new_v1(Codec::Raw.code(), hash);
+    let block = Block::verified(cid, b"inline".to_vec()).unwrap();
+    let mut batch = Batch::new();
+    batch.put_block(block.clone()).require(cid);
+    let commit = store.commit(batch).unwrap();
+    assert_eq!((commit.new_blocks, store.stats().blocks), (0, 0));
+    assert_eq!(store.cids(None, 9).unwrap(), []);
+    assert!(store.has(&cid).unwrap());
+    for found in [store.block(&cid), store.block_uncached(&cid)] {
+        assert_eq!(found.unwrap(), Some(block.clone()));
+    }
 }
 
 #[test]

@@ -207,6 +207,37 @@ fn what_is_required_while_it_is_swept_stays_with_all_below_it() {
 }
 
 #[test]
+fn what_was_required_or_pinned_since_it_was_planned_is_not_dropped() {
+    for pins in [false, true] {
+        let store = Machine::new().open();
+        let dead = graph(1);
+        put(&store, &dead, b"dead");
+        unpin(&store, b"dead");
+        let collection = store.collect().unwrap();
+        let forget = || {
+            Batch::reclaiming(Reclaim::Forget {
+                hashes: vec![*root(&dead).hash()],
+                generation: collection.generation,
+                marked: collection.young_marked,
+            })
+        };
+        let mut batch = Batch::new();
+        if pins {
+            batch.pin_ahead(b"ahead", root(&dead));
+        } else {
+            batch.require(root(&dead));
+        }
+        store.commit(batch).unwrap();
+        let refused = store.commit(forget());
+        assert!(
+            matches!(refused, Err(CommitError::PinsChanged)),
+            "{refused:?}"
+        );
+        assert!(store.has(&root(&dead)).unwrap());
+    }
+}
+
+#[test]
 fn a_second_collection_ends_the_first() {
     let store = Machine::new().open();
     let dead = graph(20);

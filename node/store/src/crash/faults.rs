@@ -1,10 +1,12 @@
 //! Faults without a power cut: errors at every point, a full disk, damage, a folder that refuses.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::model::{self, Model, Step, WORKLOAD, batch, seen};
 use super::{DIR, Machine, check, points, run};
+use crate::disk::Disk as _;
+use crate::segment::GROUPS_START;
 use crate::testing::{Loss, Power};
 use crate::{CommitError, REFETCH, ReadError, StoreState};
 
@@ -241,6 +243,73 @@ fn a_log_that_is_damaged_in_memory_only_is_read_from_the_disk() {
                 path.display()
             );
             assert_eq!(seen(&store), all, "{} at {offset}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_is_found_again_is_written_down_once() {
+    let mut machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for number in 1..6 {
+        store.commit(batch(number)).unwrap();
+    }
+    machine.power.cut();
+    drop(store);
+    machine = machine.restart(Loss::Everything, Power::default());
+    // The payload of the first group's batch begins 160 bytes behind its head.
+    let (path, _) = segment_files(&machine).remove(0);
+    machine
+        .disk
+        .damage(&path, GROUPS_START as usize + 170, 0x40);
+    for _ in 0..3 {
+        let store = machine.open().unwrap();
+        assert_eq!(store.found_at_start().len(), 1);
+        assert_eq!(store.losses().unwrap().len(), 1);
+        machine.power.cut();
+        drop(store);
+        machine = machine.restart(Loss::Everything, Power::default());
+    }
+}
+
+#[test]
+fn what_stands_behind_the_log_is_durable_elsewhere_before_it_is_cut() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    store.commit(batch(1)).unwrap();
+    machine.power.cut();
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let (path, length) = segment_files(&machine).remove(0);
+    machine.disk.damage(&path, length - 1, 0x40);
+    let store = machine.open().unwrap();
+    machine.power.cut();
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let mut moved = machine.disk.files();
+    moved.retain(|(path, _)| path.starts_with(Path::new(DIR).join("lost")));
+    assert_eq!(moved.len(), 1);
+    let (path, length) = moved.remove(0);
+    let file = machine.disk.open(&path).unwrap();
+    assert_eq!(file.read_vec_at(1, length as u64 - 1).unwrap(), [0x40]);
+}
+
+#[test]
+fn a_segment_whose_name_was_not_durable_keeps_what_is_written_into_it_later() {
+    for point in 0..60 {
+        let machine = Machine::new(Power::default());
+        machine.power.fail_at(point, ErrorKind::Other);
+        if let Ok(store) = machine.open() {
+            let _ = store.commit(batch(1));
+        }
+        // The process ended there, and nothing was lost with it.
+        let Ok(store) = machine.open() else { continue };
+        if store.commit(batch(2)).is_ok() {
+            let before = seen(&store);
+            machine.power.cut();
+            drop(store);
+            let machine = machine.restart(Loss::Everything, Power::default());
+            assert_eq!(seen(&machine.open().unwrap()), before, "{point}");
         }
     }
 }

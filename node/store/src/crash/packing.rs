@@ -10,6 +10,7 @@ use super::model::{Model, Step, batch, seen};
 use super::{DIR, Machine, check, run};
 use crate::batch::{Adoption, Reclaim};
 use crate::commit::Work;
+use crate::disk::Disk as _;
 use crate::keys;
 use crate::pack::{PackBlock, PackWriter, Partitions};
 use crate::rows::{FileRow, MANY_OWNERS, Place, Row as _};
@@ -242,17 +243,48 @@ fn a_pack_that_is_damaged_before_it_came_into_use_is_told_and_its_blocks_are_whe
     assert!(model.matches(&seen(&store)));
 }
 
+/// Damages what the system holds in memory of these files.
+fn damage_cached(machine: &Machine, files: &[(PathBuf, usize)]) {
+    for (path, length) in files {
+        for offset in (0..*length).step_by(50) {
+            machine.disk.damage_cached(path, offset, 1);
+        }
+    }
+}
+
+/// The files that blocks lie in, those of a folder in their order.
+fn block_files(machine: &Machine) -> Vec<(PathBuf, usize)> {
+    let mut files = machine.disk.files();
+    let of_blocks = ["packs", "segments"].map(|folder| Path::new(DIR).join(folder));
+    files.retain(|(path, _)| of_blocks.iter().any(|folder| path.starts_with(folder)));
+    files.sort_unstable();
+    files
+}
+
 #[test]
 fn bytes_that_are_damaged_in_memory_only_are_read_from_the_disk() {
     let (machine, model) = worked(&STEPS[..7]);
     let store = machine.open().unwrap();
-    for (path, length) in machine.disk.files() {
-        let is_block_file = path.starts_with(Path::new(DIR).join("packs"))
-            || path.starts_with(Path::new(DIR).join("segments"));
-        for offset in (0..length).step_by(50).filter(|_| is_block_file) {
-            machine.disk.damage_cached(&path, offset, 1);
-        }
-    }
+    damage_cached(&machine, &block_files(&machine));
+    assert!(model.matches(&seen(&store)));
+    assert!(store.quarantine(None, 9).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_damaged_in_memory_only_is_packed_as_it_is_on_the_disk() {
+    let (machine, mut model) = worked(&STEPS[..5]);
+    // The system has written everything by now.
+    machine.power.cut();
+    let machine = machine.restart(Loss::Nothing, Power::default());
+    let store = machine.open().unwrap();
+    run(&store, Step::Collect).unwrap();
+    model.apply(Step::Collect);
+    // What is written to the last segment would make its damage durable.
+    let files = block_files(&machine);
+    let (_, files) = files.split_last().unwrap();
+    damage_cached(&machine, files);
+    run(&store, Step::Compact).unwrap();
+    assert!(!packs(&machine).is_empty());
     assert!(model.matches(&seen(&store)));
     assert!(store.quarantine(None, 9).unwrap().is_empty());
 }
@@ -388,6 +420,54 @@ fn what_happens_while_a_pack_is_written_outlives_the_pack_and_the_index() {
         drop(store);
         assert_eq!(rows(&machine), before);
     }
+}
+
+#[test]
+fn what_was_seen_while_a_pack_was_written_outlives_the_segment_and_the_index() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let block = Block::new(Codec::Raw, b"shared".to_vec()).unwrap();
+    let place = |store: &Store| {
+        let index = &store.inner().shared.index;
+        index.place(block.cid().hash()).unwrap().unwrap()
+    };
+    let mut first = Batch::new();
+    first.owner(b"one").put_block(block.clone());
+    store.commit(first).unwrap();
+    let segment = place(&store).location.file;
+    // Until the next segment is written to.
+    for number in 0_u8.. {
+        let mut filler = Batch::new();
+        filler.put_meta(&[number], vec![number; 4096]);
+        store.commit(filler).unwrap();
+        if store.inner().file_rows().len() > 1 {
+            break;
+        }
+    }
+    store.checkpoint().unwrap();
+    let adoption = packed(&machine, &store, &[*block.cid()]);
+    let other = Cid::new_v1(Codec::DagPb.code(), *block.cid().hash());
+    let mut second = Batch::new();
+    second
+        .owner(b"two")
+        .put_block(Block::verified(other, block.bytes().clone()).unwrap());
+    store.commit(second).unwrap();
+    let adopt = Reclaim::Adopt {
+        packs: vec![adoption],
+        dropped: vec![segment],
+    };
+    store.commit(Batch::reclaiming(adopt)).unwrap();
+    let known = place(&store);
+    assert_eq!(known.codecs, [Codec::Raw.code(), Codec::DagPb.code()]);
+    assert_eq!(known.tag, MANY_OWNERS);
+    drop(store);
+    // A checkpoint has its rows, so it goes. The block is unknown then until the pack comes into use.
+    let path = segment.segment_path(&Path::new(DIR).join("segments"));
+    machine.disk.remove(&path).unwrap();
+    machine.home.remove();
+    let store = machine.open().unwrap();
+    assert!(store.rebuilt().is_some());
+    assert_eq!(place(&store), known);
 }
 
 #[test]

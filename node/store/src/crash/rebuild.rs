@@ -95,6 +95,23 @@ fn an_index_that_is_gone_comes_back_row_for_row_whatever_was_stored() {
 }
 
 #[test]
+fn an_index_that_a_power_cut_leaves_is_not_older_than_its_checkpoint() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for number in 1..4 {
+        store.commit(batch(number)).unwrap();
+    }
+    store.checkpoint().unwrap();
+    let before = seen(&store);
+    machine.power.cut();
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let store = machine.open().unwrap();
+    assert_eq!(store.found_at_start(), []);
+    assert_eq!(seen(&store), before);
+}
+
+#[test]
 fn progress_is_told_stage_by_stage() {
     let (machine, _) = worked(STEPS);
     machine.home.remove();

@@ -179,6 +179,46 @@ fn numbers_go_on_after_a_restart_and_a_torn_group_is_moved_away() {
 }
 
 #[test]
+fn a_log_that_ends_before_what_the_index_has_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut start = open(dir.path(), Position::START);
+    let first = append(&mut start.log, "one").end;
+    let second = append(&mut start.log, "two").end;
+    drop(start);
+    assert_eq!(open(dir.path(), second).kinds(), []);
+    let path = file(dir.path(), first.file);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..first.offset as usize]).unwrap();
+    let mut start = open(dir.path(), second);
+    assert_eq!(start.kinds(), [LossKind::LogBehindIndex]);
+    assert_eq!(start.replay.losses[0].group, second.group);
+    assert_eq!(append(&mut start.log, "three").end.group, 3);
+    drop(start);
+    assert_eq!(open(dir.path(), second).numbers(), [3]);
+}
+
+#[test]
+fn of_what_was_moved_away_only_the_newest_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut moved = Vec::new();
+    for _ in 0..20 {
+        let mut start = open(dir.path(), Position::START);
+        let before = append(&mut start.log, "one").end;
+        let torn = append(&mut start.log, "two").end;
+        drop(start);
+        write(&file(dir.path(), torn.file), torn.offset - 64, &[0; 64]);
+        moved.push(format!("{:08x}-{:08x}.bytes", torn.file.0, before.offset));
+    }
+    drop(open(dir.path(), Position::START));
+    let names = std::fs::read_dir(dir.path().join("lost")).unwrap();
+    let mut names: Vec<_> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, moved[4..]);
+}
+
+#[test]
 fn every_flipped_bit_of_a_proven_group_leaves_its_whole_batches_and_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut start = open(dir.path(), Position::START);
@@ -315,15 +355,22 @@ fn files_of_others_are_named_and_left_alone() {
     let other = tempfile::tempdir().unwrap();
     let mut start = open(dir.path(), Position::START);
     let first = append(&mut start.log, "first").end;
-    let mut foreign = open(other.path(), Position::START);
-    append(&mut foreign.log, "foreign");
-    drop((start, foreign));
-    let bytes = std::fs::read(file(other.path(), FileNumber(1))).unwrap();
+    drop(start);
+    let mut replay = open(other.path(), Position::START).replay;
+    replay.highest_file = FileNumber(2);
+    let mut foreign = Log::go_on(
+        Arc::new(Real),
+        &other.path().join("segments"),
+        (StoreId([2; 16]), SPACE),
+        &replay,
+        BTreeSet::new(),
+    );
+    append(&mut foreign, "foreign");
+    drop(foreign);
+    let theirs = std::fs::read(file(other.path(), FileNumber(3))).unwrap();
     // Our own segment under another number, one of another store, and a name at the very end.
     let own = std::fs::read(file(dir.path(), first.file)).unwrap();
     std::fs::write(file(dir.path(), FileNumber(2)), own).unwrap();
-    let mut theirs = bytes;
-    theirs[32] ^= 1;
     std::fs::write(file(dir.path(), FileNumber(3)), &theirs).unwrap();
     std::fs::write(file(dir.path(), FileNumber(u32::MAX)), b"not ours").unwrap();
     let mut start = open(dir.path(), Position::START);
