@@ -231,6 +231,23 @@ impl Batch {
             && self.reclaim.is_none()
     }
 
+    /// Whether it lets go of something and does nothing else. On a full disk nothing can be collected before that. An empty
+    /// batch does not: it asks whether there is space.
+    pub(crate) fn only_lets_go(&self) -> bool {
+        let lets_go = |change: &Change| {
+            matches!(
+                change,
+                Change::Delete(_) | Change::Unpin(_) | Change::Dequeue { .. }
+            )
+        };
+        self.blocks.is_empty()
+            && self.heads.is_empty()
+            && self.required.is_empty()
+            && self.reclaim.is_none()
+            && !self.rows.is_empty()
+            && self.rows.iter().all(lets_go)
+    }
+
     pub(crate) fn reclaiming(reclaim: Reclaim) -> Self {
         Self {
             reclaim: Some(reclaim),

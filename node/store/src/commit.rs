@@ -188,12 +188,24 @@ impl Committer {
         let _ = self.seal();
     }
 
-    fn commit(&mut self, batches: Vec<(Batch, Reply)>, reclaiming: bool) {
+    fn commit(&mut self, mut batches: Vec<(Batch, Reply)>, reclaiming: bool) {
         if self.shared.failed.load(Ordering::Acquire) {
             return answer_all(batches, &CommitError::Closed);
         }
-        if self.shared.full.load(Ordering::Acquire) && !reclaiming && !self.is_space_back() {
-            return answer_all(batches, &CommitError::Full);
+        let lets_go = |(batch, _): &(Batch, Reply)| batch.only_lets_go();
+        let mut only_lets_go = batches.iter().all(lets_go);
+        if self.shared.full.load(Ordering::Acquire)
+            && !reclaiming
+            && !only_lets_go
+            && !self.is_space_back()
+        {
+            let (rest, refused): (Vec<_>, Vec<_>) = batches.into_iter().partition(lets_go);
+            answer_all(refused, &CommitError::Full);
+            if rest.is_empty() {
+                return;
+            }
+            batches = rest;
+            only_lets_go = true;
         }
         // What comes is checked against the index, which does not show yet what is still to be written.
         if let Err(error) = self.settle() {
@@ -208,7 +220,12 @@ impl Committer {
         let number = if batches.is_empty() {
             Ok(self.shared.groups.load(Ordering::Acquire))
         } else {
-            self.write(batches, !reclaiming)
+            // Nothing can be collected before it is let go of: what the reserve gives up is for this too.
+            let again = only_lets_go.then(|| batches.clone());
+            match (self.write(batches, !reclaiming), again) {
+                (Err(CommitError::Full), Some(batches)) => self.write(batches, !reclaiming),
+                (written, _) => written,
+            }
         };
         if number.is_ok()
             && let Some(young) = self.shared.young.lock().as_mut()

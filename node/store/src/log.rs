@@ -37,7 +37,7 @@ const LARGE_BYTES: usize = 32 << 10;
 const TOGETHER_BYTES: usize = 256 << 10;
 
 /// A batch on its way into the log.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct LogBatch {
     pub(crate) owner: Vec<u8>,
     pub(crate) tag: u32,

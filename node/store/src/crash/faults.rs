@@ -8,7 +8,7 @@ use super::{DIR, Machine, check, points, run};
 use crate::disk::Disk as _;
 use crate::segment::GROUPS_START;
 use crate::testing::{Loss, Power};
-use crate::{CommitError, REFETCH, ReadError, StoreState};
+use crate::{Batch, CommitError, REFETCH, ReadError, StoreState};
 
 /// Segment files that have a name, the oldest first.
 fn segment_files(machine: &Machine) -> Vec<(PathBuf, usize)> {
@@ -91,6 +91,51 @@ fn a_full_disk_serves_reads_collects_garbage_and_comes_back() {
     drop(store);
     let machine = machine.restart(Loss::Everything, Power::default());
     assert!(model.matches(&seen(&machine.open().unwrap())));
+}
+
+#[test]
+fn on_a_full_disk_pins_are_let_go_of_and_what_they_kept_is_collected() {
+    let machine = Machine::new(Power::default());
+    machine.disk.set_space(Some(88 << 10));
+    let store = machine.open().unwrap();
+    let mut number = 1;
+    while store.commit(batch(number)).is_ok() {
+        number += 1;
+        assert!(number < 60, "the disk never ran full");
+    }
+    assert_eq!(store.state(), StoreState::Full);
+    let pins = store.pins(None, 100).unwrap();
+    assert!(!pins.is_empty());
+    for (key, _) in &pins {
+        let mut letting_go = Batch::new();
+        letting_go.unpin(key);
+        store.commit(letting_go).unwrap();
+    }
+    assert!(store.pins(None, 100).unwrap().is_empty());
+    assert!(matches!(store.commit(Batch::new()), Err(CommitError::Full)));
+    assert!(matches!(
+        store.commit(batch(number)),
+        Err(CommitError::Full)
+    ));
+    run(&store, Step::Collect).unwrap();
+    run(&store, Step::Compact).unwrap();
+    store.commit(batch(number)).unwrap();
+    assert_eq!(store.state(), StoreState::Writable);
+}
+
+#[test]
+fn what_lets_go_is_not_refused_where_it_is_the_first_to_find_the_disk_full() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    store.commit(batch(1)).unwrap();
+    let (key, _) = store.pins(None, 1).unwrap().remove(0);
+    let mut letting_go = Batch::new();
+    letting_go.unpin(&key);
+    let next = machine.power.points();
+    machine.power.fail_at(next, ErrorKind::StorageFull);
+    store.commit(letting_go).unwrap();
+    assert_eq!(store.pin(&key).unwrap(), None);
+    assert_eq!(store.state(), StoreState::Full);
 }
 
 #[test]
