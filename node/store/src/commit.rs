@@ -16,7 +16,7 @@ use perennis_shared::cid::Cid;
 
 use crate::batch::{Batch, Commit, CommitError};
 use crate::collect::Marks;
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full};
 use crate::group::Op;
 use crate::index::Index;
 use crate::log::{Log, LogBatch};
@@ -300,11 +300,7 @@ impl Committer {
     }
 
     fn disk_failed(&self, error: io::Error) -> CommitError {
-        let full = matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
-        if full {
+        if is_full(&error) {
             self.shared.full.store(true, Ordering::Release);
             self.reserve.release();
             CommitError::Full

@@ -73,6 +73,14 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn entropy(&self) -> io::Result<[u8; 16]>;
 }
 
+/// Whether there was no space for it.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// Makes a folder whose name is durable, in a folder that is there. One that is there may have been made by a process that was killed.
 pub(crate) fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     disk.create_dir(dir)?;

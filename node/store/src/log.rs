@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use perennis_shared::cid::Block;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full};
 use crate::frame::{ALIGN, Salt, pad};
 use crate::group::{
     BATCH_HEAD_BYTES, BatchPayload, Entry, Head, Op, SetHead, close_mark, end_bytes, entry_bytes,
@@ -245,16 +245,24 @@ impl Log {
         if self.open.is_none() {
             let before = self.next_file;
             let number = self.take_number()?;
-            let space = self.segment_bytes.max(GROUPS_START + bytes);
+            let needed = GROUPS_START + bytes;
+            let mut space = self.segment_bytes.max(needed);
             let header = Header {
                 number,
                 salt: Salt(self.disk.entropy()?),
                 store: self.store,
                 first_group: group,
             };
-            let segment = Segment::create(self.disk.as_ref(), &self.dir, header, space)
-                // Where space is short, tries shall not use up numbers.
-                .inspect_err(|_| self.next_file = before)?;
+            let segment = loop {
+                match Segment::create(self.disk.as_ref(), &self.dir, header, space) {
+                    // A group that fits is not refused for what would have come after it.
+                    Err(error) if is_full(&error) && space > needed => {
+                        space = (space / 2).max(needed);
+                    }
+                    // Where space is short, tries shall not use up numbers.
+                    made => break made.inspect_err(|_| self.next_file = before)?,
+                }
+            };
             self.open = Some(Open {
                 segment,
                 offset: GROUPS_START,

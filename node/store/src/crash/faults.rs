@@ -139,6 +139,46 @@ fn what_lets_go_is_not_refused_where_it_is_the_first_to_find_the_disk_full() {
 }
 
 #[test]
+fn what_fits_is_written_where_the_space_of_a_whole_segment_is_not_there() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let small = |number: u8| {
+        let mut batch = Batch::new();
+        batch.put_meta(&[number], vec![number; 100]);
+        batch
+    };
+    // The next commit begins a segment, of 8 KiB where there is space.
+    let room = GROUPS_START + 1500;
+    machine
+        .disk
+        .set_space(Some(machine.disk.used_bytes() + room));
+    let mut written = 0;
+    while store.commit(small(written)).is_ok() {
+        assert_eq!(store.state(), StoreState::Writable);
+        written += 1;
+        assert!(written < 100, "the disk never ran full");
+    }
+    assert!(written >= 3, "{written}");
+    assert_eq!(store.state(), StoreState::Full);
+    // Somebody makes a little space: not before the reserve is back.
+    let used = machine.disk.used_bytes();
+    let reserve = super::options().reserve_bytes;
+    machine.disk.set_space(Some(used + reserve));
+    assert!(matches!(store.commit(small(written)), Err(CommitError::Full)));
+    machine
+        .disk
+        .set_space(Some(machine.disk.used_bytes() + reserve + room));
+    store.commit(small(written)).unwrap();
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let store = machine.open().unwrap();
+    assert!(store.found_at_start().is_empty());
+    for number in 0..=written {
+        assert!(store.meta(&[number]).unwrap().is_some(), "{number}");
+    }
+}
+
+#[test]
 fn a_full_disk_comes_back_when_somebody_else_makes_space() {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();
