@@ -368,7 +368,8 @@ pub enum CommitError {
     /// The disk failed.
     #[error("the disk failed to take the commit")]
     Disk(#[source] Arc<io::Error>),
-    /// The index failed. The store must be opened again; what was acknowledged is in the log.
+    /// The index failed. What was acknowledged is in the log, and the batch may be as well: then it is seen once the index takes
+    /// writes again, or after the next start.
     #[error("the index failed to take the commit")]
     Index(#[source] Arc<KvError>),
     /// The store is closed.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use perennis_shared::cid::Cid;
@@ -19,7 +20,7 @@ use crate::collect::Marks;
 use crate::disk::{Disk, is_full};
 use crate::group::Op;
 use crate::index::Index;
-use crate::log::{Log, LogBatch};
+use crate::log::{self, Log, LogBatch};
 use crate::pending::Pending;
 use crate::segment::FileNumber;
 
@@ -27,6 +28,10 @@ use crate::segment::FileNumber;
 const GROUP_BYTES: usize = 8 << 20;
 /// Most batches of one group.
 const GROUP_BATCHES: usize = 4096;
+
+/// How long an index that failed is left alone before it is asked again: the first time, and at most.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The answer to a batch; called once, by who commits it.
 pub(crate) type Reply = Box<dyn FnOnce(Result<Commit, CommitError>) + Send>;
@@ -53,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) full: AtomicBool,
     /// The index takes no more writes; also set by who finds it damaged.
     pub(crate) failed: Arc<AtomicBool>,
+    /// The index takes no writes now, and is asked again.
+    pub(crate) stuck: AtomicBool,
     /// Whether there may be a block in quarantine: without one, no put needs to look for its own.
     pub(crate) quarantined: AtomicBool,
     /// Whether there may be a floor below which heads are refused, because a newer one was lost.
@@ -112,6 +119,16 @@ impl Reserve {
     }
 }
 
+/// An index that did not take what it should.
+pub(crate) struct Stuck {
+    error: CommitError,
+    /// What the log has and the index has not: the group, and whether it is fresh. No group follows before it is applied.
+    behind: Option<(log::Group, bool)>,
+    /// When it is asked again; the first time with the next commit.
+    next: Instant,
+    wait: Duration,
+}
+
 /// What committing needs; one thread at a time has it.
 pub(crate) struct Committer {
     pub(crate) log: Log,
@@ -124,6 +141,7 @@ pub(crate) struct Committer {
     pub(crate) collections: u64,
     /// What the last start found out and is still to be written: no batch is looked at before.
     pub(crate) owed: Vec<Op>,
+    pub(crate) stuck: Option<Stuck>,
 }
 
 /// What is done in one go.
@@ -192,6 +210,9 @@ impl Committer {
         if self.shared.failed.load(Ordering::Acquire) {
             return answer_all(batches, &CommitError::Closed);
         }
+        if let Err(error) = self.catch_up() {
+            return answer_all(batches, &error);
+        }
         let lets_go = |(batch, _): &(Batch, Reply)| batch.only_lets_go();
         let mut only_lets_go = batches.iter().all(lets_go);
         if self.shared.full.load(Ordering::Acquire)
@@ -255,30 +276,83 @@ impl Committer {
         batches: Vec<LogBatch>,
         fresh: bool,
     ) -> Result<u64, CommitError> {
+        if let Some(stuck) = &self.stuck {
+            return Err(stuck.error.clone());
+        }
         let bytes: u64 = batches.iter().map(LogBatch::bytes).sum();
         let group = self
             .log
             .append(batches)
             .map_err(|error| self.disk_failed(error))?;
-        if let Err(error) = self.shared.index.apply(&group, fresh) {
-            // The log has it; the index cannot follow. Only a replay brings the two together again.
-            // Where the disk is full, the next start needs space to do so.
-            self.shared.failed.store(true, Ordering::Release);
-            self.reserve.release();
-            return Err(CommitError::Index(Arc::new(error)));
-        }
-        self.shared.groups.store(group.end.group, Ordering::Release);
-        self.logged_bytes += bytes + 4096;
+        let number = group.end.group;
         self.shared.logged_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.logged_bytes += bytes + 4096;
+        if let Err(error) = self.shared.index.apply(&group, fresh) {
+            let error = CommitError::Index(Arc::new(error));
+            // Who began to collect garbage was not told of what this group pins.
+            *self.shared.young.lock() = None;
+            self.get_stuck(error.clone(), Some((group, fresh)));
+            return Err(error);
+        }
+        self.shared.groups.store(number, Ordering::Release);
         if self.logged_bytes >= self.flush_bytes {
             self.logged_bytes = 0;
-            if self.shared.index.kv.flush(false).is_err() {
-                // This group is durable and seen; the next ones are refused.
-                self.shared.failed.store(true, Ordering::Release);
-                self.reserve.release();
+            if let Err(error) = self.shared.index.kv.flush(false) {
+                // This group is durable and seen; the next ones are refused until it is flushed.
+                self.get_stuck(CommitError::Index(Arc::new(error)), None);
             }
         }
-        Ok(group.end.group)
+        Ok(number)
+    }
+
+    /// The index is asked again with one of the next commits: what failed may pass, as a full disk does. Until then nothing is
+    /// written, so that the log is never more than a group ahead; a replay would bring the two together as well.
+    fn get_stuck(&mut self, error: CommitError, behind: Option<(log::Group, bool)>) {
+        self.stuck = Some(Stuck {
+            error,
+            behind,
+            next: Instant::now(),
+            wait: FIRST_WAIT,
+        });
+        self.shared.stuck.store(true, Ordering::Release);
+        // Where the disk is full, the index needs space to go on, be it at the next start. It is taken back with the next commit
+        // that finds it there.
+        self.shared.full.store(true, Ordering::Release);
+        self.reserve.release();
+    }
+
+    /// Brings the index up to the log where it has failed before and it is time to ask it again.
+    fn catch_up(&mut self) -> Result<(), CommitError> {
+        let Some(mut stuck) = self.stuck.take() else {
+            return Ok(());
+        };
+        let index = &self.shared.index;
+        let tried = if Instant::now() < stuck.next {
+            Err(stuck.error.clone())
+        } else {
+            let flushed = index.kv.flush(true);
+            let applied = flushed.and_then(|()| match &stuck.behind {
+                Some((group, fresh)) => index.apply(group, *fresh),
+                None => Ok(()),
+            });
+            applied.map_err(|error| {
+                stuck.error = CommitError::Index(Arc::new(error));
+                stuck.next = Instant::now() + stuck.wait;
+                stuck.wait = (stuck.wait * 2).min(LONGEST_WAIT);
+                stuck.error.clone()
+            })
+        };
+        if tried.is_err() {
+            self.stuck = Some(stuck);
+            return tried;
+        }
+        if let Some((group, _)) = stuck.behind {
+            let groups = &self.shared.groups;
+            groups.store(group.end.group, Ordering::Release);
+        }
+        self.logged_bytes = 0;
+        self.shared.stuck.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// Writes changes of the store's own.

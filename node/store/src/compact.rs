@@ -24,7 +24,7 @@ use crate::kv::KvError;
 use crate::pack::{PACK_BYTES, PackBlock, PackError, PackPlan, PackWriter, split, weight};
 use crate::read::ReadError;
 use crate::segment::FileNumber;
-use crate::store::{Store, is_lost, quarantine};
+use crate::store::{Store, StoreState, is_lost, quarantine};
 
 mod choose;
 mod remove;
@@ -121,6 +121,10 @@ impl Store {
     pub fn compact(&self, live_percent: u8) -> Result<CompactStep, UpkeepError> {
         let inner = self.inner();
         let mut upkeep = inner.upkeep.lock();
+        if self.state() == StoreState::Failed {
+            // The log may take packs into use of which the index does not know yet.
+            return Err(CommitError::Closed.into());
+        }
         let collected = inner.shared.collected.load(Ordering::Acquire);
         if upkeep.collected != collected {
             upkeep.collected = collected;

@@ -69,7 +69,8 @@ pub enum StoreState {
     Writable,
     /// The disk is full: it serves reads, and garbage collection runs.
     Full,
-    /// The index failed: it serves reads and must be opened again.
+    /// The index failed: it serves reads. One that is damaged must be opened again; any other is asked again by what is committed,
+    /// after waits that grow to a minute, and takes writes again when its trouble has passed.
     Failed,
 }
 
@@ -221,6 +222,7 @@ impl Store {
             log,
             last_group,
             failed: index_damaged,
+            stuck: AtomicBool::new(false),
             mut found,
             owed,
             missing,
@@ -239,6 +241,7 @@ impl Store {
             index,
             full: AtomicBool::new(reserve.take().is_err()),
             failed: index_damaged,
+            stuck: AtomicBool::new(false),
             quarantined: AtomicBool::new(has_quarantine),
             floors: AtomicBool::new(has_floors),
             set_aside: AtomicBool::new(has_set_aside),
@@ -256,6 +259,7 @@ impl Store {
             logged_bytes: 0,
             collections: 0,
             owed,
+            stuck: None,
         };
         // Where it cannot be written now, the first commit tries again.
         let _ = committer
@@ -346,7 +350,7 @@ impl Store {
     #[must_use]
     pub fn state(&self) -> StoreState {
         let shared = &self.inner.shared;
-        if shared.failed.load(Ordering::Acquire) {
+        if shared.failed.load(Ordering::Acquire) || shared.stuck.load(Ordering::Acquire) {
             StoreState::Failed
         } else if shared.full.load(Ordering::Acquire) {
             StoreState::Full
