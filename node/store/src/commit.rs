@@ -87,6 +87,9 @@ pub(crate) struct Young {
     pub(crate) roots: Vec<Cid>,
 }
 
+/// The name of the file that is given up when the disk is full.
+pub(crate) const RESERVE: &str = "reserve";
+
 /// A file that is given up when the disk is full, so that garbage collection can write.
 #[derive(Debug)]
 pub(crate) struct Reserve {
@@ -97,7 +100,7 @@ pub(crate) struct Reserve {
 
 impl Reserve {
     fn path(&self) -> PathBuf {
-        self.dir.join("reserve")
+        self.dir.join(RESERVE)
     }
 
     /// Takes the space unless it is taken.

@@ -18,6 +18,8 @@ use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
 use crate::log::{Known, Log, Position, Replay, replay, survey_files};
+use crate::commit::RESERVE;
+use crate::pack::PackName;
 use crate::packs::{Packs, packs};
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
 use crate::rows::{FileRow, Loss, LossKind, Row as _};
@@ -66,6 +68,8 @@ pub(crate) enum OpeningError {
     Segments(#[from] io::Error),
     #[error("the index cannot be opened")]
     Index(#[from] KvError),
+    #[error("its log and its index are gone")]
+    Gone,
     #[error("the index is damaged ({reason}) and cannot be made anew")]
     Rebuild {
         reason: String,
@@ -79,7 +83,7 @@ impl OpeningError {
         match self {
             Self::Index(error) => error.is_full(),
             Self::Rebuild { source, .. } => source.is_full(),
-            Self::Segments(_) => false,
+            Self::Segments(_) | Self::Gone => false,
         }
     }
 
@@ -90,6 +94,7 @@ impl OpeningError {
             Self::Index(source) if source.is_full() => OpenError::Full { dir, source },
             Self::Index(source) => OpenError::Index { dir, source },
             Self::Segments(source) => OpenError::Segments { dir, source },
+            Self::Gone => OpenError::Gone { dir },
             Self::Rebuild { reason, source } => OpenError::Rebuild {
                 dir,
                 reason,
@@ -176,6 +181,9 @@ impl Opening<'_> {
             if has_log || newest.is_some() {
                 return Err(lacking("it is empty beside a log"));
             }
+            if !is_rebuilt && self.was_used()? {
+                return Err(OpeningError::Gone);
+            }
         }
         let applied = match kv.value(&[keys::APPLIED])? {
             Some(row) => Position::from_bytes(&row)
@@ -191,6 +199,13 @@ impl Opening<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether something is there that only a store leaves whose index once knew it.
+    fn was_used(self) -> io::Result<bool> {
+        let packs = self.disk.list(&packs(self.dir))?;
+        let has_packs = packs.iter().any(|name| PackName::parse(name).is_some());
+        Ok(has_packs || self.disk.open(&self.dir.join(RESERVE)).is_ok())
     }
 
     /// Replays what a crash left in the log, and opens it to go on.

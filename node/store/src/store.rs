@@ -164,8 +164,15 @@ impl Store {
             dir: dir.to_path_buf(),
             source,
         };
-        Real.create_dir(&segments(dir)).map_err(not_writable)?;
+        let is_gone = lacks_all(dir)?;
+        Real.create_dir(dir).map_err(not_writable)?;
         let lock = format::lock(dir)?;
+        if is_gone {
+            return Err(OpenError::Gone {
+                dir: dir.to_path_buf(),
+            });
+        }
+        Real.create_dir(&segments(dir)).map_err(not_writable)?;
         let disk: Arc<dyn Disk> = Arc::new(Real);
         let home = Arc::new(RocksHome::new(dir, options.index));
         let mut losses = bring_up(dir, options, &disk, home.as_ref(), progress)?;
@@ -507,6 +514,14 @@ impl Drop for Inner {
 
 pub(crate) fn segments(dir: &Path) -> PathBuf {
     dir.join("segments")
+}
+
+/// Whether a folder names its format and has nothing that a store begins with: neither a log nor an index, nor a checkpoint to make
+/// one from. The folder of the log is there before the format is named.
+fn lacks_all(dir: &Path) -> Result<bool, OpenError> {
+    let is_named = format::read(&Real, dir)?.is_some();
+    let folders = [segments(dir), dir.join("index"), dir.join("checkpoints")];
+    Ok(is_named && !folders.iter().any(|folder| folder.exists()))
 }
 
 /// The batch that sets a damaged block aside.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::time::Millis;
-use perennis_store::{Batch, CommitError, LossKind, Queue, Store, StoreOptions, StoreState};
+use perennis_store::{Batch, CommitError, LossKind, OpenError, Queue, Store, StoreOptions, StoreState};
 
 fn options() -> StoreOptions {
     StoreOptions {
@@ -172,4 +172,46 @@ fn a_snapshot_can_make_its_index_anew_as_well() {
     let opened = Store::open(&copy, &options()).unwrap();
     check(&opened);
     assert_eq!(opened.stats().blocks, blocks);
+}
+
+#[test]
+fn a_store_whose_log_and_index_are_gone_is_never_begun_anew_in_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("store");
+    let remove = |names: &[&str]| {
+        for name in names {
+            fs::remove_dir_all(folder.join(name)).unwrap();
+        }
+    };
+    filled(&folder);
+    remove(&["segments", "index"]);
+    let store = Store::open(&folder, &options()).unwrap();
+    assert!(store.rebuilt().is_some());
+    let losses = store.losses().unwrap();
+    let is_missing = |loss: &&perennis_store::Loss| loss.kind == LossKind::MissingFile;
+    assert!(losses.iter().filter(is_missing).count() > 1, "{losses:?}");
+    // What the checkpoint has is there, and what was packed.
+    assert!(store.meta(&0u32.to_be_bytes()).unwrap().is_some());
+    assert!(store.block(block(1).cid()).unwrap().is_some());
+    drop(store);
+
+    remove(&["segments", "index", "checkpoints"]);
+    let refused = |what: &str| {
+        for _ in 0..2 {
+            let error = Store::open(&folder, &options()).unwrap_err();
+            assert!(matches!(error, OpenError::Gone { .. }), "{what}: {error}");
+        }
+    };
+    refused("only FORMAT, packs and what else there is");
+    fs::create_dir(folder.join("segments")).unwrap();
+    refused("packs beside empty folders");
+    remove(&["packs"]);
+    refused("the reserve beside empty folders");
+    fs::remove_dir_all(&folder).unwrap();
+    drop(Store::open(&folder, &options()).unwrap());
+    // One that was opened and never written to is begun with all it has.
+    drop(Store::open(&folder, &options()).unwrap());
+    fs::remove_dir_all(&folder).unwrap();
+    fs::create_dir(&folder).unwrap();
+    drop(Store::open(&folder, &options()).unwrap());
 }

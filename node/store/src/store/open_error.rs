@@ -83,6 +83,15 @@ pub enum OpenError {
         /// Why it could not be migrated.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A store was there: its log and its index are gone, and no checkpoint is left from which to make another index.
+    #[error(
+        "the log and the index of the store in {} are gone (its folders segments and index), and there is no checkpoint: put them back, restore a snapshot, or move the folder away to begin anew",
+        dir.display()
+    )]
+    Gone {
+        /// The folder of the store.
+        dir: PathBuf,
+    },
     /// The segments cannot be read.
     #[error("the segments in {} cannot be read", dir.display())]
     Segments {
