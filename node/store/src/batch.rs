@@ -12,7 +12,7 @@ use perennis_shared::time::Millis;
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
 use crate::pack::{Footer, PackName};
-use crate::rows::HeadRow;
+use crate::rows::{HeadRow, Loss};
 use crate::segment::{FileNumber, Location};
 
 /// Most bytes of blocks and rows in one batch.
@@ -78,6 +78,8 @@ pub(crate) enum Reclaim {
         instead: Option<Vec<u8>>,
         now: Millis,
     },
+    /// Writes down what was found lost, where it is not written down yet.
+    Lose(Vec<Loss>),
     /// Forgets the losses that were written down, and rows that were set aside and from which nothing can be mended.
     DismissLosses,
     /// Changes nothing: a group, for the log to have one more.
@@ -291,6 +293,7 @@ impl Batch {
                 instead,
                 ..
             }) => 2 * key.len() + value.len() + instead.as_ref().map_or(0, Vec::len) + 64,
+            Some(Reclaim::Lose(losses)) => losses.len() * 96,
             Some(Reclaim::Quarantine { .. } | Reclaim::DismissLosses | Reclaim::Mark) => 128,
             None => 0,
         };

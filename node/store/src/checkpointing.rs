@@ -113,6 +113,11 @@ impl Checkpointing {
         self.is_wanted.store(true, Ordering::Release);
     }
 
+    /// The group up to which the newest has the log.
+    pub(crate) fn newest(&self) -> u64 {
+        self.state.lock().newest.unwrap_or(0)
+    }
+
     /// Keeps those that are there from being removed, and others from being written, for as long as the answer is held.
     pub(crate) fn hold(&self) -> HeldCheckpoints<'_> {
         HeldCheckpoints {

@@ -46,6 +46,7 @@ mod rows;
 mod scrub;
 mod segment;
 mod snapshot;
+mod soundness;
 mod start;
 mod store;
 #[cfg(any(test, feature = "testing"))]

@@ -12,18 +12,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::checkpoint::Checkpoints;
+use crate::commit::RESERVE;
 use crate::disk::Disk;
 use crate::group::Op;
 use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
 use crate::log::{Known, Log, Position, Replay, replay, survey_files};
-use crate::commit::RESERVE;
 use crate::pack::PackName;
 use crate::packs::{Packs, packs};
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
 use crate::rows::{FileRow, Loss, LossKind, Row as _};
 use crate::segment::{FileNumber, StoreId};
+use crate::soundness::{check_file, is_needed};
 use crate::start;
 use crate::store::{OpenError, StoreOptions, segments, wall_clock};
 
@@ -136,6 +137,7 @@ impl Opening<'_> {
         let index = Index::open(Arc::new(kv), Arc::new(folder))?;
         let (log, mut replay) = self.open_log(&index, progress)?;
         let missing = self.missing_files(&index)?;
+        self.check_files(&index, &missing, &mut replay.losses)?;
         let mut reason = None;
         if let Some((why, rebuilt)) = rebuilt {
             replay.losses.extend(rebuilt.losses);
@@ -257,6 +259,30 @@ impl Opening<'_> {
         let files = index.files().into_iter().filter(|(_, row)| !row.is_dropped);
         let missing = files.filter(|(number, row)| !there.contains(&row.file_name(*number)));
         Ok(missing.map(|(number, _)| number).collect())
+    }
+
+    /// Tells which of the other files are not those that the index knows.
+    fn check_files(
+        self,
+        index: &Index,
+        missing: &BTreeSet<FileNumber>,
+        losses: &mut Vec<Loss>,
+    ) -> io::Result<()> {
+        let checkpoints = Checkpoints::new(Arc::clone(self.disk), self.dir, None);
+        let checkpointed = checkpoints.groups()?.first().copied().unwrap_or(0);
+        // Of the last segment the replay has told it.
+        let told: BTreeSet<FileNumber> = losses.iter().map(|loss| loss.file).collect();
+        for (number, row) in index.files() {
+            if !missing.contains(&number)
+                && !told.contains(&number)
+                && is_needed(&row, checkpointed)
+                // What cannot be read now is told by who reads its blocks.
+                && let Ok(loss) = check_file(self.disk.as_ref(), self.dir, number, &row)
+            {
+                losses.extend(loss);
+            }
+        }
+        Ok(())
     }
 }
 

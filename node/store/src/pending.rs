@@ -22,6 +22,7 @@ use crate::rows::{
     read_plain, write_due, write_payload, write_plain,
 };
 use crate::segment::FileNumber;
+use crate::start::note_losses;
 
 /// Places that are looked up at once when a pack is taken into use.
 const ADOPT_ROWS: usize = 1024;
@@ -404,6 +405,11 @@ impl<'a> Pending<'a> {
             }
             // There is no such row.
             Reclaim::Mark => part.delete(vec![keys::UPKEEP, 0]),
+            Reclaim::Lose(losses) => {
+                let mut ops = Vec::new();
+                note_losses(&self.shared.index, losses, &mut ops).map_err(index_failed)?;
+                part.batch.ops.append(&mut ops);
+            }
             Reclaim::DismissLosses => {
                 let (from, to) = ([keys::LOSS], keys::end_of(keys::LOSS));
                 let rows = self.shared.index.kv.scan(&from, &to, usize::MAX);

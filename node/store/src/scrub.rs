@@ -1,17 +1,19 @@
-//! The scrub: reads every block again and again, so that damage is found while there is still another copy.
+//! The scrub: looks at every file and reads every block again and again, so that damage is found while there is still another copy.
 //!
-//! The caller throttles: a step reads about as many bytes as it is given, and its place is kept in the store, so that
-//! a restart goes on where it was. What is damaged is set aside as in any read and waits in [`crate::REFETCH`].
+//! The caller throttles: a step reads about as many bytes as it is given. A round looks at the files first, then reads the blocks; its
+//! place among these is kept in the store, so that a restart goes on where it was. A block that is damaged is set aside as in any read
+//! and waits in [`crate::REFETCH`]; what is wrong with a file is written down as a loss.
 
 use perennis_shared::cid::{Cid, Multihash};
 
-use crate::batch::{Batch, Change};
+use crate::batch::{Batch, Change, Reclaim};
 use crate::compact::UpkeepError;
 use crate::keys;
 use crate::read::ReadError;
-use crate::rows::{Place, Row as _, read_location};
-use crate::segment::Location;
-use crate::store::Store;
+use crate::rows::{Loss, LossKind, Place, Row as _, read_location};
+use crate::segment::{FileNumber, Location};
+use crate::soundness::{check_file, is_needed};
+use crate::store::{Store, is_lost, wall_clock};
 
 /// Most blocks of one step.
 const STEP_ROWS: usize = 4096;
@@ -27,6 +29,8 @@ pub struct ScrubStep {
     pub damaged: Vec<Cid>,
     /// Blocks that the disk did not give out. They stay and are read again in the next round.
     pub unreadable: Vec<Cid>,
+    /// What is wrong with files. It was written down.
+    pub files: Vec<Loss>,
     /// Blocks that were read in this round, steps before this one included.
     pub round_blocks: u64,
     /// Whether this step ended the round. The next begins a new one.
@@ -34,7 +38,8 @@ pub struct ScrubStep {
 }
 
 impl Store {
-    /// Reads the next blocks, of about `bytes` bytes together but at least one, and checks them.
+    /// Looks at the next files, and where none is left in this round, reads the next blocks, of about `bytes` bytes together but at
+    /// least one, and checks them.
     ///
     /// # Errors
     /// The index fails, or the place could not be kept: the same blocks are read again then.
@@ -42,6 +47,11 @@ impl Store {
         let kv = &self.inner().shared.index.kv;
         let place = kv.value(&[keys::UPKEEP])?;
         let (before, after) = place.as_deref().and_then(read_place).unwrap_or((0, &[]));
+        let files = if after.is_empty() {
+            self.scrub_files()?
+        } else {
+            Vec::new()
+        };
         let from = if after.is_empty() {
             vec![keys::BLOCK]
         } else {
@@ -61,6 +71,7 @@ impl Store {
                 .count(),
         );
         let mut step = ScrubStep {
+            files,
             round_done: found < STEP_ROWS && rows.len() == found,
             ..ScrubStep::default()
         };
@@ -93,6 +104,38 @@ impl Store {
             self.commit(batch)?;
         }
         Ok(step)
+    }
+
+    /// Looks at all files, and writes down what is wrong with them.
+    fn scrub_files(&self) -> Result<Vec<Loss>, UpkeepError> {
+        let inner = self.inner();
+        let checkpointed = inner.checkpointing.newest();
+        let mut losses = Vec::new();
+        for (number, row) in inner.file_rows() {
+            if !is_needed(&row, checkpointed) {
+                continue;
+            }
+            let loss = match check_file(inner.disk.as_ref(), &inner.dir, number, &row) {
+                Err(error) if is_lost(&error) => Some(Loss::new(LossKind::ShortFile, number, 0)),
+                // What cannot be read now is looked at again in the next round.
+                Err(_) => None,
+                Ok(loss) => loss,
+            };
+            losses.extend(loss);
+        }
+        // Compaction may have emptied and removed one meanwhile.
+        losses.retain(|loss| self.is_in_use(loss.file));
+        if !losses.is_empty() {
+            let now = wall_clock();
+            losses.iter_mut().for_each(|loss| loss.found = now);
+            self.commit(Batch::reclaiming(Reclaim::Lose(losses.clone())))?;
+        }
+        Ok(losses)
+    }
+
+    fn is_in_use(&self, file: FileNumber) -> bool {
+        let row = self.inner().shared.index.file(file);
+        row.is_some_and(|row| !row.is_dropped)
     }
 }
 

@@ -220,7 +220,11 @@ fn write_missing(
 }
 
 /// Writes down what was acknowledged and is lost, once.
-fn note_losses(index: &Index, losses: Vec<Loss>, ops: &mut Vec<Op>) -> Result<(), KvError> {
+pub(crate) fn note_losses(
+    index: &Index,
+    losses: Vec<Loss>,
+    ops: &mut Vec<Op>,
+) -> Result<(), KvError> {
     let mut losses = losses;
     losses.retain(|loss| loss.kind.is_of_acknowledged_data());
     if losses.is_empty() {

@@ -229,7 +229,6 @@ impl Store {
             log,
             last_group,
             failed: index_damaged,
-            stuck: AtomicBool::new(false),
             mut found,
             owed,
             missing,

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::time::Millis;
-use perennis_store::{Batch, CommitError, LossKind, OpenError, Queue, Store, StoreOptions, StoreState};
+use perennis_store::{
+    Batch, CommitError, LossKind, OpenError, Queue, Store, StoreOptions, StoreState,
+};
 
 fn options() -> StoreOptions {
     StoreOptions {

@@ -164,7 +164,10 @@ fn what_fits_is_written_where_the_space_of_a_whole_segment_is_not_there() {
     let used = machine.disk.used_bytes();
     let reserve = super::options().reserve_bytes;
     machine.disk.set_space(Some(used + reserve));
-    assert!(matches!(store.commit(small(written)), Err(CommitError::Full)));
+    assert!(matches!(
+        store.commit(small(written)),
+        Err(CommitError::Full)
+    ));
     machine
         .disk
         .set_space(Some(machine.disk.used_bytes() + reserve + room));
@@ -238,11 +241,10 @@ fn an_index_that_goes_on_failing_is_left_alone_for_a_while() {
     // The last that a small commit does is to write to the index.
     let index = machine.power.points() * 2 - before - 1;
     machine.power.fail_at(index, ErrorKind::Other);
-    assert!(matches!(
-        store.commit(small(3)),
-        Err(CommitError::Index(_))
-    ));
-    machine.power.fail_at(machine.power.points(), ErrorKind::Other);
+    assert!(matches!(store.commit(small(3)), Err(CommitError::Index(_))));
+    machine
+        .power
+        .fail_at(machine.power.points(), ErrorKind::Other);
     for round in 0..3 {
         let before = machine.power.points();
         let refused = store.commit(small(4));

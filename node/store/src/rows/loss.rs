@@ -61,6 +61,10 @@ pub enum LossKind {
     UnreadablePack,
     /// Blocks in a file are damaged. They are set aside and wait to be fetched again.
     DamagedBlocks,
+    /// A file of blocks ends before what was written to it.
+    ShortFile,
+    /// Under the name of a segment there is another file, or one without its headers.
+    WrongFile,
 }
 
 impl LossKind {
@@ -79,6 +83,8 @@ impl LossKind {
             Self::DamagedCheckpoint => 11,
             Self::UnreadablePack => 12,
             Self::DamagedBlocks => 13,
+            Self::ShortFile => 14,
+            Self::WrongFile => 15,
         }
     }
 
@@ -97,6 +103,8 @@ impl LossKind {
             11 => Self::DamagedCheckpoint,
             12 => Self::UnreadablePack,
             13 => Self::DamagedBlocks,
+            14 => Self::ShortFile,
+            15 => Self::WrongFile,
             _ => return None,
         })
     }
@@ -115,6 +123,8 @@ impl LossKind {
                 | Self::UnreadableTable
                 | Self::UnreadablePack
                 | Self::DamagedBlocks
+                | Self::ShortFile
+                | Self::WrongFile
         )
     }
 
@@ -135,6 +145,8 @@ impl LossKind {
             Self::DamagedCheckpoint => "damaged_checkpoint",
             Self::UnreadablePack => "unreadable_pack",
             Self::DamagedBlocks => "damaged_blocks",
+            Self::ShortFile => "short_file",
+            Self::WrongFile => "wrong_file",
         }
     }
 }
@@ -231,6 +243,15 @@ impl fmt::Display for Loss {
                 f,
                 "{blocks} blocks in {file} are damaged; they are set aside and wait to be fetched again"
             )?,
+            LossKind::ShortFile => write!(
+                f,
+                "file {:08x} ends at {offset}, before what was written to it: it was emptied or cut short; blocks that were behind are set aside when they are read, and fetched again",
+                file.0
+            )?,
+            LossKind::WrongFile => write!(
+                f,
+                "{file} is not the segment that was written under this name: its headers are damaged or those of another; blocks that are not in it are set aside when they are read, and fetched again"
+            )?,
         }
         if *moved_bytes > 0 {
             write!(f, "; {moved_bytes} bytes were moved to the folder lost")?;
@@ -287,7 +308,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_and_says_something() {
-        for code in 1..=13 {
+        for code in 1..=15 {
             let kind = LossKind::from_code(code);
             let row = Loss {
                 found: Millis(3),
@@ -302,6 +323,6 @@ mod tests {
                     .ends_with("5 bytes were moved to the folder lost")
             );
         }
-        assert_eq!(LossKind::from_code(14), None);
+        assert_eq!(LossKind::from_code(16), None);
     }
 }
