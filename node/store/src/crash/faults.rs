@@ -2,13 +2,14 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::model::{self, Model, Step, WORKLOAD, batch, seen};
 use super::{DIR, Machine, check, points, run};
 use crate::disk::Disk as _;
 use crate::segment::GROUPS_START;
 use crate::testing::{Loss, Power};
-use crate::{Batch, CommitError, REFETCH, ReadError, StoreState, UpkeepError};
+use crate::{Batch, CommitError, REFETCH, ReadError, Store, StoreOptions, StoreState, UpkeepError};
 
 /// Segment files that have a name, the oldest first.
 fn segment_files(machine: &Machine) -> Vec<(PathBuf, usize)> {
@@ -141,42 +142,51 @@ fn what_lets_go_is_not_refused_where_it_is_the_first_to_find_the_disk_full() {
 #[test]
 fn what_fits_is_written_where_the_space_of_a_whole_segment_is_not_there() {
     let machine = Machine::new(Power::default());
-    let store = machine.open().unwrap();
+    let options = StoreOptions {
+        segment_bytes: 64 << 10,
+        ..super::options()
+    };
+    let open = |machine: &Machine| {
+        let home = Arc::new(machine.home.clone());
+        let disk = Arc::new(machine.disk.clone());
+        Store::open_on(Path::new(DIR), &options, disk, home, None, &mut |_| {}).unwrap()
+    };
+    let store = open(&machine);
     let small = |number: u8| {
         let mut batch = Batch::new();
-        batch.put_meta(&[number], vec![number; 100]);
+        batch.put_meta(&[number], vec![number; 500]);
         batch
     };
-    // The next commit begins a segment, of 8 KiB where there is space.
-    let room = GROUPS_START + 1500;
-    machine
-        .disk
-        .set_space(Some(machine.disk.used_bytes() + room));
+    let used = machine.disk.used_bytes();
+    machine.disk.set_space(Some(used + (18 << 10)));
     let mut written = 0;
     while store.commit(small(written)).is_ok() {
         assert_eq!(store.state(), StoreState::Writable);
         written += 1;
         assert!(written < 100, "the disk never ran full");
     }
-    assert!(written >= 3, "{written}");
+    // One segment of a quarter, and no file for each that came when it was full.
+    assert!(written > 10, "{written}");
+    assert_eq!(segment_files(&machine).len(), 1);
     assert_eq!(store.state(), StoreState::Full);
-    // Somebody makes a little space: not before the reserve is back.
-    let used = machine.disk.used_bytes();
-    let reserve = super::options().reserve_bytes;
-    machine.disk.set_space(Some(used + reserve));
-    assert!(matches!(
-        store.commit(small(written)),
-        Err(CommitError::Full)
-    ));
-    machine
-        .disk
-        .set_space(Some(machine.disk.used_bytes() + reserve + room));
-    store.commit(small(written)).unwrap();
+    // A single large group takes what it needs and no more.
+    let large = || {
+        let mut batch = Batch::new();
+        batch.put_meta(b"large", vec![1; 20 << 10]);
+        batch
+    };
+    let used = machine.disk.used_bytes() + options.reserve_bytes;
+    machine.disk.set_space(Some(used));
+    assert!(matches!(store.commit(large()), Err(CommitError::Full)));
+    machine.disk.set_space(Some(used + (26 << 10)));
+    store.commit(large()).unwrap();
+    assert_eq!(store.state(), StoreState::Writable);
     drop(store);
     let machine = machine.restart(Loss::Everything, Power::default());
-    let store = machine.open().unwrap();
+    let store = open(&machine);
     assert!(store.found_at_start().is_empty());
-    for number in 0..=written {
+    assert!(store.meta(b"large").unwrap().is_some());
+    for number in 0..written {
         assert!(store.meta(&[number]).unwrap().is_some(), "{number}");
     }
 }
