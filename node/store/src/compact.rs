@@ -33,13 +33,6 @@ mod sources;
 use choose::{Choice, Rules, choose};
 use sources::{Source, Sources};
 
-/// Bytes of blocks that one step moves, unless a single file has more.
-const JOB_BYTES: u64 = 256 << 20;
-/// Smallest pack that is worth being one.
-const WORTH_BYTES: u64 = 4 << 20;
-/// A pack is written anew when less than this share of it is alive, in percent.
-const PACK_LIVE_PERCENT: u64 = 60;
-
 /// What one step of compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompactStep {
@@ -154,18 +147,16 @@ impl Store {
 
     fn chosen(&self, live_percent: u8, upkeep: &Upkeep) -> Option<Choice> {
         let inner = self.inner();
+        let is_full = inner.shared.full.load(Ordering::Acquire);
         let rules = Rules {
-            live_percent: u64::from(live_percent),
-            pack_live_percent: PACK_LIVE_PERCENT,
-            worth_bytes: WORTH_BYTES.min(inner.segment_bytes / 4),
-            job_bytes: JOB_BYTES,
-            segment_bytes: inner.segment_bytes,
             outlived: upkeep.collected,
-            is_full: inner.shared.full.load(Ordering::Acquire),
+            is_full,
+            ..Rules::new(live_percent, inner.segment_bytes)
         };
         let mut rows = inner.file_rows();
         rows.retain(|number, _| !upkeep.left_out.contains(number));
-        choose(&rows, &rules, &upkeep.settled)
+        let damaged = inner.damaged_files.lock();
+        choose(&rows, &rules, &upkeep.settled, &damaged)
     }
 
     /// Moves what is alive in the chosen files into packs, and removes the files.

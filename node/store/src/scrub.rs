@@ -4,15 +4,18 @@
 //! place among these is kept in the store, so that a restart goes on where it was. A block that is damaged is set aside as in any read
 //! and waits in [`crate::REFETCH`]; what is wrong with a file is written down as a loss.
 
+use std::io;
+use std::ops::Bound::{Excluded, Unbounded};
+
 use perennis_shared::cid::{Cid, Multihash};
 
 use crate::batch::{Batch, Change, Reclaim};
 use crate::compact::UpkeepError;
 use crate::keys;
 use crate::read::ReadError;
-use crate::rows::{Loss, LossKind, Place, Row as _, read_location};
-use crate::segment::{FileNumber, Location};
-use crate::soundness::{check_file, is_needed};
+use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, read_location};
+use crate::segment::{FileNumber, Location, Segment};
+use crate::soundness::{check_file, check_frames, is_needed};
 use crate::store::{Store, is_lost, wall_clock};
 
 /// Most blocks of one step.
@@ -23,7 +26,7 @@ const STEP_ROWS: usize = 4096;
 pub struct ScrubStep {
     /// Blocks that were read.
     pub checked_blocks: u64,
-    /// Their bytes.
+    /// Their bytes, and those of the frames of the log that were looked at.
     pub checked_bytes: u64,
     /// Blocks whose bytes are damaged. They are set aside.
     pub damaged: Vec<Cid>,
@@ -47,11 +50,10 @@ impl Store {
         let kv = &self.inner().shared.index.kv;
         let place = kv.value(&[keys::UPKEEP])?;
         let (before, after) = place.as_deref().and_then(read_place).unwrap_or((0, &[]));
-        let files = if after.is_empty() {
-            self.scrub_files()?
-        } else {
-            Vec::new()
-        };
+        let mut step = ScrubStep::default();
+        if after.is_empty() && !self.scrub_files(bytes, &mut step)? {
+            return Ok(step);
+        }
         let from = if after.is_empty() {
             vec![keys::BLOCK]
         } else {
@@ -70,11 +72,7 @@ impl Store {
                 })
                 .count(),
         );
-        let mut step = ScrubStep {
-            files,
-            round_done: found < STEP_ROWS && rows.len() == found,
-            ..ScrubStep::default()
-        };
+        step.round_done = found < STEP_ROWS && rows.len() == found;
         let last = rows.last().map(|(key, _)| key[1..].to_vec());
         // In the order of the disk, not of the index.
         let mut blocks: Vec<(Location, Cid)> = rows
@@ -106,31 +104,61 @@ impl Store {
         Ok(step)
     }
 
-    /// Looks at all files, and writes down what is wrong with them.
-    fn scrub_files(&self) -> Result<Vec<Loss>, UpkeepError> {
+    /// Looks at the next files, about so many bytes of them, and writes down what is wrong. False where files are left.
+    fn scrub_files(&self, bytes: u64, step: &mut ScrubStep) -> Result<bool, UpkeepError> {
         let inner = self.inner();
+        let rows = inner.file_rows();
         let checkpointed = inner.checkpointing.newest();
-        let mut losses = Vec::new();
-        for (number, row) in inner.file_rows() {
-            if !is_needed(&row, checkpointed) {
-                continue;
+        let mut last = inner.scrubbed_file.lock();
+        let left = rows.range((last.map_or(Unbounded, Excluded), Unbounded));
+        let mut is_done = true;
+        for (number, row) in left.filter(|(_, row)| is_needed(row, checkpointed)) {
+            if step.checked_bytes >= bytes.max(1) {
+                is_done = false;
+                break;
             }
-            let loss = match check_file(inner.disk.as_ref(), &inner.dir, number, &row) {
-                Err(error) if is_lost(&error) => Some(Loss::new(LossKind::ShortFile, number, 0)),
+            *last = Some(*number);
+            let loss = match self.look_at(*number, row) {
+                Err(error) if is_lost(&error) => Some(Loss::new(LossKind::ShortFile, *number, 0)),
                 // What cannot be read now is looked at again in the next round.
                 Err(_) => None,
-                Ok(loss) => loss,
+                Ok((loss, read)) => {
+                    step.checked_bytes += read;
+                    loss
+                }
             };
-            losses.extend(loss);
+            step.files.extend(loss);
+        }
+        if is_done {
+            *last = None;
         }
         // Compaction may have emptied and removed one meanwhile.
-        losses.retain(|loss| self.is_in_use(loss.file));
-        if !losses.is_empty() {
+        step.files.retain(|loss| self.is_in_use(loss.file));
+        let files = step.files.iter();
+        let frames = files.filter(|loss| loss.kind == LossKind::DamagedFrames);
+        let mut damaged = inner.damaged_files.lock();
+        damaged.extend(frames.map(|loss| loss.file));
+        drop((damaged, last));
+        if !step.files.is_empty() {
             let now = wall_clock();
-            losses.iter_mut().for_each(|loss| loss.found = now);
-            self.commit(Batch::reclaiming(Reclaim::Lose(losses.clone())))?;
+            step.files.iter_mut().for_each(|loss| loss.found = now);
+            self.commit(Batch::reclaiming(Reclaim::Lose(step.files.clone())))?;
         }
-        Ok(losses)
+        Ok(is_done)
+    }
+
+    /// What is wrong with a file apart from its blocks, and about how many bytes were read for that.
+    fn look_at(&self, number: FileNumber, row: &FileRow) -> io::Result<(Option<Loss>, u64)> {
+        let inner = self.inner();
+        let loss = check_file(inner.disk.as_ref(), &inner.dir, number, row)?;
+        match row.salt().filter(|_| loss.is_none()) {
+            None => Ok((loss, 0)),
+            Some(salt) => {
+                let dir = inner.segments_dir();
+                let segment = Segment::open(inner.disk.as_ref(), &dir, number, salt)?;
+                check_frames(&segment, row)
+            }
+        }
     }
 
     fn is_in_use(&self, file: FileNumber) -> bool {

@@ -19,7 +19,7 @@ use crate::frame::{Salt, crc};
 /// Bytes of a header.
 const HEADER_BYTES: usize = 64;
 /// Where the header stands again.
-const SECOND_HEADER: u64 = 4096;
+pub(crate) const SECOND_HEADER: u64 = 4096;
 /// Where the first group begins.
 pub(crate) const GROUPS_START: u64 = SECOND_HEADER + HEADER_BYTES as u64;
 /// No file of blocks is longer: a body begins within the first 4 GiB, and what is said of a file beyond that is no truth but damage.

@@ -1,6 +1,6 @@
 //! The store: one folder, opened once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -113,6 +113,10 @@ pub(crate) struct Inner {
     /// Held by who moves, removes or links files of blocks.
     pub(crate) upkeep: Mutex<Upkeep>,
     pub(crate) checkpointing: Checkpointing,
+    /// The segment whose frames the scrub has looked at last, while it looks at frames.
+    pub(crate) scrubbed_file: Mutex<Option<FileNumber>>,
+    /// Segments with damaged frames, which compaction is to replace whatever is alive in them.
+    pub(crate) damaged_files: Mutex<BTreeSet<FileNumber>>,
     /// What the last start found.
     found: Vec<Loss>,
     /// Why the last start made the index anew.
@@ -289,6 +293,8 @@ impl Store {
                 segment_bytes: options.segment_bytes,
                 upkeep: Mutex::default(),
                 checkpointing,
+                scrubbed_file: Mutex::default(),
+                damaged_files: Mutex::default(),
                 found,
                 rebuilt,
                 _lock: lock,

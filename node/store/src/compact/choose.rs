@@ -5,6 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::rows::{FileKind, FileRow};
 use crate::segment::FileNumber;
 
+/// Bytes of blocks that one step moves, unless a single file has more.
+const JOB_BYTES: u64 = 256 << 20;
+/// Smallest pack that is worth being one.
+const WORTH_BYTES: u64 = 4 << 20;
+/// A pack is written anew when less than this share of it is alive, in percent.
+const PACK_LIVE_PERCENT: u64 = 60;
 /// So many small packs are joined even where they do not make one that is worth it.
 const MANY: usize = 16;
 
@@ -27,6 +33,21 @@ pub(super) struct Rules {
     pub(super) is_full: bool,
 }
 
+impl Rules {
+    /// Those of a store with segments of this size, on a disk that is not full, where nothing has outlived a collection.
+    pub(super) fn new(live_percent: u8, segment_bytes: u64) -> Self {
+        Self {
+            live_percent: u64::from(live_percent),
+            pack_live_percent: PACK_LIVE_PERCENT,
+            worth_bytes: WORTH_BYTES.min(segment_bytes / 4),
+            job_bytes: JOB_BYTES,
+            segment_bytes,
+            outlived: 0,
+            is_full: false,
+        }
+    }
+}
+
 /// The files of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
@@ -37,11 +58,13 @@ pub(super) struct Choice {
     pub(super) is_join: bool,
 }
 
-/// Chooses; none where nothing is worth it.
+/// Chooses; none where nothing is worth it. Small packs that are `settled` stay; segments that are `damaged` are emptied whatever is
+/// alive in them.
 pub(super) fn choose(
     rows: &BTreeMap<FileNumber, FileRow>,
     rules: &Rules,
     settled: &BTreeSet<FileNumber>,
+    damaged: &BTreeSet<FileNumber>,
 ) -> Option<Choice> {
     let in_use = || rows.iter().filter(|(_, row)| !row.is_dropped);
     let last = in_use()
@@ -56,7 +79,8 @@ pub(super) fn choose(
             FileKind::Log => {
                 // The last is worth it only when it is large: it fills up by itself.
                 let is_ready = !is_last || row.used_bytes >= rules.segment_bytes / 4;
-                if is_ready && share(row) <= rules.live_percent {
+                let is_dead = is_ready && share(row) <= rules.live_percent;
+                if is_dead || damaged.contains(number) {
                     dead.push((*number, row));
                 } else if !is_last && row.last_group <= rules.outlived {
                     old.push((*number, row));
@@ -147,7 +171,7 @@ mod tests {
 
     fn chosen_by(rules: &Rules, rows: &[FileRow]) -> Option<Choice> {
         let rows = (1..).map(FileNumber).zip(rows.iter().copied()).collect();
-        choose(&rows, rules, &BTreeSet::new())
+        choose(&rows, rules, &BTreeSet::new(), &BTreeSet::new())
     }
 
     fn chosen(rows: &[FileRow]) -> Vec<u32> {
@@ -241,7 +265,47 @@ mod tests {
         assert_eq!(chosen(&tiny).len(), MANY);
         let rows = (1..).map(FileNumber).zip(vec![small; 3]).collect();
         let settled = BTreeSet::from([FileNumber(1), FileNumber(2)]);
-        assert_eq!(choose(&rows, &RULES, &settled), None);
+        assert_eq!(choose(&rows, &RULES, &settled, &BTreeSet::new()), None);
+    }
+
+    #[test]
+    fn a_store_packs_nothing_below_4_mib_and_rewrites_packs_below_60_percent() {
+        const MIB: u64 = 1 << 20;
+        let rules = Rules {
+            outlived: 10,
+            ..Rules::new(50, 16 * MIB)
+        };
+        let chosen = |rows: &[FileRow]| {
+            let choice = chosen_by(&rules, rows);
+            choice.map_or(0, |choice| choice.files.len())
+        };
+        assert_eq!(chosen(&[log(4 * MIB - 1, 5 * MIB, 10), open()]), 0);
+        assert_eq!(chosen(&[log(4 * MIB, 5 * MIB, 10), open()]), 1);
+        let halves = [log(2 * MIB, 3 * MIB, 10); 2];
+        assert_eq!(chosen(&[halves[0], halves[1], open()]), 2);
+        assert_eq!(chosen(&[halves[0], open()]), 0);
+        let body = 10 * MIB;
+        assert_eq!(chosen(&[pack(body * 60 / 100, body, body + 1)]), 0);
+        assert_eq!(chosen(&[pack(body * 60 / 100 - 1, body, body + 1)]), 1);
+        // What is smaller than a pack should be is only joined with others.
+        let small = pack(4 * MIB - 100, 4 * MIB - 100, 4 * MIB - 1);
+        assert_eq!(chosen(&[small]), 0);
+        assert_eq!(chosen(&[small, small]), 2);
+        let enough = pack(4 * MIB - 100, 4 * MIB - 100, 4 * MIB);
+        assert_eq!(chosen(&[enough, enough]), 0);
+    }
+
+    #[test]
+    fn a_damaged_segment_is_emptied_whatever_is_alive_in_it() {
+        let rows = [log(900, 1000, 99), log(900, 1000, 99), open()];
+        assert_eq!(chosen(&rows), [0; 0]);
+        let rows = (1..).map(FileNumber).zip(rows).collect();
+        let chosen = |file| {
+            let damaged = BTreeSet::from([FileNumber(file)]);
+            choose(&rows, &RULES, &BTreeSet::new(), &damaged).unwrap()
+        };
+        assert_eq!(chosen(2).files, [FileNumber(2)]);
+        assert!(chosen(3).seals && !chosen(2).seals);
     }
 
     #[test]

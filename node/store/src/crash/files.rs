@@ -133,3 +133,72 @@ fn a_segment_that_is_not_as_it_was_is_told_once_by_the_scrub() {
         assert!(store.losses().unwrap()[0].found.0 > 0);
     }
 }
+
+/// The bytes of the first segment that belong to headers or to groups, and are neither of a body nor zero.
+fn frame_bytes(machine: &Machine, store: &Store) -> Vec<usize> {
+    let bytes = machine.disk.bytes(&path(1)).unwrap();
+    let row = store.inner().shared.index.file(FileNumber(1)).unwrap();
+    let end = GROUPS_START + row.used_bytes;
+    let mut is_frame: Vec<bool> = bytes.iter().map(|byte| *byte != 0).collect();
+    is_frame.truncate(usize::try_from(end).unwrap());
+    for body in seen(store).blocks.values() {
+        // A small body could as well be a part of a row.
+        assert!(body.len() > 50);
+        if let Some(at) = bytes.windows(body.len()).position(|part| part == &body[..]) {
+            is_frame[at..at + body.len()].fill(false);
+        }
+    }
+    let offsets = is_frame.iter().enumerate();
+    let offsets = offsets.filter_map(|(at, is_frame)| is_frame.then_some(at));
+    offsets.collect()
+}
+
+#[test]
+fn damaged_frames_of_the_log_are_told_by_the_scrub_and_compaction_replaces_their_file() {
+    let machine = machine();
+    let store = machine.open().unwrap();
+    let all = seen(&store);
+    let offsets = frame_bytes(&machine, &store);
+    assert!(offsets.len() > 500 && offsets[0] == 0, "{}", offsets.len());
+    for offset in offsets.iter().copied().step_by(5) {
+        assert!(machine.disk.damage(&path(1), offset, 0x10));
+        let files = scrub(&store);
+        let kinds: Vec<_> = files.iter().map(|loss| (loss.file.0, loss.kind)).collect();
+        assert_eq!(kinds, [(1, LossKind::DamagedFrames)], "{offset}");
+        assert_eq!(store.losses().unwrap(), files, "{offset}");
+        assert!(files[0].offset <= offset as u64, "{offset}");
+        assert_eq!(seen(&store), all, "{offset}");
+        assert!(machine.disk.damage(&path(1), offset, 0x10));
+        store.dismiss_losses().unwrap();
+        assert_eq!(scrub(&store), [], "{offset}");
+    }
+    // As damage that stays is found again and again until the file is replaced.
+    machine.disk.damage(&path(1), offsets[100], 0x10);
+    assert_eq!(scrub(&store).len(), 1);
+    while !store.compact(0).unwrap().done {}
+    assert!(
+        store
+            .inner()
+            .shared
+            .index
+            .file(FileNumber(1))
+            .is_none_or(|row| row.is_dropped)
+    );
+    assert_eq!(scrub(&store), []);
+    assert_eq!(seen(&store).blocks, all.blocks);
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    assert_eq!(seen(&machine.open().unwrap()).blocks, all.blocks);
+}
+
+#[test]
+fn damage_of_a_body_is_not_told_as_damage_of_its_file() {
+    let machine = machine();
+    let store = machine.open().unwrap();
+    let bytes = machine.disk.bytes(&path(1)).unwrap();
+    let body = b"own 1 ooooooooooooo";
+    let at = bytes.windows(body.len()).position(|part| part == body);
+    machine.disk.damage(&path(1), at.unwrap(), 1);
+    assert_eq!(scrub(&store), []);
+    assert_eq!(store.quarantine(None, 9).unwrap().len(), 1);
+}

@@ -48,6 +48,30 @@ impl Found {
             && self.damaged_bodies.is_empty()
     }
 
+    /// Whether both of its heads are whole: one is enough to read it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn has_both_heads(&self, segment: &Segment) -> io::Result<bool> {
+        for copy in 0..2 {
+            if !self.has_head(segment, copy)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether its first or its second head is whole.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn has_head(&self, segment: &Segment, copy: u64) -> io::Result<bool> {
+        let offset = self.start + copy * HEAD_BYTES as u64;
+        let bytes = segment.file.read_vec_at(HEAD_BYTES, offset)?;
+        let frame = Frame::read(&bytes, segment.salt, segment.number, offset);
+        Ok(matches!(frame, Some(Frame::Head(..))))
+    }
+
     /// The heads that its missing batches set, as far as the end mark tells.
     pub(crate) fn lost_heads(&self) -> impl Iterator<Item = &SetHead> {
         let is_here = |batch: u32| self.batches.iter().any(|(index, _)| *index == batch);

@@ -65,6 +65,9 @@ pub enum LossKind {
     ShortFile,
     /// Under the name of a segment there is another file, or one without its headers.
     WrongFile,
+    /// Frames of the log that the index has, or a header of its file, are damaged. Nothing is lost by that while the index is whole;
+    /// compaction replaces the file.
+    DamagedFrames,
 }
 
 impl LossKind {
@@ -85,6 +88,7 @@ impl LossKind {
             Self::DamagedBlocks => 13,
             Self::ShortFile => 14,
             Self::WrongFile => 15,
+            Self::DamagedFrames => 16,
         }
     }
 
@@ -105,11 +109,12 @@ impl LossKind {
             13 => Self::DamagedBlocks,
             14 => Self::ShortFile,
             15 => Self::WrongFile,
+            16 => Self::DamagedFrames,
             _ => return None,
         })
     }
 
-    /// Whether acknowledged data may be gone by it.
+    /// Whether acknowledged data may be gone by it, be it only once the index has to be made anew.
     #[must_use]
     pub fn is_of_acknowledged_data(self) -> bool {
         matches!(
@@ -125,6 +130,7 @@ impl LossKind {
                 | Self::DamagedBlocks
                 | Self::ShortFile
                 | Self::WrongFile
+                | Self::DamagedFrames
         )
     }
 
@@ -147,6 +153,7 @@ impl LossKind {
             Self::DamagedBlocks => "damaged_blocks",
             Self::ShortFile => "short_file",
             Self::WrongFile => "wrong_file",
+            Self::DamagedFrames => "damaged_frames",
         }
     }
 }
@@ -252,6 +259,10 @@ impl fmt::Display for Loss {
                 f,
                 "{file} is not the segment that was written under this name: its headers are damaged or those of another; blocks that are not in it are set aside when they are read, and fetched again"
             )?,
+            LossKind::DamagedFrames => write!(
+                f,
+                "{file} at {offset}: what the log says of its blocks and rows is damaged; nothing is lost, since the index has it; compaction replaces the file, and two checkpoints after that it is not needed any more"
+            )?,
         }
         if *moved_bytes > 0 {
             write!(f, "; {moved_bytes} bytes were moved to the folder lost")?;
@@ -308,7 +319,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_and_says_something() {
-        for code in 1..=15 {
+        for code in 1..=16 {
             let kind = LossKind::from_code(code);
             let row = Loss {
                 found: Millis(3),
@@ -323,6 +334,6 @@ mod tests {
                     .ends_with("5 bytes were moved to the folder lost")
             );
         }
-        assert_eq!(LossKind::from_code(16), None);
+        assert_eq!(LossKind::from_code(17), None);
     }
 }

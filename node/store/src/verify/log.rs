@@ -7,7 +7,7 @@ use perennis_shared::cid::Cid;
 
 use super::{FindingKind, Verifier, VerifyStage};
 use crate::disk::DiskFile;
-use crate::group::{Frame, HEAD_BYTES};
+use crate::group::HEAD_BYTES;
 use crate::keys;
 use crate::kv::KvSnapshot;
 use crate::log::{Found, Groups, Known, survey_files};
@@ -156,14 +156,10 @@ impl Verifier<'_> {
         if found.expected.is_none() {
             return Ok(());
         }
-        let Segment { number, salt, .. } = *segment;
+        let number = segment.number;
         for copy in 0..2 {
-            let offset = found.start + copy * HEAD_BYTES as u64;
-            let bytes = segment.file.read_vec_at(HEAD_BYTES, offset)?;
-            if !matches!(
-                Frame::read(&bytes, salt, number, offset),
-                Some(Frame::Head(..))
-            ) {
+            if !found.has_head(segment, copy)? {
+                let offset = found.start + copy * HEAD_BYTES as u64;
                 let detail = format!("one of the two heads of group {} is damaged", found.group);
                 self.found(FindingKind::Frames, format!("{number} at {offset}"), detail);
             }
