@@ -516,3 +516,75 @@ fn the_empty_block_is_packed_and_comes_back_like_any_other() {
     assert_eq!(store.block(empty.cid()).unwrap(), Some(empty));
     assert!(store.losses().unwrap().is_empty());
 }
+
+fn compact_all(store: &Store) {
+    while !store.compact(70).unwrap().done {}
+}
+
+#[test]
+fn a_dropped_pack_stays_until_two_checkpoints_know_where_its_blocks_went() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for step in &STEPS[..6] {
+        run(&store, *step).unwrap();
+    }
+    compact_all(&store);
+    let made = packs(&machine);
+    assert!(!made.is_empty());
+    for (key, _) in store.pins(None, 99).unwrap() {
+        let mut batch = Batch::new();
+        batch.unpin(&key);
+        store.commit(batch).unwrap();
+    }
+    run(&store, Step::Collect).unwrap();
+    compact_all(&store);
+    let rows = store.inner().file_rows();
+    let mut rows = rows.values().filter(|row| row.pack_name().is_some());
+    assert!(rows.all(|row| row.is_dropped));
+    // Where the index has to be made anew, the log takes the pack into use before it drops it.
+    let is_whole = |context: &str| {
+        assert_eq!(packs(&machine), made, "{context}");
+        let copy = machine.copy(Loss::Nothing, Power::default());
+        copy.home.remove();
+        let again = copy.open().unwrap();
+        assert!(again.rebuilt().is_some(), "{context}");
+        assert!(again.losses().unwrap().is_empty(), "{context}");
+        assert_eq!(seen(&again), seen(&store), "{context}");
+    };
+    is_whole("no checkpoint");
+    store.checkpoint().unwrap();
+    compact_all(&store);
+    is_whole("one checkpoint");
+    store.commit(batch(19)).unwrap();
+    store.checkpoint().unwrap();
+    compact_all(&store);
+    // Another may have been made meanwhile.
+    assert!(packs(&machine).iter().all(|pack| !made.contains(pack)));
+}
+
+#[test]
+fn a_block_that_a_second_owner_puts_or_requires_is_of_many() {
+    let body = |text: &str| Block::new(Codec::Raw, text.repeat(50).into_bytes()).unwrap();
+    let (put, required, own) = (body("put"), body("required"), body("own"));
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let mut first = Batch::new();
+    first.owner(b"one");
+    for block in [&put, &required, &own] {
+        first.put_block(block.clone());
+    }
+    store.commit(first).unwrap();
+    // The same owner again is no news.
+    for owner in [b"one", b"two"] {
+        let mut next = Batch::new();
+        next.owner(owner);
+        next.put_block(put.clone()).require(*required.cid());
+        store.commit(next).unwrap();
+        let is_many = |block: &Block| {
+            let place = store.inner().shared.index.place(block.cid().hash());
+            place.unwrap().unwrap().tag == MANY_OWNERS
+        };
+        let seen = [&put, &required, &own].map(is_many);
+        assert_eq!(seen, [owner == b"two", owner == b"two", false]);
+    }
+}
