@@ -69,6 +69,8 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Details {
+    /// The id of the store: whoever asks about a folder sees whether it is the one.
+    store: Option<String>,
     #[serde(flatten)]
     report: Report,
     list: Vec<LossDetails>,
@@ -248,6 +250,7 @@ fn sentences(found: &Found) -> Vec<String> {
 impl Details {
     pub(crate) fn of(found: &Found) -> Details {
         Details {
+            store: found.store.map(|store| store.to_string()),
             report: Report::of(found),
             list: found.losses.iter().map(LossDetails::of).collect(),
             rows: found.set_aside.iter().map(RowDetails::of).collect(),

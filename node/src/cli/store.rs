@@ -13,7 +13,10 @@ use crate::storage::OpenError;
 mod bars;
 mod losses;
 mod rebuild;
+mod running;
 mod verify;
+
+pub(super) use running::ask_running;
 
 pub(crate) fn run(context: &Context<'_>, command: &StoreCommand) -> Result<(), Failure> {
     match command {
@@ -38,7 +41,7 @@ fn configured(place: &StorePlace) -> Result<Config, Failure> {
 }
 
 /// The node that runs on this machine with this configuration.
-pub(super) fn node_of(config: &Config) -> OneNode {
+fn node_of(config: &Config) -> OneNode {
     let listen = config.http.listen;
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -10,11 +10,10 @@ use perennis_store::{FORMAT, Inspection, OpenError, inspect};
 use super::Check;
 use crate::causes::chain;
 use crate::cli::Context;
-use crate::cli::ask::NodeClient;
 use crate::cli::failure::with_causes;
 use crate::cli::page::plain;
 use crate::cli::session::block_on;
-use crate::cli::store::node_of;
+use crate::cli::store::ask_running;
 use crate::config::Config;
 use crate::damage::Report;
 use crate::keystore::{self, Keystore};
@@ -51,12 +50,7 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
                 format!("{}, which this release reads", found.format),
             ));
             checks.push(check_blocks(&found));
-            checks.push(check_damage(&Report::of(&Found {
-                counts: found.damage,
-                losses: found.losses,
-                set_aside: found.set_aside,
-                quarantined: found.quarantined,
-            })));
+            checks.push(check_damage(&Report::of(&Found::at(found))));
         }
         Err(error) => {
             checks.push(check_opening(&error));
@@ -151,10 +145,7 @@ fn check_damage(report: &Report) -> Check {
 
 /// What the node that runs on the directory knows of damage.
 fn check_running(context: &Context<'_>, config: &Config) -> Check {
-    let asked = block_on(async {
-        let node = NodeClient::new(context, &node_of(config))?;
-        node.expect("/v1/damage").await
-    });
+    let asked = block_on(async { Ok(ask_running(context, config).await?.1) });
     match asked.map(serde_json::from_value::<Report>) {
         Ok(Ok(report)) => check_damage(&report),
         Ok(Err(_)) => Check::warning(
@@ -165,7 +156,7 @@ fn check_running(context: &Context<'_>, config: &Config) -> Check {
         Err(failure) => Check::warning(
             "damage",
             format!("the running node did not say: {}", failure.message),
-            "ask it with `perennis store losses --node URL`",
+            &failure.hint,
         ),
     }
 }

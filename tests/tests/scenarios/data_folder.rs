@@ -1,0 +1,93 @@
+//! What is wrong with the data folder of a node, or with how it was named, is said by name, and nothing is done to another's.
+
+use std::fs;
+
+use perennis_tests::home::Home;
+use perennis_tests::node::Node;
+use perennis_tests::publisher::{Connection, Publisher};
+use serde_json::{Value, json};
+
+/// The result, the message and the hint of one check of a doctor's report.
+fn checked<'a>(report: &'a Value, name: &str) -> [&'a str; 3] {
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["check"] == name);
+    let check = check.unwrap_or_else(|| panic!("no check {name}: {report}"));
+    ["result", "message", "hint"].map(|field| check[field].as_str().unwrap_or_default())
+}
+
+fn store_something(node: &Node) {
+    let mut connection = Connection::open(node.address()).unwrap();
+    let message = Publisher::new(1).next_message();
+    assert_eq!(connection.post(&message).unwrap().0, 200);
+}
+
+#[test]
+fn another_nodes_losses_are_neither_shown_nor_dismissed() {
+    let user = Home::new();
+    let (mine, others) = (user.beside("mine"), user.beside("others"));
+    let path = mine.to_str().unwrap();
+    let (node, other) = (Node::start(&mine), Node::start(&others));
+    for node in [&node, &other] {
+        store_something(node);
+    }
+    let listens = |node: &Node, name: &str| {
+        let config = format!("[http]\nlisten = \"{}\"\n", node.address());
+        user.file(name, config)
+    };
+    let wrong = listens(&other, "wrong.toml");
+    for dismiss in [&[][..], &["--dismiss"]] {
+        let arguments = [
+            &["store", "losses", "--data", path, "--config", &wrong],
+            dismiss,
+        ]
+        .concat();
+        let error = user.error(1, &arguments);
+        assert_eq!(error["code"], "other_store");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains(path) && message.contains(other.url()),
+            "{message}"
+        );
+        let hint = error["hint"].as_str().unwrap();
+        assert!(hint.contains("--node URL"), "{hint}");
+    }
+    let doctor = |config: &str| user.json(&["node", "doctor", "--data", path, "--config", config]);
+    let report = doctor(&wrong);
+    let [result, message, hint] = checked(&report, "damage");
+    assert_eq!(result, "warning");
+    assert!(message.contains(other.url()), "{message}");
+    assert!(hint.contains("--node URL"), "{hint}");
+
+    // Nobody listens there, and yet a node runs.
+    let free = user.file("free.toml", "[http]\nlisten = \"127.0.0.1:1\"\n");
+    let error = user.error(
+        5,
+        &[
+            "store",
+            "losses",
+            "--data",
+            path,
+            "--config",
+            &free,
+            "--dismiss",
+        ],
+    );
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains(path) && message.contains("127.0.0.1:1"),
+        "{message}"
+    );
+    let hint = error["hint"].as_str().unwrap();
+    assert!(!hint.contains("start it"), "{hint}");
+
+    let right = listens(&node, "right.toml");
+    assert_eq!(checked(&doctor(&right), "damage")[0], "ok");
+    let arguments = ["store", "losses", "--data", path, "--config", &right];
+    let told = user.json(&[&arguments[..], &["--dismiss"]].concat());
+    assert_eq!(
+        (&told["url"], &told["dismissed"]),
+        (&json!(node.url()), &json!(true))
+    );
+    let asked = user.json(&["store", "losses", "--node", other.url()]);
+    assert_ne!(asked["store"], told["store"]);
+}
