@@ -22,7 +22,7 @@ use crate::data_folder::FolderGone;
 use crate::demand::{Demand, SharedDemand};
 use crate::http::{AnswerMemory, Server, UNSENT_BYTES, opening};
 use crate::ingest::Ingest;
-use crate::keystore::{Keystore, KeystoreError};
+use crate::keystore::{self, Keystore, KeystoreError};
 use crate::metrics::{Metrics, StoreSizes};
 use crate::opening::Telling;
 use crate::probe::Probe;
@@ -329,8 +329,17 @@ async fn open(
             source,
         })?;
         let mut tell = |progress| telling.tell(progress);
+        let lost_key = keystore::lost_key(&data);
         let storage = Storage::open_telling(&data, &routers, &mut tell)?;
         let keystore = Keystore::open(&data, passphrase_file.as_deref())?;
+        if let Some(sign) = lost_key {
+            tracing::warn!(
+                node = keystore.did(),
+                "node.key was missing though {sign}: a new key was made, so the node has another peer id, and peers and provider \
+                 records that know the old one find it no more; to have it back stop the node and restore node.key and \
+                 node.passphrase from a backup"
+            );
+        }
         let followed = storage.count_followed()?;
         Ok((storage, keystore, followed))
     })

@@ -1,4 +1,4 @@
-//! The node's data folder: whether it is still the one that was opened.
+//! The node's data folder: what is in it before it is opened, and whether it is still the one that was opened.
 //!
 //! An open file outlives its name: a node whose folder was removed, unmounted or swapped for another goes on writing into
 //! files that nobody will find again, and would acknowledge each write. So the folder and its lock file are compared,
@@ -15,6 +15,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The file that the store locks in its folder.
 const LOCK: &str = "LOCK";
+
+/// The folder of the log.
+const SEGMENTS: &str = "segments";
+
+/// The folder of packs.
+const PACKS: &str = "packs";
+
+/// The folders of a store that have files from its first write on.
+const STORED: [&str; 3] = [SEGMENTS, PACKS, "checkpoints"];
+
+/// Whether something was stored there, whatever else is missing.
+pub(crate) fn has_stored(data: &Path) -> bool {
+    STORED
+        .into_iter()
+        .any(|folder| fs::read_dir(data.join(folder)).is_ok_and(|mut files| files.next().is_some()))
+}
 
 /// The folder that was opened; clones are handles on the same one.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! What is wrong with the data folder of a node, or with how it was named, is said by name, and nothing is done to another's.
 
 use std::fs;
+use std::process::Command;
 
 use perennis_tests::home::Home;
 use perennis_tests::node::Node;
@@ -90,4 +91,48 @@ fn another_nodes_losses_are_neither_shown_nor_dismissed() {
     );
     let asked = user.json(&["store", "losses", "--node", other.url()]);
     assert_ne!(asked["store"], told["store"]);
+}
+
+#[test]
+fn a_node_whose_key_is_gone_is_told_that_it_becomes_another_peer() {
+    let user = Home::new();
+    let data = user.beside("node");
+    let path = data.to_str().unwrap();
+    let log = user.beside("log");
+    let start = || {
+        let mut command = Node::command(&data, None, "127.0.0.1:0");
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let loud = arguments.iter().filter(|argument| *argument != "--quiet");
+        command = Command::new(command.get_program());
+        command.args(loud).stderr(fs::File::create(&log).unwrap());
+        Node::start_as(command, &data)
+    };
+    let told = "node.key was missing";
+    let mut node = start();
+    let first = node.peer().to_owned();
+    store_something(&node);
+    assert!(node.stop().success());
+    assert!(!fs::read_to_string(&log).unwrap().contains(told));
+
+    let key = fs::read(data.join("node.key")).unwrap();
+    fs::remove_file(data.join("node.key")).unwrap();
+    let report = user.json(&["node", "doctor", "--data", path]);
+    let [result, message, hint] = checked(&report, "key");
+    assert_eq!(result, "warning");
+    assert!(
+        message.contains("another peer id") && hint.contains("backup"),
+        "{message}: {hint}"
+    );
+    let mut node = start();
+    assert_ne!(node.peer().rsplit('/').next(), first.rsplit('/').next());
+    assert!(node.stop().success());
+    let lines = fs::read_to_string(&log).unwrap();
+    let line = lines.lines().find(|line| line.contains(told)).unwrap();
+    assert!(line.contains("WARN") && line.contains("backup"), "{line}");
+
+    fs::write(data.join("node.key"), key).unwrap();
+    let mut node = start();
+    assert_eq!(node.peer().rsplit('/').next(), first.rsplit('/').next());
+    assert!(node.stop().success());
+    assert!(!fs::read_to_string(&log).unwrap().contains(told));
 }

@@ -166,7 +166,7 @@ fn check_key(config: &Config) -> Check {
     let named = config.keystore.passphrase_file.as_deref();
     let key = match Keystore::inspect(&config.data, named) {
         Ok(Some(key)) => key,
-        Ok(None) => return Check::ok(CHECK, "there is none yet; the node makes one"),
+        Ok(None) => return check_no_key(config),
         Err(error) => {
             return Check::failed(
                 CHECK,
@@ -192,6 +192,21 @@ fn check_key(config: &Config) -> Check {
                 "{message}; its passphrase lies beside it, so whoever has the directory has the key"
             ),
             "set keystore.passphrase-file to a file elsewhere",
+        ),
+    }
+}
+
+fn check_no_key(config: &Config) -> Check {
+    const CHECK: &str = "key";
+    match keystore::lost_key(&config.data) {
+        None => Check::ok(CHECK, "there is none yet; the node makes one"),
+        Some(sign) => Check::warning(
+            CHECK,
+            format!(
+                "{} is missing though {sign}; the next start makes a new key, and with it the node has another peer id: peers and provider records that know the old one find it no more",
+                keystore::key_file(&config.data).display()
+            ),
+            "restore node.key and node.passphrase from a backup before the node is started",
         ),
     }
 }
