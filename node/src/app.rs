@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::causes::chain;
 use crate::config::Config;
 use crate::damage::{self, Damage};
-use crate::data_folder::FolderGone;
+use crate::data_folder::{FolderGone, NOT_A_FOLDER_HINT, file_in_the_way};
 use crate::demand::{Demand, SharedDemand};
 use crate::http::{AnswerMemory, Server, UNSENT_BYTES, opening};
 use crate::ingest::Ingest;
@@ -324,6 +324,9 @@ async fn open(
     let passphrase_file = config.keystore.passphrase_file.clone();
     let routers = config.routers();
     rt::blocking(move || {
+        if let Some(path) = file_in_the_way(&data) {
+            return Err(StartError::NotAFolder { path });
+        }
         rt::files::create_private_folder(&data).map_err(|source| StartError::Data {
             path: data.clone(),
             source,
@@ -372,6 +375,12 @@ pub enum StartError {
         /// What the system reported.
         source: io::Error,
     },
+    /// A file is where the data directory, or a directory in it, has to be.
+    #[error("{} is a file, and has to be a directory", path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -402,6 +411,7 @@ impl StartError {
                 _ => "cannot_listen",
             },
             StartError::Data { .. } => "data_directory",
+            StartError::NotAFolder { .. } => "not_a_directory",
             StartError::Store(error) => error.code(),
             StartError::Peer(_) => "p2p_listen",
             StartError::Keystore(_) => "node_key",
@@ -424,6 +434,7 @@ impl StartError {
                 }
                 _ => "give an address of this machine with --listen",
             },
+            StartError::NotAFolder { .. } => NOT_A_FOLDER_HINT,
             StartError::Data { .. } => {
                 "make the directory writable for the node's user, or give another one with --data"
             }

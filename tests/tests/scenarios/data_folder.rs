@@ -136,3 +136,84 @@ fn a_node_whose_key_is_gone_is_told_that_it_becomes_another_peer() {
     assert!(node.stop().success());
     assert!(!fs::read_to_string(&log).unwrap().contains(told));
 }
+
+#[test]
+fn what_is_missing_or_in_the_way_in_a_folder_is_named() {
+    let user = Home::new();
+    let data = user.beside("node");
+    let path = data.to_str().unwrap();
+    let mut node = Node::start(&data);
+    store_something(&node);
+    assert!(node.stop().success());
+    let verify = ["store", "verify", path];
+
+    fs::rename(data.join("segments"), user.beside("segments")).unwrap();
+    let wrong = user.run_json(&verify).document(3, &verify);
+    let found = wrong["found"].as_array().unwrap();
+    assert!(
+        found.iter().any(|found| found["place"] == "segments"),
+        "{wrong}"
+    );
+    fs::rename(user.beside("segments"), data.join("segments")).unwrap();
+
+    fs::remove_dir_all(data.join("packs")).unwrap();
+    fs::write(data.join("packs"), "").unwrap();
+    let run = ["node", "run", "--listen", "127.0.0.1:0", "--data", path];
+    for arguments in [&verify[..], &["store", "losses", path], &run] {
+        let error = user.error(1, arguments);
+        assert_eq!(error["code"], "not_a_directory");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("packs is a file"), "{message}");
+    }
+    let doctor = ["node", "doctor", "--data", path];
+    let report = user.run_json(&doctor).document(3, &doctor);
+    assert!(checked(&report, "store")[1].contains("packs is a file"));
+    fs::remove_file(data.join("packs")).unwrap();
+
+    fs::remove_file(data.join("FORMAT")).unwrap();
+    for command in ["verify", "losses", "rebuild"] {
+        let error = user.error(1, &["store", command, path]);
+        assert_eq!(error["code"], "format_missing");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("FORMAT"), "{message}");
+    }
+    assert_eq!(checked(&user.json(&doctor), "format")[0], "warning");
+    // As the hint says.
+    let mut node = Node::start(&data);
+    assert!(node.stop().success());
+    assert_eq!(user.json(&verify)["whole"], true);
+}
+
+#[test]
+fn a_file_given_as_the_data_folder_is_named() {
+    let user = Home::new();
+    let file = user.file("file", "");
+    for arguments in [
+        &["node", "run", "--listen", "127.0.0.1:0", "--data", &file][..],
+        &["store", "verify", &file],
+        &["store", "rebuild", "--data", &file],
+        &["store", "losses", &file],
+    ] {
+        let error = user.error(1, arguments);
+        assert_eq!(error["code"], "not_a_directory");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&file), "{message}");
+    }
+}
+
+#[test]
+fn an_index_that_is_made_anew_of_nothing_says_so() {
+    let user = Home::new();
+    let data = user.beside("node");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("FORMAT"), "perennis-store 2\n").unwrap();
+    let rebuild = ["store", "rebuild", data.to_str().unwrap()];
+    // The first makes an index, the second makes it anew.
+    user.json(&rebuild);
+    let told = user.json(&rebuild);
+    assert_eq!(told["blocks"], 0);
+    assert_eq!(
+        told["found"][0]["message"],
+        "the index was made anew; nothing is in the log"
+    );
+}

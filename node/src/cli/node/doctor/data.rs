@@ -16,6 +16,7 @@ use crate::cli::session::block_on;
 use crate::cli::store::ask_running;
 use crate::config::Config;
 use crate::damage::Report;
+use crate::data_folder::{NOT_A_FOLDER_HINT, file_in_the_way, has_stored};
 use crate::keystore::{self, Keystore};
 use crate::storage::Found;
 
@@ -29,6 +30,13 @@ const EARLIEST: Millis = Millis(1_761_955_200_000);
 const TOLERANCE_MS: u64 = 60_000;
 
 pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
+    if let Some(file) = file_in_the_way(&config.data) {
+        return vec![Check::failed(
+            "store",
+            format!("{} is a file, and has to be a directory", file.display()),
+            NOT_A_FOLDER_HINT,
+        )];
+    }
     let mut checks = Vec::new();
     let inspected = inspect(&config.data, SAMPLE);
     let newest = match &inspected {
@@ -36,6 +44,11 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
         _ => None,
     };
     match inspected {
+        Ok(None) if has_stored(&config.data) => checks.push(Check::warning(
+            "format",
+            "files of a store are there, but not the file FORMAT, which says how they are read",
+            "start the node once: it tells the format by the files and writes FORMAT anew",
+        )),
         Ok(None) => checks.push(Check::ok("format", "there is no store yet")),
         Ok(Some(found)) if found.format < FORMAT => checks.push(Check::ok(
             "format",
