@@ -21,6 +21,9 @@ const SENTENCES: usize = 8;
 /// Rows and blocks that are told of one by one.
 const LISTED: usize = 100;
 
+/// What to do about rows that cannot be read.
+pub(crate) const ROWS_HINT: &str = "the workers write anew what they can; with the node stopped `perennis store rebuild` brings back those that the log or a checkpoint still has; for the rest publish or follow again, and then `perennis store losses --dismiss`; `perennis store losses` lists the rows";
+
 /// How long a report counts, at least.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -235,7 +238,9 @@ impl Report {
 
 /// The first of it, the worst first.
 fn sentences(found: &Found) -> Vec<String> {
-    let losses = found.losses.iter().map(Loss::to_string);
+    // Rows keep the node from being ready: some are named whatever else there is.
+    let room = SENTENCES - found.set_aside.len().min(SENTENCES / 2);
+    let losses = found.losses.iter().map(Loss::to_string).take(room);
     let rows = found.set_aside.iter().map(|row| {
         let (table, key) = (row.table(), hex(&row.key));
         format!("a row of {table} ({key}) was set aside: {}", row.reason)

@@ -47,7 +47,7 @@ async fn status(context: &Context<'_>, arguments: &NodeStatus) -> Result<(), Fai
     context.output.answer(&document, |page| {
         let state = match (document.live, document.ready) {
             (true, true) => page.paint.good("ready"),
-            (true, false) => page.paint.warn("live, but it takes no writes now"),
+            (true, false) => page.paint.warn("live, but not ready"),
             (false, _) => page.paint.bad("no perennis node"),
         };
         page.line(format!("{}  {state}", document.url));

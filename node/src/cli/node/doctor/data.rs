@@ -15,7 +15,7 @@ use crate::cli::page::plain;
 use crate::cli::session::block_on;
 use crate::cli::store::ask_running;
 use crate::config::Config;
-use crate::damage::Report;
+use crate::damage::{ROWS_HINT, Report};
 use crate::data_folder::{NOT_A_FOLDER_HINT, file_in_the_way, has_stored};
 use crate::keystore::{self, Keystore};
 use crate::storage::Found;
@@ -148,6 +148,9 @@ fn check_damage(report: &Report) -> Check {
             message,
             "let the owners publish again, or restore a backup; `perennis store losses` lists all of it, and with --dismiss forgets what was seen",
         );
+    }
+    if report.rows_set_aside > 0 {
+        return Check::failed(CHECK, message, ROWS_HINT);
     }
     Check::warning(
         CHECK,
