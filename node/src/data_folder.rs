@@ -47,6 +47,12 @@ pub(crate) fn has_stored(data: &Path) -> bool {
         .any(|folder| fs::read_dir(data.join(folder)).is_ok_and(|mut files| files.next().is_some()))
 }
 
+/// How many files of blocks there are; a store that runs keeps them open.
+pub(crate) fn files_of_blocks(data: &Path) -> u64 {
+    let count = |folder| fs::read_dir(data.join(folder)).map_or(0, Iterator::count);
+    (count(SEGMENTS) + count(PACKS)) as u64
+}
+
 /// The folder that was opened; clones are handles on the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct DataFolder {

@@ -12,6 +12,7 @@ use super::session::block_on;
 use crate::damage::Report;
 
 mod doctor;
+mod open_files;
 mod probe;
 mod run;
 

@@ -217,3 +217,24 @@ fn an_index_that_is_made_anew_of_nothing_says_so() {
         "the index was made anew; nothing is in the log"
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_takes_the_open_files_that_the_system_allows() {
+    let user = Home::new();
+    let data = user.beside("node");
+    let node = Node::command(&data, None, "127.0.0.1:0");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\""])
+        .arg(node.get_program())
+        .args(node.get_args());
+    let node = Node::start_as(command, &data);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", node.process_id())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let mut figures = line.unwrap().split_whitespace().skip(3);
+    let [soft, hard] = [(); 2].map(|()| figures.next().unwrap().parse().unwrap_or(u64::MAX));
+    assert!(soft > 256 && soft == hard.min(1 << 20), "{limits}");
+}
