@@ -18,11 +18,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::causes::chain;
 use crate::config::Config;
 use crate::damage::{self, Damage};
-use crate::data_folder::FolderGone;
+use crate::data_folder::{FolderGone, NOT_A_FOLDER_HINT, file_in_the_way};
 use crate::demand::{Demand, SharedDemand};
 use crate::http::{AnswerMemory, Server, UNSENT_BYTES, opening};
 use crate::ingest::Ingest;
-use crate::keystore::{Keystore, KeystoreError};
+use crate::keystore::{self, Keystore, KeystoreError};
 use crate::metrics::{Metrics, StoreSizes};
 use crate::opening::Telling;
 use crate::probe::Probe;
@@ -324,13 +324,25 @@ async fn open(
     let passphrase_file = config.keystore.passphrase_file.clone();
     let routers = config.routers();
     rt::blocking(move || {
+        if let Some(path) = file_in_the_way(&data) {
+            return Err(StartError::NotAFolder { path });
+        }
         rt::files::create_private_folder(&data).map_err(|source| StartError::Data {
             path: data.clone(),
             source,
         })?;
         let mut tell = |progress| telling.tell(progress);
+        let lost_key = keystore::lost_key(&data);
         let storage = Storage::open_telling(&data, &routers, &mut tell)?;
         let keystore = Keystore::open(&data, passphrase_file.as_deref())?;
+        if let Some(sign) = lost_key {
+            tracing::warn!(
+                node = keystore.did(),
+                "node.key was missing though {sign}: a new key was made, so the node has another peer id, and peers and provider \
+                 records that know the old one find it no more; to have it back stop the node and restore node.key and \
+                 node.passphrase from a backup"
+            );
+        }
         let followed = storage.count_followed()?;
         Ok((storage, keystore, followed))
     })
@@ -363,6 +375,12 @@ pub enum StartError {
         /// What the system reported.
         source: io::Error,
     },
+    /// A file is where the data directory, or a directory in it, has to be.
+    #[error("{} is a file, and has to be a directory", path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -393,6 +411,7 @@ impl StartError {
                 _ => "cannot_listen",
             },
             StartError::Data { .. } => "data_directory",
+            StartError::NotAFolder { .. } => "not_a_directory",
             StartError::Store(error) => error.code(),
             StartError::Peer(_) => "p2p_listen",
             StartError::Keystore(_) => "node_key",
@@ -415,6 +434,7 @@ impl StartError {
                 }
                 _ => "give an address of this machine with --listen",
             },
+            StartError::NotAFolder { .. } => NOT_A_FOLDER_HINT,
             StartError::Data { .. } => {
                 "make the directory writable for the node's user, or give another one with --data"
             }

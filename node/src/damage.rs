@@ -21,6 +21,9 @@ const SENTENCES: usize = 8;
 /// Rows and blocks that are told of one by one.
 const LISTED: usize = 100;
 
+/// What to do about rows that cannot be read.
+pub(crate) const ROWS_HINT: &str = "the workers write anew what they can; with the node stopped `perennis store rebuild` brings back those that the log or a checkpoint still has; for the rest publish or follow again, and then `perennis store losses --dismiss`; `perennis store losses` lists the rows";
+
 /// How long a report counts, at least.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -69,6 +72,8 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Details {
+    /// The id of the store: whoever asks about a folder sees whether it is the one.
+    store: Option<String>,
     #[serde(flatten)]
     report: Report,
     list: Vec<LossDetails>,
@@ -233,7 +238,9 @@ impl Report {
 
 /// The first of it, the worst first.
 fn sentences(found: &Found) -> Vec<String> {
-    let losses = found.losses.iter().map(Loss::to_string);
+    // Rows keep the node from being ready: some are named whatever else there is.
+    let room = SENTENCES - found.set_aside.len().min(SENTENCES / 2);
+    let losses = found.losses.iter().map(Loss::to_string).take(room);
     let rows = found.set_aside.iter().map(|row| {
         let (table, key) = (row.table(), hex(&row.key));
         format!("a row of {table} ({key}) was set aside: {}", row.reason)
@@ -248,6 +255,7 @@ fn sentences(found: &Found) -> Vec<String> {
 impl Details {
     pub(crate) fn of(found: &Found) -> Details {
         Details {
+            store: found.store.map(|store| store.to_string()),
             report: Report::of(found),
             list: found.losses.iter().map(LossDetails::of).collect(),
             rows: found.set_aside.iter().map(RowDetails::of).collect(),

@@ -1,4 +1,4 @@
-//! The node's data folder: whether it is still the one that was opened.
+//! The node's data folder: what is in it before it is opened, and whether it is still the one that was opened.
 //!
 //! An open file outlives its name: a node whose folder was removed, unmounted or swapped for another goes on writing into
 //! files that nobody will find again, and would acknowledge each write. So the folder and its lock file are compared,
@@ -15,6 +15,43 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The file that the store locks in its folder.
 const LOCK: &str = "LOCK";
+
+/// The folder of the log.
+const SEGMENTS: &str = "segments";
+
+/// The folder of packs.
+const PACKS: &str = "packs";
+
+/// The folders of a store.
+const FOLDERS: [&str; 5] = [SEGMENTS, PACKS, "checkpoints", "index", "lost"];
+
+/// The folders of a store that have files from its first write on.
+const STORED: [&str; 3] = [SEGMENTS, PACKS, "checkpoints"];
+
+/// What to do about a file in the way.
+pub(crate) const NOT_A_FOLDER_HINT: &str = "move the file away and put the directory back from a backup, or give the directory of a node's data with --data";
+
+/// A file where the data folder, or a folder in it, has to be; none where nothing is in the way.
+pub(crate) fn file_in_the_way(data: &Path) -> Option<PathBuf> {
+    let folders = FOLDERS.into_iter().map(|folder| data.join(folder));
+    [data.to_owned()]
+        .into_iter()
+        .chain(folders)
+        .find(|path| fs::metadata(path).is_ok_and(|found| !found.is_dir()))
+}
+
+/// Whether something was stored there, whatever else is missing.
+pub(crate) fn has_stored(data: &Path) -> bool {
+    STORED
+        .into_iter()
+        .any(|folder| fs::read_dir(data.join(folder)).is_ok_and(|mut files| files.next().is_some()))
+}
+
+/// How many files of blocks there are; a store that runs keeps them open.
+pub(crate) fn files_of_blocks(data: &Path) -> u64 {
+    let count = |folder| fs::read_dir(data.join(folder)).map_or(0, Iterator::count);
+    (count(SEGMENTS) + count(PACKS)) as u64
+}
 
 /// The folder that was opened; clones are handles on the same one.
 #[derive(Clone, Debug)]
@@ -149,6 +186,26 @@ mod tests {
         // Emptied, as `rm -r` does first.
         fs::remove_file(path.join(LOCK)).unwrap();
         assert_eq!(folder.look(), Err(FolderGone::Missing(path.join(LOCK))));
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("data");
+        assert_eq!(file_in_the_way(&path), None);
+        fs::write(&path, "").unwrap();
+        assert_eq!(file_in_the_way(&path), Some(path.clone()));
+        fs::remove_file(&path).unwrap();
+        for folder in FOLDERS {
+            fs::create_dir_all(path.join(folder)).unwrap();
+        }
+        assert_eq!(file_in_the_way(&path), None);
+        fs::remove_dir(path.join("packs")).unwrap();
+        fs::write(path.join("packs"), "").unwrap();
+        assert_eq!(file_in_the_way(&path), Some(path.join("packs")));
+        assert!(!has_stored(&path));
+        fs::write(path.join("segments/00000001.seg"), "").unwrap();
+        assert!(has_stored(&path));
     }
 
     #[test]

@@ -17,6 +17,8 @@ use perennis_shared::keywrap::{self, OpenError, SALT_BYTES, SEED_BYTES, SealErro
 use perennis_shared::sign::SigningKey;
 use zeroize::Zeroizing;
 
+use crate::data_folder::has_stored;
+
 const KEY_FILE: &str = "node.key";
 const PASSPHRASE_FILE: &str = "node.passphrase";
 
@@ -105,6 +107,20 @@ impl Keystore {
     /// The `did:key` of the key: the node's name in receipts.
     pub(crate) fn did(&self) -> &str {
         &self.did
+    }
+}
+
+/// What shows that the folder was in use before, where the node's key is not there; none where it is, or nothing shows that. A new
+/// key makes the node another peer, so this has to be asked before the store is opened, which writes.
+pub(crate) fn lost_key(directory: &Path) -> Option<&'static str> {
+    if key_file(directory).exists() {
+        None
+    } else if directory.join(PASSPHRASE_FILE).exists() {
+        Some("its passphrase is there")
+    } else if has_stored(directory) {
+        Some("there is a store with data")
+    } else {
+        None
     }
 }
 
@@ -300,6 +316,21 @@ mod tests {
         let error = Keystore::open(dir.path(), None).err().unwrap();
         assert!(matches!(error, KeystoreError::Passphrase { .. }));
         assert!(!dir.path().join(PASSPHRASE_FILE).exists());
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_told_from_one_that_was_never_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = || lost_key(dir.path());
+        fs::create_dir(dir.path().join("segments")).unwrap();
+        assert_eq!(told(), None);
+        fs::write(dir.path().join("segments/00000001.seg"), "").unwrap();
+        assert_eq!(told(), Some("there is a store with data"));
+        Keystore::open(dir.path(), None).unwrap();
+        assert_eq!(told(), None);
+        fs::remove_file(key_file(dir.path())).unwrap();
+        fs::remove_dir_all(dir.path().join("segments")).unwrap();
+        assert_eq!(told(), Some("its passphrase is there"));
     }
 
     #[test]

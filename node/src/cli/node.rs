@@ -12,6 +12,7 @@ use super::session::block_on;
 use crate::damage::Report;
 
 mod doctor;
+mod open_files;
 mod probe;
 mod run;
 
@@ -47,7 +48,7 @@ async fn status(context: &Context<'_>, arguments: &NodeStatus) -> Result<(), Fai
     context.output.answer(&document, |page| {
         let state = match (document.live, document.ready) {
             (true, true) => page.paint.good("ready"),
-            (true, false) => page.paint.warn("live, but it takes no writes now"),
+            (true, false) => page.paint.warn("live, but not ready"),
             (false, _) => page.paint.bad("no perennis node"),
         };
         page.line(format!("{}  {state}", document.url));

@@ -8,12 +8,16 @@ use super::args::{OneNode, StoreCommand, StorePlace};
 use super::failure::{Exit, Failure, with_causes};
 use super::node::config_failure;
 use crate::config::{self, Config, Sources};
+use crate::data_folder::{NOT_A_FOLDER_HINT, file_in_the_way, has_stored};
 use crate::storage::OpenError;
 
 mod bars;
 mod losses;
 mod rebuild;
+mod running;
 mod verify;
+
+pub(super) use running::ask_running;
 
 pub(crate) fn run(context: &Context<'_>, command: &StoreCommand) -> Result<(), Failure> {
     match command {
@@ -34,11 +38,19 @@ fn configured(place: &StorePlace) -> Result<Config, Failure> {
     }
     let sources = Sources::of_process(place.config.clone(), flags);
     let checked = config::check(&sources).map_err(|error| config_failure(&error))?;
-    Ok(checked.config)
+    let config = checked.config;
+    match file_in_the_way(&config.data) {
+        None => Ok(config),
+        Some(file) => Err(Failure::failed(
+            "not_a_directory",
+            format!("{} is a file, and has to be a directory", file.display()),
+        )
+        .hint(NOT_A_FOLDER_HINT)),
+    }
 }
 
 /// The node that runs on this machine with this configuration.
-pub(super) fn node_of(config: &Config) -> OneNode {
+fn node_of(config: &Config) -> OneNode {
     let listen = config.http.listen;
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -52,6 +64,16 @@ pub(super) fn node_of(config: &Config) -> OneNode {
 }
 
 fn no_store(dir: &Path) -> Failure {
+    if has_stored(dir) {
+        return Failure::failed(
+            "format_missing",
+            format!(
+                "{} has files of a store, but not the file FORMAT, which says how they are read",
+                dir.display()
+            ),
+        )
+        .hint("start the node once: it tells the format by the files and writes FORMAT anew");
+    }
     Failure::not_found(
         "no_store",
         format!("there is no store in {}", dir.display()),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::{Answer, Refusal, answer, json};
 use crate::app::Node;
 use crate::causes::chain;
-use crate::damage::Report;
+use crate::damage::{ROWS_HINT, Report};
 use crate::opening::Opening;
 use crate::workers::WorkerStatus;
 
@@ -21,11 +21,21 @@ const OPEN_METRICS: HeaderValue =
 /// How long the peer-to-peer side is waited for.
 const PEER: Duration = Duration::from_secs(1);
 
+/// The index as a whole cannot be read.
+const INDEX_UNREADABLE: &str = "index_unreadable";
+
+/// Some of its rows cannot be read, and were set aside.
+const ROWS_UNREADABLE: &str = "rows_unreadable";
+
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
     reasons: Vec<&'static str>,
-    /// What is damaged and not mended yet. A node with damage that it tells and mends is ready all the same.
+    /// What brings the node back where rows of its index cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+    /// What is damaged and not mended yet. A node that tells and mends damaged blocks and lost records is ready all the same; one
+    /// whose index has rows that cannot be read is not, since it may know less than it acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<Report>,
     /// How far opening the store is.
@@ -37,6 +47,7 @@ pub(super) fn live() -> Answer {
     let health = Health {
         status: "ok",
         reasons: Vec::new(),
+        hint: None,
         damage: None,
         opening: None,
     };
@@ -48,23 +59,42 @@ pub(super) fn opening(opening: Option<Opening>) -> Answer {
     let health = Health {
         status: "unavailable",
         reasons: vec!["opening"],
+        hint: None,
         damage: None,
         opening,
     };
     json(StatusCode::SERVICE_UNAVAILABLE, &health)
 }
 
+/// The way back from a reason that does not end by itself; none for others.
+fn hint(reasons: &[&'static str]) -> Option<&'static str> {
+    if reasons.contains(&INDEX_UNREADABLE) {
+        Some("restart the node: it makes a damaged index anew from its log and checkpoints")
+    } else if reasons.contains(&ROWS_UNREADABLE) {
+        Some(ROWS_HINT)
+    } else {
+        None
+    }
+}
+
 /// Why the node is not ready, and what is damaged, where that can be told.
 async fn state(node: &Node) -> (Vec<&'static str>, Option<Arc<Report>>) {
     let mut reasons = node.not_ready();
-    let damage = node.damage.report().await;
-    if let Err(error) = &damage {
-        tracing::error!(error = %chain(error), "the rows of the index cannot be read");
-        if reasons.is_empty() {
-            reasons.push("index_unreadable");
+    match node.damage.report().await {
+        Ok(report) => {
+            if report.rows_set_aside > 0 {
+                reasons.push(ROWS_UNREADABLE);
+            }
+            (reasons, Some(report))
+        }
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "the rows of the index cannot be read");
+            if reasons.is_empty() {
+                reasons.push(INDEX_UNREADABLE);
+            }
+            (reasons, None)
         }
     }
-    (reasons, damage.ok())
 }
 
 pub(super) async fn ready(node: &Node) -> Answer {
@@ -76,6 +106,7 @@ pub(super) async fn ready(node: &Node) -> Answer {
     };
     let health = Health {
         status,
+        hint: hint(&reasons),
         reasons,
         damage: damage.as_deref().cloned(),
         opening: None,

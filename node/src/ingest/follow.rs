@@ -15,7 +15,7 @@ use super::{Found, Ingest, IngestError, Message, facts_below, refused};
 use crate::followed::Followed;
 use crate::kept::{Facts, Kept, Pin};
 use crate::storage::{Change, Follow, StorageError};
-use crate::workers::walk::{Walked, is_readable, walk};
+use crate::workers::walk::{Walked, walk, why_unreadable};
 
 /// A name to follow, and what came with the request.
 pub(crate) struct Adoption {
@@ -65,6 +65,23 @@ impl Adoption {
     }
 }
 
+/// Takes out the blocks that break the rules of their codec, and tells how many and why.
+fn leave_out_unreadable(blocks: &mut Vec<Block>) -> Option<String> {
+    let (mut count, mut first) = (0_u64, None);
+    blocks.retain(|block| {
+        let Some(error) = why_unreadable(block) else {
+            return true;
+        };
+        count += 1;
+        first.get_or_insert((*block.cid(), error));
+        false
+    });
+    let (cid, error) = first?;
+    Some(format!(
+        "{count} of the blocks that were sent break the rules of their codec and are not kept, the first is {cid}: {error}"
+    ))
+}
+
 impl Ingest {
     /// Follows a name from a record of it, and keeps the blocks that came along. A name that is followed already gets
     /// the record and the blocks, and the sources in place of those before.
@@ -90,22 +107,25 @@ impl Ingest {
             .as_ref()
             .is_some_and(|kept| kept.record == *record.bytes());
         let before = kept.as_ref().and_then(|kept| kept.followed.as_ref());
+        // Of a block that breaks the rules of its codec nobody could tell what it leads to. One that nothing leads to
+        // goes with the next collection of garbage.
+        let mut blocks = adoption.blocks;
+        let left_out = leave_out_unreadable(&mut blocks);
+        if let Some(reason) = &left_out {
+            tracing::warn!(%name, reason, "not all that was sent for a followed name is kept");
+        }
         let row = Followed {
             since: before.map_or(now, |row| row.since),
             sources: adoption.sources,
             is_published: before.map_or(kept.is_some(), |row| row.is_published),
             found_at: Some(now),
             failures: 0,
-            last_error: None,
+            last_error: left_out,
         };
         let mut facts = facts_below(kept.as_ref(), &record);
         if facts.pin != Pin::Pinned && record.head().is_some() {
             facts.pin = Pin::Queued;
         }
-        // Of a block that breaks the rules of its codec nobody could tell what it leads to. One that nothing leads to
-        // goes with the next collection of garbage.
-        let mut blocks = adoption.blocks;
-        blocks.retain(is_readable);
         let sent: u64 = blocks.iter().map(|block| block.bytes().len() as u64).sum();
         self.check_size(sent, blocks.len() as u64)?;
         let is_new = before.is_none();

@@ -11,11 +11,14 @@ use crate::damage::Report;
 use crate::storage::TABLES;
 
 /// Kinds of losses that are there as 0 before there is one.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 10] = [
     "damaged_group",
     "missing_groups",
     "missing_file",
     "unreadable_file",
+    "short_file",
+    "wrong_file",
+    "damaged_frames",
     "unreadable_table",
     "log_behind_index",
     "migration",

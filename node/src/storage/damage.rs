@@ -4,8 +4,8 @@ use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes, parse_multihash_b
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{
-    Batch, DamageCounts, LOST_HEADS, Loss, QuarantineRow, Queue, QueueRow, REFETCH, ReadError,
-    SetAside,
+    Batch, DamageCounts, Inspection, LOST_HEADS, Loss, QuarantineRow, Queue, QueueRow, REFETCH,
+    ReadError, SetAside, StoreId,
 };
 
 use super::fetched::FETCHED;
@@ -43,6 +43,8 @@ pub(crate) struct LostHead {
 /// All that is told of damage.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
+    /// Which store it is about; none where nothing says it yet.
+    pub(crate) store: Option<StoreId>,
     pub(crate) counts: DamageCounts,
     /// Losses of acknowledged data, the oldest first.
     pub(crate) losses: Vec<Loss>,
@@ -52,10 +54,24 @@ pub(crate) struct Found {
     pub(crate) quarantined: Vec<QuarantineRow>,
 }
 
+impl Found {
+    /// What is known of a store that was looked at.
+    pub(crate) fn at(inspection: Inspection) -> Found {
+        Found {
+            store: inspection.store,
+            counts: inspection.damage,
+            losses: inspection.losses,
+            set_aside: inspection.set_aside,
+            quarantined: inspection.quarantined,
+        }
+    }
+}
+
 impl Storage {
     /// What is known of damage, with at most so many rows and blocks one by one. Waits for the disk.
     pub(crate) fn damage(&self, most: usize) -> Result<Found, StorageError> {
         Ok(Found {
+            store: self.store.id()?,
             counts: self.store.damage()?,
             losses: self.store.losses()?,
             set_aside: self.store.rows_set_aside(most)?,

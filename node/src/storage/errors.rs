@@ -119,6 +119,7 @@ impl OpenError {
             OpenError::Store(StoreOpenError::Full { .. }) => "disk_full",
             OpenError::Store(StoreOpenError::OlderFormat { .. }) => "older_format",
             OpenError::Store(StoreOpenError::Migration { .. }) => "migration_failed",
+            OpenError::Store(StoreOpenError::Gone { .. }) => "store_gone",
             _ => "store",
         }
     }
@@ -145,6 +146,9 @@ impl OpenError {
             }
             OpenError::Store(StoreOpenError::Migration { .. }) => {
                 "nothing was changed: mend the cause above and start again, restore the directory from a snapshot, or go on with the release that wrote it"
+            }
+            OpenError::Store(StoreOpenError::Gone { .. }) => {
+                "put the folders `segments` and `index` back, restore a snapshot, or move the directory away to begin anew"
             }
             OpenError::TooManyRouters => "start with a new data directory, or remove routers",
             _ => "look at the cause above; restore the directory from a snapshot if it is damaged",

@@ -21,7 +21,7 @@ use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
 
 use super::follow::Routes;
-use super::walk::{is_readable, links, walk};
+use super::walk::{links, walk, why_unreadable};
 use super::{Ending, Stop, Worker, later};
 use crate::app::StartError;
 use crate::config::Config;
@@ -323,7 +323,7 @@ impl Fetch {
                 continue;
             };
             match answer {
-                Ok(block) if is_readable(&block) => {
+                Ok(block) if why_unreadable(&block).is_none() => {
                     self.metrics.fetched(Outcome::Ok);
                     return Some(block);
                 }

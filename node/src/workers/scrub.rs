@@ -89,6 +89,9 @@ impl Scrub {
             for cid in &step.unreadable {
                 tracing::error!(%cid, "the disk does not give out a block");
             }
+            for loss in &step.files {
+                tracing::error!(%loss, "a file of the store is not what was written");
+            }
             worker.stepped();
             worker.working(format!("{} blocks read in this round", step.round_blocks));
             if step.round_done {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use perennis_shared::cid::{Block, Cid, Codec, is_identity};
-use perennis_shared::codec;
+use perennis_shared::codec::{self, CodecError};
 
 use crate::storage::{Storage, StorageError};
 
@@ -63,9 +63,9 @@ pub(crate) fn links(block: &Block) -> Vec<Cid> {
         .collect()
 }
 
-/// Whether it can be told what a block leads to: its codec is not ours to read, or it keeps the rules of it. Others
+/// Why it cannot be told what a block leads to; none where its codec is not ours to read, or it keeps the rules of it. Others
 /// must not be kept, since what is below them could neither be held nor let go.
-pub(crate) fn is_readable(block: &Block) -> bool {
-    Codec::from_code(block.cid().codec()).is_none()
-        || codec::links(block.cid(), block.bytes()).is_ok()
+pub(crate) fn why_unreadable(block: &Block) -> Option<CodecError> {
+    Codec::from_code(block.cid().codec())?;
+    codec::links(block.cid(), block.bytes()).err()
 }

@@ -21,8 +21,9 @@ use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
 use crate::packs::packs;
 use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
-use crate::segment::{FileNumber, Location};
+use crate::segment::{FileNumber, Location, StoreId};
 use crate::store::{OpenError, segments};
+use crate::store_id::store_id;
 
 /// Places in the order of multihashes from which blocks are sampled.
 const PLACES: usize = 32;
@@ -38,6 +39,8 @@ const PREFIX: [u8; 2] = [0x12, 0x20];
 pub struct Inspection {
     /// The version of the format on the disk.
     pub format: u32,
+    /// Which store it is; none where nothing says it yet.
+    pub store: Option<StoreId>,
     /// What is wrong with the index, where it cannot be opened or read. The next start makes it anew.
     pub index_damage: Option<String>,
     /// Blocks that the index knows.
@@ -142,6 +145,7 @@ struct Look<'a> {
 impl Look<'_> {
     /// The names of the files of blocks, and the newest checkpoint's header.
     fn at_files(&mut self) -> io::Result<()> {
+        self.found.store = store_id(self.dir)?;
         self.found.segments = self.file_names()?.len() as u64;
         let checkpoints = Checkpoints::new(Arc::clone(&self.disk), self.dir, None);
         self.found.checkpoints = checkpoints.groups()?.len() as u64;

@@ -49,6 +49,7 @@ mod snapshot;
 mod soundness;
 mod start;
 mod store;
+mod store_id;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod verify;
@@ -68,9 +69,10 @@ pub use read::ReadError;
 pub use rebuild::{RebuildProgress, RebuildStage};
 pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
 pub use scrub::ScrubStep;
-pub use segment::{FileNumber, Location};
+pub use segment::{FileNumber, Location, StoreId};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
+pub use store_id::store_id;
 pub use verify::{
     Finding, FindingKind, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
 };

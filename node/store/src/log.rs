@@ -29,7 +29,7 @@ pub(crate) use lost::copy_tail;
 pub(crate) use position::Position;
 pub(crate) use reader::{Found, Groups};
 pub(crate) use replay::{Replay, replay};
-pub(crate) use survey::{Files, Known, survey_files};
+pub(crate) use survey::{Files, Known, most_common_store, survey_files};
 
 /// Bodies from this size on are written from where they lie instead of being copied together.
 const LARGE_BYTES: usize = 32 << 10;

@@ -78,7 +78,7 @@ impl Location {
 
 /// Which store a file belongs to: drawn when the store is made, and no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoreId(pub(crate) [u8; 16]);
+pub struct StoreId(pub(crate) [u8; 16]);
 
 /// What the header of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

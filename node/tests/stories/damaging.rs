@@ -384,9 +384,27 @@ async fn rows_that_cannot_be_read_stop_nothing_and_are_found_out_again() {
     .await;
     let left = node.get("/v1/damage").await.ok().json();
     let key = hex::encode(row(b"mw/", owner.name().as_bytes()));
-    assert!(key.starts_with(left["rows"][0]["key"].as_str().unwrap()));
+    let shown = left["rows"][0]["key"].as_str().unwrap();
+    assert!(key.starts_with(shown));
+    // Meanwhile the node is not ready, and says what it is and the way back.
+    let ready = node.get("/health/ready").await;
+    assert_eq!(ready.status, 503);
+    let ready = ready.json();
+    assert_eq!(ready["reasons"], json!(["rows_unreadable"]));
+    let sentence = ready["damage"]["sentences"][0].as_str().unwrap();
+    assert!(sentence.contains(shown), "{sentence}");
+    let hint = ready["hint"].as_str().unwrap();
+    assert!(
+        hint.contains("store rebuild") && hint.contains("--dismiss"),
+        "{hint}"
+    );
     let left = node.ask("DELETE", "/v1/damage", &[], b"").await.ok().json();
     assert_eq!(left["rowsSetAside"], 0);
+    let ready = node.get("/health/ready").await.ok().json();
+    assert_eq!(
+        (&ready["reasons"], &ready["hint"]),
+        (&json!([]), &Value::Null)
+    );
     // The scan has gone on, round after round.
     let is_scanning = |reply: &Reply| {
         let status = reply.json();

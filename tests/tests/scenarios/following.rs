@@ -1,8 +1,10 @@
 //! Names whose owner does not come back: followed by somebody else's node, adopted from files, renewed rung by rung.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use perennis_shared::cid::{Block, Codec};
 use perennis_tests::home::Home;
 use perennis_tests::node::Node;
 use serde_json::Value;
@@ -110,6 +112,31 @@ fn an_orphan_is_adopted_from_files_alone() {
         let list = owner.json(&["label", "list", "--did", did, "--node", node.url()]);
         assert_eq!(list["labels"][0]["label"], "spam");
     }
+    // A block that breaks the rules of its codec is left out, and told.
+    let broken = Block::new(Codec::DagCbor, vec![0xff; 2]).unwrap();
+    let cid = broken.cid().to_bytes();
+    let mut file = fs::read(capsule).unwrap();
+    file.push(u8::try_from(cid.len() + 2).unwrap());
+    file.extend(cid.iter().chain(broken.bytes().iter()));
+    let spoiled = owner.file("spoiled.car", file);
+    let node = Node::start(&owner.beside("spoiled"));
+    let arguments = [
+        "name",
+        "follow",
+        name,
+        "--node",
+        node.url(),
+        "--car",
+        &spoiled,
+    ];
+    let ran = owner.run_json(&arguments);
+    let cid = broken.cid().to_string();
+    assert!(
+        ran.stderr.contains(&cid) && ran.stderr.contains("rules of its codec"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.document(0, &arguments)["pin"], "pinned");
     // The record alone keeps the name, and waits for its blocks.
     let node = Node::start(&owner.beside("three"));
     let arguments = [

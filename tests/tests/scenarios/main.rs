@@ -5,6 +5,7 @@ mod car_files;
 mod command_line;
 mod dag_conversion;
 mod damage;
+mod data_folder;
 mod following;
 mod full_disk;
 mod history;

@@ -21,15 +21,20 @@ use super::super::args::{NameFollow, NameUnfollow};
 use super::super::ask::{NodeClient, escaped, read_token, with_token};
 use super::super::failure::{Failure, file_failure, with_causes};
 use super::super::files::{self, name_of};
+use super::super::output::Output;
 use super::super::session::parse_name;
 use super::super::when::now;
 use super::tell;
+use crate::workers::walk::why_unreadable;
 
 /// Bytes of blocks that are sent in one part, and at most with one block more.
 const PART_BYTES: usize = 8 << 20;
 
 /// Bytes of a file read at a time.
 const PIECE_BYTES: usize = 256 * 1024;
+
+/// Blocks that the node does not keep, of which each is told.
+const LEFT_OUT_TOLD: usize = 8;
 
 /// How long the node may take to find a record, or to store a part.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -54,7 +59,7 @@ pub(super) async fn follow(context: &Context<'_>, arguments: &NameFollow) -> Res
             let kind = "application/vnd.ipfs.ipns-record";
             ask.put(Some((kind, record.bytes().clone())), false).await?
         }
-        (Some(file), record) => ask.put_file(file, record).await?,
+        (Some(file), record) => ask.put_file(file, record, context.output).await?,
     };
     tell(context, &body)
 }
@@ -121,6 +126,7 @@ impl Ask<'_> {
         &self,
         file: &Path,
         record: Option<Record>,
+        output: &Output,
     ) -> Result<serde_json::Value, Failure> {
         let record = match record {
             Some(record) => record,
@@ -132,7 +138,19 @@ impl Ask<'_> {
         })?;
         let mut parts = Parts::open(file)?;
         let mut part = parts.next(&record)?;
+        let mut left_out = 0;
         loop {
+            for block in &part {
+                if let Some(error) = why_unreadable(block) {
+                    left_out += 1;
+                    if left_out <= LEFT_OUT_TOLD {
+                        output.warn(format_args!(
+                            "block {} breaks the rules of its codec ({error}): the node does not keep it, nor what lies below it alone",
+                            block.cid()
+                        ));
+                    }
+                }
+            }
             let next = match parts.next(&record)? {
                 next if next.is_empty() => None,
                 next => Some(next),
@@ -142,6 +160,11 @@ impl Ask<'_> {
             let body = self.put(Some((kind, car)), next.is_some()).await?;
             match next {
                 Some(next) => part = next,
+                None if left_out > LEFT_OUT_TOLD => {
+                    let more = left_out - LEFT_OUT_TOLD;
+                    output.warn(format_args!("and {more} more blocks that are not kept"));
+                    return Ok(body);
+                }
                 None => return Ok(body),
             }
         }

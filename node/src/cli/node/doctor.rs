@@ -6,12 +6,14 @@ use std::path::Path;
 use rustix::fs::Access;
 use serde::Serialize;
 
+use super::open_files;
 use super::run::config_failure;
 use crate::cli::Context;
 use crate::cli::args::NodeDoctor;
 use crate::cli::failure::Failure;
 use crate::cli::page::bytes_text;
 use crate::config::{self, Config, Sources};
+use crate::data_folder::files_of_blocks;
 
 mod data;
 
@@ -81,7 +83,7 @@ pub(super) fn run(context: &Context<'_>, arguments: &NodeDoctor) -> Result<(), F
     }
     checks.extend(data::check(context, &config));
     checks.push(check_address(&config));
-    checks.push(check_files());
+    checks.push(check_files(&config.data));
     let document = DoctorDocument {
         healthy: checks.iter().all(|check| check.result != "failed"),
         data: config.data.display().to_string(),
@@ -197,17 +199,20 @@ fn check_address(config: &Config) -> Check {
 }
 
 /// Segment files, connections and RocksDB each need open files.
-fn check_files() -> Check {
+fn check_files(data: &Path) -> Check {
     const CHECK: &str = "open files";
-    const NEEDED: u64 = 1_024;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    match limit.current {
-        Some(files) if files < NEEDED => Check::warning(
+    const BESIDE_THE_STORE: u64 = 1_024;
+    let Some(files) = open_files::reachable() else {
+        return Check::ok(CHECK, "no limit");
+    };
+    let stored = files_of_blocks(data);
+    let message = format!("a node may have {files} open, of which {stored} are for what is stored");
+    if files < stored.saturating_add(BESIDE_THE_STORE) {
+        return Check::warning(
             CHECK,
-            format!("only {files} may be open"),
-            "raise the limit: ulimit -n 65536, or LimitNOFILE in the service file",
-        ),
-        Some(files) => Check::ok(CHECK, format!("{files} may be open")),
-        None => Check::ok(CHECK, "no limit"),
+            message,
+            "raise the hard limit: ulimit -Hn 65536, or LimitNOFILE in the service file",
+        );
     }
+    Check::ok(CHECK, message)
 }

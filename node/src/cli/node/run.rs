@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::open_files;
 use crate::app::{DataGone, RunningNode, StartError};
 use crate::cli::Context;
 use crate::cli::args::NodeRun;
@@ -48,6 +49,7 @@ pub(super) fn serve(context: &Context<'_>, arguments: &NodeRun) -> Result<(), Fa
     }
     let config = load(arguments.config.clone(), flags)?;
     init_log(context, &config)?;
+    open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -5,7 +5,7 @@ use perennis_store::{Inspection, OpenError, Store, StoreOptions, inspect};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{configured, no_store, node_of, unopened};
+use super::{ask_running, configured, no_store, unopened};
 use crate::cli::Context;
 use crate::cli::args::{OneNode, StoreLosses};
 use crate::cli::ask::{NodeClient, read_token, with_token};
@@ -39,7 +39,10 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreLosses) -> Result<(), 
         Ok(Some(_)) => {}
         // A node runs on it, and knows more.
         Err(OpenError::Locked { .. }) => {
-            return block_on(ask(context, arguments, &node_of(&config)));
+            return block_on(async {
+                let (node, damage) = ask_running(context, &config).await?;
+                told_by(context, arguments, &node, damage).await
+            });
         }
         Err(error) => return Err(unopened(error)),
     }
@@ -61,17 +64,11 @@ fn show(
     data: String,
     inspection: Inspection,
 ) -> Result<(), Failure> {
-    let found = Found {
-        counts: inspection.damage,
-        losses: inspection.losses,
-        set_aside: inspection.set_aside,
-        quarantined: inspection.quarantined,
-    };
     let document = Document {
         url: None,
         data: Some(data),
         dismissed: arguments.dismiss,
-        damage: json!(Details::of(&found)),
+        damage: json!(Details::of(&Found::at(inspection))),
     };
     tell(context, &document)
 }
@@ -82,13 +79,22 @@ async fn ask(
     node: &OneNode,
 ) -> Result<(), Failure> {
     let node = NodeClient::new(context, node)?;
-    let damage = if arguments.dismiss {
+    let damage = node.expect("/v1/damage").await?;
+    told_by(context, arguments, &node, damage).await
+}
+
+/// Shows what a node has told, or what is left of it once it was dismissed.
+async fn told_by(
+    context: &Context<'_>,
+    arguments: &StoreLosses,
+    node: &NodeClient,
+    mut damage: Value,
+) -> Result<(), Failure> {
+    if arguments.dismiss {
         let token = read_token(&arguments.operator)?;
         let request = Request::delete(node.at("/v1/damage"));
-        node.expect_of(with_token(request, token.as_ref())).await?
-    } else {
-        node.expect("/v1/damage").await?
-    };
+        damage = node.expect_of(with_token(request, token.as_ref())).await?;
+    }
     let document = Document {
         url: Some(node.url.clone()),
         data: None,

@@ -99,7 +99,7 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
 
 /// The store that most of the segments are of, where nothing else says it: somebody may have put another's beside them. Of two
 /// with as many, that of the newest.
-fn most_common_store(
+pub(crate) fn most_common_store(
     disk: &dyn Disk,
     dir: &Path,
     numbers: &[FileNumber],

@@ -222,6 +222,9 @@ impl fmt::Display for Loss {
                 f,
                 "the log ends in {file} before {offset}, where the index has group {group}"
             )?,
+            LossKind::IndexRebuilt if *group == 0 => {
+                write!(f, "the index was made anew; nothing is in the log")?;
+            }
             LossKind::IndexRebuilt => write!(
                 f,
                 "the index was made anew from the log, up to group {group}"

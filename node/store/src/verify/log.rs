@@ -10,7 +10,7 @@ use crate::disk::DiskFile;
 use crate::group::HEAD_BYTES;
 use crate::keys;
 use crate::kv::KvSnapshot;
-use crate::log::{Found, Groups, Known, survey_files};
+use crate::log::{Files, Found, Groups, Known, survey_files};
 use crate::rows::{FileKind, LossKind, read_location};
 use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 use crate::store::segments;
@@ -30,7 +30,14 @@ impl Verifier<'_> {
             store: self.store,
             files: self.files.clone(),
         };
-        let files = survey_files(self.disk.as_ref(), &dir, &known)?;
+        let files = match self.disk.list(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let detail = "the folder of the log is not there".to_owned();
+                self.found(FindingKind::MissingFile, "segments".to_owned(), detail);
+                Files::default()
+            }
+            _ => survey_files(self.disk.as_ref(), &dir, &known)?,
+        };
         for loss in &files.losses {
             let kind = match loss.kind {
                 LossKind::UnreadableFile => FindingKind::Header,

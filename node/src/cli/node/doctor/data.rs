@@ -10,13 +10,13 @@ use perennis_store::{FORMAT, Inspection, OpenError, inspect};
 use super::Check;
 use crate::causes::chain;
 use crate::cli::Context;
-use crate::cli::ask::NodeClient;
 use crate::cli::failure::with_causes;
 use crate::cli::page::plain;
 use crate::cli::session::block_on;
-use crate::cli::store::node_of;
+use crate::cli::store::ask_running;
 use crate::config::Config;
-use crate::damage::Report;
+use crate::damage::{ROWS_HINT, Report};
+use crate::data_folder::{NOT_A_FOLDER_HINT, file_in_the_way, has_stored};
 use crate::keystore::{self, Keystore};
 use crate::storage::Found;
 
@@ -30,6 +30,13 @@ const EARLIEST: Millis = Millis(1_761_955_200_000);
 const TOLERANCE_MS: u64 = 60_000;
 
 pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
+    if let Some(file) = file_in_the_way(&config.data) {
+        return vec![Check::failed(
+            "store",
+            format!("{} is a file, and has to be a directory", file.display()),
+            NOT_A_FOLDER_HINT,
+        )];
+    }
     let mut checks = Vec::new();
     let inspected = inspect(&config.data, SAMPLE);
     let newest = match &inspected {
@@ -37,6 +44,11 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
         _ => None,
     };
     match inspected {
+        Ok(None) if has_stored(&config.data) => checks.push(Check::warning(
+            "format",
+            "files of a store are there, but not the file FORMAT, which says how they are read",
+            "start the node once: it tells the format by the files and writes FORMAT anew",
+        )),
         Ok(None) => checks.push(Check::ok("format", "there is no store yet")),
         Ok(Some(found)) if found.format < FORMAT => checks.push(Check::ok(
             "format",
@@ -51,12 +63,7 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
                 format!("{}, which this release reads", found.format),
             ));
             checks.push(check_blocks(&found));
-            checks.push(check_damage(&Report::of(&Found {
-                counts: found.damage,
-                losses: found.losses,
-                set_aside: found.set_aside,
-                quarantined: found.quarantined,
-            })));
+            checks.push(check_damage(&Report::of(&Found::at(found))));
         }
         Err(error) => {
             checks.push(check_opening(&error));
@@ -142,6 +149,9 @@ fn check_damage(report: &Report) -> Check {
             "let the owners publish again, or restore a backup; `perennis store losses` lists all of it, and with --dismiss forgets what was seen",
         );
     }
+    if report.rows_set_aside > 0 {
+        return Check::failed(CHECK, message, ROWS_HINT);
+    }
     Check::warning(
         CHECK,
         message,
@@ -151,10 +161,7 @@ fn check_damage(report: &Report) -> Check {
 
 /// What the node that runs on the directory knows of damage.
 fn check_running(context: &Context<'_>, config: &Config) -> Check {
-    let asked = block_on(async {
-        let node = NodeClient::new(context, &node_of(config))?;
-        node.expect("/v1/damage").await
-    });
+    let asked = block_on(async { Ok(ask_running(context, config).await?.1) });
     match asked.map(serde_json::from_value::<Report>) {
         Ok(Ok(report)) => check_damage(&report),
         Ok(Err(_)) => Check::warning(
@@ -165,7 +172,7 @@ fn check_running(context: &Context<'_>, config: &Config) -> Check {
         Err(failure) => Check::warning(
             "damage",
             format!("the running node did not say: {}", failure.message),
-            "ask it with `perennis store losses --node URL`",
+            &failure.hint,
         ),
     }
 }
@@ -175,7 +182,7 @@ fn check_key(config: &Config) -> Check {
     let named = config.keystore.passphrase_file.as_deref();
     let key = match Keystore::inspect(&config.data, named) {
         Ok(Some(key)) => key,
-        Ok(None) => return Check::ok(CHECK, "there is none yet; the node makes one"),
+        Ok(None) => return check_no_key(config),
         Err(error) => {
             return Check::failed(
                 CHECK,
@@ -201,6 +208,21 @@ fn check_key(config: &Config) -> Check {
                 "{message}; its passphrase lies beside it, so whoever has the directory has the key"
             ),
             "set keystore.passphrase-file to a file elsewhere",
+        ),
+    }
+}
+
+fn check_no_key(config: &Config) -> Check {
+    const CHECK: &str = "key";
+    match keystore::lost_key(&config.data) {
+        None => Check::ok(CHECK, "there is none yet; the node makes one"),
+        Some(sign) => Check::warning(
+            CHECK,
+            format!(
+                "{} is missing though {sign}; the next start makes a new key, and with it the node has another peer id: peers and provider records that know the old one find it no more",
+                keystore::key_file(&config.data).display()
+            ),
+            "restore node.key and node.passphrase from a backup before the node is started",
         ),
     }
 }

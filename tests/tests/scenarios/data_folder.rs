@@ -1,0 +1,240 @@
+//! What is wrong with the data folder of a node, or with how it was named, is said by name, and nothing is done to another's.
+
+use std::fs;
+use std::process::Command;
+
+use perennis_tests::home::Home;
+use perennis_tests::node::Node;
+use perennis_tests::publisher::{Connection, Publisher};
+use serde_json::{Value, json};
+
+/// The result, the message and the hint of one check of a doctor's report.
+fn checked<'a>(report: &'a Value, name: &str) -> [&'a str; 3] {
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["check"] == name);
+    let check = check.unwrap_or_else(|| panic!("no check {name}: {report}"));
+    ["result", "message", "hint"].map(|field| check[field].as_str().unwrap_or_default())
+}
+
+fn store_something(node: &Node) {
+    let mut connection = Connection::open(node.address()).unwrap();
+    let message = Publisher::new(1).next_message();
+    assert_eq!(connection.post(&message).unwrap().0, 200);
+}
+
+#[test]
+fn another_nodes_losses_are_neither_shown_nor_dismissed() {
+    let user = Home::new();
+    let (mine, others) = (user.beside("mine"), user.beside("others"));
+    let path = mine.to_str().unwrap();
+    let (node, other) = (Node::start(&mine), Node::start(&others));
+    for node in [&node, &other] {
+        store_something(node);
+    }
+    let listens = |node: &Node, name: &str| {
+        let config = format!("[http]\nlisten = \"{}\"\n", node.address());
+        user.file(name, config)
+    };
+    let wrong = listens(&other, "wrong.toml");
+    for dismiss in [&[][..], &["--dismiss"]] {
+        let arguments = [
+            &["store", "losses", "--data", path, "--config", &wrong],
+            dismiss,
+        ]
+        .concat();
+        let error = user.error(1, &arguments);
+        assert_eq!(error["code"], "other_store");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains(path) && message.contains(other.url()),
+            "{message}"
+        );
+        let hint = error["hint"].as_str().unwrap();
+        assert!(hint.contains("--node URL"), "{hint}");
+    }
+    let doctor = |config: &str| user.json(&["node", "doctor", "--data", path, "--config", config]);
+    let report = doctor(&wrong);
+    let [result, message, hint] = checked(&report, "damage");
+    assert_eq!(result, "warning");
+    assert!(message.contains(other.url()), "{message}");
+    assert!(hint.contains("--node URL"), "{hint}");
+
+    // Nobody listens there, and yet a node runs.
+    let free = user.file("free.toml", "[http]\nlisten = \"127.0.0.1:1\"\n");
+    let error = user.error(
+        5,
+        &[
+            "store",
+            "losses",
+            "--data",
+            path,
+            "--config",
+            &free,
+            "--dismiss",
+        ],
+    );
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains(path) && message.contains("127.0.0.1:1"),
+        "{message}"
+    );
+    let hint = error["hint"].as_str().unwrap();
+    assert!(!hint.contains("start it"), "{hint}");
+
+    let right = listens(&node, "right.toml");
+    assert_eq!(checked(&doctor(&right), "damage")[0], "ok");
+    let arguments = ["store", "losses", "--data", path, "--config", &right];
+    let told = user.json(&[&arguments[..], &["--dismiss"]].concat());
+    assert_eq!(
+        (&told["url"], &told["dismissed"]),
+        (&json!(node.url()), &json!(true))
+    );
+    let asked = user.json(&["store", "losses", "--node", other.url()]);
+    assert_ne!(asked["store"], told["store"]);
+}
+
+#[test]
+fn a_node_whose_key_is_gone_is_told_that_it_becomes_another_peer() {
+    let user = Home::new();
+    let data = user.beside("node");
+    let path = data.to_str().unwrap();
+    let log = user.beside("log");
+    let start = || {
+        let mut command = Node::command(&data, None, "127.0.0.1:0");
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let loud = arguments.iter().filter(|argument| *argument != "--quiet");
+        command = Command::new(command.get_program());
+        command.args(loud).stderr(fs::File::create(&log).unwrap());
+        Node::start_as(command, &data)
+    };
+    let told = "node.key was missing";
+    let mut node = start();
+    let first = node.peer().to_owned();
+    store_something(&node);
+    assert!(node.stop().success());
+    assert!(!fs::read_to_string(&log).unwrap().contains(told));
+
+    let key = fs::read(data.join("node.key")).unwrap();
+    fs::remove_file(data.join("node.key")).unwrap();
+    let report = user.json(&["node", "doctor", "--data", path]);
+    let [result, message, hint] = checked(&report, "key");
+    assert_eq!(result, "warning");
+    assert!(
+        message.contains("another peer id") && hint.contains("backup"),
+        "{message}: {hint}"
+    );
+    let mut node = start();
+    assert_ne!(node.peer().rsplit('/').next(), first.rsplit('/').next());
+    assert!(node.stop().success());
+    let lines = fs::read_to_string(&log).unwrap();
+    let line = lines.lines().find(|line| line.contains(told)).unwrap();
+    assert!(line.contains("WARN") && line.contains("backup"), "{line}");
+
+    fs::write(data.join("node.key"), key).unwrap();
+    let mut node = start();
+    assert_eq!(node.peer().rsplit('/').next(), first.rsplit('/').next());
+    assert!(node.stop().success());
+    assert!(!fs::read_to_string(&log).unwrap().contains(told));
+}
+
+#[test]
+fn what_is_missing_or_in_the_way_in_a_folder_is_named() {
+    let user = Home::new();
+    let data = user.beside("node");
+    let path = data.to_str().unwrap();
+    let mut node = Node::start(&data);
+    store_something(&node);
+    assert!(node.stop().success());
+    let verify = ["store", "verify", path];
+
+    fs::rename(data.join("segments"), user.beside("segments")).unwrap();
+    let wrong = user.run_json(&verify).document(3, &verify);
+    let found = wrong["found"].as_array().unwrap();
+    assert!(
+        found.iter().any(|found| found["place"] == "segments"),
+        "{wrong}"
+    );
+    fs::rename(user.beside("segments"), data.join("segments")).unwrap();
+
+    fs::remove_dir_all(data.join("packs")).unwrap();
+    fs::write(data.join("packs"), "").unwrap();
+    let run = ["node", "run", "--listen", "127.0.0.1:0", "--data", path];
+    for arguments in [&verify[..], &["store", "losses", path], &run] {
+        let error = user.error(1, arguments);
+        assert_eq!(error["code"], "not_a_directory");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("packs is a file"), "{message}");
+    }
+    let doctor = ["node", "doctor", "--data", path];
+    let report = user.run_json(&doctor).document(3, &doctor);
+    assert!(checked(&report, "store")[1].contains("packs is a file"));
+    fs::remove_file(data.join("packs")).unwrap();
+
+    fs::remove_file(data.join("FORMAT")).unwrap();
+    for command in ["verify", "losses", "rebuild"] {
+        let error = user.error(1, &["store", command, path]);
+        assert_eq!(error["code"], "format_missing");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("FORMAT"), "{message}");
+    }
+    assert_eq!(checked(&user.json(&doctor), "format")[0], "warning");
+    // As the hint says.
+    let mut node = Node::start(&data);
+    assert!(node.stop().success());
+    assert_eq!(user.json(&verify)["whole"], true);
+}
+
+#[test]
+fn a_file_given_as_the_data_folder_is_named() {
+    let user = Home::new();
+    let file = user.file("file", "");
+    for arguments in [
+        &["node", "run", "--listen", "127.0.0.1:0", "--data", &file][..],
+        &["store", "verify", &file],
+        &["store", "rebuild", "--data", &file],
+        &["store", "losses", &file],
+    ] {
+        let error = user.error(1, arguments);
+        assert_eq!(error["code"], "not_a_directory");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&file), "{message}");
+    }
+}
+
+#[test]
+fn an_index_that_is_made_anew_of_nothing_says_so() {
+    let user = Home::new();
+    let data = user.beside("node");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("FORMAT"), "perennis-store 2\n").unwrap();
+    let rebuild = ["store", "rebuild", data.to_str().unwrap()];
+    // The first makes an index, the second makes it anew.
+    user.json(&rebuild);
+    let told = user.json(&rebuild);
+    assert_eq!(told["blocks"], 0);
+    assert_eq!(
+        told["found"][0]["message"],
+        "the index was made anew; nothing is in the log"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_takes_the_open_files_that_the_system_allows() {
+    let user = Home::new();
+    let data = user.beside("node");
+    let node = Node::command(&data, None, "127.0.0.1:0");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\""])
+        .arg(node.get_program())
+        .args(node.get_args());
+    let node = Node::start_as(command, &data);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", node.process_id())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let mut figures = line.unwrap().split_whitespace().skip(3);
+    let [soft, hard] = [(); 2].map(|()| figures.next().unwrap().parse().unwrap_or(u64::MAX));
+    assert!(soft > 256 && soft == hard.min(1 << 20), "{limits}");
+}
