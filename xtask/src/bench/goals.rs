@@ -428,6 +428,66 @@ pub(super) const NAMED: &[Named] = &[
         "Heads seen without all their blocks",
         Goal::AtMost(0.0),
     ),
+    named(
+        "kill-follow/points",
+        "kill -9 of a node while what it follows comes, and its start after each",
+        Goal::AtLeast(1500.0),
+    ),
+    named(
+        "kill-follow/midway",
+        "Those of them before all had come",
+        Goal::Shown,
+    ),
+    named(
+        "kill-follow/acknowledged",
+        "Follows acknowledged before kills, each checked",
+        Goal::Shown,
+    ),
+    named(
+        "kill-follow/lost",
+        "Acknowledged or seen, and lost",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-follow/silent",
+        "Not whole, and not told",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-follow/told",
+        "Damage told that is none",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-fetch/points",
+        "kill -9 of a node while it fetches, and its start after each",
+        Goal::AtLeast(500.0),
+    ),
+    named(
+        "kill-fetch/midway",
+        "Those of them before all had come",
+        Goal::Shown,
+    ),
+    named(
+        "kill-fetch/acknowledged",
+        "Fetches acknowledged before kills, each checked",
+        Goal::Shown,
+    ),
+    named(
+        "kill-fetch/lost",
+        "Acknowledged or seen, and lost",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-fetch/silent",
+        "Not whole, and not told",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-fetch/told",
+        "Damage told that is none",
+        Goal::AtMost(0.0),
+    ),
 ];
 
 /// The name and goal of a figure; one without an entry is shown under its own name.

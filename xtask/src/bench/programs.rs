@@ -138,6 +138,22 @@ pub(super) fn kill_node() -> Result<Vec<Figure>> {
     bench("kill_node")
 }
 
+/// A node killed 1,500 times while names that it follows come to it.
+///
+/// # Errors
+/// The program fails, or a node does not start again.
+pub(super) fn kill_follow() -> Result<Vec<Figure>> {
+    bench("kill_follow")
+}
+
+/// A node killed 500 times while graphs come to it from a peer.
+///
+/// # Errors
+/// The program fails, or a node does not start again.
+pub(super) fn kill_fetch() -> Result<Vec<Figure>> {
+    bench("kill_fetch")
+}
+
 fn bench(name: &str) -> Result<Vec<Figure>> {
     figure::read_all(run(name, &[])?.iter().map(String::as_str))
 }
