@@ -34,6 +34,7 @@ const PARTS: &[(&str, Part)] = &[
     ("network", network::measure),
     ("crowd", programs::crowd),
     ("readers", programs::readers),
+    ("crash", programs::crash),
     ("kill", programs::kill),
     ("kill-node", programs::kill_node),
     ("kill-follow", programs::kill_follow),

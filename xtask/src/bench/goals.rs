@@ -397,6 +397,22 @@ pub(super) const NAMED: &[Named] = &[
         Goal::Shown,
     ),
     named(
+        "crash/points",
+        "Power cuts of a store on a disk that lies, each checked",
+        Goal::AtLeast(10_000.0),
+    ),
+    named(
+        "crash/lost",
+        "Acknowledged and lost, and told",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "crash/silent",
+        "Acknowledged and lost, and not told",
+        Goal::AtMost(0.0),
+    ),
+    named("crash/told", "Losses told that are none", Goal::AtMost(0.0)),
+    named(
         "kill/points",
         "kill -9 points with acknowledged writes checked",
         Goal::AtLeast(2000.0),
