@@ -4,9 +4,17 @@
 //! got the last of them kills the node, while the others are in the middle of theirs. Then the node is started again
 //! on the same data and looked at: a publish that was acknowledged and is not there is *lost*; a head that can be seen
 //! while a block it leads to cannot is *half*. What was not acknowledged is sent again, as a client does.
+//!
+//! [`follow`] and [`fetch`] kill a node while content comes to it from another one, at a byte of it that was drawn.
+
+pub mod fetch;
+pub mod follow;
+
+mod look;
+mod tap;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -15,6 +23,8 @@ use perennis_shared::codec::car::Reader;
 
 use crate::node::Node;
 use crate::publisher::{Connection, Message, Publisher};
+
+pub use look::Arrivals;
 
 /// Who publish at the same time.
 const PUBLISHERS: u8 = 4;
@@ -69,18 +79,15 @@ impl Writer {
 /// # Panics
 /// When a node does not start again, or refuses a message.
 pub fn run(dir: &Path, kills: u64, seed: u64, mut tell: impl FnMut(&Outcome)) -> Outcome {
-    let config = dir.join("load.toml");
-    // The same few names publish faster than anybody may by default.
-    std::fs::write(&config, "[admission]\nname-rate = 1000000\n").expect("a configuration file");
+    let config = config(dir);
     let mut outcome = Outcome::default();
-    let mut random = seed | 1;
+    let mut draw = Draw::new(seed);
     while outcome.kills < kills {
         let data = dir.join(format!("data-{}", outcome.kills));
         let mut writers: Vec<Writer> = (0..PUBLISHERS).map(Writer::new).collect();
         let mut node = Node::start_with(&data, &config);
         for _ in 0..KILLS_PER_DATA.min(kills - outcome.kills) {
-            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-            outcome.acknowledged += publish_until_killed(&mut node, &mut writers, random >> 33);
+            outcome.acknowledged += publish_until_killed(&mut node, &mut writers, draw.next());
             node = Node::start_with(&data, &config);
             outcome.kills += 1;
             for writer in &mut writers {
@@ -93,6 +100,32 @@ pub fn run(dir: &Path, kills: u64, seed: u64, mut tell: impl FnMut(&Outcome)) ->
         let _ = std::fs::remove_dir_all(&data);
     }
     outcome
+}
+
+/// A configuration with which the same few names may publish faster than anybody by default.
+fn config(dir: &Path) -> PathBuf {
+    let config = dir.join("load.toml");
+    std::fs::write(&config, "[admission]\nname-rate = 1000000\n").expect("a configuration file");
+    config
+}
+
+/// Numbers that a seed names.
+struct Draw(u64);
+
+impl Draw {
+    fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        self.0 >> 33
+    }
+
+    /// One of `0..bound`.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
 }
 
 /// All publish at once until as many as `random` says were acknowledged, and the node is dead.
@@ -129,7 +162,7 @@ fn publish_until_killed(node: &mut Node, writers: &mut [Writer], random: u64) ->
 }
 
 /// Kills the node's process without waiting for its end.
-fn killer(node: &Node) -> impl Fn() + Sync + use<> {
+fn killer(node: &Node) -> impl Fn() + Send + Sync + use<> {
     let id = i32::try_from(node.process_id())
         .ok()
         .and_then(rustix::process::Pid::from_raw);

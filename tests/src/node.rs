@@ -1,7 +1,7 @@
 //! A real node process on a free port.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -147,6 +147,17 @@ impl Node {
         &self.peer
     }
 
+    /// Where it listens to peers over TCP.
+    ///
+    /// # Panics
+    /// When it listens to none.
+    #[must_use]
+    pub fn address_of_peers(&self) -> SocketAddr {
+        let mut parts = self.peer.split('/').skip_while(|part| *part != "tcp");
+        let port = parts.nth(1).and_then(|port| port.parse().ok());
+        SocketAddr::from(([127, 0, 0, 1], port.expect("a port of TCP")))
+    }
+
     /// `127.0.0.1:PORT`
     #[must_use]
     pub fn address(&self) -> &str {
@@ -240,24 +251,8 @@ impl Node {
     /// When the node does not answer.
     #[must_use]
     pub fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address()).expect("the node accepts");
-        stream
-            .set_read_timeout(Some(READY_WITHIN))
-            .expect("a timeout can be set");
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n",
-            self.address()
-        );
-        for header in headers {
-            head.push_str(header);
-            head.push_str("\r\n");
-        }
-        head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
-        // A node that refuses early may close before it has read everything.
-        let _ = stream
-            .write_all(head.as_bytes())
-            .and_then(|()| stream.write_all(body));
-        Answer::read(&mut stream)
+        let answer = request(self.address(), method, path, headers, body);
+        answer.expect("the node answers")
     }
 
     /// GET again and again until the answer is as it should be.
@@ -290,6 +285,31 @@ impl Node {
     }
 }
 
+/// One HTTP/1.1 request to `HOST:PORT`; `None` when nobody answers, as when the node dies meanwhile. Of an answer that was
+/// broken off, what has come.
+#[must_use]
+pub fn request(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(READY_WITHIN)).ok()?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    for header in headers {
+        head.push_str(header);
+        head.push_str("\r\n");
+    }
+    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    // A node that refuses early may close before it has read everything.
+    let _ = stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(body));
+    Answer::read_from(&mut stream)
+}
+
 impl Answer {
     /// Reads an answer to its end.
     ///
@@ -297,26 +317,23 @@ impl Answer {
     /// When it is not HTTP.
     #[must_use]
     pub fn read(stream: &mut TcpStream) -> Self {
+        Self::read_from(stream).expect("an HTTP answer")
+    }
+
+    fn read_from(stream: &mut TcpStream) -> Option<Self> {
         let mut bytes = Vec::new();
         // An early refusal may end in a reset behind the answer.
         let _ = stream.read_to_end(&mut bytes);
-        let end = bytes
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .unwrap_or_else(|| panic!("no HTTP answer: {}", String::from_utf8_lossy(&bytes)));
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .expect("a status line");
+        let status = head.split(' ').nth(1)?.parse().ok()?;
         let raw = &bytes[end + 4..];
         let body = if head.contains("transfer-encoding: chunked") {
             unchunk(raw)
         } else {
             raw.to_vec()
         };
-        Self { status, head, body }
+        Some(Self { status, head, body })
     }
 
     /// The body as text.

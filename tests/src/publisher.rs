@@ -109,10 +109,33 @@ impl Publisher {
     ) -> Message {
         self.sequence += 1;
         let record = self.record(root);
+        self.with_record(root, &record, blocks)
+    }
+
+    /// The same in several messages, of which each has some of the blocks and all have the same record.
+    ///
+    /// # Panics
+    /// Never: two roots are within all limits.
+    #[must_use]
+    pub fn graph_messages(&mut self, root: &Cid, parts: &[&[Block]]) -> Vec<Message> {
+        self.sequence += 1;
+        let record = self.record(root);
+        let messages = parts
+            .iter()
+            .map(|part| self.with_record(root, &record, *part));
+        messages.collect()
+    }
+
+    fn with_record<'a>(
+        &self,
+        root: &Cid,
+        record: &Block,
+        blocks: impl IntoIterator<Item = &'a Block>,
+    ) -> Message {
         let blocks: Vec<&Block> = blocks.into_iter().collect();
         let body = car::write(
             &[*root, *record.cid()],
-            blocks.iter().copied().chain([&record]),
+            blocks.iter().copied().chain([record]),
         );
         Message {
             path: format!("/v1/names/{}", self.name()),

@@ -34,8 +34,11 @@ const PARTS: &[(&str, Part)] = &[
     ("network", network::measure),
     ("crowd", programs::crowd),
     ("readers", programs::readers),
+    ("crash", programs::crash),
     ("kill", programs::kill),
     ("kill-node", programs::kill_node),
+    ("kill-follow", programs::kill_follow),
+    ("kill-fetch", programs::kill_fetch),
 ];
 
 /// Runs the named parts, or all, and writes the report. Parts that are not run keep the figures they had; `--report`

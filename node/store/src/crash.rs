@@ -5,6 +5,7 @@
 
 mod faults;
 mod files;
+mod long;
 mod migrate;
 mod model;
 mod packing;
@@ -71,13 +72,13 @@ impl Machine {
     }
 }
 
-/// Works through the workload until it ends or the power goes. Returns what must be seen afterwards: one of these.
-fn work(machine: &Machine) -> Vec<Model> {
+/// Works through a workload until it ends or the power goes. Returns what must be seen afterwards: one of these.
+fn work(machine: &Machine, workload: &[Step]) -> Vec<Model> {
     let mut model = Model::default();
     let Ok(store) = machine.open() else {
         return vec![model];
     };
-    for step in WORKLOAD {
+    for step in workload {
         let mut after = model.clone();
         after.apply(*step);
         if run(&store, *step).is_err() {
@@ -153,7 +154,7 @@ fn check(machine: &Machine, models: &[Model], context: &str) {
 
 fn points() -> u64 {
     let machine = Machine::new(Power::default());
-    let models = work(&machine);
+    let models = work(&machine, WORKLOAD);
     let points = machine.power.points();
     check(
         &machine.restart(Loss::Everything, Power::default()),
@@ -177,7 +178,7 @@ fn power_cut_at_every_point_loses_nothing_acknowledged_and_shows_nothing_half() 
     for point in 0..points {
         for loss in losses {
             let machine = Machine::new(Power::cut_at(point));
-            let models = work(&machine);
+            let models = work(&machine, WORKLOAD);
             let machine = machine.restart(loss, Power::default());
             check(&machine, &models, &format!("cut at {point}, {loss:?}"));
         }
@@ -189,7 +190,7 @@ fn power_cut_during_recovery_is_recovered_from() {
     for point in 0..points() {
         let loss = Loss::Some(point);
         let machine = Machine::new(Power::cut_at(point));
-        let models = work(&machine);
+        let models = work(&machine, WORKLOAD);
         let mut machine = machine.restart(loss, Power::cut_at(point % 5));
         for round in 0..4 {
             // Opening and closing have points of their own.

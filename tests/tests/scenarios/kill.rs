@@ -1,5 +1,6 @@
 //! `kill -9` of the node during a stream of publishes: what was acknowledged is there afterwards, always. Many kills
-//! under load, and a few with the real client on the other side. `cargo xtask bench kill-node` kills 500 times.
+//! under load, and a few with the real client on the other side. And `kill -9` of a node to which content comes from another:
+//! what it follows and what it fetches. `cargo xtask bench kill-node kill-follow kill-fetch` kills 2,500 times.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -17,6 +18,12 @@ const KILLS: u64 = 6;
 /// Kills under load, each at another moment.
 const KILLS_UNDER_LOAD: u64 = 40;
 
+/// Kills of a node that follows, each at another byte of what comes to it.
+const KILLS_FOLLOWING: u64 = 24;
+
+/// Kills of a node that fetches, each at another byte of what comes to it.
+const KILLS_FETCHING: u64 = 12;
+
 #[test]
 fn nothing_acknowledged_is_lost_or_half_under_load() {
     let dir = tempfile::tempdir().unwrap();
@@ -29,6 +36,26 @@ fn nothing_acknowledged_is_lost_or_half_under_load() {
         ..outcome
     };
     assert_eq!(outcome, expected);
+}
+
+#[test]
+fn a_node_that_follows_goes_on_after_each_kill_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcome = kill::follow::run(dir.path(), KILLS_FOLLOWING, 7, |_| {});
+    assert!(outcome.is_clean(), "{outcome:?}");
+    assert_eq!(outcome.kills, KILLS_FOLLOWING);
+    assert!(outcome.midway >= KILLS_FOLLOWING / 2, "{outcome:?}");
+    assert!(outcome.acknowledged >= KILLS_FOLLOWING / 3, "{outcome:?}");
+}
+
+#[test]
+fn a_node_that_fetches_keeps_what_has_come_after_each_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcome = kill::fetch::run(dir.path(), KILLS_FETCHING, 7, |_| {});
+    assert!(outcome.is_clean(), "{outcome:?}");
+    assert_eq!(outcome.kills, KILLS_FETCHING);
+    assert!(outcome.midway >= KILLS_FETCHING / 3, "{outcome:?}");
+    assert!(outcome.acknowledged > 0, "{outcome:?}");
 }
 
 #[test]

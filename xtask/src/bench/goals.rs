@@ -397,6 +397,22 @@ pub(super) const NAMED: &[Named] = &[
         Goal::Shown,
     ),
     named(
+        "crash/points",
+        "Power cuts of a store on a disk that lies, each checked",
+        Goal::AtLeast(10_000.0),
+    ),
+    named(
+        "crash/lost",
+        "Acknowledged and lost, and told",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "crash/silent",
+        "Acknowledged and lost, and not told",
+        Goal::AtMost(0.0),
+    ),
+    named("crash/told", "Losses told that are none", Goal::AtMost(0.0)),
+    named(
         "kill/points",
         "kill -9 points with acknowledged writes checked",
         Goal::AtLeast(2000.0),
@@ -426,6 +442,66 @@ pub(super) const NAMED: &[Named] = &[
     named(
         "kill-node/half",
         "Heads seen without all their blocks",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-follow/points",
+        "kill -9 of a node while what it follows comes, and its start after each",
+        Goal::AtLeast(1500.0),
+    ),
+    named(
+        "kill-follow/midway",
+        "Those of them before all had come",
+        Goal::Shown,
+    ),
+    named(
+        "kill-follow/acknowledged",
+        "Follows acknowledged before kills, each checked",
+        Goal::Shown,
+    ),
+    named(
+        "kill-follow/lost",
+        "Acknowledged or seen, and lost",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-follow/silent",
+        "Not whole, and not told",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-follow/told",
+        "Damage told that is none",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-fetch/points",
+        "kill -9 of a node while it fetches, and its start after each",
+        Goal::AtLeast(500.0),
+    ),
+    named(
+        "kill-fetch/midway",
+        "Those of them before all had come",
+        Goal::Shown,
+    ),
+    named(
+        "kill-fetch/acknowledged",
+        "Fetches acknowledged before kills, each checked",
+        Goal::Shown,
+    ),
+    named(
+        "kill-fetch/lost",
+        "Acknowledged or seen, and lost",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-fetch/silent",
+        "Not whole, and not told",
+        Goal::AtMost(0.0),
+    ),
+    named(
+        "kill-fetch/told",
+        "Damage told that is none",
         Goal::AtMost(0.0),
     ),
 ];

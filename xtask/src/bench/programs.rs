@@ -10,6 +10,8 @@ use crate::{shell, workspace};
 const NPM_IPNS: &str = "tests/bench/ipns";
 const MAPPED: &str = "tests/bench/mapped/Cargo.toml";
 const OLDEST_NODE: u32 = 22;
+/// A test, since it cuts what only the store's own crate can reach.
+const CRASH: &str = "crash::long::as_many_cuts_as_are_asked_for_lose_nothing_and_hide_nothing";
 
 /// Builds the product and all benches, in the profile and selection that tests and the demo use.
 ///
@@ -136,6 +138,36 @@ pub(super) fn kill() -> Result<Vec<Figure>> {
 /// The program fails, or a node does not start again.
 pub(super) fn kill_node() -> Result<Vec<Figure>> {
     bench("kill_node")
+}
+
+/// A node killed 1,500 times while names that it follows come to it.
+///
+/// # Errors
+/// The program fails, or a node does not start again.
+pub(super) fn kill_follow() -> Result<Vec<Figure>> {
+    bench("kill_follow")
+}
+
+/// A node killed 500 times while graphs come to it from a peer.
+///
+/// # Errors
+/// The program fails, or a node does not start again.
+pub(super) fn kill_fetch() -> Result<Vec<Figure>> {
+    bench("kill_fetch")
+}
+
+/// Power cuts of a store on a disk that lies: 10,000, or as many as `PERENNIS_CRASH_POINTS` says.
+///
+/// # Errors
+/// The test does not build, or finds something lost or silent: it has printed the figures then.
+pub(super) fn crash() -> Result<Vec<Figure>> {
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--quiet", "--workspace", "--release", "--locked"]);
+    cargo.args(["--lib", CRASH, "--"]);
+    cargo.args(["--exact", "--ignored", "--nocapture"]);
+    let mut lines = Vec::new();
+    shell::run_lines(&mut cargo, |line| lines.push(line.to_owned()))?;
+    figure::read_all(lines.iter().map(String::as_str))
 }
 
 fn bench(name: &str) -> Result<Vec<Figure>> {

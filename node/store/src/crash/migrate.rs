@@ -22,7 +22,7 @@ use crate::{Batch, LossKind, OpenError, Queue, REFETCH, Store};
 const QUEUE: Queue = Queue(9);
 
 /// What a folder of format 1 holds, and what it should show.
-struct Folder {
+pub(super) struct Folder {
     maker: Maker,
     index: Durable,
     blocks: Vec<Block>,
@@ -36,7 +36,7 @@ fn raw(number: usize) -> Block {
 }
 
 /// Groups in the index and behind it, over several segments: the same bytes under two CIDs, a damaged block, a group that failed.
-fn folder() -> Folder {
+pub(super) fn folder() -> Folder {
     let mut maker = Maker::new();
     let index = Durable::default();
     let memory = Memory::open(&index);
@@ -95,7 +95,7 @@ fn folder() -> Folder {
 
 impl Folder {
     /// A machine on whose disk it lies.
-    fn machine(&self) -> Machine {
+    pub(super) fn machine(&self) -> Machine {
         let machine = Machine::new(Power::default());
         self.maker.write(&machine.disk, &segments(Path::new(DIR)));
         let format = machine
@@ -110,7 +110,7 @@ impl Folder {
     }
 
     /// Holds what a store shows against what it should.
-    fn check(&self, store: &Store, context: &str) {
+    pub(super) fn check(&self, store: &Store, context: &str) {
         for block in &self.blocks {
             let found = store.block(block.cid()).unwrap();
             assert_eq!(found.as_ref(), Some(block), "{context}");
@@ -138,7 +138,7 @@ impl Folder {
 }
 
 /// Opens as a start does.
-fn open(machine: &Machine) -> Result<Store, OpenError> {
+pub(super) fn open(machine: &Machine) -> Result<Store, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(machine.disk.clone());
     bring_up(
         Path::new(DIR),
@@ -151,7 +151,7 @@ fn open(machine: &Machine) -> Result<Store, OpenError> {
 }
 
 /// How many points the machine passes until the store is open.
-fn points(machine: &Machine) -> u64 {
+pub(super) fn points(machine: &Machine) -> u64 {
     let before = machine.power.points();
     drop(open(machine).unwrap());
     machine.power.points() - before

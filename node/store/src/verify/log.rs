@@ -104,19 +104,30 @@ impl Verifier<'_> {
         let number = segment.number;
         self.check_headers(segment)?;
         let mut groups = Groups::new(segment, GROUPS_START, true)?;
-        while let Some(found) = groups.next()? {
+        let mut next = groups.next()?;
+        while let Some(found) = next {
+            next = groups.next()?;
             self.sum.groups += 1;
-            self.check_heads(segment, &found)?;
             let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
             let mut bytes = 0;
             self.sum.bodies += entries
                 .inspect(|entry| bytes += u64::from(entry.length))
                 .count() as u64;
             self.sum.body_bytes += bytes;
-            // Groups that nothing shows to be acknowledged are decided about by the next start.
-            let is_last_group = is_last && groups.end() >= segment.file.length()?;
-            self.check_group(number, &found, is_last_group);
             self.check_order(number, &found, order);
+            // One that nothing shows to be acknowledged counts whole or not at all: the next start decides.
+            let is_unproven = is_last
+                && next.is_none()
+                && found.group > self.applied.group
+                && groups.closed() < Some(found.group);
+            if is_unproven && !found.is_whole() {
+                let place = format!("{number} at {}", found.start);
+                let detail = format!("group {}, the last, is not whole", found.group);
+                self.found(FindingKind::Tail, place, detail);
+                continue;
+            }
+            self.check_heads(segment, &found)?;
+            self.check_group(number, &found);
             for (hash, location) in &found.damaged_bodies {
                 self.check_damaged_body(Cid::new_v1(0x55, *hash), *location, index);
             }
@@ -174,7 +185,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn check_group(&mut self, number: FileNumber, found: &Found, is_last: bool) {
+    fn check_group(&mut self, number: FileNumber, found: &Found) {
         let here = found.batches.len();
         let detail = match found.expected {
             None => "both heads of the group are damaged".to_owned(),
@@ -191,9 +202,7 @@ impl Verifier<'_> {
             _ => return,
         };
         let place = format!("{number} at {}", found.start);
-        let kind = if found.group > self.applied.group && is_last {
-            FindingKind::Tail
-        } else if found.expected.is_some_and(|all| all as usize == here) {
+        let kind = if found.expected.is_some_and(|all| all as usize == here) {
             FindingKind::Frames
         } else {
             FindingKind::Group

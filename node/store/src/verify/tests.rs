@@ -171,6 +171,43 @@ fn a_store_that_was_not_closed_is_sound_up_to_its_tail() {
 }
 
 #[test]
+fn a_group_that_was_cut_off_anywhere_is_a_tail_and_nothing_else() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let commit = |number| {
+        let mut batch = Batch::new();
+        batch
+            .put_block(block(number, 700))
+            .put_block(block(number, 50));
+        store.commit(batch).unwrap();
+        let (path, _) = machine.files("seg").pop().unwrap();
+        let bytes = machine.disk.bytes(&path).unwrap();
+        (bytes.iter().rposition(|byte| *byte != 0).unwrap(), path)
+    };
+    let (before, _) = commit(1);
+    let (end, path) = commit(2);
+    machine.power.cut();
+    drop(store);
+    for cut in before + 1..end {
+        let power = Power::default();
+        let machine = Machine {
+            disk: machine.disk.survivors(Loss::Everything, &power),
+            home: machine.home.survivors(Loss::Everything, &power),
+            power,
+        };
+        let file = machine.disk.open(&path).unwrap();
+        file.write_at(&vec![0; end + 1 - cut], cut as u64).unwrap();
+        file.sync().unwrap();
+        let kinds = machine.kinds();
+        assert!(
+            kinds.iter().all(|kind| *kind == FindingKind::Tail),
+            "cut at {cut}: {kinds:?}"
+        );
+        assert_eq!(machine.verify().0.losses, 0, "cut at {cut}");
+    }
+}
+
+#[test]
 fn every_flipped_byte_of_every_file_is_found() {
     let machine = Machine::filled();
     let mut unseen = Vec::new();
