@@ -312,7 +312,7 @@ pub(crate) fn tell_start(storage: &Storage) {
         let kind = loss.kind.word();
         if loss.kind.is_of_acknowledged_data() {
             tracing::error!(kind, "acknowledged data is lost: {loss}");
-        } else if loss.kind == LossKind::TornGroup {
+        } else if matches!(loss.kind, LossKind::TornGroup | LossKind::TornFile) {
             tracing::info!(kind, "{loss}");
         } else {
             tracing::warn!(kind, "{loss}");

@@ -25,7 +25,7 @@ mod reader;
 mod replay;
 mod survey;
 
-pub(crate) use lost::copy_tail;
+pub(crate) use lost::{copy_tail, move_torn};
 pub(crate) use position::Position;
 pub(crate) use reader::{Found, Groups};
 pub(crate) use replay::{Replay, replay};

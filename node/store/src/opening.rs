@@ -18,7 +18,7 @@ use crate::group::Op;
 use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
-use crate::log::{Known, Log, Position, Replay, replay, survey_files};
+use crate::log::{Known, Log, Position, Replay, move_torn, replay, survey_files};
 use crate::pack::PackName;
 use crate::packs::{Packs, packs};
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
@@ -218,7 +218,8 @@ impl Opening<'_> {
             store: index.store()?,
             files: index.files(),
         };
-        let files = survey_files(disk.as_ref(), &dir, &known)?;
+        let mut files = survey_files(disk.as_ref(), &dir, &known)?;
+        move_torn(disk.as_ref(), &dir, &mut files);
         let store = match files.store {
             Some(store) => store,
             None => StoreId(disk.entropy()?),

@@ -1,10 +1,13 @@
-//! The folder `lost`: bytes that stood behind the last whole group of a segment.
+//! The folder `lost`: bytes that stood behind the last whole group of a segment, and segments that were only begun.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile, make_dir};
+use crate::rows::LossKind;
 use crate::segment::{FileNumber, Segment};
+
+use super::Files;
 
 /// Bytes that are copied at once.
 const COPY_BYTES: u64 = 1 << 20;
@@ -24,6 +27,28 @@ pub(super) fn move_tail(
     let bytes = copy_tail(disk, segments, (segment.number, file), from)?;
     file.truncate(from)?;
     file.sync()?;
+    Ok(bytes)
+}
+
+/// Moves a segment out of the way that was being begun when the process ended: once there are others behind it, it would look like one
+/// whose headers were damaged. One that cannot be moved, for want of space or rights, stays, and the next start tries again.
+pub(crate) fn move_torn(disk: &dyn Disk, segments: &Path, files: &mut Files) {
+    for loss in &mut files.losses {
+        if loss.kind == LossKind::TornFile
+            && let Ok(bytes) = move_file(disk, segments, loss.file)
+        {
+            loss.moved_bytes = bytes;
+            files.strays.remove(&loss.file);
+        }
+    }
+}
+
+fn move_file(disk: &dyn Disk, segments: &Path, number: FileNumber) -> io::Result<u64> {
+    let path = number.segment_path(segments);
+    let file = disk.open(&path)?;
+    let bytes = copy_tail(disk, segments, (number, file.as_ref()), 0)?;
+    disk.remove(&path)?;
+    disk.sync_dir(segments)?;
     Ok(bytes)
 }
 

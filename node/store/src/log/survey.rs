@@ -60,6 +60,7 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
         store,
         ..Files::default()
     };
+    let last = numbers.last().copied();
     for number in numbers {
         let row = known.files.get(&number);
         if row.is_some_and(|row| row.kind == FileKind::Format1) {
@@ -88,7 +89,15 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
                 if headers.iter().any(Option::is_some) {
                     files.lost(LossKind::StrayFile, number);
                 } else if !is_empty(file.as_ref())? {
-                    files.lost(LossKind::UnreadableFile, number);
+                    // A sync that never ended may have left bytes of its first group and none of its headers. The first group that
+                    // is acknowledged in a file follows that sync, and each later one in another file says so.
+                    let is_last = last == Some(number) && row.is_none();
+                    let kind = if is_last {
+                        LossKind::TornFile
+                    } else {
+                        LossKind::UnreadableFile
+                    };
+                    files.lost(kind, number);
                 }
                 // One whose making was cut off holds nothing and says nothing.
             }

@@ -68,6 +68,9 @@ pub enum LossKind {
     /// Frames of the log that the index has, or a header of its file, are damaged. Nothing is lost by that while the index is whole;
     /// compaction replaces the file.
     DamagedFrames,
+    /// The last segment, which was being begun when the process ended: its headers never reached the disk. Nothing shows that anything
+    /// in it was acknowledged.
+    TornFile,
 }
 
 impl LossKind {
@@ -89,6 +92,7 @@ impl LossKind {
             Self::ShortFile => 14,
             Self::WrongFile => 15,
             Self::DamagedFrames => 16,
+            Self::TornFile => 17,
         }
     }
 
@@ -110,6 +114,7 @@ impl LossKind {
             14 => Self::ShortFile,
             15 => Self::WrongFile,
             16 => Self::DamagedFrames,
+            17 => Self::TornFile,
             _ => return None,
         })
     }
@@ -154,6 +159,7 @@ impl LossKind {
             Self::ShortFile => "short_file",
             Self::WrongFile => "wrong_file",
             Self::DamagedFrames => "damaged_frames",
+            Self::TornFile => "torn_file",
         }
     }
 }
@@ -266,6 +272,10 @@ impl fmt::Display for Loss {
                 f,
                 "{file} at {offset}: what the log says of its blocks and rows is damaged; nothing is lost, since the index has it; compaction replaces the file, and two checkpoints after that it is not needed any more"
             )?,
+            LossKind::TornFile => write!(
+                f,
+                "{file} was being begun when the process ended; nothing shows that anything in it was acknowledged"
+            )?,
         }
         if *moved_bytes > 0 {
             write!(f, "; {moved_bytes} bytes were moved to the folder lost")?;
@@ -322,7 +332,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_and_says_something() {
-        for code in 1..=16 {
+        for code in 1..=17 {
             let kind = LossKind::from_code(code);
             let row = Loss {
                 found: Millis(3),
@@ -337,6 +347,6 @@ mod tests {
                     .ends_with("5 bytes were moved to the folder lost")
             );
         }
-        assert_eq!(LossKind::from_code(17), None);
+        assert_eq!(LossKind::from_code(18), None);
     }
 }

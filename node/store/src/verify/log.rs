@@ -11,7 +11,7 @@ use crate::group::HEAD_BYTES;
 use crate::keys;
 use crate::kv::KvSnapshot;
 use crate::log::{Files, Found, Groups, Known, survey_files};
-use crate::rows::{FileKind, LossKind, read_location};
+use crate::rows::{FileKind, Loss, LossKind, read_location};
 use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 use crate::store::segments;
 
@@ -38,7 +38,9 @@ impl Verifier<'_> {
             }
             _ => survey_files(self.disk.as_ref(), &dir, &known)?,
         };
-        for loss in &files.losses {
+        // What a crash leaves is no fault.
+        let is_fault = |loss: &&Loss| loss.kind != LossKind::TornFile;
+        for loss in files.losses.iter().filter(is_fault) {
             let kind = match loss.kind {
                 LossKind::UnreadableFile => FindingKind::Header,
                 _ => FindingKind::StrayFile,
