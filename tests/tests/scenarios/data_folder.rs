@@ -205,7 +205,7 @@ fn a_file_given_as_the_data_folder_is_named() {
 fn an_index_that_is_made_anew_of_nothing_says_so() {
     let user = Home::new();
     let data = user.beside("node");
-    fs::create_dir(&data).unwrap();
+    fs::create_dir_all(data.join("segments")).unwrap();
     fs::write(data.join("FORMAT"), "perennis-store 2\n").unwrap();
     let rebuild = ["store", "rebuild", data.to_str().unwrap()];
     // The first makes an index, the second makes it anew.
