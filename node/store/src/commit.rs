@@ -192,15 +192,20 @@ impl Committer {
                 let number = self.log.take_number();
                 drop(reply.send(number.map_err(|error| CommitError::Disk(Arc::new(error)))));
             }
-            Group::Other(Work::Watch(reply)) => {
-                self.collections += 1;
-                *self.shared.young.lock() = Some(Young {
-                    generation: self.collections,
-                    ..Young::default()
-                });
-                drop(reply.send(Ok(self.collections)));
-            }
+            Group::Other(Work::Watch(reply)) => drop(reply.send(self.watch())),
         }
+    }
+
+    /// From now on is noted what a collection of garbage has to keep.
+    fn watch(&mut self) -> Result<u64, CommitError> {
+        // A group that the index has not yet may pin what looks dead in it, and nobody would note that when it is applied.
+        self.catch_up()?;
+        self.collections += 1;
+        *self.shared.young.lock() = Some(Young {
+            generation: self.collections,
+            ..Young::default()
+        });
+        Ok(self.collections)
     }
 
     /// Leaves the files as they stay.
