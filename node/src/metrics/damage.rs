@@ -11,7 +11,7 @@ use crate::damage::Report;
 use crate::storage::TABLES;
 
 /// Kinds of losses that are there as 0 before there is one.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 12] = [
     "damaged_group",
     "missing_groups",
     "missing_file",
@@ -20,6 +20,8 @@ const KINDS: [&str; 10] = [
     "wrong_file",
     "damaged_frames",
     "unreadable_table",
+    "unreadable_pack",
+    "damaged_blocks",
     "log_behind_index",
     "migration",
 ];

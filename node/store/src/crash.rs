@@ -10,6 +10,7 @@ mod migrate;
 mod model;
 mod packing;
 mod rebuild;
+mod stuck;
 mod twofold;
 
 use std::path::Path;

@@ -9,7 +9,7 @@ use super::{DIR, Machine, check, points, run};
 use crate::disk::Disk as _;
 use crate::segment::GROUPS_START;
 use crate::testing::{Loss, Power};
-use crate::{Batch, CommitError, REFETCH, ReadError, Store, StoreOptions, StoreState, UpkeepError};
+use crate::{Batch, CommitError, REFETCH, ReadError, Store, StoreOptions, StoreState};
 
 /// Segment files that have a name, the oldest first.
 fn segment_files(machine: &Machine) -> Vec<(PathBuf, usize)> {
@@ -140,6 +140,26 @@ fn what_lets_go_is_not_refused_where_it_is_the_first_to_find_the_disk_full() {
 }
 
 #[test]
+fn only_what_lets_go_and_does_nothing_else_counts_as_letting_go() {
+    let whole = batch(1);
+    let cid = *whole.blocks[0].cid();
+    let lets_go = |and: &dyn Fn(&mut Batch)| {
+        let mut batch = Batch::new();
+        batch.unpin(b"pin").delete_meta(b"key");
+        and(&mut batch);
+        batch.only_lets_go()
+    };
+    assert!(lets_go(&|_| {}));
+    assert!(lets_go(&|batch| _ = batch.delete_head(&model::name())));
+    assert!(!lets_go(&|batch| batch.blocks = whole.blocks.clone()));
+    assert!(!lets_go(&|batch| batch.heads = whole.heads.clone()));
+    assert!(!lets_go(&|batch| _ = batch.require(cid)));
+    assert!(!lets_go(&|batch| _ = batch.pin_ahead(b"pin", cid)));
+    assert!(!lets_go(&|batch| _ = batch.put_meta(b"key", b"".to_vec())));
+    assert!(!Batch::new().only_lets_go());
+}
+
+#[test]
 fn what_fits_is_written_where_the_space_of_a_whole_segment_is_not_there() {
     let machine = Machine::new(Power::default());
     let options = StoreOptions {
@@ -189,87 +209,6 @@ fn what_fits_is_written_where_the_space_of_a_whole_segment_is_not_there() {
     for number in 0..written {
         assert!(store.meta(&[number]).unwrap().is_some(), "{number}");
     }
-}
-
-#[test]
-fn an_index_that_fails_for_a_while_is_asked_again_and_nothing_is_lost() {
-    // What a commit does on a store whose segment is open: two or three writes of the log, a sync, the index, and now and then a
-    // flush of it.
-    let mut was_index = 0;
-    for number in 1..6 {
-        for point in 0..12 {
-            let machine = Machine::new(Power::default());
-            let store = machine.open().unwrap();
-            let mut model = Model::default();
-            for number in 1..number {
-                store.commit(batch(number)).unwrap();
-                model.apply(Step::Commit(number));
-            }
-            let next = machine.power.points() + point;
-            machine.power.fail_at(next, ErrorKind::Other);
-            let committed = store.commit(batch(number));
-            if machine.power.points() <= next {
-                continue;
-            }
-            let context = format!("commit {number}, point {point}");
-            let has_failed = store.state() == StoreState::Failed;
-            if has_failed {
-                was_index += 1;
-                let refused = store.compact(70).unwrap_err();
-                assert!(matches!(refused, UpkeepError::Commit(_)), "{context}");
-                // The next commit asks it again.
-                store.commit(batch(6)).unwrap();
-            }
-            if committed.is_ok() || has_failed {
-                model.apply(Step::Commit(number));
-            }
-            if has_failed {
-                model.apply(Step::Commit(6));
-            }
-            assert_eq!(store.state(), StoreState::Writable, "{context}");
-            assert!(model.matches(&seen(&store)), "{context}");
-            drop(store);
-            let machine = machine.restart(Loss::Everything, Power::default());
-            check(&machine, &[model], &context);
-        }
-    }
-    assert!(was_index > 5, "{was_index}");
-}
-
-#[test]
-fn an_index_that_goes_on_failing_is_left_alone_for_a_while() {
-    let machine = Machine::new(Power::default());
-    let store = machine.open().unwrap();
-    let small = |number: u8| {
-        let mut batch = Batch::new();
-        batch.put_meta(&[number], vec![number]);
-        batch
-    };
-    store.commit(small(1)).unwrap();
-    let before = machine.power.points();
-    store.commit(small(2)).unwrap();
-    // The last that a small commit does is to write to the index.
-    let index = machine.power.points() * 2 - before - 1;
-    machine.power.fail_at(index, ErrorKind::Other);
-    assert!(matches!(store.commit(small(3)), Err(CommitError::Index(_))));
-    machine
-        .power
-        .fail_at(machine.power.points(), ErrorKind::Other);
-    for round in 0..3 {
-        let before = machine.power.points();
-        let refused = store.commit(small(4));
-        assert!(matches!(refused, Err(CommitError::Index(_))));
-        // Once at once, then not before some time has passed.
-        let asked = machine.power.points() - before;
-        assert_eq!(asked, u64::from(round == 0), "{round}");
-    }
-    assert_eq!(store.state(), StoreState::Failed);
-    assert_eq!(store.meta(&[2]).unwrap(), Some(vec![2]));
-    drop(store);
-    let machine = machine.restart(Loss::Everything, Power::default());
-    let store = machine.open().unwrap();
-    assert_eq!(store.meta(&[3]).unwrap(), Some(vec![3]));
-    assert_eq!(store.meta(&[4]).unwrap(), None);
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use super::model::{batch, seen};
 use super::{DIR, Machine};
 use crate::disk::Disk;
+use crate::frame::Salt;
+use crate::rows::FileRow;
 use crate::segment::{FileNumber, GROUPS_START};
+use crate::soundness::{check_file, is_needed};
 use crate::testing::{Loss, Power};
 use crate::{LossKind, Store};
 
@@ -201,4 +204,48 @@ fn damage_of_a_body_is_not_told_as_damage_of_its_file() {
     machine.disk.damage(&path(1), at.unwrap(), 1);
     assert_eq!(scrub(&store), []);
     assert_eq!(store.quarantine(None, 9).unwrap().len(), 1);
+}
+
+#[test]
+fn a_segment_of_another_salt_is_another_file() {
+    let machine = machine();
+    let store = machine.open().unwrap();
+    let number = FileNumber(1);
+    let mut row = store.inner().shared.index.file(number).unwrap();
+    let check = |row: &FileRow| check_file(&machine.disk, Path::new(DIR), number, row).unwrap();
+    assert_eq!(check(&row), None);
+    row.id[0] ^= 1;
+    assert_eq!(told(check(&row).as_slice()), [(1, LossKind::WrongFile, 0)]);
+}
+
+#[test]
+fn a_file_is_needed_for_its_blocks_and_for_rows_that_no_checkpoint_has() {
+    let row = FileRow {
+        last_group: 5,
+        ..FileRow::log(Salt([1; 16]), 3)
+    };
+    assert!(is_needed(&row, 4));
+    assert!(!is_needed(&row, 5));
+    let alive = FileRow {
+        live_bytes: 1,
+        ..row
+    };
+    assert!(is_needed(&alive, 5));
+    let dropped = FileRow {
+        is_dropped: true,
+        ..alive
+    };
+    assert!(!is_needed(&dropped, 4));
+}
+
+#[test]
+fn frames_are_looked_at_as_they_are_on_the_disk() {
+    let machine = machine();
+    let store = machine.open().unwrap();
+    let offsets = frame_bytes(&machine, &store);
+    // Headers are looked at through the cache as well: one of the two is enough.
+    for offset in offsets.into_iter().step_by(23) {
+        machine.disk.damage_cached(&path(1), offset, 0x10);
+        assert_eq!(scrub(&store), [], "{offset}");
+    }
 }
