@@ -214,7 +214,7 @@ fn an_index_that_is_made_anew_of_nothing_says_so() {
     assert_eq!(told["blocks"], 0);
     assert_eq!(
         told["found"][0]["message"],
-        "the index was made anew; nothing is in the log"
+        "the index was made anew from the log"
     );
 }
 

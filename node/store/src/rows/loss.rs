@@ -229,11 +229,11 @@ impl fmt::Display for Loss {
                 "the log ends in {file} before {offset}, where the index has group {group}"
             )?,
             LossKind::IndexRebuilt if *group == 0 => {
-                write!(f, "the index was made anew; nothing is in the log")?;
+                write!(f, "the index was made anew from the log")?;
             }
             LossKind::IndexRebuilt => write!(
                 f,
-                "the index was made anew from the log, up to group {group}"
+                "the index was made anew from the checkpoint of group {group} and the log behind it"
             )?,
             LossKind::Migration => write!(
                 f,
