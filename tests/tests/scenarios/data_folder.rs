@@ -52,6 +52,14 @@ fn another_nodes_losses_are_neither_shown_nor_dismissed() {
         let hint = error["hint"].as_str().unwrap();
         assert!(hint.contains("--node URL"), "{hint}");
     }
+    // A folder and a node that does not run on it: neither is taken for what was meant.
+    for arguments in [
+        ["store", "losses", "--quiet", path, "--node", other.url()],
+        ["store", "losses", path, "--dismiss", "--node", other.url()],
+    ] {
+        assert_eq!(user.error(1, &arguments)["code"], "other_store");
+    }
+    user.json(&["store", "losses", path, "--node", node.url()]);
     let doctor = |config: &str| user.json(&["node", "doctor", "--data", path, "--config", config]);
     let report = doctor(&wrong);
     let [result, message, hint] = checked(&report, "damage");

@@ -5,6 +5,7 @@ use perennis_store::{Inspection, OpenError, Store, StoreOptions, inspect};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::running::same_store;
 use super::{ask_running, configured, no_store, unopened};
 use crate::cli::Context;
 use crate::cli::args::{OneNode, StoreLosses};
@@ -80,6 +81,10 @@ async fn ask(
 ) -> Result<(), Failure> {
     let node = NodeClient::new(context, node)?;
     let damage = node.expect("/v1/damage").await?;
+    // Who names a folder as well means the node that runs on it.
+    if arguments.place.dir.is_some() || arguments.place.data.is_some() {
+        same_store(&configured(&arguments.place)?.data, &node, &damage)?;
+    }
     told_by(context, arguments, &node, damage).await
 }
 

@@ -1,6 +1,8 @@
 //! What the node that runs on a folder knows of damage. A folder does not say where its node listens, so what answers at the
 //! configured address is held against the folder: another node's losses are neither shown nor dismissed for this one's.
 
+use std::path::Path;
+
 use perennis_store::store_id;
 use serde_json::Value;
 
@@ -33,7 +35,15 @@ pub(in crate::cli) async fn ask_running(
             ..failure
         },
     })?;
-    let here = store_id(&config.data).map_err(|error| {
+    same_store(&config.data, &node, &damage)?;
+    Ok((node, damage))
+}
+
+/// Whether what a node says is about the store in a folder.
+pub(super) fn same_store(dir: &Path, node: &NodeClient, damage: &Value) -> Result<(), Failure> {
+    let here = store_id(dir);
+    let dir = dir.display();
+    let here = here.map_err(|error| {
         Failure::failed("segments", format!("{dir} does not say which store it is"))
             .because(&error)
             .hint(RIGHT_ADDRESS)
@@ -42,18 +52,18 @@ pub(in crate::cli) async fn ask_running(
         return Err(Failure::failed(
             "other_store",
             format!(
-                "a process has {dir} open, where nothing was stored yet, so it cannot be told whether it is the node at {}",
+                "nothing was stored in {dir} yet, so it cannot be told whether the node at {} runs on it",
                 node.url
             ),
         )
         .hint(RIGHT_ADDRESS));
     };
     match damage["store"].as_str() {
-        Some(store) if store == here => Ok((node, damage)),
+        Some(store) if store == here => Ok(()),
         _ => Err(Failure::failed(
             "other_store",
             format!(
-                "a process has {dir} open, but the node at {} runs on another store: nothing was changed there",
+                "the node at {} runs on another store than the one in {dir}: nothing was changed there",
                 node.url
             ),
         )
