@@ -11,6 +11,7 @@ mod model;
 mod packing;
 mod rebuild;
 mod stuck;
+mod trouble;
 mod twofold;
 
 use std::path::Path;

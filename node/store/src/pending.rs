@@ -273,9 +273,12 @@ impl<'a> Pending<'a> {
                 self.settle(part, &key)?;
                 part.put(key, value);
             }
-            Change::Delete(key) => {
+            // On a full disk this is written into the reserve: what is not there must not use it up.
+            Change::Delete(key) | Change::Unpin(key) => {
                 self.settle(part, &key)?;
-                part.delete(key);
+                if self.value(part, &key)?.is_some() || self.has_floor(part, &key)? {
+                    part.delete(key);
+                }
             }
             Change::Pin(key, root) => {
                 self.settle(part, &key)?;
@@ -288,10 +291,6 @@ impl<'a> Pending<'a> {
                     part.put(key, PinRow { root, tag }.to_bytes());
                 }
             }
-            Change::Unpin(key) => {
-                self.settle(part, &key)?;
-                part.delete(key);
-            }
             Change::Enqueue {
                 queue,
                 key,
@@ -301,6 +300,16 @@ impl<'a> Pending<'a> {
             Change::Dequeue { queue, key, due } => self.dequeue(part, queue, &key, due)?,
         }
         Ok(())
+    }
+
+    /// Whether a head that is not there was lost: a replay then forgets its floor only where the log says that it was deleted.
+    fn has_floor(&self, part: &Part, key: &[u8]) -> Result<bool, CommitError> {
+        match key {
+            [keys::HEAD, name @ ..] if self.shared.floors.load(Ordering::Acquire) => {
+                Ok(self.value(part, &keys::floor(name))?.is_some())
+            }
+            _ => Ok(false),
+        }
     }
 
     fn enqueue(

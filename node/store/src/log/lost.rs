@@ -89,7 +89,7 @@ fn folder(segments: &Path) -> PathBuf {
 }
 
 /// Behind the last byte that is not zero.
-fn last_written(file: &dyn DiskFile, from: u64, length: u64) -> io::Result<u64> {
+pub(super) fn last_written(file: &dyn DiskFile, from: u64, length: u64) -> io::Result<u64> {
     let mut end = length;
     while end > from {
         let part = COPY_BYTES.min(end - from);

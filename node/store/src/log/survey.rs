@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::rows::{FileKind, FileRow, Loss, LossKind};
 use crate::segment::{FileNumber, Header, Segment, StoreId};
+
+use super::lost::last_written;
 
 /// What is known before the files are looked at.
 #[derive(Debug, Default)]
@@ -131,9 +133,7 @@ pub(crate) fn most_common_store(
     Ok(most.map(|(store, _)| StoreId(store)))
 }
 
-/// Whether a file has nothing but zeros where groups would begin.
-fn is_empty(file: &dyn crate::disk::DiskFile) -> io::Result<bool> {
-    let length = file.length()?.min(crate::segment::GROUPS_START + 4096);
-    let bytes = file.read_vec_at(usize::try_from(length).map_err(io::Error::other)?, 0)?;
-    Ok(bytes.iter().all(|byte| *byte == 0))
+/// Whether a file has nothing but zeros: damage may take all that a segment begins with and leave what follows.
+fn is_empty(file: &dyn DiskFile) -> io::Result<bool> {
+    Ok(last_written(file, 0, file.length()?)? == 0)
 }
