@@ -237,15 +237,3 @@ fn a_file_is_needed_for_its_blocks_and_for_rows_that_no_checkpoint_has() {
     };
     assert!(!is_needed(&dropped, 4));
 }
-
-#[test]
-fn frames_are_looked_at_as_they_are_on_the_disk() {
-    let machine = machine();
-    let store = machine.open().unwrap();
-    let offsets = frame_bytes(&machine, &store);
-    // Headers are looked at through the cache as well: one of the two is enough.
-    for offset in offsets.into_iter().step_by(23) {
-        machine.disk.damage_cached(&path(1), offset, 0x10);
-        assert_eq!(scrub(&store), [], "{offset}");
-    }
-}
