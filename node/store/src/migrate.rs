@@ -42,7 +42,7 @@ use self::sink::Sink;
 use self::view::{Changes, View};
 use crate::checkpoint::{CheckpointError, Checkpoints, Header};
 use crate::commit::Reserve;
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full};
 use crate::format::{self, FORMAT};
 use crate::format1::{Gap, Segment, Tail, Unread, read_tail, row};
 use crate::keys;
@@ -183,13 +183,6 @@ impl MigrateError {
             },
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 impl Migration<'_> {

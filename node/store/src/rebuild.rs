@@ -17,7 +17,7 @@ use std::sync::Arc;
 use perennis_shared::cid::Multihash;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Header};
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full};
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
 use crate::log::{Files, Known, Position, survey_files};
@@ -65,10 +65,7 @@ impl RebuildError {
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Self::Index(error) | Self::Checkpoint(CheckpointError::Index(error)) => error.is_full(),
-            Self::Disk(error) | Self::Checkpoint(CheckpointError::Disk(error)) => matches!(
-                error.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            ),
+            Self::Disk(error) | Self::Checkpoint(CheckpointError::Disk(error)) => is_full(error),
             Self::Checkpoint(_) => false,
         }
     }

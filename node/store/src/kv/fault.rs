@@ -1,10 +1,9 @@
 //! What a failure of the index means for who depends on it.
 
-use std::io;
-
 use rocksdb::ErrorKind;
 
 use super::KvError;
+use crate::disk::is_full;
 
 impl KvError {
     /// Whether it failed because no space was left.
@@ -15,10 +14,7 @@ impl KvError {
             Self::Rocks(error) => {
                 error.kind() == ErrorKind::IOError && error.as_ref().contains("No space left")
             }
-            Self::Io(error) => matches!(
-                error.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            ),
+            Self::Io(error) => is_full(error),
             Self::Damaged { .. } => false,
         }
     }
