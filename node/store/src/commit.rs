@@ -357,8 +357,6 @@ impl Committer {
         if let Some((group, _)) = stuck.behind {
             let groups = &self.shared.groups;
             groups.store(group.end.group, Ordering::Release);
-            // A collection that began meanwhile has seen neither what this group pins nor what it requires.
-            *self.shared.young.lock() = None;
         }
         self.logged_bytes = 0;
         self.shared.stuck.store(false, Ordering::Release);
