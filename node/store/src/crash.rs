@@ -11,7 +11,6 @@ mod model;
 mod packing;
 mod rebuild;
 mod stuck;
-mod trouble;
 mod twofold;
 
 use std::path::Path;

@@ -524,3 +524,24 @@ fn a_folder_that_cannot_be_written_is_told() {
     let error = machine.open().unwrap_err();
     assert!(error.to_string().contains(DIR), "{error}");
 }
+
+#[test]
+fn letting_go_of_what_is_not_there_takes_no_space() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let [block, ..] = model::blocks(1);
+    let mut batch = Batch::new();
+    batch.put_block(block.clone()).pin(b"key", *block.cid());
+    let before = store.commit(batch).unwrap().group;
+    for _ in 0..3 {
+        let mut batch = Batch::new();
+        batch.unpin(b"nobody's").delete_meta(b"nothing");
+        batch.delete_head(&model::name());
+        assert_eq!(store.commit(batch).unwrap().group, before);
+    }
+    let mut batch = Batch::new();
+    batch.pin(b"other", *block.cid()).unpin(b"other");
+    batch.unpin(b"key");
+    assert_eq!(store.commit(batch).unwrap().group, before + 1);
+    assert!(store.pins(None, 9).unwrap().is_empty());
+}

@@ -10,7 +10,7 @@ use crate::rows::FileRow;
 use crate::segment::{FileNumber, GROUPS_START};
 use crate::soundness::{check_file, is_needed};
 use crate::testing::{Loss, Power};
-use crate::{LossKind, Store};
+use crate::{Batch, LossKind, Store};
 
 /// A machine whose store has several segments with live blocks, and was closed.
 fn machine() -> Machine {
@@ -236,4 +236,22 @@ fn a_file_is_needed_for_its_blocks_and_for_rows_that_no_checkpoint_has() {
         ..alive
     };
     assert!(!is_needed(&dropped, 4));
+}
+
+#[test]
+fn a_segment_that_lost_all_that_it_begins_with_is_told() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    let mut batch = Batch::new();
+    batch.put_meta(b"key", vec![7; 6000]);
+    store.commit(batch).unwrap();
+    machine.power.cut();
+    drop(store);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    let file = machine.disk.open(&path(1)).unwrap();
+    file.write_at(&[0; GROUPS_START as usize + 4096], 0)
+        .unwrap();
+    let store = machine.open().unwrap();
+    assert_eq!(store.meta(b"key").unwrap(), None);
+    assert_eq!(store.found_at_start().len(), 1);
 }

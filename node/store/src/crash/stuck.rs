@@ -73,14 +73,18 @@ fn what_the_index_has_not_taken_yet_is_not_collected() {
         machine
             .power
             .fail_at(machine.power.points() + point, ErrorKind::Other);
-        let _ = store.commit(pinning());
-        if store.state() != StoreState::Failed {
+        let pinned = store.commit(pinning());
+        let has_failed = matches!(pinned, Err(CommitError::Index(_)));
+        assert_eq!(has_failed, store.state() == StoreState::Failed, "{point}");
+        if !has_failed {
             continue;
         }
         was_index += 1;
         run(&store, Step::Collect).unwrap();
         assert_ne!(store.state(), StoreState::Failed, "{point}");
+        store.commit(Batch::new()).unwrap();
         assert_eq!(store.pins(None, 9).unwrap().len(), 1, "{point}");
+        assert_eq!(store.pin(b"pin").unwrap(), Some(*block.cid()), "{point}");
         assert_eq!(store.block(block.cid()).unwrap().as_ref(), Some(&block));
     }
     assert!(was_index > 0);
