@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::causes::chain;
 use crate::config::Config;
 use crate::damage::{self, Damage};
-use crate::data_folder::{FolderGone, NOT_A_FOLDER_HINT, file_in_the_way};
+use crate::data_folder::{FolderGone, file_in_the_way};
 use crate::demand::{Demand, SharedDemand};
 use crate::http::{AnswerMemory, Server, UNSENT_BYTES, opening};
 use crate::ingest::Ingest;
@@ -434,7 +434,9 @@ impl StartError {
                 }
                 _ => "give an address of this machine with --listen",
             },
-            StartError::NotAFolder { .. } => NOT_A_FOLDER_HINT,
+            StartError::NotAFolder { .. } => {
+                "move the file away and put the directory back from a backup, or give the directory of a node's data with --data"
+            }
             StartError::Data { .. } => {
                 "make the directory writable for the node's user, or give another one with --data"
             }

@@ -28,9 +28,6 @@ const FOLDERS: [&str; 5] = [SEGMENTS, PACKS, "checkpoints", "index", "lost"];
 /// The folders of a store that have files from its first write on.
 const STORED: [&str; 3] = [SEGMENTS, PACKS, "checkpoints"];
 
-/// What to do about a file in the way.
-pub(crate) const NOT_A_FOLDER_HINT: &str = "move the file away and put the directory back from a backup, or give the directory of a node's data with --data";
-
 /// A file where the data folder, or a folder in it, has to be; none where nothing is in the way.
 pub(crate) fn file_in_the_way(data: &Path) -> Option<PathBuf> {
     let folders = FOLDERS.into_iter().map(|folder| data.join(folder));

@@ -7,8 +7,9 @@ use super::Context;
 use super::args::{OneNode, StoreCommand, StorePlace};
 use super::failure::{Exit, Failure, with_causes};
 use super::node::config_failure;
+use crate::app::StartError;
 use crate::config::{self, Config, Sources};
-use crate::data_folder::{NOT_A_FOLDER_HINT, file_in_the_way, has_stored};
+use crate::data_folder::{file_in_the_way, has_stored};
 use crate::storage::OpenError;
 
 mod bars;
@@ -18,6 +19,10 @@ mod running;
 mod verify;
 
 pub(super) use running::ask_running;
+
+/// What to do where files of a store are there and `FORMAT` is not.
+pub(super) const FORMAT_HINT: &str =
+    "start the node once: it tells the format by the files and writes FORMAT anew";
 
 pub(crate) fn run(context: &Context<'_>, command: &StoreCommand) -> Result<(), Failure> {
     match command {
@@ -41,11 +46,10 @@ fn configured(place: &StorePlace) -> Result<Config, Failure> {
     let config = checked.config;
     match file_in_the_way(&config.data) {
         None => Ok(config),
-        Some(file) => Err(Failure::failed(
-            "not_a_directory",
-            format!("{} is a file, and has to be a directory", file.display()),
-        )
-        .hint(NOT_A_FOLDER_HINT)),
+        Some(path) => {
+            let error = StartError::NotAFolder { path };
+            Err(Failure::failed(error.code(), error.to_string()).hint(error.hint()))
+        }
     }
 }
 
@@ -72,7 +76,7 @@ fn no_store(dir: &Path) -> Failure {
                 dir.display()
             ),
         )
-        .hint("start the node once: it tells the format by the files and writes FORMAT anew");
+        .hint(FORMAT_HINT);
     }
     Failure::not_found(
         "no_store",

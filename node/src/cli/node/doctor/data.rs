@@ -8,15 +8,16 @@ use perennis_shared::time::Millis;
 use perennis_store::{FORMAT, Inspection, OpenError, inspect};
 
 use super::Check;
+use crate::app::StartError;
 use crate::causes::chain;
 use crate::cli::Context;
 use crate::cli::failure::with_causes;
 use crate::cli::page::plain;
 use crate::cli::session::block_on;
-use crate::cli::store::ask_running;
+use crate::cli::store::{FORMAT_HINT, ask_running};
 use crate::config::Config;
 use crate::damage::{ROWS_HINT, Report};
-use crate::data_folder::{NOT_A_FOLDER_HINT, file_in_the_way, has_stored};
+use crate::data_folder::{file_in_the_way, has_stored};
 use crate::keystore::{self, Keystore};
 use crate::storage::Found;
 
@@ -30,12 +31,9 @@ const EARLIEST: Millis = Millis(1_761_955_200_000);
 const TOLERANCE_MS: u64 = 60_000;
 
 pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
-    if let Some(file) = file_in_the_way(&config.data) {
-        return vec![Check::failed(
-            "store",
-            format!("{} is a file, and has to be a directory", file.display()),
-            NOT_A_FOLDER_HINT,
-        )];
+    if let Some(path) = file_in_the_way(&config.data) {
+        let error = StartError::NotAFolder { path };
+        return vec![Check::failed("store", error.to_string(), error.hint())];
     }
     let mut checks = Vec::new();
     let inspected = inspect(&config.data, SAMPLE);
@@ -47,7 +45,7 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
         Ok(None) if has_stored(&config.data) => checks.push(Check::warning(
             "format",
             "files of a store are there, but not the file FORMAT, which says how they are read",
-            "start the node once: it tells the format by the files and writes FORMAT anew",
+            FORMAT_HINT,
         )),
         Ok(None) => checks.push(Check::ok("format", "there is no store yet")),
         Ok(Some(found)) if found.format < FORMAT => checks.push(Check::ok(
