@@ -1,27 +1,13 @@
 //! Kills a node that fetches graphs from a peer, while they come to it, at 500 moments (or as many as are asked for), and counts what
 //! was lost, what was silent, and what was told for no reason.
 
-use perennis_tests::{kill, measure::say};
+use perennis_tests::{kill, measure};
 
 /// Kills when none are asked for.
 const KILLS: u64 = 500;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = arguments.iter().find_map(|argument| argument.parse().ok());
-    // Cargo says so when it measures; when it only tests that benches run, a few will do.
-    let measured = arguments.iter().any(|argument| argument == "--bench");
-    let kills = number.unwrap_or(if measured { KILLS } else { 2 });
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let outcome = kill::fetch::run(dir.path(), kills, 2, |_| {});
-    for (name, value, unit) in [
-        ("kill-fetch/points", outcome.kills, "kills"),
-        ("kill-fetch/midway", outcome.midway, "kills"),
-        ("kill-fetch/acknowledged", outcome.acknowledged, "fetches"),
-        ("kill-fetch/lost", outcome.lost, "things"),
-        ("kill-fetch/silent", outcome.silent, "things"),
-        ("kill-fetch/told", outcome.told, "things"),
-    ] {
-        say(name, value as f64, unit);
-    }
+    let outcome = kill::fetch::run(dir.path(), measure::times(KILLS), 2, |_| {});
+    outcome.say("kill-fetch", "fetches");
 }

@@ -1,24 +1,19 @@
 //! Kills a node under load at 500 moments (or as many as are asked for) and counts what was lost or half.
 
-use perennis_tests::{kill, measure::say};
+use perennis_tests::{kill, measure};
 
 /// Kills when none are asked for.
 const KILLS: u64 = 500;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = arguments.iter().find_map(|argument| argument.parse().ok());
-    // Cargo says so when it measures; when it only tests that benches run, a few will do.
-    let measured = arguments.iter().any(|argument| argument == "--bench");
-    let kills = number.unwrap_or(if measured { KILLS } else { 2 });
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let outcome = kill::run(dir.path(), kills, 2, |_| {});
+    let outcome = kill::run(dir.path(), measure::times(KILLS), 2, |_| {});
     for (name, value, unit) in [
         ("kill-node/points", outcome.kills, "kills"),
         ("kill-node/acknowledged", outcome.acknowledged, "publishes"),
         ("kill-node/lost", outcome.lost, "publishes"),
         ("kill-node/half", outcome.half, "publishes"),
     ] {
-        say(name, value as f64, unit);
+        measure::say(name, value as f64, unit);
     }
 }

@@ -83,7 +83,8 @@ pub fn run(dir: &Path, kills: u64, seed: u64, mut tell: impl FnMut(&Outcome)) ->
     let mut outcome = Outcome::default();
     let mut draw = Draw::new(seed);
     while outcome.kills < kills {
-        let data = dir.join(format!("data-{}", outcome.kills));
+        let round = tempfile::tempdir_in(dir).expect("a folder for these data");
+        let data = round.path().join("data");
         let mut writers: Vec<Writer> = (0..PUBLISHERS).map(Writer::new).collect();
         let mut node = Node::start_with(&data, &config);
         for _ in 0..KILLS_PER_DATA.min(kills - outcome.kills) {
@@ -95,9 +96,6 @@ pub fn run(dir: &Path, kills: u64, seed: u64, mut tell: impl FnMut(&Outcome)) ->
             }
             tell(&outcome);
         }
-        drop(node);
-        // What cannot be removed goes with the folder above it.
-        let _ = std::fs::remove_dir_all(&data);
     }
     outcome
 }

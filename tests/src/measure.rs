@@ -32,6 +32,15 @@ pub fn seconds<T>(work: impl FnOnce() -> T) -> (f64, T) {
     (start.elapsed().as_secs_f64(), result)
 }
 
+/// How often a bench does its thing: as often as its arguments say, else `usual` times, and twice where Cargo only tests that benches run.
+pub fn times(usual: u64) -> u64 {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let asked = arguments.iter().find_map(|argument| argument.parse().ok());
+    // Cargo says so when it measures.
+    let is_measured = arguments.iter().any(|argument| argument == "--bench");
+    asked.unwrap_or(if is_measured { usual } else { 2 })
+}
+
 /// Prints one figure.
 #[allow(
     clippy::print_stdout,

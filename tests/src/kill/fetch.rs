@@ -43,9 +43,9 @@ pub fn run(dir: &Path, kills: u64, seed: u64, mut tell: impl FnMut(&Arrivals)) -
     let mut outcome = Arrivals::default();
     let mut draw = Draw::new(seed);
     while outcome.kills < kills {
-        let data = dir.join(format!("data-{}", outcome.kills));
-        let held = dir.join(format!("source-{}", outcome.kills));
-        let source = Node::start_with(&held, &config);
+        let round = tempfile::tempdir_in(dir).expect("a folder for these data");
+        let data = round.path().join("data");
+        let source = Node::start_with(&round.path().join("source"), &config);
         let mut publisher = Publisher::new(1);
         let mut graphs: Vec<Wanted> = Vec::new();
         let mut node = Node::start_with(&data, &config);
@@ -63,10 +63,6 @@ pub fn run(dir: &Path, kills: u64, seed: u64, mut tell: impl FnMut(&Arrivals)) -
         }
         let last = graphs.last_mut().expect("at least one");
         last.finish(&node, &source, &mut outcome);
-        drop((node, source));
-        // What cannot be removed goes with the folder above it.
-        let _ = std::fs::remove_dir_all(&data);
-        let _ = std::fs::remove_dir_all(&held);
     }
     outcome
 }

@@ -68,9 +68,9 @@ pub fn run(dir: &Path, kills: u64, seed: u64, mut tell: impl FnMut(&Arrivals)) -
     let mut outcome = Arrivals::default();
     let mut draw = Draw::new(seed);
     while outcome.kills < kills {
-        let data = dir.join(format!("data-{}", outcome.kills));
-        let held = dir.join(format!("source-{}", outcome.kills));
-        let source = Node::start_with(&held, &config);
+        let round = tempfile::tempdir_in(dir).expect("a folder for these data");
+        let data = round.path().join("data");
+        let source = Node::start_with(&round.path().join("source"), &config);
         let tap = Tap::to(source.address());
         let mut names: Vec<Followed> = (0..NAMES).map(Followed::new).collect();
         let mut node = Node::start_with(&data, &config);
@@ -89,10 +89,6 @@ pub fn run(dir: &Path, kills: u64, seed: u64, mut tell: impl FnMut(&Arrivals)) -
         for name in &mut names {
             name.finish(&mut node, &mut outcome);
         }
-        drop((node, source, tap));
-        // What cannot be removed goes with the folder above it.
-        let _ = std::fs::remove_dir_all(&data);
-        let _ = std::fs::remove_dir_all(&held);
     }
     outcome
 }

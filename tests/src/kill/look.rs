@@ -45,6 +45,20 @@ impl Arrivals {
         self.lost == 0 && self.silent == 0 && self.told == 0
     }
 
+    /// Prints the figures of a bench, whose acknowledgements are of what is named.
+    pub fn say(&self, bench: &str, acknowledged: &str) {
+        for (name, value, unit) in [
+            ("points", self.kills, "kills"),
+            ("midway", self.midway, "kills"),
+            ("acknowledged", self.acknowledged, acknowledged),
+            ("lost", self.lost, "things"),
+            ("silent", self.silent, "things"),
+            ("told", self.told, "things"),
+        ] {
+            measure::say(&format!("{bench}/{name}"), value as f64, unit);
+        }
+    }
+
     /// What the store verifier says of the folder of a dead node, and the next node on it of damage.
     pub(super) fn look(&mut self, data: &Path, start: impl FnOnce() -> Node) -> Node {
         self.kills += 1;

@@ -97,6 +97,14 @@ fn an_orphan_is_adopted_from_files_alone() {
     let record = source.request("GET", &path, &[], b"");
     let record = owner.file("record", record.body);
     assert!(source.stop().success());
+    let following = |node: &Node, files: &[&str]| {
+        let asked = ["name", "follow", name, "--node", node.url()];
+        asked
+            .iter()
+            .chain(files)
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
 
     // The exported file holds the record as well; beside one of its own it is not needed.
     for (folder, files) in [
@@ -104,8 +112,7 @@ fn an_orphan_is_adopted_from_files_alone() {
         ("two", vec!["--record", &record, "--car", capsule]),
     ] {
         let node = Node::start(&owner.beside(folder));
-        let arguments = [&["name", "follow", name, "--node", node.url()], &files[..]].concat();
-        let followed = owner.json(&arguments);
+        let followed = owner.json(&following(&node, &files));
         assert_eq!(followed["pin"], "pinned");
         assert_eq!(followed["head"], published["head"]);
         let did = published["did"].as_str().unwrap();
@@ -120,15 +127,7 @@ fn an_orphan_is_adopted_from_files_alone() {
     file.extend(cid.iter().chain(broken.bytes().iter()));
     let spoiled = owner.file("spoiled.car", file);
     let node = Node::start(&owner.beside("spoiled"));
-    let arguments = [
-        "name",
-        "follow",
-        name,
-        "--node",
-        node.url(),
-        "--car",
-        &spoiled,
-    ];
+    let arguments = following(&node, &["--car", &spoiled]);
     let ran = owner.run_json(&arguments);
     let cid = broken.cid().to_string();
     assert!(
@@ -139,16 +138,8 @@ fn an_orphan_is_adopted_from_files_alone() {
     assert_eq!(ran.document(0, &arguments)["pin"], "pinned");
     // The record alone keeps the name, and waits for its blocks.
     let node = Node::start(&owner.beside("three"));
-    let arguments = [
-        "name",
-        "follow",
-        name,
-        "--node",
-        node.url(),
-        "--record",
-        &record,
-    ];
-    assert_ne!(owner.json(&arguments)["pin"], "pinned");
+    let followed = owner.json(&following(&node, &["--record", &record]));
+    assert_ne!(followed["pin"], "pinned");
 }
 
 #[test]
