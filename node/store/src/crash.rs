@@ -8,6 +8,7 @@ mod files;
 mod long;
 mod migrate;
 mod model;
+mod newest;
 mod packing;
 mod rebuild;
 mod stuck;

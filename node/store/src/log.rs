@@ -20,12 +20,14 @@ use crate::group::{
 use crate::segment::{FileNumber, GROUPS_START, Header, Segment, StoreId};
 
 mod lost;
+mod newest;
 mod position;
 mod reader;
 mod replay;
 mod survey;
 
 pub(crate) use lost::{copy_tail, move_torn};
+pub(crate) use newest::{Newest, Said};
 pub(crate) use position::Position;
 pub(crate) use reader::{Found, Groups};
 pub(crate) use replay::{Replay, replay};
@@ -85,6 +87,9 @@ pub(crate) struct Log {
     strays: BTreeSet<FileNumber>,
     last_group: u64,
     next_group: Option<u64>,
+    newest: Newest,
+    /// A segment that is full, and where its last group ends: it is cut when the next one is named as the newest.
+    full: Option<(Segment, u64)>,
 }
 
 #[derive(Debug)]
@@ -92,7 +97,7 @@ struct Open {
     segment: Segment,
     offset: u64,
     space: u64,
-    /// Whether its name is durable: the first group in it makes it so.
+    /// Whether its name is durable, and it is named as the newest: the first group in it makes it so.
     is_named: bool,
 }
 
@@ -105,6 +110,7 @@ impl Log {
         (store, segment_bytes): (StoreId, u64),
         replay: &Replay,
         strays: BTreeSet<FileNumber>,
+        newest: Newest,
     ) -> Self {
         let mut log = Self {
             disk,
@@ -116,10 +122,14 @@ impl Log {
             strays,
             last_group: replay.last_group,
             next_group: replay.highest_group.checked_add(1),
+            newest,
+            full: None,
         };
         // Who was killed may have left a segment whose name is not durable, and what is in it is seen from now on.
         let is_named = log.disk.sync_dir(dir).is_ok();
-        if let Some((segment, offset)) = replay.end.clone().filter(|_| is_named) {
+        // What is missed of the newest is told again until a later one is written to, with what there is to tell of it.
+        let goes_on = is_named && !log.newest.is_missed();
+        if let Some((segment, offset)) = replay.end.clone().filter(|_| goes_on) {
             log.reopen(segment, offset);
         }
         log
@@ -130,12 +140,15 @@ impl Log {
         let space = self.segment_bytes;
         let is_roomy = offset < space / 4 * 3;
         // Cut first: what is reserved anew reads as zeros.
+        let (file, number) = (&segment.file, segment.number);
         let reserved = is_roomy
-            && segment
-                .file
-                .truncate(offset)
-                .and_then(|()| segment.file.reserve(space))
-                .and_then(|()| segment.file.sync())
+            && self
+                .newest
+                .cut(number, offset)
+                .and_then(|()| file.truncate(offset))
+                .and_then(|()| file.reserve(space))
+                .and_then(|()| file.sync())
+                .and_then(|()| self.newest.set(number, space))
                 .is_ok();
         if reserved {
             self.open = Some(Open {
@@ -176,12 +189,18 @@ impl Log {
         let sizes = Sizes::of(&batches);
         let head = sizes.head(group, self.last_group, &batches);
         self.space_for(head.group_bytes(), group)?;
-        let (disk, dir) = (&self.disk, &self.dir);
+        let (disk, dir, newest) = (&self.disk, &self.dir, &mut self.newest);
         let open = self.open.as_mut().expect("it was just opened");
+        let number = open.segment.number;
         let written = write_group(open, &head, &sizes, &batches).and_then(|entries| {
             if !open.is_named {
                 disk.sync_dir(dir)?;
                 open.is_named = true;
+                newest.set(number, open.space)?;
+                if let Some((full, end)) = self.full.take() {
+                    // Whether this is durable does not matter: a rest of zeros says the same.
+                    let _ = full.file.truncate(end);
+                }
             }
             Ok(entries)
         });
@@ -189,7 +208,7 @@ impl Log {
             Ok(entries) => {
                 open.offset += head.group_bytes();
                 let end = Position {
-                    file: open.segment.number,
+                    file: number,
                     offset: open.offset,
                     group,
                 };
@@ -209,7 +228,9 @@ impl Log {
             }
             Err(error) => {
                 // If this does not reach the disk either, the next group's `previous` says the same.
-                let _ = open.segment.file.truncate(open.offset);
+                if !open.is_named || newest.set(number, open.offset).is_ok() {
+                    let _ = open.segment.file.truncate(open.offset);
+                }
                 self.open = None;
                 Err(error)
             }
@@ -230,17 +251,17 @@ impl Log {
             let end = open.offset + mark.len() as u64;
             // Where it does not reach the disk, the next start looks more closely at the last group, and that is all.
             // Space that stays reserved is given back when the segment is packed.
+            let may_cut = self.newest.cut(open.segment.number, end).is_ok();
             let _ = file
                 .write_at(&mark, open.offset)
-                .and_then(|()| file.truncate(end))
+                .and_then(|()| if may_cut { file.truncate(end) } else { Ok(()) })
                 .and_then(|()| file.sync());
         }
     }
 
     fn space_for(&mut self, bytes: u64, group: u64) -> io::Result<()> {
         if let Some(full) = self.open.take_if(|open| open.offset + bytes > open.space) {
-            // Whether this is durable does not matter: a rest of zeros says the same.
-            let _ = full.segment.file.truncate(full.offset);
+            self.full = Some((full.segment, full.offset));
         }
         if self.open.is_none() {
             let before = self.next_file;

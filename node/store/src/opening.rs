@@ -18,7 +18,9 @@ use crate::group::Op;
 use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
-use crate::log::{Known, Log, Position, Replay, move_torn, replay, survey_files};
+use crate::log::{
+    Group, Known, Log, Newest, Position, Replay, Said, move_torn, replay, survey_files,
+};
 use crate::pack::PackName;
 use crate::packs::{Packs, packs};
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
@@ -207,16 +209,22 @@ impl Opening<'_> {
     fn was_used(self) -> io::Result<bool> {
         let packs = self.disk.list(&packs(self.dir))?;
         let has_packs = packs.iter().any(|name| PackName::parse(name).is_some());
-        Ok(has_packs || self.disk.open(&self.dir.join(RESERVE)).is_ok())
+        let names_segment = Said::read(self.disk.as_ref(), self.dir)?.is_some();
+        Ok(has_packs || names_segment || self.disk.open(&self.dir.join(RESERVE)).is_ok())
     }
 
     /// Replays what a crash left in the log, and opens it to go on.
     fn open_log(self, index: &Index, progress: Progress) -> Result<(Log, Replay), OpeningError> {
         let dir = segments(self.dir);
         let disk = self.disk;
+        let store = index.store()?;
+        // That of another store says nothing of this one.
+        let said = Said::read(disk.as_ref(), self.dir)?
+            .filter(|said| store.is_none_or(|store| store == said.store));
         let known = Known {
-            store: index.store()?,
+            store,
             files: index.files(),
+            newest: said.map(|said| said.number),
         };
         let mut files = survey_files(disk.as_ref(), &dir, &known)?;
         move_torn(disk.as_ref(), &dir, &mut files);
@@ -229,13 +237,25 @@ impl Opening<'_> {
             // From now on an index without it is damaged.
             index.kv.flush(true)?;
         }
+        let missed = match &said {
+            Some(said) => said.missed(&files, known.files.contains_key(&said.number))?,
+            None => None,
+        };
+        let is_missed = missed.is_some()
+            || files
+                .losses
+                .iter()
+                .any(|loss| Some(loss.file) == known.newest);
+        files.losses.extend(missed);
+        let mut newest = Newest::new(Arc::clone(disk), self.dir, store, said, is_missed);
         let applied = index.applied()?;
         let mut behind = Behind::of(&files, applied)?;
-        let mut replay = replay(disk.as_ref(), &dir, applied, &files, |group| {
+        let apply = |group: &Group| {
             index.apply(group, false)?;
             progress(behind.until(group.end));
             Ok::<_, OpeningError>(())
-        })?;
+        };
+        let mut replay = replay(disk.as_ref(), &dir, applied, &files, &mut newest, apply)?;
         replay.losses.extend(files.losses);
         replay.losses.extend(index.take_losses());
         // Packs that were replayed took numbers as well.
@@ -247,6 +267,7 @@ impl Opening<'_> {
             (store, self.options.segment_bytes),
             &replay,
             files.strays,
+            newest,
         );
         Ok((log, replay))
     }

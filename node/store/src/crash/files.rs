@@ -82,7 +82,7 @@ const DAMAGE: [Damage; 5] = [
     ),
 ];
 
-fn told(losses: &[crate::Loss]) -> Vec<(u32, LossKind, u64)> {
+pub(super) fn told(losses: &[crate::Loss]) -> Vec<(u32, LossKind, u64)> {
     let told = losses
         .iter()
         .map(|loss| (loss.file.0, loss.kind, loss.offset));

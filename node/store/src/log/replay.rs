@@ -19,7 +19,7 @@ use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 use super::lost::move_tail;
 use super::reader::{Found, Groups};
 use super::survey::Files;
-use super::{Group, Logged, Position};
+use super::{Group, Logged, Newest, Position};
 
 /// What a replay found.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ pub(crate) fn replay<E: From<io::Error>>(
     dir: &Path,
     applied: Position,
     files: &Files,
+    newest: &mut Newest,
     mut apply: impl FnMut(&Group) -> Result<(), E>,
 ) -> Result<Replay, E> {
     let mut summaries = Vec::new();
@@ -114,9 +115,22 @@ pub(crate) fn replay<E: From<io::Error>>(
             }
         }
     }
-    if let Some(ending) = ending {
-        end(disk, dir, files, &summaries, &counted, ending, &mut replay);
+    if let Some(ending) = ending
+        && let Some(file) = files.log.get(&ending.file)
+    {
+        match tail(&summaries, &counted, &ending) {
+            None => replay.end = Some((file.segment.clone(), ending.end)),
+            Some(tail) => {
+                // Where it cannot be moved, for want of space or rights, it stays, and the next start tries again.
+                if let Ok(moved) = move_tail(disk, dir, &file.segment, tail, newest) {
+                    note_moved(&mut replay, ending.file, tail, moved);
+                }
+            }
+        }
     }
+    // The number of one that is missed is not used again.
+    let named = newest.number().unwrap_or(FileNumber(0));
+    replay.highest_file = replay.highest_file.max(named);
     Ok(replay)
 }
 
@@ -312,19 +326,12 @@ fn group_of(segment: &Segment, found: Found) -> Group {
     }
 }
 
-/// Decides where writing goes on. What stands behind the last group that counts is moved out of the way.
-fn end(
-    disk: &dyn Disk,
-    dir: &Path,
-    files: &Files,
+/// Where in the last segment stands what is no log: writing goes on behind that only in another one.
+fn tail(
     summaries: &[Summary],
     counted: &HashSet<(FileNumber, u64)>,
-    ending: Ending,
-    replay: &mut Replay,
-) {
-    let Some(file) = files.log.get(&ending.file) else {
-        return;
-    };
+    ending: &Ending,
+) -> Option<u64> {
     // The first group at the end that does not count: all from there on is no log.
     let dropped = summaries
         .iter()
@@ -332,25 +339,22 @@ fn end(
         .take_while(|summary| summary.file == ending.file)
         .take_while(|summary| !counted.contains(&(summary.file, summary.start)))
         .last();
-    let tail = match dropped {
+    match dropped {
         Some(summary) => Some(summary.start),
         None => ending.has_tail.then_some(ending.end),
-    };
-    let Some(tail) = tail else {
-        replay.end = Some((file.segment.clone(), ending.end));
-        return;
-    };
-    // Where it cannot be moved, for want of space or rights, it stays, and the next start tries again.
-    if let Ok(moved) = move_tail(disk, dir, &file.segment, tail) {
-        let known = replay.losses.last_mut().filter(|loss| {
-            loss.file == ending.file && loss.offset >= tail && loss.kind == LossKind::TornGroup
-        });
-        match known {
-            Some(loss) => loss.moved_bytes = moved,
-            None => replay.losses.push(Loss {
-                moved_bytes: moved,
-                ..Loss::new(LossKind::TornGroup, ending.file, tail)
-            }),
-        }
+    }
+}
+
+/// Notes that the tail of a segment was moved, with the group that it is where that is known.
+fn note_moved(replay: &mut Replay, file: FileNumber, tail: u64, bytes: u64) {
+    let known = replay.losses.last_mut().filter(|loss| {
+        loss.file == file && loss.offset >= tail && loss.kind == LossKind::TornGroup
+    });
+    match known {
+        Some(loss) => loss.moved_bytes = bytes,
+        None => replay.losses.push(Loss {
+            moved_bytes: bytes,
+            ..Loss::new(LossKind::TornGroup, file, tail)
+        }),
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Known {
     /// None where there is no index yet.
     pub(crate) store: Option<StoreId>,
     pub(crate) files: BTreeMap<FileNumber, FileRow>,
+    /// The segment in which something was acknowledged last.
+    pub(crate) newest: Option<FileNumber>,
 }
 
 /// A segment of the log.
@@ -88,11 +90,19 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
             }
             None => {
                 files.strays.insert(number);
+                let is_newest = known.newest == Some(number);
                 if headers.iter().any(Option::is_some) {
-                    files.lost(LossKind::StrayFile, number);
+                    let kind = if is_newest {
+                        LossKind::WrongFile
+                    } else {
+                        LossKind::StrayFile
+                    };
+                    files.lost(kind, number);
+                } else if is_newest {
+                    files.lost(LossKind::UnreadableFile, number);
                 } else if !is_empty(file.as_ref())? {
                     // A sync that never ended may have left bytes of its first group and none of its headers. The first group that
-                    // is acknowledged in a file follows that sync, and each later one in another file says so.
+                    // is acknowledged in a file follows that sync, and that file is named as the newest.
                     let is_last = last == Some(number) && row.is_none();
                     let kind = if is_last {
                         LossKind::TornFile

@@ -55,8 +55,8 @@ impl From<Infallible> for Never {
     }
 }
 
-fn open(dir: &Path, applied: Position) -> Start {
-    let dir = dir.join("segments");
+fn open(root: &Path, applied: Position) -> Start {
+    let dir = root.join("segments");
     std::fs::create_dir_all(&dir).unwrap();
     let known = Known {
         store: Some(STORE),
@@ -64,7 +64,9 @@ fn open(dir: &Path, applied: Position) -> Start {
     };
     let files = survey_files(&Real, &dir, &known).unwrap();
     let mut groups = Vec::new();
-    let replay = replay(&Real, &dir, applied, &files, |group| {
+    let said = Said::read(&Real, root).unwrap();
+    let mut newest = Newest::new(Arc::new(Real), root, STORE, said, false);
+    let replay = replay(&Real, &dir, applied, &files, &mut newest, |group| {
         let batches = group.batches.iter().map(|batch| Logged {
             tag: batch.tag,
             entries: batch.entries.clone(),
@@ -78,7 +80,14 @@ fn open(dir: &Path, applied: Position) -> Start {
         Ok::<(), Never>(())
     });
     let Ok(replay) = replay;
-    let log = Log::go_on(Arc::new(Real), &dir, (STORE, SPACE), &replay, files.strays);
+    let log = Log::go_on(
+        Arc::new(Real),
+        &dir,
+        (STORE, SPACE),
+        &replay,
+        files.strays,
+        newest,
+    );
     Start {
         log,
         groups,
@@ -364,6 +373,7 @@ fn files_of_others_are_named_and_left_alone() {
         (StoreId([2; 16]), SPACE),
         &replay,
         BTreeSet::new(),
+        Newest::new(Arc::new(Real), other.path(), StoreId([2; 16]), None, false),
     );
     append(&mut foreign, "foreign");
     drop(foreign);

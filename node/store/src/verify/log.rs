@@ -10,7 +10,7 @@ use crate::disk::DiskFile;
 use crate::group::HEAD_BYTES;
 use crate::keys;
 use crate::kv::KvSnapshot;
-use crate::log::{Files, Found, Groups, Known, survey_files};
+use crate::log::{Files, Found, Groups, Known, Said, survey_files};
 use crate::rows::{FileKind, Loss, LossKind, read_location};
 use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 use crate::store::segments;
@@ -26,9 +26,12 @@ impl Verifier<'_> {
     /// Reads every file that holds blocks.
     pub(super) fn check_files(&mut self, index: Option<&dyn KvSnapshot>) -> io::Result<()> {
         let dir = segments(self.dir);
+        let said = Said::read(self.disk.as_ref(), self.dir)?
+            .filter(|said| self.store.is_none_or(|store| store == said.store));
         let known = Known {
             store: self.store,
             files: self.files.clone(),
+            newest: said.map(|said| said.number),
         };
         let files = match self.disk.list(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -46,6 +49,9 @@ impl Verifier<'_> {
                 _ => FindingKind::StrayFile,
             };
             self.found(kind, loss.file.to_string(), loss.to_string());
+        }
+        if let Some(said) = &said {
+            self.check_newest(said, &files)?;
         }
         let there: BTreeSet<_> = files.log.keys().copied().collect();
         let missing: Vec<_> = self
@@ -92,6 +98,21 @@ impl Verifier<'_> {
             }
         }
         self.progress(VerifyStage::Files, of, of);
+        Ok(())
+    }
+
+    /// Whether the segment in which something was acknowledged last is there, and as long as it was.
+    fn check_newest(&mut self, said: &Said, files: &Files) -> io::Result<()> {
+        let number = said.number;
+        let mut losses = files.losses.iter();
+        let detail = match said.missed(files, self.files.contains_key(&number))? {
+            Some(loss) => loss.to_string(),
+            None if losses.any(|loss| loss.file == number) => {
+                "what was acknowledged in it last cannot be read".to_owned()
+            }
+            None => return Ok(()),
+        };
+        self.found(FindingKind::MissingGroups, number.to_string(), detail);
         Ok(())
     }
 
