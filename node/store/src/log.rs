@@ -125,6 +125,7 @@ impl Log {
             newest,
             full: None,
         };
+        log.newest.prepare();
         // Who was killed may have left a segment whose name is not durable, and what is in it is seen from now on.
         let is_named = log.disk.sync_dir(dir).is_ok();
         // What is missed of the newest is told again until a later one is written to, with what there is to tell of it.
@@ -229,7 +230,8 @@ impl Log {
             Err(error) => {
                 // If this does not reach the disk either, the next group's `previous` says the same.
                 if !open.is_named || newest.set(number, open.offset).is_ok() {
-                    let _ = open.segment.file.truncate(open.offset);
+                    let file = &open.segment.file;
+                    let _ = file.truncate(open.offset).and_then(|()| file.sync());
                 }
                 self.open = None;
                 Err(error)

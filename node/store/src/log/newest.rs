@@ -147,6 +147,11 @@ impl Newest {
         }
     }
 
+    /// Makes the file where it is not there, while there is space for it. Where that fails, whatever needs it tries again.
+    pub(crate) fn prepare(&mut self) {
+        self.file = self.open().ok();
+    }
+
     /// The segment that it names.
     pub(crate) fn number(&self) -> Option<FileNumber> {
         self.said.map(|said| said.number)
