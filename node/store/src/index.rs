@@ -169,6 +169,9 @@ impl Index {
             adopting: Adopting::default(),
             blocks: 0,
         };
+        if !fresh {
+            change.look_up(group)?;
+        }
         let row = change.file(group.end.file);
         // A row that is not this segment's is that of a file that is gone and had its number.
         let known = row.filter(|row| row.salt() == Some(group.salt));
@@ -302,6 +305,16 @@ impl IndexChange<'_> {
         self.touched
             .entry(number)
             .or_insert_with(|| known.get(&number).copied())
+    }
+
+    /// Looks up the blocks of a group together.
+    fn look_up(&mut self, group: &Group) -> Result<(), KvError> {
+        let batches = group.batches.iter();
+        let entries = batches.flat_map(|batch| &batch.entries);
+        let hashes: Vec<_> = entries.map(|entry| &entry.hash).collect();
+        let places = self.index.places(hashes.iter().copied())?;
+        self.places = Some(hashes.into_iter().copied().zip(places).collect());
+        Ok(())
     }
 
     /// What is known of a block, by this group or before.

@@ -12,8 +12,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions, IteratorMode,
-    Options, ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
 use super::{Kv, KvBatch, KvError, KvSnapshot, Row};
@@ -50,6 +50,11 @@ impl RocksOptions {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&Cache::new_lru_cache(self.cache_bytes));
         table.set_bloom_filter(10.0, false);
+        // In parts: the filter of a whole table of a million rows is larger than a shard of the cache, and would be read and
+        // checked again for each look-up.
+        table.set_partition_filters(true);
+        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_pin_top_level_index_and_filter(true);
         table.set_cache_index_and_filter_blocks(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         table.set_format_version(6);
