@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::causes::chain;
 use crate::config::Config;
 use crate::damage::{self, Damage};
-use crate::data_folder::{FolderGone, file_in_the_way};
+use crate::data_folder::{FolderGone, InTheWay, in_the_way};
 use crate::demand::{Demand, SharedDemand};
 use crate::http::{AnswerMemory, Server, UNSENT_BYTES, opening};
 use crate::ingest::Ingest;
@@ -324,8 +324,8 @@ async fn open(
     let passphrase_file = config.keystore.passphrase_file.clone();
     let routers = config.routers();
     rt::blocking(move || {
-        if let Some(path) = file_in_the_way(&data) {
-            return Err(StartError::NotAFolder { path });
+        if let Some(found) = in_the_way(&data) {
+            return Err(found.into());
         }
         rt::files::create_private_folder(&data).map_err(|source| StartError::Data {
             path: data.clone(),
@@ -375,12 +375,9 @@ pub enum StartError {
         /// What the system reported.
         source: io::Error,
     },
-    /// A file is where the data directory, or a directory in it, has to be.
-    #[error("{} is a file, and has to be a directory", path.display())]
-    NotAFolder {
-        /// The file.
-        path: PathBuf,
-    },
+    /// Something is in the place of the data directory, or of a part of it.
+    #[error(transparent)]
+    InTheWay(#[from] InTheWay),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -411,7 +408,7 @@ impl StartError {
                 _ => "cannot_listen",
             },
             StartError::Data { .. } => "data_directory",
-            StartError::NotAFolder { .. } => "not_a_directory",
+            StartError::InTheWay(found) => found.code(),
             StartError::Store(error) => error.code(),
             StartError::Peer(_) => "p2p_listen",
             StartError::Keystore(_) => "node_key",
@@ -434,9 +431,7 @@ impl StartError {
                 }
                 _ => "give an address of this machine with --listen",
             },
-            StartError::NotAFolder { .. } => {
-                "move the file away and put the directory back from a backup, or give the directory of a node's data with --data"
-            }
+            StartError::InTheWay(found) => found.hint(),
             StartError::Data { .. } => {
                 "make the directory writable for the node's user, or give another one with --data"
             }

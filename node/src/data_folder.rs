@@ -28,13 +28,54 @@ const FOLDERS: [&str; 5] = [SEGMENTS, PACKS, "checkpoints", "index", "lost"];
 /// The folders of a store that have files from its first write on.
 const STORED: [&str; 3] = [SEGMENTS, PACKS, "checkpoints"];
 
-/// A file where the data folder, or a folder in it, has to be; none where nothing is in the way.
-pub(crate) fn file_in_the_way(data: &Path) -> Option<PathBuf> {
-    let folders = FOLDERS.into_iter().map(|folder| data.join(folder));
-    [data.to_owned()]
-        .into_iter()
-        .chain(folders)
-        .find(|path| fs::metadata(path).is_ok_and(|found| !found.is_dir()))
+/// The files of a node that lie in its data folder itself.
+const FILES: [&str; 5] = ["FORMAT", "NEWEST", LOCK, "reserve", "node.key"];
+
+/// Something of the wrong kind where the data folder, or a part of it, has to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InTheWay {
+    /// A folder has to be there.
+    #[error("{} is a file, and has to be a directory", .0.display())]
+    File(PathBuf),
+    /// A file has to be there.
+    #[error("{} is a directory, and has to be a file", .0.display())]
+    Folder(PathBuf),
+}
+
+impl InTheWay {
+    /// A word for machines, stable between versions.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::File(_) => "not_a_directory",
+            Self::Folder(_) => "not_a_file",
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::File(_) => {
+                "move the file away and put the directory back from a backup, or give the directory of a node's data with --data"
+            }
+            Self::Folder(_) => {
+                "move the directory away and put the file back from a backup; without one, the node makes those anew that it can"
+            }
+        }
+    }
+}
+
+/// What is in the way in the data folder, or in its place; none where nothing is.
+pub(crate) fn in_the_way(data: &Path) -> Option<InTheWay> {
+    let is_folder = |path: &Path| fs::metadata(path).map(|found| found.is_dir()).ok();
+    let mut folders = std::iter::once(data.to_owned()).chain(FOLDERS.map(|name| data.join(name)));
+    if let Some(path) = folders.find(|path| is_folder(path) == Some(false)) {
+        return Some(InTheWay::File(path));
+    }
+    let mut files = FILES.into_iter().map(|name| data.join(name));
+    let folder = files.find(|path| is_folder(path) == Some(true));
+    folder.map(InTheWay::Folder)
 }
 
 /// Whether something was stored there, whatever else is missing.
@@ -186,20 +227,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_place_of_a_folder_is_named() {
+    fn what_is_of_the_wrong_kind_is_named() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("data");
-        assert_eq!(file_in_the_way(&path), None);
+        assert_eq!(in_the_way(&path), None);
         fs::write(&path, "").unwrap();
-        assert_eq!(file_in_the_way(&path), Some(path.clone()));
+        assert_eq!(in_the_way(&path), Some(InTheWay::File(path.clone())));
         fs::remove_file(&path).unwrap();
         for folder in FOLDERS {
             fs::create_dir_all(path.join(folder)).unwrap();
         }
-        assert_eq!(file_in_the_way(&path), None);
+        assert_eq!(in_the_way(&path), None);
+        for file in FILES {
+            fs::create_dir(path.join(file)).unwrap();
+            let found = in_the_way(&path);
+            assert_eq!(found, Some(InTheWay::Folder(path.join(file))));
+            fs::remove_dir(path.join(file)).unwrap();
+            fs::write(path.join(file), "").unwrap();
+            assert_eq!(in_the_way(&path), None);
+        }
         fs::remove_dir(path.join("packs")).unwrap();
         fs::write(path.join("packs"), "").unwrap();
-        assert_eq!(file_in_the_way(&path), Some(path.join("packs")));
+        let found = in_the_way(&path);
+        assert_eq!(found, Some(InTheWay::File(path.join("packs"))));
         assert!(!has_stored(&path));
         fs::write(path.join("segments/00000001.seg"), "").unwrap();
         assert!(has_stored(&path));

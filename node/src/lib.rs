@@ -29,6 +29,7 @@ mod swarm;
 mod token;
 mod workers;
 
+pub use data_folder::InTheWay;
 pub use keystore::KeystoreError;
 pub use storage::OpenError;
 pub use token::TokenError;

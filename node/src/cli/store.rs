@@ -7,9 +7,8 @@ use super::Context;
 use super::args::{OneNode, StoreCommand, StorePlace};
 use super::failure::{Exit, Failure, with_causes};
 use super::node::config_failure;
-use crate::app::StartError;
 use crate::config::{self, Config, Sources};
-use crate::data_folder::{file_in_the_way, has_stored};
+use crate::data_folder::{has_stored, in_the_way};
 use crate::storage::OpenError;
 
 mod bars;
@@ -44,12 +43,9 @@ fn configured(place: &StorePlace) -> Result<Config, Failure> {
     let sources = Sources::of_process(place.config.clone(), flags);
     let checked = config::check(&sources).map_err(|error| config_failure(&error))?;
     let config = checked.config;
-    match file_in_the_way(&config.data) {
+    match in_the_way(&config.data) {
         None => Ok(config),
-        Some(path) => {
-            let error = StartError::NotAFolder { path };
-            Err(Failure::failed(error.code(), error.to_string()).hint(error.hint()))
-        }
+        Some(found) => Err(Failure::failed(found.code(), found.to_string()).hint(found.hint())),
     }
 }
 

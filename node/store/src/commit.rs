@@ -23,6 +23,8 @@ use crate::index::Index;
 use crate::log::{self, Log, LogBatch};
 use crate::pending::Pending;
 use crate::segment::FileNumber;
+use crate::start::note_losses;
+use crate::store::wall_clock;
 
 /// Most bytes of one group, unless a single batch is larger.
 const GROUP_BYTES: usize = 8 << 20;
@@ -103,14 +105,14 @@ impl Reserve {
         self.dir.join(RESERVE)
     }
 
-    /// Takes the space unless it is taken.
-    pub(crate) fn take(&self) -> io::Result<()> {
-        if let Ok(file) = self.disk.open(&self.path())
-            && file.length()? >= self.bytes
-        {
-            return Ok(());
+    /// Takes the space unless it is taken. False where it is not there; what else may hinder says nothing about space.
+    pub(crate) fn take(&self) -> bool {
+        let taken = self.disk.open(&self.path()).and_then(|file| file.length());
+        if taken.is_ok_and(|bytes| bytes >= self.bytes) {
+            return true;
         }
-        self.disk.create(&self.path(), self.bytes).map(drop)
+        let made = self.disk.create(&self.path(), self.bytes);
+        !made.is_err_and(|error| is_full(&error))
     }
 
     pub(crate) fn release(&self) {
@@ -359,6 +361,11 @@ impl Committer {
             groups.store(group.end.group, Ordering::Release);
         }
         self.logged_bytes = 0;
+        let mut losses = self.shared.index.take_losses();
+        let now = wall_clock();
+        losses.iter_mut().for_each(|loss| loss.found = now);
+        // Where they cannot be written down now, the next start comes across them.
+        let _ = note_losses(&self.shared.index, losses, &mut self.owed);
         self.shared.stuck.store(false, Ordering::Release);
         Ok(())
     }
@@ -393,7 +400,7 @@ impl Committer {
 
     /// The store serves writes again once it could take its reserve back.
     fn is_space_back(&self) -> bool {
-        let back = self.reserve.take().is_ok();
+        let back = self.reserve.take();
         if back {
             self.shared.full.store(false, Ordering::Release);
         }

@@ -267,17 +267,23 @@ impl Log {
         }
         if self.open.is_none() {
             let before = self.next_file;
-            let number = self.take_number()?;
+            let mut number = self.take_number()?;
             let needed = GROUPS_START + bytes;
             let mut space = self.segment_bytes.max(needed);
-            let header = Header {
-                number,
-                salt: Salt(self.disk.entropy()?),
-                store: self.store,
-                first_group: group,
-            };
+            let salt = Salt(self.disk.entropy()?);
             let segment = loop {
+                let header = Header {
+                    number,
+                    salt,
+                    store: self.store,
+                    first_group: group,
+                };
                 match Segment::create(self.disk.as_ref(), &self.dir, header, space) {
+                    // Somebody has made a folder of that name.
+                    Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                        self.strays.insert(number);
+                        number = self.take_number()?;
+                    }
                     // A group that fits is not refused for what would have come after it.
                     Err(error) if is_full(&error) && space > needed => {
                         space = (space / 2).max(needed);

@@ -178,6 +178,16 @@ fn what_is_missing_or_in_the_way_in_a_folder_is_named() {
     assert!(checked(&report, "store")[1].contains("packs is a file"));
     fs::remove_file(data.join("packs")).unwrap();
 
+    for file in ["LOCK", "reserve"] {
+        fs::remove_file(data.join(file)).unwrap();
+        fs::create_dir(data.join(file)).unwrap();
+        for arguments in [&verify[..], &run] {
+            let error = user.error(1, arguments);
+            assert_eq!(error["code"], "not_a_file");
+        }
+        fs::remove_dir(data.join(file)).unwrap();
+    }
+
     fs::remove_file(data.join("FORMAT")).unwrap();
     for command in ["verify", "losses", "rebuild"] {
         let error = user.error(1, &["store", command, path]);

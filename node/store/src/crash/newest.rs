@@ -148,6 +148,25 @@ fn whatever_is_done_to_the_newest_segment_is_told_once() {
 }
 
 #[test]
+fn what_the_index_knows_of_it_is_told_once_as_well() {
+    let (machine, _) = machine_of(2);
+    // A clean stop brings all of it into the index.
+    drop(machine.open().unwrap());
+    cut(&machine, 1, GROUPS_START + 100);
+    let store = machine.open().unwrap();
+    let kinds = |losses: &[crate::Loss]| -> Vec<_> {
+        let kinds = losses.iter().map(|loss| loss.kind);
+        kinds.collect()
+    };
+    let both = [LossKind::ShortFile, LossKind::LogBehindIndex];
+    let mut found = kinds(store.found_at_start());
+    found.sort_by_key(|kind| both.iter().position(|other| other == kind));
+    found.retain(|kind| *kind != LossKind::TornGroup);
+    assert_eq!(found, both);
+    assert_eq!(store.losses().unwrap().len(), 2);
+}
+
+#[test]
 fn a_store_whose_segments_and_index_are_gone_is_not_begun_anew() {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();

@@ -80,7 +80,10 @@ fn what_the_index_has_not_taken_yet_is_not_collected() {
             continue;
         }
         was_index += 1;
-        run(&store, Step::Collect).unwrap();
+        let before = store.stats().group;
+        let collection = store.collect().unwrap();
+        assert_eq!(store.stats().group, before + 1, "{point}");
+        collection.finish().unwrap();
         assert_ne!(store.state(), StoreState::Failed, "{point}");
         store.commit(Batch::new()).unwrap();
         assert_eq!(store.pins(None, 9).unwrap().len(), 1, "{point}");

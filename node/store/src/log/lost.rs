@@ -72,7 +72,7 @@ pub(crate) fn copy_tail(
     let dir = folder(segments);
     make_dir(disk, &dir)?;
     forget_oldest(disk, &dir)?;
-    let path = dir.join(format!("{:08x}-{from:08x}.bytes", number.0));
+    let path = free_path(disk, &dir, &format!("{:08x}-{from:08x}", number.0))?;
     let copy = disk.create(&path, bytes)?;
     let mut at = 0;
     while at < bytes {
@@ -83,6 +83,18 @@ pub(crate) fn copy_tail(
     copy.sync()?;
     disk.sync_dir(&dir)?;
     Ok(bytes)
+}
+
+/// The path of a copy that is none yet: a number whose segment was moved as a whole is used again, and so may a place be.
+fn free_path(disk: &dyn Disk, dir: &Path, place: &str) -> io::Result<PathBuf> {
+    let names = disk.list(dir)?;
+    let mut name = format!("{place}.bytes");
+    let mut more = 1;
+    while names.contains(&name) {
+        name = format!("{place}.{more}.bytes");
+        more += 1;
+    }
+    Ok(dir.join(name))
 }
 
 /// The folder beside that of the segments.

@@ -510,3 +510,39 @@ fn a_frame_names_its_own_kind() {
         Some(Frame::Close(4))
     );
 }
+
+#[test]
+fn a_folder_in_the_place_of_a_segment_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(file(dir.path(), FileNumber(1))).unwrap();
+    std::fs::create_dir_all(file(dir.path(), FileNumber(2))).unwrap();
+    let mut start = open(dir.path(), Position::START);
+    assert_eq!(append(&mut start.log, "first").end.file, FileNumber(3));
+    drop(start);
+    let start = open(dir.path(), Position::START);
+    assert_eq!(start.numbers(), [1]);
+    assert_eq!(start.kinds(), []);
+}
+
+#[test]
+fn a_copy_of_what_was_lost_never_takes_the_place_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = dir.path().join("segments");
+    let torn = file(dir.path(), FileNumber(1));
+    std::fs::create_dir_all(&segments).unwrap();
+    for text in ["one", "another", "a third"] {
+        std::fs::write(&torn, text).unwrap();
+        open(dir.path(), Position::START);
+        let known = Known {
+            store: Some(STORE),
+            ..Known::default()
+        };
+        let mut files = survey_files(&Real, &segments, &known).unwrap();
+        move_torn(&Real, &segments, &mut files);
+        assert!(!torn.exists());
+    }
+    let lost = |name: &str| std::fs::read(dir.path().join("lost").join(name)).unwrap();
+    assert_eq!(lost("00000001-00000000.bytes"), b"one");
+    assert_eq!(lost("00000001-00000000.1.bytes"), b"another");
+    assert_eq!(lost("00000001-00000000.2.bytes"), b"a third");
+}

@@ -201,6 +201,10 @@ impl fmt::Display for Loss {
                 f,
                 "{file} at {offset}: group {group} is damaged; {batches} of its batches are lost, with the heads of {names} names and {blocks} blocks"
             )?,
+            LossKind::MissingGroups if file.0 == 0 => write!(
+                f,
+                "groups up to {group} were acknowledged and are not in the log"
+            )?,
             LossKind::MissingGroups => write!(
                 f,
                 "groups up to {group} were acknowledged and are not in the log, last looked for in {file}"

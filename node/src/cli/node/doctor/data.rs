@@ -8,7 +8,6 @@ use perennis_shared::time::Millis;
 use perennis_store::{FORMAT, Inspection, OpenError, inspect};
 
 use super::Check;
-use crate::app::StartError;
 use crate::causes::chain;
 use crate::cli::Context;
 use crate::cli::failure::with_causes;
@@ -17,7 +16,7 @@ use crate::cli::session::block_on;
 use crate::cli::store::{FORMAT_HINT, ask_running};
 use crate::config::Config;
 use crate::damage::{ROWS_HINT, Report};
-use crate::data_folder::{file_in_the_way, has_stored};
+use crate::data_folder::{has_stored, in_the_way};
 use crate::keystore::{self, Keystore};
 use crate::storage::Found;
 
@@ -31,9 +30,8 @@ const EARLIEST: Millis = Millis(1_761_955_200_000);
 const TOLERANCE_MS: u64 = 60_000;
 
 pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
-    if let Some(path) = file_in_the_way(&config.data) {
-        let error = StartError::NotAFolder { path };
-        return vec![Check::failed("store", error.to_string(), error.hint())];
+    if let Some(found) = in_the_way(&config.data) {
+        return vec![Check::failed("store", found.to_string(), found.hint())];
     }
     let mut checks = Vec::new();
     let inspected = inspect(&config.data, SAMPLE);
