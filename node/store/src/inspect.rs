@@ -19,9 +19,10 @@ use crate::disk::{Disk, LookOnly};
 use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
+use crate::log::{Groups, Position, Said};
 use crate::packs::packs;
 use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
-use crate::segment::{FileNumber, Location, StoreId};
+use crate::segment::{FileNumber, GROUPS_START, Location, Segment, StoreId};
 use crate::store::{OpenError, segments};
 use crate::store_id::store_id;
 
@@ -45,6 +46,8 @@ pub struct Inspection {
     pub index_damage: Option<String>,
     /// Blocks that the index knows.
     pub blocks: u64,
+    /// Whether the log has more than the index: the process ended without a clean stop, and the next start brings it there.
+    pub index_is_behind: bool,
     /// Files of blocks: segments of the log and packs.
     pub segments: u64,
     /// Those that are in use by the index and are not there.
@@ -197,7 +200,43 @@ impl Look<'_> {
             .iter()
             .filter(|(number, row)| !row.is_dropped && !there.contains(&row.file_name(**number)));
         self.found.missing_segments = missing.map(|(number, _)| *number).collect();
+        // The newest one may be in use and not known to the index yet.
+        let newest = Said::read(self.disk.as_ref(), self.dir)?
+            .filter(|said| Some(said.store) == self.found.store)
+            .map(|said| said.number)
+            .filter(|number| {
+                !self.rows.contains_key(number) && !there.contains(&number.to_string())
+            });
+        self.found.missing_segments.extend(newest);
+        let applied = index.value(&[keys::APPLIED])?;
+        let applied = applied.and_then(|row| Position::from_bytes(&row));
+        self.found.index_is_behind = self.has_log_behind(applied.unwrap_or(Position::START))?;
         self.at_blocks(index, sample)
+    }
+
+    /// Whether there are groups behind a place in the log.
+    fn has_log_behind(&self, applied: Position) -> io::Result<bool> {
+        let dir = segments(self.dir);
+        let names = self.disk.list(&dir)?;
+        let numbers = names.iter().filter_map(|name| FileNumber::parse(name));
+        for number in numbers.filter(|number| *number >= applied.file) {
+            let file = self.disk.open(&number.segment_path(&dir))?;
+            let headers = Segment::headers(file.as_ref())?;
+            let header = headers.iter().flatten().next();
+            let Some(salt) = header.map(|header| header.salt) else {
+                continue;
+            };
+            let from = if number == applied.file {
+                applied.offset
+            } else {
+                GROUPS_START
+            };
+            let segment = Segment { number, salt, file };
+            if Groups::new(&segment, from, false)?.next()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn at_blocks(&mut self, index: &dyn Kv, sample: usize) -> Result<(), KvError> {
@@ -265,6 +304,16 @@ mod tests {
         found
     }
 
+    /// What somebody finds who comes when a process was killed.
+    fn copy(from: &Path, to: &Path) {
+        fs::remove_dir_all(to).unwrap();
+        for path in files(from).into_keys() {
+            let copy = to.join(path.strip_prefix(from).unwrap());
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(&path, copy).unwrap();
+        }
+    }
+
     fn filled(dir: &Path) -> Vec<Block> {
         let store = Store::open(dir, &StoreOptions::default()).unwrap();
         let blocks: Vec<Block> = (0..200_u32)
@@ -311,6 +360,32 @@ mod tests {
         assert_eq!(found.damage, DamageCounts::default());
         fs::remove_file(&segment).unwrap();
         let found = inspect(dir.path(), 1_000).unwrap().unwrap();
+        assert_eq!(found.missing_segments, [FileNumber(1)]);
+    }
+
+    #[test]
+    fn what_a_process_left_that_was_killed_is_told() {
+        let [dir, fresh, killed] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        filled(dir.path());
+        let found = inspect(dir.path(), 10).unwrap().unwrap();
+        assert!(!found.index_is_behind);
+        let store = Store::open(dir.path(), &StoreOptions::default()).unwrap();
+        let mut batch = Batch::new();
+        batch.put_meta(b"acknowledged", b"last".to_vec());
+        store.commit(batch).unwrap();
+        copy(dir.path(), killed.path());
+        drop(store);
+        let found = inspect(killed.path(), 10).unwrap().unwrap();
+        assert!(found.index_is_behind && found.missing_segments.is_empty());
+        // The index knows nothing of the first segment where it was never flushed since.
+        let store = Store::open(fresh.path(), &StoreOptions::default()).unwrap();
+        let mut batch = Batch::new();
+        batch.put_meta(b"acknowledged", b"first".to_vec());
+        store.commit(batch).unwrap();
+        copy(fresh.path(), killed.path());
+        drop(store);
+        fs::remove_file(FileNumber(1).segment_path(&segments(killed.path()))).unwrap();
+        let found = inspect(killed.path(), 10).unwrap().unwrap();
         assert_eq!(found.missing_segments, [FileNumber(1)]);
     }
 

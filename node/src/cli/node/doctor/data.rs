@@ -100,8 +100,13 @@ fn check_opening(error: &OpenError) -> Check {
 
 fn check_blocks(found: &Inspection) -> Check {
     const CHECK: &str = "store";
+    let behind = if found.index_is_behind {
+        "; the log has more, which the next start brings into the index: the node did not stop by itself"
+    } else {
+        ""
+    };
     let sample = format!(
-        "{} blocks in {} segments, {} of them read and checked",
+        "{} blocks in {} segments, {} of them read and checked{behind}",
         found.blocks, found.segments, found.sampled
     );
     if let Some(first) = found.missing_segments.first() {
