@@ -16,7 +16,7 @@ use crate::store::{Store, is_lost};
 use super::UpkeepError;
 
 /// Most blocks that one step moves, unless a single file has more.
-const JOB_BLOCKS: usize = 1 << 16;
+const JOB_BLOCKS: usize = 1 << 14;
 /// Places that are looked up at once, and rows that are looked through.
 const PAGE_ROWS: usize = 4096;
 
