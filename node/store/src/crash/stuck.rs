@@ -6,7 +6,7 @@ use perennis_shared::cid::{Block, Codec};
 use perennis_shared::codec::{Value, dag_cbor};
 
 use super::model::{Model, Step, batch, seen};
-use super::{Machine, check, run};
+use super::{Machine, check};
 use crate::testing::{Loss, Power};
 use crate::{Batch, CommitError, StoreState, UpkeepError};
 
