@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::app::Node;
 
@@ -40,7 +40,6 @@ mod page;
 mod patience;
 mod peers;
 mod pins;
-mod place;
 mod probe;
 mod providers;
 mod readers;
@@ -52,7 +51,6 @@ mod upload;
 use answer::{Answer, Refusal};
 pub(crate) use memory::AnswerMemory;
 use patience::Patient;
-use place::{Place, Places};
 use route::{Endpoint, Matched};
 
 /// Largest head of a request, in bytes.
@@ -86,26 +84,25 @@ impl Server {
 
     /// Serves until `stop` becomes true, then finishes the requests it has begun, for at most 20 seconds.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
-        let places = Places::new(self.node.config.http.max_connections);
+        let most = self.node.config.http.max_connections;
+        let places = Arc::new(Semaphore::new(most));
         loop {
             let place = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                place = places.any() => place,
+                place = Arc::clone(&places).acquire_owned() => place,
             };
-            let Some(place) = place else { break };
+            let Ok(place) = place else { break };
             let accepted = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    tokio::spawn(connection(
-                        stream,
-                        peer.ip(),
-                        place,
-                        &self.node,
-                        stop.clone(),
-                    ));
+                    let connection = connection(stream, peer.ip(), &self.node, stop.clone());
+                    tokio::spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     // Out of file descriptors, mostly: the pause lets connections end.
@@ -115,7 +112,8 @@ impl Server {
             }
         }
         drop(self.listener);
-        if tokio::time::timeout(DRAIN, places.all_free())
+        let all = u32::try_from(most).unwrap_or(u32::MAX);
+        if tokio::time::timeout(DRAIN, places.acquire_many(all))
             .await
             .is_err()
         {
@@ -127,7 +125,6 @@ impl Server {
 fn connection(
     stream: TcpStream,
     peer: IpAddr,
-    place: Place,
     node: &Arc<Node>,
     mut stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send + use<> {
@@ -135,14 +132,13 @@ fn connection(
     let _ = stream.set_nodelay(true);
     let open = node.metrics.connection();
     let reader = Arc::new(node.answers.readers.open());
-    let place = Arc::new(place);
     let service = {
-        let (node, reader, place) = (Arc::clone(node), Arc::clone(&reader), Arc::clone(&place));
+        let (node, reader) = (Arc::clone(node), Arc::clone(&reader));
         service_fn(move |request| {
             // The next request is read when the answer before it has gone.
             reader.has_all();
-            let (node, place) = (Arc::clone(&node), Arc::clone(&place));
-            async move { Ok::<_, Infallible>(respond(node, peer, &place, request).await) }
+            let node = Arc::clone(&node);
+            async move { Ok::<_, Infallible>(respond(node, peer, request).await) }
         })
     };
     let served = http1::Builder::new()
@@ -173,24 +169,13 @@ fn connection(
                 tracing::debug!(%peer, "a slow client gives way to others");
             }
         }
-        drop((open, place));
+        drop(open);
     }
 }
 
-async fn respond(
-    node: Arc<Node>,
-    peer: IpAddr,
-    place: &Place,
-    request: Request<Incoming>,
-) -> Answer {
+async fn respond(node: Arc<Node>, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let started = Instant::now();
-    let found = route::find(request.method(), request.uri().path());
-    if let Matched::Route(endpoint, _) = found
-        && !tells_how_it_is(endpoint)
-    {
-        place.served(|| node.answers.hurry()).await;
-    }
-    let matched = match found {
+    let matched = match route::find(request.method(), request.uri().path()) {
         Matched::Route(Endpoint::Block, cid) => {
             (Endpoint::Block, gateway::cached(&node, cid, &request))
         }

@@ -260,7 +260,7 @@ impl AnswerMemory {
     }
 
     /// Somebody waits: clients that are slow give way.
-    pub(super) fn hurry(&self) {
+    fn hurry(&self) {
         let ended = self.readers.hurry();
         if ended > 0 {
             tracing::debug!(ended, "slow clients give way to one that waits");

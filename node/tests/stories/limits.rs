@@ -119,34 +119,6 @@ async fn further_connections_wait_for_their_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_told_when_all_connections_are_taken() {
-    let node = TestNode::with(|config| config.http.max_connections = 4).await;
-    let ask = async |request: &str| {
-        let mut stream = TcpStream::connect(node.addr()).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream
-    };
-    let name = Author::new(1).name();
-    let upload = format!(
-        "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: 1000\r\n\r\n\x3a"
-    );
-    let mut taken = Vec::new();
-    for _ in 0..4 {
-        taken.push(ask(&upload).await);
-    }
-    let health = "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    for _ in 0..3 {
-        let answer = reply(ask(health).await, false).await.unwrap();
-        assert_eq!(answer.status, 200);
-    }
-    let other = ask("GET /ipns/none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    let mut waits = tokio::spawn(reply(other, false));
-    assert!(tokio::time::timeout(SHORT, &mut waits).await.is_err());
-    drop(taken.pop());
-    assert_eq!(waits.await.unwrap().unwrap().status, 400);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_writes_too_often_is_told_when_to_come_back() {
     let node = TestNode::with(|config| config.admission.name_rate = 2).await;
     let mut author = Author::new(1);
