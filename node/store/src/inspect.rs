@@ -202,7 +202,7 @@ impl Look<'_> {
         self.found.missing_segments = missing.map(|(number, _)| *number).collect();
         // The newest one may be in use and not known to the index yet.
         let newest = Said::read(self.disk.as_ref(), self.dir)?
-            .filter(|said| Some(said.store) == self.found.store)
+            .filter(|said| self.found.store.is_none_or(|store| store == said.store))
             .map(|said| said.number)
             .filter(|number| {
                 !self.rows.contains_key(number) && !there.contains(&number.to_string())
