@@ -105,14 +105,14 @@ impl Reserve {
         self.dir.join(RESERVE)
     }
 
-    /// Takes the space unless it is taken. False where it is not there; what else may hinder says nothing about space.
-    pub(crate) fn take(&self) -> bool {
-        let taken = self.disk.open(&self.path()).and_then(|file| file.length());
-        if taken.is_ok_and(|bytes| bytes >= self.bytes) {
-            return true;
+    /// Takes the space unless it is taken.
+    pub(crate) fn take(&self) -> io::Result<()> {
+        if let Ok(file) = self.disk.open(&self.path())
+            && file.length()? >= self.bytes
+        {
+            return Ok(());
         }
-        let made = self.disk.create(&self.path(), self.bytes);
-        !made.is_err_and(|error| is_full(&error))
+        self.disk.create(&self.path(), self.bytes).map(drop)
     }
 
     pub(crate) fn release(&self) {
@@ -400,7 +400,7 @@ impl Committer {
 
     /// The store serves writes again once it could take its reserve back.
     fn is_space_back(&self) -> bool {
-        let back = self.reserve.take();
+        let back = self.reserve.take().is_ok();
         if back {
             self.shared.full.store(false, Ordering::Release);
         }

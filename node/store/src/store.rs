@@ -249,7 +249,7 @@ impl Store {
         }
         let shared = Arc::new(Shared {
             index,
-            full: AtomicBool::new(!reserve.take()),
+            full: AtomicBool::new(reserve.take().is_err()),
             failed: index_damaged,
             stuck: AtomicBool::new(false),
             quarantined: AtomicBool::new(has_quarantine),
