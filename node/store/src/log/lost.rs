@@ -72,7 +72,7 @@ pub(crate) fn copy_tail(
     let dir = folder(segments);
     make_dir(disk, &dir)?;
     forget_oldest(disk, &dir)?;
-    let path = free_path(disk, &dir, &format!("{:08x}-{from:08x}", number.0))?;
+    let path = next_path(disk, &dir, &format!("{:08x}-{from:08x}", number.0))?;
     let copy = disk.create(&path, bytes)?;
     let mut at = 0;
     while at < bytes {
@@ -85,16 +85,26 @@ pub(crate) fn copy_tail(
     Ok(bytes)
 }
 
-/// The path of a copy that is none yet: a number whose segment was moved as a whole is used again, and so may a place be.
-fn free_path(disk: &dyn Disk, dir: &Path, place: &str) -> io::Result<PathBuf> {
+/// The path of a copy that is none yet, behind all of its place: a number whose segment was moved as a whole is used again, and so
+/// may a place be.
+fn next_path(disk: &dyn Disk, dir: &Path, place: &str) -> io::Result<PathBuf> {
     let names = disk.list(dir)?;
-    let mut name = format!("{place}.bytes");
-    let mut more = 1;
-    while names.contains(&name) {
-        name = format!("{place}.{more}.bytes");
-        more += 1;
-    }
+    let copies = names.iter().filter_map(|name| copy_of(name));
+    let here = copies.filter(|(other, _)| *other == place);
+    let name = match here.map(|(_, copy)| copy).max() {
+        None => format!("{place}.bytes"),
+        Some(last) => format!("{place}.{}.bytes", last.saturating_add(1)),
+    };
     Ok(dir.join(name))
+}
+
+/// Of which place a copy is, and the how many-th there.
+fn copy_of(name: &str) -> Option<(&str, u64)> {
+    let name = name.strip_suffix(".bytes")?;
+    match name.split_once('.') {
+        None => Some((name, 0)),
+        Some((place, copy)) => Some((place, copy.parse().ok()?)),
+    }
 }
 
 /// The folder beside that of the segments.
@@ -119,8 +129,8 @@ pub(super) fn last_written(file: &dyn DiskFile, from: u64, length: u64) -> io::R
 
 fn forget_oldest(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let mut names = disk.list(dir)?;
-    names.retain(|name| name.ends_with(".bytes"));
-    names.sort_unstable();
+    names.retain(|name| copy_of(name).is_some());
+    names.sort_unstable_by(|one, other| copy_of(one).cmp(&copy_of(other)));
     let many = names.len().saturating_sub(FILES - 1);
     for name in &names[..many] {
         disk.remove(&dir.join(name))?;
