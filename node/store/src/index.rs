@@ -156,6 +156,11 @@ impl Index {
         let mut state = self.state.lock();
         let mut ops = group.batches.iter().flat_map(|batch| &batch.ops);
         let has_upkeep = ops.any(|op| !matches!(op, Op::Put(..) | Op::Delete(_)));
+        let places = if fresh {
+            has_upkeep.then(HashMap::new)
+        } else {
+            Some(self.places_in(group)?)
+        };
         let mut change = IndexChange {
             index: self,
             files: &state.files,
@@ -165,13 +170,10 @@ impl Index {
             batch: KvBatch::default(),
             touched: BTreeMap::new(),
             moved: Vec::new(),
-            places: (!fresh || has_upkeep).then(HashMap::new),
+            places,
             adopting: Adopting::default(),
             blocks: 0,
         };
-        if !fresh {
-            change.look_up(group)?;
-        }
         let row = change.file(group.end.file);
         // A row that is not this segment's is that of a file that is gone and had its number.
         let known = row.filter(|row| row.salt() == Some(group.salt));
@@ -222,6 +224,14 @@ impl Index {
             state.totals.bytes = (state.totals.bytes + row.live_bytes).saturating_sub(before);
         }
         Ok(())
+    }
+
+    /// What is known of the blocks of a group, looked up together.
+    fn places_in(&self, group: &Group) -> Result<HashMap<Multihash, Option<Place>>, KvError> {
+        let entries = group.batches.iter().flat_map(|batch| &batch.entries);
+        let hashes = entries.map(|entry| &entry.hash);
+        let places = self.places(hashes.clone())?;
+        Ok(hashes.copied().zip(places).collect())
     }
 
     /// Forgets a file that is not there any more.
@@ -292,7 +302,7 @@ struct IndexChange<'a> {
     touched: BTreeMap<FileNumber, Option<FileRow>>,
     /// For [`Places`].
     moved: Vec<(u64, Option<Location>)>,
-    /// Blocks that this group has changed: a later op sees what an earlier one did. None where no op looks.
+    /// Blocks that were looked up together or changed by this group: a later op sees what an earlier one did. None where no op looks.
     places: Option<HashMap<Multihash, Option<Place>>>,
     /// Packs of the batch that is under way.
     adopting: Adopting,
@@ -305,16 +315,6 @@ impl IndexChange<'_> {
         self.touched
             .entry(number)
             .or_insert_with(|| known.get(&number).copied())
-    }
-
-    /// Looks up the blocks of a group together.
-    fn look_up(&mut self, group: &Group) -> Result<(), KvError> {
-        let batches = group.batches.iter();
-        let entries = batches.flat_map(|batch| &batch.entries);
-        let hashes: Vec<_> = entries.map(|entry| &entry.hash).collect();
-        let places = self.index.places(hashes.iter().copied())?;
-        self.places = Some(hashes.into_iter().copied().zip(places).collect());
-        Ok(())
     }
 
     /// What is known of a block, by this group or before.
