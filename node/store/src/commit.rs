@@ -23,7 +23,7 @@ use crate::index::Index;
 use crate::log::{self, Log, LogBatch};
 use crate::pending::Pending;
 use crate::segment::FileNumber;
-use crate::start::note_losses;
+use crate::start;
 use crate::store::wall_clock;
 
 /// Most bytes of one group, unless a single batch is larger.
@@ -361,11 +361,10 @@ impl Committer {
             groups.store(group.end.group, Ordering::Release);
         }
         self.logged_bytes = 0;
-        let mut losses = self.shared.index.take_losses();
-        let now = wall_clock();
-        losses.iter_mut().for_each(|loss| loss.found = now);
+        let index = &self.shared.index;
+        let losses = start::found(&index.take_losses(), wall_clock());
         // Where they cannot be written down now, the next start comes across them.
-        let _ = note_losses(&self.shared.index, losses, &mut self.owed);
+        let _ = start::note_losses(index, losses, &mut self.owed);
         self.shared.stuck.store(false, Ordering::Release);
         Ok(())
     }

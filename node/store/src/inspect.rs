@@ -19,10 +19,12 @@ use crate::disk::{Disk, LookOnly};
 use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
-use crate::log::{Groups, Position, Said};
+use crate::log::{Files, Groups, Known, Position, Said, survey_files};
 use crate::packs::packs;
-use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
-use crate::segment::{FileNumber, GROUPS_START, Location, Segment, StoreId};
+use crate::rows::{
+    FileRow, HeadRow, Loss, LossKind, Place, QuarantineRow, Quarantined, Row as _, SetAside,
+};
+use crate::segment::{FileNumber, Location, StoreId};
 use crate::store::{OpenError, segments};
 use crate::store_id::store_id;
 
@@ -95,10 +97,11 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
         // It is migrated by the next start.
         return Ok(Some(look.found));
     }
-    look.at_files().map_err(|source| OpenError::Segments {
+    let unread = |source| OpenError::Segments {
         dir: dir.to_path_buf(),
         source,
-    })?;
+    };
+    look.at_files().map_err(unread)?;
     let has_index = dir.join("index").exists();
     if !has_index && look.found.segments == 0 && look.found.checkpoints == 0 {
         // A start that was broken off before anything was stored.
@@ -113,7 +116,7 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
                 source,
             });
         }
-        Ok(()) => {}
+        Ok(applied) => look.at_log(applied).map_err(unread)?,
     }
     Ok(Some(look.found))
 }
@@ -168,7 +171,8 @@ impl Look<'_> {
         Ok(names)
     }
 
-    fn at_index(&mut self, index: &dyn Kv, sample: usize) -> Result<(), KvError> {
+    /// What the index says, and how far it is.
+    fn at_index(&mut self, index: &dyn Kv, sample: usize) -> Result<Position, KvError> {
         if let Some(total) = index.value(&[keys::TOTAL])? {
             self.found.blocks = total.try_into().map_or(0, u64::from_le_bytes);
         }
@@ -200,43 +204,35 @@ impl Look<'_> {
             .iter()
             .filter(|(number, row)| !row.is_dropped && !there.contains(&row.file_name(**number)));
         self.found.missing_segments = missing.map(|(number, _)| *number).collect();
-        // The newest one may be in use and not known to the index yet.
-        let newest = Said::read(self.disk.as_ref(), self.dir)?
-            .filter(|said| self.found.store.is_none_or(|store| store == said.store))
-            .map(|said| said.number)
-            .filter(|number| {
-                !self.rows.contains_key(number) && !there.contains(&number.to_string())
-            });
-        self.found.missing_segments.extend(newest);
+        self.at_blocks(index, sample)?;
         let applied = index.value(&[keys::APPLIED])?;
         let applied = applied.and_then(|row| Position::from_bytes(&row));
-        self.found.index_is_behind = self.has_log_behind(applied.unwrap_or(Position::START))?;
-        self.at_blocks(index, sample)
+        Ok(applied.unwrap_or(Position::START))
     }
 
-    /// Whether there are groups behind a place in the log.
-    fn has_log_behind(&self, applied: Position) -> io::Result<bool> {
-        let dir = segments(self.dir);
-        let names = self.disk.list(&dir)?;
-        let numbers = names.iter().filter_map(|name| FileNumber::parse(name));
-        for number in numbers.filter(|number| *number >= applied.file) {
-            let file = self.disk.open(&number.segment_path(&dir))?;
-            let headers = Segment::headers(file.as_ref())?;
-            let header = headers.iter().flatten().next();
-            let Some(salt) = header.map(|header| header.salt) else {
-                continue;
-            };
-            let from = if number == applied.file {
-                applied.offset
-            } else {
-                GROUPS_START
-            };
-            let segment = Segment { number, salt, file };
-            if Groups::new(&segment, from, false)?.next()?.is_some() {
-                return Ok(true);
-            }
+    /// What the log has that the index does not know.
+    fn at_log(&mut self, applied: Position) -> io::Result<()> {
+        let said = Said::read(self.disk.as_ref(), self.dir, self.found.store)?;
+        let known = Known {
+            store: self.found.store,
+            files: self.rows.clone(),
+            newest: said.map(|said| said.number),
+        };
+        let files = match survey_files(self.disk.as_ref(), &segments(self.dir), &known) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Files::default(),
+            files => files?,
+        };
+        if let Some(said) = said {
+            let missed = said.missed(&files, self.rows.contains_key(&said.number))?;
+            let missing = missed.filter(|loss| loss.kind == LossKind::MissingFile);
+            let missing = missing.map(|loss| loss.file);
+            self.found.missing_segments.extend(missing);
         }
-        Ok(false)
+        for (number, file) in files.log.range(applied.file..) {
+            let mut groups = Groups::new(&file.segment, applied.start_in(*number), false)?;
+            self.found.index_is_behind |= groups.next()?.is_some();
+        }
+        Ok(())
     }
 
     fn at_blocks(&mut self, index: &dyn Kv, sample: usize) -> Result<(), KvError> {
@@ -361,11 +357,14 @@ mod tests {
         fs::remove_file(&segment).unwrap();
         let found = inspect(dir.path(), 1_000).unwrap().unwrap();
         assert_eq!(found.missing_segments, [FileNumber(1)]);
+        fs::remove_dir(segments(dir.path())).unwrap();
+        let found = inspect(dir.path(), 1_000).unwrap().unwrap();
+        assert_eq!(found.missing_segments, [FileNumber(1)]);
     }
 
     #[test]
     fn what_a_process_left_that_was_killed_is_told() {
-        let [dir, killed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [dir, killed, fresh, begun] = [(); 4].map(|()| tempfile::tempdir().unwrap());
         filled(dir.path());
         let found = inspect(dir.path(), 10).unwrap().unwrap();
         assert!(!found.index_is_behind);
@@ -377,6 +376,23 @@ mod tests {
         drop(store);
         let found = inspect(killed.path(), 10).unwrap().unwrap();
         assert!(found.index_is_behind && found.missing_segments.is_empty());
+        // A file of another store is no part of the log.
+        let other = fs::read(FileNumber(1).segment_path(&segments(killed.path()))).unwrap();
+        filled(fresh.path());
+        let stray = FileNumber(9).segment_path(&segments(fresh.path()));
+        fs::write(stray, other).unwrap();
+        assert!(!inspect(fresh.path(), 10).unwrap().unwrap().index_is_behind);
+        // The index has nothing on the disk of the first segment, and the segment is gone.
+        let begun = begun.path();
+        let store = Store::open(begun, &StoreOptions::default()).unwrap();
+        let mut batch = Batch::new();
+        batch.put_meta(b"acknowledged", b"first".to_vec());
+        store.commit(batch).unwrap();
+        copy(begun, killed.path());
+        drop(store);
+        fs::remove_file(FileNumber(1).segment_path(&segments(killed.path()))).unwrap();
+        let found = inspect(killed.path(), 10).unwrap().unwrap();
+        assert_eq!(found.missing_segments, [FileNumber(1)]);
     }
 
     #[test]

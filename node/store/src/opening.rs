@@ -155,7 +155,7 @@ impl Opening<'_> {
             Ok(!rows.is_empty())
         };
         Ok(Opened {
-            found: start::found(&replay, now),
+            found: start::found(&replay.losses, now),
             owed: start::owed(&index, &replay, now)?,
             has_quarantine: !replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?,
             has_floors: !replay.floors.is_empty() || has_rows(keys::FLOOR)?,
@@ -209,7 +209,7 @@ impl Opening<'_> {
     fn was_used(self) -> io::Result<bool> {
         let packs = self.disk.list(&packs(self.dir))?;
         let has_packs = packs.iter().any(|name| PackName::parse(name).is_some());
-        let names_segment = Said::read(self.disk.as_ref(), self.dir)?.is_some();
+        let names_segment = Said::read(self.disk.as_ref(), self.dir, None)?.is_some();
         Ok(has_packs || names_segment || self.disk.open(&self.dir.join(RESERVE)).is_ok())
     }
 
@@ -218,9 +218,7 @@ impl Opening<'_> {
         let dir = segments(self.dir);
         let disk = self.disk;
         let store = index.store()?;
-        // That of another store says nothing of this one.
-        let said = Said::read(disk.as_ref(), self.dir)?
-            .filter(|said| store.is_none_or(|store| store == said.store));
+        let said = Said::read(disk.as_ref(), self.dir, store)?;
         let known = Known {
             store,
             files: index.files(),
@@ -237,16 +235,12 @@ impl Opening<'_> {
             // From now on an index without it is damaged.
             index.kv.flush(true)?;
         }
-        let missed = match &said {
-            Some(said) => said.missed(&files, known.files.contains_key(&said.number))?,
-            None => None,
-        };
-        let is_missed = missed.is_some()
-            || files
-                .losses
-                .iter()
-                .any(|loss| Some(loss.file) == known.newest);
-        files.losses.extend(missed);
+        if let Some(said) = &said {
+            let missed = said.missed(&files, known.files.contains_key(&said.number))?;
+            files.losses.extend(missed);
+        }
+        let mut losses = files.losses.iter();
+        let is_missed = losses.any(|loss| Some(loss.file) == known.newest);
         let mut newest = Newest::new(Arc::clone(disk), self.dir, store, said, is_missed);
         let applied = index.applied()?;
         let mut behind = Behind::of(&files, applied)?;

@@ -29,15 +29,15 @@ use crate::segment::FileNumber;
 const PAGE_ROWS: usize = 4096;
 
 /// What is told of a start.
-pub(crate) fn found(replay: &Replay, now: Millis) -> Vec<Loss> {
-    let losses = replay.losses.iter().cloned();
+pub(crate) fn found<'a>(losses: impl IntoIterator<Item = &'a Loss>, now: Millis) -> Vec<Loss> {
+    let losses = losses.into_iter().cloned();
     losses.map(|loss| Loss { found: now, ..loss }).collect()
 }
 
 /// What a start has to write.
 pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op>, KvError> {
     let mut ops = Vec::new();
-    note_losses(index, found(replay, now), &mut ops)?;
+    note_losses(index, found(&replay.losses, now), &mut ops)?;
     for (name, sequence) in &replay.floors {
         let stored = index.kv.value(&keys::key(keys::HEAD, name))?;
         let stored = stored.and_then(|row| HeadRow::from_bytes(&row));
@@ -211,11 +211,7 @@ fn write_missing(
         }
     }
     let mut ops: Vec<_> = losses.keys().map(|number| Op::Drop(*number)).collect();
-    let told = losses.values().map(|loss| Loss {
-        found: now,
-        ..loss.clone()
-    });
-    note_losses(index, told.collect(), &mut ops).map_err(index_failed)?;
+    note_losses(index, found(losses.values(), now), &mut ops).map_err(index_failed)?;
     committer.write_ops(ops)
 }
 

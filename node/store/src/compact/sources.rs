@@ -15,7 +15,8 @@ use crate::store::{Store, is_lost};
 
 use super::UpkeepError;
 
-/// Most blocks that one step moves, unless a single file has more.
+/// Most blocks that one step moves, unless a single file has more: it holds some hundred bytes for each, and the change of the
+/// index as much again.
 const JOB_BLOCKS: usize = 1 << 14;
 /// Places that are looked up at once, and rows that are looked through.
 const PAGE_ROWS: usize = 4096;

@@ -71,6 +71,7 @@ impl RocksOptions {
         db.set_memtable_prefix_bloom_ratio(0.05);
         db.set_max_open_files(self.open_files);
         db.set_max_background_jobs(2);
+        // Each compaction of the first level writes the one below it anew: twice as many files as RocksDB waits for by itself.
         db.set_level_zero_file_num_compaction_trigger(8);
         db.set_keep_log_file_num(2);
         db.set_max_log_file_size(1 << 20);

@@ -67,11 +67,16 @@ impl Said {
         })
     }
 
-    /// What is said in the folder of a store, where it can be read.
+    /// What is said in the folder of a store, where it can be read. What is said of another store than the one that is known says
+    /// nothing of this one.
     ///
     /// # Errors
     /// The disk does not let it be read.
-    pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn read(
+        disk: &dyn Disk,
+        dir: &Path,
+        store: Option<StoreId>,
+    ) -> io::Result<Option<Self>> {
         let file = match disk.open(&dir.join(FILE)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -89,6 +94,7 @@ impl Said {
             is_damaged |= slot.is_none() && bytes != [0; SLOT_BYTES];
         }
         let newest = slots.into_iter().flatten().max_by_key(|said| said.sequence);
+        let newest = newest.filter(|said| store.is_none_or(|store| store == said.store));
         Ok(newest.map(|said| Self {
             // What cannot be read may have been newer: there is that segment or a later one, and it may have been cut since.
             length: if is_damaged { 0 } else { said.length },
@@ -99,8 +105,8 @@ impl Said {
     /// What of this is not so: the segment is not there, or has been cut. `has_row` says that the index knows it, and misses it.
     pub(crate) fn missed(&self, files: &Files, has_row: bool) -> io::Result<Option<Loss>> {
         let number = self.number;
-        let is_told = files.losses.iter().any(|loss| loss.file == number);
-        if is_told || files.strays.contains(&number) {
+        if files.losses.iter().any(|loss| loss.file == number) {
+            // It is there, and is not what it was: that is told.
             return Ok(None);
         }
         let Some(file) = files.log.get(&number) else {
@@ -226,12 +232,12 @@ mod tests {
     const STORE: StoreId = StoreId([0xbb; 16]);
 
     fn newest(dir: &Path) -> Newest {
-        let said = Said::read(&Real, dir).unwrap();
+        let said = Said::read(&Real, dir, None).unwrap();
         Newest::new(Arc::new(Real), dir, STORE, said, false)
     }
 
     fn read(dir: &Path) -> Option<(u32, u64)> {
-        let said = Said::read(&Real, dir).unwrap();
+        let said = Said::read(&Real, dir, None).unwrap();
         said.map(|said| (said.number.0, said.length))
     }
 
@@ -250,21 +256,16 @@ mod tests {
             number: FileNumber(7),
             length: 0x0304,
         };
-        let hex: String = said
-            .to_bytes()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let golden = format!(
-            "5045524e4c415354{}{}{}{}{}{}",
-            "0201000000000000",
-            "bb".repeat(16),
-            "0700000000000000",
-            "0403000000000000",
-            "00".repeat(12),
-            "00000000"
-        );
-        assert_eq!(hex[..120], golden[..120]);
+        let golden = [
+            &b"PERNLAST"[..],
+            b"\x02\x01\0\0\0\0\0\0",
+            &[0xbb; 16],
+            b"\x07\0\0\0\0\0\0\0",
+            b"\x04\x03\0\0\0\0\0\0",
+            &[0; 12],
+            b"\x96\x76\x05\x73",
+        ];
+        assert_eq!(said.to_bytes()[..], golden.concat());
         assert_eq!(Said::from_bytes(&said.to_bytes()), Some(said));
     }
 
@@ -301,13 +302,18 @@ mod tests {
         assert_eq!(read(dir.path()), Some((3, 100)));
         std::fs::remove_file(dir.path().join(FILE)).unwrap();
         std::fs::create_dir(dir.path().join(FILE)).unwrap();
-        Said::read(&Real, dir.path()).unwrap_err();
-        newest_of_a_folder(dir.path());
+        Said::read(&Real, dir.path(), None).unwrap_err();
+        let mut newest = Newest::new(Arc::new(Real), dir.path(), STORE, None, false);
+        newest.set(FileNumber(4), 100).unwrap_err();
     }
 
-    fn newest_of_a_folder(dir: &Path) {
-        let mut newest = Newest::new(Arc::new(Real), dir, STORE, None, false);
-        newest.set(FileNumber(4), 100).unwrap_err();
+    #[test]
+    fn what_is_said_of_another_store_says_nothing_of_this_one() {
+        let dir = tempfile::tempdir().unwrap();
+        newest(dir.path()).set(FileNumber(1), 100).unwrap();
+        let read = |store| Said::read(&Real, dir.path(), Some(StoreId(store))).unwrap();
+        assert!(read([0xbb; 16]).is_some());
+        assert_eq!(read([0xcc; 16]), None);
     }
 
     #[test]

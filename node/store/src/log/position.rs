@@ -1,6 +1,6 @@
 //! Places in the log.
 
-use crate::segment::{FILE_BYTES, FileNumber};
+use crate::segment::{FILE_BYTES, FileNumber, GROUPS_START};
 
 /// A place in the log: behind the last byte of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +17,15 @@ impl Position {
         offset: 0,
         group: 0,
     };
+
+    /// Where in a segment that is not before it what follows it begins.
+    pub(crate) fn start_in(self, number: FileNumber) -> u64 {
+        if number == self.file {
+            self.offset
+        } else {
+            GROUPS_START
+        }
+    }
 
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = self.file.0.to_le_bytes().to_vec();

@@ -14,7 +14,7 @@ use crate::disk::Disk;
 use crate::group::{Op, SetHead};
 use crate::keys;
 use crate::rows::{Loss, LossKind, owner_tag};
-use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
+use crate::segment::{FileNumber, Location, Segment};
 
 use super::lost::move_tail;
 use super::reader::{Found, Groups};
@@ -89,7 +89,7 @@ pub(crate) fn replay<E: From<io::Error>>(
     for (number, file) in &files.log {
         replay.highest_file = replay.highest_file.max(*number);
         if *number >= applied.file {
-            let from = start_in(*number, applied);
+            let from = applied.start_in(*number);
             ending = Some(summarise(
                 &file.segment,
                 from,
@@ -103,7 +103,7 @@ pub(crate) fn replay<E: From<io::Error>>(
     let with_groups: BTreeSet<FileNumber> = summaries.iter().map(|summary| summary.file).collect();
     for (number, file) in files.log.range(applied.file..) {
         if with_groups.contains(number) {
-            let mut groups = Groups::new(&file.segment, start_in(*number, applied), true)?;
+            let mut groups = Groups::new(&file.segment, applied.start_in(*number), true)?;
             while let Some(found) = groups.next()? {
                 if counted.contains(&(*number, found.start)) {
                     replay.last_group = found.group;
@@ -132,15 +132,6 @@ pub(crate) fn replay<E: From<io::Error>>(
     let named = newest.number().unwrap_or(FileNumber(0));
     replay.highest_file = replay.highest_file.max(named);
     Ok(replay)
-}
-
-/// Where reading a segment begins.
-fn start_in(number: FileNumber, applied: Position) -> u64 {
-    if number == applied.file {
-        applied.offset
-    } else {
-        GROUPS_START
-    }
 }
 
 /// Whether the log is there up to where the index has it.

@@ -64,7 +64,7 @@ fn open(root: &Path, applied: Position) -> Start {
     };
     let files = survey_files(&Real, &dir, &known).unwrap();
     let mut groups = Vec::new();
-    let said = Said::read(&Real, root).unwrap();
+    let said = Said::read(&Real, root, Some(STORE)).unwrap();
     let mut newest = Newest::new(Arc::new(Real), root, STORE, said, false);
     let replay = replay(&Real, &dir, applied, &files, &mut newest, |group| {
         let batches = group.batches.iter().map(|batch| Logged {
@@ -530,9 +530,8 @@ fn a_copy_of_what_was_lost_never_takes_the_place_of_another() {
     let segments = dir.path().join("segments");
     let torn = file(dir.path(), FileNumber(1));
     std::fs::create_dir_all(&segments).unwrap();
-    for text in ["one", "another", "a third"] {
+    let lose = |text: String| {
         std::fs::write(&torn, text).unwrap();
-        open(dir.path(), Position::START);
         let known = Known {
             store: Some(STORE),
             ..Known::default()
@@ -540,9 +539,23 @@ fn a_copy_of_what_was_lost_never_takes_the_place_of_another() {
         let mut files = survey_files(&Real, &segments, &known).unwrap();
         move_torn(&Real, &segments, &mut files);
         assert!(!torn.exists());
+    };
+    for text in ["one", "another", "a third"] {
+        lose(text.to_owned());
     }
     let lost = |name: &str| std::fs::read(dir.path().join("lost").join(name)).unwrap();
     assert_eq!(lost("00000001-00000000.bytes"), b"one");
     assert_eq!(lost("00000001-00000000.1.bytes"), b"another");
     assert_eq!(lost("00000001-00000000.2.bytes"), b"a third");
+    // The oldest go, in the order in which they came.
+    for number in 4..=30 {
+        lose(number.to_string());
+    }
+    let mut kept: Vec<_> = std::fs::read_dir(dir.path().join("lost"))
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    kept.sort_unstable();
+    let newest: Vec<_> = (15..=30).map(|number| number.to_string()).collect();
+    assert_eq!(kept, newest);
 }

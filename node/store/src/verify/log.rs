@@ -26,8 +26,7 @@ impl Verifier<'_> {
     /// Reads every file that holds blocks.
     pub(super) fn check_files(&mut self, index: Option<&dyn KvSnapshot>) -> io::Result<()> {
         let dir = segments(self.dir);
-        let said = Said::read(self.disk.as_ref(), self.dir)?
-            .filter(|said| self.store.is_none_or(|store| store == said.store));
+        let said = Said::read(self.disk.as_ref(), self.dir, self.store)?;
         let known = Known {
             store: self.store,
             files: self.files.clone(),
