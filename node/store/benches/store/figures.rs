@@ -72,7 +72,7 @@ pub(crate) fn resident_mib() -> Result<f64> {
     memory_mib("VmRSS:")
 }
 
-/// The most resident memory that this process has had.
+/// The most resident memory that this process has had since this was asked last.
 pub(crate) fn peak_mib() -> Result<f64> {
     let peak = memory_mib("VmHWM:")?;
     // What comes next has a peak of its own (proc(5), clear_refs).
