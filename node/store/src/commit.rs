@@ -20,7 +20,7 @@ use crate::collect::Marks;
 use crate::disk::{Disk, is_full};
 use crate::group::Op;
 use crate::index::Index;
-use crate::log::{self, Log, LogBatch};
+use crate::log::{self, Log, LogBatch, Position};
 use crate::pending::Pending;
 use crate::segment::FileNumber;
 use crate::start;
@@ -44,8 +44,8 @@ pub(crate) enum Work {
     /// Ends the open segment and flushes the index, so that all before this is in files that stay as they are.
     Seal(Sender<Result<(), CommitError>>),
     /// Copies the index, with the log sealed, so that the copy and the segments fit together. Answers with the
-    /// number of the next segment: those before it belong to the copy.
-    Copy(PathBuf, Sender<Result<FileNumber, CommitError>>),
+    /// number of the next segment, as those before it belong to the copy, and with where the log ends.
+    Copy(PathBuf, Sender<Result<(FileNumber, Position), CommitError>>),
     /// Takes a number for a pack.
     Number(Sender<Result<FileNumber, CommitError>>),
     /// Begins to note what is put, required and pinned, for a collection of garbage.
@@ -416,14 +416,12 @@ impl Committer {
             .map_err(|error| CommitError::Index(Arc::new(error)))
     }
 
-    fn copy(&mut self, dir: &Path) -> Result<FileNumber, CommitError> {
+    fn copy(&mut self, dir: &Path) -> Result<(FileNumber, Position), CommitError> {
         self.seal()?;
-        self.shared
-            .index
-            .kv
-            .copy_to(dir)
-            .map_err(|error| CommitError::Index(Arc::new(error)))?;
-        Ok(self.log.next_file().unwrap_or(FileNumber(u32::MAX)))
+        let index = &self.shared.index;
+        let copied = index.kv.copy_to(dir).and_then(|()| index.applied());
+        let end = copied.map_err(|error| CommitError::Index(Arc::new(error)))?;
+        Ok((self.log.next_file().unwrap_or(FileNumber(u32::MAX)), end))
     }
 }
 

@@ -21,9 +21,7 @@ use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
 use crate::log::{Files, Groups, Known, Position, Said, survey_files};
 use crate::packs::packs;
-use crate::rows::{
-    FileRow, HeadRow, Loss, LossKind, Place, QuarantineRow, Quarantined, Row as _, SetAside,
-};
+use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
 use crate::segment::{FileNumber, Location, StoreId};
 use crate::store::{OpenError, segments};
 use crate::store_id::store_id;
@@ -48,6 +46,8 @@ pub struct Inspection {
     pub index_damage: Option<String>,
     /// Blocks that the index knows.
     pub blocks: u64,
+    /// The last group that was acknowledged, where the log does not have it. The next start tells it as a loss.
+    pub missing_group: Option<u64>,
     /// Whether the log has more than the index: the process ended without a clean stop, and the next start brings it there.
     pub index_is_behind: bool,
     /// Files of blocks: segments of the log and packs.
@@ -222,15 +222,20 @@ impl Look<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Files::default(),
             files => files?,
         };
-        if let Some(said) = said {
-            let missed = said.missed(&files, self.rows.contains_key(&said.number))?;
-            let missing = missed.filter(|loss| loss.kind == LossKind::MissingFile);
-            let missing = missing.map(|loss| loss.file);
-            self.found.missing_segments.extend(missing);
-        }
+        let mut last = applied.group;
         for (number, file) in files.log.range(applied.file..) {
             let mut groups = Groups::new(&file.segment, applied.start_in(*number), false)?;
-            self.found.index_is_behind |= groups.next()?.is_some();
+            while let Some(group) = groups.next()? {
+                last = last.max(group.group);
+                self.found.index_is_behind = true;
+            }
+        }
+        if let Some(said) = said.filter(|said| said.is_missed(last)) {
+            let is_known = self.rows.contains_key(&said.number);
+            if !is_known && !files.log.contains_key(&said.number) {
+                self.found.missing_segments.push(said.number);
+            }
+            self.found.missing_group = Some(said.group);
         }
         Ok(())
     }

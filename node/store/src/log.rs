@@ -88,8 +88,6 @@ pub(crate) struct Log {
     last_group: u64,
     next_group: Option<u64>,
     newest: Newest,
-    /// A segment that is full, and where its last group ends: it is cut when the next one is named as the newest.
-    full: Option<(Segment, u64)>,
 }
 
 #[derive(Debug)]
@@ -97,13 +95,13 @@ struct Open {
     segment: Segment,
     offset: u64,
     space: u64,
-    /// Whether its name is durable, and it is named as the newest: the first group in it makes it so.
+    /// Whether its name is durable: the first group in it makes it so.
     is_named: bool,
 }
 
 impl Log {
-    /// A log that goes on behind what was replayed. Does not fail for want of space: the next group then goes into a new
-    /// segment.
+    /// A log that goes on behind what was replayed; `is_missed` says that more was acknowledged. Does not fail for want of space:
+    /// the next group then goes into a new segment.
     pub(crate) fn go_on(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -111,6 +109,7 @@ impl Log {
         replay: &Replay,
         strays: BTreeSet<FileNumber>,
         newest: Newest,
+        is_missed: bool,
     ) -> Self {
         let mut log = Self {
             disk,
@@ -123,42 +122,37 @@ impl Log {
             last_group: replay.last_group,
             next_group: replay.highest_group.checked_add(1),
             newest,
-            full: None,
         };
         log.newest.prepare();
         // Who was killed may have left a segment whose name is not durable, and what is in it is seen from now on.
         let is_named = log.disk.sync_dir(dir).is_ok();
-        // What is missed of the newest is told again until a later one is written to, with what there is to tell of it.
-        let goes_on = is_named && !log.newest.is_missed();
+        // Where groups are missing at the end of the log, its last segment stays as it was found.
+        let goes_on = is_named && !is_missed;
         if let Some((segment, offset)) = replay.end.clone().filter(|_| goes_on) {
             log.reopen(segment, offset);
         }
         log
     }
 
-    /// Goes on in the last segment, where there is still much space in it and nothing behind its last group.
+    /// Goes on in the last segment, in which nothing stands behind its last group, where there is still much space in it.
     fn reopen(&mut self, segment: Segment, offset: u64) {
         let space = self.segment_bytes;
         let is_roomy = offset < space / 4 * 3;
         // Cut first: what is reserved anew reads as zeros.
-        let (file, number) = (&segment.file, segment.number);
+        let file = &segment.file;
         let reserved = is_roomy
-            && self
-                .newest
-                .cut(number, offset)
-                .and_then(|()| file.truncate(offset))
+            && file
+                .truncate(offset)
                 .and_then(|()| file.reserve(space))
                 .and_then(|()| file.sync())
-                .and_then(|()| self.newest.set(number, space))
                 .is_ok();
-        if reserved {
-            self.open = Some(Open {
-                segment,
-                offset,
-                space,
-                is_named: true,
-            });
-        }
+        self.open = Some(Open {
+            segment,
+            offset,
+            // Without more space the next group goes into another, and a clean stop leaves its mark here all the same.
+            space: if reserved { space } else { offset },
+            is_named: true,
+        });
     }
 
     /// A number for a file of blocks, that no other file has had.
@@ -190,22 +184,25 @@ impl Log {
         let sizes = Sizes::of(&batches);
         let head = sizes.head(group, self.last_group, &batches);
         self.space_for(head.group_bytes(), group)?;
-        let (disk, dir, newest) = (&self.disk, &self.dir, &mut self.newest);
+        let (disk, dir) = (&self.disk, &self.dir);
         let open = self.open.as_mut().expect("it was just opened");
         let number = open.segment.number;
         let written = write_group(open, &head, &sizes, &batches).and_then(|entries| {
             if !open.is_named {
                 disk.sync_dir(dir)?;
                 open.is_named = true;
-                newest.set(number, open.space)?;
-                if let Some((full, end)) = self.full.take() {
-                    // Whether this is durable does not matter: a rest of zeros says the same.
-                    let _ = full.file.truncate(end);
-                }
             }
             Ok(entries)
         });
-        match written {
+        let newest = &mut self.newest;
+        let said = written.and_then(|entries| newest.say(number, group).map(|()| entries));
+        // What may be said has to stay where it is; the next group passes over it.
+        if said.is_err() && newest.take_back().is_ok() {
+            // If this does not reach the disk either, the next group's `previous` says the same.
+            let file = &open.segment.file;
+            let _ = file.truncate(open.offset).and_then(|()| file.sync());
+        }
+        match said {
             Ok(entries) => {
                 open.offset += head.group_bytes();
                 let end = Position {
@@ -228,11 +225,6 @@ impl Log {
                 })
             }
             Err(error) => {
-                // If this does not reach the disk either, the next group's `previous` says the same.
-                if !open.is_named || newest.set(number, open.offset).is_ok() {
-                    let file = &open.segment.file;
-                    let _ = file.truncate(open.offset).and_then(|()| file.sync());
-                }
                 self.open = None;
                 Err(error)
             }
@@ -253,17 +245,19 @@ impl Log {
             let end = open.offset + mark.len() as u64;
             // Where it does not reach the disk, the next start looks more closely at the last group, and that is all.
             // Space that stays reserved is given back when the segment is packed.
-            let may_cut = self.newest.cut(open.segment.number, end).is_ok();
             let _ = file
                 .write_at(&mark, open.offset)
-                .and_then(|()| if may_cut { file.truncate(end) } else { Ok(()) })
+                .and_then(|()| file.truncate(end))
                 .and_then(|()| file.sync());
+            self.newest.sync();
         }
     }
 
     fn space_for(&mut self, bytes: u64, group: u64) -> io::Result<()> {
         if let Some(full) = self.open.take_if(|open| open.offset + bytes > open.space) {
-            self.full = Some((full.segment, full.offset));
+            // Where this fails a rest of zeros says the same. It is durable, so that who looks past the cache sees the disk.
+            let file = &full.segment.file;
+            let _ = file.truncate(full.offset).and_then(|()| file.sync());
         }
         if self.open.is_none() {
             let before = self.next_file;

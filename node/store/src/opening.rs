@@ -235,21 +235,34 @@ impl Opening<'_> {
             // From now on an index without it is damaged.
             index.kv.flush(true)?;
         }
-        if let Some(said) = &said {
-            let missed = said.missed(&files, known.files.contains_key(&said.number))?;
-            files.losses.extend(missed);
-        }
-        let mut losses = files.losses.iter();
-        let is_missed = losses.any(|loss| Some(loss.file) == known.newest);
-        let mut newest = Newest::new(Arc::clone(disk), self.dir, store, said, is_missed);
+        // Without an index, it is the log that says whose it is.
+        let said = said.filter(|said| said.store == store);
+        let mut newest = Newest::new(Arc::clone(disk), self.dir, store);
         let applied = index.applied()?;
         let mut behind = Behind::of(&files, applied)?;
-        let apply = |group: &Group| {
-            index.apply(group, false)?;
+        let now = wall_clock();
+        let apply = |group: &Group, losses: Vec<Loss>| {
+            let mut ops = Vec::new();
+            start::note_losses(index, start::found(&losses, now), &mut ops)?;
+            index.apply_with(group, &ops)?;
             progress(behind.until(group.end));
             Ok::<_, OpeningError>(())
         };
-        let mut replay = replay(disk.as_ref(), &dir, applied, &files, &mut newest, apply)?;
+        let mut replay = replay(
+            disk.as_ref(),
+            &dir,
+            applied,
+            &files,
+            (said.as_ref(), &mut newest),
+            apply,
+        )?;
+        let is_missed = said.is_some_and(|said| said.is_missed(replay.last_group));
+        let has_row = |said: &Said| known.files.contains_key(&said.number);
+        let end = match &said {
+            Some(said) => said.missed(&files, &replay, has_row(said)),
+            None => unknown_end(&replay),
+        };
+        replay.losses.extend(end);
         replay.losses.extend(files.losses);
         replay.losses.extend(index.take_losses());
         // Packs that were replayed took numbers as well.
@@ -262,6 +275,7 @@ impl Opening<'_> {
             &replay,
             files.strays,
             newest,
+            is_missed,
         );
         Ok((log, replay))
     }
@@ -300,6 +314,15 @@ impl Opening<'_> {
         }
         Ok(())
     }
+}
+
+/// What is told where nothing says which group was acknowledged last.
+fn unknown_end(replay: &Replay) -> Option<Loss> {
+    let is_known = replay.is_closed || !replay.is_begun;
+    (!is_known).then(|| Loss {
+        group: replay.last_group,
+        ..Loss::new(LossKind::UnknownEnd, replay.highest_file, 0)
+    })
 }
 
 fn lacking(reason: &str) -> OpeningError {

@@ -6,7 +6,11 @@
 //! its place when it is whole. It is as the old one was at G; what the log holds behind that is replayed as at any other
 //! start. Where no checkpoint is whole the new index is empty, and all of the log is replayed.
 //!
-//! Bodies are not read, and memory is bounded: files are taken one after the other, and their dead copies come from the
+//! A file whose table is damaged does not say where its blocks lie. The index that is replaced may still know: what it has of such a file
+//! is taken where the bytes there are the block. Who asks for another index than a sound one has that written down in a checkpoint first
+//! ([`Store::rebuild`](crate::Store::rebuild)).
+//!
+//! But for those, bodies are not read, and memory is bounded: files are taken one after the other, and their dead copies come from the
 //! checkpoint in the same order. An attempt that is broken off is begun again.
 
 use std::collections::{BTreeMap, HashSet};
@@ -21,12 +25,13 @@ use crate::disk::{Disk, is_full};
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
 use crate::log::{Files, Known, Position, survey_files};
-use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen, SetAside};
+use crate::rows::{FileKind, FileRow, Loss, LossKind, Place, Row as _, Seen, SetAside};
 use crate::segment::{FileNumber, StoreId};
 use crate::store::{segments, wall_clock};
 
 mod counts;
 mod dead;
+mod old;
 mod progress;
 mod tables;
 
@@ -35,6 +40,7 @@ pub use progress::{RebuildProgress, RebuildStage};
 
 use counts::recount;
 use dead::DeadCopies;
+use old::OldPlaces;
 use tables::{Folders, read_table};
 
 /// Rows that are written at once.
@@ -168,13 +174,14 @@ fn from_checkpoint(
         checkpoint,
         load: home.begin()?,
         files: BTreeMap::new(),
+        doubtful: BTreeMap::new(),
         counts_fit: true,
         losses: Vec::new(),
         progress,
     };
     filling.take_rows()?;
     filling.take_places(&Folders::of(disk, dir))?;
-    filling.finish()
+    filling.finish(disk, dir, home)
 }
 
 /// An index while it is filled.
@@ -183,6 +190,8 @@ struct Filling<'a> {
     load: Box<dyn KvLoad>,
     /// What the checkpoint says of the files.
     files: BTreeMap<FileNumber, FileRow>,
+    /// Those that do not say where all of their blocks lie, and how many bytes of blocks that are alive they lack.
+    doubtful: BTreeMap<FileNumber, u64>,
     /// Whether what it counts in them was found.
     counts_fit: bool,
     losses: Vec<Loss>,
@@ -270,6 +279,7 @@ impl Filling<'_> {
         (number, row): (FileNumber, FileRow),
         dead: &HashSet<Multihash>,
     ) -> Result<(), RebuildError> {
+        let known = self.losses.len();
         let mut batch = KvBatch::default();
         let mut written = Ok(());
         let mut bytes = 0;
@@ -288,17 +298,47 @@ impl Filling<'_> {
         self.counts_fit &= bytes == row.live_bytes;
         match table {
             // Not there: the log behind the checkpoint may say that it is not needed any more.
-            None => {}
+            None => return Ok(()),
             Some(losses) if losses.is_empty() && bytes < row.live_bytes => self.lose_table(number),
             Some(losses) => self.losses.extend(losses),
+        }
+        if self.losses.len() > known {
+            let lacking = row.live_bytes.saturating_sub(bytes);
+            self.doubtful.insert(number, lacking);
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Rebuilt, RebuildError> {
+    fn finish(
+        mut self,
+        disk: &dyn Disk,
+        dir: &Path,
+        home: &dyn KvHome,
+    ) -> Result<Rebuilt, RebuildError> {
         (self.progress)(RebuildProgress::new(RebuildStage::Order, 0, 1));
         let index = self.load.finish()?;
         take_seen(self.checkpoint, index.as_ref())?;
+        if !self.doubtful.is_empty()
+            && let Ok(Some(old)) = home.read_condemned()
+        {
+            let rows = self.doubtful.keys();
+            let rows = rows.filter_map(|number| Some((*number, *self.files.get(number)?)));
+            let places = OldPlaces::of(disk, dir, rows);
+            for (number, bytes) in places.take(old.as_ref(), index.as_ref())? {
+                if let Some(lacking) = self.doubtful.get_mut(&number) {
+                    *lacking = lacking.saturating_sub(bytes);
+                }
+            }
+        }
+        for loss in &mut self.losses {
+            let is_log = |row: &FileRow| row.kind == FileKind::Log;
+            if self.doubtful.get(&loss.file) == Some(&0)
+                && self.files.get(&loss.file).is_some_and(is_log)
+            {
+                // The rows are in the checkpoint, and its blocks are all there.
+                *loss = Loss::new(LossKind::DamagedFrames, loss.file, loss.offset);
+            }
+        }
         if !self.counts_fit {
             recount(index.as_ref(), self.files)?;
         }

@@ -9,12 +9,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::batch::CommitError;
 use crate::block_table::BlockTable;
 use crate::checkpointing::HeldCheckpoints;
 use crate::commit::Work;
 use crate::format;
+use crate::log::Newest;
 use crate::packs::packs;
 use crate::rows::FileKind;
 use crate::segment::FileNumber;
@@ -97,7 +99,7 @@ impl Store {
             _ => {}
         }
         inner.disk.create_dir(&segments(dir)).map_err(failed)?;
-        let next = inner.ask(|reply| Work::Copy(dir.join("index"), reply))?;
+        let (next, end) = inner.ask(|reply| Work::Copy(dir.join("index"), reply))?;
         let names = inner.disk.list(&inner.segments_dir()).map_err(failed)?;
         let mut numbers: Vec<_> = names
             .iter()
@@ -139,6 +141,12 @@ impl Store {
             .map_err(failed)?;
         self.snapshot_checkpoints(&dir.join("checkpoints"), checkpoints)
             .map_err(failed)?;
+        if let Ok(Some(store)) = inner.shared.index.store()
+            && end.offset > 0
+        {
+            let mut newest = Newest::new(Arc::clone(&inner.disk), dir, store);
+            newest.say(end.file, end.group).map_err(failed)?;
+        }
         format::write(inner.disk.as_ref(), dir).map_err(failed)?;
         sync_dir(dir).map_err(failed)?;
         Ok(snapshot)

@@ -146,10 +146,11 @@ impl Store {
         Self::open_folder(dir, options, false, progress)
     }
 
-    /// As [`Store::open_telling`], and makes the index anew whether or not it is damaged.
+    /// As [`Store::open_telling`], and makes the index anew whether or not it is damaged. What an index knows that can be read is
+    /// written down first, so that nothing is lost that only it knows.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// As [`Store::open`]; also where that cannot be written down. The index stays then.
     pub fn rebuild(
         dir: &Path,
         options: &StoreOptions,
@@ -180,11 +181,31 @@ impl Store {
         let disk: Arc<dyn Disk> = Arc::new(Real);
         let home = Arc::new(RocksHome::new(dir, options.index));
         let mut losses = bring_up(dir, options, &disk, home.as_ref(), progress)?;
-        if anew {
-            let condemned = home.condemn("somebody has asked for another");
-            condemned.map_err(|source| OpeningError::Index(source).at(dir))?;
-        }
-        let mut store = Self::open_on(dir, options, disk, home, Some(lock), progress)?;
+        let open = |lock, progress: &mut dyn FnMut(RebuildProgress)| {
+            Self::open_on(
+                dir,
+                options,
+                Arc::clone(&disk),
+                home.clone(),
+                Some(lock),
+                progress,
+            )
+        };
+        let mut store = if anew {
+            let held = lock.try_clone().map_err(not_writable)?;
+            match open(held, progress) {
+                // It was damaged, and that is done.
+                Ok(store) if store.rebuilt().is_some() => store,
+                opened => {
+                    losses.extend(written_down(opened, dir)?);
+                    let condemned = home.condemn("somebody has asked for another");
+                    condemned.map_err(|source| OpeningError::Index(source).at(dir))?;
+                    open(lock, progress)?
+                }
+            }
+        } else {
+            open(lock, progress)?
+        };
         if let Some(inner) = Arc::get_mut(&mut store.inner) {
             losses.append(&mut inner.found);
             inner.found = losses;
@@ -515,6 +536,29 @@ impl Drop for Inner {
             }
         }
     }
+}
+
+/// Writes all that only the index of a store knows into a checkpoint, and closes the store. Returns what its start found. An index that
+/// cannot be read leaves that to those that there are.
+fn written_down(opened: Result<Store, OpenError>, dir: &Path) -> Result<Vec<Loss>, OpenError> {
+    let store = match opened {
+        Ok(store) => store,
+        Err(OpenError::Index { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    match store.checkpoint() {
+        // It was found damaged by that.
+        Err(_) if store.inner.shared.failed.load(Ordering::Acquire) => {}
+        Err(source) => {
+            return Err(OpenError::Rebuild {
+                dir: dir.to_path_buf(),
+                reason: "what only it knows is written down first".into(),
+                source: Box::new(source),
+            });
+        }
+        Ok(_) => {}
+    }
+    Ok(store.found_at_start().to_vec())
 }
 
 pub(crate) fn segments(dir: &Path) -> PathBuf {

@@ -110,6 +110,8 @@ pub enum FindingKind {
     Header,
     /// Frames of the log are damaged.
     Frames,
+    /// Which group was acknowledged last is not known.
+    UnknownEnd,
     /// A group of the log is not whole.
     Group,
     /// Groups that were acknowledged are not in the log.
@@ -143,6 +145,7 @@ impl FindingKind {
             | Self::StrayFile
             | Self::Header
             | Self::Frames
+            | Self::UnknownEnd
             | Self::DeadBody
             | Self::Tail
             | Self::Pack
@@ -163,6 +166,7 @@ impl FindingKind {
             Self::Header => "header",
             Self::Frames => "frames",
             Self::Group => "group",
+            Self::UnknownEnd => "unknown_end",
             Self::MissingGroups => "missing_groups",
             Self::DeadBody => "dead_body",
             Self::Tail => "tail",

@@ -217,3 +217,111 @@ fn a_store_whose_log_and_index_are_gone_is_never_begun_anew_in_silence() {
     fs::create_dir(&folder).unwrap();
     drop(Store::open(&folder, &options()).unwrap());
 }
+
+/// A store with one group of this many blocks, in whose table a bit is flipped after all was brought into the index and into a
+/// checkpoint, and a group behind it.
+fn with_damaged_table(dir: &Path, blocks: u32) {
+    let store = Store::open(dir, &options()).unwrap();
+    let mut batch = Batch::new();
+    for number in 0..blocks {
+        batch.put_block(block(number));
+        batch.pin(&number.to_be_bytes(), *block(number).cid());
+    }
+    batch.put_meta(b"first", b"row".to_vec());
+    store.commit(batch).unwrap();
+    store.checkpoint().unwrap();
+    let mut batch = Batch::new();
+    batch.put_block(block(blocks));
+    store.commit(batch).unwrap();
+    drop(store);
+    let segment = dir.join("segments/00000001.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    // Behind the headers, the two heads of the group and the head of its batch.
+    bytes[4160 + 128 + 32 + 500] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+}
+
+fn kinds(store: &Store) -> Vec<LossKind> {
+    let losses = store.found_at_start().iter();
+    losses.map(|loss| loss.kind).collect()
+}
+
+fn check_all(store: &Store, blocks: u32) {
+    for number in 0..=blocks {
+        let found = store.block(block(number).cid()).unwrap();
+        assert_eq!(found.unwrap().bytes(), block(number).bytes(), "{number}");
+    }
+    assert_eq!(store.stats().blocks, u64::from(blocks) + 1);
+    assert_eq!(store.meta(b"first").unwrap().unwrap(), b"row");
+    assert_eq!(store.quarantine(None, 9).unwrap(), []);
+}
+
+const GROUP: u32 = 300;
+
+#[test]
+fn another_index_that_is_asked_for_has_all_that_only_the_present_one_knows() {
+    for loses_checkpoints in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        with_damaged_table(dir.path(), GROUP);
+        if loses_checkpoints {
+            fs::remove_dir_all(dir.path().join("checkpoints")).unwrap();
+        }
+        check_all(&Store::open(dir.path(), &options()).unwrap(), GROUP);
+        for _ in 0..2 {
+            let store = Store::rebuild(dir.path(), &options(), &mut |_| {}).unwrap();
+            assert!(store.rebuilt().is_some());
+            let both = [LossKind::DamagedFrames, LossKind::IndexRebuilt];
+            assert_eq!(kinds(&store), both);
+            check_all(&store, GROUP);
+        }
+        let store = Store::open(dir.path(), &options()).unwrap();
+        assert_eq!(kinds(&store), []);
+        check_all(&store, GROUP);
+    }
+}
+
+#[test]
+fn what_a_condemned_index_says_of_a_damaged_file_is_taken_where_it_is_so() {
+    let dir = tempfile::tempdir().unwrap();
+    with_damaged_table(dir.path(), GROUP);
+    let segment = dir.path().join("segments/00000001.seg");
+    fs::write(dir.path().join("index/DAMAGED"), "somebody says so").unwrap();
+    let store = Store::open(dir.path(), &options()).unwrap();
+    let both = [LossKind::DamagedFrames, LossKind::IndexRebuilt];
+    assert_eq!(kinds(&store), both);
+    check_all(&store, GROUP);
+    drop(store);
+
+    // One of the bodies is another now.
+    let mut bytes = fs::read(&segment).unwrap();
+    let body = block(7).bytes().to_vec();
+    let at = bytes.windows(body.len()).position(|part| part == body);
+    bytes[at.unwrap()] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    fs::write(dir.path().join("index/DAMAGED"), "somebody says so").unwrap();
+    let store = Store::open(dir.path(), &options()).unwrap();
+    let both = [LossKind::DamagedGroup, LossKind::IndexRebuilt];
+    assert_eq!(kinds(&store), both);
+    assert_eq!(store.block(block(7).cid()).unwrap(), None);
+    assert!(store.block(block(8).cid()).unwrap().is_some());
+    assert_eq!(store.stats().blocks, u64::from(GROUP));
+}
+
+#[test]
+fn without_an_index_the_blocks_of_a_damaged_table_are_counted_as_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    with_damaged_table(dir.path(), GROUP);
+    for has_checkpoints in [true, false] {
+        fs::remove_dir_all(dir.path().join("index")).unwrap();
+        if !has_checkpoints {
+            fs::remove_dir_all(dir.path().join("checkpoints")).unwrap();
+        }
+        let store = Store::open(dir.path(), &options()).unwrap();
+        let lost = store.found_at_start().iter();
+        let lost: Vec<_> = lost.filter(|loss| loss.blocks > 0).collect();
+        assert_eq!(lost.len(), 1, "{lost:?}");
+        let (kind, blocks) = (lost[0].kind, lost[0].blocks);
+        assert_eq!((kind, blocks), (LossKind::DamagedGroup, GROUP.into()));
+        assert_eq!(store.stats().blocks, 1);
+    }
+}

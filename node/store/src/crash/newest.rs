@@ -1,6 +1,7 @@
-//! The end of the log, before the index has any of it on the disk: whoever removes, empties, cuts or swaps the newest segment is
-//! told, once, and no cut of ours is taken for one.
+//! The end of the log, before the index has any of it on the disk: whatever is taken away from it is told, once, and nothing that
+//! we do ourselves is.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::files::told;
@@ -20,20 +21,45 @@ fn small(number: u8, bytes: usize) -> Batch {
     batch
 }
 
-/// A machine that is switched off after so many commits, of which two or three fill a segment, and where the last group ends.
-fn machine_of(commits: u8) -> (Machine, u64) {
+/// A machine whose process is killed (`Loss::Nothing`) or that loses its power after so many commits, of which two or three fill a
+/// segment, and where the last group begins and ends.
+fn machine_of(commits: u8, loss: Loss) -> (Machine, Range<u64>) {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();
+    let mut last = 0;
     for number in 1..=commits {
+        last = end(&machine, newest(&machine));
         store.commit(small(number, 1700)).unwrap();
     }
-    let newest = store.stats().segments;
-    let bytes = machine.disk.bytes(&path(newest as u32)).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    let end = end(&machine, newest(&machine));
     machine.power.cut();
     drop(store);
-    let machine = machine.restart(Loss::Everything, Power::default());
-    (machine, end.next_multiple_of(8))
+    // The first group of a segment begins where there is none before it.
+    let last = if last < end { last } else { GROUPS_START };
+    (left_by(machine, loss), last..end)
+}
+
+/// What a kill leaves on the disk, or a power cut. The index loses what it has not flushed by either.
+fn left_by(machine: Machine, loss: Loss) -> Machine {
+    let power = Power::default();
+    Machine {
+        disk: machine.disk.survivors(loss, &power),
+        home: machine.home.survivors(Loss::Everything, &power),
+        power,
+    }
+}
+
+fn newest(machine: &Machine) -> u32 {
+    let segments = machine.disk.list(&Path::new(DIR).join("segments"));
+    segments.unwrap().len() as u32
+}
+
+/// Where the last group in a segment ends.
+fn end(machine: &Machine, number: u32) -> u64 {
+    let bytes = machine.disk.bytes(&path(number)).unwrap_or_default();
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    let end = last.map_or(0, |last| last as u64 + 1);
+    end.next_multiple_of(8).max(GROUPS_START)
 }
 
 fn metas(store: &Store, commits: u8) -> Vec<u8> {
@@ -52,8 +78,8 @@ fn write(machine: &Machine, number: u32, bytes: &[u8]) {
     file.write_at(bytes, 0).unwrap();
 }
 
-/// Takes something away from the newest segment, which has this number and ends there.
-type Harm = fn(&Machine, u32, u64);
+/// Takes something away from the newest segment, which has this number and whose last group lies there.
+type Harm = fn(&Machine, u32, Range<u64>);
 
 const HARM: [(&str, Harm, LossKind); 8] = [
     (
@@ -69,17 +95,16 @@ const HARM: [(&str, Harm, LossKind); 8] = [
     (
         "without groups",
         |machine, number, _| cut(machine, number, GROUPS_START),
-        LossKind::ShortFile,
+        LossKind::MissingGroups,
     ),
     (
-        "cut in its last group",
-        |machine, number, end| cut(machine, number, end - 20),
-        LossKind::ShortFile,
-    ),
-    (
-        "cut behind its last group",
-        |machine, number, end| cut(machine, number, end),
-        LossKind::ShortFile,
+        "with zeros instead of groups",
+        |machine, number, last| {
+            let file = machine.disk.open(&path(number)).unwrap();
+            let zeros = vec![0; (last.end - GROUPS_START) as usize];
+            file.write_at(&zeros, GROUPS_START).unwrap();
+        },
+        LossKind::MissingGroups,
     ),
     (
         "without headers",
@@ -92,13 +117,18 @@ const HARM: [(&str, Harm, LossKind); 8] = [
         LossKind::UnreadableFile,
     ),
     (
+        "filled with random bytes",
+        |machine, number, _| write(machine, number, &[0xa5; 8 << 10]),
+        LossKind::UnreadableFile,
+    ),
+    (
         "swapped for an older one",
         |machine, number, _| {
             let bytes = machine.disk.bytes(&path(1)).unwrap();
             let mut bytes = bytes.to_vec();
             // That of another number, whatever the number of this one is.
             if number == 1 {
-                let other = machine_of(4).0;
+                let other = machine_of(4, Loss::Nothing).0;
                 bytes = other.disk.bytes(&path(2)).unwrap().to_vec();
             }
             write(machine, number, &bytes);
@@ -107,49 +137,146 @@ const HARM: [(&str, Harm, LossKind); 8] = [
     ),
 ];
 
+/// What takes its last group away, and no other.
+const HARM_TO_LAST: [(&str, Harm, LossKind); 4] = [
+    (
+        "cut before its last group",
+        |machine, number, last| cut(machine, number, last.start),
+        LossKind::MissingGroups,
+    ),
+    (
+        "with zeros instead of its last group",
+        |machine, number, last| {
+            let file = machine.disk.open(&path(number)).unwrap();
+            let zeros = vec![0; (last.end - last.start) as usize];
+            file.write_at(&zeros, last.start).unwrap();
+        },
+        LossKind::MissingGroups,
+    ),
+    (
+        "cut in its last group",
+        |machine, number, last| cut(machine, number, last.end - 20),
+        LossKind::DamagedGroup,
+    ),
+    (
+        "with a flipped bit in its last group",
+        |machine, number, last| {
+            assert!(
+                machine
+                    .disk
+                    .damage(&path(number), last.start as usize + 300, 1)
+            );
+        },
+        LossKind::DamagedGroup,
+    ),
+];
+
+/// Whatever was done is told, also by who is cut off before it is written down; once; and the store goes on.
+fn is_told_once(machine: &Machine, (number, kind): (u32, LossKind), context: &str) {
+    for point in 0..12 {
+        let cut = machine.copy(Loss::Nothing, Power::cut_at(point));
+        drop(cut.open());
+        let cut = cut.restart(Loss::Some(point), Power::default());
+        let store = cut.open().unwrap();
+        let kinds: Vec<_> = store.losses().unwrap();
+        // What the index has by then is missed by itself.
+        assert!(
+            kinds
+                .iter()
+                .any(|loss| [kind, LossKind::LogBehindIndex].contains(&loss.kind)),
+            "{context}, and the power went at {point}: {kinds:?}"
+        );
+    }
+    let store = machine.open().unwrap();
+    let of_it: Vec<_> = told(&store.losses().unwrap());
+    let kinds: Vec<_> = of_it.iter().map(|(file, kind, _)| (*file, *kind)).collect();
+    assert_eq!(kinds, [(number, kind)], "{context}");
+    store.commit(small(9, 100)).unwrap();
+    let shown = metas(&store, 9);
+    drop(store);
+    let machine = machine.copy(Loss::Everything, Power::default());
+    let store = machine.open().unwrap();
+    assert_eq!(store.found_at_start(), [], "{context}");
+    assert_eq!(told(&store.losses().unwrap()), of_it, "{context}");
+    assert_eq!(metas(&store, 9), shown, "{context}");
+    assert!(shown.contains(&9), "{context}");
+}
+
 #[test]
 fn whatever_is_done_to_the_newest_segment_is_told_once() {
     // The first segment has one group, or several; or there are segments before it.
     for commits in [1, 2, 4, 5] {
-        let (machine, end) = machine_of(commits);
-        let newest = machine.disk.list(&Path::new(DIR).join("segments")).unwrap();
-        let number = newest.len() as u32;
-        for (what, harm, kind) in HARM {
+        for loss in [Loss::Nothing, Loss::Everything] {
+            let (machine, last) = machine_of(commits, loss);
+            for (what, harm, kind) in HARM {
+                let context = format!("{commits} commits, {loss:?}, the newest {what}");
+                let machine = machine.copy(Loss::Nothing, Power::default());
+                let number = newest(&machine);
+                harm(&machine, number, last.clone());
+                is_told_once(&machine, (number, kind), &context);
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_is_done_to_the_last_group_after_a_kill_is_told_once() {
+    for commits in [1, 2, 3, 4, 5, 6] {
+        let (machine, last) = machine_of(commits, Loss::Nothing);
+        for (what, harm, kind) in HARM_TO_LAST {
             let context = format!("{commits} commits, the newest {what}");
             let machine = machine.copy(Loss::Nothing, Power::default());
-            harm(&machine, number, end);
-            // Whoever is cut off before it is written down tells it again.
-            for point in 0..12 {
-                let cut = machine.copy(Loss::Nothing, Power::cut_at(point));
-                drop(cut.open());
-                let cut = cut.restart(Loss::Some(point), Power::default());
-                let store = cut.open().unwrap();
-                let kinds: Vec<_> = store.losses().unwrap();
-                assert!(
-                    kinds.iter().any(|loss| loss.kind == kind),
-                    "{context}, and the power went at {point}: {kinds:?}"
-                );
-            }
+            let number = newest(&machine);
+            harm(&machine, number, last.clone());
+            is_told_once(&machine, (number, kind), &context);
+        }
+        // An earlier copy of the same file.
+        let (earlier, _) = machine_of(commits - 1, Loss::Nothing);
+        let number = newest(&machine);
+        let bytes = earlier.disk.bytes(&path(number));
+        if let Some(bytes) = bytes.filter(|_| newest(&earlier) == number) {
+            let salted = machine.disk.bytes(&path(number)).unwrap();
+            assert_eq!(bytes[..64], salted[..64], "both are drawn alike");
+            write(&machine, number, &bytes);
+            is_told_once(
+                &machine,
+                (number, LossKind::MissingGroups),
+                "an earlier copy",
+            );
+        }
+    }
+}
+
+#[test]
+fn reserved_space_that_is_cut_takes_nothing() {
+    for commits in 1..=5 {
+        let (machine, last) = machine_of(commits, Loss::Nothing);
+        cut(&machine, newest(&machine), last.end);
+        let store = machine.open().unwrap();
+        assert_eq!(store.found_at_start(), []);
+        assert_eq!(metas(&store, 5).len(), commits.into());
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_file_is_no_loss() {
+    let said = |machine: &Machine| machine.disk.bytes(&Path::new(DIR).join("NEWEST")).unwrap();
+    for older in 1..5 {
+        let (before, _) = machine_of(older, Loss::Nothing);
+        for loss in [Loss::Nothing, Loss::Everything] {
+            let (machine, _) = machine_of(5, loss);
+            let file = machine.disk.open(&Path::new(DIR).join("NEWEST")).unwrap();
+            file.write_at(&said(&before), 0).unwrap();
             let store = machine.open().unwrap();
-            let of_it: Vec<_> = told(&store.losses().unwrap());
-            let kinds: Vec<_> = of_it.iter().map(|(file, kind, _)| (*file, *kind)).collect();
-            assert_eq!(kinds, [(number, kind)], "{context}");
-            store.commit(small(9, 100)).unwrap();
-            let shown = metas(&store, 9);
-            drop(store);
-            let machine = machine.restart(Loss::Everything, Power::default());
-            let store = machine.open().unwrap();
-            assert_eq!(store.found_at_start(), [], "{context}");
-            assert_eq!(told(&store.losses().unwrap()), of_it, "{context}");
-            assert_eq!(metas(&store, 9), shown, "{context}");
-            assert!(shown.contains(&9), "{context}");
+            assert_eq!(store.found_at_start(), [], "{older}");
+            assert_eq!(metas(&store, 5), [1, 2, 3, 4, 5]);
         }
     }
 }
 
 #[test]
 fn what_the_index_knows_of_it_is_told_once_as_well() {
-    let (machine, _) = machine_of(2);
+    let (machine, _) = machine_of(2, Loss::Nothing);
     // A clean stop brings all of it into the index.
     drop(machine.open().unwrap());
     cut(&machine, 1, GROUPS_START + 100);
@@ -158,12 +285,8 @@ fn what_the_index_knows_of_it_is_told_once_as_well() {
         let kinds = losses.iter().map(|loss| loss.kind);
         kinds.collect()
     };
-    let both = [LossKind::ShortFile, LossKind::LogBehindIndex];
-    let mut found = kinds(store.found_at_start());
-    found.sort_by_key(|kind| both.iter().position(|other| other == kind));
-    found.retain(|kind| *kind != LossKind::TornGroup);
-    assert_eq!(found, both);
-    assert_eq!(store.losses().unwrap().len(), 2);
+    assert_eq!(kinds(store.found_at_start()), [LossKind::LogBehindIndex]);
+    assert_eq!(store.losses().unwrap().len(), 1);
 }
 
 #[test]
@@ -220,14 +343,49 @@ fn no_cut_of_ours_is_taken_for_one_at_any_point() {
 }
 
 #[test]
-fn without_the_file_a_store_goes_on_as_it_is() {
-    let (machine, _) = machine_of(5);
-    machine.disk.remove(&Path::new(DIR).join("NEWEST")).unwrap();
-    let store = machine.open().unwrap();
-    assert_eq!(store.found_at_start(), []);
-    assert_eq!(metas(&store, 5), [1, 2, 3, 4, 5]);
-    drop(store);
-    let machine = machine.restart(Loss::Everything, Power::default());
-    machine.disk.remove(&path(3)).unwrap();
-    assert_eq!(machine.open().unwrap().losses().unwrap().len(), 1);
+fn without_the_file_the_end_is_known_after_a_clean_stop_only() {
+    type Spoil = fn(&Machine);
+    let spoils: [Spoil; 3] = [
+        |machine| machine.disk.remove(&Path::new(DIR).join("NEWEST")).unwrap(),
+        |machine| {
+            let file = machine.disk.open(&Path::new(DIR).join("NEWEST")).unwrap();
+            file.truncate(10).unwrap();
+        },
+        |machine| {
+            let file = machine.disk.open(&Path::new(DIR).join("NEWEST")).unwrap();
+            file.write_at(&[0xa5; 12 << 10], 0).unwrap();
+        },
+    ];
+    for spoil in spoils {
+        for commits in [2, 5] {
+            let (machine, _) = machine_of(commits, Loss::Nothing);
+            let number = newest(&machine);
+            let stopped = machine.copy(Loss::Nothing, Power::default());
+            spoil(&machine);
+            is_told_once(&machine, (number, LossKind::UnknownEnd), "after a kill");
+
+            drop(stopped.open().unwrap());
+            spoil(&stopped);
+            // Killed before the file is begun again with the next group, the mark is still there.
+            let store = stopped.open().unwrap();
+            assert_eq!(store.found_at_start(), []);
+            let stopped = left_by(stopped, Loss::Nothing);
+            drop(store);
+            let store = stopped.open().unwrap();
+            assert_eq!(store.found_at_start(), []);
+            assert_eq!(metas(&store, 5).len(), commits.into());
+        }
+    }
+    // One that was cut off before anything was acknowledged has not lost anything.
+    for point in 0..40 {
+        let machine = Machine::new(Power::cut_at(point));
+        if let Ok(store) = machine.open()
+            && store.commit(small(1, 100)).is_ok()
+        {
+            break;
+        }
+        let machine = machine.restart(Loss::Nothing, Power::default());
+        let store = machine.open().unwrap();
+        assert_eq!(store.losses().unwrap(), [], "{point}");
+    }
 }

@@ -24,6 +24,13 @@ pub trait KvHome: Send + Sync + fmt::Debug {
     /// As [`open`](KvHome::open).
     fn read(&self) -> Result<Option<Arc<dyn Kv>>, KvError>;
 
+    /// Opens the index that is in use for reading only, also where it was condemned; none where there is none. What it says is for who
+    /// can check it.
+    ///
+    /// # Errors
+    /// The index's own: it cannot be opened at all.
+    fn read_condemned(&self) -> Result<Option<Arc<dyn Kv>>, KvError>;
+
     /// Marks the index that is in use as damaged, durably: it is not opened again, and the mark goes with it when
     /// another takes its place. It may be open.
     ///

@@ -7,7 +7,7 @@ use crate::disk::{Disk, DiskFile, make_dir};
 use crate::rows::LossKind;
 use crate::segment::{FileNumber, Segment};
 
-use super::{Files, Newest};
+use super::Files;
 
 /// Bytes that are copied at once.
 const COPY_BYTES: u64 = 1 << 20;
@@ -22,11 +22,9 @@ pub(super) fn move_tail(
     segments: &Path,
     segment: &Segment,
     from: u64,
-    newest: &mut Newest,
 ) -> io::Result<u64> {
     let file = segment.file.as_ref();
     let bytes = copy_tail(disk, segments, (segment.number, file), from)?;
-    newest.cut(segment.number, from)?;
     file.truncate(from)?;
     file.sync()?;
     Ok(bytes)

@@ -1,14 +1,15 @@
-//! The file `NEWEST`: in which segment something was acknowledged last, and how long it is.
+//! The file `NEWEST`: the last group that was acknowledged, and the segment in which it lies.
 //!
 //! ```text
-//! file     slot (64 bytes) · zeros · slot (at 4096) · zeros
-//! slot     "PERNLAST" · sequence u64 · store 16 · segment u32 · reserved u32 · length u64 · reserved 12 · CRC-32C u32
+//! file     slot (64 bytes) · zeros · slot (at 4096) · zeros · note (at 8192) · zeros
+//! slot     "PERNEND2" · group u64 · store 16 · segment u32 · reserved 24 · CRC-32C u32
 //! ```
 //!
-//! Integers are little-endian. A segment that others follow is missed by the groups in them, and what the index has on the disk is
-//! missed by the index; the end of the log, between two flushes of the index, is missed by nothing but this. It is written
-//! before anything in a new segment is acknowledged, and before the newest is cut. The slots are written in turn, so that a torn
-//! write leaves the other.
+//! Integers are little-endian. A group that others follow is missed by them, and what the index has on the disk is missed by the
+//! index; the end of the log, between two flushes of the index, is missed by nothing but this. The first group in a segment is said
+//! durably, in the slot that does not hold the last one, before it is acknowledged. Those behind it in the same segment are noted
+//! without a sync of their own: a process that is killed leaves the note, and a power cut leaves it, an older one or none.
+//! The note has the layout of a slot. A clean stop makes it durable.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,103 +20,125 @@ use crate::frame::crc;
 use crate::rows::{Loss, LossKind};
 use crate::segment::{FileNumber, StoreId};
 
-use super::Files;
+use super::{Files, Replay};
 
 const FILE: &str = "NEWEST";
-const MAGIC: &[u8; 8] = b"PERNLAST";
+const MAGIC: &[u8; 8] = b"PERNEND2";
 const SLOT_BYTES: usize = 64;
 const SLOTS: [u64; 2] = [0, 4096];
-const FILE_BYTES: u64 = 8192;
+const NOTE: u64 = 8192;
+const FILE_BYTES: u64 = 12 << 10;
 
-/// What is said of the newest segment.
+/// What is said of the end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Said {
-    sequence: u64,
     pub(crate) store: StoreId,
+    /// The segment in which the group lies.
     pub(crate) number: FileNumber,
-    /// The file is at least so long.
-    length: u64,
+    /// A group that was acknowledged.
+    pub(crate) group: u64,
 }
 
 impl Said {
     fn to_bytes(self) -> [u8; SLOT_BYTES] {
         let mut bytes = [0; SLOT_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.group.to_le_bytes());
         bytes[16..32].copy_from_slice(&self.store.0);
         bytes[32..36].copy_from_slice(&self.number.0.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.length.to_le_bytes());
         let sum = crc(&bytes[..60]);
         bytes[60..].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
+    /// None also of the last of all numbers: no store has used them up, and believing it would leave none.
     fn from_bytes(bytes: &[u8; SLOT_BYTES]) -> Option<Self> {
         let (fields, sum) = bytes.split_last_chunk::<4>()?;
         let (magic, fields) = fields.split_first_chunk::<8>()?;
-        let (sequence, fields) = fields.split_first_chunk::<8>()?;
+        let (group, fields) = fields.split_first_chunk::<8>()?;
         let (store, fields) = fields.split_first_chunk::<16>()?;
-        let (number, fields) = fields.split_first_chunk::<4>()?;
-        let (_, fields) = fields.split_first_chunk::<4>()?;
-        let (length, _) = fields.split_first_chunk::<8>()?;
-        let is_whole = magic == MAGIC && crc(&bytes[..60]) == u32::from_le_bytes(*sum);
-        is_whole.then(|| Self {
-            sequence: u64::from_le_bytes(*sequence),
+        let (number, _) = fields.split_first_chunk::<4>()?;
+        let said = Self {
             store: StoreId(*store),
             number: FileNumber(u32::from_le_bytes(*number)),
-            length: u64::from_le_bytes(*length),
-        })
+            group: u64::from_le_bytes(*group),
+        };
+        let is_whole = magic == MAGIC && crc(&bytes[..60]) == u32::from_le_bytes(*sum);
+        (is_whole && said.number.0 < u32::MAX && said.group < u64::MAX).then_some(said)
+    }
+
+    fn at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<Self>> {
+        let mut bytes = [0; SLOT_BYTES];
+        match file.read_at(&mut bytes, offset) {
+            Ok(()) => Ok(Self::from_bytes(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What is said in the folder of a store, where it can be read. What is said of another store than the one that is known says
     /// nothing of this one.
     ///
     /// # Errors
-    /// The disk does not let it be read.
+    /// The disk does not let it be read. The error names the file.
     pub(crate) fn read(
         disk: &dyn Disk,
         dir: &Path,
         store: Option<StoreId>,
     ) -> io::Result<Option<Self>> {
-        let file = match disk.open(&dir.join(FILE)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut slots = [None; 2];
-        let mut is_damaged = false;
-        for (slot, offset) in slots.iter_mut().zip(SLOTS) {
-            let mut bytes = [0; SLOT_BYTES];
-            match file.read_at(&mut bytes, offset) {
-                Ok(()) => *slot = Self::from_bytes(&bytes),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                Err(error) => return Err(error),
+        let path = dir.join(FILE);
+        let read = || -> io::Result<Vec<Self>> {
+            let file = disk.open(&path)?;
+            let mut said = Vec::new();
+            for offset in [SLOTS[0], SLOTS[1], NOTE] {
+                said.extend(Self::at(file.as_ref(), offset)?);
             }
-            is_damaged |= slot.is_none() && bytes != [0; SLOT_BYTES];
-        }
-        let newest = slots.into_iter().flatten().max_by_key(|said| said.sequence);
-        let newest = newest.filter(|said| store.is_none_or(|store| store == said.store));
-        Ok(newest.map(|said| Self {
-            // What cannot be read may have been newer: there is that segment or a later one, and it may have been cut since.
-            length: if is_damaged { 0 } else { said.length },
-            ..said
-        }))
+            Ok(said)
+        };
+        let said = match read() {
+            Ok(said) => said,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(named(&path, &error)),
+        };
+        let ours = said
+            .into_iter()
+            .filter(|said| store.is_none_or(|store| store == said.store));
+        Ok(ours.max_by_key(|said| said.group))
     }
 
-    /// What of this is not so: the segment is not there, or has been cut. `has_row` says that the index knows it, and misses it.
-    pub(crate) fn missed(&self, files: &Files, has_row: bool) -> io::Result<Option<Loss>> {
+    /// What of this is not so, after the log was replayed: the group is not there. `has_row` says that the index knows the
+    /// segment, and misses the file by itself.
+    pub(crate) fn missed(&self, files: &Files, replay: &Replay, has_row: bool) -> Option<Loss> {
         let number = self.number;
-        if files.losses.iter().any(|loss| loss.file == number) {
-            // It is there, and is not what it was: that is told.
-            return Ok(None);
+        if !self.is_missed(replay.last_group) || files.losses.iter().any(|loss| loss.file == number)
+        {
+            // It is there; or its file is, and is not what it was: that is told.
+            return None;
         }
-        let Some(file) = files.log.get(&number) else {
-            return Ok((!has_row).then(|| Loss::new(LossKind::MissingFile, number, 0)));
+        let kind = if has_row || files.log.contains_key(&number) {
+            LossKind::MissingGroups
+        } else {
+            LossKind::MissingFile
         };
-        let length = file.segment.file.length()?;
-        let is_short = length < self.length;
-        Ok(is_short.then(|| Loss::new(LossKind::ShortFile, number, length)))
+        Some(Loss {
+            group: self.group,
+            ..Loss::new(kind, number, 0)
+        })
     }
+
+    /// Whether the group is behind the last that there is.
+    pub(crate) fn is_missed(&self, last_group: u64) -> bool {
+        self.group > last_group
+    }
+
+    /// Whether this proves that a group was acknowledged: a segment is left where one fails.
+    pub(crate) fn proves(&self, number: FileNumber, group: u64) -> bool {
+        self.number == number && group <= self.group
+    }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The file, for who writes to the log.
@@ -125,100 +148,137 @@ pub(crate) struct Newest {
     /// Of the store.
     dir: PathBuf,
     store: StoreId,
-    said: Option<Said>,
-    /// Whether what it says was found not to be so: it stays until that is written down.
-    is_missed: bool,
-    file: Option<Arc<dyn DiskFile>>,
-    /// Whether its name is durable.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: Arc<dyn DiskFile>,
+    /// The slots as they are durable, and the note; of another store they count as none.
+    slots: [Option<Said>; 2],
+    note: Option<Said>,
+    /// Whether the name of the file is durable.
     is_named: bool,
 }
 
 impl Newest {
-    /// That of a store, which says this so far.
-    pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        store: StoreId,
-        said: Option<Said>,
-        is_missed: bool,
-    ) -> Self {
+    /// That of a store.
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, store: StoreId) -> Self {
         Self {
             disk,
             dir: dir.to_path_buf(),
             store,
-            said,
-            is_missed,
-            file: None,
-            is_named: false,
+            open: None,
         }
     }
 
     /// Makes the file where it is not there, while there is space for it. Where that fails, whatever needs it tries again.
     pub(crate) fn prepare(&mut self) {
-        self.file = self.open().ok();
+        self.open = self.opened().ok();
     }
 
-    /// The segment that it names.
-    pub(crate) fn number(&self) -> Option<FileNumber> {
-        self.said.map(|said| said.number)
-    }
-
-    /// Whether what it says was found not to be so.
-    pub(crate) fn is_missed(&self) -> bool {
-        self.is_missed
-    }
-
-    /// Says durably that something is acknowledged in a segment from now on, and that its file is at least so long.
+    /// Says that a group is acknowledged from now on, which is durable in a segment: durably where it is the first there since
+    /// something was said of another segment, else as a note.
     ///
     /// # Errors
-    /// The disk's. It then says this or what it said before.
-    pub(crate) fn set(&mut self, number: FileNumber, length: u64) -> io::Result<()> {
+    /// The disk's. What it says then is not known, unless it can be [taken back](Self::take_back).
+    pub(crate) fn say(&mut self, number: FileNumber, group: u64) -> io::Result<()> {
         let said = Said {
-            sequence: self.said.map_or(1, |said| said.sequence.saturating_add(1)),
             store: self.store,
             number,
-            length,
+            group,
         };
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => self.open()?,
-        };
-        let file = self.file.insert(file);
-        let slot = SLOTS[usize::from(said.sequence % 2 == 1)];
-        file.write_at(&said.to_bytes(), slot)?;
-        file.sync()?;
-        if !self.is_named {
-            self.disk.sync_dir(&self.dir)?;
-            self.is_named = true;
+        if self.open.is_none() {
+            self.open = Some(self.opened()?);
         }
-        self.said = Some(said);
-        self.is_missed = false;
+        let open = self.open.as_mut().expect("it was just opened");
+        if !open.is_named {
+            self.disk.sync_dir(&self.dir)?;
+            open.is_named = true;
+        }
+        let mut slots = open.slots.iter().flatten();
+        if slots.any(|slot| slot.number == number) {
+            // Where it fails the file says less, and that is so.
+            if open.write(NOTE, Some(said)).is_ok() {
+                open.note = Some(said);
+            }
+            return Ok(());
+        }
+        let older = open.older();
+        open.write(SLOTS[older], Some(said))?;
+        // One that is damaged later has a twin.
+        open.write(NOTE, Some(said))?;
+        open.file.sync()?;
+        open.slots[older] = Some(said);
+        open.note = Some(said);
         Ok(())
     }
 
-    /// Has to be called before a segment is cut to `length`.
+    /// Makes it say again what it said before something could not be said.
     ///
     /// # Errors
-    /// The disk's. The segment must not be cut.
-    pub(crate) fn cut(&mut self, number: FileNumber, length: u64) -> io::Result<()> {
-        match self.said {
-            Some(said) if said.number == number && said.length > length && !self.is_missed => {
-                self.set(number, length)
-            }
-            _ => Ok(()),
+    /// The disk's. What it says is not known.
+    pub(crate) fn take_back(&mut self) -> io::Result<()> {
+        if let Some(open) = &self.open {
+            let older = open.older();
+            open.write(SLOTS[older], open.slots[older])?;
+            open.write(NOTE, open.note)?;
+            open.file.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Makes the last note durable. Where that fails, the slots say less.
+    pub(crate) fn sync(&self) {
+        if let Some(open) = &self.open {
+            let _ = open.file.sync();
         }
     }
 
     /// Opens the file, or makes it.
-    fn open(&self) -> io::Result<Arc<dyn DiskFile>> {
+    fn opened(&self) -> io::Result<Open> {
         let path = self.dir.join(FILE);
-        match self.disk.open(&path) {
-            Ok(file) if file.length()? >= FILE_BYTES => return Ok(file),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        self.disk.create(&path, FILE_BYTES)
+        let open = match self.disk.open(&path) {
+            Ok(file) => {
+                if file.length()? < FILE_BYTES {
+                    file.reserve(FILE_BYTES)?;
+                }
+                let slot = |offset| {
+                    let said = Said::at(file.as_ref(), offset)?;
+                    Ok::<_, io::Error>(said.filter(|said| said.store == self.store))
+                };
+                let slots = [slot(SLOTS[0])?, slot(SLOTS[1])?];
+                let note = slot(NOTE)?;
+                // Who was killed may have left what is not durable.
+                file.sync()?;
+                Ok((file, slots, note))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self
+                .disk
+                .create(&path, FILE_BYTES)
+                .map(|file| (file, [None; 2], None)),
+            Err(error) => Err(error),
+        };
+        let (file, slots, note) = open.map_err(|error| named(&path, &error))?;
+        Ok(Open {
+            file,
+            slots,
+            note,
+            is_named: false,
+        })
+    }
+}
+
+impl Open {
+    /// Which slot is written next.
+    fn older(&self) -> usize {
+        let [first, second] = self.slots.map(|slot| slot.map_or(0, |said| said.group));
+        usize::from(first > second)
+    }
+
+    fn write(&self, offset: u64, said: Option<Said>) -> io::Result<()> {
+        let bytes = said.map_or([0; SLOT_BYTES], Said::to_bytes);
+        self.file.write_at(&bytes, offset)
     }
 }
 
@@ -232,13 +292,12 @@ mod tests {
     const STORE: StoreId = StoreId([0xbb; 16]);
 
     fn newest(dir: &Path) -> Newest {
-        let said = Said::read(&Real, dir, None).unwrap();
-        Newest::new(Arc::new(Real), dir, STORE, said, false)
+        Newest::new(Arc::new(Real), dir, STORE)
     }
 
     fn read(dir: &Path) -> Option<(u32, u64)> {
         let said = Said::read(&Real, dir, None).unwrap();
-        said.map(|said| (said.number.0, said.length))
+        said.map(|said| (said.number.0, said.group))
     }
 
     fn flip(dir: &Path, at: usize) {
@@ -248,88 +307,128 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
     }
 
+    /// As a power cut leaves it that takes the note.
+    fn lose_note(dir: &Path) {
+        let path = dir.join(FILE);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.truncate(NOTE as usize);
+        std::fs::write(&path, bytes).unwrap();
+    }
+
     #[test]
     fn golden_bytes_of_a_slot() {
         let said = Said {
-            sequence: 0x0102,
             store: STORE,
             number: FileNumber(7),
-            length: 0x0304,
+            group: 0x0102,
         };
         let golden = [
-            &b"PERNLAST"[..],
+            &b"PERNEND2"[..],
             b"\x02\x01\0\0\0\0\0\0",
             &[0xbb; 16],
-            b"\x07\0\0\0\0\0\0\0",
-            b"\x04\x03\0\0\0\0\0\0",
-            &[0; 12],
-            b"\x96\x76\x05\x73",
+            b"\x07\0\0\0",
+            &[0; 24],
+            b"\x5c\x44\x45\x06",
         ];
         assert_eq!(said.to_bytes()[..], golden.concat());
         assert_eq!(Said::from_bytes(&said.to_bytes()), Some(said));
     }
 
     #[test]
-    fn the_slot_that_was_written_last_counts_and_the_other_one_outlives_its_damage() {
+    fn the_highest_group_counts_and_any_one_flipped_bit_takes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()), None);
-        newest(dir.path()).set(FileNumber(1), 100).unwrap();
-        assert_eq!(read(dir.path()), Some((1, 100)));
-        for number in 2..9 {
-            newest(dir.path()).set(FileNumber(number), 100).unwrap();
-            assert_eq!(read(dir.path()), Some((number, 100)));
-            // The sequences go up by one: odd ones are in the second slot.
-            let slot = SLOTS[usize::from(number % 2 == 1)] as usize;
-            for at in 0..SLOT_BYTES {
-                flip(dir.path(), slot + at);
-                assert_eq!(read(dir.path()), Some((number - 1, 0)), "{at}");
-                flip(dir.path(), slot + at);
+        let mut newest = newest(dir.path());
+        // Two groups in each segment: the first is said durably, the second noted.
+        for group in 1..=8_u64 {
+            let number = FileNumber(u32::try_from(group.div_ceil(2)).unwrap());
+            newest.say(number, group).unwrap();
+            assert_eq!(read(dir.path()), Some((number.0, group)));
+            for at in [SLOTS[0], SLOTS[1], NOTE] {
+                for at in at as usize..at as usize + SLOT_BYTES {
+                    flip(dir.path(), at);
+                    // Of the note's segment, the slot says the first.
+                    let (segment, said) = read(dir.path()).unwrap();
+                    assert_eq!(segment, number.0, "{at}");
+                    assert!(said == group || said + 1 == group, "{at}");
+                    flip(dir.path(), at);
+                }
             }
         }
-        // A torn write is written over.
-        flip(dir.path(), SLOTS[0] as usize);
-        newest(dir.path()).set(FileNumber(9), 100).unwrap();
-        assert_eq!(read(dir.path()), Some((9, 100)));
+        lose_note(dir.path());
+        assert_eq!(read(dir.path()), Some((4, 7)));
+        // Whoever goes on in that segment says the next one durably nowhere else.
+        let mut newest = self::newest(dir.path());
+        newest.say(FileNumber(4), 9).unwrap();
+        assert_eq!(read(dir.path()), Some((4, 9)));
+        lose_note(dir.path());
+        assert_eq!(read(dir.path()), Some((4, 7)));
+        newest.say(FileNumber(5), 10).unwrap();
+        lose_note(dir.path());
+        assert_eq!(read(dir.path()), Some((5, 10)));
     }
 
     #[test]
-    fn a_file_that_was_cut_is_made_anew_and_one_that_cannot_be_read_is_an_error() {
+    fn a_torn_write_of_a_slot_leaves_the_one_before() {
         let dir = tempfile::tempdir().unwrap();
-        newest(dir.path()).set(FileNumber(1), 100).unwrap();
-        std::fs::write(dir.path().join(FILE), b"PERN").unwrap();
-        assert_eq!(read(dir.path()), None);
-        newest(dir.path()).set(FileNumber(3), 100).unwrap();
-        assert_eq!(read(dir.path()), Some((3, 100)));
+        for number in 1..6_u32 {
+            newest(dir.path())
+                .say(FileNumber(number), number.into())
+                .unwrap();
+            if number > 1 {
+                let before = std::fs::read(dir.path().join(FILE)).unwrap();
+                lose_note(dir.path());
+                let last = SLOTS.map(|slot| slot as usize).into_iter().find(|slot| {
+                    flip(dir.path(), *slot);
+                    let is_last = read(dir.path()) == Some((number - 1, u64::from(number) - 1));
+                    flip(dir.path(), *slot);
+                    is_last
+                });
+                assert!(last.is_some(), "{number}");
+                std::fs::write(dir.path().join(FILE), before).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_or_filled_with_anything_is_none_and_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        for bytes in [
+            &b""[..],
+            b"PERN",
+            &[0xa5; 20_000],
+            &[0; FILE_BYTES as usize],
+        ] {
+            std::fs::write(dir.path().join(FILE), bytes).unwrap();
+            assert_eq!(read(dir.path()), None);
+            newest(dir.path()).say(FileNumber(3), 7).unwrap();
+            assert_eq!(read(dir.path()), Some((3, 7)));
+        }
         std::fs::remove_file(dir.path().join(FILE)).unwrap();
         std::fs::create_dir(dir.path().join(FILE)).unwrap();
-        Said::read(&Real, dir.path(), None).unwrap_err();
-        let mut newest = Newest::new(Arc::new(Real), dir.path(), STORE, None, false);
-        newest.set(FileNumber(4), 100).unwrap_err();
+        let error = Said::read(&Real, dir.path(), None).unwrap_err();
+        assert!(error.to_string().contains("NEWEST"), "{error}");
+        newest(dir.path()).say(FileNumber(4), 8).unwrap_err();
     }
 
     #[test]
-    fn what_is_said_of_another_store_says_nothing_of_this_one() {
+    fn what_is_said_of_another_store_or_of_the_last_numbers_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        newest(dir.path()).set(FileNumber(1), 100).unwrap();
+        newest(dir.path()).say(FileNumber(1), 100).unwrap();
         let read = |store| Said::read(&Real, dir.path(), Some(StoreId(store))).unwrap();
         assert!(read([0xbb; 16]).is_some());
         assert_eq!(read([0xcc; 16]), None);
-    }
-
-    #[test]
-    fn what_is_missed_stays_until_a_later_segment_is_written_to() {
-        let dir = tempfile::tempdir().unwrap();
-        newest(dir.path()).set(FileNumber(1), 100).unwrap();
-        let mut newest = newest(dir.path());
-        newest.cut(FileNumber(2), 50).unwrap();
-        newest.cut(FileNumber(1), 200).unwrap();
-        assert_eq!(read(dir.path()), Some((1, 100)));
-        newest.cut(FileNumber(1), 50).unwrap();
-        assert_eq!(read(dir.path()), Some((1, 50)));
-        newest.is_missed = true;
-        newest.cut(FileNumber(1), 20).unwrap();
-        assert_eq!(read(dir.path()), Some((1, 50)));
-        newest.set(FileNumber(2), 100).unwrap();
-        assert!(!newest.is_missed());
+        // Its slots count for none when this one's are written.
+        let mut other = Newest::new(Arc::new(Real), dir.path(), StoreId([0xcc; 16]));
+        other.say(FileNumber(1), 5).unwrap();
+        assert_eq!(read([0xcc; 16]).map(|said| said.group), Some(5));
+        for (number, group) in [(u32::MAX, 9), (9, u64::MAX)] {
+            let said = Said {
+                store: STORE,
+                number: FileNumber(number),
+                group,
+            };
+            assert_eq!(Said::from_bytes(&said.to_bytes()), None);
+        }
     }
 }

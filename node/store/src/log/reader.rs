@@ -33,6 +33,8 @@ pub(crate) struct Found {
     pub(crate) batches: Vec<(u32, BatchPayload)>,
     /// How many there should be; none where both heads are damaged.
     pub(crate) expected: Option<u32>,
+    /// How many blocks there should be in them; none where both heads are damaged.
+    pub(crate) blocks: Option<u32>,
     /// The heads that it sets; none where the end mark is damaged.
     pub(crate) heads: Option<Vec<SetHead>>,
     /// Blocks whose bodies are damaged; looked for on request only.
@@ -46,6 +48,17 @@ impl Found {
             .is_some_and(|count| count as usize == self.batches.len())
             && self.heads.is_some()
             && self.damaged_bodies.is_empty()
+    }
+
+    /// How many blocks were in its missing batches, as far as a head tells.
+    pub(crate) fn missing_blocks(&self) -> u64 {
+        let here: usize = self
+            .batches
+            .iter()
+            .map(|(_, batch)| batch.entries.len())
+            .sum();
+        let all = self.blocks.map_or(0, u64::from);
+        all.saturating_sub(here as u64)
     }
 
     /// Whether both of its heads are whole: one is enough to read it.
@@ -217,9 +230,10 @@ impl<'a> Groups<'a> {
             group: head.group,
             previous: Some(head.previous),
             start,
-            end: start + head.group_bytes(),
+            end: (start + head.group_bytes()).min(self.length),
             batches: Vec::new(),
             expected: Some(head.batches),
+            blocks: Some(head.blocks),
             heads: None,
             damaged_bodies: Vec::new(),
         };
@@ -235,8 +249,9 @@ impl<'a> Groups<'a> {
         if self.checks_bodies {
             self.check_bodies(&mut found)?;
         }
-        self.offset = found.end;
-        self.end = found.end.min(align(self.length));
+        // Frames lie at multiples of 8, also where a file was cut elsewhere.
+        self.offset = align(found.end);
+        self.end = self.offset;
         Ok(found)
     }
 
@@ -380,6 +395,7 @@ fn orphan_of(group: u64, start: u64) -> Found {
         end: start,
         batches: Vec::new(),
         expected: None,
+        blocks: None,
         heads: None,
         damaged_bodies: Vec::new(),
     }

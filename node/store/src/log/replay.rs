@@ -1,8 +1,8 @@
 //! Which groups of the log count, and what is lost of them.
 //!
 //! A group is proven acknowledged by a later group that names it as `previous`, by a later frame in the same segment (a
-//! segment is left where a group fails), or by a close mark. A group that is proven and damaged gives its whole batches; the
-//! others are told. The last group is proven by nothing: it counts whole or not at all.
+//! segment is left where a group fails), by a close mark, or by what is said of the end of the log. A group that is proven and damaged gives its whole batches; the
+//! others are told. A last group that is proven by nothing counts whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
@@ -19,7 +19,7 @@ use crate::segment::{FileNumber, Location, Segment};
 use super::lost::move_tail;
 use super::reader::{Found, Groups};
 use super::survey::Files;
-use super::{Group, Logged, Newest, Position};
+use super::{Group, Logged, Newest, Position, Said};
 
 /// What a replay found.
 #[derive(Debug)]
@@ -40,6 +40,10 @@ pub(crate) struct Replay {
     pub(crate) floors: BTreeMap<Vec<u8>, u64>,
     /// Copies of blocks that are damaged.
     pub(crate) damaged: Vec<(Multihash, Location)>,
+    /// Whether the log was left in order: a close mark stands behind its last group. What was never begun was.
+    pub(crate) is_closed: bool,
+    /// Whether something in it was acknowledged for certain.
+    pub(crate) is_begun: bool,
 }
 
 /// One group, while it is not decided whether it counts.
@@ -59,9 +63,12 @@ struct Ending {
     file: FileNumber,
     end: u64,
     has_tail: bool,
+    /// The highest group of which a close mark in it says that it was acknowledged.
+    closed: Option<u64>,
 }
 
-/// Reads the log behind `applied` and applies what counts, in order.
+/// Reads the log behind `applied` and applies what counts, in order. With each group it gives what was lost of it and before it: once
+/// the group is applied, nobody finds that again.
 ///
 /// # Errors
 /// The disk does not let a segment be read (to go on without it would lose what was acknowledged), or `apply` fails.
@@ -70,8 +77,8 @@ pub(crate) fn replay<E: From<io::Error>>(
     dir: &Path,
     applied: Position,
     files: &Files,
-    newest: &mut Newest,
-    mut apply: impl FnMut(&Group) -> Result<(), E>,
+    (said, newest): (Option<&Said>, &mut Newest),
+    mut apply: impl FnMut(&Group, Vec<Loss>) -> Result<(), E>,
 ) -> Result<Replay, E> {
     let mut summaries = Vec::new();
     let mut ending = None;
@@ -84,6 +91,8 @@ pub(crate) fn replay<E: From<io::Error>>(
         losses: Vec::new(),
         floors: BTreeMap::new(),
         damaged: Vec::new(),
+        is_closed: true,
+        is_begun: applied.offset > 0,
     };
     check_applied(files, applied, &mut replay)?;
     for (number, file) in &files.log {
@@ -99,7 +108,22 @@ pub(crate) fn replay<E: From<io::Error>>(
             )?);
         }
     }
+    for summary in &mut summaries {
+        summary.is_proven |= said.is_some_and(|said| said.proves(summary.file, summary.group));
+    }
     let counted = decide(&mut summaries, applied, &mut replay);
+    let mut groups = summaries.iter();
+    replay.is_begun |= groups.any(|group| group.is_proven || group.previous > Some(0));
+    let last = last_counted(&summaries, &counted);
+    replay.is_closed = ending
+        .as_ref()
+        .is_none_or(|ending| ending.closed >= Some(last.map_or(applied.group, |last| last.group)));
+    // Where the end is not known, that is written down first.
+    if let Some(last) = last
+        && (said.is_some() || replay.is_closed || !replay.is_begun)
+    {
+        say_last(last, files, (said, newest));
+    }
     let with_groups: BTreeSet<FileNumber> = summaries.iter().map(|summary| summary.file).collect();
     for (number, file) in files.log.range(applied.file..) {
         if with_groups.contains(number) {
@@ -109,7 +133,9 @@ pub(crate) fn replay<E: From<io::Error>>(
                     replay.last_group = found.group;
                     replay.damaged.extend(found.damaged_bodies.iter().copied());
                     note_heads(&found, &mut replay.floors);
-                    apply(&group_of(&file.segment, found))?;
+                    let here = |loss: &&Loss| (loss.file, loss.offset) == (*number, found.start);
+                    let losses = replay.losses.iter().filter(here).cloned().collect();
+                    apply(&group_of(&file.segment, found), losses)?;
                     replay.replayed += 1;
                 }
             }
@@ -122,16 +148,40 @@ pub(crate) fn replay<E: From<io::Error>>(
             None => replay.end = Some((file.segment.clone(), ending.end)),
             Some(tail) => {
                 // Where it cannot be moved, for want of space or rights, it stays, and the next start tries again.
-                if let Ok(moved) = move_tail(disk, dir, &file.segment, tail, newest) {
+                if let Ok(moved) = move_tail(disk, dir, &file.segment, tail) {
                     note_moved(&mut replay, ending.file, tail, moved);
                 }
             }
         }
     }
-    // The number of one that is missed is not used again.
-    let named = newest.number().unwrap_or(FileNumber(0));
-    replay.highest_file = replay.highest_file.max(named);
+    if let Some(said) = said {
+        // The numbers of what is missed are not used again.
+        replay.highest_file = replay.highest_file.max(said.number);
+        replay.highest_group = replay.highest_group.max(said.group);
+    }
     Ok(replay)
+}
+
+/// The last group that counts.
+fn last_counted<'a>(
+    summaries: &'a [Summary],
+    counted: &HashSet<(FileNumber, u64)>,
+) -> Option<&'a Summary> {
+    let mut groups = summaries.iter().rev();
+    groups.find(|group| counted.contains(&(group.file, group.start)))
+}
+
+/// Says which group is the last that is shown from now on, where that was not said: whoever was killed may have left it without that. Where
+/// it cannot be said now, the next group that is acknowledged is.
+fn say_last(last: &Summary, files: &Files, (said, newest): (Option<&Said>, &mut Newest)) {
+    if said.is_none_or(|said| said.group < last.group)
+        && let Some(file) = files.log.get(&last.file)
+        // It may be in memory only.
+        && file.segment.file.sync().is_ok()
+        && newest.say(last.file, last.group).is_err()
+    {
+        let _ = newest.take_back();
+    }
 }
 
 /// Whether the log is there up to where the index has it.
@@ -204,6 +254,7 @@ fn read_summaries(
         file: segment.number,
         end: groups.end(),
         has_tail: groups.has_tail()?,
+        closed,
     };
     Ok((ending, are_whole && groups.damage().is_empty()))
 }
@@ -217,7 +268,7 @@ fn summary_of(file: FileNumber, found: &Found) -> Summary {
             u64::from(count) - (found.batches.len() as u64).min(u64::from(count))
         });
         loss.names = found.lost_heads().count() as u64;
-        loss.blocks = found.damaged_bodies.len() as u64;
+        loss.blocks = found.damaged_bodies.len() as u64 + found.missing_blocks();
     }
     Summary {
         file,

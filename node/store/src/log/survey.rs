@@ -16,7 +16,7 @@ pub(crate) struct Known {
     /// None where there is no index yet.
     pub(crate) store: Option<StoreId>,
     pub(crate) files: BTreeMap<FileNumber, FileRow>,
-    /// The segment in which something was acknowledged last.
+    /// The segment of which it is said that a group was acknowledged in it last.
     pub(crate) newest: Option<FileNumber>,
 }
 
@@ -101,8 +101,8 @@ pub(crate) fn survey_files(disk: &dyn Disk, dir: &Path, known: &Known) -> io::Re
                 } else if is_newest {
                     files.lost(LossKind::UnreadableFile, number);
                 } else if !is_empty(file.as_ref())? {
-                    // A sync that never ended may have left bytes of its first group and none of its headers. The first group that
-                    // is acknowledged in a file follows that sync, and that file is named as the newest.
+                    // A sync that never ended may have left bytes of its first group and none of its headers. A group is
+                    // acknowledged after its sync, and when that is said.
                     let is_last = last == Some(number) && row.is_none();
                     let kind = if is_last {
                         LossKind::TornFile

@@ -65,21 +65,30 @@ fn open(root: &Path, applied: Position) -> Start {
     let files = survey_files(&Real, &dir, &known).unwrap();
     let mut groups = Vec::new();
     let said = Said::read(&Real, root, Some(STORE)).unwrap();
-    let mut newest = Newest::new(Arc::new(Real), root, STORE, said, false);
-    let replay = replay(&Real, &dir, applied, &files, &mut newest, |group| {
-        let batches = group.batches.iter().map(|batch| Logged {
-            tag: batch.tag,
-            entries: batch.entries.clone(),
-            ops: batch.ops.clone(),
-        });
-        groups.push(Group {
-            end: group.end,
-            salt: group.salt,
-            batches: batches.collect(),
-        });
-        Ok::<(), Never>(())
-    });
+    let mut newest = Newest::new(Arc::new(Real), root, STORE);
+    let said = said.as_ref();
+    let replay = replay(
+        &Real,
+        &dir,
+        applied,
+        &files,
+        (said, &mut newest),
+        |group, _| {
+            let batches = group.batches.iter().map(|batch| Logged {
+                tag: batch.tag,
+                entries: batch.entries.clone(),
+                ops: batch.ops.clone(),
+            });
+            groups.push(Group {
+                end: group.end,
+                salt: group.salt,
+                batches: batches.collect(),
+            });
+            Ok::<(), Never>(())
+        },
+    );
     let Ok(replay) = replay;
+    let is_missed = said.is_some_and(|said| said.is_missed(replay.last_group));
     let log = Log::go_on(
         Arc::new(Real),
         &dir,
@@ -87,6 +96,7 @@ fn open(root: &Path, applied: Position) -> Start {
         &replay,
         files.strays,
         newest,
+        is_missed,
     );
     Start {
         log,
@@ -115,6 +125,14 @@ fn batch(text: &str) -> LogBatch {
 
 fn append(log: &mut Log, text: &str) -> Group {
     log.append(vec![batch(text)]).unwrap()
+}
+
+/// As who is killed before the group is said to be acknowledged.
+fn append_unsaid(root: &Path, log: &mut Log, text: &str) -> Group {
+    let said = std::fs::read(root.join("NEWEST")).unwrap();
+    let group = append(log, text);
+    std::fs::write(root.join("NEWEST"), said).unwrap();
+    group
 }
 
 /// The file of a segment.
@@ -166,7 +184,7 @@ fn numbers_go_on_after_a_restart_and_a_torn_group_is_moved_away() {
     let dir = tempfile::tempdir().unwrap();
     let mut start = open(dir.path(), Position::START);
     append(&mut start.log, "one");
-    let torn = append(&mut start.log, "two").end;
+    let torn = append_unsaid(dir.path(), &mut start.log, "two").end;
     drop(start);
     // The end mark never reached the disk.
     write(&file(dir.path(), torn.file), torn.offset - 64, &[0; 64]);
@@ -213,7 +231,7 @@ fn of_what_was_moved_away_only_the_newest_is_kept() {
     for _ in 0..20 {
         let mut start = open(dir.path(), Position::START);
         let before = append(&mut start.log, "one").end;
-        let torn = append(&mut start.log, "two").end;
+        let torn = append_unsaid(dir.path(), &mut start.log, "two").end;
         drop(start);
         write(&file(dir.path(), torn.file), torn.offset - 64, &[0; 64]);
         moved.push(format!("{:08x}-{:08x}.bytes", torn.file.0, before.offset));
@@ -289,20 +307,24 @@ fn a_lost_sector_with_both_heads_leaves_the_batches_behind_it() {
 }
 
 #[test]
-fn the_last_group_counts_whole_or_not_at_all_unless_a_clean_stop_proves_it() {
-    for is_closed in [false, true] {
+fn the_last_group_counts_whole_or_not_at_all_unless_it_is_proven() {
+    for (is_closed, is_said) in [(false, false), (false, true), (true, false)] {
         let dir = tempfile::tempdir().unwrap();
         let mut start = open(dir.path(), Position::START);
         append(&mut start.log, "first");
+        let said = std::fs::read(dir.path().join("NEWEST")).unwrap();
         let last = start.log.append(vec![batch("a"), batch("b")]).unwrap();
         if is_closed {
             start.log.seal();
         }
         drop(start);
+        if !is_said {
+            std::fs::write(dir.path().join("NEWEST"), said).unwrap();
+        }
         let body = last.batches[1].entries[0].offset;
         flip(&file(dir.path(), last.end.file), u64::from(body), 1);
         let start = open(dir.path(), Position::START);
-        if is_closed {
+        if is_closed || is_said {
             assert_eq!(start.numbers(), [1, 2]);
             assert_eq!(start.kinds(), [LossKind::DamagedGroup]);
         } else {
@@ -373,7 +395,8 @@ fn files_of_others_are_named_and_left_alone() {
         (StoreId([2; 16]), SPACE),
         &replay,
         BTreeSet::new(),
-        Newest::new(Arc::new(Real), other.path(), StoreId([2; 16]), None, false),
+        Newest::new(Arc::new(Real), other.path(), StoreId([2; 16])),
+        false,
     );
     append(&mut foreign, "foreign");
     drop(foreign);

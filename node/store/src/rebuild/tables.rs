@@ -88,6 +88,7 @@ fn read_segment(
             losses.push(Loss {
                 group: found.group,
                 batches: missing,
+                blocks: found.missing_blocks(),
                 ..Loss::new(LossKind::DamagedGroup, number, found.start)
             });
         }

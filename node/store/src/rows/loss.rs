@@ -71,6 +71,9 @@ pub enum LossKind {
     /// The last segment, which was being begun when the process ended: its headers never reached the disk. Nothing shows that anything
     /// in it was acknowledged.
     TornFile,
+    /// The process ended without a clean stop, and the file `NEWEST`, which says what was acknowledged last, is gone or damaged:
+    /// groups may be missing behind this one.
+    UnknownEnd,
 }
 
 impl LossKind {
@@ -93,6 +96,7 @@ impl LossKind {
             Self::WrongFile => 15,
             Self::DamagedFrames => 16,
             Self::TornFile => 17,
+            Self::UnknownEnd => 18,
         }
     }
 
@@ -115,6 +119,7 @@ impl LossKind {
             15 => Self::WrongFile,
             16 => Self::DamagedFrames,
             17 => Self::TornFile,
+            18 => Self::UnknownEnd,
             _ => return None,
         })
     }
@@ -136,6 +141,7 @@ impl LossKind {
                 | Self::ShortFile
                 | Self::WrongFile
                 | Self::DamagedFrames
+                | Self::UnknownEnd
         )
     }
 
@@ -160,6 +166,7 @@ impl LossKind {
             Self::WrongFile => "wrong_file",
             Self::DamagedFrames => "damaged_frames",
             Self::TornFile => "torn_file",
+            Self::UnknownEnd => "unknown_end",
         }
     }
 }
@@ -209,6 +216,12 @@ impl fmt::Display for Loss {
                 f,
                 "groups up to {group} were acknowledged and are not in the log, last looked for in {file}"
             )?,
+            LossKind::MissingFile if *blocks == 0 && *group > 0 => {
+                write!(
+                    f,
+                    "{file} is not there; groups up to {group} were acknowledged, and which blocks were in it is not known"
+                )?;
+            }
             LossKind::MissingFile if *blocks == 0 => {
                 write!(
                     f,
@@ -276,6 +289,10 @@ impl fmt::Display for Loss {
                 f,
                 "{file} at {offset}: what the log says of its blocks and rows is damaged; nothing is lost, since the index has it; compaction replaces the file, and two checkpoints after that it is not needed any more"
             )?,
+            LossKind::UnknownEnd => write!(
+                f,
+                "the process ended without a clean stop, and the file NEWEST, which says what was acknowledged last, is gone or damaged: whether groups are missing behind {group} is not known"
+            )?,
             LossKind::TornFile => write!(
                 f,
                 "{file} was being begun when the process ended; nothing shows that anything in it was acknowledged"
@@ -336,7 +353,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_and_says_something() {
-        for code in 1..=17 {
+        for code in 1..=18 {
             let kind = LossKind::from_code(code);
             let row = Loss {
                 found: Millis(3),
@@ -351,6 +368,6 @@ mod tests {
                     .ends_with("5 bytes were moved to the folder lost")
             );
         }
-        assert_eq!(LossKind::from_code(18), None);
+        assert_eq!(LossKind::from_code(19), None);
     }
 }

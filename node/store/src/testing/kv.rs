@@ -207,6 +207,10 @@ impl KvHome for MortalHome {
         Ok(used.map(|used| Arc::new(used) as Arc<dyn Kv>))
     }
 
+    fn read_condemned(&self) -> Result<Option<Arc<dyn Kv>>, KvError> {
+        self.read()
+    }
+
     fn condemn(&self, reason: &str) -> Result<(), KvError> {
         let mut shelf = self.shelf.lock();
         shelf.change(|names| names.condemned = Some(reason.to_owned()));

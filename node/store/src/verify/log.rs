@@ -20,13 +20,26 @@ struct Order {
     last: u64,
     /// Up to here groups may have been removed with their segments.
     removed_until: u64,
+    /// What is said of the end.
+    said: Option<Said>,
+    /// The highest group so far that a close mark names.
+    closed: Option<u64>,
+    /// Whether something in the log was acknowledged for certain.
+    is_begun: bool,
 }
 
 impl Verifier<'_> {
     /// Reads every file that holds blocks.
     pub(super) fn check_files(&mut self, index: Option<&dyn KvSnapshot>) -> io::Result<()> {
         let dir = segments(self.dir);
-        let said = Said::read(self.disk.as_ref(), self.dir, self.store)?;
+        let said = Said::read(self.disk.as_ref(), self.dir, self.store).unwrap_or_else(|error| {
+            self.found(
+                FindingKind::Unreadable,
+                "NEWEST".to_owned(),
+                error.to_string(),
+            );
+            None
+        });
         let known = Known {
             store: self.store,
             files: self.files.clone(),
@@ -48,9 +61,6 @@ impl Verifier<'_> {
                 _ => FindingKind::StrayFile,
             };
             self.found(kind, loss.file.to_string(), loss.to_string());
-        }
-        if let Some(said) = &said {
-            self.check_newest(said, &files)?;
         }
         let there: BTreeSet<_> = files.log.keys().copied().collect();
         let missing: Vec<_> = self
@@ -81,6 +91,9 @@ impl Verifier<'_> {
         let mut order = Order {
             last: 0,
             removed_until,
+            said,
+            closed: None,
+            is_begun: self.applied.offset > 0,
         };
         let last = files.log.keys().next_back().copied();
         let of = files.log.len();
@@ -96,23 +109,33 @@ impl Verifier<'_> {
                 );
             }
         }
+        self.check_end(&order);
         self.progress(VerifyStage::Files, of, of);
         Ok(())
     }
 
-    /// Whether the segment in which something was acknowledged last is there, and as long as it was.
-    fn check_newest(&mut self, said: &Said, files: &Files) -> io::Result<()> {
-        let number = said.number;
-        let mut losses = files.losses.iter();
-        let detail = match said.missed(files, self.files.contains_key(&number))? {
-            Some(loss) => loss.to_string(),
-            None if losses.any(|loss| loss.file == number) => {
-                "what was acknowledged in it last cannot be read".to_owned()
+    /// Whether the group that was acknowledged last is there.
+    fn check_end(&mut self, order: &Order) {
+        let last = order.last.max(self.applied.group);
+        match order.said {
+            Some(said) if said.is_missed(last) => {
+                let detail = format!(
+                    "groups up to {} were acknowledged, and the log ends with {last}",
+                    said.group
+                );
+                let place = said.number.to_string();
+                self.found(FindingKind::MissingGroups, place, detail);
             }
-            None => return Ok(()),
-        };
-        self.found(FindingKind::MissingGroups, number.to_string(), detail);
-        Ok(())
+            None if order.is_begun && order.closed < Some(last) => {
+                let detail = "it is gone or damaged, and no clean stop says where the log ends: groups may be missing";
+                self.found(
+                    FindingKind::UnknownEnd,
+                    "NEWEST".to_owned(),
+                    detail.to_owned(),
+                );
+            }
+            _ => {}
+        }
     }
 
     fn check_segment(
@@ -138,10 +161,12 @@ impl Verifier<'_> {
             self.sum.body_bytes += bytes;
             self.check_order(number, &found, order);
             // One that nothing shows to be acknowledged counts whole or not at all: the next start decides.
+            let said = order.said;
             let is_unproven = is_last
                 && next.is_none()
                 && found.group > self.applied.group
-                && groups.closed() < Some(found.group);
+                && groups.closed() < Some(found.group)
+                && !said.is_some_and(|said| said.proves(number, found.group));
             if is_unproven && !found.is_whole() {
                 let place = format!("{number} at {}", found.start);
                 let detail = format!("group {}, the last, is not whole", found.group);
@@ -154,6 +179,7 @@ impl Verifier<'_> {
                 self.check_damaged_body(Cid::new_v1(0x55, *hash), *location, index);
             }
         }
+        order.closed = order.closed.max(groups.closed());
         for range in groups.damage() {
             let place = format!("{number} at {}", range.start);
             let detail = format!("{} bytes are no frames of the log", range.end - range.start);
@@ -244,6 +270,7 @@ impl Verifier<'_> {
             self.found(FindingKind::MissingGroups, place, detail);
         }
         order.last = found.group;
+        order.is_begun |= previous > 0;
     }
 
     /// A file of blocks is gone.

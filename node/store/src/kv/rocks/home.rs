@@ -84,6 +84,14 @@ impl KvHome for RocksHome {
         Ok(None)
     }
 
+    fn read_condemned(&self) -> Result<Option<Arc<dyn Kv>>, KvError> {
+        if !self.index().join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let index = Rocks::open_to_read(&self.index(), &self.options)?;
+        Ok(Some(Arc::new(index)))
+    }
+
     fn condemn(&self, reason: &str) -> Result<(), KvError> {
         let dir = self.index();
         // A folder that is gone is as good as marked.

@@ -1,0 +1,106 @@
+//! What the index that is replaced still knows: where blocks lie in files that do not say it themselves any more.
+//!
+//! That index may be damaged, old or another's, so nothing of it is believed: a place is taken where the bytes there are the block.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use perennis_shared::cid::{Cid, Codec, Multihash, verify};
+
+use crate::disk::{Disk, DiskFile};
+use crate::keys;
+use crate::kv::{Kv, KvBatch, KvError};
+use crate::rows::{FileRow, Place, Row as _};
+use crate::segment::{FileNumber, Location};
+
+use super::BATCH_ROWS;
+
+/// The files whose tables are damaged, and what is found in them.
+pub(super) struct OldPlaces {
+    files: BTreeMap<FileNumber, Doubtful>,
+}
+
+struct Doubtful {
+    file: Arc<dyn DiskFile>,
+    found_bytes: u64,
+}
+
+impl OldPlaces {
+    /// Those that lie in these files.
+    pub(super) fn of(
+        disk: &dyn Disk,
+        dir: &Path,
+        files: impl Iterator<Item = (FileNumber, FileRow)>,
+    ) -> Self {
+        let files = files.filter_map(|(number, row)| {
+            let file = disk.open(&row.path(number, dir)).ok()?;
+            let found_bytes = 0;
+            Some((number, Doubtful { file, found_bytes }))
+        });
+        Self {
+            files: files.collect(),
+        }
+    }
+
+    /// Takes over the places of blocks that the new index has nowhere, as far as the old one can be read. Returns how many bytes of
+    /// blocks that were in each file.
+    ///
+    /// # Errors
+    /// The new index's own.
+    pub(super) fn take(
+        mut self,
+        old: &dyn Kv,
+        new: &dyn Kv,
+    ) -> Result<BTreeMap<FileNumber, u64>, KvError> {
+        let mut batch = KvBatch::default();
+        if let Ok(snapshot) = old.snapshot() {
+            let end = keys::end_of(keys::BLOCK);
+            // It ends where it cannot be read.
+            for (key, row) in snapshot.rows(&[keys::BLOCK], &end).map_while(Result::ok) {
+                let located = keys::hash_of(&key).zip(Place::from_bytes(&row));
+                let Some((hash, place)) = located else {
+                    continue;
+                };
+                let Location { file, length, .. } = place.location;
+                let Some(doubtful) = self.files.get_mut(&file) else {
+                    continue;
+                };
+                if new.value(&key)?.is_some()
+                    // The checkpoint knows that it was dropped.
+                    || new.value(&keys::dead_copy(file, &hash))?.is_some()
+                    || !doubtful.has(&hash, place.location)
+                {
+                    continue;
+                }
+                doubtful.found_bytes += u64::from(length);
+                batch.put(key, row);
+                if batch.rows.len() >= BATCH_ROWS {
+                    new.write(std::mem::take(&mut batch))?;
+                }
+            }
+        }
+        new.write(batch)?;
+        let files = self.files.into_iter();
+        Ok(files
+            .map(|(number, doubtful)| (number, doubtful.found_bytes))
+            .collect())
+    }
+}
+
+impl Doubtful {
+    /// Whether the bytes at a place are the block.
+    fn has(&self, hash: &Multihash, at: Location) -> bool {
+        let file = &self.file;
+        let read = || -> io::Result<Vec<u8>> {
+            // What a row claims is held against the file before memory is taken for it.
+            if file.length()? < at.end() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            file.read_vec_at(at.length as usize, u64::from(at.offset))
+        };
+        let cid = Cid::new_v1(Codec::Raw.code(), *hash);
+        read().is_ok_and(|bytes| verify(&cid, &bytes).is_ok())
+    }
+}
