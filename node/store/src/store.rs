@@ -30,6 +30,7 @@ use crate::rows::{FileRow, Loss, LossKind};
 use crate::segment::{FileNumber, Location};
 use crate::start;
 
+mod anew;
 mod open_error;
 
 pub use open_error::OpenError;
@@ -197,7 +198,7 @@ impl Store {
                 // It was damaged, and that is done.
                 Ok(store) if store.rebuilt().is_some() => store,
                 opened => {
-                    losses.extend(written_down(opened, dir)?);
+                    losses.extend(anew::written_down(opened, dir)?);
                     let condemned = home.condemn("somebody has asked for another");
                     condemned.map_err(|source| OpeningError::Index(source).at(dir))?;
                     open(lock, progress)?
@@ -536,29 +537,6 @@ impl Drop for Inner {
             }
         }
     }
-}
-
-/// Writes all that only the index of a store knows into a checkpoint, and closes the store. Returns what its start found. An index that
-/// cannot be read leaves that to those that there are.
-fn written_down(opened: Result<Store, OpenError>, dir: &Path) -> Result<Vec<Loss>, OpenError> {
-    let store = match opened {
-        Ok(store) => store,
-        Err(OpenError::Index { .. }) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    match store.checkpoint() {
-        // It was found damaged by that.
-        Err(_) if store.inner.shared.failed.load(Ordering::Acquire) => {}
-        Err(source) => {
-            return Err(OpenError::Rebuild {
-                dir: dir.to_path_buf(),
-                reason: "what only it knows is written down first".into(),
-                source: Box::new(source),
-            });
-        }
-        Ok(_) => {}
-    }
-    Ok(store.found_at_start().to_vec())
 }
 
 pub(crate) fn segments(dir: &Path) -> PathBuf {

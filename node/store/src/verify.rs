@@ -31,6 +31,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use rows::wrong_with;
+
 /// What was read, and how much of it was wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verification {

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::time::Millis;
+use perennis_store::kv::{Kv as _, KvBatch, Rocks};
 use perennis_store::{
-    Batch, CommitError, LossKind, OpenError, Queue, Store, StoreOptions, StoreState,
+    Batch, CommitError, LossKind, OpenError, Queue, RocksOptions, Store, StoreOptions, StoreState,
 };
 
 fn options() -> StoreOptions {
@@ -324,4 +325,29 @@ fn without_an_index_the_blocks_of_a_damaged_table_are_counted_as_lost() {
         assert_eq!((kind, blocks), (LossKind::DamagedGroup, GROUP.into()));
         assert_eq!(store.stats().blocks, 1);
     }
+}
+
+#[test]
+fn an_index_with_a_row_that_cannot_be_read_is_not_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), &options()).unwrap();
+    let mut batch = Batch::new();
+    batch.put_block(block(1));
+    batch.pin(b"owner", *block(1).cid());
+    store.commit(batch).unwrap();
+    store.checkpoint().unwrap();
+    drop(store);
+    // As damage that has the right checksums, or a fault of ours, leaves it.
+    let kv = Rocks::open(&dir.path().join("index"), &RocksOptions::default()).unwrap();
+    let pins = kv.scan(b"p", b"q", 10).unwrap();
+    assert_eq!(pins.len(), 1);
+    let mut change = KvBatch::default();
+    change.put(pins[0].0.clone(), b"not a row".to_vec());
+    kv.write(change).unwrap();
+    kv.flush(true).unwrap();
+    drop(kv);
+    let store = Store::rebuild(dir.path(), &options(), &mut |_| {}).unwrap();
+    let found = store.pins(None, 10).unwrap();
+    assert_eq!(found.len(), 1);
+    assert!(store.block(block(1).cid()).unwrap().is_some());
 }

@@ -93,8 +93,10 @@ fn read_segment(
             });
         }
     }
+    // What stands behind the last group that counted in this file is none of the checkpoint's.
+    let end = GROUPS_START + row.used_bytes;
     if losses.is_empty()
-        && let Some(damage) = groups.damage().first()
+        && let Some(damage) = groups.damage().iter().find(|damage| damage.start < end)
     {
         losses.push(Loss::new(LossKind::UnreadableTable, number, damage.start));
     }

@@ -189,7 +189,7 @@ impl Verifier<'_> {
 }
 
 /// What is wrong with a row that is not the place of a block.
-fn wrong_with(
+pub(crate) fn wrong_with(
     index: &dyn KvSnapshot,
     key: &[u8],
     value: &[u8],
