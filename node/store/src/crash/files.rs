@@ -195,6 +195,17 @@ fn damaged_frames_of_the_log_are_told_by_the_scrub_and_compaction_replaces_their
 }
 
 #[test]
+fn frames_that_are_damaged_in_memory_only_are_looked_at_on_the_disk() {
+    let machine = machine();
+    let store = machine.open().unwrap();
+    let offsets = frame_bytes(&machine, &store);
+    for offset in offsets.into_iter().step_by(40) {
+        assert!(machine.disk.damage_cached(&path(1), offset, 0x10));
+        assert_eq!(scrub(&store), [], "{offset}");
+    }
+}
+
+#[test]
 fn damage_of_a_body_is_not_told_as_damage_of_its_file() {
     let machine = machine();
     let store = machine.open().unwrap();

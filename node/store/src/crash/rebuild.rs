@@ -315,6 +315,18 @@ fn a_damaged_checkpoint_is_passed_over_and_told() {
 }
 
 #[test]
+fn what_a_cut_leaves_behind_the_groups_of_a_checkpoint_is_no_damaged_table() {
+    let (machine, model) = worked(&STEPS[..5]);
+    let last = segment_files(&machine).pop().unwrap();
+    let file = machine.disk.open(&last).unwrap();
+    file.write_at(&[0xa5; 100], file.length().unwrap()).unwrap();
+    machine.home.remove();
+    let store = machine.open().unwrap();
+    assert!(model.matches(&seen(&store)));
+    assert_eq!(store.losses().unwrap(), []);
+}
+
+#[test]
 fn a_checkpoint_that_cannot_be_read_now_is_not_taken_for_one_that_is_damaged() {
     let (machine, model) = worked(STEPS);
     machine.home.remove();
