@@ -216,7 +216,7 @@ impl Committer {
         let _ = self.seal();
     }
 
-    fn commit(&mut self, mut batches: Vec<(Batch, Reply)>, reclaiming: bool) {
+    pub(crate) fn commit(&mut self, mut batches: Vec<(Batch, Reply)>, reclaiming: bool) {
         if self.shared.failed.load(Ordering::Acquire) {
             return answer_all(batches, &CommitError::Closed);
         }

@@ -42,6 +42,7 @@ mod places;
 mod read;
 mod rebuild;
 mod region;
+mod returned;
 mod rows;
 mod scrub;
 mod segment;

@@ -24,8 +24,9 @@ use crate::log::{
 use crate::pack::PackName;
 use crate::packs::{Packs, packs};
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
+use crate::returned::returned;
 use crate::rows::{FileRow, Loss, LossKind, Row as _};
-use crate::segment::{FileNumber, StoreId};
+use crate::segment::{FileNumber, Segment, StoreId};
 use crate::soundness::{check_file, is_needed};
 use crate::start;
 use crate::store::{OpenError, StoreOptions, segments, wall_clock};
@@ -54,6 +55,8 @@ pub(crate) struct Opened {
     pub(crate) owed: Vec<Op>,
     /// Files in use that are not there.
     pub(crate) missing: BTreeSet<FileNumber>,
+    /// Segments that are there again after they were missed.
+    pub(crate) returned: Vec<Segment>,
     /// Whether a block may be in quarantine.
     pub(crate) has_quarantine: bool,
     /// Whether a name may have a floor.
@@ -165,6 +168,7 @@ impl Opening<'_> {
             log,
             failed,
             missing,
+            returned: replay.returned,
             rebuilt: reason,
         })
     }
@@ -263,6 +267,7 @@ impl Opening<'_> {
             None => unknown_end(&replay),
         };
         replay.losses.extend(end);
+        replay.returned = returned(index, &files, index.applied()?)?;
         replay.losses.extend(files.losses);
         replay.losses.extend(index.take_losses());
         // Packs that were replayed took numbers as well.

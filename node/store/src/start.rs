@@ -140,7 +140,11 @@ pub(crate) fn has_lost_groups(index: &Index) -> Result<bool, KvError> {
             loss.kind,
             LossKind::DamagedGroup
                 | LossKind::MissingGroups
+                | LossKind::MissingFile
                 | LossKind::UnreadableFile
+                | LossKind::WrongFile
+                | LossKind::ShortFile
+                | LossKind::UnknownEnd
                 | LossKind::LogBehindIndex
         )
     }))

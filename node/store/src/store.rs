@@ -26,6 +26,7 @@ use crate::migrate::bring_up;
 use crate::opening::{Opened, Opening, OpeningError};
 use crate::packs::{Packs, packs};
 use crate::rebuild::RebuildProgress;
+use crate::returned::take_blocks;
 use crate::rows::{FileRow, Loss, LossKind};
 use crate::segment::{FileNumber, Location};
 use crate::start;
@@ -258,6 +259,7 @@ impl Store {
             mut found,
             owed,
             missing,
+            returned,
             has_quarantine,
             has_floors,
             has_set_aside,
@@ -298,6 +300,8 @@ impl Store {
             .settle()
             .and_then(|()| start::take_in_packs(&mut committer, &missing));
         found.extend(start::give_up(&mut committer, &missing, wall_clock()));
+        let returned = take_blocks(&mut committer, &returned);
+        found.extend(start::found(&returned, wall_clock()));
         let leader = Arc::new(Leader::new(committer));
         let thread = Arc::clone(&leader);
         let committer = thread::Builder::new()

@@ -40,6 +40,8 @@ pub(crate) struct Replay {
     pub(crate) floors: BTreeMap<Vec<u8>, u64>,
     /// Copies of blocks that are damaged.
     pub(crate) damaged: Vec<(Multihash, Location)>,
+    /// Segments before the end of the index that are there again after they were missed.
+    pub(crate) returned: Vec<Segment>,
     /// Whether the log was left in order: a close mark stands behind its last group. What was never begun was.
     pub(crate) is_closed: bool,
     /// Whether something in it was acknowledged for certain.
@@ -91,6 +93,7 @@ pub(crate) fn replay<E: From<io::Error>>(
         losses: Vec::new(),
         floors: BTreeMap::new(),
         damaged: Vec::new(),
+        returned: Vec::new(),
         is_closed: true,
         is_begun: applied.offset > 0,
     };

@@ -74,6 +74,9 @@ pub enum LossKind {
     /// The process ended without a clean stop, and the file `NEWEST`, which says what was acknowledged last, is gone or damaged:
     /// groups may be missing behind this one.
     UnknownEnd,
+    /// A segment that was missing, in whole or in part, is there again. Its blocks were taken; its rows were not, since later groups were
+    /// written without them.
+    ReturnedFile,
 }
 
 impl LossKind {
@@ -97,6 +100,7 @@ impl LossKind {
             Self::DamagedFrames => 16,
             Self::TornFile => 17,
             Self::UnknownEnd => 18,
+            Self::ReturnedFile => 19,
         }
     }
 
@@ -120,6 +124,7 @@ impl LossKind {
             16 => Self::DamagedFrames,
             17 => Self::TornFile,
             18 => Self::UnknownEnd,
+            19 => Self::ReturnedFile,
             _ => return None,
         })
     }
@@ -167,6 +172,7 @@ impl LossKind {
             Self::DamagedFrames => "damaged_frames",
             Self::TornFile => "torn_file",
             Self::UnknownEnd => "unknown_end",
+            Self::ReturnedFile => "returned_file",
         }
     }
 }
@@ -289,6 +295,10 @@ impl fmt::Display for Loss {
                 f,
                 "{file} at {offset}: what the log says of its blocks and rows is damaged; nothing is lost, since the index has it; compaction replaces the file, and two checkpoints after that it is not needed any more"
             )?,
+            LossKind::ReturnedFile => write!(
+                f,
+                "{file} is there again: {blocks} of its blocks were missing and were taken; what else stood in its groups up to {group} and is not known is not taken, since later groups were written without it: publish, follow or pin that again"
+            )?,
             LossKind::UnknownEnd => write!(
                 f,
                 "the process ended without a clean stop, and the file NEWEST, which says what was acknowledged last, is gone or damaged: whether groups are missing behind {group} is not known"
@@ -353,7 +363,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_and_says_something() {
-        for code in 1..=18 {
+        for code in 1..=19 {
             let kind = LossKind::from_code(code);
             let row = Loss {
                 found: Millis(3),
@@ -368,6 +378,6 @@ mod tests {
                     .ends_with("5 bytes were moved to the folder lost")
             );
         }
-        assert_eq!(LossKind::from_code(19), None);
+        assert_eq!(LossKind::from_code(20), None);
     }
 }

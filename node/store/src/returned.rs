@@ -1,0 +1,149 @@
+//! Segments that are there again after a start has missed them, be it whole or in part: somebody has put them back.
+//!
+//! Later groups were written without what stood in them, so their rows are not applied: that would undo what came after. Blocks
+//! are what their hash says, whenever they come: those that are not stored are stored again, and what waited for them goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use perennis_shared::cid::{Block, Cid, Multihash};
+
+use crate::batch::Batch;
+use crate::commit::Committer;
+use crate::group::Entry;
+use crate::index::Index;
+use crate::keys;
+use crate::kv::KvError;
+use crate::log::{Files, Groups, Position};
+use crate::rows::{Loss, LossKind, Row as _};
+use crate::segment::{FileNumber, Segment};
+
+/// Bytes of blocks that are stored with one commit, unless one block is larger.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// The segments that the index is past, and of which it is noted that something of them was missing.
+pub(crate) fn returned(
+    index: &Index,
+    files: &Files,
+    applied: Position,
+) -> Result<Vec<Segment>, KvError> {
+    let end = keys::end_of(keys::LOSS);
+    let rows = index.kv.scan(&[keys::LOSS], &end, usize::MAX)?;
+    let losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+    let missed: BTreeSet<FileNumber> = losses
+        .filter(|loss| {
+            matches!(
+                loss.kind,
+                LossKind::MissingFile
+                    | LossKind::MissingGroups
+                    | LossKind::UnreadableFile
+                    | LossKind::ShortFile
+                    | LossKind::WrongFile
+            )
+        })
+        .map(|loss| loss.file)
+        .collect();
+    let here = files.log.range(..applied.file);
+    let here = here.filter(|(number, _)| missed.contains(number));
+    Ok(here.map(|(_, file)| file.segment.clone()).collect())
+}
+
+/// Stores the blocks in these segments that are not stored. Returns what is told of it. What cannot be read or written now is left to the
+/// next start.
+pub(crate) fn take_blocks(committer: &mut Committer, segments: &[Segment]) -> Vec<Loss> {
+    let index = Arc::clone(&committer.shared);
+    let mut told = Vec::new();
+    for segment in segments {
+        let is_known = index.index.file(segment.number).is_some();
+        let mut taking = Taking {
+            committer,
+            segment,
+            batch: Batch::new(),
+            bytes: 0,
+            blocks: 0,
+        };
+        let last_group = taking.take();
+        if taking.blocks > 0 || (last_group > 0 && !is_known) {
+            told.push(Loss {
+                group: last_group,
+                blocks: taking.blocks,
+                ..Loss::new(LossKind::ReturnedFile, segment.number, 0)
+            });
+        }
+    }
+    told
+}
+
+struct Taking<'a> {
+    committer: &'a mut Committer,
+    segment: &'a Segment,
+    batch: Batch,
+    bytes: usize,
+    blocks: u64,
+}
+
+impl Taking<'_> {
+    /// Takes what it can. Returns the last group that was found.
+    fn take(&mut self) -> u64 {
+        let mut last = 0;
+        let Ok(mut groups) = Groups::new(self.segment, 0, false) else {
+            return last;
+        };
+        while let Ok(Some(found)) = groups.next() {
+            last = found.group;
+            for (_, batch) in &found.batches {
+                if self.take_entries(&batch.entries).is_err() {
+                    return last;
+                }
+            }
+        }
+        self.commit();
+        last
+    }
+
+    fn take_entries(&mut self, entries: &[Entry]) -> Result<(), KvError> {
+        let shared = Arc::clone(&self.committer.shared);
+        let index = &shared.index;
+        let hashes: BTreeMap<Multihash, &Entry> =
+            entries.iter().map(|entry| (entry.hash, entry)).collect();
+        let places = index.places(hashes.keys())?;
+        for ((hash, entry), place) in hashes.iter().zip(places) {
+            let dead = keys::dead_copy(self.segment.number, hash);
+            if place.is_none() && index.kv.value(&dead)?.is_none() {
+                self.take_entry(entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_entry(&mut self, entry: &Entry) {
+        let file = &self.segment.file;
+        let end = u64::from(entry.offset) + u64::from(entry.length);
+        // What an entry claims is held against the file before memory is taken for it.
+        if file.length().is_ok_and(|length| length >= end)
+            && let Ok(bytes) = file.read_vec_at(entry.length as usize, entry.offset.into())
+            && let Ok(block) = Block::verified(Cid::new_v1(entry.codec, entry.hash), bytes)
+        {
+            self.bytes += block.bytes().len();
+            self.batch.put_block(block);
+            if self.bytes >= BATCH_BYTES {
+                self.commit();
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        self.bytes = 0;
+        if batch.is_empty() {
+            return;
+        }
+        let blocks = batch.blocks.len() as u64;
+        let (answer, answered) = std::sync::mpsc::channel();
+        let reply = Box::new(move |result| drop(answer.send(result)));
+        self.committer.commit(vec![(batch, reply)], false);
+        if let Ok(Ok(_)) = answered.try_recv() {
+            self.blocks += blocks;
+        }
+    }
+}
