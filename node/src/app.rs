@@ -350,9 +350,9 @@ async fn open(
     .map_err(|_| StartError::Interrupted)?
 }
 
-/// The data folder is not there any more.
+/// The data folder, or a part of it, is not there any more.
 #[derive(Debug, thiserror::Error)]
-#[error("the data directory is gone")]
+#[error("the data directory, or a part of it, is gone")]
 pub struct DataGone(#[source] Option<FolderGone>);
 
 /// Why a node does not start.

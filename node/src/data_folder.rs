@@ -1,45 +1,43 @@
 //! The node's data folder: what is in it before it is opened, and whether it is still the one that was opened.
 //!
 //! An open file outlives its name: a node whose folder was removed, unmounted or swapped for another goes on writing into
-//! files that nobody will find again, and would acknowledge each write. So the folder and its lock file are compared,
-//! by device and inode, with what they were at the start: after every commit, before it is acknowledged, and by a worker
-//! every second. A disk that is slow makes that wait, and one that fails says something else than "not there": neither is
+//! files that nobody will find again, and would acknowledge each write. So the folder, its lock file and the folders in it
+//! that hold what was acknowledged are compared, by device and inode, with what they were at the start: after every commit, before it
+//! is acknowledged, and by a worker every second. A disk that is slow makes that wait, and one that fails says something else than "not there": neither is
 //! an alarm.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-/// The file that the store locks in its folder.
-const LOCK: &str = "LOCK";
+use perennis_store::layout::{
+    FILES, FOLDERS, FORMAT_FILE, INDEX, LOCK, PACKS, SEGMENTS, STORED, VITAL,
+};
 
-/// The folder of the log.
-const SEGMENTS: &str = "segments";
-
-/// The folder of packs.
-const PACKS: &str = "packs";
-
-/// The folders of a store.
-const FOLDERS: [&str; 5] = [SEGMENTS, PACKS, "checkpoints", "index", "lost"];
-
-/// The folders of a store that have files from its first write on.
-const STORED: [&str; 3] = [SEGMENTS, PACKS, "checkpoints"];
-
-/// The files of a node that lie in its data folder itself.
-const FILES: [&str; 5] = ["FORMAT", "NEWEST", LOCK, "reserve", "node.key"];
+use crate::keystore;
 
 /// Something of the wrong kind where the data folder, or a part of it, has to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InTheWay {
     /// A folder has to be there.
-    #[error("{} is a file, and has to be a directory", .0.display())]
-    File(PathBuf),
+    #[error("{} is {found}, and has to be a directory", .path.display())]
+    NoFolder {
+        /// Where it has to be.
+        path: PathBuf,
+        /// What is there instead.
+        found: &'static str,
+    },
     /// A file has to be there.
-    #[error("{} is a directory, and has to be a file", .0.display())]
-    Folder(PathBuf),
+    #[error("{} is {found}, and has to be a file", .path.display())]
+    NoFile {
+        /// Where it has to be.
+        path: PathBuf,
+        /// What is there instead.
+        found: &'static str,
+    },
 }
 
 impl InTheWay {
@@ -47,8 +45,8 @@ impl InTheWay {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::File(_) => "not_a_directory",
-            Self::Folder(_) => "not_a_file",
+            Self::NoFolder { .. } => "not_a_directory",
+            Self::NoFile { .. } => "not_a_file",
         }
     }
 
@@ -56,26 +54,70 @@ impl InTheWay {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::File(_) => {
-                "move the file away and put the directory back from a backup, or give the directory of a node's data with --data"
+            Self::NoFolder { .. } => {
+                "move it away and put the directory back from a backup, or give the directory of a node's data with --data"
             }
-            Self::Folder(_) => {
-                "move the directory away and put the file back from a backup; without one, the node makes those anew that it can"
+            Self::NoFile { .. } => {
+                "move it away and put the file back from a backup; without one, the node makes those anew that it can"
             }
         }
     }
 }
 
-/// What is in the way in the data folder, or in its place; none where nothing is.
+/// What is in the way in the data folder, or in its place; none where nothing is. It opens nothing: a pipe would wait for whoever writes
+/// into it.
 pub(crate) fn in_the_way(data: &Path) -> Option<InTheWay> {
-    let is_folder = |path: &Path| fs::metadata(path).map(|found| found.is_dir()).ok();
     let mut folders = std::iter::once(data.to_owned()).chain(FOLDERS.map(|name| data.join(name)));
-    if let Some(path) = folders.find(|path| is_folder(path) == Some(false)) {
-        return Some(InTheWay::File(path));
-    }
-    let mut files = FILES.into_iter().map(|name| data.join(name));
-    let folder = files.find(|path| is_folder(path) == Some(true));
-    folder.map(InTheWay::Folder)
+    let no_folder = folders.find_map(|path| match kind(&path)? {
+        Kind::Folder => None,
+        Kind::File => Some(InTheWay::NoFolder {
+            path,
+            found: "a file",
+        }),
+        Kind::Other(found) => Some(InTheWay::NoFolder { path, found }),
+    });
+    let files = FILES.map(|name| data.join(name)).into_iter();
+    let mut files = files.chain([keystore::key_file(data)]);
+    no_folder.or_else(|| {
+        files.find_map(|path| match kind(&path)? {
+            Kind::File => None,
+            Kind::Folder => Some(InTheWay::NoFile {
+                path,
+                found: "a directory",
+            }),
+            Kind::Other(found) => Some(InTheWay::NoFile { path, found }),
+        })
+    })
+}
+
+/// What lies under a name.
+enum Kind {
+    File,
+    Folder,
+    Other(&'static str),
+}
+
+/// None where there is nothing, or where that cannot be told.
+fn kind(path: &Path) -> Option<Kind> {
+    let found = match fs::metadata(path) {
+        Ok(found) => found.file_type(),
+        // A disk that is not mounted, where it is more than a slip.
+        Err(error) if is_absence(&error) && path.is_symlink() => {
+            return Some(Kind::Other("a symbolic link to nothing"));
+        }
+        Err(_) => return None,
+    };
+    Some(if found.is_dir() {
+        Kind::Folder
+    } else if found.is_file() {
+        Kind::File
+    } else if found.is_fifo() {
+        Kind::Other("a named pipe")
+    } else if found.is_socket() {
+        Kind::Other("a socket")
+    } else {
+        Kind::Other("a device")
+    })
 }
 
 /// Whether something was stored there, whatever else is missing.
@@ -83,6 +125,18 @@ pub(crate) fn has_stored(data: &Path) -> bool {
     STORED
         .into_iter()
         .any(|folder| fs::read_dir(data.join(folder)).is_ok_and(|mut files| files.next().is_some()))
+}
+
+/// The folder of the log where it is missing from a store, which has it from before its format is named.
+pub(crate) fn missing_log(data: &Path) -> Option<PathBuf> {
+    let segments = data.join(SEGMENTS);
+    let is_missing = fs::metadata(&segments).is_err_and(|error| is_absence(&error));
+    (is_missing && data.join(FORMAT_FILE).exists()).then_some(segments)
+}
+
+/// Whether there is an index. A folder with nothing in it is none: RocksDB makes that when it looks for one.
+pub(crate) fn has_index(data: &Path) -> bool {
+    fs::read_dir(data.join(INDEX)).is_ok_and(|mut files| files.next().is_some())
 }
 
 /// How many files of blocks there are; a store that runs keeps them open.
@@ -102,6 +156,8 @@ struct Inner {
     path: PathBuf,
     folder: Identity,
     lock: Identity,
+    /// One that is made later is known from when it is first seen.
+    vital: [(&'static str, OnceLock<Identity>); VITAL.len()],
     is_gone: AtomicBool,
 }
 
@@ -112,7 +168,7 @@ struct Identity {
     inode: u64,
 }
 
-/// The folder is not the one that was opened any more.
+/// The folder, or a part of it, is not the one that was opened any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FolderGone {
     /// There is nothing under its name.
@@ -126,10 +182,19 @@ pub(crate) enum FolderGone {
 impl DataFolder {
     /// The folder of a store that was just opened. Waits for the disk.
     pub(crate) fn of(path: &Path) -> io::Result<DataFolder> {
+        let vital = VITAL.map(|name| (name, OnceLock::new()));
+        for (name, known) in &vital {
+            match Identity::of(&path.join(name)) {
+                Ok(found) => known.get_or_init(|| found),
+                Err(error) if is_absence(&error) => continue,
+                Err(error) => return Err(error),
+            };
+        }
         Ok(DataFolder {
             inner: Arc::new(Inner {
                 folder: Identity::of(path)?,
                 lock: Identity::of(&path.join(LOCK))?,
+                vital,
                 // Whatever becomes of the working directory.
                 path: std::path::absolute(path)?,
                 is_gone: AtomicBool::new(false),
@@ -137,23 +202,38 @@ impl DataFolder {
         })
     }
 
-    /// Looks whether it is still there, and remembers that. Waits for the disk.
+    /// Looks whether it is still there with all that it holds, and remembers that. Waits for the disk.
     ///
     /// # Errors
-    /// The folder or its lock file is missing, or is another one.
+    /// The folder, its lock file or a folder in it is missing, or is another one.
     pub(crate) fn look(&self) -> Result<(), FolderGone> {
-        let inner = &self.inner;
-        let looked = inner
-            .folder
-            .expect_at(&inner.path)
-            .and_then(|()| inner.lock.expect_at(&inner.path.join(LOCK)));
-        inner.is_gone.store(looked.is_err(), Ordering::Relaxed);
+        let looked = self.inner.look();
+        self.inner.is_gone.store(looked.is_err(), Ordering::Relaxed);
         looked
     }
 
     /// Whether it was not there when it was last looked for.
     pub(crate) fn is_gone(&self) -> bool {
         self.inner.is_gone.load(Ordering::Relaxed)
+    }
+}
+
+impl Inner {
+    fn look(&self) -> Result<(), FolderGone> {
+        self.folder.expect_at(&self.path)?;
+        self.lock.expect_at(&self.path.join(LOCK))?;
+        for (name, known) in &self.vital {
+            let path = self.path.join(name);
+            match known.get() {
+                Some(known) => known.expect_at(&path)?,
+                None => {
+                    if let Ok(found) = Identity::of(&path) {
+                        known.get_or_init(|| found);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -190,7 +270,10 @@ fn is_absence(error: &io::Error) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
@@ -227,29 +310,92 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_in_it_that_is_removed_renamed_or_swapped_is_told_and_comes_back() {
+        let place = tempfile::tempdir().unwrap();
+        let (path, aside) = (place.path().join("data"), place.path().join("aside"));
+        made(&path);
+        for name in VITAL {
+            fs::create_dir(path.join(name)).unwrap();
+        }
+        let folder = DataFolder::of(&path).unwrap();
+        folder.look().unwrap();
+        for name in VITAL {
+            let inside = path.join(name);
+            fs::rename(&inside, &aside).unwrap();
+            assert_eq!(folder.look(), Err(FolderGone::Missing(inside.clone())));
+            assert!(folder.is_gone());
+            fs::create_dir(&inside).unwrap();
+            assert_eq!(folder.look(), Err(FolderGone::Replaced(inside.clone())));
+            fs::remove_dir(&inside).unwrap();
+            fs::rename(&aside, &inside).unwrap();
+            folder.look().unwrap();
+            assert!(!folder.is_gone());
+        }
+    }
+
+    #[test]
+    fn a_folder_in_it_that_is_made_later_is_watched_from_then_on() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("data");
+        made(&path);
+        let folder = DataFolder::of(&path).unwrap();
+        folder.look().unwrap();
+        let checkpoints = path.join("checkpoints");
+        fs::create_dir(&checkpoints).unwrap();
+        folder.look().unwrap();
+        fs::remove_dir(&checkpoints).unwrap();
+        assert_eq!(folder.look(), Err(FolderGone::Missing(checkpoints)));
+    }
+
+    #[test]
     fn what_is_of_the_wrong_kind_is_named() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("data");
         assert_eq!(in_the_way(&path), None);
         fs::write(&path, "").unwrap();
-        assert_eq!(in_the_way(&path), Some(InTheWay::File(path.clone())));
+        let no_folder = |path: &Path, found| {
+            let path = path.to_owned();
+            Some(InTheWay::NoFolder { path, found })
+        };
+        assert_eq!(in_the_way(&path), no_folder(&path, "a file"));
+        fs::remove_file(&path).unwrap();
+        symlink(place.path().join("nothing"), &path).unwrap();
+        let dangling = no_folder(&path, "a symbolic link to nothing");
+        assert_eq!(in_the_way(&path), dangling);
         fs::remove_file(&path).unwrap();
         for folder in FOLDERS {
             fs::create_dir_all(path.join(folder)).unwrap();
         }
         assert_eq!(in_the_way(&path), None);
-        for file in FILES {
-            fs::create_dir(path.join(file)).unwrap();
-            let found = in_the_way(&path);
-            assert_eq!(found, Some(InTheWay::Folder(path.join(file))));
-            fs::remove_dir(path.join(file)).unwrap();
-            fs::write(path.join(file), "").unwrap();
+        for file in FILES.into_iter().chain(["node.key"]) {
+            let file = path.join(file);
+            let no_file = |found| {
+                let path = file.clone();
+                Some(InTheWay::NoFile { path, found })
+            };
+            fs::create_dir(&file).unwrap();
+            assert_eq!(in_the_way(&path), no_file("a directory"));
+            fs::remove_dir(&file).unwrap();
+            let mode = Mode::RUSR | Mode::WUSR;
+            mknodat(CWD, &file, FileType::Fifo, mode, 0).unwrap();
+            assert_eq!(in_the_way(&path), no_file("a named pipe"));
+            fs::remove_file(&file).unwrap();
+            drop(UnixListener::bind(&file).unwrap());
+            assert_eq!(in_the_way(&path), no_file("a socket"));
+            fs::remove_file(&file).unwrap();
+            symlink(place.path().join("nothing"), &file).unwrap();
+            assert_eq!(in_the_way(&path), no_file("a symbolic link to nothing"));
+            fs::remove_file(&file).unwrap();
+            symlink("/dev/null", &file).unwrap();
+            assert_eq!(in_the_way(&path), no_file("a device"));
+            fs::remove_file(&file).unwrap();
+            fs::write(&file, "").unwrap();
             assert_eq!(in_the_way(&path), None);
         }
         fs::remove_dir(path.join("packs")).unwrap();
         fs::write(path.join("packs"), "").unwrap();
         let found = in_the_way(&path);
-        assert_eq!(found, Some(InTheWay::File(path.join("packs"))));
+        assert_eq!(found, no_folder(&path.join("packs"), "a file"));
         assert!(!has_stored(&path));
         fs::write(path.join("segments/00000001.seg"), "").unwrap();
         assert!(has_stored(&path));

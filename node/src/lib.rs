@@ -17,6 +17,7 @@ mod http;
 mod ingest;
 mod kept;
 mod keystore;
+mod log_tally;
 mod metrics;
 mod news;
 mod opening;

@@ -8,7 +8,7 @@ use super::args::{OneNode, StoreCommand, StorePlace};
 use super::failure::{Exit, Failure, with_causes};
 use super::node::config_failure;
 use crate::config::{self, Config, Sources};
-use crate::data_folder::{has_stored, in_the_way};
+use crate::data_folder::{has_index, has_stored, in_the_way, missing_log};
 use crate::storage::OpenError;
 
 mod bars;
@@ -22,6 +22,14 @@ pub(super) use running::ask_running;
 /// What to do where files of a store are there and `FORMAT` is not.
 pub(super) const FORMAT_HINT: &str =
     "start the node once: it tells the format by the files and writes FORMAT anew";
+
+/// What to do where the folder of the log is missing.
+pub(super) const LOG_HINT: &str = "put the directory back from where it was moved, or restore a snapshot; a node that is started without it \
+     counts what lay there as lost, and fetches blocks again only where their publisher lists a source";
+
+/// What to do where the index is damaged or missing.
+pub(super) const INDEX_HINT: &str =
+    "start the node, or run `perennis store rebuild`: either makes it anew";
 
 pub(crate) fn run(context: &Context<'_>, command: &StoreCommand) -> Result<(), Failure> {
     match command {
@@ -79,6 +87,24 @@ fn no_store(dir: &Path) -> Failure {
         format!("there is no store in {}", dir.display()),
     )
     .hint("give the data directory of a node with --data")
+}
+
+/// What is wrong with the index, in words.
+pub(super) fn index_trouble(dir: &Path, damage: &str) -> String {
+    if has_index(dir) {
+        format!("the index is damaged ({damage})")
+    } else {
+        "the index is not there".to_owned()
+    }
+}
+
+/// That the folder of the log is missing, in words; none where it is there.
+pub(super) fn log_trouble(dir: &Path) -> Option<String> {
+    let missing = missing_log(dir)?;
+    Some(format!(
+        "the directory of the log, {}, is not there",
+        missing.display()
+    ))
 }
 
 fn in_use(dir: &Path) -> Failure {

@@ -4,8 +4,8 @@ use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes, parse_multihash_b
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{
-    Batch, DamageCounts, Inspection, LOST_HEADS, Loss, QuarantineRow, Queue, QueueRow, REFETCH,
-    ReadError, SetAside, StoreId,
+    Batch, DamageCounts, FileNumber, Inspection, LOST_HEADS, Loss, QuarantineRow, Queue, QueueRow,
+    REFETCH, ReadError, SetAside, StoreId,
 };
 
 use super::fetched::FETCHED;
@@ -22,6 +22,8 @@ pub(crate) struct DamagedBlock {
     pub(crate) cid: Cid,
     /// Under the others.
     pub(crate) others: Vec<Cid>,
+    /// The file that it lay in, where that is known.
+    pub(crate) file: Option<FileNumber>,
     /// Attempts that failed.
     pub(crate) failures: u32,
     key: Vec<u8>,
@@ -126,6 +128,7 @@ impl Storage {
                 };
                 let known = this.store.quarantined(&hash)?;
                 // Without a row in quarantine it was put again; or its row was damaged as well, and any codec will do.
+                let file = known.as_ref().map(|row| row.file);
                 let codecs = known.map_or_else(Vec::new, |row| row.codecs);
                 let mut cids = codecs.into_iter().map(|codec| Cid::new_v1(codec, hash));
                 let first = cids.next();
@@ -137,6 +140,7 @@ impl Storage {
                 due.push(DamagedBlock {
                     cid,
                     others: cids.collect(),
+                    file,
                     failures: failures(&row),
                     key: row.key,
                     due: row.due,

@@ -27,8 +27,8 @@ pub(crate) enum StorageError {
     /// A row of ours cannot be understood.
     #[error("a row of the store is damaged")]
     Row(#[from] CodecError),
-    /// The data folder is not there any more.
-    #[error("the node's data folder is gone")]
+    /// The data folder, or a part of it, is not there any more.
+    #[error("the node's data folder, or a part of it, is gone")]
     Gone,
     /// The node is stopping.
     #[error("the node is stopping")]

@@ -48,7 +48,7 @@ impl FolderWorker {
             match looked {
                 Ok(()) => {
                     if in_vain > 0 {
-                        tracing::warn!("the data folder is there again");
+                        tracing::warn!("the data folder is whole again");
                     }
                     in_vain = 0;
                 }
@@ -57,7 +57,7 @@ impl FolderWorker {
                         worker.failed(&gone);
                         tracing::error!(
                             error = %chain(&gone),
-                            "the data folder is gone: nothing is taken any more, and the node ends unless it comes back"
+                            "the data folder, or a part of it, is gone: nothing is taken any more, and the node ends unless it comes back"
                         );
                     }
                     in_vain += 1;

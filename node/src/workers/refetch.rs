@@ -3,7 +3,8 @@
 //! The store sets a damaged block aside and puts it into a durable queue. A copy in memory is as good as any. Then connected
 //! peers and the gateways of the configuration are asked, and last those who say in the DHT that they have it. What
 //! comes is checked against its CID. Where nobody has it, the pin scan is asked to find out whose it is, since a publisher may
-//! list sources of his own, and it is asked for again later and later.
+//! list sources of his own, and it is asked for again later and later. A file that is gone takes thousands of blocks with it: the log tells
+//! the first and counts the others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::follow::Routes;
 use super::{Ending, Stop, Worker, later};
 use crate::app::StartError;
 use crate::config::Config;
+use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
 use crate::storage::{DamagedBlock, REFETCH, Storage, StorageError};
@@ -58,6 +60,15 @@ pub(super) struct Refetch {
     gateways: Vec<NodeUrl>,
     /// Notified when nobody had a block: a round of the pin scan begins.
     scan: Arc<Notify>,
+    lines: Lines,
+}
+
+/// What the log tells of blocks.
+#[derive(Default)]
+struct Lines {
+    fetched: LogTally,
+    not_kept: LogTally,
+    not_found: LogTally,
 }
 
 impl Refetch {
@@ -78,6 +89,7 @@ impl Refetch {
             http: Http::new(HttpTimes::default())?,
             gateways: gateways.filter_map(Result::ok).collect(),
             scan: Arc::clone(scan),
+            lines: Lines::default(),
         })
     }
 
@@ -91,12 +103,12 @@ impl Refetch {
                     IDLE
                 }
             };
-            if stop.is_now() {
-                return;
-            }
+            self.lines.tell(|line| line.untold(rt::monotonic()));
+            let wait = self.lines.wait().map_or(wait, |line| line.min(wait));
             worker.waiting(Some(later(wait)));
             let woken = tokio::time::timeout(wait, self.storage.damage_found());
-            if stop.or(woken).await.is_none() {
+            if stop.is_now() || stop.or(woken).await.is_none() {
+                self.lines.tell(LogTally::rest);
                 return;
             }
         }
@@ -124,6 +136,7 @@ impl Refetch {
             if stop.is_now() {
                 return Ok(IDLE);
             }
+            self.lines.tell(|line| line.untold(rt::monotonic()));
         }
     }
 
@@ -132,12 +145,18 @@ impl Refetch {
         if let Some(block) = self.block(&damaged, near).await {
             if self.storage.refetched(&damaged, block).await? {
                 self.metrics.damage.refetched(Outcome::Ok);
-                tracing::info!(%cid, "a damaged block was fetched again");
+                if self.lines.fetched.is_told(rt::monotonic(), damaged.file) {
+                    tracing::info!(%cid, "a damaged block was fetched again");
+                }
                 return Ok(());
             }
-            tracing::error!(%cid, "the disk does not keep a damaged block that was fetched again");
+            if self.lines.not_kept.is_told(rt::monotonic(), damaged.file) {
+                tracing::error!(%cid, "the disk does not keep a damaged block that was fetched again");
+            }
         } else if damaged.failures == 0 {
-            tracing::warn!(%cid, "nobody has a damaged block; it is asked for again later");
+            if self.lines.not_found.is_told(rt::monotonic(), damaged.file) {
+                tracing::warn!(%cid, "nobody has a damaged block; it is asked for again later");
+            }
             self.scan.notify_one();
         }
         self.metrics.damage.refetched(Outcome::Failed);
@@ -168,6 +187,28 @@ impl Refetch {
     fn exchange(&self, gateways: Vec<NodeUrl>) -> Exchange {
         let limits = FetchLimits::default();
         Exchange::new(self.http.clone(), gateways, Backoff::default(), limits)
+    }
+}
+
+impl Lines {
+    /// Tells what was counted of each, as far as it is to be told.
+    fn tell(&self, untold: impl Fn(&LogTally) -> Option<Untold>) {
+        if let Some(untold) = untold(&self.fetched) {
+            tracing::info!("{untold} that were damaged were fetched again");
+        }
+        if let Some(untold) = untold(&self.not_kept) {
+            tracing::error!("the disk does not keep {untold} that were damaged and fetched again");
+        }
+        if let Some(untold) = untold(&self.not_found) {
+            tracing::warn!("nobody has {untold} that are damaged; they are asked for again later");
+        }
+    }
+
+    /// How long until something is to be told.
+    fn wait(&self) -> Option<Duration> {
+        let now = rt::monotonic();
+        let lines = [&self.fetched, &self.not_kept, &self.not_found];
+        lines.iter().filter_map(|line| line.wait(now)).min()
     }
 }
 

@@ -11,6 +11,7 @@ use perennis_sdk::rt;
 use super::{Ending, Stop, Worker, later};
 use crate::causes::chain;
 use crate::config::ScrubConfig;
+use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Upkeep};
 use crate::read::Read;
 use crate::storage::{ReclaimError, Storage};
@@ -29,6 +30,25 @@ pub(super) struct Scrub {
     pub(super) read: Arc<Read>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: ScrubConfig,
+}
+
+/// What the log tells of blocks in one round: of a file that is damaged it would be thousands of lines.
+#[derive(Default)]
+struct Lines {
+    damaged: LogTally,
+    unreadable: LogTally,
+}
+
+impl Lines {
+    /// Tells what was counted of each, as far as it is to be told.
+    fn tell(&self, untold: impl Fn(&LogTally) -> Option<Untold>) {
+        if let Some(untold) = untold(&self.damaged) {
+            tracing::error!("{untold} were found damaged and set aside");
+        }
+        if let Some(untold) = untold(&self.unreadable) {
+            tracing::error!("the disk does not give out {untold}");
+        }
+    }
 }
 
 impl Scrub {
@@ -73,6 +93,18 @@ impl Scrub {
 
     /// Reads to the end of the round; false when the node is stopping first.
     async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<bool, ReclaimError> {
+        let lines = Lines::default();
+        let ended = self.steps(worker, stop, &lines).await;
+        lines.tell(LogTally::rest);
+        ended
+    }
+
+    async fn steps(
+        &self,
+        worker: &Worker,
+        stop: &mut Stop,
+        lines: &Lines,
+    ) -> Result<bool, ReclaimError> {
         let bytes = STEP_BYTES.min(self.config.bytes_per_second);
         loop {
             let started = Instant::now();
@@ -83,15 +115,20 @@ impl Scrub {
                 step.unreadable.len() as u64,
             );
             for cid in &step.damaged {
-                tracing::error!(%cid, "a damaged block was found and set aside");
+                if lines.damaged.is_told(rt::monotonic(), None) {
+                    tracing::error!(%cid, "a damaged block was found and set aside");
+                }
                 self.read.dropped(cid);
             }
             for cid in &step.unreadable {
-                tracing::error!(%cid, "the disk does not give out a block");
+                if lines.unreadable.is_told(rt::monotonic(), None) {
+                    tracing::error!(%cid, "the disk does not give out a block");
+                }
             }
             for loss in &step.files {
                 tracing::error!(%loss, "a file of the store is not what was written");
             }
+            lines.tell(|line| line.untold(rt::monotonic()));
             worker.stepped();
             worker.working(format!("{} blocks read in this round", step.round_blocks));
             if step.round_done {

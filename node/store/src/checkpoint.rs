@@ -89,7 +89,7 @@ impl Checkpoints {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, store: Option<StoreId>) -> Self {
         Self {
             disk,
-            dir: dir.join("checkpoints"),
+            dir: dir.join(crate::layout::CHECKPOINTS),
             store,
         }
     }

@@ -15,6 +15,7 @@ mod real;
 
 pub use look::LookOnly;
 pub use real::Real;
+pub(crate) use real::WITHOUT_WAITING;
 
 /// Files and folders.
 pub trait Disk: Send + Sync + fmt::Debug {
@@ -130,6 +131,13 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// The file system's.
     fn length(&self) -> io::Result<u64>;
 
+    /// Whether the file still has a name, its first or any other. What is written to one without is gone once nobody holds it
+    /// open. Where the system cannot tell, as on some network file systems, it says that there is one.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn has_name(&self) -> io::Result<bool>;
+
     /// Cuts the file to `bytes`.
     ///
     /// # Errors
@@ -141,4 +149,55 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// The file system's; [`io::ErrorKind::StorageFull`] when the space is not there.
     fn reserve(&self, bytes: u64) -> io::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+    use crate::testing::{LyingDisk, Power};
+
+    #[test]
+    fn a_file_has_a_name_until_its_last_one_is_gone() {
+        let real = tempfile::tempdir().unwrap();
+        let lying = LyingDisk::new(&Power::default());
+        for (disk, dir) in [
+            (&Real as &dyn Disk, real.path()),
+            (&lying, Path::new("/lying")),
+        ] {
+            disk.create_dir(dir).unwrap();
+            let [first, second, third] = ["first", "second", "third"].map(|name| dir.join(name));
+            let made = disk.create(&first, 0).unwrap();
+            let opened = disk.open(&first).unwrap();
+            let named = || [&made, &opened].map(|file| file.has_name().unwrap());
+            assert_eq!(named(), [true; 2]);
+            disk.link(&first, &second).unwrap();
+            disk.remove(&first).unwrap();
+            assert_eq!(named(), [true; 2]);
+            disk.rename(&second, &third).unwrap();
+            assert_eq!(named(), [true; 2]);
+            // Another file takes the name.
+            let other = disk.create(&first, 0).unwrap();
+            disk.rename(&first, &third).unwrap();
+            assert_eq!(named(), [false; 2]);
+            assert!(other.has_name().unwrap());
+            disk.remove(&third).unwrap();
+            assert!(!other.has_name().unwrap());
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_the_other_end_of_a_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for disk in [&Real as &dyn Disk, &LookOnly] {
+            if let Ok(opened) = disk.open(&pipe) {
+                opened.read_vec_at(1, 0).unwrap_err();
+            }
+        }
+    }
 }

@@ -8,18 +8,18 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, WITHOUT_WAITING};
+use crate::layout::{FORMAT_FILE as FILE, LOCK};
 use crate::store::OpenError;
 
 /// The version this release writes.
 pub const FORMAT: u32 = 2;
-const FILE: &str = "FORMAT";
 const PREFIX: &str = "perennis-store ";
 const MOST_BYTES: usize = 256;
 
 /// Locks the folder for as long as the file is held.
 pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("LOCK");
+    let path = dir.join(LOCK);
     let refused = |source: io::Error| OpenError::NotWritable {
         dir: dir.to_path_buf(),
         source,
@@ -29,6 +29,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(WITHOUT_WAITING)
         .open(path)
         .map_err(refused)?;
     match file.try_lock() {

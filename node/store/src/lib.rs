@@ -31,6 +31,7 @@ mod index;
 mod inspect;
 mod keys;
 pub mod kv;
+pub mod layout;
 mod leader;
 mod log;
 mod migrate;

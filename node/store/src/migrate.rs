@@ -116,7 +116,8 @@ fn is_format_1(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         names => names,
     };
-    let is_later = !list(&dir.join("checkpoints"))?.is_empty() || !list(&packs(dir))?.is_empty();
+    let is_later =
+        !list(&dir.join(crate::layout::CHECKPOINTS))?.is_empty() || !list(&packs(dir))?.is_empty();
     let mut has_old = false;
     for number in list(&segments(dir))?
         .iter()

@@ -81,7 +81,7 @@ impl Packs {
 
 /// The folder of packs of the store in `dir`.
 pub(crate) fn packs(dir: &Path) -> PathBuf {
-    dir.join("packs")
+    dir.join(crate::layout::PACKS)
 }
 
 /// Footers that are held. One compaction at a time holds any.

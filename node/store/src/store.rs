@@ -21,6 +21,7 @@ use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real, make_dir};
 use crate::format;
 use crate::kv::{KvHome, RocksHome, RocksOptions};
+use crate::layout;
 use crate::leader::Leader;
 use crate::migrate::bring_up;
 use crate::opening::{Opened, Opening, OpeningError};
@@ -544,14 +545,18 @@ impl Drop for Inner {
 }
 
 pub(crate) fn segments(dir: &Path) -> PathBuf {
-    dir.join("segments")
+    dir.join(layout::SEGMENTS)
 }
 
 /// Whether a folder names its format and has nothing that a store begins with: neither a log nor an index, nor a checkpoint to make
 /// one from. The folder of the log is there before the format is named.
 fn lacks_all(dir: &Path) -> Result<bool, OpenError> {
     let is_named = format::read(&Real, dir)?.is_some();
-    let folders = [segments(dir), dir.join("index"), dir.join("checkpoints")];
+    let folders = [
+        segments(dir),
+        dir.join(layout::INDEX),
+        dir.join(layout::CHECKPOINTS),
+    ];
     Ok(is_named && !folders.iter().any(|folder| folder.exists()))
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 
+use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
 use perennis_sdk::net::{Bootstrap, DhtMode};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::support::{Author, TestNode};
+use crate::support::{Author, Reply, TestNode, config};
 
 const ACCEPT: (&str, &str) = ("Accept", "application/vnd.ipfs.ipns-record");
 const TOKEN: &str = "a-token-nobody-may-see";
@@ -259,4 +260,44 @@ async fn spans_tell_name_and_route_and_nothing_tells_a_secret() {
     for secret in [TOKEN, passphrase.trim()] {
         assert!(!told.contains(secret), "a secret was told");
     }
+}
+
+#[tokio::test]
+async fn a_segment_that_is_gone_is_not_told_block_by_block() {
+    let node = TestNode::start().await;
+    let message = Author::new(1).publish_many(200);
+    let blocks = message.blocks.len();
+    node.publish(&message).await.ok();
+    node.node.shutdown().await;
+    let dir = node.dir;
+    for segment in std::fs::read_dir(dir.path().join("segments")).unwrap() {
+        std::fs::remove_file(segment.unwrap().path()).unwrap();
+    }
+
+    let seen = Seen::default();
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let subscriber = tracing_subscriber::registry().with(seen.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let node = RunningNode::start(config(dir.path())).await.unwrap();
+    let node = TestNode { dir, node };
+    // Each of them is asked for and counted.
+    let failed = |reply: &Reply| {
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        let mut lines = text.lines();
+        let count = lines.find_map(|line| {
+            line.strip_prefix("store_refetches_total{outcome=\"Failed\"} ")?
+                .parse::<usize>()
+                .ok()
+        });
+        count >= Some(blocks)
+    };
+    node.eventually("/metrics", failed).await;
+    node.node.shutdown().await;
+
+    let told = std::mem::take(&mut seen.0.lock().unwrap().text);
+    let lines = |words: &str| told.lines().filter(|line| line.contains(words)).count();
+    assert_eq!(lines("nobody has a damaged block"), 3, "{told}");
+    let rest = format!("{} more blocks ({0} of 00000001.seg)", blocks - 3);
+    assert_eq!(lines(&format!("nobody has {rest}")), 1, "{told}");
+    assert_eq!(lines("acknowledged data is lost"), 1, "{told}");
 }

@@ -1,11 +1,14 @@
 //! What is wrong with the data folder of a node, or with how it was named, is said by name, and nothing is done to another's.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use perennis_tests::binary::workspace;
 use perennis_tests::home::Home;
 use perennis_tests::node::Node;
 use perennis_tests::publisher::{Connection, Publisher};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
 /// The result, the message and the hint of one check of a doctor's report.
@@ -162,6 +165,22 @@ fn what_is_missing_or_in_the_way_in_a_folder_is_named() {
         found.iter().any(|found| found["place"] == "segments"),
         "{wrong}"
     );
+    let missing = "segments, is not there";
+    for dismiss in [&[][..], &["--dismiss"]] {
+        let error = user.error(1, &[&["store", "losses", path], dismiss].concat());
+        assert_eq!(error["code"], "log_missing");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(missing), "{message}");
+    }
+    let doctor = ["node", "doctor", "--data", path];
+    let report = user.run_json(&doctor).document(3, &doctor);
+    let [result, message, hint] = checked(&report, "store");
+    assert_eq!(result, "failed");
+    assert!(
+        message.contains(missing) && hint.contains("snapshot"),
+        "{message}"
+    );
+    assert!(!data.join("segments").exists());
     fs::rename(user.beside("segments"), data.join("segments")).unwrap();
 
     fs::remove_dir_all(data.join("packs")).unwrap();
@@ -173,10 +192,28 @@ fn what_is_missing_or_in_the_way_in_a_folder_is_named() {
         let message = error["message"].as_str().unwrap();
         assert!(message.contains("packs is a file"), "{message}");
     }
-    let doctor = ["node", "doctor", "--data", path];
     let report = user.run_json(&doctor).document(3, &doctor);
     assert!(checked(&report, "store")[1].contains("packs is a file"));
     fs::remove_file(data.join("packs")).unwrap();
+
+    // Nothing waits for somebody who writes into the pipe.
+    for file in ["FORMAT", "NEWEST", "LOCK", "reserve", "node.key"] {
+        let (place, aside) = (data.join(file), user.beside(file));
+        fs::rename(&place, &aside).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &place, FileType::Fifo, mode, 0).unwrap();
+        for arguments in [&verify[..], &["store", "losses", path], &run] {
+            let error = user.error(1, arguments);
+            assert_eq!(error["code"], "not_a_file");
+            let message = error["message"].as_str().unwrap();
+            let told = format!("{file} is a named pipe");
+            assert!(message.contains(&told), "{message}");
+        }
+        let report = user.run_json(&doctor).document(3, &doctor);
+        assert!(checked(&report, "store")[1].contains("is a named pipe"));
+        fs::remove_file(&place).unwrap();
+        fs::rename(&aside, &place).unwrap();
+    }
 
     for file in ["LOCK", "reserve"] {
         fs::remove_file(data.join(file)).unwrap();
@@ -203,6 +240,98 @@ fn what_is_missing_or_in_the_way_in_a_folder_is_named() {
 }
 
 #[test]
+fn an_index_that_is_gone_or_damaged_is_told_and_nothing_is_said_for_it() {
+    let user = Home::new();
+    let data = user.beside("node");
+    let path = data.to_str().unwrap();
+    let mut node = Node::start(&data);
+    store_something(&node);
+    assert!(node.stop().success());
+    let doctor = ["node", "doctor", "--data", path];
+    assert_eq!(checked(&user.json(&doctor), "store")[0], "ok");
+
+    let (index, aside) = (data.join("index"), user.beside("index"));
+    fs::rename(&index, &aside).unwrap();
+    let told = |trouble: &str| {
+        let report = user.json(&doctor);
+        let [result, message, hint] = checked(&report, "store");
+        assert_eq!(result, "warning");
+        let made = "anew from 0 checkpoints and 1 file of blocks";
+        assert!(
+            message.contains(trouble) && message.contains(made),
+            "{message}"
+        );
+        assert!(!message.contains("0 blocks"), "{message}");
+        assert!(hint.contains("start the node"), "{hint}");
+        assert_eq!(checked(&report, "damage")[0], "warning");
+        for dismiss in [&[][..], &["--dismiss"]] {
+            let error = user.error(1, &[&["store", "losses", path], dismiss].concat());
+            assert_eq!(error["code"], "index_damaged");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains(trouble), "{message}");
+        }
+    };
+    told("the index is not there");
+    fs::rename(&aside, &index).unwrap();
+    fs::remove_file(index.join("CURRENT")).unwrap();
+    told("the index is damaged");
+
+    let mut node = Node::start(&data);
+    assert!(node.stop().success());
+    let report = user.json(&doctor);
+    assert_eq!(checked(&report, "store")[0], "ok");
+    assert_eq!(checked(&report, "damage")[0], "ok");
+}
+
+#[test]
+fn what_was_lost_before_is_told_of_a_store_whose_files_are_whole() {
+    let user = Home::new();
+    let golden = workspace().join("node/store/tests/golden");
+    for (folder, losses, blocks) in [("v1-damaged", true, false), ("v1-quarantined", false, true)] {
+        let data = user.beside(folder);
+        copy(&golden.join(folder), &data);
+        let path = data.to_str().unwrap();
+        let mut node = Node::start(&data);
+        assert!(node.stop().success());
+        let verified = user.json(&["store", "verify", path]);
+        assert_eq!(
+            (&verified["whole"], &verified["losses"]),
+            (&json!(true), &json!(0))
+        );
+        let known = &verified["known"];
+        assert_eq!(known["losses"].as_u64() > Some(0), losses, "{known}");
+        let told = known["quarantinedBlocks"].as_u64() > Some(0);
+        assert_eq!(told, blocks, "{known}");
+        let text = user.run(&["store", "verify", path]).expect(0).text();
+        assert!(text.contains("store losses"), "{text}");
+        assert!(!text.contains("everything"), "{text}");
+    }
+    let data = user.beside("sound");
+    let path = data.to_str().unwrap();
+    let mut node = Node::start(&data);
+    store_something(&node);
+    assert!(node.stop().success());
+    let verified = user.json(&["store", "verify", path]);
+    let none = json!({ "losses": 0, "quarantinedBlocks": 0, "rowsSetAside": 0 });
+    assert_eq!(verified["known"], none);
+    let text = user.run(&["store", "verify", path]).expect(0).text();
+    assert!(!text.contains("store losses"), "{text}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_file_given_as_the_data_folder_is_named() {
     let user = Home::new();
     let file = user.file("file", "");
@@ -217,6 +346,22 @@ fn a_file_given_as_the_data_folder_is_named() {
         let message = error["message"].as_str().unwrap();
         assert!(message.contains(&file), "{message}");
     }
+}
+
+#[test]
+fn a_link_to_nothing_given_as_the_data_folder_is_named() {
+    let user = Home::new();
+    let link = user.beside("link");
+    std::os::unix::fs::symlink(user.beside("nothing"), &link).unwrap();
+    let path = link.to_str().unwrap();
+    let run = ["node", "run", "--listen", "127.0.0.1:0", "--data", path];
+    let error = user.error(1, &run);
+    assert_eq!(error["code"], "not_a_directory");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("a symbolic link to nothing"), "{message}");
+    let doctor = ["node", "doctor", "--data", path];
+    let report = user.run_json(&doctor).document(3, &doctor);
+    assert_eq!(checked(&report, "store")[0], "failed");
 }
 
 #[test]

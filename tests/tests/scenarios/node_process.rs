@@ -100,6 +100,43 @@ fn a_node_whose_data_folder_is_removed_takes_nothing_more_and_ends() {
 }
 
 #[test]
+fn a_node_whose_folder_of_the_log_is_removed_takes_nothing_more_and_ends() {
+    let (user, file) = with_identity();
+    let data = user.beside("node");
+    let mut node = Node::start(&data);
+    user.json(&["label", "add", "@one", "spam"]);
+    let published = publish(&user, &file, &[&node]);
+    let capsule = user.beside("me.car");
+    user.json(&["export", capsule.to_str().unwrap()]);
+    let message = std::fs::read(&capsule).unwrap();
+    let path = format!("/v1/names/{}/publish", published["name"].as_str().unwrap());
+    let kind = ["content-type: application/vnd.ipld.car"];
+    std::fs::remove_dir_all(data.join("segments")).unwrap();
+    let answer = node.request("POST", &path, &kind, &message);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(
+        answer.text().contains("data_folder_gone"),
+        "{}",
+        answer.text()
+    );
+    told_that_its_folder_is_gone(&node);
+    assert_eq!(node.wait().code(), Some(1));
+    assert!(!data.join("segments").exists(), "nothing of it came back");
+}
+
+#[test]
+fn a_node_whose_index_was_renamed_ends_and_starts_again_once_it_is_back() {
+    let user = Home::new();
+    let (data, aside) = (user.beside("node"), user.beside("aside"));
+    let mut node = Node::start(&data);
+    std::fs::rename(data.join("index"), &aside).unwrap();
+    told_that_its_folder_is_gone(&node);
+    assert_eq!(node.wait().code(), Some(1));
+    std::fs::rename(&aside, data.join("index")).unwrap();
+    assert!(Node::start(&data).stop().success());
+}
+
+#[test]
 fn a_node_whose_data_folder_was_swapped_leaves_the_other_alone_and_ends() {
     let user = Home::new();
     let (data, aside) = (user.beside("node"), user.beside("aside"));

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use rustix::fs::Access;
+use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use super::open_files;
@@ -84,6 +85,7 @@ pub(super) fn run(context: &Context<'_>, arguments: &NodeDoctor) -> Result<(), F
     checks.extend(data::check(context, &config));
     checks.push(check_address(&config));
     checks.push(check_files(&config.data));
+    checks.extend(check_file_size());
     let document = DoctorDocument {
         healthy: checks.iter().all(|check| check.result != "failed"),
         data: config.data.display().to_string(),
@@ -208,11 +210,20 @@ fn check_files(data: &Path) -> Check {
     let stored = files_of_blocks(data);
     let message = format!("a node may have {files} open, of which {stored} are for what is stored");
     if files < stored.saturating_add(BESIDE_THE_STORE) {
-        return Check::warning(
-            CHECK,
-            message,
-            "raise the hard limit: ulimit -Hn 65536, or LimitNOFILE in the service file",
-        );
+        return Check::warning(CHECK, message, open_files::HINT);
     }
     Check::ok(CHECK, message)
+}
+
+/// A process that writes past the limit of a file's size is killed without a word.
+fn check_file_size() -> Option<Check> {
+    let bytes = getrlimit(Resource::Fsize).current?;
+    Some(Check::warning(
+        "file size",
+        format!(
+            "a file may have at most {}; a node that writes past it is killed by the system",
+            bytes_text(bytes)
+        ),
+        "take the limit away: ulimit -f unlimited, or LimitFSIZE=infinity in the service file",
+    ))
 }

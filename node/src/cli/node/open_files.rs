@@ -37,6 +37,18 @@ pub(super) fn reachable() -> Option<u64> {
     limit.current.map(|current| raised.unwrap_or(current))
 }
 
+/// What to do where a failure comes of too many open files; none where it comes of something else. RocksDB and libp2p pass on what the
+/// system said in words only.
+pub(super) fn hint_at(message: &str) -> Option<&'static str> {
+    let is_told = ["Too many open files", "No file descriptors available"];
+    let is_told = is_told.iter().any(|words| message.contains(words));
+    is_told.then_some(HINT)
+}
+
+/// How the limit is raised.
+pub(super) const HINT: &str =
+    "raise the hard limit: ulimit -Hn 65536, or LimitNOFILE in the service file";
+
 /// The limits to try, each of them higher than the present one.
 fn targets(limit: Rlimit) -> Vec<u64> {
     let Some(current) = limit.current else {
@@ -52,6 +64,16 @@ fn targets(limit: Rlimit) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_is_named_only_where_it_is_the_cause() {
+        let told = hint_at("the index cannot be opened: IO error: Too many open files");
+        assert_eq!(told, Some(HINT));
+        assert_eq!(
+            hint_at("the index cannot be opened: Permission denied"),
+            None
+        );
+    }
 
     #[test]
     fn a_limit_is_raised_to_what_is_allowed_and_never_lowered() {

@@ -163,7 +163,9 @@ fn start_failure(error: &StartError) -> Failure {
         "newer_format" => Exit::Invalid,
         _ => Exit::Failed,
     };
-    Failure::new(exit, error.code(), with_causes(error)).hint(error.hint())
+    let message = with_causes(error);
+    let hint = open_files::hint_at(&message).unwrap_or(error.hint());
+    Failure::new(exit, error.code(), message).hint(hint)
 }
 
 fn gone_failure(gone: &DataGone, data: &str) -> Failure {

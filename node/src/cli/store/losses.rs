@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::running::same_store;
-use super::{ask_running, configured, no_store, unopened};
+use super::{
+    INDEX_HINT, LOG_HINT, ask_running, configured, index_trouble, log_trouble, no_store, unopened,
+};
 use crate::cli::Context;
 use crate::cli::args::{OneNode, StoreLosses};
 use crate::cli::ask::{NodeClient, read_token, with_token};
@@ -32,8 +34,23 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreLosses) -> Result<(), 
     }
     let config = configured(&arguments.place)?;
     let dir = &config.data;
-    match inspect(dir, 0) {
+    let inspected = inspect(dir, 0);
+    // Who runs on it is asked; nobody else knows what is missing.
+    if !matches!(inspected, Err(OpenError::Locked { .. }))
+        && let Some(trouble) = log_trouble(dir)
+    {
+        return Err(Failure::failed("log_missing", trouble).hint(LOG_HINT));
+    }
+    match inspected {
         Ok(None) => return Err(no_store(dir)),
+        Ok(Some(Inspection {
+            index_damage: Some(damage),
+            ..
+        })) => {
+            let trouble = index_trouble(dir, &damage);
+            let message = format!("{trouble}, and what is lost is written there");
+            return Err(Failure::failed("index_damaged", message).hint(INDEX_HINT));
+        }
         Ok(Some(found)) if !arguments.dismiss => {
             return show(context, arguments, dir.display().to_string(), found);
         }

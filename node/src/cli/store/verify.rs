@@ -1,7 +1,8 @@
 //! `perennis store verify`: reads everything in a stopped node's store and says what is wrong. It changes nothing.
 
 use perennis_store::{
-    Finding, FindingKind, OpenError, Verification, VerifyEvent, VerifyStage, verify,
+    DamageCounts, Finding, FindingKind, OpenError, Verification, VerifyEvent, VerifyStage, inspect,
+    verify,
 };
 use serde::Serialize;
 
@@ -32,6 +33,46 @@ struct Document {
     losses: u64,
     /// The first of the findings.
     found: Vec<FindingDocument>,
+    /// What was written down as lost or damaged before; none where the index cannot be read.
+    known: Option<KnownDocument>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KnownDocument {
+    /// Losses of acknowledged data that nobody has dismissed.
+    losses: u64,
+    quarantined_blocks: u64,
+    rows_set_aside: u64,
+}
+
+impl KnownDocument {
+    const fn of(counts: &DamageCounts) -> KnownDocument {
+        KnownDocument {
+            losses: counts.losses,
+            quarantined_blocks: counts.quarantined_blocks,
+            rows_set_aside: counts.rows_set_aside,
+        }
+    }
+
+    /// How much of each, in words; none where there is nothing.
+    fn sentence(&self) -> Option<String> {
+        let counted = [
+            (self.losses, "loss", "losses"),
+            (self.quarantined_blocks, "damaged block", "damaged blocks"),
+            (
+                self.rows_set_aside,
+                "row that cannot be read",
+                "rows that cannot be read",
+            ),
+        ];
+        let parts: Vec<_> = counted
+            .iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
 }
 
 #[derive(Serialize)]
@@ -84,7 +125,12 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreVerify) -> Result<(), 
         }
         Err(error) => return Err(unopened(error)),
     };
-    let document = Document::new(dir.display().to_string(), is_whole, &sum, found);
+    let known = match inspect(dir, 0) {
+        Ok(Some(seen)) if seen.index_damage.is_none() => Some(KnownDocument::of(&seen.damage)),
+        // What is wrong with the index was found above; of a node that was started meanwhile nothing is known.
+        _ => None,
+    };
+    let document = Document::new(dir.display().to_string(), is_whole, &sum, found, known);
     tell(context, &document)?;
     if is_whole {
         Ok(())
@@ -94,7 +140,13 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreVerify) -> Result<(), 
 }
 
 impl Document {
-    fn new(data: String, whole: bool, sum: &Verification, found: Vec<FindingDocument>) -> Document {
+    fn new(
+        data: String,
+        whole: bool,
+        sum: &Verification,
+        found: Vec<FindingDocument>,
+        known: Option<KnownDocument>,
+    ) -> Document {
         Document {
             data,
             whole,
@@ -108,6 +160,7 @@ impl Document {
             findings: sum.findings,
             losses: sum.losses,
             found,
+            known,
         }
     }
 }
@@ -129,7 +182,9 @@ fn tell(context: &Context<'_>, document: &Document) -> Result<(), Failure> {
         if left > 0 {
             page.line(format!("and {left} more"));
         }
+        let known = document.known.as_ref().and_then(KnownDocument::sentence);
         let verdict = match (document.whole, document.findings) {
+            (true, _) if known.is_some() => page.paint.good("what is there is whole"),
             (true, 0) => page.paint.good("everything is whole"),
             (true, _) => page.paint.good("everything that was acknowledged is whole"),
             (false, findings) => page.paint.bad(format!(
@@ -138,6 +193,13 @@ fn tell(context: &Context<'_>, document: &Document) -> Result<(), Failure> {
             )),
         };
         page.line(verdict);
+        if let Some(known) = known {
+            let line = format!(
+                "not everything that was acknowledged is there: {known} known from before; `perennis store losses` lists them"
+            );
+            let line = page.paint.warn(line);
+            page.line(line);
+        }
         page.fields(&[
             ("files", Some(document.files.to_string())),
             ("groups of the log", Some(document.groups.to_string())),

@@ -1,12 +1,12 @@
 //! The file system, for looking only.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Disk, DiskFile, Real};
+use super::{Disk, DiskFile, Real, WITHOUT_WAITING};
 
 /// Files of the operating system that are opened for reading. Whatever would change something is refused.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +22,9 @@ impl Disk for LookOnly {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(LookFile(File::open(path)?)))
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(WITHOUT_WAITING);
+        Ok(Arc::new(LookFile(options.open(path)?)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -76,6 +78,10 @@ impl DiskFile for LookFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.nlink() > 0)
     }
 
     fn truncate(&self, _: u64) -> io::Result<()> {

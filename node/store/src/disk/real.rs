@@ -2,14 +2,17 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
 
 use super::{Disk, DiskFile};
+
+/// Opens what is no file, such as a pipe that nobody writes to, without waiting for anybody. It changes nothing for files.
+pub(crate) const WITHOUT_WAITING: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// Files of the operating system. Those it makes are their owner's only from the moment they are there: blocks that are
 /// not published, and rows about who uses the node, are nobody else's.
@@ -24,6 +27,7 @@ impl Disk for Real {
             .create(true)
             .truncate(true)
             .mode(0o600)
+            .custom_flags(WITHOUT_WAITING)
             .open(path)?;
         if bytes > 0 {
             reserve(&file, bytes).inspect_err(|_| {
@@ -35,9 +39,9 @@ impl Disk for Real {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(
-            OpenOptions::new().read(true).write(true).open(path)?,
-        )))
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(WITHOUT_WAITING);
+        Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -147,6 +151,10 @@ impl DiskFile for RealFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.nlink() > 0)
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {

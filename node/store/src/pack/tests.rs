@@ -116,6 +116,10 @@ impl DiskFile for Bytes {
         Ok(self.0.len() as u64)
     }
 
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
     fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -15,6 +15,8 @@ pub struct QuarantineRow {
     pub at: Millis,
     /// The codecs it was put under.
     pub codecs: Vec<u64>,
+    /// The file that it lay in.
+    pub file: FileNumber,
     /// What was found.
     pub reason: String,
 }
@@ -26,6 +28,7 @@ impl QuarantineRow {
             cid: Cid::new_v1(codec, hash),
             at: row.at,
             codecs: row.codecs,
+            file: row.location.file,
             reason: row.reason,
         }
     }

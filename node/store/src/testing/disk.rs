@@ -569,6 +569,14 @@ impl DiskFile for LyingFile {
         self.with(|file| file.seen.len() as u64)
     }
 
+    fn has_name(&self) -> io::Result<bool> {
+        if self.disk.power.is_off() {
+            return Err(off());
+        }
+        let world = self.disk.world.lock();
+        Ok(world.names.values().any(|number| *number == self.number))
+    }
+
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         let now = self.length()?;
         self.set_length(bytes.min(now))

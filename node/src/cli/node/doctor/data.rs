@@ -13,7 +13,9 @@ use crate::cli::Context;
 use crate::cli::failure::with_causes;
 use crate::cli::page::plain;
 use crate::cli::session::block_on;
-use crate::cli::store::{FORMAT_HINT, ask_running};
+use crate::cli::store::{
+    FORMAT_HINT, INDEX_HINT, LOG_HINT, ask_running, index_trouble, log_trouble,
+};
 use crate::config::Config;
 use crate::damage::{ROWS_HINT, Report};
 use crate::data_folder::{has_stored, in_the_way};
@@ -58,11 +60,13 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
                 "format",
                 format!("{}, which this release reads", found.format),
             ));
-            checks.push(check_blocks(&found));
-            checks.push(check_damage(&Report::of(&Found::at(found))));
+            match log_trouble(&config.data) {
+                Some(trouble) => checks.push(Check::failed("store", trouble, LOG_HINT)),
+                None => checks.extend(check_store(&config.data, found)),
+            }
         }
         Err(error) => {
-            checks.push(check_opening(&error));
+            checks.push(check_opening(&config.data, &error));
             if matches!(error, OpenError::Locked { .. }) {
                 checks.push(check_running(context, config));
             }
@@ -73,7 +77,7 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
     checks
 }
 
-fn check_opening(error: &OpenError) -> Check {
+fn check_opening(data: &Path, error: &OpenError) -> Check {
     match error {
         OpenError::Locked { .. } => Check::warning(
             "running",
@@ -90,12 +94,47 @@ fn check_opening(error: &OpenError) -> Check {
             error.to_string(),
             "give the data directory of a node, or an empty one, with --data",
         ),
-        _ => Check::failed(
-            "store",
-            with_causes(error),
-            "restore the directory from a snapshot or a copy; the blocks in its segments are still there",
-        ),
+        _ => match log_trouble(data) {
+            Some(trouble) => Check::failed("store", trouble, LOG_HINT),
+            None => Check::failed(
+                "store",
+                with_causes(error),
+                "restore the directory from a snapshot or a copy; the blocks in its segments are still there",
+            ),
+        },
     }
+}
+
+/// What is stored, and what of it is damaged.
+fn check_store(data: &Path, found: Inspection) -> [Check; 2] {
+    match &found.index_damage {
+        Some(damage) => [
+            check_index(&index_trouble(data, damage), &found),
+            Check::warning(
+                "damage",
+                "what is lost or damaged is written in the index, which cannot be read",
+                "look again once the index was made anew",
+            ),
+        ],
+        None => [
+            check_blocks(&found),
+            check_damage(&Report::of(&Found::at(found))),
+        ],
+    }
+}
+
+/// An index that cannot be read says nothing of blocks.
+fn check_index(trouble: &str, found: &Inspection) -> Check {
+    let counted = |count: u64, one: &str, many: &str| {
+        let what = if count == 1 { one } else { many };
+        format!("{count} {what}")
+    };
+    let message = format!(
+        "{trouble}; the next start makes it anew from {} and {}, and how many blocks there are is known then",
+        counted(found.checkpoints, "checkpoint", "checkpoints"),
+        counted(found.segments, "file of blocks", "files of blocks"),
+    );
+    Check::warning("store", message, INDEX_HINT)
 }
 
 fn check_blocks(found: &Inspection) -> Check {
