@@ -381,6 +381,7 @@ mod tests {
         drop(store);
         let found = inspect(killed.path(), 10).unwrap().unwrap();
         assert!(found.index_is_behind && found.missing_segments.is_empty());
+        assert_eq!(found.missing_group, None);
         // A file of another store is no part of the log.
         let other = fs::read(FileNumber(1).segment_path(&segments(killed.path()))).unwrap();
         filled(fresh.path());
@@ -398,6 +399,7 @@ mod tests {
         fs::remove_file(FileNumber(1).segment_path(&segments(killed.path()))).unwrap();
         let found = inspect(killed.path(), 10).unwrap().unwrap();
         assert_eq!(found.missing_segments, [FileNumber(1)]);
+        assert_eq!(found.missing_group, Some(1));
     }
 
     #[test]

@@ -336,6 +336,10 @@ fn an_index_with_a_row_that_cannot_be_read_is_not_written_down() {
     batch.pin(b"owner", *block(1).cid());
     store.commit(batch).unwrap();
     store.checkpoint().unwrap();
+    // There is something that the checkpoint does not have.
+    let mut batch = Batch::new();
+    batch.put_meta(b"behind it", b"row".to_vec());
+    store.commit(batch).unwrap();
     drop(store);
     // As damage that has the right checksums, or a fault of ours, leaves it.
     let kv = Rocks::open(&dir.path().join("index"), &RocksOptions::default()).unwrap();
@@ -350,4 +354,31 @@ fn an_index_with_a_row_that_cannot_be_read_is_not_written_down() {
     let found = store.pins(None, 10).unwrap();
     assert_eq!(found.len(), 1);
     assert!(store.block(block(1).cid()).unwrap().is_some());
+}
+
+#[test]
+fn groups_that_are_cut_from_a_snapshot_are_missed_also_without_its_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store"), &options()).unwrap();
+    for number in 0..3 {
+        let mut batch = Batch::new();
+        batch.put_block(block(number));
+        store.commit(batch).unwrap();
+    }
+    let group = store.stats().group;
+    let copy = dir.path().join("copy");
+    store.snapshot(&copy).unwrap();
+    drop(store);
+    fs::remove_dir_all(copy.join("index")).unwrap();
+    let path = copy.join("segments/00000001.seg");
+    let segment = fs::File::options().write(true).open(path).unwrap();
+    // All behind the headers.
+    segment.set_len(4160).unwrap();
+    let store = Store::open(&copy, &options()).unwrap();
+    let found = store.found_at_start().iter();
+    let missing: Vec<_> = found
+        .filter(|loss| loss.kind == LossKind::MissingGroups)
+        .map(|loss| loss.group)
+        .collect();
+    assert_eq!(missing, [group]);
 }

@@ -459,3 +459,72 @@ fn a_segment_that_is_put_back_after_a_start_has_missed_it_gives_its_blocks_again
         assert_eq!(store.stats().blocks, 3);
     }
 }
+
+/// The file `NEWEST` of a machine.
+fn said(machine: &Machine) -> Vec<u8> {
+    machine.disk.bytes(&Path::new(DIR).join("NEWEST")).unwrap()
+}
+
+fn kinds(store: &Store) -> Vec<LossKind> {
+    let losses = store.found_at_start().iter();
+    losses.map(|loss| loss.kind).collect()
+}
+
+#[test]
+fn a_group_that_a_start_has_shown_is_missed_from_then_on() {
+    for commits in [2, 3, 4] {
+        let (before, _) = machine_of(commits - 1, Loss::Nothing);
+        let (machine, last) = machine_of(commits, Loss::Nothing);
+        // As who is killed before the last one is said.
+        let file = machine.disk.open(&Path::new(DIR).join("NEWEST")).unwrap();
+        file.write_at(&said(&before), 0).unwrap();
+        file.sync().unwrap();
+        let store = machine.open().unwrap();
+        assert_eq!(kinds(&store), []);
+        assert_eq!(metas(&store, 5).len(), commits.into());
+        machine.power.cut();
+        drop(store);
+        let machine = left_by(machine, Loss::Nothing);
+        cut(&machine, newest(&machine), last.start);
+        let store = machine.open().unwrap();
+        assert_eq!(kinds(&store), [LossKind::MissingGroups], "{commits}");
+    }
+}
+
+#[test]
+fn where_groups_are_missing_the_log_goes_on_in_a_new_segment_under_new_numbers() {
+    for commits in [2, 4] {
+        let (machine, last) = machine_of(commits, Loss::Nothing);
+        let number = newest(&machine);
+        cut(&machine, number, last.start);
+        let left = machine.disk.bytes(&path(number)).unwrap();
+        let store = machine.open().unwrap();
+        assert_eq!(kinds(&store), [LossKind::MissingGroups]);
+        let group = store.commit(small(9, 100)).unwrap().group;
+        // That of the loss has the first number behind the missing one.
+        assert_eq!(group, u64::from(commits) + 2);
+        assert_eq!(machine.disk.bytes(&path(number)).unwrap(), left);
+        assert!(machine.disk.bytes(&path(number + 1)).is_some());
+
+        // The number of a segment that is gone is no other's.
+        let (machine, _) = machine_of(commits, Loss::Nothing);
+        machine.disk.remove(&path(number)).unwrap();
+        let store = machine.open().unwrap();
+        store.commit(small(9, 100)).unwrap();
+        assert_eq!(machine.disk.bytes(&path(number)), None);
+        assert!(machine.disk.bytes(&path(number + 1)).is_some());
+    }
+}
+
+#[test]
+fn a_clean_stop_makes_durable_what_was_noted() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    for number in 1..=2 {
+        store.commit(small(number, 1700)).unwrap();
+    }
+    drop(store);
+    let before = said(&machine);
+    let machine = machine.restart(Loss::Everything, Power::default());
+    assert_eq!(said(&machine), before);
+}

@@ -365,3 +365,48 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, std::time::SystemTime)> {
     }
     found
 }
+
+/// A store that was killed after some groups, which are only in the log, and where the last of them begins.
+fn killed(groups: u8) -> (Machine, u64) {
+    let machine = Machine::new();
+    let store = machine.open();
+    let mut last = 0;
+    for number in 1..=groups {
+        last = store.inner().shared.index.applied().unwrap().offset;
+        let mut batch = Batch::new();
+        batch.put_block(block(number, 700));
+        store.commit(batch).unwrap();
+    }
+    machine.power.cut();
+    drop(store);
+    let power = Power::default();
+    let machine = Machine {
+        disk: machine.disk.survivors(Loss::Nothing, &power),
+        home: machine.home.survivors(Loss::Everything, &power),
+        power,
+    };
+    (machine, last)
+}
+
+#[test]
+fn what_is_missing_or_damaged_at_the_end_of_the_log_is_found() {
+    let (machine, last) = killed(3);
+    assert_eq!(machine.kinds(), []);
+    let (path, _) = machine.files("seg").pop().unwrap();
+    assert!(machine.disk.damage(&path, last as usize + 128 + 32 + 2, 1));
+    assert!(machine.kinds().contains(&FindingKind::Group));
+    assert!(!machine.kinds().contains(&FindingKind::Tail));
+    machine.disk.open(&path).unwrap().truncate(last).unwrap();
+    assert_eq!(machine.kinds(), [FindingKind::MissingGroups]);
+}
+
+#[test]
+fn that_the_end_of_the_log_is_not_known_is_found_unless_the_stop_was_clean() {
+    let newest = Path::new(DIR).join("NEWEST");
+    let (machine, _) = killed(3);
+    machine.disk.remove(&newest).unwrap();
+    assert_eq!(machine.kinds(), [FindingKind::UnknownEnd]);
+    let machine = Machine::filled();
+    machine.disk.remove(&newest).unwrap();
+    assert_eq!(machine.kinds(), []);
+}
