@@ -22,6 +22,7 @@ use crate::group::Op;
 use crate::index::Index;
 use crate::log::{self, Log, LogBatch, Position};
 use crate::pending::Pending;
+use crate::rows::{Loss, LossKind};
 use crate::segment::FileNumber;
 use crate::start;
 use crate::store::wall_clock;
@@ -142,6 +143,8 @@ pub(crate) struct Committer {
     /// The index is flushed when this much was logged since it last was.
     pub(crate) flush_bytes: u64,
     pub(crate) logged_bytes: u64,
+    /// Whether the index has it on the disk that something was acknowledged.
+    pub(crate) is_begun: bool,
     /// Collections of garbage that were begun.
     pub(crate) collections: u64,
     /// What the last start found out and is still to be written: no batch is looked at before.
@@ -293,11 +296,19 @@ impl Committer {
         let group = self
             .log
             .append(batches)
-            .map_err(|error| self.disk_failed(error))?;
+            .map_err(|error| self.log_failed(error))?;
         let number = group.end.group;
         self.shared.logged_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.logged_bytes += bytes + 4096;
-        if let Err(error) = self.shared.index.apply(&group, fresh) {
+        let index = &self.shared.index;
+        let begun = if self.is_begun {
+            Ok(())
+        } else {
+            // Once for a store: the end of the log is missed from now on, whatever becomes of its files.
+            index.note_begun().and_then(|()| index.kv.flush(true))
+        };
+        self.is_begun |= begun.is_ok();
+        if let Err(error) = begun.and_then(|()| index.apply(&group, fresh)) {
             let error = CommitError::Index(Arc::new(error));
             // Who began to collect garbage was not told of what this group pins.
             *self.shared.young.lock() = None;
@@ -364,7 +375,7 @@ impl Committer {
         let index = &self.shared.index;
         let losses = start::found(&index.take_losses(), wall_clock());
         // Where they cannot be written down now, the next start comes across them.
-        let _ = start::note_losses(index, losses, &mut self.owed);
+        let _ = start::note_losses(index.kv.as_ref(), losses, &mut self.owed);
         self.shared.stuck.store(false, Ordering::Release);
         Ok(())
     }
@@ -385,6 +396,21 @@ impl Committer {
             self.owed.clear();
         }
         Ok(())
+    }
+
+    /// The log did not take a group. Where its segment was removed, that is a loss of what was acknowledged in it: the next group, in
+    /// another segment, is written after that.
+    fn log_failed(&mut self, error: io::Error) -> CommitError {
+        if let Some(number) = self.log.take_removed() {
+            let kv = self.shared.index.kv.as_ref();
+            // The rows in it are in the index, and may be nowhere else now.
+            let _ = kv.flush(true);
+            let loss = Loss::new(LossKind::MissingFile, number, 0);
+            let losses = start::found([&loss], wall_clock());
+            // Where it cannot be written down now, the next start misses the file.
+            let _ = start::note_losses(kv, losses, &mut self.owed);
+        }
+        self.disk_failed(error)
     }
 
     fn disk_failed(&self, error: io::Error) -> CommitError {

@@ -58,6 +58,8 @@ pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<u32>, OpenError
         }
     };
     match parse(&text) {
+        // As a power cut leaves it on some file systems: it says no more than where it is missing.
+        None if text.is_empty() => Ok(None),
         Some(found) if found <= FORMAT => Ok(Some(found)),
         Some(found) => Err(OpenError::NewerFormat {
             dir: dir.to_path_buf(),
@@ -68,15 +70,15 @@ pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<u32>, OpenError
     }
 }
 
-/// What the file says; nothing where it is longer than any that names a format.
+/// What the file says; something that names none where it is longer than any that does.
 fn read_text(disk: &dyn Disk, path: &Path) -> io::Result<String> {
     let file = disk.open(path)?;
     let length = usize::try_from(file.length()?).unwrap_or(usize::MAX);
     if length > MOST_BYTES {
-        return Ok(String::new());
+        return Ok("too long".to_owned());
     }
     let text = file.read_vec_at(length, 0)?;
-    Ok(String::from_utf8(text).unwrap_or_default())
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn parse(text: &str) -> Option<u32> {
@@ -134,8 +136,9 @@ mod tests {
             ),
             "{error}"
         );
+        fs::write(dir.path().join(FILE), "").unwrap();
+        assert_eq!(read(&Real, dir.path()).unwrap(), None);
         for text in [
-            "",
             "perennis-store",
             "perennis-store x",
             "perennis-store 0",

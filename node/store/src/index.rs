@@ -102,6 +102,18 @@ impl Index {
         Ok(row.and_then(|row| row.try_into().ok()).map(StoreId))
     }
 
+    /// Whether something was acknowledged in this store, ever.
+    pub(crate) fn is_begun(&self) -> Result<bool, KvError> {
+        Ok(self.kv.value(&[keys::BEGUN])?.is_some())
+    }
+
+    /// Notes that something was acknowledged.
+    pub(crate) fn note_begun(&self) -> Result<(), KvError> {
+        let mut batch = KvBatch::default();
+        batch.put([keys::BEGUN], []);
+        self.kv.write(batch)
+    }
+
     /// Notes which store it is of.
     pub(crate) fn set_store(&self, store: StoreId) -> Result<(), KvError> {
         let mut batch = KvBatch::default();

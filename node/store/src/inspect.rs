@@ -48,6 +48,8 @@ pub struct Inspection {
     pub blocks: u64,
     /// The last group that was acknowledged, where the log does not have it. The next start tells it as a loss.
     pub missing_group: Option<u64>,
+    /// Whether nothing says any more which group was acknowledged last, in a folder that was used. The next start tells it as a loss.
+    pub end_is_unknown: bool,
     /// Whether the log has more than the index: the process ended without a clean stop, and the next start brings it there.
     pub index_is_behind: bool,
     /// Files of blocks: segments of the log and packs.
@@ -88,6 +90,7 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
         dir,
         disk: Arc::new(LookOnly),
         rows: BTreeMap::new(),
+        is_begun: false,
         found: Inspection {
             format,
             ..Inspection::default()
@@ -103,13 +106,17 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
     };
     look.at_files().map_err(unread)?;
     let has_index = dir.join("index").exists();
-    if !has_index && look.found.segments == 0 && look.found.checkpoints == 0 {
+    let said = Said::read(look.disk.as_ref(), dir, None).map_err(unread)?;
+    if !has_index && look.found.segments == 0 && look.found.checkpoints == 0 && said.is_none() {
         // A start that was broken off before anything was stored.
         return Ok(Some(look.found));
     }
     let index = RocksHome::new(dir, RocksOptions::default()).open_to_read();
     match index.and_then(|index| look.at_index(index.as_ref(), sample)) {
-        Err(error) if error.is_damaged() => look.found.index_damage = Some(error.to_string()),
+        Err(error) if error.is_damaged() => {
+            look.found.index_damage = Some(error.to_string());
+            look.at_log(Position::START).map_err(unread)?;
+        }
         Err(source) => {
             return Err(OpenError::Index {
                 dir: dir.to_path_buf(),
@@ -145,6 +152,8 @@ struct Look<'a> {
     dir: &'a Path,
     disk: Arc<dyn Disk>,
     rows: BTreeMap<FileNumber, FileRow>,
+    /// Whether the index says that something was acknowledged.
+    is_begun: bool,
     found: Inspection,
 }
 
@@ -205,6 +214,7 @@ impl Look<'_> {
             .filter(|(number, row)| !row.is_dropped && !there.contains(&row.file_name(**number)));
         self.found.missing_segments = missing.map(|(number, _)| *number).collect();
         self.at_blocks(index, sample)?;
+        self.is_begun = index.value(&[keys::BEGUN])?.is_some();
         let applied = index.value(&[keys::APPLIED])?;
         let applied = applied.and_then(|row| Position::from_bytes(&row));
         Ok(applied.unwrap_or(Position::START))
@@ -230,6 +240,8 @@ impl Look<'_> {
                 self.found.index_is_behind = true;
             }
         }
+        self.found.end_is_unknown =
+            said.is_none() && (self.is_begun || applied.offset > 0 || last > 1);
         if let Some(said) = said.filter(|said| said.is_missed(last)) {
             let is_known = self.rows.contains_key(&said.number);
             if !is_known && !files.log.contains_key(&said.number) {

@@ -47,6 +47,8 @@ pub(crate) const SET_ASIDE: u8 = b'z';
 pub(crate) const APPLIED: u8 = b'a';
 /// Which store it is.
 pub(crate) const STORE: u8 = b'i';
+/// There where something was acknowledged.
+pub(crate) const BEGUN: u8 = b'n';
 /// How many blocks there are.
 pub(crate) const TOTAL: u8 = b't';
 /// Where the scrub is.

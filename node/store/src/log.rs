@@ -30,7 +30,7 @@ pub(crate) use lost::{copy_tail, move_torn};
 pub(crate) use newest::{Newest, Said};
 pub(crate) use position::Position;
 pub(crate) use reader::{Found, Groups};
-pub(crate) use replay::{Replay, replay};
+pub(crate) use replay::{FoundOut, Replay, replay};
 pub(crate) use survey::{Files, Known, most_common_store, survey_files};
 
 /// Bodies from this size on are written from where they lie instead of being copied together.
@@ -88,6 +88,8 @@ pub(crate) struct Log {
     last_group: u64,
     next_group: Option<u64>,
     newest: Newest,
+    /// A segment that was found removed while it was written to, until that is told.
+    removed: Option<FileNumber>,
 }
 
 #[derive(Debug)]
@@ -122,6 +124,7 @@ impl Log {
             last_group: replay.last_group,
             next_group: replay.highest_group.checked_add(1),
             newest,
+            removed: None,
         };
         log.newest.prepare();
         // Who was killed may have left a segment whose name is not durable, and what is in it is seen from now on.
@@ -173,6 +176,11 @@ impl Log {
         self.next_file
     }
 
+    /// The segment that was found removed while it was written to, once.
+    pub(crate) fn take_removed(&mut self) -> Option<FileNumber> {
+        self.removed.take()
+    }
+
     /// Writes one group and makes it durable.
     ///
     /// # Errors
@@ -192,7 +200,12 @@ impl Log {
                 disk.sync_dir(dir)?;
                 open.is_named = true;
             }
-            Ok(entries)
+            if open.segment.file.has_name()? {
+                return Ok(entries);
+            }
+            // What is in it is gone once it is closed.
+            self.removed = Some(number);
+            Err(removed(number))
         });
         let newest = &mut self.newest;
         let said = written.and_then(|entries| newest.say(number, group).map(|()| entries));
@@ -295,6 +308,11 @@ impl Log {
         }
         Ok(())
     }
+}
+
+fn removed(number: FileNumber) -> io::Error {
+    let why = format!("segment {number} was removed while it was written to");
+    io::Error::new(io::ErrorKind::NotFound, why)
 }
 
 fn used_up() -> io::Error {

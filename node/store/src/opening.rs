@@ -11,6 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use perennis_shared::time::Millis;
+
 use crate::checkpoint::Checkpoints;
 use crate::commit::RESERVE;
 use crate::disk::Disk;
@@ -19,7 +21,7 @@ use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
 use crate::log::{
-    Group, Known, Log, Newest, Position, Replay, Said, move_torn, replay, survey_files,
+    FoundOut, Group, Known, Log, Newest, Position, Replay, Said, move_torn, replay, survey_files,
 };
 use crate::pack::PackName;
 use crate::packs::{Packs, packs};
@@ -140,7 +142,8 @@ impl Opening<'_> {
         self.check(&kv, rebuilt.is_some())?;
         let folder = Packs::new(Arc::clone(self.disk), self.dir);
         let index = Index::open(Arc::new(kv), Arc::new(folder))?;
-        let (log, mut replay) = self.open_log(&index, progress)?;
+        let now = wall_clock();
+        let (log, mut replay) = self.open_log(&index, now, progress)?;
         let missing = self.missing_files(&index)?;
         self.check_files(&index, &missing, &mut replay.losses)?;
         let mut reason = None;
@@ -152,7 +155,6 @@ impl Opening<'_> {
             });
             reason = Some(why);
         }
-        let now = wall_clock();
         let has_rows = |table| -> Result<bool, KvError> {
             let rows = index.kv.scan(&[table], &keys::end_of(table), 1)?;
             Ok(!rows.is_empty())
@@ -218,7 +220,12 @@ impl Opening<'_> {
     }
 
     /// Replays what a crash left in the log, and opens it to go on.
-    fn open_log(self, index: &Index, progress: Progress) -> Result<(Log, Replay), OpeningError> {
+    fn open_log(
+        self,
+        index: &Index,
+        now: Millis,
+        progress: Progress,
+    ) -> Result<(Log, Replay), OpeningError> {
         let dir = segments(self.dir);
         let disk = self.disk;
         let store = index.store()?;
@@ -240,15 +247,18 @@ impl Opening<'_> {
             index.kv.flush(true)?;
         }
         // Without an index, it is the log that says whose it is.
-        let said = said.filter(|said| said.store == store);
-        let mut newest = Newest::new(Arc::clone(disk), self.dir, store);
         let applied = index.applied()?;
+        let numbers = files.log.keys().chain(known.files.keys());
+        let highest = numbers.max().copied().unwrap_or(FileNumber(0));
+        let mut newest = Newest::new(Arc::clone(disk), self.dir, store);
+        let mut said = said.filter(|said| said.store == store);
+        if said.is_some_and(|said| !said.is_plausible(applied.group, highest)) {
+            newest.forget();
+            said = None;
+        }
         let mut behind = Behind::of(&files, applied)?;
-        let now = wall_clock();
-        let apply = |group: &Group, losses: Vec<Loss>| {
-            let mut ops = Vec::new();
-            start::note_losses(index, start::found(&losses, now), &mut ops)?;
-            index.apply_with(group, &ops)?;
+        let apply = |group: &Group, out: FoundOut| {
+            index.apply_with(group, &start::ops_with(index.kv.as_ref(), &out, now)?)?;
             progress(behind.until(group.end));
             Ok::<_, OpeningError>(())
         };
@@ -261,10 +271,13 @@ impl Opening<'_> {
             apply,
         )?;
         let is_missed = said.is_some_and(|said| said.is_missed(replay.last_group));
+        if replay.is_begun && !index.is_begun()? {
+            index.note_begun()?;
+        }
         let has_row = |said: &Said| known.files.contains_key(&said.number);
         let end = match &said {
             Some(said) => said.missed(&files, &replay, has_row(said)),
-            None => unknown_end(&replay),
+            None => unknown_end(&replay, index.is_begun()?),
         };
         replay.losses.extend(end);
         replay.returned = returned(index, &files, index.applied()?)?;
@@ -322,9 +335,8 @@ impl Opening<'_> {
 }
 
 /// What is told where nothing says which group was acknowledged last.
-fn unknown_end(replay: &Replay) -> Option<Loss> {
-    let is_known = replay.is_closed || !replay.is_begun;
-    (!is_known).then(|| Loss {
+fn unknown_end(replay: &Replay, is_begun: bool) -> Option<Loss> {
+    (is_begun || replay.is_begun).then(|| Loss {
         group: replay.last_group,
         ..Loss::new(LossKind::UnknownEnd, replay.highest_file, 0)
     })

@@ -416,7 +416,8 @@ impl<'a> Pending<'a> {
             Reclaim::Mark => part.delete(vec![keys::UPKEEP, 0]),
             Reclaim::Lose(losses) => {
                 let mut ops = Vec::new();
-                note_losses(&self.shared.index, losses, &mut ops).map_err(index_failed)?;
+                note_losses(self.shared.index.kv.as_ref(), losses, &mut ops)
+                    .map_err(index_failed)?;
                 part.batch.ops.append(&mut ops);
             }
             Reclaim::DismissLosses => {

@@ -7,7 +7,7 @@
 //! start. Where no checkpoint is whole the new index is empty, and all of the log is replayed.
 //!
 //! A file whose table is damaged does not say where its blocks lie. The index that is replaced may still know: what it has of such a file
-//! is taken where the bytes there are the block. Who asks for another index than one whose rows can be read has them written down in a checkpoint first
+//! is taken where the bytes there are the block, as far as the checkpoint reaches. Who asks for another index than one whose rows can be read has them written down in a checkpoint first
 //! ([`Store::rebuild`](crate::Store::rebuild)).
 //!
 //! But for those, bodies are not read, and memory is bounded: files are taken one after the other, and their dead copies come from the
@@ -22,11 +22,13 @@ use perennis_shared::cid::Multihash;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Header};
 use crate::disk::{Disk, is_full};
+use crate::group::Op;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
 use crate::log::{Files, Known, Position, survey_files};
-use crate::rows::{FileKind, FileRow, Loss, LossKind, Place, Row as _, Seen, SetAside};
+use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen, SetAside};
 use crate::segment::{FileNumber, StoreId};
+use crate::start;
 use crate::store::{segments, wall_clock};
 
 mod counts;
@@ -184,14 +186,22 @@ fn from_checkpoint(
     filling.finish(disk, dir, home)
 }
 
+/// What a file lacks of its blocks that are alive, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Lacking {
+    bytes: u64,
+    /// At most: one that was stored again elsewhere may be among them.
+    blocks: u64,
+}
+
 /// An index while it is filled.
 struct Filling<'a> {
     checkpoint: &'a Checkpoint,
     load: Box<dyn KvLoad>,
     /// What the checkpoint says of the files.
     files: BTreeMap<FileNumber, FileRow>,
-    /// Those that do not say where all of their blocks lie, and how many bytes of blocks that are alive they lack.
-    doubtful: BTreeMap<FileNumber, u64>,
+    /// Those that do not say where all of their blocks lie.
+    doubtful: BTreeMap<FileNumber, Lacking>,
     /// Whether what it counts in them was found.
     counts_fit: bool,
     losses: Vec<Loss>,
@@ -283,8 +293,13 @@ impl Filling<'_> {
         let mut batch = KvBatch::default();
         let mut written = Ok(());
         let mut bytes = 0;
+        let mut dead_seen = 0;
         let table = read_table(folders, number, &row, &mut |hash, place| {
-            if written.is_err() || dead.contains(hash) {
+            if dead.contains(hash) {
+                dead_seen += 1;
+                return;
+            }
+            if written.is_err() {
                 return;
             }
             bytes += u64::from(place.location.length);
@@ -303,7 +318,13 @@ impl Filling<'_> {
             Some(losses) => self.losses.extend(losses),
         }
         if self.losses.len() > known {
-            let lacking = row.live_bytes.saturating_sub(bytes);
+            let lost = self.losses[known..].iter().map(|loss| loss.blocks);
+            let lacking = Lacking {
+                bytes: row.live_bytes.saturating_sub(bytes),
+                blocks: lost
+                    .sum::<u64>()
+                    .saturating_sub(dead.len() as u64 - dead_seen),
+            };
             self.doubtful.insert(number, lacking);
         }
         Ok(())
@@ -324,17 +345,16 @@ impl Filling<'_> {
             let rows = self.doubtful.keys();
             let rows = rows.filter_map(|number| Some((*number, *self.files.get(number)?)));
             let places = OldPlaces::of(disk, dir, rows);
-            for (number, bytes) in places.take(old.as_ref(), index.as_ref())? {
+            for (number, taken) in places.take(old.as_ref(), index.as_ref())? {
+                self.counts_fit &= taken.blocks == 0;
                 if let Some(lacking) = self.doubtful.get_mut(&number) {
-                    *lacking = lacking.saturating_sub(bytes);
+                    lacking.bytes = lacking.bytes.saturating_sub(taken.bytes);
+                    lacking.blocks = lacking.blocks.saturating_sub(taken.blocks);
                 }
             }
         }
         for loss in &mut self.losses {
-            let is_log = |row: &FileRow| row.kind == FileKind::Log;
-            if self.doubtful.get(&loss.file) == Some(&0)
-                && self.files.get(&loss.file).is_some_and(is_log)
-            {
+            if self.doubtful.get(&loss.file) == Some(&Lacking::default()) {
                 // The rows are in the checkpoint, and its blocks are all there.
                 *loss = Loss::new(LossKind::DamagedFrames, loss.file, loss.offset);
             }
@@ -342,6 +362,20 @@ impl Filling<'_> {
         if !self.counts_fit {
             recount(index.as_ref(), self.files)?;
         }
+        // Once it is in its place, nobody finds them again.
+        let mut ops = Vec::new();
+        start::note_losses(
+            index.as_ref(),
+            start::found(&self.losses, wall_clock()),
+            &mut ops,
+        )?;
+        let mut batch = KvBatch::default();
+        for op in ops {
+            if let Op::Put(key, row) = op {
+                batch.put(key, row);
+            }
+        }
+        index.write(batch)?;
         index.flush(true)?;
         (self.progress)(RebuildProgress::new(RebuildStage::Order, 1, 1));
         Ok(Rebuilt {

@@ -16,8 +16,8 @@ use crate::commit::Committer;
 use crate::group::{Op, PackOp};
 use crate::index::Index;
 use crate::keys::{self, Queue};
-use crate::kv::KvError;
-use crate::log::Replay;
+use crate::kv::{Kv, KvError};
+use crate::log::{FoundOut, Replay};
 use crate::pack::{self, Footer, PackName};
 use crate::pending::{quarantine_ops, write_floor};
 use crate::rows::{
@@ -34,18 +34,24 @@ pub(crate) fn found<'a>(losses: impl IntoIterator<Item = &'a Loss>, now: Millis)
     losses.map(|loss| Loss { found: now, ..loss }).collect()
 }
 
-/// What a start has to write.
+/// What is written into the index with a group that is replayed. Blocks of it that are damaged are found by who reads them, whatever becomes
+/// of this start.
+pub(crate) fn ops_with(kv: &dyn Kv, out: &FoundOut, now: Millis) -> Result<Vec<Op>, KvError> {
+    let mut ops = Vec::new();
+    note_losses(kv, found(&out.losses, now), &mut ops)?;
+    for (name, sequence) in &out.floors {
+        set_floor(kv, (name, *sequence), now, &mut ops)?;
+    }
+    Ok(ops)
+}
+
+/// What a start has to write. What was found out of groups stands in the index with them, where nothing later has undone it.
 pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op>, KvError> {
     let mut ops = Vec::new();
-    note_losses(index, found(&replay.losses, now), &mut ops)?;
-    for (name, sequence) in &replay.floors {
-        let stored = index.kv.value(&keys::key(keys::HEAD, name))?;
-        let stored = stored.and_then(|row| HeadRow::from_bytes(&row));
-        // A later batch may have set a newer head.
-        if stored.is_none_or(|head| head.sequence < *sequence) {
-            ops.push(Op::Put(keys::floor(name), write_floor(*sequence)));
-            enqueue(index, crate::LOST_HEADS, name, now, &mut ops)?;
-        }
+    let kv = index.kv.as_ref();
+    note_losses(kv, found(&replay.losses, now), &mut ops)?;
+    for name in replay.lifted.iter().chain(replay.floors.keys()) {
+        settle_floor(kv, (name, replay.floors.get(name)), now, &mut ops)?;
     }
     for (hash, location) in &replay.damaged {
         // A later group may have brought it again.
@@ -54,10 +60,54 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
             let reason = "its bytes in the log are damaged".to_owned();
             ops.extend(quarantine_ops(hash, place, reason, now));
             let key = keys::quarantine(hash);
-            enqueue(index, crate::REFETCH, &key[1..], now, &mut ops)?;
+            enqueue(kv, crate::REFETCH, &key[1..], now, &mut ops)?;
         }
     }
     Ok(ops)
+}
+
+/// What becomes of the floor that was set with a group, once all groups behind it are there.
+fn settle_floor(
+    kv: &dyn Kv,
+    (name, floor): (&[u8], Option<&u64>),
+    now: Millis,
+    ops: &mut Vec<Op>,
+) -> Result<(), KvError> {
+    let due = kv.value(&keys::queue_key(crate::LOST_HEADS, name))?;
+    let due = due.and_then(|row| read_due(&row));
+    if due != Some(now) {
+        // A later group has put it in again, or taken it out.
+        let row = keys::queue_row(crate::LOST_HEADS, now, name);
+        if kv.value(&row)?.is_some() {
+            ops.push(Op::Delete(row));
+        }
+    }
+    let key = keys::floor(name);
+    let stands = kv.value(&key)?.is_some();
+    match floor {
+        Some(sequence) if !stands => set_floor(kv, (name, *sequence), now, ops),
+        None if stands => {
+            ops.push(Op::Delete(key));
+            dequeue(kv, crate::LOST_HEADS, name, ops)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses heads of a name below this sequence, unless the stored one is as new, and has the lost one looked for.
+fn set_floor(
+    kv: &dyn Kv,
+    (name, sequence): (&[u8], u64),
+    now: Millis,
+    ops: &mut Vec<Op>,
+) -> Result<(), KvError> {
+    let stored = kv.value(&keys::key(keys::HEAD, name))?;
+    let stored = stored.and_then(|row| HeadRow::from_bytes(&row));
+    if stored.is_none_or(|head| head.sequence < sequence) {
+        ops.push(Op::Put(keys::floor(name), write_floor(sequence)));
+        enqueue(kv, crate::LOST_HEADS, name, now, ops)?;
+    }
+    Ok(())
 }
 
 /// Takes packs into use that no row knows and that have blocks which are nowhere else, while it is noted that groups of the log are
@@ -207,7 +257,8 @@ fn write_missing(
                 loss.blocks += 1;
                 let reason = format!("file {:08x} is not there", place.location.file.0);
                 ops.extend(quarantine_ops(&hash, place, reason, now));
-                enqueue(index, crate::REFETCH, &key[1..], now, &mut ops).map_err(index_failed)?;
+                enqueue(index.kv.as_ref(), crate::REFETCH, &key[1..], now, &mut ops)
+                    .map_err(index_failed)?;
             }
         }
         if !ops.is_empty() {
@@ -215,13 +266,14 @@ fn write_missing(
         }
     }
     let mut ops: Vec<_> = losses.keys().map(|number| Op::Drop(*number)).collect();
-    note_losses(index, found(losses.values(), now), &mut ops).map_err(index_failed)?;
+    let kv = index.kv.as_ref();
+    note_losses(kv, found(losses.values(), now), &mut ops).map_err(index_failed)?;
     committer.write_ops(ops)
 }
 
 /// Writes down what was acknowledged and is lost, once.
 pub(crate) fn note_losses(
-    index: &Index,
+    kv: &dyn Kv,
     losses: Vec<Loss>,
     ops: &mut Vec<Op>,
 ) -> Result<(), KvError> {
@@ -230,9 +282,7 @@ pub(crate) fn note_losses(
     if losses.is_empty() {
         return Ok(());
     }
-    let rows = index
-        .kv
-        .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
+    let rows = kv.scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
     let identity = |loss: &Loss| (loss.kind, loss.file, loss.offset, loss.group);
     let known = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
     let mut known: HashSet<_> = known.map(|loss| identity(&loss)).collect();
@@ -248,20 +298,26 @@ pub(crate) fn note_losses(
 }
 
 fn enqueue(
-    index: &Index,
+    kv: &dyn Kv,
     queue: Queue,
     key: &[u8],
     now: Millis,
     ops: &mut Vec<Op>,
 ) -> Result<(), KvError> {
-    let by_key = keys::queue_key(queue, key);
-    if let Some(due) = index.kv.value(&by_key)?.and_then(|row| read_due(&row)) {
-        ops.push(Op::Delete(keys::queue_row(queue, due, key)));
-    }
+    dequeue(kv, queue, key, ops)?;
     ops.push(Op::Put(
         keys::queue_row(queue, now, key),
         write_payload(&[]),
     ));
-    ops.push(Op::Put(by_key, write_due(now)));
+    ops.push(Op::Put(keys::queue_key(queue, key), write_due(now)));
+    Ok(())
+}
+
+fn dequeue(kv: &dyn Kv, queue: Queue, key: &[u8], ops: &mut Vec<Op>) -> Result<(), KvError> {
+    let by_key = keys::queue_key(queue, key);
+    if let Some(due) = kv.value(&by_key)?.and_then(|row| read_due(&row)) {
+        ops.push(Op::Delete(keys::queue_row(queue, due, key)));
+        ops.push(Op::Delete(by_key));
+    }
     Ok(())
 }

@@ -203,7 +203,10 @@ impl Store {
                     losses.extend(anew::written_down(opened, dir)?);
                     let condemned = home.condemn("somebody has asked for another");
                     condemned.map_err(|source| OpeningError::Index(source).at(dir))?;
-                    open(lock, progress)?
+                    open(lock, progress).inspect_err(|_| {
+                        // The old one is as good as it was, where it still is the one in use.
+                        let _ = home.acquit();
+                    })?
                 }
             }
         } else {
@@ -286,12 +289,17 @@ impl Store {
             batches: AtomicU64::new(0),
             logged_bytes: AtomicU64::new(0),
         });
+        let is_begun = shared
+            .index
+            .is_begun()
+            .map_err(|error| failed(error.into()))?;
         let mut committer = Committer {
             log,
             shared: Arc::clone(&shared),
             reserve,
             flush_bytes: options.flush_bytes,
             logged_bytes: 0,
+            is_begun,
             collections: 0,
             owed,
             stuck: None,

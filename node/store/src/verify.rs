@@ -19,7 +19,7 @@ use crate::format;
 use crate::inspect::lock;
 use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
-use crate::log::Position;
+use crate::log::{Position, Said};
 use crate::rows::{FileRow, Row as _};
 use crate::segment::{FileNumber, StoreId};
 use crate::store::OpenError;
@@ -217,7 +217,9 @@ pub fn verify(
         Some(_) => {}
     }
     let disk: Arc<dyn Disk> = Arc::new(LookOnly);
-    if !dir.join("index").exists() && is_empty(dir, &disk) {
+    // Where that cannot be read, it is told with the rest.
+    let was_used = !matches!(Said::read(disk.as_ref(), dir, None), Ok(None));
+    if !dir.join("index").exists() && is_empty(dir, &disk) && !was_used {
         // A start that was broken off before anything was stored.
         return Ok(Some(Verification::default()));
     }
@@ -252,6 +254,7 @@ pub(crate) fn verify_on(
         disk,
         store: None,
         applied: Position::START,
+        is_begun: false,
         files: BTreeMap::new(),
         sum: Verification::default(),
         tell,
@@ -281,6 +284,7 @@ struct Verifier<'a> {
     /// As the index has them; without one, what the files say is believed.
     store: Option<StoreId>,
     applied: Position,
+    is_begun: bool,
     files: BTreeMap<FileNumber, FileRow>,
     sum: Verification,
     tell: &'a mut dyn FnMut(VerifyEvent),
@@ -290,6 +294,7 @@ impl Verifier<'_> {
     fn read_small_rows(&mut self, index: &dyn Kv) -> Result<(), KvError> {
         let store = index.value(&[keys::STORE])?;
         self.store = store.and_then(|row| row.try_into().ok()).map(StoreId);
+        self.is_begun = index.value(&[keys::BEGUN])?.is_some();
         if let Some(row) = index.value(&[keys::APPLIED])? {
             match Position::from_bytes(&row) {
                 Some(applied) => self.applied = applied,

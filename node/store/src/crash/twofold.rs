@@ -309,3 +309,52 @@ fn more_segments_of_another_store_do_not_make_a_folder_that_store() {
     );
     assert!(store.losses().unwrap().is_empty());
 }
+
+#[test]
+fn a_floor_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    set_heads(&store);
+    prove(&store);
+    let machine = killed(machine, store);
+    damage(&machine, b"record 5 value");
+    damage(&machine, b"own 2 o");
+    for point in 0..30 {
+        let cut = machine.copy(Loss::Nothing, Power::cut_at(point));
+        drop(cut.open());
+        let cut = cut.restart(Loss::Nothing, Power::default());
+        let store = cut.open().unwrap();
+        assert!(!store.losses().unwrap().is_empty(), "{point}");
+        assert_eq!(store.floor(&model::name()).unwrap(), Some(5), "{point}");
+        // A block that is damaged is found by who reads it.
+        store.scrub(1 << 20).unwrap();
+        assert_eq!(store.quarantine(None, 9).unwrap().len(), 1, "{point}");
+    }
+}
+
+#[test]
+fn what_a_start_could_not_write_down_is_found_by_the_next_one_after_a_clean_stop() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    set_heads(&store);
+    prove(&store);
+    let machine = killed(machine, store);
+    damage(&machine, b"record 5 value");
+    damage(&machine, b"own 2 o");
+    let mut wrong = Vec::new();
+    for point in 0..40 {
+        let machine = machine.copy(Loss::Nothing, Power::default());
+        machine.power.fail_at(point, ErrorKind::Other);
+        drop(machine.open());
+        machine.power.fail_at(u64::MAX, ErrorKind::Other);
+        let store = machine.open().unwrap();
+        let is_told = !store.losses().unwrap().is_empty();
+        let floor = store.floor(&model::name()).unwrap();
+        store.scrub(1 << 20).unwrap();
+        let quarantined = store.quarantine(None, 9).unwrap().len();
+        if (is_told, floor, quarantined) != (true, Some(5), 1) {
+            wrong.push((point, is_told, floor, quarantined));
+        }
+    }
+    assert_eq!(wrong, []);
+}

@@ -38,6 +38,12 @@ pub trait KvHome: Send + Sync + fmt::Debug {
     /// The file system's.
     fn condemn(&self, reason: &str) -> Result<(), KvError>;
 
+    /// Takes the mark from the index that is in use, where it has one.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn acquit(&self) -> Result<(), KvError>;
+
     /// Begins an empty index beside the one in use. What an earlier attempt left is removed.
     ///
     /// # Errors

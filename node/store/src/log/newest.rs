@@ -28,6 +28,9 @@ const SLOT_BYTES: usize = 64;
 const SLOTS: [u64; 2] = [0, 4096];
 const NOTE: u64 = 8192;
 const FILE_BYTES: u64 = 12 << 10;
+/// Far more groups and files than there can be between two flushes of the index.
+const MOST_GROUPS: u64 = 1 << 32;
+const MOST_FILES: u32 = 1 << 20;
 
 /// What is said of the end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +134,12 @@ impl Said {
         self.group > last_group
     }
 
+    /// Whether it can be so, behind what is known of the log: numbers are used one by one, also by what fails.
+    pub(crate) fn is_plausible(&self, applied_group: u64, highest_file: FileNumber) -> bool {
+        self.group <= applied_group.saturating_add(MOST_GROUPS)
+            && self.number.0 <= highest_file.0.saturating_add(MOST_FILES)
+    }
+
     /// Whether this proves that a group was acknowledged: a segment is left where one fails.
     pub(crate) fn proves(&self, number: FileNumber, group: u64) -> bool {
         self.number == number && group <= self.group
@@ -149,6 +158,8 @@ pub(crate) struct Newest {
     dir: PathBuf,
     store: StoreId,
     open: Option<Open>,
+    /// Whether what the file says is not to be believed.
+    is_void: bool,
 }
 
 #[derive(Debug)]
@@ -169,12 +180,21 @@ impl Newest {
             dir: dir.to_path_buf(),
             store,
             open: None,
+            is_void: false,
         }
     }
 
     /// Makes the file where it is not there, while there is space for it. Where that fails, whatever needs it tries again.
     pub(crate) fn prepare(&mut self) {
-        self.open = self.opened().ok();
+        if !self.is_void {
+            self.open = self.opened().ok();
+        }
+    }
+
+    /// Has the file made anew: what it says cannot be so.
+    pub(crate) fn forget(&mut self) {
+        self.open = None;
+        self.is_void = true;
     }
 
     /// Says that a group is acknowledged from now on, which is durable in a segment: durably where it is the first there since
@@ -188,8 +208,12 @@ impl Newest {
             number,
             group,
         };
+        // Somebody may have removed it.
+        self.open
+            .take_if(|open| matches!(open.file.has_name(), Ok(false)));
         if self.open.is_none() {
             self.open = Some(self.opened()?);
+            self.is_void = false;
         }
         let open = self.open.as_mut().expect("it was just opened");
         if !open.is_named {
@@ -239,6 +263,10 @@ impl Newest {
     fn opened(&self) -> io::Result<Open> {
         let path = self.dir.join(FILE);
         let open = match self.disk.open(&path) {
+            Ok(_) if self.is_void => self
+                .disk
+                .create(&path, FILE_BYTES)
+                .map(|file| (file, [None; 2], None)),
             Ok(file) => {
                 if file.length()? < FILE_BYTES {
                     file.reserve(FILE_BYTES)?;

@@ -230,7 +230,7 @@ impl<'a> Groups<'a> {
             group: head.group,
             previous: Some(head.previous),
             start,
-            end: (start + head.group_bytes()).min(self.length),
+            end: start + head.group_bytes(),
             batches: Vec::new(),
             expected: Some(head.batches),
             blocks: Some(head.blocks),
@@ -249,9 +249,8 @@ impl<'a> Groups<'a> {
         if self.checks_bodies {
             self.check_bodies(&mut found)?;
         }
-        // Frames lie at multiples of 8, also where a file was cut elsewhere.
-        self.offset = align(found.end);
-        self.end = self.offset;
+        self.offset = found.end;
+        self.end = found.end.min(align(self.length));
         Ok(found)
     }
 
@@ -368,12 +367,16 @@ impl<'a> Groups<'a> {
         if let Search::Head(start) = next {
             found.end = found.end.max(start);
         }
+        // Bodies lie behind the batches, which say where.
+        let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
+        let ends = entries.map(|entry| u64::from(entry.offset) + u64::from(entry.length));
+        found.end = found.end.max(align(ends.max().unwrap_or(0)));
         if self.checks_bodies {
             // What cannot be read now is read again when the block is asked for.
             let _ = self.check_bodies(&mut found);
         }
         self.offset = found.end;
-        self.end = found.end;
+        self.end = found.end.min(align(self.length));
         Search::Group(found)
     }
 }

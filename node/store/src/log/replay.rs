@@ -38,14 +38,22 @@ pub(crate) struct Replay {
     pub(crate) losses: Vec<Loss>,
     /// Heads that were set by lost batches, and neither set nor deleted since: binary name and sequence.
     pub(crate) floors: BTreeMap<Vec<u8>, u64>,
+    /// Names whose head was set by a lost batch, and set or deleted by a later one.
+    pub(crate) lifted: BTreeSet<Vec<u8>>,
     /// Copies of blocks that are damaged.
     pub(crate) damaged: Vec<(Multihash, Location)>,
     /// Segments before the end of the index that are there again after they were missed.
     pub(crate) returned: Vec<Segment>,
-    /// Whether the log was left in order: a close mark stands behind its last group. What was never begun was.
-    pub(crate) is_closed: bool,
     /// Whether something in it was acknowledged for certain.
     pub(crate) is_begun: bool,
+}
+
+/// What is found out of a group that counts, and of what is missing before it. Once the group is applied nobody finds that again.
+#[derive(Debug, Default)]
+pub(crate) struct FoundOut {
+    pub(crate) losses: Vec<Loss>,
+    /// Heads that its lost batches set: binary name and sequence.
+    pub(crate) floors: BTreeMap<Vec<u8>, u64>,
 }
 
 /// One group, while it is not decided whether it counts.
@@ -54,6 +62,8 @@ struct Summary {
     group: u64,
     previous: Option<u64>,
     start: u64,
+    /// As its head says, which may be behind the end of the file.
+    end: u64,
     is_whole: bool,
     /// Whether a later frame of the same segment or a close mark proves it.
     is_proven: bool,
@@ -65,12 +75,9 @@ struct Ending {
     file: FileNumber,
     end: u64,
     has_tail: bool,
-    /// The highest group of which a close mark in it says that it was acknowledged.
-    closed: Option<u64>,
 }
 
-/// Reads the log behind `applied` and applies what counts, in order. With each group it gives what was lost of it and before it: once
-/// the group is applied, nobody finds that again.
+/// Reads the log behind `applied` and applies what counts, in order, each group with what was found out of it.
 ///
 /// # Errors
 /// The disk does not let a segment be read (to go on without it would lose what was acknowledged), or `apply` fails.
@@ -80,7 +87,7 @@ pub(crate) fn replay<E: From<io::Error>>(
     applied: Position,
     files: &Files,
     (said, newest): (Option<&Said>, &mut Newest),
-    mut apply: impl FnMut(&Group, Vec<Loss>) -> Result<(), E>,
+    mut apply: impl FnMut(&Group, FoundOut) -> Result<(), E>,
 ) -> Result<Replay, E> {
     let mut summaries = Vec::new();
     let mut ending = None;
@@ -92,9 +99,9 @@ pub(crate) fn replay<E: From<io::Error>>(
         replayed: 0,
         losses: Vec::new(),
         floors: BTreeMap::new(),
+        lifted: BTreeSet::new(),
         damaged: Vec::new(),
         returned: Vec::new(),
-        is_closed: true,
         is_begun: applied.offset > 0,
     };
     check_applied(files, applied, &mut replay)?;
@@ -118,15 +125,14 @@ pub(crate) fn replay<E: From<io::Error>>(
     let mut groups = summaries.iter();
     replay.is_begun |= groups.any(|group| group.is_proven || group.previous > Some(0));
     let last = last_counted(&summaries, &counted);
-    replay.is_closed = ending
-        .as_ref()
-        .is_none_or(|ending| ending.closed >= Some(last.map_or(applied.group, |last| last.group)));
     // Where the end is not known, that is written down first.
     if let Some(last) = last
-        && (said.is_some() || replay.is_closed || !replay.is_begun)
+        && (said.is_some() || !replay.is_begun)
     {
-        say_last(last, files, (said, newest));
+        say_last(disk, dir, (last, files), (said, newest));
     }
+    let can_go_on = last.is_none_or(|last| make_room(last, files).is_ok());
+    let mut waiting = replay.losses.clone();
     let with_groups: BTreeSet<FileNumber> = summaries.iter().map(|summary| summary.file).collect();
     for (number, file) in files.log.range(applied.file..) {
         if with_groups.contains(number) {
@@ -135,10 +141,13 @@ pub(crate) fn replay<E: From<io::Error>>(
                 if counted.contains(&(*number, found.start)) {
                     replay.last_group = found.group;
                     replay.damaged.extend(found.damaged_bodies.iter().copied());
-                    note_heads(&found, &mut replay.floors);
-                    let here = |loss: &&Loss| (loss.file, loss.offset) == (*number, found.start);
-                    let losses = replay.losses.iter().filter(here).cloned().collect();
-                    apply(&group_of(&file.segment, found), losses)?;
+                    let mut out = FoundOut::default();
+                    note_heads(&found, &mut out.floors, &mut BTreeSet::new());
+                    note_heads(&found, &mut replay.floors, &mut replay.lifted);
+                    let is_here =
+                        |loss: &mut Loss| (loss.file, loss.offset) <= (*number, found.start);
+                    out.losses = waiting.extract_if(.., is_here).collect();
+                    apply(&group_of(&file.segment, found), out)?;
                     replay.replayed += 1;
                 }
             }
@@ -148,7 +157,12 @@ pub(crate) fn replay<E: From<io::Error>>(
         && let Some(file) = files.log.get(&ending.file)
     {
         match tail(&summaries, &counted, &ending) {
-            None => replay.end = Some((file.segment.clone(), ending.end)),
+            None if can_go_on => {
+                let last = last.filter(|last| last.file == ending.file);
+                let end = last.map_or(ending.end, |last| ending.end.max(last.end));
+                replay.end = Some((file.segment.clone(), end));
+            }
+            None => {}
             Some(tail) => {
                 // Where it cannot be moved, for want of space or rights, it stays, and the next start tries again.
                 if let Ok(moved) = move_tail(disk, dir, &file.segment, tail) {
@@ -176,15 +190,34 @@ fn last_counted<'a>(
 
 /// Says which group is the last that is shown from now on, where that was not said: whoever was killed may have left it without that. Where
 /// it cannot be said now, the next group that is acknowledged is.
-fn say_last(last: &Summary, files: &Files, (said, newest): (Option<&Said>, &mut Newest)) {
+fn say_last(
+    disk: &dyn Disk,
+    dir: &Path,
+    (last, files): (&Summary, &Files),
+    (said, newest): (Option<&Said>, &mut Newest),
+) {
     if said.is_none_or(|said| said.group < last.group)
         && let Some(file) = files.log.get(&last.file)
-        // It may be in memory only.
+        // It and its name may be in memory only.
         && file.segment.file.sync().is_ok()
+        && disk.sync_dir(dir).is_ok()
         && newest.say(last.file, last.group).is_err()
     {
         let _ = newest.take_back();
     }
+}
+
+/// Makes a file that was cut in its last group as long as that group says: what is written behind it would be passed over as a part of it.
+fn make_room(last: &Summary, files: &Files) -> io::Result<()> {
+    let Some(file) = files.log.get(&last.file) else {
+        return Ok(());
+    };
+    let file = &file.segment.file;
+    if file.length()? >= last.end {
+        return Ok(());
+    }
+    file.reserve(last.end)?;
+    file.sync()
 }
 
 /// Whether the log is there up to where the index has it.
@@ -257,7 +290,6 @@ fn read_summaries(
         file: segment.number,
         end: groups.end(),
         has_tail: groups.has_tail()?,
-        closed,
     };
     Ok((ending, are_whole && groups.damage().is_empty()))
 }
@@ -265,7 +297,14 @@ fn read_summaries(
 fn summary_of(file: FileNumber, found: &Found) -> Summary {
     let is_whole = found.is_whole();
     let mut loss = Loss::new(LossKind::DamagedGroup, file, found.start);
-    if !is_whole {
+    let is_read = found
+        .expected
+        .is_some_and(|count| count as usize == found.batches.len());
+    if is_read && found.damaged_bodies.is_empty() && !is_whole {
+        // Its end mark alone.
+        loss.kind = LossKind::DamagedFrames;
+        loss.group = found.group;
+    } else if !is_whole {
         loss.group = found.group;
         loss.batches = found.expected.map_or(1, |count| {
             u64::from(count) - (found.batches.len() as u64).min(u64::from(count))
@@ -278,6 +317,7 @@ fn summary_of(file: FileNumber, found: &Found) -> Summary {
         group: found.group,
         previous: found.previous,
         start: found.start,
+        end: found.end,
         is_whole,
         is_proven: false,
         loss,
@@ -332,7 +372,7 @@ fn decide(
 }
 
 /// Notes the heads that the lost batches of a group set. What a whole batch says of a name later takes the place of it.
-fn note_heads(found: &Found, floors: &mut BTreeMap<Vec<u8>, u64>) {
+fn note_heads(found: &Found, floors: &mut BTreeMap<Vec<u8>, u64>, lifted: &mut BTreeSet<Vec<u8>>) {
     let mut lost = found.lost_heads().peekable();
     for (index, batch) in &found.batches {
         while let Some(head) = lost.next_if(|head| head.batch < *index) {
@@ -342,7 +382,7 @@ fn note_heads(found: &Found, floors: &mut BTreeMap<Vec<u8>, u64>) {
             if let Op::Put(key, _) | Op::Delete(key) = op
                 && let [keys::HEAD, name @ ..] = key.as_slice()
             {
-                floors.remove(name);
+                lifted.extend(floors.remove_entry(name).map(|(name, _)| name));
             }
         }
     }

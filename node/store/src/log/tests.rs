@@ -270,6 +270,10 @@ fn every_flipped_bit_of_a_proven_group_leaves_its_whole_batches_and_is_told() {
                 in_head += 1;
                 assert_eq!(keys.len(), 5, "{at}");
             }
+            [loss] if loss.kind == LossKind::DamagedFrames => {
+                in_end += 1;
+                assert_eq!(keys.len(), 5, "{at}");
+            }
             [loss] if loss.kind == LossKind::DamagedGroup => {
                 if loss.batches == 1 {
                     in_batch += 1;
@@ -281,7 +285,7 @@ fn every_flipped_bit_of_a_proven_group_leaves_its_whole_batches_and_is_told() {
                     in_body += 1;
                     assert_eq!(start.replay.damaged.len(), 1, "{at}");
                 } else {
-                    in_end += 1;
+                    panic!("{at}: {loss}");
                 }
             }
             losses => panic!("{at}: {losses:?}"),

@@ -12,8 +12,8 @@ use perennis_shared::cid::{Cid, Codec, Multihash, verify};
 use crate::disk::{Disk, DiskFile};
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError};
-use crate::rows::{FileRow, Place, Row as _};
-use crate::segment::{FileNumber, Location};
+use crate::rows::{FileKind, FileRow, Place, Row as _};
+use crate::segment::{FileNumber, GROUPS_START, Location};
 
 use super::BATCH_ROWS;
 
@@ -24,7 +24,15 @@ pub(super) struct OldPlaces {
 
 struct Doubtful {
     file: Arc<dyn DiskFile>,
-    found_bytes: u64,
+    end: u64,
+    taken: Taken,
+}
+
+/// What was taken over of a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    pub(super) blocks: u64,
+    pub(super) bytes: u64,
 }
 
 impl OldPlaces {
@@ -36,16 +44,21 @@ impl OldPlaces {
     ) -> Self {
         let files = files.filter_map(|(number, row)| {
             let file = disk.open(&row.path(number, dir)).ok()?;
-            let found_bytes = 0;
-            Some((number, Doubtful { file, found_bytes }))
+            // What lies behind that in a segment came after the checkpoint, and is replayed.
+            let end = match row.kind {
+                FileKind::Log => GROUPS_START + row.used_bytes,
+                FileKind::Pack | FileKind::Format1 => u64::MAX,
+            };
+            let taken = Taken::default();
+            Some((number, Doubtful { file, end, taken }))
         });
         Self {
             files: files.collect(),
         }
     }
 
-    /// Takes over the places of blocks that the new index has nowhere, as far as the old one can be read. Returns how many bytes of
-    /// blocks that were in each file.
+    /// Takes over the places of blocks that the new index has nowhere, as far as the old one can be read. Returns what that was
+    /// of each file.
     ///
     /// # Errors
     /// The new index's own.
@@ -53,7 +66,7 @@ impl OldPlaces {
         mut self,
         old: &dyn Kv,
         new: &dyn Kv,
-    ) -> Result<BTreeMap<FileNumber, u64>, KvError> {
+    ) -> Result<BTreeMap<FileNumber, Taken>, KvError> {
         let mut batch = KvBatch::default();
         if let Ok(snapshot) = old.snapshot() {
             let end = keys::end_of(keys::BLOCK);
@@ -67,14 +80,16 @@ impl OldPlaces {
                 let Some(doubtful) = self.files.get_mut(&file) else {
                     continue;
                 };
-                if new.value(&key)?.is_some()
+                if place.location.end() > doubtful.end
+                    || new.value(&key)?.is_some()
                     // The checkpoint knows that it was dropped.
                     || new.value(&keys::dead_copy(file, &hash))?.is_some()
                     || !doubtful.has(&hash, place.location)
                 {
                     continue;
                 }
-                doubtful.found_bytes += u64::from(length);
+                doubtful.taken.blocks += 1;
+                doubtful.taken.bytes += u64::from(length);
                 batch.put(key, row);
                 if batch.rows.len() >= BATCH_ROWS {
                     new.write(std::mem::take(&mut batch))?;
@@ -84,7 +99,7 @@ impl OldPlaces {
         new.write(batch)?;
         let files = self.files.into_iter();
         Ok(files
-            .map(|(number, doubtful)| (number, doubtful.found_bytes))
+            .map(|(number, doubtful)| (number, doubtful.taken))
             .collect())
     }
 }

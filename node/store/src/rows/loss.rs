@@ -71,8 +71,7 @@ pub enum LossKind {
     /// The last segment, which was being begun when the process ended: its headers never reached the disk. Nothing shows that anything
     /// in it was acknowledged.
     TornFile,
-    /// The process ended without a clean stop, and the file `NEWEST`, which says what was acknowledged last, is gone or damaged:
-    /// groups may be missing behind this one.
+    /// The file `NEWEST`, which says what was acknowledged last, is gone or damaged: groups may be missing behind this one.
     UnknownEnd,
     /// A segment that was missing, in whole or in part, is there again. Its blocks were taken; its rows were not, since later groups were
     /// written without them.
@@ -293,7 +292,8 @@ impl fmt::Display for Loss {
             )?,
             LossKind::DamagedFrames => write!(
                 f,
-                "{file} at {offset}: what the log says of its blocks and rows is damaged; nothing is lost, since the index has it; compaction replaces the file, and two checkpoints after that it is not needed any more"
+                "file {:08x} at {offset}: what it says of its blocks and rows is damaged; nothing is lost, since the index has it; compaction replaces the file, and two checkpoints after that it is not needed any more",
+                file.0
             )?,
             LossKind::ReturnedFile => write!(
                 f,
@@ -301,7 +301,7 @@ impl fmt::Display for Loss {
             )?,
             LossKind::UnknownEnd => write!(
                 f,
-                "the process ended without a clean stop, and the file NEWEST, which says what was acknowledged last, is gone or damaged: whether groups are missing behind {group} is not known"
+                "the file NEWEST, which says what was acknowledged last, is gone or damaged: whether groups are missing behind {group} is not known"
             )?,
             LossKind::TornFile => write!(
                 f,

@@ -15,11 +15,7 @@ pub(super) fn written_down(
     opened: Result<Store, OpenError>,
     dir: &Path,
 ) -> Result<Vec<Loss>, OpenError> {
-    let store = match opened {
-        Ok(store) => store,
-        Err(OpenError::Index { .. }) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+    let store = opened?;
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Rebuild {
         dir: dir.to_path_buf(),
         reason: "what only it knows is written down first".into(),

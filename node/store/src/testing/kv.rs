@@ -219,6 +219,14 @@ impl KvHome for MortalHome {
         Ok(())
     }
 
+    fn acquit(&self) -> Result<(), KvError> {
+        self.step()?;
+        let mut shelf = self.shelf.lock();
+        shelf.change(|names| names.condemned = None);
+        shelf.sync();
+        Ok(())
+    }
+
     fn begin(&self) -> Result<Box<dyn KvLoad>, KvError> {
         self.step()?;
         let new = Durable::default();

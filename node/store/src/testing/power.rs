@@ -56,6 +56,13 @@ impl Power {
         self.0.lock().off = true;
     }
 
+    /// Gives power again: what was killed left all in the memory of the system.
+    pub fn restore(&self) {
+        let mut state = self.0.lock();
+        state.off = false;
+        state.cut_at = None;
+    }
+
     /// Cuts the power at a point to come: 0 is the next.
     pub fn cut_after(&self, points: u64) {
         let mut state = self.0.lock();

@@ -22,8 +22,6 @@ struct Order {
     removed_until: u64,
     /// What is said of the end.
     said: Option<Said>,
-    /// The highest group so far that a close mark names.
-    closed: Option<u64>,
     /// Whether something in the log was acknowledged for certain.
     is_begun: bool,
 }
@@ -92,8 +90,7 @@ impl Verifier<'_> {
             last: 0,
             removed_until,
             said,
-            closed: None,
-            is_begun: self.applied.offset > 0,
+            is_begun: self.is_begun || self.applied.offset > 0,
         };
         let last = files.log.keys().next_back().copied();
         let of = files.log.len();
@@ -126,8 +123,8 @@ impl Verifier<'_> {
                 let place = said.number.to_string();
                 self.found(FindingKind::MissingGroups, place, detail);
             }
-            None if order.is_begun && order.closed < Some(last) => {
-                let detail = "it is gone or damaged, and no clean stop says where the log ends: groups may be missing";
+            None if order.is_begun => {
+                let detail = "it is gone or damaged: whether groups are missing at the end of the log is not known";
                 self.found(
                     FindingKind::UnknownEnd,
                     "NEWEST".to_owned(),
@@ -179,7 +176,6 @@ impl Verifier<'_> {
                 self.check_damaged_body(Cid::new_v1(0x55, *hash), *location, index);
             }
         }
-        order.closed = order.closed.max(groups.closed());
         for range in groups.damage() {
             let place = format!("{number} at {}", range.start);
             let detail = format!("{} bytes are no frames of the log", range.end - range.start);

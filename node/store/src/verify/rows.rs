@@ -241,9 +241,13 @@ pub(crate) fn wrong_with(
             }
             _ => false,
         },
-        keys::META | keys::SET_ASIDE | keys::APPLIED | keys::STORE | keys::TOTAL | keys::UPKEEP => {
-            true
-        }
+        keys::META
+        | keys::SET_ASIDE
+        | keys::APPLIED
+        | keys::STORE
+        | keys::BEGUN
+        | keys::TOTAL
+        | keys::UPKEEP => true,
         _ => return Ok(Some("it is of a table that this release does not know")),
     };
     Ok((!can_be_read).then_some("it cannot be read"))

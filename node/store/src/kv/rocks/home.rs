@@ -104,6 +104,10 @@ impl KvHome for RocksHome {
         Ok(sync_dir(&dir)?)
     }
 
+    fn acquit(&self) -> Result<(), KvError> {
+        Ok(remove(&self.index().join(MARK))?)
+    }
+
     fn begin(&self) -> Result<Box<dyn KvLoad>, KvError> {
         remove(&self.new_index())?;
         Ok(Box::new(Load::begin(&self.new_index(), &self.options)?))
