@@ -195,7 +195,7 @@ fn tell(context: &Context<'_>, document: &Document) -> Result<(), Failure> {
         page.line(verdict);
         if let Some(known) = known {
             let line = format!(
-                "not everything that was acknowledged is there: {known} known from before; `perennis store losses` lists them"
+                "not everything that was acknowledged is there, as was known before: {known}; `perennis store losses` lists them"
             );
             let line = page.paint.warn(line);
             page.line(line);
