@@ -310,7 +310,10 @@ pub(crate) fn tell_start(storage: &Storage) {
     }
     for loss in storage.found_at_start() {
         let kind = loss.kind.word();
-        if loss.kind.is_of_acknowledged_data() {
+        if matches!(loss.kind, LossKind::DamagedFrames | LossKind::UnknownEnd) {
+            // Whether something is lost is not known, or nothing is yet.
+            tracing::error!(kind, "{loss}");
+        } else if loss.kind.is_of_acknowledged_data() {
             tracing::error!(kind, "acknowledged data is lost: {loss}");
         } else if matches!(loss.kind, LossKind::TornGroup | LossKind::TornFile) {
             tracing::info!(kind, "{loss}");

@@ -11,7 +11,7 @@ use crate::damage::Report;
 use crate::storage::TABLES;
 
 /// Kinds of losses that are there as 0 before there is one.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "damaged_group",
     "missing_groups",
     "missing_file",
@@ -24,6 +24,7 @@ const KINDS: [&str; 12] = [
     "damaged_blocks",
     "log_behind_index",
     "migration",
+    "unknown_end",
 ];
 
 /// Damage, and what is done about it.

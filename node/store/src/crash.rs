@@ -5,10 +5,12 @@
 
 mod faults;
 mod files;
+mod log_end;
 mod long;
 mod migrate;
 mod model;
 mod newest;
+mod old_index;
 mod packing;
 mod rebuild;
 mod stuck;

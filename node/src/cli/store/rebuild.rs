@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use perennis_store::{OpenError, Store, StoreOptions, inspect};
+use perennis_store::{FORMAT, OpenError, Store, StoreOptions, inspect};
 use serde::Serialize;
 
 use super::bars::Bars;
@@ -36,6 +36,13 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreRebuild) -> Result<(),
     match inspect(dir, 0) {
         Ok(None) => return Err(no_store(dir)),
         Err(OpenError::Locked { .. }) => return Err(in_use(dir).hint("stop it first")),
+        Ok(Some(found)) if found.format < FORMAT => {
+            return Err(unopened(OpenError::OlderFormat {
+                dir: dir.clone(),
+                found: found.format,
+                known: FORMAT,
+            }));
+        }
         // An index that cannot be read is what this is for; all else is found again.
         Ok(Some(_)) | Err(_) => {}
     }

@@ -4,8 +4,6 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use perennis_shared::cid::{Block, Codec};
-
 use super::files::told;
 use super::{DIR, Machine};
 use crate::disk::Disk;
@@ -13,11 +11,11 @@ use crate::segment::{FileNumber, GROUPS_START};
 use crate::testing::{Loss, Power};
 use crate::{Batch, LossKind, Store};
 
-fn path(number: u32) -> PathBuf {
+pub(super) fn path(number: u32) -> PathBuf {
     FileNumber(number).segment_path(&Path::new(DIR).join("segments"))
 }
 
-fn small(number: u8, bytes: usize) -> Batch {
+pub(super) fn small(number: u8, bytes: usize) -> Batch {
     let mut batch = Batch::new();
     batch.put_meta(&[number], vec![number; bytes]);
     batch
@@ -25,7 +23,7 @@ fn small(number: u8, bytes: usize) -> Batch {
 
 /// A machine whose process is killed (`Loss::Nothing`) or that loses its power after so many commits, of which two or three fill a
 /// segment, and where the last group begins and ends.
-fn machine_of(commits: u8, loss: Loss) -> (Machine, Range<u64>) {
+pub(super) fn machine_of(commits: u8, loss: Loss) -> (Machine, Range<u64>) {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();
     let mut last = 0;
@@ -42,7 +40,7 @@ fn machine_of(commits: u8, loss: Loss) -> (Machine, Range<u64>) {
 }
 
 /// What a kill leaves on the disk, or a power cut. The index loses what it has not flushed by either.
-fn left_by(machine: Machine, loss: Loss) -> Machine {
+pub(super) fn left_by(machine: Machine, loss: Loss) -> Machine {
     let power = Power::default();
     Machine {
         disk: machine.disk.survivors(loss, &power),
@@ -51,7 +49,7 @@ fn left_by(machine: Machine, loss: Loss) -> Machine {
     }
 }
 
-fn newest(machine: &Machine) -> u32 {
+pub(super) fn newest(machine: &Machine) -> u32 {
     let segments = machine.disk.list(&Path::new(DIR).join("segments"));
     segments.unwrap().len() as u32
 }
@@ -64,13 +62,13 @@ fn end(machine: &Machine, number: u32) -> u64 {
     end.next_multiple_of(8).max(GROUPS_START)
 }
 
-fn metas(store: &Store, commits: u8) -> Vec<u8> {
+pub(super) fn metas(store: &Store, commits: u8) -> Vec<u8> {
     let all = 1..=commits;
     all.filter(|number| store.meta(&[*number]).unwrap().is_some())
         .collect()
 }
 
-fn cut(machine: &Machine, number: u32, bytes: u64) {
+pub(super) fn cut(machine: &Machine, number: u32, bytes: u64) {
     let file = machine.disk.open(&path(number)).unwrap();
     file.truncate(bytes).unwrap();
 }
@@ -395,70 +393,12 @@ fn without_the_file_the_end_is_not_known() {
     }
 }
 
-#[test]
-fn a_segment_that_is_put_back_after_a_start_has_missed_it_gives_its_blocks_again() {
-    let block = |text: &str| Block::new(Codec::Raw, text.repeat(40).into_bytes()).unwrap();
-    let with_block = |number: u8| {
-        let mut batch = small(number, 100);
-        let block = block(&format!("block {number} "));
-        batch.pin(&[number], *block.cid()).put_block(block);
-        batch
-    };
-    for is_flushed in [false, true] {
-        let machine = Machine::new(Power::default());
-        let store = machine.open().unwrap();
-        store.commit(with_block(1)).unwrap();
-        store.commit(with_block(2)).unwrap();
-        // A clean stop brings all of it into the index.
-        let machine = if is_flushed {
-            drop(store);
-            machine
-        } else {
-            let left = left_by(machine, Loss::Nothing);
-            drop(store);
-            left
-        };
-        let bytes = machine.disk.bytes(&path(1)).unwrap();
-        machine.disk.remove(&path(1)).unwrap();
-        let store = machine.open().unwrap();
-        let blocks = if is_flushed { 2 } else { 0 };
-        assert_eq!(store.losses().unwrap().len(), 1);
-        assert_eq!(store.quarantine(None, 9).unwrap().len(), blocks);
-        store.commit(with_block(3)).unwrap();
-        drop(store);
-
-        let file = machine.disk.create(&path(1), 0).unwrap();
-        file.write_at(&bytes, 0).unwrap();
-        let store = machine.open().unwrap();
-        let found: Vec<_> = store.found_at_start().iter().collect();
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(
-            (found[0].kind, found[0].blocks),
-            (LossKind::ReturnedFile, 2)
-        );
-        for number in 1..=3 {
-            let block = block(&format!("block {number} "));
-            let stored = store.block(block.cid()).unwrap().unwrap();
-            assert_eq!(stored.bytes(), block.bytes(), "{number}");
-        }
-        assert_eq!(store.quarantine(None, 9).unwrap(), []);
-        // What else it had is known to the index, or is not taken.
-        let metas = if is_flushed { vec![1, 2, 3] } else { vec![3] };
-        assert_eq!(self::metas(&store, 3), metas);
-        drop(store);
-        let store = machine.open().unwrap();
-        let found = store.found_at_start().iter();
-        assert_eq!(found.filter(|loss| loss.blocks > 0).count(), 0);
-        assert_eq!(store.stats().blocks, 3);
-    }
-}
-
 /// The file `NEWEST` of a machine.
-fn said(machine: &Machine) -> Vec<u8> {
+pub(super) fn said(machine: &Machine) -> Vec<u8> {
     machine.disk.bytes(&Path::new(DIR).join("NEWEST")).unwrap()
 }
 
-fn kinds(store: &Store) -> Vec<LossKind> {
+pub(super) fn kinds(store: &Store) -> Vec<LossKind> {
     let losses = store.found_at_start().iter();
     losses.map(|loss| loss.kind).collect()
 }
@@ -520,119 +460,4 @@ fn a_clean_stop_makes_durable_what_was_noted() {
     let before = said(&machine);
     let machine = machine.restart(Loss::Everything, Power::default());
     assert_eq!(said(&machine), before);
-}
-
-#[test]
-fn groups_that_are_missing_before_others_are_told_whenever_the_power_goes() {
-    let (machine, _) = machine_of(5, Loss::Nothing);
-    // All groups of the first segment.
-    let bytes = machine.disk.bytes(&path(1)).unwrap();
-    let file = machine.disk.open(&path(1)).unwrap();
-    let zeros = vec![0; bytes.len() - GROUPS_START as usize];
-    file.write_at(&zeros, GROUPS_START).unwrap();
-    file.sync().unwrap();
-    let kinds = |store: &Store| -> Vec<_> {
-        let losses = store.losses().unwrap();
-        losses.iter().map(|loss| loss.kind).collect()
-    };
-    for point in 0..30 {
-        for loss in [Loss::Nothing, Loss::Some(point)] {
-            let cut = machine.copy(Loss::Nothing, Power::cut_at(point));
-            drop(cut.open());
-            let cut = cut.restart(loss, Power::default());
-            let store = cut.open().unwrap();
-            assert!(
-                kinds(&store).contains(&LossKind::MissingGroups),
-                "the power went at {point}, {loss:?}: {:?}",
-                kinds(&store)
-            );
-        }
-    }
-}
-
-#[test]
-fn a_group_that_was_never_acknowledged_is_not_missed_when_a_start_is_cut_off() {
-    let work = |machine: &Machine| {
-        let Ok(store) = machine.open() else { return };
-        for number in 1..=4 {
-            let _ = store.commit(small(number, 1700));
-        }
-    };
-    let machine = Machine::new(Power::default());
-    work(&machine);
-    let mut failed = Vec::new();
-    for point in 0..machine.power.points() {
-        // A kill, and a start that loses its power.
-        for second in 0..20 {
-            let machine = Machine::new(Power::cut_at(point));
-            work(&machine);
-            machine.power.restore();
-            machine.power.cut_after(second);
-            drop(machine.open());
-            let machine = machine.restart(Loss::Everything, Power::default());
-            let store = machine.open().unwrap();
-            let losses = store.losses().unwrap();
-            if !losses.is_empty() {
-                failed.push((point, second, losses[0].kind));
-            }
-        }
-    }
-    assert_eq!(failed, []);
-}
-
-#[test]
-fn what_is_written_behind_a_last_group_that_was_cut_stays() {
-    for commits in [1, 2, 3] {
-        let (machine, last) = machine_of(commits, Loss::Nothing);
-        cut(&machine, newest(&machine), last.start + 600);
-        let store = machine.open().unwrap();
-        assert_eq!(kinds(&store), [LossKind::DamagedGroup]);
-        store.commit(small(9, 100)).unwrap();
-        machine.power.cut();
-        drop(store);
-        let machine = left_by(machine, Loss::Nothing);
-        let store = machine.open().unwrap();
-        let shown = metas(&store, 9);
-        assert_eq!(shown.last(), Some(&9), "{commits}: {:?}", kinds(&store));
-    }
-}
-
-/// As somebody leaves it who begins a segment and does not get far: the mark of a compaction is no clean stop.
-#[test]
-fn a_mark_that_a_running_store_has_left_does_not_say_where_the_log_ends() {
-    let machine = Machine::new(Power::default());
-    let store = machine.open().unwrap();
-    store.commit(small(1, 100)).unwrap();
-    store.inner().ask(crate::commit::Work::Seal).unwrap();
-    store.commit(small(2, 100)).unwrap();
-    machine.power.cut();
-    drop(store);
-    let machine = left_by(machine, Loss::Nothing);
-    machine.disk.remove(&path(2)).unwrap();
-    machine.disk.remove(&Path::new(DIR).join("NEWEST")).unwrap();
-    let store = machine.open().unwrap();
-    assert_eq!(kinds(&store), [LossKind::UnknownEnd]);
-}
-
-#[test]
-fn a_segment_that_is_removed_while_it_is_written_to_is_told_and_not_written_on() {
-    let machine = Machine::new(Power::default());
-    let store = machine.open().unwrap();
-    store.commit(small(1, 100)).unwrap();
-    machine.disk.remove(&path(1)).unwrap();
-    machine.disk.remove(&Path::new(DIR).join("NEWEST")).unwrap();
-    let refused = store.commit(small(2, 100)).unwrap_err();
-    assert!(matches!(refused, crate::CommitError::Disk(_)), "{refused}");
-    assert_eq!(store.losses().unwrap(), []);
-    store.commit(small(3, 100)).unwrap();
-    let losses = told(&store.losses().unwrap());
-    assert_eq!(losses, [(1, LossKind::MissingFile, 0)]);
-    assert_eq!(metas(&store, 3), [1, 3]);
-    let machine = left_by(machine, Loss::Nothing);
-    drop(store);
-    let store = machine.open().unwrap();
-    assert_eq!(told(&store.losses().unwrap()), losses);
-    // The rows of the file that is gone are in the index.
-    assert_eq!(metas(&store, 3), [1, 3]);
-    assert!(!said(&machine).is_empty());
 }

@@ -159,6 +159,24 @@ fn check_blocks(found: &Inspection) -> Check {
             "put the files back from a copy; what lies in them is fetched again only where its publisher lists a source",
         );
     }
+    if let Some(group) = found.missing_group {
+        return Check::failed(
+            CHECK,
+            format!(
+                "{sample}; groups of the log up to {group} were acknowledged and are not there, which the next start tells as a loss"
+            ),
+            "put the files in segments back from a copy; without one, start the node, see `perennis store losses`, and publish or follow again what is missing",
+        );
+    }
+    if found.end_is_unknown {
+        return Check::failed(
+            CHECK,
+            format!(
+                "{sample}; the file NEWEST is gone or damaged: whether groups are missing at the end of the log is not known"
+            ),
+            "put NEWEST back from a copy of the same moment as segments; without one, start the node, which tells it once",
+        );
+    }
     if let Some(first) = found.damaged.first() {
         return Check::failed(
             CHECK,
