@@ -104,6 +104,16 @@ pub(super) const NAMED: &[Named] = &[
         Goal::AtMost(1.5),
     ),
     named(
+        "store/cpu/256KiB",
+        "Processor time of 1,000 blocks of 256 KiB written",
+        Goal::Shown,
+    ),
+    named(
+        "store/blocks/1M",
+        "Bytes of the 1 M blocks that are collected and packed",
+        Goal::Shown,
+    ),
+    named(
         "store/collect/1M",
         "Garbage collected among 1 M blocks",
         Goal::Shown,
