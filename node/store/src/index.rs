@@ -162,18 +162,19 @@ impl Index {
         }
     }
 
-    /// Applies a group that is replayed, and with it what follows from how it was found: both or neither.
-    pub(crate) fn apply_with(&self, group: &Group, ops: &[Op]) -> Result<(), KvError> {
-        self.apply_all(group, ops, false)
-    }
-
     /// Applies a group. `fresh` says that none of its blocks is known and it forgets none, as in every group that is
     /// not the store's own upkeep; the look-ups are spared then.
     pub(crate) fn apply(&self, group: &Group, fresh: bool) -> Result<(), KvError> {
-        self.apply_all(group, &[], fresh)
+        self.apply_with(group, &[], fresh)
     }
 
-    fn apply_all(&self, group: &Group, more: &[Op], fresh: bool) -> Result<(), KvError> {
+    /// Applies a group as [`Index::apply`] does, and with it what follows from how a replay found it: both or neither.
+    pub(crate) fn apply_with(
+        &self,
+        group: &Group,
+        more: &[Op],
+        fresh: bool,
+    ) -> Result<(), KvError> {
         let mut state = self.state.lock();
         let mut ops = group.batches.iter().flat_map(|batch| &batch.ops);
         let has_upkeep = ops.any(|op| !matches!(op, Op::Put(..) | Op::Delete(_)));

@@ -279,11 +279,7 @@ impl Look<'_> {
         let read = || -> io::Result<Vec<u8>> {
             let row = self.rows.get(&at.file).ok_or(io::ErrorKind::NotFound)?;
             let file = self.disk.open(&row.path(at.file, self.dir))?;
-            // What a location claims is held against the file before memory is taken for it.
-            if file.length()? < at.end() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            file.read_vec_at(at.length as usize, u64::from(at.offset))
+            at.read_from(file.as_ref())
         };
         read().is_ok_and(|bytes| Block::verified(*cid, bytes).is_ok())
     }

@@ -258,7 +258,8 @@ impl Opening<'_> {
         }
         let mut behind = Behind::of(&files, applied)?;
         let apply = |group: &Group, out: FoundOut| {
-            index.apply_with(group, &start::ops_with(index.kv.as_ref(), &out, now)?)?;
+            let ops = start::ops_with(index.kv.as_ref(), &out, now)?;
+            index.apply_with(group, &ops, false)?;
             progress(behind.until(group.end));
             Ok::<_, OpeningError>(())
         };

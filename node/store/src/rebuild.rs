@@ -6,9 +6,9 @@
 //! its place when it is whole. It is as the old one was at G; what the log holds behind that is replayed as at any other
 //! start. Where no checkpoint is whole the new index is empty, and all of the log is replayed.
 //!
-//! A file whose table is damaged does not say where its blocks lie. The index that is replaced may still know: what it has of such a file
-//! is taken where the bytes there are the block, as far as the checkpoint reaches. Who asks for another index than one whose rows can be read has them written down in a checkpoint first
-//! ([`Store::rebuild`](crate::Store::rebuild)).
+//! A file whose table is damaged does not say where its blocks lie. The index that is replaced may still know: what it has of such
+//! a file is taken where the bytes there are the block, as far as the checkpoint reaches. Who asks for another index than one
+//! whose rows can be read has them written down in a checkpoint first ([`Store::rebuild`](crate::Store::rebuild)).
 //!
 //! But for those, bodies are not read, and memory is bounded: files are taken one after the other, and their dead copies come from the
 //! checkpoint in the same order. An attempt that is broken off is begun again.

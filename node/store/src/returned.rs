@@ -51,10 +51,10 @@ pub(crate) fn returned(
 /// Stores the blocks in these segments that are not stored. Returns what is told of it. What cannot be read or written now is left to the
 /// next start.
 pub(crate) fn take_blocks(committer: &mut Committer, segments: &[Segment]) -> Vec<Loss> {
-    let index = Arc::clone(&committer.shared);
+    let shared = Arc::clone(&committer.shared);
     let mut told = Vec::new();
     for segment in segments {
-        let is_known = index.index.file(segment.number).is_some();
+        let is_known = shared.index.file(segment.number).is_some();
         let mut taking = Taking {
             committer,
             segment,
@@ -117,11 +117,8 @@ impl Taking<'_> {
     }
 
     fn take_entry(&mut self, entry: &Entry) {
-        let file = &self.segment.file;
-        let end = u64::from(entry.offset) + u64::from(entry.length);
-        // What an entry claims is held against the file before memory is taken for it.
-        if file.length().is_ok_and(|length| length >= end)
-            && let Ok(bytes) = file.read_vec_at(entry.length as usize, entry.offset.into())
+        let location = entry.location(self.segment.number);
+        if let Ok(bytes) = location.read_from(self.segment.file.as_ref())
             && let Ok(block) = Block::verified(Cid::new_v1(entry.codec, entry.hash), bytes)
         {
             self.bytes += block.bytes().len();

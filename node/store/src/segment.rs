@@ -74,6 +74,17 @@ impl Location {
     pub(crate) fn end(&self) -> u64 {
         u64::from(self.offset) + u64::from(self.length)
     }
+
+    /// Reads the bytes there. What is claimed of a place is held against the file before memory is taken for it.
+    ///
+    /// # Errors
+    /// The disk's; [`io::ErrorKind::UnexpectedEof`] where the file ends before.
+    pub(crate) fn read_from(&self, file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+        if file.length()? < self.end() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.read_vec_at(self.length as usize, u64::from(self.offset))
+    }
 }
 
 /// Which store a file belongs to: drawn when the store is made, and no secret.

@@ -263,11 +263,7 @@ impl Newest {
     fn opened(&self) -> io::Result<Open> {
         let path = self.dir.join(FILE);
         let open = match self.disk.open(&path) {
-            Ok(_) if self.is_void => self
-                .disk
-                .create(&path, FILE_BYTES)
-                .map(|file| (file, [None; 2], None)),
-            Ok(file) => {
+            Ok(file) if !self.is_void => {
                 if file.length()? < FILE_BYTES {
                     file.reserve(FILE_BYTES)?;
                 }
@@ -281,11 +277,12 @@ impl Newest {
                 file.sync()?;
                 Ok((file, slots, note))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            // It is not there, or is not to be believed.
+            _ => self
                 .disk
                 .create(&path, FILE_BYTES)
                 .map(|file| (file, [None; 2], None)),
-            Err(error) => Err(error),
         };
         let (file, slots, note) = open.map_err(|error| named(&path, &error))?;
         Ok(Open {

@@ -142,7 +142,9 @@ pub(crate) fn replay<E: From<io::Error>>(
                     replay.last_group = found.group;
                     replay.damaged.extend(found.damaged_bodies.iter().copied());
                     let mut out = FoundOut::default();
-                    note_heads(&found, &mut out.floors, &mut BTreeSet::new());
+                    if !found.is_whole() {
+                        note_heads(&found, &mut out.floors, &mut BTreeSet::new());
+                    }
                     note_heads(&found, &mut replay.floors, &mut replay.lifted);
                     let is_here =
                         |loss: &mut Loss| (loss.file, loss.offset) <= (*number, found.start);

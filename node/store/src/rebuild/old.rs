@@ -3,7 +3,6 @@
 //! That index may be damaged, old or another's, so nothing of it is believed: a place is taken where the bytes there are the block.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -107,15 +106,8 @@ impl OldPlaces {
 impl Doubtful {
     /// Whether the bytes at a place are the block.
     fn has(&self, hash: &Multihash, at: Location) -> bool {
-        let file = &self.file;
-        let read = || -> io::Result<Vec<u8>> {
-            // What a row claims is held against the file before memory is taken for it.
-            if file.length()? < at.end() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            file.read_vec_at(at.length as usize, u64::from(at.offset))
-        };
         let cid = Cid::new_v1(Codec::Raw.code(), *hash);
-        read().is_ok_and(|bytes| verify(&cid, &bytes).is_ok())
+        let read = at.read_from(self.file.as_ref());
+        read.is_ok_and(|bytes| verify(&cid, &bytes).is_ok())
     }
 }
