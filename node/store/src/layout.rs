@@ -18,7 +18,7 @@ pub const LOST: &str = "lost";
 /// The file that names the format.
 pub const FORMAT_FILE: &str = "FORMAT";
 
-/// The file that names the newest segment.
+/// The file that names the group that was acknowledged last.
 pub const NEWEST: &str = "NEWEST";
 
 /// The file that is locked while the store is open.

@@ -490,7 +490,7 @@ fn rot(machine: &Machine, store: &Store, number: u8) {
 }
 
 /// What of a row has to come back where damage of the log is told again, in a group of its own.
-pub(super) fn comparable(key: &[u8], row: &[u8]) -> Option<Vec<u8>> {
+fn comparable(key: &[u8], row: &[u8]) -> Option<Vec<u8>> {
     match key[0] {
         keys::APPLIED => None,
         keys::FILE => {
@@ -498,6 +498,15 @@ pub(super) fn comparable(key: &[u8], row: &[u8]) -> Option<Vec<u8>> {
             (row.live_bytes > 0).then(|| row.live_bytes.to_le_bytes().to_vec())
         }
         _ => Some(row.to_vec()),
+    }
+}
+
+/// Whether two indexes say the same.
+pub(super) fn assert_same(before: &Rows, after: &Rows) {
+    for key in before.keys().chain(after.keys()) {
+        let (before, after) = (before.get(key), after.get(key));
+        let [before, after] = [before, after].map(|row| comparable(key, row?));
+        assert_eq!(before, after, "{}", String::from_utf8_lossy(key));
     }
 }
 
@@ -536,12 +545,7 @@ fn comes_back(actions: Vec<Action>) {
     drop(store);
     let before = rows(&machine);
     drop(rebuilt(&machine));
-    let after = rows(&machine);
-    for key in before.keys().chain(after.keys()) {
-        let (before, after) = (before.get(key), after.get(key));
-        let [before, after] = [before, after].map(|row| comparable(key, row?));
-        assert_eq!(before, after, "{}", String::from_utf8_lossy(key));
-    }
+    assert_same(&before, &rows(&machine));
 }
 
 #[test]

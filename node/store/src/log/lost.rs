@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile, make_dir};
+use crate::layout::LOST;
 use crate::rows::LossKind;
 use crate::segment::{FileNumber, Segment};
 
@@ -107,7 +108,7 @@ fn copy_of(name: &str) -> Option<(&str, u64)> {
 
 /// The folder beside that of the segments.
 fn folder(segments: &Path) -> PathBuf {
-    segments.with_file_name("lost")
+    segments.with_file_name(LOST)
 }
 
 /// Behind the last byte that is not zero.

@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::frame::crc;
+use crate::layout::NEWEST;
 use crate::rows::{Loss, LossKind};
 use crate::segment::{FileNumber, StoreId};
 
 use super::{Files, Replay};
 
-const FILE: &str = "NEWEST";
 const MAGIC: &[u8; 8] = b"PERNEND2";
 const SLOT_BYTES: usize = 64;
 const SLOTS: [u64; 2] = [0, 4096];
@@ -89,7 +89,7 @@ impl Said {
         dir: &Path,
         store: Option<StoreId>,
     ) -> io::Result<Option<Self>> {
-        let path = dir.join(FILE);
+        let path = dir.join(NEWEST);
         let read = || -> io::Result<Vec<Self>> {
             let file = disk.open(&path)?;
             let mut said = Vec::new();
@@ -261,7 +261,7 @@ impl Newest {
 
     /// Opens the file, or makes it.
     fn opened(&self) -> io::Result<Open> {
-        let path = self.dir.join(FILE);
+        let path = self.dir.join(NEWEST);
         let open = match self.disk.open(&path) {
             Ok(file) if !self.is_void => {
                 if file.length()? < FILE_BYTES {
@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn flip(dir: &Path, at: usize) {
-        let path = dir.join(FILE);
+        let path = dir.join(NEWEST);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[at] ^= 4;
         std::fs::write(&path, bytes).unwrap();
@@ -334,7 +334,7 @@ mod tests {
 
     /// As a power cut leaves it that takes the note.
     fn lose_note(dir: &Path) {
-        let path = dir.join(FILE);
+        let path = dir.join(NEWEST);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.truncate(NOTE as usize);
         std::fs::write(&path, bytes).unwrap();
@@ -401,7 +401,7 @@ mod tests {
                 .say(FileNumber(number), number.into())
                 .unwrap();
             if number > 1 {
-                let before = std::fs::read(dir.path().join(FILE)).unwrap();
+                let before = std::fs::read(dir.path().join(NEWEST)).unwrap();
                 lose_note(dir.path());
                 let last = SLOTS.map(|slot| slot as usize).into_iter().find(|slot| {
                     flip(dir.path(), *slot);
@@ -410,7 +410,7 @@ mod tests {
                     is_last
                 });
                 assert!(last.is_some(), "{number}");
-                std::fs::write(dir.path().join(FILE), before).unwrap();
+                std::fs::write(dir.path().join(NEWEST), before).unwrap();
             }
         }
     }
@@ -424,13 +424,13 @@ mod tests {
             &[0xa5; 20_000],
             &[0; FILE_BYTES as usize],
         ] {
-            std::fs::write(dir.path().join(FILE), bytes).unwrap();
+            std::fs::write(dir.path().join(NEWEST), bytes).unwrap();
             assert_eq!(read(dir.path()), None);
             newest(dir.path()).say(FileNumber(3), 7).unwrap();
             assert_eq!(read(dir.path()), Some((3, 7)));
         }
-        std::fs::remove_file(dir.path().join(FILE)).unwrap();
-        std::fs::create_dir(dir.path().join(FILE)).unwrap();
+        std::fs::remove_file(dir.path().join(NEWEST)).unwrap();
+        std::fs::create_dir(dir.path().join(NEWEST)).unwrap();
         let error = Said::read(&Real, dir.path(), None).unwrap_err();
         assert!(error.to_string().contains("NEWEST"), "{error}");
         newest(dir.path()).say(FileNumber(4), 8).unwrap_err();
