@@ -20,6 +20,7 @@ use crate::collect::Marks;
 use crate::disk::{Disk, is_full};
 use crate::group::Op;
 use crate::index::Index;
+use crate::layout::RESERVE;
 use crate::log::{self, Log, LogBatch, Position};
 use crate::pending::Pending;
 use crate::rows::{Loss, LossKind};
@@ -89,9 +90,6 @@ pub(crate) struct Young {
     /// Roots that were pinned, noted once their blocks can be read: they are marked before anything is dropped.
     pub(crate) roots: Vec<Cid>,
 }
-
-/// The name of the file that is given up when the disk is full.
-pub(crate) const RESERVE: &str = "reserve";
 
 /// A file that is given up when the disk is full, so that garbage collection can write.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use crate::disk::{Disk, LookOnly};
 use crate::format;
 use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
+use crate::layout::{INDEX, LOCK};
 use crate::log::{Files, Groups, Known, Position, Said, survey_files};
 use crate::packs::packs;
 use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
@@ -91,6 +92,7 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
         disk: Arc::new(LookOnly),
         rows: BTreeMap::new(),
         is_begun: false,
+        said: None,
         found: Inspection {
             format,
             ..Inspection::default()
@@ -105,9 +107,10 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
         source,
     };
     look.at_files().map_err(unread)?;
-    let has_index = dir.join("index").exists();
-    let said = Said::read(look.disk.as_ref(), dir, None).map_err(unread)?;
-    if !has_index && look.found.segments == 0 && look.found.checkpoints == 0 && said.is_none() {
+    let has_index = dir.join(INDEX).exists();
+    look.said = Said::read(look.disk.as_ref(), dir, look.found.store).map_err(unread)?;
+    let has_files = look.found.segments > 0 || look.found.checkpoints > 0;
+    if !has_index && !has_files && look.said.is_none() {
         // A start that was broken off before anything was stored.
         return Ok(Some(look.found));
     }
@@ -134,7 +137,7 @@ pub(crate) fn lock(dir: &Path) -> Result<Option<File>, OpenError> {
         dir: dir.to_path_buf(),
         source,
     };
-    let file = match File::open(dir.join("LOCK")) {
+    let file = match File::open(dir.join(LOCK)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refused(error)),
@@ -154,6 +157,8 @@ struct Look<'a> {
     rows: BTreeMap<FileNumber, FileRow>,
     /// Whether the index says that something was acknowledged.
     is_begun: bool,
+    /// What is said of the end of the log.
+    said: Option<Said>,
     found: Inspection,
 }
 
@@ -222,7 +227,7 @@ impl Look<'_> {
 
     /// What the log has that the index does not know.
     fn at_log(&mut self, applied: Position) -> io::Result<()> {
-        let said = Said::read(self.disk.as_ref(), self.dir, self.found.store)?;
+        let said = self.said;
         let known = Known {
             store: self.found.store,
             files: self.rows.clone(),
@@ -424,7 +429,7 @@ mod tests {
         let found = inspect(dir.path(), 10).unwrap().unwrap();
         assert!(found.index_damage.is_some());
         assert_eq!((found.checkpoints, found.segments, found.blocks), (1, 1, 0));
-        fs::remove_dir_all(dir.path().join("index")).unwrap();
+        fs::remove_dir_all(dir.path().join(INDEX)).unwrap();
         assert!(
             inspect(dir.path(), 10)
                 .unwrap()

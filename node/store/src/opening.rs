@@ -14,12 +14,12 @@ use std::sync::atomic::AtomicBool;
 use perennis_shared::time::Millis;
 
 use crate::checkpoint::Checkpoints;
-use crate::commit::RESERVE;
 use crate::disk::Disk;
 use crate::group::Op;
 use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
+use crate::layout::RESERVE;
 use crate::log::{
     FoundOut, Group, Known, Log, Newest, Position, Replay, Said, move_torn, replay, survey_files,
 };

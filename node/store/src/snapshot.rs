@@ -16,6 +16,7 @@ use crate::block_table::BlockTable;
 use crate::checkpointing::HeldCheckpoints;
 use crate::commit::Work;
 use crate::format;
+use crate::layout::{CHECKPOINTS, INDEX};
 use crate::log::Newest;
 use crate::packs::packs;
 use crate::rows::FileKind;
@@ -99,7 +100,7 @@ impl Store {
             _ => {}
         }
         inner.disk.create_dir(&segments(dir)).map_err(failed)?;
-        let (next, end) = inner.ask(|reply| Work::Copy(dir.join("index"), reply))?;
+        let (next, end) = inner.ask(|reply| Work::Copy(dir.join(INDEX), reply))?;
         let names = inner.disk.list(&inner.segments_dir()).map_err(failed)?;
         let mut numbers: Vec<_> = names
             .iter()
@@ -139,7 +140,7 @@ impl Store {
         sync_dir(&segments(dir)).map_err(failed)?;
         self.snapshot_packs(&packs(dir), &mut snapshot)
             .map_err(failed)?;
-        self.snapshot_checkpoints(&dir.join("checkpoints"), checkpoints)
+        self.snapshot_checkpoints(&dir.join(CHECKPOINTS), checkpoints)
             .map_err(failed)?;
         if let Ok(Some(store)) = inner.shared.index.store()
             && end.offset > 0

@@ -19,6 +19,7 @@ use crate::format;
 use crate::inspect::lock;
 use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
+use crate::layout::{INDEX, STORED};
 use crate::log::{Position, Said};
 use crate::rows::{FileRow, Row as _};
 use crate::segment::{FileNumber, StoreId};
@@ -219,7 +220,7 @@ pub fn verify(
     let disk: Arc<dyn Disk> = Arc::new(LookOnly);
     // Where that cannot be read, it is told with the rest.
     let was_used = !matches!(Said::read(disk.as_ref(), dir, None), Ok(None));
-    if !dir.join("index").exists() && is_empty(dir, &disk) && !was_used {
+    if !dir.join(INDEX).exists() && is_empty(dir, &disk) && !was_used {
         // A start that was broken off before anything was stored.
         return Ok(Some(Verification::default()));
     }
@@ -237,9 +238,7 @@ fn is_empty(dir: &Path, disk: &Arc<dyn Disk>) -> bool {
         disk.list(&dir.join(folder))
             .is_ok_and(|names| !names.is_empty())
     };
-    !["segments", "packs", "checkpoints"]
-        .into_iter()
-        .any(has_files)
+    !STORED.into_iter().any(has_files)
 }
 
 /// As [`verify`], on any disk and with any index.
@@ -332,7 +331,7 @@ impl Verifier<'_> {
                 "it is at group {}, older than a checkpoint of it",
                 self.applied.group
             );
-            self.found(FindingKind::Index, "index".into(), detail);
+            self.found(FindingKind::Index, INDEX.into(), detail);
         }
         self.progress(VerifyStage::Checkpoints, groups.len(), groups.len());
         Ok(())
@@ -359,7 +358,7 @@ impl Verifier<'_> {
     }
 
     fn found_index(&mut self, error: &KvError) {
-        self.found(FindingKind::Index, "index".into(), chain(error));
+        self.found(FindingKind::Index, INDEX.into(), chain(error));
     }
 
     fn found_row(&mut self, key: &[u8], detail: &str) {

@@ -286,17 +286,28 @@ fn an_older_copy_of_the_file_is_no_loss() {
 
 #[test]
 fn what_the_index_knows_of_it_is_told_once_as_well() {
-    let (machine, _) = machine_of(2, Loss::Nothing);
+    let (machine, last) = machine_of(2, Loss::Nothing);
+    let (earlier, _) = machine_of(1, Loss::Nothing);
     // A clean stop brings all of it into the index.
     drop(machine.open().unwrap());
-    cut(&machine, 1, GROUPS_START + 100);
-    let store = machine.open().unwrap();
+    let earlier = earlier.disk.bytes(&path(1)).unwrap();
+    let copied = machine.copy(Loss::Nothing, Power::default());
+    write(&copied, 1, &earlier);
+    cut(&machine, 1, last.start + 100);
     let kinds = |losses: &[crate::Loss]| -> Vec<_> {
         let kinds = losses.iter().map(|loss| loss.kind);
         kinds.collect()
     };
-    assert_eq!(kinds(store.found_at_start()), [LossKind::LogBehindIndex]);
-    assert_eq!(store.losses().unwrap().len(), 1);
+    for machine in [machine, copied] {
+        let store = machine.open().unwrap();
+        assert_eq!(kinds(store.found_at_start()), [LossKind::LogBehindIndex]);
+        assert_eq!(store.losses().unwrap().len(), 1);
+        store.commit(small(3, 100)).unwrap();
+        let machine = machine.copy(Loss::Nothing, Power::default());
+        drop(store);
+        let store = machine.open().unwrap();
+        assert_eq!(metas(&store, 3), [1, 2, 3]);
+    }
 }
 
 #[test]
@@ -312,7 +323,7 @@ fn a_store_whose_segments_and_index_are_gone_is_not_begun_anew() {
     };
     let _ = machine
         .disk
-        .remove(&Path::new(DIR).join(crate::commit::RESERVE));
+        .remove(&Path::new(DIR).join(crate::layout::RESERVE));
     let error = machine.open().unwrap_err();
     assert!(matches!(error, crate::OpenError::Gone { .. }), "{error:?}");
 }

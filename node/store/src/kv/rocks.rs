@@ -116,6 +116,11 @@ impl Rocks {
     /// # Errors
     /// RocksDB's own; also when there is no index.
     pub fn open_to_read(dir: &Path, options: &RocksOptions) -> Result<Self, KvError> {
+        // RocksDB would make the folder.
+        if !dir.exists() {
+            let reason = "it is not there".to_owned();
+            return Err(KvError::Damaged { reason });
+        }
         Ok(Self {
             db: DB::open_for_read_only(&options.to_rocks(), dir, false)?,
             place: dir.to_path_buf(),

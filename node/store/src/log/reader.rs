@@ -50,6 +50,15 @@ impl Found {
             && self.damaged_bodies.is_empty()
     }
 
+    /// How many batches there were. Without a head, as many as the others and the heads that they set tell: there may have been more.
+    pub(crate) fn known_batches(&self) -> u64 {
+        let told = self.heads.iter().flatten().map(|head| head.batch);
+        let here = self.batches.iter().map(|(index, _)| *index);
+        let last = told.chain(here).max();
+        let known = last.map_or(0, |last| u64::from(last) + 1);
+        self.expected.map_or(known, u64::from)
+    }
+
     /// How many blocks were in its missing batches, as far as a head tells.
     pub(crate) fn missing_blocks(&self) -> u64 {
         let here: usize = self

@@ -10,16 +10,20 @@ use std::path::Path;
 
 use perennis_shared::cid::Multihash;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::group::{Op, SetHead};
 use crate::keys;
 use crate::rows::{Loss, LossKind, owner_tag};
 use crate::segment::{FileNumber, Location, Segment};
 
-use super::lost::move_tail;
+use super::lost::{last_written, move_tail};
 use super::reader::{Found, Groups};
 use super::survey::Files;
 use super::{Group, Logged, Newest, Position, Said};
+
+/// Of this many bytes at the end of a group one at least is not zero: the mark of its end, or the last name in it, which at most a
+/// sequence and what fills up follow.
+const LAST_BYTES: u64 = 24;
 
 /// What a replay found.
 #[derive(Debug)]
@@ -228,7 +232,7 @@ fn check_applied(files: &Files, applied: Position, replay: &mut Replay) -> io::R
         return Ok(());
     }
     let is_there = match files.log.get(&applied.file) {
-        Some(file) => file.segment.file.length()? >= applied.offset,
+        Some(file) => ends_behind(file.segment.file.as_ref(), applied.offset)?,
         // It may be packed by what is replayed; if it is needed after that, it is told then.
         None => true,
     };
@@ -239,6 +243,16 @@ fn check_applied(files: &Files, applied: Position, replay: &mut Replay) -> io::R
         });
     }
     Ok(())
+}
+
+/// Whether something is written in a file up to where a group ended: an earlier copy of it has zeros there.
+fn ends_behind(file: &dyn DiskFile, end: u64) -> io::Result<bool> {
+    if file.length()? < end {
+        return Ok(false);
+    }
+    let from = end.saturating_sub(LAST_BYTES);
+    // What cannot be read now is told by who needs it.
+    Ok(last_written(file, from, end).map_or(true, |last| last > from))
 }
 
 /// Reads the groups of a segment, once more where something of them is not whole: what the system holds of the file in memory
@@ -308,9 +322,9 @@ fn summary_of(file: FileNumber, found: &Found) -> Summary {
         loss.group = found.group;
     } else if !is_whole {
         loss.group = found.group;
-        loss.batches = found.expected.map_or(1, |count| {
-            u64::from(count) - (found.batches.len() as u64).min(u64::from(count))
-        });
+        loss.batches = found
+            .known_batches()
+            .saturating_sub(found.batches.len() as u64);
         loss.names = found.lost_heads().count() as u64;
         loss.blocks = found.damaged_bodies.len() as u64 + found.missing_blocks();
     }

@@ -209,6 +209,10 @@ impl fmt::Display for Loss {
                 f,
                 "{file} at {offset}: group {group} is not whole, as when a write is cut off, and nothing shows that it was acknowledged; it was dropped"
             )?,
+            LossKind::DamagedGroup if *batches == 0 && *blocks == 0 => write!(
+                f,
+                "{file} at {offset}: both heads of group {group} are damaged; how many of its batches are lost is not known"
+            )?,
             LossKind::DamagedGroup => write!(
                 f,
                 "{file} at {offset}: group {group} is damaged; {batches} of its batches are lost, with the heads of {names} names and {blocks} blocks"

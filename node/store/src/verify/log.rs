@@ -10,6 +10,7 @@ use crate::disk::DiskFile;
 use crate::group::HEAD_BYTES;
 use crate::keys;
 use crate::kv::KvSnapshot;
+use crate::layout::{NEWEST, SEGMENTS};
 use crate::log::{Files, Found, Groups, Known, Said, survey_files};
 use crate::rows::{FileKind, Loss, LossKind, read_location};
 use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
@@ -33,7 +34,7 @@ impl Verifier<'_> {
         let said = Said::read(self.disk.as_ref(), self.dir, self.store).unwrap_or_else(|error| {
             self.found(
                 FindingKind::Unreadable,
-                "NEWEST".to_owned(),
+                NEWEST.to_owned(),
                 error.to_string(),
             );
             None
@@ -46,7 +47,7 @@ impl Verifier<'_> {
         let files = match self.disk.list(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let detail = "the folder of the log is not there".to_owned();
-                self.found(FindingKind::MissingFile, "segments".to_owned(), detail);
+                self.found(FindingKind::MissingFile, SEGMENTS.to_owned(), detail);
                 Files::default()
             }
             _ => survey_files(self.disk.as_ref(), &dir, &known)?,
@@ -77,15 +78,9 @@ impl Verifier<'_> {
             self.dir,
             self.store,
         );
-        let groups = checkpoints.groups()?;
-        let mut removed_until = groups.get(1).copied().unwrap_or(0);
-        if let [only] = groups.as_slice()
-            && let Ok((header, _)) = checkpoints.header(*only)
-            && header.position().offset == 0
-        {
-            // A migration wrote it before the log began: what it followed was in format 1.
-            removed_until = *only;
-        }
+        // Segments go once the older of two checkpoints has them; where there is one only, another was damaged, or a migration wrote
+        // it before the log began.
+        let removed_until = checkpoints.groups()?.last().copied().unwrap_or(0);
         let mut order = Order {
             last: 0,
             removed_until,
@@ -127,7 +122,7 @@ impl Verifier<'_> {
                 let detail = "it is gone or damaged: whether groups are missing at the end of the log is not known";
                 self.found(
                     FindingKind::UnknownEnd,
-                    "NEWEST".to_owned(),
+                    NEWEST.to_owned(),
                     detail.to_owned(),
                 );
             }

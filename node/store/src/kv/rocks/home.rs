@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::load::Load;
 use super::{Rocks, RocksOptions, has_tables};
 use crate::kv::{Kv, KvError, KvHome, KvLoad};
+use crate::layout::INDEX;
 
 /// In the folder of an index that is not to be opened: why.
 const MARK: &str = "DAMAGED";
@@ -44,19 +45,19 @@ impl RocksHome {
     }
 
     fn index(&self) -> PathBuf {
-        self.dir.join("index")
+        self.dir.join(INDEX)
     }
 
     fn new_index(&self) -> PathBuf {
-        self.dir.join("index.new")
+        self.scratch("new")
     }
 
     fn old_index(&self) -> PathBuf {
-        self.dir.join("index.old")
+        self.scratch("old")
     }
 
     fn scratch(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("index.{name}"))
+        self.dir.join(format!("{INDEX}.{name}"))
     }
 }
 
