@@ -308,6 +308,10 @@ fn a_lost_sector_with_both_heads_leaves_the_batches_behind_it() {
     assert_eq!(start.numbers(), [1, 2, 3]);
     assert_eq!(start.keys().len(), 4);
     assert_eq!(start.kinds(), [LossKind::DamagedGroup]);
+    // None of the batches is known to be lost, and none is known to have been all.
+    let loss = &start.replay.losses[0];
+    assert_eq!(loss.batches, 0, "{loss}");
+    assert!(loss.to_string().ends_with("is not known"), "{loss}");
 }
 
 #[test]

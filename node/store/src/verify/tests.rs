@@ -410,3 +410,30 @@ fn that_the_end_of_the_log_is_not_known_is_found() {
     machine.disk.remove(&newest).unwrap();
     assert_eq!(machine.kinds(), [FindingKind::UnknownEnd]);
 }
+
+#[test]
+fn segments_that_are_gone_by_right_are_not_missed_beside_a_single_checkpoint() {
+    let machine = Machine::filled();
+    let store = machine.open();
+    store.collect().unwrap().finish().unwrap();
+    for _ in 0..3 {
+        store
+            .commit(Batch::reclaiming(crate::batch::Reclaim::Mark))
+            .unwrap();
+        store.checkpoint().unwrap();
+        while !store.compact(100).unwrap().done {}
+    }
+    drop(store);
+    let first = FileNumber(1).segment_path(&crate::store::segments(Path::new(DIR)));
+    assert!(machine.disk.bytes(&first).is_none());
+    assert_eq!(machine.kinds(), []);
+    // The older was found damaged.
+    let checkpoints = machine.disk.files();
+    let mut checkpoints = checkpoints
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| path.starts_with(Path::new(DIR).join(crate::layout::CHECKPOINTS)));
+    machine.disk.remove(&checkpoints.next().unwrap()).unwrap();
+    assert_eq!(checkpoints.count(), 1);
+    assert_eq!(machine.kinds(), []);
+}
