@@ -14,6 +14,7 @@ mod old_index;
 mod packing;
 mod rebuild;
 mod stuck;
+mod tables;
 mod twofold;
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use perennis_shared::cid::{Block, Cid, Codec};
@@ -327,10 +328,9 @@ fn without_an_index_the_blocks_of_a_damaged_table_are_counted_as_lost() {
     }
 }
 
-#[test]
-fn an_index_with_a_row_that_cannot_be_read_is_not_written_down() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), &options()).unwrap();
+/// A store with a pinned block, a checkpoint, and a group behind that; the row of the pin cannot be read any more.
+fn with_unreadable_pin(dir: &Path) {
+    let store = Store::open(dir, &options()).unwrap();
     let mut batch = Batch::new();
     batch.put_block(block(1));
     batch.pin(b"owner", *block(1).cid());
@@ -342,18 +342,66 @@ fn an_index_with_a_row_that_cannot_be_read_is_not_written_down() {
     store.commit(batch).unwrap();
     drop(store);
     // As damage that has the right checksums, or a fault of ours, leaves it.
-    let kv = Rocks::open(&dir.path().join("index"), &RocksOptions::default()).unwrap();
+    let kv = Rocks::open(&dir.join("index"), &RocksOptions::default()).unwrap();
     let pins = kv.scan(b"p", b"q", 10).unwrap();
     assert_eq!(pins.len(), 1);
     let mut change = KvBatch::default();
     change.put(pins[0].0.clone(), b"not a row".to_vec());
     kv.write(change).unwrap();
     kv.flush(true).unwrap();
-    drop(kv);
+}
+
+#[test]
+fn an_index_with_a_row_that_cannot_be_read_is_not_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    with_unreadable_pin(dir.path());
     let store = Store::rebuild(dir.path(), &options(), &mut |_| {}).unwrap();
     let found = store.pins(None, 10).unwrap();
     assert_eq!(found.len(), 1);
     assert!(store.block(block(1).cid()).unwrap().is_some());
+}
+
+#[test]
+fn an_index_that_lacks_a_row_which_was_set_aside_is_not_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    with_unreadable_pin(dir.path());
+    let store = Store::open(dir.path(), &options()).unwrap();
+    assert_eq!(store.pins(None, 10).unwrap(), []);
+    // It is set aside without waiting: the next commit comes behind that.
+    store.commit(Batch::new()).unwrap();
+    assert_eq!(store.damage().unwrap().rows_set_aside, 1);
+    drop(store);
+    // The one that is there has the row.
+    let checkpoints = || -> Vec<_> {
+        let entries = fs::read_dir(dir.path().join("checkpoints")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    let before = checkpoints();
+    assert_eq!(before.len(), 1);
+    let store = Store::rebuild(dir.path(), &options(), &mut |_| {}).unwrap();
+    assert!(store.rebuilt().is_some());
+    assert_eq!(store.damage().unwrap().rows_set_aside, 1);
+    assert_eq!(checkpoints(), before);
+}
+
+#[test]
+fn what_the_first_start_of_a_rebuild_finds_is_told_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), &options()).unwrap();
+    let mut batch = Batch::new();
+    batch.put_block(block(1));
+    store.commit(batch).unwrap();
+    drop(store);
+    // Bytes behind the last group are moved by the start that finds them, so that no other does.
+    let path = dir.path().join("segments/00000001.seg");
+    let mut segment = fs::File::options().append(true).open(path).unwrap();
+    segment.write_all(b"no group").unwrap();
+    let store = Store::rebuild(dir.path(), &options(), &mut |_| {}).unwrap();
+    assert_eq!(kinds(&store), [LossKind::TornGroup, LossKind::IndexRebuilt]);
+    assert_eq!(store.found_at_start()[0].moved_bytes, 8);
+    drop(store);
+    let store = Store::open(dir.path(), &options()).unwrap();
+    assert_eq!(kinds(&store), []);
 }
 
 #[test]

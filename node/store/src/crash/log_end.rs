@@ -1,5 +1,6 @@
 //! What becomes of groups at the end of the log when a start is cut off, when a file is put back, or removed while it is written to.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use perennis_shared::cid::{Block, Codec};
@@ -183,4 +184,70 @@ fn a_segment_that_is_removed_while_it_is_written_to_is_told_and_not_written_on()
     // The rows of the file that is gone are in the index.
     assert_eq!(metas(&store, 3), [1, 3]);
     assert!(!said(&machine).is_empty());
+}
+
+/// A machine with two segments, the second of which has one group, that was killed before that was said.
+fn killed_before_a_segment_is_said() -> Machine {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    store.commit(small(1, 1300)).unwrap();
+    store.commit(small(2, 1300)).unwrap();
+    let before = said(&machine);
+    store.commit(small(3, 1300)).unwrap();
+    assert_eq!(newest(&machine), 2);
+    machine.power.cut();
+    drop(store);
+    let machine = left_by(machine, Loss::Nothing);
+    let file = machine.disk.open(&Path::new(DIR).join("NEWEST")).unwrap();
+    file.write_at(&before, 0).unwrap();
+    file.sync().unwrap();
+    machine
+}
+
+/// Commits, cuts the power, and takes the newest segment away: that is told.
+fn is_missed_behind_more(machine: Machine, store: Store, context: &str) {
+    store.commit(small(9, 100)).unwrap();
+    machine.power.cut();
+    drop(store);
+    let machine = left_by(machine, Loss::Everything);
+    machine.disk.remove(&path(newest(&machine))).unwrap();
+    let losses = machine.open().unwrap().losses().unwrap();
+    assert!(!losses.is_empty(), "{context}");
+}
+
+#[test]
+fn a_segment_that_a_start_could_not_say_is_missed_all_the_same() {
+    let killed = killed_before_a_segment_is_said();
+    for point in 0.. {
+        let machine = killed.copy(Loss::Nothing, Power::default());
+        machine.power.fail_at(point, ErrorKind::Other);
+        let opened = machine.open();
+        if machine.power.points() <= point {
+            assert!(point > 8, "{point}");
+            break;
+        }
+        let store = opened.or_else(|_| machine.open()).unwrap();
+        is_missed_behind_more(machine, store, &format!("{point}"));
+    }
+}
+
+#[test]
+fn what_a_kill_left_in_memory_only_is_missed_once_more_is_acknowledged() {
+    let work = |machine: &Machine| {
+        let Ok(store) = machine.open() else { return };
+        for number in 1..=3 {
+            let _ = store.commit(small(number, 1300));
+        }
+    };
+    let machine = Machine::new(Power::default());
+    work(&machine);
+    for point in 0..machine.power.points() {
+        let machine = Machine::new(Power::cut_at(point));
+        work(&machine);
+        machine.power.restore();
+        let home = machine.home.survivors(Loss::Everything, &machine.power);
+        let machine = Machine { home, ..machine };
+        let store = machine.open().unwrap();
+        is_missed_behind_more(machine, store, &format!("killed at {point}"));
+    }
 }

@@ -54,18 +54,18 @@ fn a_block_that_was_dropped_does_not_come_back_from_an_older_index() {
 }
 
 /// Flips a bit in the payload of the first batch of the group that begins there.
-fn damage_batch(machine: &Machine, number: u32, group: u64) {
+pub(super) fn damage_batch(machine: &Machine, number: u32, group: u64) {
     let path = FileNumber(number).segment_path(&Path::new(DIR).join("segments"));
     assert!(machine.disk.damage(&path, group as usize + 128 + 32 + 2, 1));
 }
 
-fn meta(key: u8) -> Batch {
+pub(super) fn meta(key: u8) -> Batch {
     let mut batch = Batch::new();
     batch.put_meta(&[key], vec![key; 40]);
     batch
 }
 
-fn raw(text: &str) -> Batch {
+pub(super) fn raw(text: &str) -> Batch {
     let mut batch = Batch::new();
     batch.put_block(Block::new(Codec::Raw, text.as_bytes().to_vec()).unwrap());
     batch
@@ -105,9 +105,24 @@ fn blocks_of_later_groups_make_up_for_none_that_are_lost() {
         store.commit(raw(&text)).unwrap();
     }
     drop(store);
-    damage_batch(&machine, 1, crate::segment::GROUPS_START);
-    // The old index does not know it either.
-    let lost = Block::new(Codec::Raw, b"zz lost".to_vec()).unwrap();
+    is_told_as_lost(&machine, "zz lost");
+}
+
+#[test]
+fn blocks_that_a_file_says_by_itself_make_up_for_none_that_are_lost() {
+    let machine = Machine::new(Power::default());
+    let store = machine.open().unwrap();
+    store.commit(raw("lost")).unwrap();
+    store.commit(raw("in a group that is whole")).unwrap();
+    store.checkpoint().unwrap();
+    drop(store);
+    is_told_as_lost(&machine, "lost");
+}
+
+/// Damages the first group, whose block the old index does not know either.
+fn is_told_as_lost(machine: &Machine, text: &str) {
+    damage_batch(machine, 1, crate::segment::GROUPS_START);
+    let lost = Block::new(Codec::Raw, text.as_bytes().to_vec()).unwrap();
     let kv = machine.home.open().unwrap();
     let mut batch = KvBatch::default();
     batch.delete(keys::block(lost.cid().hash()));
