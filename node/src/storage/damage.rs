@@ -111,6 +111,22 @@ impl Storage {
         let _ = self.write(Batch::new()).await;
     }
 
+    /// Looks again at blocks that were set aside, as [`perennis_store::Store::look_again`] does.
+    pub(crate) async fn look_again(
+        &self,
+        after: Option<Cid>,
+        limit: usize,
+    ) -> Result<LookedAgain, StorageError> {
+        self.blocking(move |this| {
+            let looked = this.store.look_again(after.as_ref(), limit);
+            looked.map_err(|error| match ChangeError::from(error) {
+                ChangeError::Storage(error) => error,
+                _ => StorageError::Full,
+            })
+        })
+        .await
+    }
+
     /// Damaged blocks that are due to be fetched again, the longest due first.
     pub(crate) async fn refetches_due(
         &self,

@@ -1,6 +1,7 @@
 //! The refetch: brings blocks that were found damaged, one by one, from whoever has them.
 //!
-//! The store sets a damaged block aside and puts it into a durable queue. A copy in memory is as good as any. Then connected
+//! The store sets a damaged block aside and puts it into a durable queue. What lies in its place is looked at once more when the node
+//! starts. A copy in memory is as good as any. Then connected
 //! peers and the gateways of the configuration are asked, and last those who say in the DHT that they have it. What
 //! comes is checked against its CID. Where nobody has it, the pin scan is asked to find out whose it is, since a publisher may
 //! list sources of his own, and it is asked for again later and later. A file that is gone takes thousands of blocks with it: the log tells
@@ -95,6 +96,7 @@ impl Refetch {
 
     pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
         let _ending = Ending(Arc::clone(&worker));
+        self.look_again(&worker, &stop).await;
         loop {
             let wait = match self.fetch_due(&worker, &mut stop).await {
                 Ok(wait) => wait,
@@ -111,6 +113,30 @@ impl Refetch {
                 self.lines.tell(LogTally::rest);
                 return;
             }
+        }
+    }
+
+    /// Stores those again that are whole where they lay: somebody may have put files back while the node was stopped.
+    async fn look_again(&self, worker: &Worker, stop: &Stop) {
+        let (mut after, mut stored) = (None, 0);
+        while !stop.is_now() {
+            match self.storage.look_again(after, BATCH).await {
+                Ok(looked) => {
+                    stored += looked.stored;
+                    worker.stepped();
+                    match looked.last {
+                        Some(last) => after = Some(last),
+                        None => break,
+                    }
+                }
+                Err(error) => {
+                    worker.failed(&error);
+                    break;
+                }
+            }
+        }
+        if stored > 0 {
+            tracing::info!("{stored} blocks that were set aside are whole again where they lay");
         }
     }
 

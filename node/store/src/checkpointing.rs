@@ -18,8 +18,9 @@ use crate::index::Index;
 use crate::keys;
 use crate::kv::{KvError, KvSnapshot};
 use crate::log::Position;
-use crate::rows::FileKind;
-use crate::segment::{GROUPS_START, StoreId};
+use crate::rows::{FileKind, Loss, LossKind};
+use crate::segment::{FileNumber, GROUPS_START, StoreId};
+use crate::start::has_lost_groups;
 use crate::store::{Store, StoreOptions, StoreState, wall_clock};
 
 /// Where there is one checkpoint only, another is due after this share of what is logged otherwise.
@@ -41,6 +42,8 @@ pub struct CheckpointStep {
 pub(crate) struct Checkpointing {
     checkpoints: Checkpoints,
     bytes: u64,
+    /// There was none at the start, and the log alone does not have all rows.
+    is_missing: bool,
     /// Upkeep waits for one.
     is_wanted: AtomicBool,
     state: Mutex<State>,
@@ -92,10 +95,12 @@ impl Checkpointing {
             })
             .sum();
         let has_older = checkpoints.groups()?.len() > 1;
+        let is_missing = newest.is_none() && needs_one(index);
         Ok(Self {
             checkpoints,
             bytes: options.checkpoint_bytes,
-            is_wanted: AtomicBool::new(false),
+            is_missing,
+            is_wanted: AtomicBool::new(is_missing),
             state: Mutex::new(State {
                 newest: newest.map(|(header, _)| header.group),
                 newest_bytes,
@@ -107,7 +112,31 @@ impl Checkpointing {
     }
 }
 
+/// Whether rows are in no segment any more: the first of them are gone, or were never in one.
+fn needs_one(index: &Index) -> bool {
+    let files = index.files();
+    let first = files.values().next();
+    first.is_some_and(|row| row.kind != FileKind::Log || row.first_group > 1)
+}
+
 impl Checkpointing {
+    /// Reads those that are there, and makes one due where one of them is damaged. What cannot be read now says nothing.
+    pub(crate) fn check(&self) {
+        // Nobody removes them meanwhile.
+        let _held = self.state.lock();
+        let groups = self.checkpoints.groups().unwrap_or_default();
+        let mut opened = groups.iter().map(|group| self.checkpoints.open(*group));
+        if opened.any(|opened| opened.is_err_and(|error| error.is_damage())) {
+            self.want();
+        }
+    }
+
+    /// What is told where there was none at the start. Where groups are lost, that says it.
+    pub(crate) fn loss(&self, index: &Index) -> Option<Loss> {
+        let is_told = self.is_missing && matches!(has_lost_groups(index), Ok(false));
+        is_told.then(|| Loss::new(LossKind::DamagedCheckpoint, FileNumber(0), 0))
+    }
+
     /// Makes one due.
     pub(crate) fn want(&self) {
         self.is_wanted.store(true, Ordering::Release);

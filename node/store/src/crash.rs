@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod after_faults;
 mod faults;
 mod files;
 mod log_end;
@@ -12,6 +13,7 @@ mod model;
 mod newest;
 mod old_index;
 mod packing;
+mod put_back;
 mod rebuild;
 mod stuck;
 mod tables;

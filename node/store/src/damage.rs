@@ -1,9 +1,11 @@
 //! What is known of damage: for who mends it, and for who tells people of it.
 
-use perennis_shared::cid::Multihash;
+use std::sync::Arc;
+
+use perennis_shared::cid::{Block, Cid, Multihash};
 use perennis_shared::ipns::Name;
 
-use crate::batch::{Batch, Reclaim};
+use crate::batch::{Batch, CommitError, Reclaim};
 use crate::keys;
 use crate::kv::{Kv, KvError};
 use crate::pending::read_floor;
@@ -13,6 +15,17 @@ use crate::store::{Store, wall_clock};
 
 /// Rows that are counted at once.
 const PAGE_ROWS: usize = 4096;
+/// Bytes of blocks that are stored again with one commit, unless one block is larger.
+const LOOKED_BYTES: usize = 8 << 20;
+
+/// What came of looking again at blocks that were set aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LookedAgain {
+    /// The last that was looked at; none where there was none.
+    pub last: Option<Cid>,
+    /// How many were right, and are stored again.
+    pub stored: u64,
+}
 
 /// How much was found damaged and is not mended yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,14 +45,38 @@ pub struct DamageCounts {
 }
 
 impl DamageCounts {
+    /// What the keys begin with of the rows that are counted.
+    pub(crate) fn prefixes() -> [Vec<u8>; 6] {
+        [
+            vec![keys::LOSS],
+            vec![keys::SET_ASIDE],
+            vec![keys::QUARANTINE],
+            keys::queue_key(crate::REFETCH, &[]),
+            keys::queue_key(crate::LOST_HEADS, &[]),
+            vec![keys::FLOOR],
+        ]
+    }
+
     pub(crate) fn of(kv: &dyn Kv) -> Result<Self, KvError> {
+        let mut counts = [0; 6];
+        for (count, prefix) in counts.iter_mut().zip(Self::prefixes()) {
+            *count = rows_of(kv, &prefix)?;
+        }
+        let [
+            losses,
+            rows_set_aside,
+            quarantined_blocks,
+            refetches,
+            lost_heads,
+            floors,
+        ] = counts;
         Ok(Self {
-            losses: count(kv, &[keys::LOSS])?,
-            rows_set_aside: count(kv, &[keys::SET_ASIDE])?,
-            quarantined_blocks: count(kv, &[keys::QUARANTINE])?,
-            refetches: count(kv, &keys::queue_key(crate::REFETCH, &[]))?,
-            lost_heads: count(kv, &keys::queue_key(crate::LOST_HEADS, &[]))?,
-            floors: count(kv, &[keys::FLOOR])?,
+            losses,
+            rows_set_aside,
+            quarantined_blocks,
+            refetches,
+            lost_heads,
+            floors,
         })
     }
 }
@@ -66,7 +103,7 @@ impl SetAside {
 }
 
 /// How many rows there are whose keys begin so.
-fn count(kv: &dyn Kv, prefix: &[u8]) -> Result<u64, KvError> {
+fn rows_of(kv: &dyn Kv, prefix: &[u8]) -> Result<u64, KvError> {
     let end = keys::end_of_prefix(prefix);
     let mut from = prefix.to_vec();
     let mut rows = 0;
@@ -96,6 +133,55 @@ impl Store {
     pub fn quarantined(&self, hash: &Multihash) -> Result<Option<QuarantineRow>, ReadError> {
         let row = self.row(keys::quarantine(hash), Quarantined::from_bytes)?;
         Ok(row.map(|row| QuarantineRow::new(*hash, row)))
+    }
+
+    /// Looks again at blocks that were set aside, at most `limit` of them behind the one of `after`: those whose bytes are right where they
+    /// lay are stored again. Somebody may have put a file back, or the disk gives out what it did not.
+    ///
+    /// # Errors
+    /// The index or the disk fails; what was stored again before stays so.
+    pub fn look_again(
+        &self,
+        after: Option<&Cid>,
+        limit: usize,
+    ) -> Result<LookedAgain, CommitError> {
+        let failed = |error: KvError| CommitError::Index(Arc::new(error));
+        let index = &self.inner().shared.index;
+        let from = match after {
+            Some(after) => keys::after(keys::quarantine(after.hash())),
+            None => vec![keys::QUARANTINE],
+        };
+        let end = keys::end_of(keys::QUARANTINE);
+        let rows = index.kv.scan(&from, &end, limit).map_err(failed)?;
+        let mut looked = LookedAgain::default();
+        let mut batch = Batch::new();
+        for (key, row) in rows {
+            let located = keys::hash_of(&key).zip(Quarantined::from_bytes(&row));
+            let Some((hash, row)) = located else { continue };
+            let cid = Cid::new_v1(row.codecs.first().copied().unwrap_or(0x55), hash);
+            looked.last = Some(cid);
+            let block = match index.location(&hash).map_err(failed)? {
+                Some(_) => self.block_uncached(&cid).ok().flatten(),
+                None => {
+                    let inner = self.inner();
+                    // Another may have its name now.
+                    inner.forget_file(row.location.file);
+                    let bytes = inner.read_uncached(row.location).ok();
+                    bytes.and_then(|bytes| Block::verified(cid, bytes).ok())
+                }
+            };
+            if let Some(block) = block {
+                looked.stored += 1;
+                batch.put_block(block);
+                if batch.bytes() >= LOOKED_BYTES {
+                    self.commit(std::mem::take(&mut batch))?;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.commit(batch)?;
+        }
+        Ok(looked)
     }
 
     /// The sequence below which no head of a name is accepted, where a head of it was acknowledged and is lost.

@@ -125,14 +125,25 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// The file system's.
     fn forget_cache(&self) -> io::Result<()>;
 
+    /// Makes what the system holds of the file in memory durable, and drops it: what is read next is on the disk. A sync that
+    /// failed leaves bytes in memory that count as written, and no later sync writes them.
+    ///
+    /// # Errors
+    /// The file system's: not all that was read before is on the disk.
+    fn settle(&self) -> io::Result<()> {
+        let synced = self.sync();
+        self.forget_cache()?;
+        synced
+    }
+
     /// The length in bytes, reserved space included.
     ///
     /// # Errors
     /// The file system's.
     fn length(&self) -> io::Result<u64>;
 
-    /// Whether the file still has a name, its first or any other. What is written to one without is gone once nobody holds it
-    /// open. Where the system cannot tell, as on some network file systems, it says that there is one.
+    /// Whether the file still lies under the name under which it was opened. What is written to one that does not is found by nobody
+    /// who looks there. Where the system cannot tell, as on some network file systems, it says that it does.
     ///
     /// # Errors
     /// The file system's.
@@ -161,7 +172,7 @@ mod tests {
     use crate::testing::{LyingDisk, Power};
 
     #[test]
-    fn a_file_has_a_name_until_its_last_one_is_gone() {
+    fn a_file_has_its_name_until_that_is_gone_or_anothers() {
         let real = tempfile::tempdir().unwrap();
         let lying = LyingDisk::new(&Power::default());
         for (disk, dir) in [
@@ -175,17 +186,18 @@ mod tests {
             let named = || [&made, &opened].map(|file| file.has_name().unwrap());
             assert_eq!(named(), [true; 2]);
             disk.link(&first, &second).unwrap();
-            disk.remove(&first).unwrap();
             assert_eq!(named(), [true; 2]);
-            disk.rename(&second, &third).unwrap();
+            // Another name is where nobody looks for it.
+            disk.remove(&first).unwrap();
+            assert_eq!(named(), [false; 2]);
+            disk.rename(&second, &first).unwrap();
             assert_eq!(named(), [true; 2]);
             // Another file takes the name.
-            let other = disk.create(&first, 0).unwrap();
-            disk.rename(&first, &third).unwrap();
+            let other = disk.create(&third, 0).unwrap();
+            disk.rename(&third, &first).unwrap();
             assert_eq!(named(), [false; 2]);
-            assert!(other.has_name().unwrap());
-            disk.remove(&third).unwrap();
             assert!(!other.has_name().unwrap());
+            assert!(disk.open(&first).unwrap().has_name().unwrap());
         }
     }
 

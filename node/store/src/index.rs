@@ -12,7 +12,9 @@ use crate::kv::{Kv, KvBatch, KvError};
 use crate::log::{Group, Position};
 use crate::packs::Packs;
 use crate::places::Places;
-use crate::rows::{FileKind, FileRow, Loss, Place, Row as _, Seen, read_location, write_plain};
+use crate::rows::{
+    FileKind, FileRow, Loss, Place, Row as _, Seen, SetAside, read_location, write_plain,
+};
 use crate::segment::{FileNumber, GROUPS_START, Location, StoreId};
 
 mod adopt;
@@ -213,7 +215,8 @@ impl Index {
         change.batch.rows.sort_unstable();
         for batch in &group.batches {
             change.meet_packs(&batch.ops, group.end.group)?;
-            for op in &batch.ops {
+            let better = change.better_rows(&batch.ops)?;
+            for op in batch.ops.iter().filter(|op| !is_of(op, &better)) {
                 change.op(op, group.end.group)?;
             }
         }
@@ -313,6 +316,14 @@ impl DeadCopies {
     }
 }
 
+/// Whether an op writes or removes one of these rows.
+fn is_of(op: &Op, keys: &HashSet<Vec<u8>>) -> bool {
+    match op {
+        Op::Put(key, _) | Op::Delete(key) => keys.contains(key),
+        _ => false,
+    }
+}
+
 /// The changes of one group, seen before they are written.
 struct IndexChange<'a> {
     index: &'a Index,
@@ -399,6 +410,28 @@ impl IndexChange<'_> {
         if let Some(places) = &mut self.places {
             places.insert(*hash, place);
         }
+    }
+
+    /// The keys of rows that were set aside because they were damaged, where they are not what they were then: an index that was made
+    /// anew has them from before the damage. What was noted of them is of no use, and neither is what was put in their place.
+    fn better_rows(&mut self, ops: &[Op]) -> Result<HashSet<Vec<u8>>, KvError> {
+        let mut better = HashSet::new();
+        for op in ops {
+            let Op::Put(key, note) = op else { continue };
+            let [keys::SET_ASIDE, target @ ..] = key.as_slice() else {
+                continue;
+            };
+            let Some(row) = self.index.kv.value(target)? else {
+                continue;
+            };
+            if row != SetAside::from_row(key, note).value {
+                better.extend([key.clone(), target.to_vec()]);
+            } else if target.first() == Some(&keys::BLOCK) {
+                // In which file it is not alive any more stood in the row.
+                self.blocks -= 1;
+            }
+        }
+        Ok(better)
     }
 
     fn op(&mut self, op: &Op, group: u64) -> Result<(), KvError> {

@@ -17,10 +17,11 @@ use crate::checkpoint::Checkpoints;
 use crate::damage::DamageCounts;
 use crate::disk::{Disk, LookOnly};
 use crate::format;
+use crate::group::Op;
 use crate::keys;
-use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
+use crate::kv::{Durable, Kv, KvBatch, KvError, Memory, RocksHome, RocksOptions};
 use crate::layout::{INDEX, LOCK};
-use crate::log::{Files, Groups, Known, Position, Said, survey_files};
+use crate::log::{Files, Groups, Heard, Known, Position, survey_files};
 use crate::packs::packs;
 use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
 use crate::segment::{FileNumber, Location, StoreId};
@@ -92,7 +93,7 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
         disk: Arc::new(LookOnly),
         rows: BTreeMap::new(),
         is_begun: false,
-        said: None,
+        heard: Heard::default(),
         found: Inspection {
             format,
             ..Inspection::default()
@@ -108,25 +109,28 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
     };
     look.at_files().map_err(unread)?;
     let has_index = dir.join(INDEX).exists();
-    look.said = Said::read(look.disk.as_ref(), dir, look.found.store).map_err(unread)?;
+    look.heard = Heard::read(look.disk.as_ref(), dir, look.found.store).map_err(unread)?;
     let has_files = look.found.segments > 0 || look.found.checkpoints > 0;
-    if !has_index && !has_files && look.said.is_none() {
+    if !has_index && !has_files && !look.heard.is_something() {
         // A start that was broken off before anything was stored.
         return Ok(Some(look.found));
     }
     let index = RocksHome::new(dir, RocksOptions::default()).open_to_read();
-    match index.and_then(|index| look.at_index(index.as_ref(), sample)) {
+    let failed = |source| OpenError::Index {
+        dir: dir.to_path_buf(),
+        source,
+    };
+    match index.and_then(|index| Ok((look.at_index(index.as_ref(), sample)?, index))) {
         Err(error) if error.is_damaged() => {
             look.found.index_damage = Some(error.to_string());
-            look.at_log(Position::START).map_err(unread)?;
+            // What it has of damage is nothing without the index.
+            drop(look.at_log(Position::START).map_err(unread)?);
         }
-        Err(source) => {
-            return Err(OpenError::Index {
-                dir: dir.to_path_buf(),
-                source,
-            });
+        Err(source) => return Err(failed(source)),
+        Ok((applied, index)) => {
+            let ahead = look.at_log(applied).map_err(unread)?;
+            look.at_damage(index.as_ref(), ahead).map_err(failed)?;
         }
-        Ok(applied) => look.at_log(applied).map_err(unread)?,
     }
     Ok(Some(look.found))
 }
@@ -158,7 +162,7 @@ struct Look<'a> {
     /// Whether the index says that something was acknowledged.
     is_begun: bool,
     /// What is said of the end of the log.
-    said: Option<Said>,
+    heard: Heard,
     found: Inspection,
 }
 
@@ -190,25 +194,11 @@ impl Look<'_> {
         if let Some(total) = index.value(&[keys::TOTAL])? {
             self.found.blocks = total.try_into().map_or(0, u64::from_le_bytes);
         }
-        let table = |table| index.scan(&[table], &keys::end_of(table), usize::MAX);
-        let first = |table| index.scan(&[table], &keys::end_of(table), SET_ASIDE);
-        self.found.damage = DamageCounts::of(index)?;
-        let aside = first(keys::SET_ASIDE)?;
-        let aside = aside.iter().map(|(key, row)| SetAside::from_row(key, row));
-        self.found.set_aside = aside.collect();
-        let blocks = first(keys::QUARANTINE)?;
-        let blocks = blocks.iter().filter_map(|(key, row)| {
-            let row = Quarantined::from_bytes(row)?;
-            Some(QuarantineRow::new(keys::hash_of(key)?, row))
-        });
-        self.found.quarantined = blocks.collect();
-        let losses = table(keys::LOSS)?;
-        let losses = losses.iter().filter_map(|(_, row)| Loss::from_bytes(row));
-        self.found.losses = losses.collect();
         let heads = index.scan(&[keys::HEAD], &keys::end_of(keys::HEAD), HEADS)?;
         let heads = heads.iter().filter_map(|(_, row)| HeadRow::from_bytes(row));
         self.found.newest_head = heads.map(|head| head.stored_at).max();
-        let rows = table(keys::FILE)?.into_iter();
+        let rows = index.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)?;
+        let rows = rows.into_iter();
         self.rows = rows
             .filter_map(|(key, row)| keys::number_of(&key).zip(FileRow::from_bytes(&row)))
             .collect();
@@ -225,9 +215,37 @@ impl Look<'_> {
         Ok(applied.unwrap_or(Position::START))
     }
 
-    /// What the log has that the index does not know.
-    fn at_log(&mut self, applied: Position) -> io::Result<()> {
-        let said = self.said;
+    /// What is known of damage, by the index and by what the log has ahead of it.
+    fn at_damage(&mut self, index: &dyn Kv, ahead: KvBatch) -> Result<(), KvError> {
+        let known = Memory::open(&Durable::default());
+        for prefix in DamageCounts::prefixes() {
+            let rows = index.scan(&prefix, &keys::end_of_prefix(&prefix), usize::MAX)?;
+            let rows = rows.into_iter().map(|(key, row)| (key, Some(row)));
+            known.write(KvBatch {
+                rows: rows.collect(),
+            })?;
+        }
+        known.write(ahead)?;
+        let first = |table, limit| known.scan(&[table], &keys::end_of(table), limit);
+        self.found.damage = DamageCounts::of(&known)?;
+        let aside = first(keys::SET_ASIDE, SET_ASIDE)?;
+        let aside = aside.iter().map(|(key, row)| SetAside::from_row(key, row));
+        self.found.set_aside = aside.collect();
+        let blocks = first(keys::QUARANTINE, SET_ASIDE)?;
+        let blocks = blocks.iter().filter_map(|(key, row)| {
+            let row = Quarantined::from_bytes(row)?;
+            Some(QuarantineRow::new(keys::hash_of(key)?, row))
+        });
+        self.found.quarantined = blocks.collect();
+        let losses = first(keys::LOSS, usize::MAX)?;
+        let losses = losses.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+        self.found.losses = losses.collect();
+        Ok(())
+    }
+
+    /// What the log has that the index does not know. Returns what that says of damage.
+    fn at_log(&mut self, applied: Position) -> io::Result<KvBatch> {
+        let said = self.heard.said;
         let known = Known {
             store: self.found.store,
             files: self.rows.clone(),
@@ -238,15 +256,24 @@ impl Look<'_> {
             files => files?,
         };
         let mut last = applied.group;
+        let mut ahead = KvBatch::default();
+        let prefixes = DamageCounts::prefixes();
+        let is_of_damage = |key: &[u8]| prefixes.iter().any(|prefix| key.starts_with(prefix));
         for (number, file) in files.log.range(applied.file..) {
             let mut groups = Groups::new(&file.segment, applied.start_in(*number), false)?;
             while let Some(group) = groups.next()? {
                 last = last.max(group.group);
                 self.found.index_is_behind = true;
+                let ops = group.batches.into_iter().flat_map(|(_, batch)| batch.ops);
+                ahead.rows.extend(ops.filter_map(|op| match op {
+                    Op::Put(key, row) if is_of_damage(&key) => Some((key, Some(row))),
+                    Op::Delete(key) if is_of_damage(&key) => Some((key, None)),
+                    _ => None,
+                }));
             }
         }
-        self.found.end_is_unknown =
-            said.is_none() && (self.is_begun || applied.offset > 0 || last > 1);
+        self.found.end_is_unknown = !self.heard.is_whole()
+            && (said.is_some() || self.is_begun || applied.offset > 0 || last > 1);
         if let Some(said) = said.filter(|said| said.is_missed(last)) {
             let is_known = self.rows.contains_key(&said.number);
             if !is_known && !files.log.contains_key(&said.number) {
@@ -254,7 +281,7 @@ impl Look<'_> {
             }
             self.found.missing_group = Some(said.group);
         }
-        Ok(())
+        Ok(ahead)
     }
 
     fn at_blocks(&mut self, index: &dyn Kv, sample: usize) -> Result<(), KvError> {

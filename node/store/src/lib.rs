@@ -60,7 +60,7 @@ pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES}
 pub use checkpointing::CheckpointStep;
 pub use collect::{CollectProgress, Collection};
 pub use compact::{CompactStep, UpkeepError};
-pub use damage::DamageCounts;
+pub use damage::{DamageCounts, LookedAgain};
 pub use format::FORMAT;
 pub use frame::CHUNK_BYTES;
 pub use inspect::{Inspection, inspect};

@@ -27,7 +27,7 @@ mod replay;
 mod survey;
 
 pub(crate) use lost::{copy_tail, move_torn};
-pub(crate) use newest::{Newest, Said};
+pub(crate) use newest::{Heard, Newest, Said};
 pub(crate) use position::Position;
 pub(crate) use reader::{Found, Groups};
 pub(crate) use replay::{FoundOut, Replay, replay};
@@ -102,8 +102,8 @@ struct Open {
 }
 
 impl Log {
-    /// A log that goes on behind what was replayed; `is_missed` says that more was acknowledged. Does not fail for want of space:
-    /// the next group then goes into a new segment.
+    /// A log that goes on behind what was replayed, in a new segment where `goes_on` is false: the last one stays as it was found then. Does
+    /// not fail for want of space: the next group then goes into a new segment as well.
     pub(crate) fn go_on(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -111,7 +111,7 @@ impl Log {
         replay: &Replay,
         strays: BTreeSet<FileNumber>,
         newest: Newest,
-        is_missed: bool,
+        goes_on: bool,
     ) -> Self {
         let mut log = Self {
             disk,
@@ -129,9 +129,7 @@ impl Log {
         log.newest.prepare();
         // Who was killed may have left a segment whose name is not durable, and what is in it is seen from now on.
         let is_named = log.disk.sync_dir(dir).is_ok();
-        // Where groups are missing at the end of the log, its last segment stays as it was found.
-        let goes_on = is_named && !is_missed;
-        if let Some((segment, offset)) = replay.end.clone().filter(|_| goes_on) {
+        if let Some((segment, offset)) = replay.end.clone().filter(|_| goes_on && is_named) {
             log.reopen(segment, offset);
         }
         log

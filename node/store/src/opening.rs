@@ -19,9 +19,10 @@ use crate::group::Op;
 use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
-use crate::layout::RESERVE;
+use crate::layout::{NEWEST, RESERVE};
 use crate::log::{
-    FoundOut, Group, Known, Log, Newest, Position, Replay, Said, move_torn, replay, survey_files,
+    FoundOut, Group, Heard, Known, Log, Newest, Position, Replay, Said, move_torn, replay,
+    survey_files,
 };
 use crate::pack::PackName;
 use crate::packs::{Packs, packs};
@@ -30,7 +31,7 @@ use crate::returned::returned;
 use crate::rows::{FileRow, Loss, LossKind, Row as _};
 use crate::segment::{FileNumber, Segment, StoreId};
 use crate::soundness::{check_file, is_needed};
-use crate::start;
+use crate::start::{self, Noted};
 use crate::store::{OpenError, StoreOptions, segments, wall_clock};
 
 /// What is opened, and where.
@@ -215,7 +216,7 @@ impl Opening<'_> {
     fn was_used(self) -> io::Result<bool> {
         let packs = self.disk.list(&packs(self.dir))?;
         let has_packs = packs.iter().any(|name| PackName::parse(name).is_some());
-        let names_segment = Said::read(self.disk.as_ref(), self.dir, None)?.is_some();
+        let names_segment = Heard::read(self.disk.as_ref(), self.dir, None)?.is_something();
         Ok(has_packs || names_segment || self.disk.open(&self.dir.join(RESERVE)).is_ok())
     }
 
@@ -229,11 +230,14 @@ impl Opening<'_> {
         let dir = segments(self.dir);
         let disk = self.disk;
         let store = index.store()?;
-        let said = Said::read(disk.as_ref(), self.dir, store)?;
+        // Without an index, it is the log that says whose it is.
+        let applied = index.applied()?;
+        let is_settled = self.settle(applied.file)?;
+        let mut heard = Heard::read(disk.as_ref(), self.dir, store)?;
         let known = Known {
             store,
             files: index.files(),
-            newest: said.map(|said| said.number),
+            newest: heard.said.map(|said| said.number),
         };
         let mut files = survey_files(disk.as_ref(), &dir, &known)?;
         move_torn(disk.as_ref(), &dir, &mut files);
@@ -246,19 +250,20 @@ impl Opening<'_> {
             // From now on an index without it is damaged.
             index.kv.flush(true)?;
         }
-        // Without an index, it is the log that says whose it is.
-        let applied = index.applied()?;
         let numbers = files.log.keys().chain(known.files.keys());
         let highest = numbers.max().copied().unwrap_or(FileNumber(0));
         let mut newest = Newest::new(Arc::clone(disk), self.dir, store);
-        let mut said = said.filter(|said| said.store == store);
-        if said.is_some_and(|said| !said.is_plausible(applied.group, highest)) {
+        heard.said = heard.said.filter(|said| said.store == store);
+        if let Some(said) = heard.said
+            && !said.is_plausible(applied.group, highest)
+        {
             newest.forget();
-            said = None;
+            heard.said = None;
         }
         let mut behind = Behind::of(&files, applied)?;
+        let mut noted = Noted::read(index.kv.as_ref())?;
         let apply = |group: &Group, out: FoundOut| {
-            let ops = start::ops_with(index.kv.as_ref(), &out, now)?;
+            let ops = start::ops_with(index.kv.as_ref(), &mut noted, &out, now)?;
             index.apply_with(group, &ops, false)?;
             progress(behind.until(group.end));
             Ok::<_, OpeningError>(())
@@ -268,19 +273,25 @@ impl Opening<'_> {
             &dir,
             applied,
             &files,
-            (said.as_ref(), &mut newest),
+            (&heard, &mut newest),
             apply,
         )?;
+        let said = heard.said;
         let is_missed = said.is_some_and(|said| said.is_missed(replay.last_group));
         if replay.is_begun && !index.is_begun()? {
             index.note_begun()?;
         }
         let has_row = |said: &Said| known.files.contains_key(&said.number);
-        let end = match &said {
-            Some(said) => said.missed(&files, &replay, has_row(said)),
-            None => unknown_end(&replay, index.is_begun()?),
-        };
-        replay.losses.extend(end);
+        if let Some(said) = &said {
+            replay
+                .losses
+                .extend(said.missed(&files, &replay, has_row(said)));
+        }
+        if !heard.is_whole() {
+            replay
+                .losses
+                .extend(unknown_end(&replay, said.is_some() || index.is_begun()?));
+        }
         replay.returned = returned(index, &files, index.applied()?)?;
         replay.losses.extend(files.losses);
         replay.losses.extend(index.take_losses());
@@ -294,9 +305,27 @@ impl Opening<'_> {
             &replay,
             files.strays,
             newest,
-            is_missed,
+            is_settled && !is_missed,
         );
         Ok((log, replay))
+    }
+
+    /// Has what is read of the log from this segment on come from the disk. False where something of it was in memory only: a segment of
+    /// which that is so is not written to again.
+    fn settle(self, from: FileNumber) -> io::Result<bool> {
+        let disk = self.disk;
+        // What it says and is not on the disk was not waited for.
+        if let Ok(newest) = disk.open(&self.dir.join(NEWEST)) {
+            let _ = newest.settle();
+        }
+        let dir = segments(self.dir);
+        let names = disk.list(&dir)?;
+        let numbers = names.iter().filter_map(|name| FileNumber::parse(name));
+        let mut is_settled = true;
+        for number in numbers.filter(|number| *number >= from) {
+            is_settled &= disk.open(&number.segment_path(&dir))?.settle().is_ok();
+        }
+        Ok(is_settled)
     }
 
     /// The files that the index, brought up by the log, has in use, and that are not there.

@@ -136,6 +136,10 @@ impl<'a> Pending<'a> {
             match place {
                 Some(place) => {
                     let cid = block.cid();
+                    // An index that was made anew may have its place from the file, and the note of its damage from before.
+                    if self.shared.quarantined.load(Ordering::Acquire) {
+                        self.lift_quarantine(part, cid.hash())?;
+                    }
                     part.see(cid.hash(), cid.codec(), (place.tag, &place.codecs));
                 }
                 None => self.put_block(part, block)?,

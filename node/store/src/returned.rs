@@ -21,7 +21,8 @@ use crate::segment::{FileNumber, Segment};
 /// Bytes of blocks that are stored with one commit, unless one block is larger.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// The segments that the index is past, and of which it is noted that something of them was missing.
+/// The segments that the index is past, and of which it is noted that something of them was missing; where groups are missing, also those
+/// that it does not know: which file a group was in stands nowhere else.
 pub(crate) fn returned(
     index: &Index,
     files: &Files,
@@ -30,7 +31,12 @@ pub(crate) fn returned(
     let end = keys::end_of(keys::LOSS);
     let rows = index.kv.scan(&[keys::LOSS], &end, usize::MAX)?;
     let losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+    let losses: Vec<Loss> = losses.collect();
+    let has_gap = losses
+        .iter()
+        .any(|loss| loss.kind == LossKind::MissingGroups);
     let missed: BTreeSet<FileNumber> = losses
+        .iter()
         .filter(|loss| {
             matches!(
                 loss.kind,
@@ -44,7 +50,9 @@ pub(crate) fn returned(
         .map(|loss| loss.file)
         .collect();
     let here = files.log.range(..applied.file);
-    let here = here.filter(|(number, _)| missed.contains(number));
+    let here = here.filter(|(number, _)| {
+        missed.contains(number) || (has_gap && index.file(**number).is_none())
+    });
     Ok(here.map(|(_, file)| file.segment.clone()).collect())
 }
 

@@ -131,6 +131,7 @@ impl Store {
         }
         if is_done {
             *last = None;
+            inner.checkpointing.check();
         }
         // Compaction may have emptied and removed one meanwhile.
         step.files.retain(|loss| self.is_in_use(loss.file));

@@ -36,9 +36,14 @@ pub(crate) fn found<'a>(losses: impl IntoIterator<Item = &'a Loss>, now: Millis)
 
 /// What is written into the index with a group that is replayed. Blocks of it that are damaged are found by who reads them, whatever becomes
 /// of this start.
-pub(crate) fn ops_with(kv: &dyn Kv, out: &FoundOut, now: Millis) -> Result<Vec<Op>, KvError> {
+pub(crate) fn ops_with(
+    kv: &dyn Kv,
+    noted: &mut Noted,
+    out: &FoundOut,
+    now: Millis,
+) -> Result<Vec<Op>, KvError> {
     let mut ops = Vec::new();
-    note_losses(kv, found(&out.losses, now), &mut ops)?;
+    noted.note(found(&out.losses, now), &mut ops);
     for (name, sequence) in &out.floors {
         set_floor(kv, (name, *sequence), now, &mut ops)?;
     }
@@ -110,37 +115,44 @@ fn set_floor(
     Ok(())
 }
 
-/// Takes packs into use that no row knows and that have blocks which are nowhere else, while it is noted that groups of the log are
-/// lost: one of them may have taken the pack into use, and the files that it was made from are gone.
+/// Takes packs into use that no row has in use and that have blocks which are nowhere else, while something is missing: a lost group may
+/// have taken the pack into use, and the files that it was made from are gone; or somebody has put back what a start has missed.
+/// Returns what is told of it.
 ///
 /// # Errors
 /// It could not be written now. The packs stay, and the next start tries again.
 pub(crate) fn take_in_packs(
     committer: &mut Committer,
     missing: &BTreeSet<FileNumber>,
-) -> Result<(), CommitError> {
+) -> Result<Vec<Loss>, CommitError> {
     let shared = Arc::clone(&committer.shared);
     let index = &shared.index;
-    if !has_lost_groups(index).map_err(index_failed)? {
-        return Ok(());
+    let mut told = Vec::new();
+    if !may_need_packs(index).map_err(index_failed)? {
+        return Ok(told);
     }
     let known = index.files();
-    let known: HashSet<PackName> = known.values().filter_map(FileRow::pack_name).collect();
+    let known = known.values().filter(|row| !row.is_dropped);
+    let known: HashSet<PackName> = known.filter_map(FileRow::pack_name).collect();
     for name in index.packs.names().map_err(disk_failed)? {
         // One that is damaged stays as it is: it is never taken for a rest.
         if !known.contains(&name)
             && let Ok(footer) = index.packs.footer(&name)
         {
             let ops = take_in(committer, index, (name, &footer), missing)?;
-            if !ops.is_empty() {
+            if let Some(Op::Pack(pack)) = ops.last() {
+                told.push(Loss {
+                    blocks: (pack.entries as u64).saturating_sub(pack.dead.len() as u64),
+                    ..Loss::new(LossKind::ReturnedFile, pack.number, 0)
+                });
                 committer.write_ops(ops)?;
             }
         }
     }
-    Ok(())
+    Ok(told)
 }
 
-/// What takes a pack into use for the blocks that are nowhere else; nothing where there are none.
+/// What takes a pack into use for the blocks that are nowhere else; nothing where there are none. The last of it is the pack.
 fn take_in(
     committer: &mut Committer,
     index: &Index,
@@ -177,6 +189,22 @@ fn take_in(
     };
     ops.push(Op::Pack(pack));
     Ok(ops)
+}
+
+/// Whether a pack that no row has in use may be the only copy of its blocks: groups of the log are lost, or blocks are.
+pub(crate) fn may_need_packs(index: &Index) -> Result<bool, KvError> {
+    let end = keys::end_of(keys::QUARANTINE);
+    let lost = index.kv.scan(&[keys::QUARANTINE], &end, 1)?;
+    Ok(!lost.is_empty() || has_lost_groups(index)?)
+}
+
+/// The files of which it is noted that they were missing.
+pub(crate) fn missing_files(index: &Index) -> Result<HashSet<FileNumber>, KvError> {
+    let end = keys::end_of(keys::LOSS);
+    let rows = index.kv.scan(&[keys::LOSS], &end, usize::MAX)?;
+    let losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+    let missing = losses.filter(|loss| loss.kind == LossKind::MissingFile);
+    Ok(missing.map(|loss| loss.file).collect())
 }
 
 /// Whether it is noted that acknowledged groups of the log are lost, be it in part.
@@ -277,24 +305,49 @@ pub(crate) fn note_losses(
     losses: Vec<Loss>,
     ops: &mut Vec<Op>,
 ) -> Result<(), KvError> {
-    let mut losses = losses;
-    losses.retain(|loss| loss.kind.is_of_acknowledged_data());
-    if losses.is_empty() {
-        return Ok(());
-    }
-    let rows = kv.scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
-    let identity = |loss: &Loss| (loss.kind, loss.file, loss.offset, loss.group);
-    let known = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
-    let mut known: HashSet<_> = known.map(|loss| identity(&loss)).collect();
-    let last = rows.last().and_then(|(key, _)| key.last_chunk::<8>());
-    let mut number = last.map_or(0, |last| u64::from_be_bytes(*last));
-    for loss in losses {
-        if known.insert(identity(&loss)) {
-            number = number.saturating_add(1);
-            ops.push(Op::Put(keys::loss(number), loss.to_bytes()));
-        }
+    if losses
+        .iter()
+        .any(|loss| loss.kind.is_of_acknowledged_data())
+    {
+        Noted::read(kv)?.note(losses, ops);
     }
     Ok(())
+}
+
+/// What makes a loss the same as another.
+type Identity = (LossKind, FileNumber, u64, u64);
+
+/// The losses that are written down.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    known: HashSet<Identity>,
+    /// The number of the last.
+    number: u64,
+}
+
+impl Noted {
+    pub(crate) fn read(kv: &dyn Kv) -> Result<Self, KvError> {
+        let rows = kv.scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
+        let known = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+        let last = rows.last().and_then(|(key, _)| key.last_chunk::<8>());
+        Ok(Self {
+            known: known.map(|loss| identity(&loss)).collect(),
+            number: last.map_or(0, |last| u64::from_be_bytes(*last)),
+        })
+    }
+
+    fn note(&mut self, losses: Vec<Loss>, ops: &mut Vec<Op>) {
+        for loss in losses {
+            if loss.kind.is_of_acknowledged_data() && self.known.insert(identity(&loss)) {
+                self.number = self.number.saturating_add(1);
+                ops.push(Op::Put(keys::loss(self.number), loss.to_bytes()));
+            }
+        }
+    }
+}
+
+fn identity(loss: &Loss) -> Identity {
+    (loss.kind, loss.file, loss.offset, loss.group)
 }
 
 fn enqueue(

@@ -275,6 +275,9 @@ impl Store {
             // A checkpoint may have been found damaged by that.
             checkpointing.want();
         }
+        if found.is_empty() {
+            found.extend(start::found(&checkpointing.loss(&index), wall_clock()));
+        }
         let shared = Arc::new(Shared {
             index,
             full: AtomicBool::new(reserve.take().is_err()),
@@ -305,9 +308,10 @@ impl Store {
             stuck: None,
         };
         // Where it cannot be written now, the first commit tries again.
-        let _ = committer
+        let packs = committer
             .settle()
             .and_then(|()| start::take_in_packs(&mut committer, &missing));
+        found.extend(start::found(&packs.unwrap_or_default(), wall_clock()));
         found.extend(start::give_up(&mut committer, &missing, wall_clock()));
         let returned = take_blocks(&mut committer, &returned);
         found.extend(start::found(&returned, wall_clock()));

@@ -6,7 +6,7 @@
 //!
 //! What the log holds beyond the index is not held against it: the next start brings it there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::inspect::lock;
 use crate::keys;
 use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
 use crate::layout::{INDEX, STORED};
-use crate::log::{Position, Said};
+use crate::log::{Heard, Position};
 use crate::rows::{FileRow, Row as _};
 use crate::segment::{FileNumber, StoreId};
 use crate::store::OpenError;
@@ -219,7 +219,7 @@ pub fn verify(
     }
     let disk: Arc<dyn Disk> = Arc::new(LookOnly);
     // Where that cannot be read, it is told with the rest.
-    let was_used = !matches!(Said::read(disk.as_ref(), dir, None), Ok(None));
+    let was_used = Heard::read(disk.as_ref(), dir, None).map_or(true, |heard| heard.is_something());
     if !dir.join(INDEX).exists() && is_empty(dir, &disk) && !was_used {
         // A start that was broken off before anything was stored.
         return Ok(Some(Verification::default()));
@@ -255,6 +255,7 @@ pub(crate) fn verify_on(
         applied: Position::START,
         is_begun: false,
         files: BTreeMap::new(),
+        dropped: BTreeSet::new(),
         sum: Verification::default(),
         tell,
     };
@@ -285,6 +286,8 @@ struct Verifier<'a> {
     applied: Position,
     is_begun: bool,
     files: BTreeMap<FileNumber, FileRow>,
+    /// Files that the log behind the index drops.
+    dropped: BTreeSet<FileNumber>,
     sum: Verification,
     tell: &'a mut dyn FnMut(VerifyEvent),
 }

@@ -1,7 +1,7 @@
 //! `perennis store losses`: what is lost or damaged, and that somebody has seen it.
 
 use perennis_sdk::rt::http::Request;
-use perennis_store::{Inspection, OpenError, Store, StoreOptions, inspect};
+use perennis_store::{FORMAT, Inspection, OpenError, Store, StoreOptions, inspect};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -43,6 +43,13 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreLosses) -> Result<(), 
     }
     match inspected {
         Ok(None) => return Err(no_store(dir)),
+        Ok(Some(found)) if found.format < FORMAT => {
+            return Err(unopened(OpenError::OlderFormat {
+                dir: dir.clone(),
+                found: found.format,
+                known: FORMAT,
+            }));
+        }
         Ok(Some(Inspection {
             index_damage: Some(damage),
             ..

@@ -10,7 +10,7 @@ use crate::keys;
 use crate::pack::{Footer, PackError, PackName, is_remains};
 use crate::rows::{FileKind, FileRow};
 use crate::segment::{FileNumber, Header, Segment};
-use crate::start::has_lost_groups;
+use crate::start::{has_lost_groups, may_need_packs, missing_files};
 use crate::store::{Store, is_lost};
 
 use super::{CompactStep, UpkeepError};
@@ -34,6 +34,9 @@ impl Store {
         };
         let (waiting, mut removed): (Vec<_>, Vec<_>) =
             dropped().partition(|(_, row)| needed_until(row) > removable);
+        // Somebody may put it back, and it is for the next start to take what is in it.
+        let missed = missing_files(&inner.shared.index)?;
+        removed.retain(|(number, _)| !missed.contains(number));
         let waiting_bytes = waiting.iter().map(|(_, row)| row.used_bytes).sum();
         if waiting_bytes > 0 {
             self.want_checkpoint(waiting_bytes);
@@ -95,6 +98,10 @@ impl Store {
 
     fn remove_unknown_segments(&self, step: &mut CompactStep) -> Result<(), UpkeepError> {
         let inner = self.inner();
+        // One of them may have been missing and be back.
+        if has_lost_groups(&inner.shared.index)? {
+            return Ok(());
+        }
         let rows = inner.file_rows();
         // The last that has a row, and those behind it, may be in the making.
         let Some(last) = rows
@@ -172,7 +179,7 @@ impl Store {
             // Nor may it be needed while it is not known what took it into use.
             if is_damaged
                 || (name.is_some()
-                    && (self.has_unread_files()? || has_lost_groups(&inner.shared.index)?))
+                    && (self.has_unread_files()? || may_need_packs(&inner.shared.index)?))
             {
                 continue;
             }

@@ -285,6 +285,31 @@ fn an_older_copy_of_the_file_is_no_loss() {
 }
 
 #[test]
+fn a_damaged_note_beside_missing_groups_is_told_once() {
+    for commits in [3, 5] {
+        let (machine, last) = machine_of(commits, Loss::Nothing);
+        let file = machine.disk.open(&Path::new(DIR).join("NEWEST")).unwrap();
+        let mut byte = [0];
+        file.read_at(&mut byte, 8200).unwrap();
+        file.write_at(&[byte[0] ^ 1], 8200).unwrap();
+        cut(&machine, newest(&machine), last.start);
+        let unknown = |losses: &[crate::Loss]| {
+            let unknown = losses
+                .iter()
+                .filter(|loss| loss.kind == LossKind::UnknownEnd);
+            unknown.count()
+        };
+        let store = machine.open().unwrap();
+        assert_eq!(unknown(store.found_at_start()), 1, "{commits}");
+        drop(store);
+        let machine = machine.copy(Loss::Everything, Power::default());
+        let store = machine.open().unwrap();
+        assert_eq!(store.found_at_start(), [], "{commits}");
+        assert_eq!(unknown(&store.losses().unwrap()), 1, "{commits}");
+    }
+}
+
+#[test]
 fn what_the_index_knows_of_it_is_told_once_as_well() {
     let (machine, last) = machine_of(2, Loss::Nothing);
     let (earlier, _) = machine_of(1, Loss::Nothing);

@@ -2,8 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Disk, DiskFile, Real, WITHOUT_WAITING};
@@ -24,7 +24,7 @@ impl Disk for LookOnly {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(WITHOUT_WAITING);
-        Ok(Arc::new(LookFile(options.open(path)?)))
+        Ok(Arc::new(LookFile(options.open(path)?, path.to_path_buf())))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -57,7 +57,7 @@ impl Disk for LookOnly {
 }
 
 #[derive(Debug)]
-struct LookFile(File);
+struct LookFile(File, PathBuf);
 
 impl DiskFile for LookFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -81,7 +81,7 @@ impl DiskFile for LookFile {
     }
 
     fn has_name(&self) -> io::Result<bool> {
-        Ok(self.0.metadata()?.nlink() > 0)
+        super::real::has_name(&self.0, &self.1)
     }
 
     fn truncate(&self, _: u64) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
@@ -35,13 +35,13 @@ impl Disk for Real {
                 let _ = fs::remove_file(path);
             })?;
         }
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile(file, path.to_path_buf())))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(WITHOUT_WAITING);
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile(options.open(path)?, path.to_path_buf())))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -50,7 +50,10 @@ impl Disk for Real {
                 Err(error) => Some(Err(error)),
                 Ok(entry) => match entry.file_type() {
                     Err(error) => Some(Err(error)),
-                    Ok(kind) if kind.is_file() => entry.file_name().into_string().ok().map(Ok),
+                    // One that was moved to another disk and linked is there.
+                    Ok(kind) if kind.is_file() || (kind.is_symlink() && entry.path().is_file()) => {
+                        entry.file_name().into_string().ok().map(Ok)
+                    }
                     Ok(_) => None,
                 },
             })
@@ -113,8 +116,19 @@ pub(super) fn forget_cache(file: &File) -> io::Result<()> {
     }
 }
 
+/// Whether this file is the one under a name.
+pub(super) fn has_name(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        // It cannot be told now.
+        Err(_) => Ok(true),
+    }
+}
+
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile(File, PathBuf);
 
 impl DiskFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -154,7 +168,7 @@ impl DiskFile for RealFile {
     }
 
     fn has_name(&self) -> io::Result<bool> {
-        Ok(self.0.metadata()?.nlink() > 0)
+        has_name(&self.0, &self.1)
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {

@@ -70,45 +70,6 @@ impl Said {
         (is_whole && said.number.0 < u32::MAX && said.group < u64::MAX).then_some(said)
     }
 
-    fn at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<Self>> {
-        let mut bytes = [0; SLOT_BYTES];
-        match file.read_at(&mut bytes, offset) {
-            Ok(()) => Ok(Self::from_bytes(&bytes)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What is said in the folder of a store, where it can be read. What is said of another store than the one that is known says
-    /// nothing of this one.
-    ///
-    /// # Errors
-    /// The disk does not let it be read. The error names the file.
-    pub(crate) fn read(
-        disk: &dyn Disk,
-        dir: &Path,
-        store: Option<StoreId>,
-    ) -> io::Result<Option<Self>> {
-        let path = dir.join(NEWEST);
-        let read = || -> io::Result<Vec<Self>> {
-            let file = disk.open(&path)?;
-            let mut said = Vec::new();
-            for offset in [SLOTS[0], SLOTS[1], NOTE] {
-                said.extend(Self::at(file.as_ref(), offset)?);
-            }
-            Ok(said)
-        };
-        let said = match read() {
-            Ok(said) => said,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(named(&path, &error)),
-        };
-        let ours = said
-            .into_iter()
-            .filter(|said| store.is_none_or(|store| store == said.store));
-        Ok(ours.max_by_key(|said| said.group))
-    }
-
     /// What of this is not so, after the log was replayed: the group is not there. `has_row` says that the index knows the
     /// segment, and misses the file by itself.
     pub(crate) fn missed(&self, files: &Files, replay: &Replay, has_row: bool) -> Option<Loss> {
@@ -146,6 +107,115 @@ impl Said {
     }
 }
 
+/// What a slot, or the note, has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    /// Zeros: it was never written.
+    Empty,
+    Damaged,
+    Whole(Said),
+}
+
+impl Slot {
+    fn at(file: &dyn DiskFile, offset: u64) -> io::Result<Self> {
+        let mut bytes = [0; SLOT_BYTES];
+        match file.read_at(&mut bytes, offset) {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            Ok(()) if bytes != [0; SLOT_BYTES] => {
+                Ok(Said::from_bytes(&bytes).map_or(Self::Damaged, Self::Whole))
+            }
+            _ => Ok(Self::Empty),
+        }
+    }
+
+    /// What it says of a store; of another it says nothing.
+    fn of(self, store: Option<StoreId>) -> Option<Said> {
+        match self {
+            Self::Whole(said) if store.is_none_or(|store| store == said.store) => Some(said),
+            _ => None,
+        }
+    }
+}
+
+/// All that the file has.
+#[derive(Clone, Copy, Debug)]
+struct Content {
+    slots: [Slot; 2],
+    note: Slot,
+}
+
+impl Content {
+    const EMPTY: Self = Self {
+        slots: [Slot::Empty; 2],
+        note: Slot::Empty,
+    };
+
+    fn read(file: &dyn DiskFile) -> io::Result<Self> {
+        Ok(Self {
+            slots: [Slot::at(file, SLOTS[0])?, Slot::at(file, SLOTS[1])?],
+            note: Slot::at(file, NOTE)?,
+        })
+    }
+
+    /// Whether something in it was written and cannot be read. The note is written with each slot.
+    fn is_damaged(&self) -> bool {
+        self.slots.contains(&Slot::Damaged) || self.is_note_lost()
+    }
+
+    fn is_note_lost(&self) -> bool {
+        match self.note {
+            Slot::Whole(_) => false,
+            Slot::Damaged => true,
+            // A power cut may take it with the first group of all, never with a later one.
+            Slot::Empty => !self.slots.contains(&Slot::Empty),
+        }
+    }
+}
+
+/// What is heard of the end of the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Heard {
+    /// The newest that is said and can be read.
+    pub(crate) said: Option<Said>,
+    /// Whether more may have been said: the note is damaged, and the slots know the first groups of segments only.
+    pub(crate) is_in_part: bool,
+}
+
+impl Heard {
+    /// What is said in the folder of a store, as far as it can be read. What is said of another store than the one that is known says
+    /// nothing of this one.
+    ///
+    /// # Errors
+    /// The disk does not let it be read. The error names the file.
+    pub(crate) fn read(disk: &dyn Disk, dir: &Path, store: Option<StoreId>) -> io::Result<Self> {
+        let path = dir.join(NEWEST);
+        let content = disk
+            .open(&path)
+            .and_then(|file| Content::read(file.as_ref()));
+        match content {
+            Ok(content) => Ok(Self {
+                said: [content.slots[0], content.slots[1], content.note]
+                    .into_iter()
+                    .filter_map(|slot| slot.of(store))
+                    .max_by_key(|said| said.group),
+                is_in_part: content.is_note_lost(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(named(&path, &error)),
+        }
+    }
+
+    /// Whether it is known which group was acknowledged last.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.said.is_some() && !self.is_in_part
+    }
+
+    /// Whether something was ever said.
+    pub(crate) fn is_something(&self) -> bool {
+        self.said.is_some() || self.is_in_part
+    }
+}
+
 fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
@@ -168,6 +238,8 @@ struct Open {
     /// The slots as they are durable, and the note; of another store they count as none.
     slots: [Option<Said>; 2],
     note: Option<Said>,
+    /// Whether something in it cannot be read, and is to be written anew.
+    is_damaged: bool,
     /// Whether the name of the file is durable.
     is_named: bool,
 }
@@ -221,18 +293,24 @@ impl Newest {
             open.is_named = true;
         }
         let mut slots = open.slots.iter().flatten();
-        if slots.any(|slot| slot.number == number) {
+        if !open.is_damaged && slots.any(|slot| slot.number == number) {
             // Where it fails the file says less, and that is so.
             if open.write(NOTE, Some(said)).is_ok() {
                 open.note = Some(said);
+            } else {
+                open.is_damaged = open.write(NOTE, open.note).is_err();
             }
             return Ok(());
         }
         let older = open.older();
+        if open.is_damaged {
+            open.write(SLOTS[1 - older], open.slots[1 - older])?;
+        }
         open.write(SLOTS[older], Some(said))?;
         // One that is damaged later has a twin.
         open.write(NOTE, Some(said))?;
         open.file.sync()?;
+        open.is_damaged = false;
         open.slots[older] = Some(said);
         open.note = Some(said);
         Ok(())
@@ -267,28 +345,25 @@ impl Newest {
                 if file.length()? < FILE_BYTES {
                     file.reserve(FILE_BYTES)?;
                 }
-                let slot = |offset| {
-                    let said = Said::at(file.as_ref(), offset)?;
-                    Ok::<_, io::Error>(said.filter(|said| said.store == self.store))
-                };
-                let slots = [slot(SLOTS[0])?, slot(SLOTS[1])?];
-                let note = slot(NOTE)?;
-                // Who was killed may have left what is not durable.
-                file.sync()?;
-                Ok((file, slots, note))
+                // Who was killed, or could not sync, may have left what is not durable.
+                file.settle()?;
+                let content = Content::read(file.as_ref())?;
+                Ok((file, content))
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             // It is not there, or is not to be believed.
             _ => self
                 .disk
                 .create(&path, FILE_BYTES)
-                .map(|file| (file, [None; 2], None)),
+                .map(|file| (file, Content::EMPTY)),
         };
-        let (file, slots, note) = open.map_err(|error| named(&path, &error))?;
+        let (file, content) = open.map_err(|error| named(&path, &error))?;
+        let store = Some(self.store);
         Ok(Open {
             file,
-            slots,
-            note,
+            slots: content.slots.map(|slot| slot.of(store)),
+            note: content.note.of(store),
+            is_damaged: content.is_damaged(),
             is_named: false,
         })
     }
@@ -321,7 +396,7 @@ mod tests {
     }
 
     fn read(dir: &Path) -> Option<(u32, u64)> {
-        let said = Said::read(&Real, dir, None).unwrap();
+        let said = Heard::read(&Real, dir, None).unwrap().said;
         said.map(|said| (said.number.0, said.group))
     }
 
@@ -382,15 +457,45 @@ mod tests {
         }
         lose_note(dir.path());
         assert_eq!(read(dir.path()), Some((4, 7)));
-        // Whoever goes on in that segment says the next one durably nowhere else.
+        // Whoever goes on says the next one durably, as all of it has to be written anew.
         let mut newest = self::newest(dir.path());
         newest.say(FileNumber(4), 9).unwrap();
+        newest.say(FileNumber(4), 10).unwrap();
+        assert_eq!(read(dir.path()), Some((4, 10)));
+        lose_note(dir.path());
         assert_eq!(read(dir.path()), Some((4, 9)));
+        newest.say(FileNumber(5), 11).unwrap();
         lose_note(dir.path());
-        assert_eq!(read(dir.path()), Some((4, 7)));
-        newest.say(FileNumber(5), 10).unwrap();
-        lose_note(dir.path());
-        assert_eq!(read(dir.path()), Some((5, 10)));
+        assert_eq!(read(dir.path()), Some((5, 11)));
+    }
+
+    #[test]
+    fn whatever_is_damaged_of_the_note_is_heard_until_the_next_group_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let heard = || Heard::read(&Real, dir.path(), None).unwrap();
+        assert!(!heard().is_something() && !heard().is_whole());
+        for number in 1..4 {
+            newest(dir.path())
+                .say(FileNumber(number), number.into())
+                .unwrap();
+            assert!(heard().is_whole());
+            for at in 0..SLOT_BYTES {
+                let note = NOTE as usize + at;
+                flip(dir.path(), note);
+                assert!(heard().is_something() && !heard().is_whole(), "{at}");
+                flip(dir.path(), note);
+                // It has a twin.
+                flip(dir.path(), at);
+                assert!(heard().is_whole(), "{at}");
+                flip(dir.path(), at);
+            }
+            lose_note(dir.path());
+            assert_eq!(heard().is_whole(), number == 1);
+            newest(dir.path())
+                .say(FileNumber(number), u64::from(number) + 1)
+                .unwrap();
+            assert!(heard().is_whole());
+        }
     }
 
     #[test]
@@ -431,7 +536,7 @@ mod tests {
         }
         std::fs::remove_file(dir.path().join(NEWEST)).unwrap();
         std::fs::create_dir(dir.path().join(NEWEST)).unwrap();
-        let error = Said::read(&Real, dir.path(), None).unwrap_err();
+        let error = Heard::read(&Real, dir.path(), None).unwrap_err();
         assert!(error.to_string().contains("NEWEST"), "{error}");
         newest(dir.path()).say(FileNumber(4), 8).unwrap_err();
     }
@@ -440,7 +545,8 @@ mod tests {
     fn what_is_said_of_another_store_or_of_the_last_numbers_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         newest(dir.path()).say(FileNumber(1), 100).unwrap();
-        let read = |store| Said::read(&Real, dir.path(), Some(StoreId(store))).unwrap();
+        let heard = |store| Heard::read(&Real, dir.path(), Some(StoreId(store)));
+        let read = |store| heard(store).unwrap().said;
         assert!(read([0xbb; 16]).is_some());
         assert_eq!(read([0xcc; 16]), None);
         // Its slots count for none when this one's are written.

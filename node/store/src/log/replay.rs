@@ -4,7 +4,7 @@
 //! segment is left where a group fails), by a close mark, or by what is said of the end of the log. A group that is proven and damaged gives its whole batches; the
 //! others are told. A last group that is proven by nothing counts whole or not at all.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::io;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::segment::{FileNumber, Location, Segment};
 use super::lost::{last_written, move_tail};
 use super::reader::{Found, Groups};
 use super::survey::Files;
-use super::{Group, Logged, Newest, Position, Said};
+use super::{Group, Heard, Logged, Newest, Position, Said};
 
 /// Of this many bytes at the end of a group one at least is not zero: the mark of its end, or the last name in it, which at most a
 /// sequence and what fills up follow.
@@ -81,7 +81,8 @@ struct Ending {
     has_tail: bool,
 }
 
-/// Reads the log behind `applied` and applies what counts, in order, each group with what was found out of it.
+/// Reads the log behind `applied` and applies what counts, in order, each group with what was found out of it. What is read has to be
+/// on the disk, see [`DiskFile::settle`].
 ///
 /// # Errors
 /// The disk does not let a segment be read (to go on without it would lose what was acknowledged), or `apply` fails.
@@ -90,9 +91,10 @@ pub(crate) fn replay<E: From<io::Error>>(
     dir: &Path,
     applied: Position,
     files: &Files,
-    (said, newest): (Option<&Said>, &mut Newest),
+    (heard, newest): (&Heard, &mut Newest),
     mut apply: impl FnMut(&Group, FoundOut) -> Result<(), E>,
 ) -> Result<Replay, E> {
+    let said = heard.said.as_ref();
     let mut summaries = Vec::new();
     let mut ending = None;
     let mut replay = Replay {
@@ -131,12 +133,13 @@ pub(crate) fn replay<E: From<io::Error>>(
     let last = last_counted(&summaries, &counted);
     // Where the end is not known, that is written down first.
     if let Some(last) = last
-        && (said.is_some() || !replay.is_begun)
+        && (heard.is_whole() || !replay.is_begun)
     {
-        say_last(disk, dir, (last, files), (said, newest));
+        say_last(disk, dir, last, (said, newest));
     }
     let can_go_on = last.is_none_or(|last| make_room(last, files).is_ok());
-    let mut waiting = replay.losses.clone();
+    // In the order of their places.
+    let mut waiting = VecDeque::from(replay.losses.clone());
     let with_groups: BTreeSet<FileNumber> = summaries.iter().map(|summary| summary.file).collect();
     for (number, file) in files.log.range(applied.file..) {
         if with_groups.contains(number) {
@@ -152,7 +155,9 @@ pub(crate) fn replay<E: From<io::Error>>(
                     note_heads(&found, &mut replay.floors, &mut replay.lifted);
                     let is_here =
                         |loss: &mut Loss| (loss.file, loss.offset) <= (*number, found.start);
-                    out.losses = waiting.extract_if(.., is_here).collect();
+                    while let Some(loss) = waiting.pop_front_if(is_here) {
+                        out.losses.push(loss);
+                    }
                     apply(&group_of(&file.segment, found), out)?;
                     replay.replayed += 1;
                 }
@@ -199,13 +204,11 @@ fn last_counted<'a>(
 fn say_last(
     disk: &dyn Disk,
     dir: &Path,
-    (last, files): (&Summary, &Files),
+    last: &Summary,
     (said, newest): (Option<&Said>, &mut Newest),
 ) {
     if said.is_none_or(|said| said.group < last.group)
-        && let Some(file) = files.log.get(&last.file)
-        // It and its name may be in memory only.
-        && file.segment.file.sync().is_ok()
+        // Its name may be in memory only.
         && disk.sync_dir(dir).is_ok()
         && newest.say(last.file, last.group).is_err()
     {

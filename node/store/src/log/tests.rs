@@ -64,15 +64,14 @@ fn open(root: &Path, applied: Position) -> Start {
     };
     let files = survey_files(&Real, &dir, &known).unwrap();
     let mut groups = Vec::new();
-    let said = Said::read(&Real, root, Some(STORE)).unwrap();
+    let heard = Heard::read(&Real, root, Some(STORE)).unwrap();
     let mut newest = Newest::new(Arc::new(Real), root, STORE);
-    let said = said.as_ref();
     let replay = replay(
         &Real,
         &dir,
         applied,
         &files,
-        (said, &mut newest),
+        (&heard, &mut newest),
         |group, _| {
             let batches = group.batches.iter().map(|batch| Logged {
                 tag: batch.tag,
@@ -88,7 +87,9 @@ fn open(root: &Path, applied: Position) -> Start {
         },
     );
     let Ok(replay) = replay;
-    let is_missed = said.is_some_and(|said| said.is_missed(replay.last_group));
+    let is_missed = heard
+        .said
+        .is_some_and(|said| said.is_missed(replay.last_group));
     let log = Log::go_on(
         Arc::new(Real),
         &dir,
@@ -96,7 +97,7 @@ fn open(root: &Path, applied: Position) -> Start {
         &replay,
         files.strays,
         newest,
-        is_missed,
+        !is_missed,
     );
     Start {
         log,
@@ -404,7 +405,7 @@ fn files_of_others_are_named_and_left_alone() {
         &replay,
         BTreeSet::new(),
         Newest::new(Arc::new(Real), other.path(), StoreId([2; 16])),
-        false,
+        true,
     );
     append(&mut foreign, "foreign");
     drop(foreign);

@@ -73,7 +73,7 @@ pub enum LossKind {
     TornFile,
     /// The file `NEWEST`, which says what was acknowledged last, is gone or damaged: groups may be missing behind this one.
     UnknownEnd,
-    /// A segment that was missing, in whole or in part, is there again. Its blocks were taken; its rows were not, since later groups were
+    /// A segment or a pack that was missing, in whole or in part, is there again. Its blocks were taken; its rows were not, since later groups were
     /// written without them.
     ReturnedFile,
 }
@@ -270,6 +270,12 @@ impl fmt::Display for Loss {
                 "file {:08x} does not say which blocks are in it: it is damaged at {offset}, and the index had to be made anew",
                 file.0
             )?,
+            LossKind::DamagedCheckpoint if *group == 0 => {
+                write!(
+                    f,
+                    "no checkpoint is there that can be read, and the log alone does not have all rows; one is written soon"
+                )?;
+            }
             LossKind::DamagedCheckpoint => {
                 write!(
                     f,
@@ -297,6 +303,11 @@ impl fmt::Display for Loss {
             LossKind::DamagedFrames => write!(
                 f,
                 "file {:08x} at {offset}: what it says of its blocks and rows is damaged; nothing is lost, since the index has it; compaction replaces the file, and two checkpoints after that it is not needed any more",
+                file.0
+            )?,
+            LossKind::ReturnedFile if *group == 0 => write!(
+                f,
+                "a pack is there, now file {:08x}, with {blocks} blocks that were missing; they were taken",
                 file.0
             )?,
             LossKind::ReturnedFile => write!(

@@ -211,10 +211,11 @@ impl LyingDisk {
         }
     }
 
-    fn file(&self, number: u64) -> Arc<dyn DiskFile> {
+    fn file(&self, path: &Path, number: u64) -> Arc<dyn DiskFile> {
         Arc::new(LyingFile {
             disk: self.clone(),
             number,
+            path: path.to_path_buf(),
         })
     }
 }
@@ -345,7 +346,7 @@ impl Disk for LyingDisk {
             world.files.insert(made, file);
             Ok(Renaming::new(path, None, Some((path, made))))
         })?;
-        Ok(self.file(made))
+        Ok(self.file(path, made))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -353,7 +354,7 @@ impl Disk for LyingDisk {
             return Err(off());
         }
         let number = self.world.lock().number(path)?;
-        Ok(self.file(number))
+        Ok(self.file(path, number))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -441,6 +442,7 @@ impl Disk for LyingDisk {
 struct LyingFile {
     disk: LyingDisk,
     number: u64,
+    path: PathBuf,
 }
 
 impl LyingFile {
@@ -535,12 +537,14 @@ impl DiskFile for LyingFile {
             Step::Go => {
                 let damage = self.disk.world.lock().sync_damage;
                 self.with(|file| {
-                    file.pending.clear();
-                    file.kept = file.seen.clone();
+                    for change in std::mem::take(&mut file.pending) {
+                        change.apply(&mut file.kept);
+                    }
                     if let Some((offset, mask)) = damage
-                        && let Some(byte) = file.kept.get_mut(offset)
+                        && let (Some(seen), Some(byte)) =
+                            (file.seen.get(offset), file.kept.get_mut(offset))
                     {
-                        *byte ^= mask;
+                        *byte = seen ^ mask;
                     }
                 })
             }
@@ -574,7 +578,7 @@ impl DiskFile for LyingFile {
             return Err(off());
         }
         let world = self.disk.world.lock();
-        Ok(world.names.values().any(|number| *number == self.number))
+        Ok(world.names.get(&self.path) == Some(&self.number))
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {

@@ -1,18 +1,17 @@
 //! The files: headers, frames, bodies.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use perennis_shared::cid::Cid;
 
 use super::{FindingKind, Verifier, VerifyStage};
 use crate::disk::DiskFile;
-use crate::group::HEAD_BYTES;
+use crate::group::{HEAD_BYTES, Op};
 use crate::keys;
 use crate::kv::KvSnapshot;
 use crate::layout::{NEWEST, SEGMENTS};
-use crate::log::{Files, Found, Groups, Known, Said, survey_files};
-use crate::rows::{FileKind, Loss, LossKind, read_location};
+use crate::log::{Files, Found, Groups, Heard, Known, survey_files};
+use crate::rows::{FileKind, FileRow, Loss, LossKind, read_location};
 use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
 use crate::store::segments;
 
@@ -22,7 +21,7 @@ struct Order {
     /// Up to here groups may have been removed with their segments.
     removed_until: u64,
     /// What is said of the end.
-    said: Option<Said>,
+    heard: Heard,
     /// Whether something in the log was acknowledged for certain.
     is_begun: bool,
 }
@@ -31,18 +30,19 @@ impl Verifier<'_> {
     /// Reads every file that holds blocks.
     pub(super) fn check_files(&mut self, index: Option<&dyn KvSnapshot>) -> io::Result<()> {
         let dir = segments(self.dir);
-        let said = Said::read(self.disk.as_ref(), self.dir, self.store).unwrap_or_else(|error| {
+        let heard = Heard::read(self.disk.as_ref(), self.dir, self.store);
+        let heard = heard.unwrap_or_else(|error| {
             self.found(
                 FindingKind::Unreadable,
                 NEWEST.to_owned(),
                 error.to_string(),
             );
-            None
+            Heard::default()
         });
         let known = Known {
             store: self.store,
             files: self.files.clone(),
-            newest: said.map(|said| said.number),
+            newest: heard.said.map(|said| said.number),
         };
         let files = match self.disk.list(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -61,31 +61,22 @@ impl Verifier<'_> {
             };
             self.found(kind, loss.file.to_string(), loss.to_string());
         }
-        let there: BTreeSet<_> = files.log.keys().copied().collect();
-        let missing: Vec<_> = self
-            .files
-            .iter()
-            .filter(|(number, row)| {
-                row.kind == FileKind::Log && !row.is_dropped && !there.contains(number)
-            })
-            .map(|(number, row)| (*number, row.live_bytes))
-            .collect();
-        for (number, live_bytes) in missing {
-            self.found_missing(number, live_bytes);
-        }
         let checkpoints = crate::checkpoint::Checkpoints::new(
             std::sync::Arc::clone(self.disk),
             self.dir,
             self.store,
         );
         // Segments go once the older of two checkpoints has them; where there is one only, another was damaged, or a migration wrote
-        // it before the log began.
-        let removed_until = checkpoints.groups()?.last().copied().unwrap_or(0);
+        // it before the log began. What the index has is not missing.
+        let groups = checkpoints.groups()?.into_iter();
+        let whole = groups.filter(|group| checkpoints.open(*group).is_ok());
+        let index_has = index.map_or(0, |_| self.applied.group);
+        let removed_until = whole.last().unwrap_or(0).max(index_has);
         let mut order = Order {
             last: 0,
             removed_until,
-            said,
-            is_begun: self.is_begun || self.applied.offset > 0,
+            heard,
+            is_begun: self.is_begun || self.applied.offset > 0 || heard.said.is_some(),
         };
         let last = files.log.keys().next_back().copied();
         let of = files.log.len();
@@ -102,6 +93,12 @@ impl Verifier<'_> {
             }
         }
         self.check_end(&order);
+        for (number, row) in self.files.clone() {
+            let is_there = files.log.contains_key(&number);
+            if row.kind == FileKind::Log && !is_there && self.is_in_use(number, &row) {
+                self.found_missing(number, row.live_bytes);
+            }
+        }
         self.progress(VerifyStage::Files, of, of);
         Ok(())
     }
@@ -109,24 +106,21 @@ impl Verifier<'_> {
     /// Whether the group that was acknowledged last is there.
     fn check_end(&mut self, order: &Order) {
         let last = order.last.max(self.applied.group);
-        match order.said {
-            Some(said) if said.is_missed(last) => {
-                let detail = format!(
-                    "groups up to {} were acknowledged, and the log ends with {last}",
-                    said.group
-                );
-                let place = said.number.to_string();
-                self.found(FindingKind::MissingGroups, place, detail);
-            }
-            None if order.is_begun => {
-                let detail = "it is gone or damaged: whether groups are missing at the end of the log is not known";
-                self.found(
-                    FindingKind::UnknownEnd,
-                    NEWEST.to_owned(),
-                    detail.to_owned(),
-                );
-            }
-            _ => {}
+        if let Some(said) = order.heard.said.filter(|said| said.is_missed(last)) {
+            let detail = format!(
+                "groups up to {} were acknowledged, and the log ends with {last}",
+                said.group
+            );
+            let place = said.number.to_string();
+            self.found(FindingKind::MissingGroups, place, detail);
+        }
+        if !order.heard.is_whole() && order.is_begun {
+            let detail = "it is gone or damaged: whether groups are missing at the end of the log is not known";
+            self.found(
+                FindingKind::UnknownEnd,
+                NEWEST.to_owned(),
+                detail.to_owned(),
+            );
         }
     }
 
@@ -145,6 +139,16 @@ impl Verifier<'_> {
         while let Some(found) = next {
             next = groups.next()?;
             self.sum.groups += 1;
+            if found.group > self.applied.group {
+                let ops = found.batches.iter().flat_map(|(_, batch)| &batch.ops);
+                for op in ops {
+                    match op {
+                        Op::Drop(file) => drop(self.dropped.insert(*file)),
+                        Op::Pack(pack) => self.dropped.extend(&pack.dropped),
+                        _ => {}
+                    }
+                }
+            }
             let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
             let mut bytes = 0;
             self.sum.bodies += entries
@@ -153,7 +157,7 @@ impl Verifier<'_> {
             self.sum.body_bytes += bytes;
             self.check_order(number, &found, order);
             // One that nothing shows to be acknowledged counts whole or not at all: the next start decides.
-            let said = order.said;
+            let said = order.heard.said;
             let is_unproven = is_last
                 && next.is_none()
                 && found.group > self.applied.group
@@ -168,6 +172,7 @@ impl Verifier<'_> {
             self.check_heads(segment, &found)?;
             self.check_group(number, &found);
             for (hash, location) in &found.damaged_bodies {
+                let index = index.filter(|_| found.group <= self.applied.group);
                 self.check_damaged_body(Cid::new_v1(0x55, *hash), *location, index);
             }
         }
@@ -264,12 +269,20 @@ impl Verifier<'_> {
         order.is_begun |= previous > 0;
     }
 
+    /// Whether a file is in use, by the index and by what the log has behind it.
+    pub(super) fn is_in_use(&self, number: FileNumber, row: &FileRow) -> bool {
+        !row.is_dropped && !self.dropped.contains(&number)
+    }
+
     /// A file of blocks is gone.
     pub(super) fn found_missing(&mut self, number: FileNumber, live_bytes: u64) {
         let detail = format!("it is not there; {live_bytes} bytes of blocks were in it");
-        self.found(FindingKind::MissingFile, number.to_string(), detail);
+        let row = self.files.get(&number);
+        let name = row.map_or_else(|| number.to_string(), |row| row.file_name(number));
+        self.found(FindingKind::MissingFile, name, detail);
     }
 
+    /// `index` where it has the group.
     fn check_damaged_body(&mut self, cid: Cid, location: Location, index: Option<&dyn KvSnapshot>) {
         // That of a block that is in use is found again at its place, with its own row.
         let row = index.map(|index| index.value(&keys::block(cid.hash())));

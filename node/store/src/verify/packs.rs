@@ -20,8 +20,9 @@ impl Verifier<'_> {
             .iter()
             .filter_map(|name| PackName::parse(name))
             .collect();
-        let known = self.files.values().filter(|row| !row.is_dropped);
-        let known: Vec<PackName> = known.filter_map(|row| row.pack_name()).collect();
+        let known = self.files.iter();
+        let known = known.filter(|(number, row)| self.is_in_use(**number, row));
+        let known: Vec<PackName> = known.filter_map(|(_, row)| row.pack_name()).collect();
         for name in known.iter().filter(|name| !there.contains(name)) {
             let detail = "it is in use and not there".to_owned();
             self.found(FindingKind::MissingFile, name.file_name(), detail);

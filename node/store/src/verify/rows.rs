@@ -90,6 +90,10 @@ impl Verifier<'_> {
     fn check_places(&mut self, waiting: &mut Vec<(Multihash, Place)>, files: &mut Files) {
         waiting.sort_unstable_by_key(|(_, place)| place.location);
         for (hash, place) in waiting.drain(..) {
+            // The log has it elsewhere, or not any more.
+            if self.dropped.contains(&place.location.file) {
+                continue;
+            }
             self.sum.blocks += 1;
             let codec = place.codecs.first().copied().unwrap_or(0x55);
             let cid = Cid::new_v1(codec, hash);
@@ -99,7 +103,9 @@ impl Verifier<'_> {
                 Err(error) => format!("the block cannot be read: {error}"),
             };
             let at = place.location;
-            let place = format!("{} at {}", at.file, at.offset);
+            let row = self.files.get(&at.file);
+            let file = row.map_or_else(|| at.file.to_string(), |row| row.file_name(at.file));
+            let place = format!("{file} at {}", at.offset);
             self.found_of(FindingKind::Block, place, Some(cid), detail);
         }
     }

@@ -16,7 +16,7 @@ impl Verifier<'_> {
     pub(super) fn check_tables(&mut self, index: Option<&dyn KvSnapshot>) -> io::Result<()> {
         let dir = segments(self.dir);
         for (number, row) in self.files.clone() {
-            if row.kind != FileKind::Format1 || row.is_dropped {
+            if row.kind != FileKind::Format1 || !self.is_in_use(number, &row) {
                 continue;
             }
             self.sum.files += 1;
