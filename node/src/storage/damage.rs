@@ -4,8 +4,8 @@ use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes, parse_multihash_b
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{
-    Batch, DamageCounts, FileNumber, Inspection, LOST_HEADS, Loss, QuarantineRow, Queue, QueueRow,
-    REFETCH, ReadError, SetAside, StoreId,
+    Batch, DamageCounts, FileNumber, Inspection, LOST_HEADS, LookedAgain, Loss, QuarantineRow,
+    Queue, QueueRow, REFETCH, ReadError, SetAside, StoreId,
 };
 
 use super::fetched::FETCHED;

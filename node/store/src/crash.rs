@@ -12,6 +12,7 @@ mod migrate;
 mod model;
 mod newest;
 mod old_index;
+mod order;
 mod packing;
 mod put_back;
 mod rebuild;

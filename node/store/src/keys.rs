@@ -18,6 +18,7 @@
 //! | `z` set aside | table and key of the row | [`SetAside`](crate::SetAside) |
 //! | `a` applied | (none) | file u32, offset u64, group u64 |
 //! | `i` store | (none) | 16 bytes |
+//! | `n` begun | (none) | empty |
 //! | `t` total | (none) | blocks u64 |
 //! | `u` upkeep | (none) | where the scrub is |
 //!

@@ -1,9 +1,9 @@
-//! Durable store of a perpetual node: blocks in segment files, everything else in RocksDB.
+//! Durable store of a perpetual node: a log of blocks and rows, packs of blocks that have lasted, and an index in RocksDB.
 //!
 //! ```text
 //! Batch → leader → commit → log: segments/00000001.seg …   one sync for a group of batches
 //!                         → index: RocksDB                  what the log says, in order of keys
-//! Store ← index, segments                                   every block is checked as it is read
+//! Store ← index, segments, packs                            every block is checked as it is read
 //! ```
 //!
 //! The log comes first and holds everything; the index is what reading it from the start would give, and is
