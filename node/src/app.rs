@@ -333,7 +333,7 @@ async fn open(
         })?;
         let mut tell = |progress| telling.tell(progress);
         let lost_key = keystore::lost_key(&data);
-        let storage = Storage::open_telling(&data, &routers, &mut tell)?;
+        let (storage, followed) = Storage::open_counted(&data, &routers, &mut tell)?;
         let keystore = Keystore::open(&data, passphrase_file.as_deref())?;
         if let Some(sign) = lost_key {
             tracing::warn!(
@@ -343,7 +343,6 @@ async fn open(
                  node.passphrase from a backup"
             );
         }
-        let followed = storage.count_followed()?;
         Ok((storage, keystore, followed))
     })
     .await

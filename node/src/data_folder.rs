@@ -77,7 +77,11 @@ pub(crate) fn in_the_way(data: &Path) -> Option<InTheWay> {
         Kind::Other(found) => Some(InTheWay::NoFolder { path, found }),
     });
     let files = FILES.map(|name| data.join(name)).into_iter();
-    let mut files = files.chain([keystore::key_file(data)]);
+    // RocksDB would wait for whoever writes into a pipe; what is a folder there it passes over.
+    let index = fs::read_dir(data.join(INDEX)).into_iter().flatten();
+    let index = index.flatten().map(|entry| entry.path());
+    let index = index.filter(|path| !path.is_dir());
+    let mut files = files.chain([keystore::key_file(data)]).chain(index);
     no_folder.or_else(|| {
         files.find_map(|path| match kind(&path)? {
             Kind::File => None,
@@ -392,6 +396,16 @@ mod tests {
             fs::write(&file, "").unwrap();
             assert_eq!(in_the_way(&path), None);
         }
+        let current = path.join(INDEX).join("CURRENT");
+        mknodat(CWD, &current, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let no_file = InTheWay::NoFile {
+            path: current.clone(),
+            found: "a named pipe",
+        };
+        assert_eq!(in_the_way(&path), Some(no_file));
+        fs::remove_file(&current).unwrap();
+        fs::create_dir(&current).unwrap();
+        assert_eq!(in_the_way(&path), None);
         fs::remove_dir(path.join("packs")).unwrap();
         fs::write(path.join("packs"), "").unwrap();
         let found = in_the_way(&path);

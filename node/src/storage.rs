@@ -185,6 +185,24 @@ impl Storage {
         })
     }
 
+    /// Opens the store and counts the followed names. Rows that cannot be read mark the index as damaged: it is made anew by opening the
+    /// store once more. Waits for the disk.
+    pub(crate) fn open_counted(
+        directory: &Path,
+        routers: &[String],
+        progress: &mut dyn FnMut(RebuildProgress),
+    ) -> Result<(Storage, u64), OpenError> {
+        let mut attempt = || {
+            let storage = Self::open_telling(directory, routers, progress)?;
+            let followed = storage.count_followed()?;
+            Ok((storage, followed))
+        };
+        match attempt() {
+            Err(OpenError::Rows(_)) => attempt(),
+            opened => opened,
+        }
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Storage) -> Result<T, StorageError> + Send + 'static,

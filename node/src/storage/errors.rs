@@ -120,6 +120,7 @@ impl OpenError {
             OpenError::Store(StoreOpenError::OlderFormat { .. }) => "older_format",
             OpenError::Store(StoreOpenError::Migration { .. }) => "migration_failed",
             OpenError::Store(StoreOpenError::Gone { .. }) => "store_gone",
+            OpenError::Store(StoreOpenError::NotWrittenDown { .. }) => "index_not_written_down",
             _ => "store",
         }
     }
@@ -149,6 +150,9 @@ impl OpenError {
             }
             OpenError::Store(StoreOpenError::Gone { .. }) => {
                 "put the folders `segments` and `index` back, restore a snapshot, or move the directory away to begin anew"
+            }
+            OpenError::Store(StoreOpenError::NotWrittenDown { .. }) => {
+                "nothing was changed: mend the cause above, such as a full disk, and ask again"
             }
             OpenError::TooManyRouters => "start with a new data directory, or remove routers",
             _ => "look at the cause above; restore the directory from a snapshot if it is damaged",

@@ -136,3 +136,41 @@ pub(super) fn set(batch: &mut Batch, name: &Name, follow: &Follow) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_index_that_is_found_damaged_while_it_is_counted_is_made_anew_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        let mut batch = Batch::new();
+        // Enough for blocks of the index that nothing else reads at a start.
+        for number in 0..400_u16 {
+            let key = [FOLLOWED, &number.to_be_bytes()].concat();
+            batch.put_meta(&key, format!("row {number:03} ").repeat(100).into_bytes());
+        }
+        storage.store.commit(batch).unwrap();
+        drop(storage);
+        let mut flipped = 0;
+        for entry in fs::read_dir(dir.path().join("index")).unwrap() {
+            let path = entry.unwrap().path();
+            let mut bytes = fs::read(&path).unwrap();
+            let row = b"row 200 ";
+            if let Some(at) = bytes.windows(row.len()).position(|part| part == row) {
+                bytes[at] ^= 1;
+                fs::write(&path, bytes).unwrap();
+                flipped += 1;
+            }
+        }
+        assert_eq!(flipped, 1);
+        let (storage, followed) = Storage::open_counted(dir.path(), &[], &mut |_| {}).unwrap();
+        assert_eq!(followed, 400);
+        assert!(storage.store.rebuilt().is_some());
+    }
+}

@@ -16,9 +16,8 @@ pub(super) fn written_down(
     dir: &Path,
 ) -> Result<Vec<Loss>, OpenError> {
     let store = opened?;
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Rebuild {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::NotWrittenDown {
         dir: dir.to_path_buf(),
-        reason: "what only it knows is written down first".into(),
         source,
     };
     let written = match is_sound(&store) {

@@ -65,6 +65,17 @@ pub enum OpenError {
         /// What it said.
         source: KvError,
     },
+    /// The index was to be made anew, and what only the present one knows could not be written down first. Nothing was changed.
+    #[error(
+        "what only the index in {} knows could not be written down, so it was not made anew",
+        dir.display()
+    )]
+    NotWrittenDown {
+        /// The folder.
+        dir: PathBuf,
+        /// What failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The index is damaged, and cannot be made anew from the log now.
     #[error("the index in {} is damaged ({reason}) and could not be made anew", dir.display())]
     Rebuild {
