@@ -140,6 +140,7 @@ impl<'a> Pending<'a> {
                     if self.shared.quarantined.load(Ordering::Acquire) {
                         self.lift_quarantine(part, cid.hash())?;
                     }
+                    self.settle(part, &keys::block(cid.hash()))?;
                     part.see(cid.hash(), cid.codec(), (place.tag, &place.codecs));
                 }
                 None => self.put_block(part, block)?,

@@ -359,6 +359,7 @@ impl Filling<'_> {
                 *loss = Loss::new(LossKind::DamagedFrames, loss.file, loss.offset);
             }
         }
+        self.counts_fit &= !lift_set_aside(index.as_ref())?;
         if !self.counts_fit {
             recount(index.as_ref(), self.files)?;
         }
@@ -387,6 +388,22 @@ impl Filling<'_> {
     fn tell(&mut self, stage: RebuildStage, done: u64, of: u64) {
         (self.progress)(RebuildProgress::new(stage, done, of));
     }
+}
+
+/// Forgets what a checkpoint has of rows of blocks that were set aside, where the files say where the blocks lie. Returns whether there
+/// were any: the checkpoint does not count them.
+fn lift_set_aside(index: &dyn Kv) -> Result<bool, KvError> {
+    let from = keys::set_aside(&[keys::BLOCK]);
+    let mut batch = KvBatch::default();
+    for (key, _) in index.scan(&from, &keys::end_of_prefix(&from), usize::MAX)? {
+        let row = index.value(&key[1..])?;
+        if row.is_some_and(|row| Place::from_bytes(&row).is_some()) {
+            batch.delete(key);
+        }
+    }
+    let are_there = !batch.rows.is_empty();
+    index.write(batch)?;
+    Ok(are_there)
 }
 
 /// Takes over as what blocks were seen since their file was written.

@@ -10,12 +10,12 @@ use perennis_shared::cid::{Block, Cid, Multihash};
 
 use crate::batch::Batch;
 use crate::commit::Committer;
-use crate::group::Entry;
+use crate::group::{Entry, Op};
 use crate::index::Index;
 use crate::keys;
 use crate::kv::KvError;
 use crate::log::{Files, Groups, Position};
-use crate::rows::{Loss, LossKind, Row as _};
+use crate::rows::{Loss, LossKind, Row as _, write_plain};
 use crate::segment::{FileNumber, Segment};
 
 /// Bytes of blocks that are stored with one commit, unless one block is larger.
@@ -62,16 +62,16 @@ pub(crate) fn take_blocks(committer: &mut Committer, segments: &[Segment]) -> Ve
     let shared = Arc::clone(&committer.shared);
     let mut told = Vec::new();
     for segment in segments {
-        let is_known = shared.index.file(segment.number).is_some();
         let mut taking = Taking {
             committer,
             segment,
             batch: Batch::new(),
             bytes: 0,
             blocks: 0,
+            seen: Vec::new(),
         };
         let last_group = taking.take();
-        if taking.blocks > 0 || (last_group > 0 && !is_known) {
+        if !taking.seen.is_empty() {
             told.push(Loss {
                 group: last_group,
                 blocks: taking.blocks,
@@ -88,6 +88,9 @@ struct Taking<'a> {
     batch: Batch,
     bytes: usize,
     blocks: u64,
+    /// Notes that its copies of blocks are not needed any more, be it that they were taken or not: what was collected since is not taken
+    /// by the next start again.
+    seen: Vec<Op>,
 }
 
 impl Taking<'_> {
@@ -106,6 +109,8 @@ impl Taking<'_> {
             }
         }
         self.commit();
+        // Where it cannot be written now, the next start takes them again.
+        let _ = self.committer.write_ops(self.seen.clone());
         last
     }
 
@@ -117,24 +122,35 @@ impl Taking<'_> {
         let places = index.places(hashes.keys())?;
         for ((hash, entry), place) in hashes.iter().zip(places) {
             let dead = keys::dead_copy(self.segment.number, hash);
-            if place.is_none() && index.kv.value(&dead)?.is_none() {
-                self.take_entry(entry);
+            if index.kv.value(&dead)?.is_some() {
+                continue;
+            }
+            // One that is damaged here is not taken, and may be whole when the file is put back once more.
+            let is_elsewhere = match place {
+                Some(place) => place.location.file != self.segment.number,
+                None => self.take_entry(entry),
+            };
+            if is_elsewhere {
+                self.seen.push(Op::Put(dead, write_plain(1, &[])));
             }
         }
         Ok(())
     }
 
-    fn take_entry(&mut self, entry: &Entry) {
+    /// False where its bytes are not the block.
+    fn take_entry(&mut self, entry: &Entry) -> bool {
         let location = entry.location(self.segment.number);
-        if let Ok(bytes) = location.read_from(self.segment.file.as_ref())
-            && let Ok(block) = Block::verified(Cid::new_v1(entry.codec, entry.hash), bytes)
-        {
-            self.bytes += block.bytes().len();
-            self.batch.put_block(block);
-            if self.bytes >= BATCH_BYTES {
-                self.commit();
-            }
+        let bytes = location.read_from(self.segment.file.as_ref()).ok();
+        let cid = Cid::new_v1(entry.codec, entry.hash);
+        let Some(block) = bytes.and_then(|bytes| Block::verified(cid, bytes).ok()) else {
+            return false;
+        };
+        self.bytes += block.bytes().len();
+        self.batch.put_block(block);
+        if self.bytes >= BATCH_BYTES {
+            self.commit();
         }
+        true
     }
 
     fn commit(&mut self) {

@@ -21,9 +21,12 @@ use crate::log::{FoundOut, Replay};
 use crate::pack::{self, Footer, PackName};
 use crate::pending::{quarantine_ops, write_floor};
 use crate::rows::{
-    FileRow, HeadRow, Loss, LossKind, Place, Row as _, read_due, write_due, write_payload,
+    HeadRow, Loss, LossKind, Place, Quarantined, Row as _, read_due, write_due, write_payload,
 };
 use crate::segment::FileNumber;
+
+/// How long a file is kept in which blocks were found damaged, in milliseconds: 30 days.
+const KEPT_MS: u64 = 30 * 24 * 3_600_000;
 
 /// Rows of the index that are looked through at once.
 const PAGE_ROWS: usize = 4096;
@@ -131,15 +134,20 @@ pub(crate) fn take_in_packs(
     if !may_need_packs(index).map_err(index_failed)? {
         return Ok(told);
     }
+    // One that compaction has dropped waits to be removed, and has nothing that is not elsewhere.
+    let missed = missing_files(index).map_err(index_failed)?;
     let known = index.files();
-    let known = known.values().filter(|row| !row.is_dropped);
-    let known: HashSet<PackName> = known.filter_map(FileRow::pack_name).collect();
+    let known = known
+        .iter()
+        .filter(|(number, row)| !row.is_dropped || !missed.contains(number));
+    let known: HashSet<PackName> = known.filter_map(|(_, row)| row.pack_name()).collect();
+    let is_any = are_groups_gone(index).map_err(index_failed)?;
     for name in index.packs.names().map_err(disk_failed)? {
         // One that is damaged stays as it is: it is never taken for a rest.
         if !known.contains(&name)
             && let Ok(footer) = index.packs.footer(&name)
         {
-            let ops = take_in(committer, index, (name, &footer), missing)?;
+            let ops = take_in(committer, index, (name, &footer), (missing, is_any))?;
             if let Some(Op::Pack(pack)) = ops.last() {
                 told.push(Loss {
                     blocks: (pack.entries as u64).saturating_sub(pack.dead.len() as u64),
@@ -152,12 +160,13 @@ pub(crate) fn take_in_packs(
     Ok(told)
 }
 
-/// What takes a pack into use for the blocks that are nowhere else; nothing where there are none. The last of it is the pack.
+/// What takes a pack into use for the blocks that are nowhere else, be it only those of them that were set aside; nothing where there are
+/// none. The last of it is the pack.
 fn take_in(
     committer: &mut Committer,
     index: &Index,
     (name, footer): (PackName, &Footer),
-    missing: &BTreeSet<FileNumber>,
+    (missing, is_any): (&BTreeSet<FileNumber>, bool),
 ) -> Result<Vec<Op>, CommitError> {
     let entries: Vec<_> = footer.entries().collect();
     let (mut dead, mut ops) = (Vec::new(), Vec::new());
@@ -165,12 +174,12 @@ fn take_in(
         let hashes: Vec<_> = page.iter().map(pack::Entry::hash).collect();
         let places = index.places(hashes.iter()).map_err(index_failed)?;
         for ((entry, hash), place) in page.iter().zip(&hashes).zip(places) {
-            if place.is_some_and(|place| !missing.contains(&place.location.file)) {
-                dead.push(entry.index());
-                continue;
-            }
+            let is_there = place.is_some_and(|place| !missing.contains(&place.location.file));
             let quarantine = keys::quarantine(hash);
-            if index.kv.value(&quarantine).map_err(index_failed)?.is_some() {
+            let is_aside = index.kv.value(&quarantine).map_err(index_failed)?.is_some();
+            if is_there || !(is_any || is_aside) {
+                dead.push(entry.index());
+            } else if is_aside {
                 ops.push(Op::Delete(quarantine));
             }
         }
@@ -199,12 +208,45 @@ pub(crate) fn may_need_packs(index: &Index) -> Result<bool, KvError> {
 }
 
 /// The files of which it is noted that they were missing.
-pub(crate) fn missing_files(index: &Index) -> Result<HashSet<FileNumber>, KvError> {
-    let end = keys::end_of(keys::LOSS);
-    let rows = index.kv.scan(&[keys::LOSS], &end, usize::MAX)?;
+fn missing_files(index: &Index) -> Result<HashSet<FileNumber>, KvError> {
+    let rows = index
+        .kv
+        .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
     let losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
     let missing = losses.filter(|loss| loss.kind == LossKind::MissingFile);
     Ok(missing.map(|loss| loss.file).collect())
+}
+
+/// The files that stay though nothing needs them: those that were missing, and for a while, unless the disk is full, those in which blocks
+/// were found damaged. A file that has another's name is all that is left of what is in it.
+pub(crate) fn awaited_files(
+    index: &Index,
+    now: Millis,
+    is_full: bool,
+) -> Result<HashSet<FileNumber>, KvError> {
+    let mut awaited = missing_files(index)?;
+    if !is_full {
+        let end = keys::end_of(keys::QUARANTINE);
+        let rows = index.kv.scan(&[keys::QUARANTINE], &end, usize::MAX)?;
+        let blocks = rows
+            .iter()
+            .filter_map(|(_, row)| Quarantined::from_bytes(row));
+        let lately = blocks.filter(|block| now.0.saturating_sub(block.at.0) < KEPT_MS);
+        awaited.extend(lately.map(|block| block.location.file));
+    }
+    Ok(awaited)
+}
+
+/// Whether groups may be gone of which nothing is known but that: one of them may have taken a pack into use.
+fn are_groups_gone(index: &Index) -> Result<bool, KvError> {
+    let rows = index
+        .kv
+        .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
+    let mut losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+    // Of a file that the index knew all blocks are set aside.
+    Ok(losses.any(|loss| {
+        is_of_groups(loss.kind) && (loss.kind != LossKind::MissingFile || loss.group > 0)
+    }))
 }
 
 /// Whether it is noted that acknowledged groups of the log are lost, be it in part.
@@ -213,19 +255,21 @@ pub(crate) fn has_lost_groups(index: &Index) -> Result<bool, KvError> {
         .kv
         .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
     let mut losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
-    Ok(losses.any(|loss| {
-        matches!(
-            loss.kind,
-            LossKind::DamagedGroup
-                | LossKind::MissingGroups
-                | LossKind::MissingFile
-                | LossKind::UnreadableFile
-                | LossKind::WrongFile
-                | LossKind::ShortFile
-                | LossKind::UnknownEnd
-                | LossKind::LogBehindIndex
-        )
-    }))
+    Ok(losses.any(|loss| is_of_groups(loss.kind)))
+}
+
+fn is_of_groups(kind: LossKind) -> bool {
+    matches!(
+        kind,
+        LossKind::DamagedGroup
+            | LossKind::MissingGroups
+            | LossKind::MissingFile
+            | LossKind::UnreadableFile
+            | LossKind::WrongFile
+            | LossKind::ShortFile
+            | LossKind::UnknownEnd
+            | LossKind::LogBehindIndex
+    )
 }
 
 fn index_failed(error: KvError) -> CommitError {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use crate::block_table::BlockTable;
 use crate::disk::Disk;
@@ -10,8 +11,8 @@ use crate::keys;
 use crate::pack::{Footer, PackError, PackName, is_remains};
 use crate::rows::{FileKind, FileRow};
 use crate::segment::{FileNumber, Header, Segment};
-use crate::start::{has_lost_groups, may_need_packs, missing_files};
-use crate::store::{Store, is_lost};
+use crate::start::{awaited_files, has_lost_groups, may_need_packs};
+use crate::store::{Store, is_lost, wall_clock};
 
 use super::{CompactStep, UpkeepError};
 
@@ -34,9 +35,10 @@ impl Store {
         };
         let (waiting, mut removed): (Vec<_>, Vec<_>) =
             dropped().partition(|(_, row)| needed_until(row) > removable);
-        // Somebody may put it back, and it is for the next start to take what is in it.
-        let missed = missing_files(&inner.shared.index)?;
-        removed.retain(|(number, _)| !missed.contains(number));
+        // Somebody may put it back, or give it its name again, and it is for the next start to take what is in it.
+        let is_full = inner.shared.full.load(Ordering::Acquire);
+        let awaited = awaited_files(&inner.shared.index, wall_clock(), is_full)?;
+        removed.retain(|(number, _)| !awaited.contains(number));
         let waiting_bytes = waiting.iter().map(|(_, row)| row.used_bytes).sum();
         if waiting_bytes > 0 {
             self.want_checkpoint(waiting_bytes);

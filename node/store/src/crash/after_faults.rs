@@ -38,12 +38,19 @@ fn a_block_whose_row_was_set_aside_and_that_is_put_again_is_counted_once() {
 
 #[test]
 fn a_block_whose_row_was_set_aside_comes_back_with_another_index() {
-    let machine = with_block_row_set_aside();
-    machine.home.remove();
-    let store = machine.open().unwrap();
-    let [block] = raw("a block").blocks.try_into().unwrap();
-    assert_eq!(store.block(block.cid()).unwrap(), Some(block));
-    assert_eq!(store.damage().unwrap().rows_set_aside, 0);
+    for is_in_checkpoint in [false, true] {
+        let machine = with_block_row_set_aside();
+        if is_in_checkpoint {
+            let store = machine.open().unwrap();
+            store.checkpoint().unwrap();
+        }
+        machine.home.remove();
+        let store = machine.open().unwrap();
+        let [block] = raw("a block").blocks.try_into().unwrap();
+        assert_eq!(store.block(block.cid()).unwrap(), Some(block));
+        assert_eq!(store.damage().unwrap().rows_set_aside, 0);
+        assert_eq!(store.stats().blocks, 1);
+    }
 }
 
 /// A kill leaves the last group in memory, and the start cannot make it durable: on the disk that lies, a sync after one that failed

@@ -180,7 +180,8 @@ fn what_format_1_held_is_shown_and_stays_when_the_index_is_lost_or_the_segments_
         .into_iter()
         .filter(is_old)
         .collect();
-    assert_eq!(left, [""; 0]);
+    // In one of them a block was found damaged: that stays for a while.
+    assert_eq!(left, ["00000003.seg", "00000003.tab"]);
     drop(store);
     machine.home.remove();
     folder.check(&machine.open().unwrap(), "packed, the index made anew");

@@ -200,5 +200,78 @@ fn a_segment_from_before_the_end_gives_its_blocks_again_and_is_not_removed_befor
             let stored = store.block(block(number).cid()).unwrap();
             assert!(stored.is_some(), "{missing}: {number}");
         }
+        // What is collected since does not come with the next start.
+        for number in 1..=12 {
+            let mut batch = Batch::new();
+            batch.unpin(&[number]);
+            store.commit(batch).unwrap();
+        }
+        upkeep(&store);
+        let kept = store.stats().blocks;
+        drop(store);
+        let store = machine.open().unwrap();
+        assert_eq!(told(store.found_at_start()), [], "{missing}");
+        assert_eq!(store.stats().blocks, kept, "{missing}");
     }
+}
+
+/// Two files with each other's name: upkeep finds nothing of theirs in them, and each is all that is left of the other.
+#[test]
+fn a_file_in_which_blocks_were_found_damaged_stays_for_a_while() {
+    let machine = packed();
+    let store = machine.open().unwrap();
+    let before = seen(&store);
+    let pack = packs(&store).pop().unwrap();
+    drop(store);
+    let bytes = take_away(&machine, &pack);
+    put_back(&machine, &pack, &vec![0; bytes.len()]);
+    let store = machine.open().unwrap();
+    while !store.scrub(1 << 20).unwrap().round_done {}
+    upkeep(&store);
+    assert_eq!(packs(&store), Vec::<PathBuf>::new());
+    drop(store);
+    assert!(machine.disk.bytes(&pack).is_some());
+    put_back(&machine, &pack, &bytes);
+    let store = machine.open().unwrap();
+    upkeep(&store);
+    while store.look_again(None, 99).unwrap().stored > 0 {}
+    assert_eq!(store.quarantine(None, 9).unwrap(), []);
+    assert!(seen(&store) == before);
+}
+
+/// A pack that compaction has dropped and that waits for a checkpoint is no pack that somebody has put back.
+#[test]
+fn what_was_deleted_does_not_come_back_with_a_damaged_block() {
+    let machine = packed();
+    let store = machine.open().unwrap();
+    // Into a pack that no checkpoint knows.
+    store.commit(batch(12)).unwrap();
+    store.commit(batch(13)).unwrap();
+    store.collect().unwrap().finish().unwrap();
+    while !store.compact(100).unwrap().done {}
+    let mut batch = Batch::new();
+    for pin in store.pins(None, 99).unwrap().iter().skip(1) {
+        batch.unpin(&pin.0);
+    }
+    store.commit(batch).unwrap();
+    store.collect().unwrap().finish().unwrap();
+    while !store.compact(100).unwrap().done {}
+    let rows = store.inner().file_rows();
+    assert!(
+        rows.values()
+            .any(|row| row.kind == FileKind::Pack && row.is_dropped)
+    );
+    let kept = store.stats().blocks;
+    let live = packs(&store).pop().unwrap();
+    drop(store);
+    assert!(machine.disk.damage(&live, 70, 1));
+    let store = machine.open().unwrap();
+    while !store.scrub(1 << 20).unwrap().round_done {}
+    store.commit(Batch::new()).unwrap();
+    let aside = store.quarantine(None, 99).unwrap().len() as u64;
+    assert_eq!(aside, 1);
+    drop(store);
+    let store = machine.open().unwrap();
+    assert_eq!(told(store.found_at_start()), []);
+    assert_eq!(store.stats().blocks, kept - aside);
 }
