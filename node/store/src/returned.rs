@@ -59,7 +59,6 @@ pub(crate) fn returned(
 /// Stores the blocks in these segments that are not stored. Returns what is told of it. What cannot be read or written now is left to the
 /// next start.
 pub(crate) fn take_blocks(committer: &mut Committer, segments: &[Segment]) -> Vec<Loss> {
-    let shared = Arc::clone(&committer.shared);
     let mut told = Vec::new();
     for segment in segments {
         let mut taking = Taking {

@@ -69,9 +69,9 @@ impl Verifier<'_> {
         // Segments go once the older of two checkpoints has them; where there is one only, another was damaged, or a migration wrote
         // it before the log began. What the index has is not missing.
         let groups = checkpoints.groups()?.into_iter();
-        let whole = groups.filter(|group| checkpoints.open(*group).is_ok());
+        let mut whole = groups.filter(|group| checkpoints.open(*group).is_ok());
         let index_has = index.map_or(0, |_| self.applied.group);
-        let removed_until = whole.last().unwrap_or(0).max(index_has);
+        let removed_until = whole.next_back().unwrap_or(0).max(index_has);
         let mut order = Order {
             last: 0,
             removed_until,
