@@ -49,7 +49,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "test",
-        about: "every check and every test, the browser's too; `test --list` names the steps, `test STEP…` runs some",
+        about: "every check and every test, the browser's too; `test --list` names the steps, `test STEP…` runs some, `test tests -- NAME` some tests",
         run: test::run,
     },
     Task {

@@ -9,7 +9,17 @@ use anyhow::{Result, bail, ensure};
 
 use crate::{browser, check, deny, fuzz, interop, licences, no_std, setup, shell, workspace};
 
-type Work = fn(&mut Tally) -> Result<()>;
+/// What a step is given: where tests are counted, and what goes to the test runner.
+#[derive(Debug, Default)]
+struct Run {
+    tally: Tally,
+    filter: Vec<String>,
+}
+
+type Work = fn(&mut Run) -> Result<()>;
+
+/// The step that takes a filter.
+const FILTERED: &str = "tests";
 
 /// In the order they run.
 const STEPS: &[(&str, Work)] = &[
@@ -20,7 +30,7 @@ const STEPS: &[(&str, Work)] = &[
     ("deny", |_| deny::run()),
     ("no-std", |_| no_std::run()),
     ("page", |_| browser::build()),
-    ("tests", tests),
+    (FILTERED, tests),
     ("one-rocksdb", |_| {
         one_rocksdb(&workspace::target().join("release/build"))
     }),
@@ -28,16 +38,16 @@ const STEPS: &[(&str, Work)] = &[
     ("clippy-wasm", |_| clippy_wasm()),
     ("doc", |_| documents()),
     ("fuzz", |_| fuzz::smoke()),
-    ("browser", |tally| {
-        browser::test(&mut |line| tally.read(line))
+    ("browser", |run| {
+        browser::test(&mut |line| run.tally.read(line))
     }),
     ("interop", |_| interop::run(&["--check".to_owned()])),
 ];
 
-/// Runs the named steps, or all.
+/// Runs the named steps, or all. What follows `--` goes to the test runner of the step `tests`: names to look for, or its flags.
 ///
 /// # Errors
-/// The first step that fails, or a name that is no step's.
+/// The first step that fails, a name that is no step's, or a filter for a step that takes none.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if arguments
         .first()
@@ -48,38 +58,47 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
         return Ok(());
     }
-    for argument in arguments {
+    let (steps, filter) = match arguments.iter().position(|argument| argument == "--") {
+        Some(at) => (&arguments[..at], &arguments[at + 1..]),
+        None => (arguments, &[][..]),
+    };
+    for argument in steps {
         ensure!(
             STEPS.iter().any(|(name, _)| name == argument),
             "no step is called {argument:?}; see `test --list`"
         );
     }
-    let mut tally = Tally::default();
+    ensure!(
+        filter.is_empty() || steps == [FILTERED],
+        "only the step {FILTERED} takes what follows `--`: test {FILTERED} -- {}",
+        filter.join(" ")
+    );
+    let mut run = Run {
+        filter: filter.to_vec(),
+        ..Run::default()
+    };
     let chosen = STEPS
         .iter()
-        .filter(|(name, _)| arguments.is_empty() || arguments.iter().any(|wanted| wanted == name));
+        .filter(|(name, _)| steps.is_empty() || steps.iter().any(|wanted| wanted == name));
     for (name, work) in chosen {
-        if let Err(error) = shell::step(name, || work(&mut tally)) {
-            println!("\n{tally}");
+        if let Err(error) = shell::step(name, || work(&mut run)) {
+            println!("\n{}", run.tally);
             return Err(error);
         }
     }
-    println!("\n{tally}");
+    println!("\n{}", run.tally);
     Ok(())
 }
 
-fn tests(tally: &mut Tally) -> Result<()> {
-    let result = shell::run_lines(
-        shell::cargo().args([
-            "test",
-            "--workspace",
-            "--release",
-            "--locked",
-            "--no-fail-fast",
-        ]),
-        |line| tally.read(line),
-    );
-    result.and_then(|()| match tally.passed {
+fn tests(run: &mut Run) -> Result<()> {
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--workspace", "--release", "--locked"]);
+    cargo.arg("--no-fail-fast");
+    if !run.filter.is_empty() {
+        cargo.arg("--").args(&run.filter);
+    }
+    let result = shell::run_lines(&mut cargo, |line| run.tally.read(line));
+    result.and_then(|()| match run.tally.passed {
         0 => bail!("no test ran"),
         _ => Ok(()),
     })
@@ -225,6 +244,18 @@ impl std::fmt::Display for Tally {
 #[cfg(test)]
 mod unit {
     use super::*;
+
+    #[test]
+    fn a_filter_is_for_the_step_of_the_tests_alone() {
+        let run = |words: &[&str]| {
+            let arguments: Vec<String> = words.iter().map(ToString::to_string).collect();
+            super::run(&arguments).unwrap_err().to_string()
+        };
+        for words in [&["--", "name"][..], &["fmt", "--", "name"]] {
+            assert!(run(words).ends_with("test tests -- name"), "{words:?}");
+        }
+        assert!(run(&["test"]).contains("no step is called"));
+    }
 
     #[test]
     fn the_tally_adds_up_all_runners() {

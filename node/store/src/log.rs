@@ -201,8 +201,10 @@ impl Log {
             if open.segment.file.has_name()? {
                 return Ok(entries);
             }
-            // What is in it is gone once it is closed.
-            self.removed = Some(number);
+            // What is in it is gone once it is closed. Where all of the folder is away, it is not this file that is missing.
+            if disk.list(dir).is_ok() && !self.newest.is_of_another() {
+                self.removed = Some(number);
+            }
             Err(removed(number))
         });
         let newest = &mut self.newest;

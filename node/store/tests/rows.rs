@@ -294,3 +294,27 @@ fn a_folder_that_is_in_use_newer_or_not_writable_is_refused() {
         Err(OpenError::NotWritable { .. })
     ));
 }
+
+#[test]
+fn a_folder_that_is_away_for_a_while_costs_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let (dir, aside) = (place.path().join("store"), place.path().join("aside"));
+    let store = Store::open(&dir, &StoreOptions::default()).unwrap();
+    let commit = |number: u8| {
+        let mut batch = Batch::new();
+        batch.put_meta(&[number], [number]);
+        store.commit(batch)
+    };
+    commit(1).unwrap();
+    std::fs::rename(&dir, &aside).unwrap();
+    commit(2).unwrap_err();
+    commit(3).unwrap_err();
+    std::fs::rename(&aside, &dir).unwrap();
+    commit(4).unwrap();
+    // Nothing of it was missing.
+    assert_eq!(store.losses().unwrap(), []);
+    let shown: Vec<_> = (1..=4_u8)
+        .filter(|number| store.meta(&[*number]).unwrap().is_some())
+        .collect();
+    assert_eq!(shown, [1, 4]);
+}

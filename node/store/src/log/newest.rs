@@ -269,6 +269,12 @@ impl Newest {
         self.is_void = true;
     }
 
+    /// Whether another store's file has its place.
+    pub(crate) fn is_of_another(&self) -> bool {
+        let heard = Heard::read(self.disk.as_ref(), &self.dir, None).unwrap_or_default();
+        heard.said.is_some_and(|said| said.store != self.store)
+    }
+
     /// Says that a group is acknowledged from now on, which is durable in a segment: durably where it is the first there since
     /// something was said of another segment, else as a note.
     ///
