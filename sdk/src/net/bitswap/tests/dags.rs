@@ -70,7 +70,8 @@ async fn a_fetch_that_breaks_off_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_providers_share_the_work_though_one_is_silent_and_one_lies() {
-    let blocks = file(200, 10_000);
+    // Enough for who is connected late to have a share as well.
+    let blocks = file(1_200, 10_000);
     let sources = [Blocks::of(&blocks), Blocks::of(&blocks)];
     let one = node(sources[0].clone(), test_config(), &[]).await;
     let two = node(sources[1].clone(), test_config(), &[]).await;
