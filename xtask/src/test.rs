@@ -243,6 +243,8 @@ impl std::fmt::Display for Tally {
 
 #[cfg(test)]
 mod unit {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]
