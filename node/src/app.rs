@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use perennis_sdk::net::dht::Sweep;
-use perennis_sdk::rt;
+use perennis_net::dht::Sweep;
+use perennis_rt as rt;
+use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::causes::chain;
 use crate::config::Config;
 use crate::damage::{self, Damage};
 use crate::data_folder::{FolderGone, InTheWay, in_the_way};
@@ -382,7 +382,7 @@ pub enum StartError {
     Store(#[from] OpenError),
     /// The peer cannot be started.
     #[error("the peer-to-peer side cannot start")]
-    Peer(#[from] perennis_sdk::net::StartError),
+    Peer(#[from] perennis_net::StartError),
     /// The node's key cannot be used.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use perennis_sdk::net::{Bootstrap, DhtMode, Multiaddr, NetLimits, PeerId};
+use perennis_net::{Bootstrap, DhtMode, Multiaddr, NetLimits, PeerId};
 use perennis_shared::ipns::Name;
 
 mod file;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::time::Millis;
 use perennis_store::{Loss, LossKind, QuarantineRow, SetAside};
 use serde::{Deserialize, Serialize};
 
-use crate::storage::{Found, Storage, StorageError, hex};
+use crate::storage::{KnownDamage, Storage, StorageError, hex};
 
 /// Sentences in a report.
 const SENTENCES: usize = 8;
@@ -22,7 +22,7 @@ const SENTENCES: usize = 8;
 const LISTED: usize = 100;
 
 /// What to do about rows that cannot be read.
-pub(crate) const ROWS_HINT: &str = "the workers write anew what they can; with the node stopped `perennis store rebuild` brings back those that the log or a checkpoint still has; for the rest publish or follow again, and then `perennis store losses --dismiss`; `perennis store losses` lists the rows";
+pub const ROWS_HINT: &str = "the workers write anew what they can; with the node stopped `perennis store rebuild` brings back those that the log or a checkpoint still has; for the rest publish or follow again, and then `perennis store losses --dismiss`; `perennis store losses` lists the rows";
 
 /// How long a report counts, at least.
 const FRESH: Duration = Duration::from_secs(1);
@@ -51,27 +51,29 @@ struct Last {
 /// How much is damaged and not mended yet, and the first of it in words.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Report {
+pub struct Report {
     /// Losses of acknowledged data that nobody has dismissed.
-    pub(crate) losses: u64,
-    pub(crate) losses_by_kind: BTreeMap<String, u64>,
+    pub losses: u64,
+    /// How many of each kind, by its word.
+    pub losses_by_kind: BTreeMap<String, u64>,
     /// Rows of the index that could not be read.
-    pub(crate) rows_set_aside: u64,
+    pub rows_set_aside: u64,
     /// Blocks that are not served until they were fetched again.
-    pub(crate) quarantined_blocks: u64,
+    pub quarantined_blocks: u64,
     /// Those of them that are in line for it.
-    pub(crate) refetches_waiting: u64,
+    pub refetches_waiting: u64,
     /// Names whose newest record is lost and looked for.
-    pub(crate) lost_heads: u64,
+    pub lost_heads: u64,
     /// Names of which older records than the lost one are refused.
-    pub(crate) floors: u64,
-    pub(crate) sentences: Vec<String>,
+    pub floors: u64,
+    /// The first of it, for people; at most 8.
+    pub sentences: Vec<String>,
 }
 
 /// Everything that is damaged, one by one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Details {
+pub struct Details {
     /// The id of the store: whoever asks about a folder sees whether it is the one.
     store: Option<String>,
     #[serde(flatten)]
@@ -171,7 +173,7 @@ impl Damage {
         self.details().await
     }
 
-    async fn found(&self, most: usize) -> Result<Found, StorageError> {
+    async fn found(&self, most: usize) -> Result<KnownDamage, StorageError> {
         let storage = self.storage.clone();
         rt::blocking(move || storage.damage(most))
             .await
@@ -180,7 +182,9 @@ impl Damage {
 }
 
 impl Report {
-    pub(crate) fn of(found: &Found) -> Report {
+    /// Counts what is known of a store.
+    #[must_use]
+    pub fn of(found: &KnownDamage) -> Report {
         let mut losses_by_kind = BTreeMap::new();
         for loss in &found.losses {
             *losses_by_kind
@@ -201,7 +205,8 @@ impl Report {
     }
 
     /// How much of each, in words; nothing where nothing is damaged.
-    pub(crate) fn counts(&self) -> Vec<String> {
+    #[must_use]
+    pub fn counts(&self) -> Vec<String> {
         let counted = [
             (
                 self.losses,
@@ -237,7 +242,7 @@ impl Report {
 }
 
 /// The first of it, the worst first.
-fn sentences(found: &Found) -> Vec<String> {
+fn sentences(found: &KnownDamage) -> Vec<String> {
     // Rows keep the node from being ready: some are named whatever else there is.
     let room = SENTENCES - found.set_aside.len().min(SENTENCES / 2);
     let losses = found.losses.iter().map(Loss::to_string).take(room);
@@ -253,7 +258,9 @@ fn sentences(found: &Found) -> Vec<String> {
 }
 
 impl Details {
-    pub(crate) fn of(found: &Found) -> Details {
+    /// All that is known of a store.
+    #[must_use]
+    pub fn of(found: &KnownDamage) -> Details {
         Details {
             store: found.store.map(|store| store.to_string()),
             report: Report::of(found),

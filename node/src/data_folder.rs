@@ -66,7 +66,7 @@ impl InTheWay {
 
 /// What is in the way in the data folder, or in its place; none where nothing is. It opens nothing: a pipe would wait for whoever writes
 /// into it.
-pub(crate) fn in_the_way(data: &Path) -> Option<InTheWay> {
+pub fn in_the_way(data: &Path) -> Option<InTheWay> {
     let mut folders = std::iter::once(data.to_owned()).chain(FOLDERS.map(|name| data.join(name)));
     let no_folder = folders.find_map(|path| match kind(&path)? {
         Kind::Folder => None,
@@ -125,26 +125,26 @@ fn kind(path: &Path) -> Option<Kind> {
 }
 
 /// Whether something was stored there, whatever else is missing.
-pub(crate) fn has_stored(data: &Path) -> bool {
+pub fn has_stored(data: &Path) -> bool {
     STORED
         .into_iter()
         .any(|folder| fs::read_dir(data.join(folder)).is_ok_and(|mut files| files.next().is_some()))
 }
 
 /// The folder of the log where it is missing from a store, which has it from before its format is named.
-pub(crate) fn missing_log(data: &Path) -> Option<PathBuf> {
+pub fn missing_log(data: &Path) -> Option<PathBuf> {
     let segments = data.join(SEGMENTS);
     let is_missing = fs::metadata(&segments).is_err_and(|error| is_absence(&error));
     (is_missing && data.join(FORMAT_FILE).exists()).then_some(segments)
 }
 
 /// Whether there is an index. A folder with nothing in it is none: RocksDB makes that when it looks for one.
-pub(crate) fn has_index(data: &Path) -> bool {
+pub fn has_index(data: &Path) -> bool {
     fs::read_dir(data.join(INDEX)).is_ok_and(|mut files| files.next().is_some())
 }
 
 /// How many files of blocks there are; a store that runs keeps them open.
-pub(crate) fn files_of_blocks(data: &Path) -> u64 {
+pub fn files_of_blocks(data: &Path) -> u64 {
     let count = |folder| fs::read_dir(data.join(folder)).map_or(0, Iterator::count);
     (count(SEGMENTS) + count(PACKS)) as u64
 }

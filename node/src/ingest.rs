@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid, is_identity};
 use perennis_shared::codec::{self, CodecError};
 use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord, compare, equivocates};

@@ -8,9 +8,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use perennis_sdk::net::Keypair;
-use perennis_sdk::net::config::identity_of;
-use perennis_sdk::rt::{self, files};
+use perennis_net::Keypair;
+use perennis_net::config::identity_of;
+use perennis_rt::{self as rt, files};
 use perennis_shared::did::Did;
 use perennis_shared::kdf::{self, Cost};
 use perennis_shared::keywrap::{self, OpenError, SALT_BYTES, SEED_BYTES, SealError};
@@ -32,7 +32,7 @@ const CANARY: (&[u8], &[u8]) = (b"perennis/node/v1", b"ipns/canary");
 const PASSPHRASE_FILE_BYTES: u64 = 4_096;
 
 /// The node's key.
-pub(crate) struct Keystore {
+pub struct Keystore {
     key: SigningKey,
     did: String,
     /// The same key as a peer of libp2p. Its signatures are over prefixes of libp2p's own, ours over ours.
@@ -83,7 +83,10 @@ impl Keystore {
     }
 
     /// Opens the node's key and makes nothing; none when there is none yet.
-    pub(crate) fn inspect(
+    ///
+    /// # Errors
+    /// As a start would fail with: the file or its passphrase cannot be read, or do not fit.
+    pub fn inspect(
         directory: &Path,
         passphrase_file: Option<&Path>,
     ) -> Result<Option<Keystore>, KeystoreError> {
@@ -105,14 +108,15 @@ impl Keystore {
     }
 
     /// The `did:key` of the key: the node's name in receipts.
-    pub(crate) fn did(&self) -> &str {
+    #[must_use]
+    pub fn did(&self) -> &str {
         &self.did
     }
 }
 
 /// What shows that the folder was in use before, where the node's key is not there; none where it is, or nothing shows that. A new
 /// key makes the node another peer, so this has to be asked before the store is opened, which writes.
-pub(crate) fn lost_key(directory: &Path) -> Option<&'static str> {
+pub fn lost_key(directory: &Path) -> Option<&'static str> {
     if key_file(directory).exists() {
         None
     } else if directory.join(PASSPHRASE_FILE).exists() {
@@ -125,7 +129,7 @@ pub(crate) fn lost_key(directory: &Path) -> Option<&'static str> {
 }
 
 /// The file that holds the node's key.
-pub(crate) fn key_file(directory: &Path) -> PathBuf {
+pub fn key_file(directory: &Path) -> PathBuf {
     directory.join(KEY_FILE)
 }
 

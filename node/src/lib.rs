@@ -1,22 +1,20 @@
-//! The perpetual node and the command-line tool of Perennis.
+//! The perpetual node of Perennis.
 //!
 //! A node keeps what was published to it: it verifies everything that comes in (`ingest`, the write door), serves it
 //! from memory (`read`, the read door), and works by itself to keep it alive (`workers`). [`app`] wires it together,
-//! [`config`] says how. The command line ([`cli`]) is a client of its own and reaches a node over HTTP only.
+//! [`config`] says how.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod app;
-mod causes;
-pub mod cli;
 pub mod config;
-mod damage;
-mod data_folder;
+pub mod damage;
+pub mod data_folder;
 mod demand;
 mod followed;
 mod http;
 mod ingest;
 mod kept;
-mod keystore;
+pub mod keystore;
 mod log_tally;
 mod metrics;
 mod news;
@@ -30,7 +28,5 @@ mod swarm;
 mod token;
 mod workers;
 
-pub use data_folder::InTheWay;
-pub use keystore::KeystoreError;
-pub use storage::OpenError;
+pub use storage::{KnownDamage, OpenError};
 pub use token::TokenError;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use perennis_store::{RebuildProgress, RebuildStage};
+use perennis_store::RebuildProgress;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -33,7 +33,7 @@ impl Telling {
 
     pub(crate) fn tell(&mut self, progress: RebuildProgress) {
         let opening = Opening {
-            stage: stage(progress.stage),
+            stage: progress.stage.word(),
             done: progress.done,
             of: progress.of,
         };
@@ -43,17 +43,5 @@ impl Telling {
             let Opening { stage, done, of } = opening;
             tracing::info!(stage, done, of, "the store is being opened");
         }
-    }
-}
-
-/// The word for a stage.
-pub(crate) fn stage(stage: RebuildStage) -> &'static str {
-    match stage {
-        RebuildStage::Format1 => "migration",
-        RebuildStage::Checkpoint => "checkpoint",
-        RebuildStage::Files => "files",
-        RebuildStage::Order => "order",
-        RebuildStage::Log => "log",
-        _ => "other",
     }
 }

@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use perennis_sdk::net::Net;
+use perennis_net::Net;
+use perennis_rt as rt;
 use perennis_sdk::router::RouteError;
-use perennis_sdk::rt;
+use perennis_shared::error::chain;
 use perennis_shared::ipns::{Name, Record};
 use prometheus_client::encoding::EncodeLabelValue;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
 use crate::app::StartError;
-use crate::causes::chain;
 use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::Metrics;

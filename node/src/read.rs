@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, VerifyError, cid_of, is_identity};
 use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;

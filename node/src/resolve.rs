@@ -17,11 +17,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use perennis_sdk::net::Net;
+use perennis_net::Net;
+use perennis_rt::{self as rt, http::HttpTimes};
 use perennis_sdk::router::{
     Composite, CompositeTimes, Dht, Http, PubSub, RouteError, Router, Scores,
 };
-use perennis_sdk::rt::{self, http::HttpTimes};
 use perennis_shared::backoff::Backoff;
 use perennis_shared::ipns::{Name, Record, UnverifiedRecord, compare};
 use quick_cache::sync::Cache;
@@ -264,7 +264,7 @@ impl Router for Kept {
     fn resolve<'a>(
         &'a self,
         name: &'a Name,
-    ) -> perennis_sdk::rt::BoxFuture<'a, Result<Record, RouteError>> {
+    ) -> perennis_rt::BoxFuture<'a, Result<Record, RouteError>> {
         Box::pin(async move {
             let kept = mark(&self.0, name).await;
             kept.filter(|record| !record.is_expired(rt::now()))
@@ -277,7 +277,7 @@ impl Router for Kept {
         &'a self,
         _: &'a Name,
         _: &'a Record,
-    ) -> perennis_sdk::rt::BoxFuture<'a, Result<(), RouteError>> {
+    ) -> perennis_rt::BoxFuture<'a, Result<(), RouteError>> {
         Box::pin(async { Ok(()) })
     }
 }

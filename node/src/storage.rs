@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid};
 use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
@@ -61,7 +61,8 @@ mod reclaim;
 mod rows;
 mod scrub;
 
-pub(crate) use damage::{DamagedBlock, Found, LostHead};
+pub use damage::KnownDamage;
+pub(crate) use damage::{DamagedBlock, LostHead};
 pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};

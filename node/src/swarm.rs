@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use perennis_sdk::net::{
+use perennis_net::{
     Blocks, Keypair, Multiaddr, Net, NetConfig, NetLimits, PubsubConfig, StartError, TransportError,
 };
-use perennis_sdk::rt;
+use perennis_rt as rt;
+use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::causes::chain;
 use crate::config::{Config, DEFAULT_P2P_LISTEN};
 use crate::demand::SharedDemand;
 use crate::ingest::Ingest;

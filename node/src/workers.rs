@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use perennis_sdk::net::dht::Sweep;
-use perennis_sdk::rt;
+use perennis_net::dht::Sweep;
+use perennis_rt as rt;
+use perennis_shared::error::chain;
 use perennis_shared::time::Millis;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::app::StartError;
-use crate::causes::chain;
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;

@@ -1,17 +1,18 @@
 //! The client in JavaScript.
 
+use std::time::Duration;
+
 use js_sys::{Array, Function, Object, Uint8Array};
+use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
 use perennis_sdk::client::{
     self, BackupCheck, CapsuleReader, CapsuleSummary, ClientConfig, LabelFilter, LabelPage,
     LabelQuery, ListedLabel, PublishOptions, PublishOutcome, Resolved, StateCheck,
 };
-use perennis_sdk::rt;
 use perennis_shared::did::Did;
 use perennis_shared::ipns::LadderPlan;
 use perennis_shared::taglist::{Colour, Handle, Key, Label, Note, Op, Tag};
 use perennis_shared::time::Millis;
-use std::time::Duration;
 use wasm_bindgen::prelude::*;
 
 use crate::error::{JsResult, from_sdk, invalid, make};

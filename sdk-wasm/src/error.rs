@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use js_sys::Reflect;
-use perennis_sdk::error::{ErrorKind, Retryable};
+use perennis_shared::error::{ErrorKind, Retryable};
 use wasm_bindgen::JsValue;
 
 /// The result of a call from JavaScript.

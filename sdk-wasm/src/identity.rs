@@ -1,7 +1,7 @@
 //! Identities in JavaScript.
 
 use js_sys::Object;
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::did::{self, Profile};
 use perennis_shared::passphrase;
 use wasm_bindgen::prelude::*;

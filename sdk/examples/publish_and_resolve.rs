@@ -5,10 +5,10 @@
 
 use std::error::Error;
 
+use perennis_rt as rt;
 use perennis_sdk::{
     NodeUrl,
     client::{Client, ClientConfig, LabelQuery, PublishOptions},
-    rt,
     store::{Disk, DiskOptions, Memory},
 };
 use perennis_shared::{

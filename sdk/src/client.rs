@@ -15,14 +15,19 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::lock::Mutex;
-use perennis_shared::{backoff::Backoff, cid::Cid, did::Identity, ipns::Name};
+use perennis_rt::http::{Http, HttpError, HttpTimes};
+use perennis_shared::{
+    backoff::Backoff,
+    cid::Cid,
+    did::Identity,
+    error::{ErrorKind, Retryable},
+    ipns::Name,
+};
 
 use crate::{
-    error::{ErrorKind, Retryable},
     exchange::{Exchange, FetchLimits},
     node_url::NodeUrl,
     router::{self, Composite, CompositeTimes, Local, Router},
-    rt::http::{Http, HttpError, HttpTimes},
     store::{
         BlockStore, Changes, StoreError,
         row::{HEAD, OUTBOX, STAGED},

@@ -12,6 +12,10 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
+use perennis_rt::{
+    BoxFuture,
+    http::{Http, Request},
+};
 use perennis_shared::{
     backoff::Backoff,
     cid::{Block, Cid, VerifyError, is_identity},
@@ -19,21 +23,19 @@ use perennis_shared::{
         self, CodecError,
         car::{CarError, Decoder, Event},
     },
+    error::{ErrorKind, Retryable},
     limits::WIRE_BLOCK_BYTES,
 };
 
 use crate::{
-    error::{ErrorKind, Retryable},
     node_url::NodeUrl,
     remote::{RemoteError, refusal, with_retries},
-    rt::{
-        BoxFuture,
-        http::{Http, Request},
-    },
     store::{BlockStore, StoreError},
 };
 
 mod dag;
+#[cfg(feature = "net")]
+mod peers;
 mod source;
 
 pub use dag::{DagLimits, Held, Progress, Sink, StoreSink, fetch_dag};
@@ -143,7 +145,7 @@ pub enum SourceError {
     /// Peers did not give it.
     #[cfg(feature = "net")]
     #[error(transparent)]
-    Peers(#[from] crate::net::bitswap::BitswapError),
+    Peers(#[from] perennis_net::bitswap::BitswapError),
     /// Several sources as one did not give it.
     #[error(transparent)]
     Several(#[from] Box<FetchError>),

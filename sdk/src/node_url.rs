@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use reqwest::Url;
+use url::Url;
 
 /// The base URL of a node, gateway or router: `http` or `https`, no credentials, query or fragment. Two
 /// spellings of one place are equal.

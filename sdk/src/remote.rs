@@ -2,16 +2,15 @@
 
 use std::{future::Future, time::Duration};
 
-use perennis_shared::backoff::Backoff;
-use serde::Deserialize;
-
-use crate::{
-    error::{ErrorKind, Retryable},
-    rt::{
-        self,
-        http::{HttpError, Response},
-    },
+use perennis_rt::{
+    self as rt,
+    http::{HttpError, Response},
 };
+use perennis_shared::{
+    backoff::Backoff,
+    error::{ErrorKind, Retryable},
+};
+use serde::Deserialize;
 
 /// Most bytes of a refusal that are read.
 const REFUSAL_BYTES: usize = 256 << 10;

@@ -7,14 +7,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use perennis_shared::ipns::{Name, Record, RecordError};
-
-use crate::{
+use perennis_rt::{BoxFuture, MaybeSend, MaybeSync};
+use perennis_shared::{
     error::{ErrorKind, Retryable},
-    remote::RemoteError,
-    rt::{BoxFuture, MaybeSend, MaybeSync},
-    store::StoreError,
+    ipns::{Name, Record, RecordError},
 };
+
+use crate::{remote::RemoteError, store::StoreError};
 
 mod composite;
 #[cfg(feature = "net")]
@@ -29,7 +28,7 @@ pub use composite::{Asked, Composite, CompositeTimes, Gathered};
 #[cfg(feature = "net")]
 pub use dht::Dht;
 pub use http::Http;
-pub use local::{Equivocation, Local, Observation, Verdict};
+pub use local::{Local, Observation, Verdict};
 pub(crate) use local::{mark_changes, parse_mark};
 #[cfg(feature = "net")]
 pub use pubsub::PubSub;
@@ -87,11 +86,11 @@ pub enum RouteError {
     /// The DHT has no answer.
     #[cfg(feature = "net")]
     #[error(transparent)]
-    Dht(crate::net::dht::DhtError),
+    Dht(perennis_net::dht::DhtError),
     /// The peers that follow the name have no answer.
     #[cfg(feature = "net")]
     #[error(transparent)]
-    Pubsub(crate::net::PubsubError),
+    Pubsub(perennis_net::PubsubError),
     /// Nobody who was asked had a valid record, and not all of them said that there is none.
     #[error("no valid record of {name}: {}", summary(.failures))]
     Nobody {
@@ -159,19 +158,19 @@ impl Retryable for RouteError {
 }
 
 #[cfg(feature = "net")]
-impl From<crate::net::dht::DhtError> for RouteError {
-    fn from(error: crate::net::dht::DhtError) -> Self {
+impl From<perennis_net::dht::DhtError> for RouteError {
+    fn from(error: perennis_net::dht::DhtError) -> Self {
         match error {
-            crate::net::dht::DhtError::NotFound { name } => Self::NotFound { name },
+            perennis_net::dht::DhtError::NotFound { name } => Self::NotFound { name },
             other => Self::Dht(other),
         }
     }
 }
 
 #[cfg(feature = "net")]
-impl From<crate::net::PubsubError> for RouteError {
-    fn from(error: crate::net::PubsubError) -> Self {
-        use crate::net::PubsubError;
+impl From<perennis_net::PubsubError> for RouteError {
+    fn from(error: perennis_net::PubsubError) -> Self {
+        use perennis_net::PubsubError;
         match error {
             PubsubError::NotFound { name } => Self::NotFound { name },
             PubsubError::Stale { seen, offered } => Self::Stale { seen, offered },

@@ -11,11 +11,10 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use perennis_shared::cid::{Block, Cid, VerifyError};
-
-use crate::{
+use perennis_rt::{MaybeSend, MaybeSync};
+use perennis_shared::{
+    cid::{Block, Cid, VerifyError},
     error::{ErrorKind, Retryable},
-    rt::{MaybeSend, MaybeSync},
 };
 
 #[cfg(feature = "disk")]

@@ -7,11 +7,13 @@ use std::{
 };
 
 use perennis_sdk::{
-    error::{ErrorKind, Retryable},
     store::{BlockStore, Changes, Disk, DiskOptions, Memory, StoreError, row},
     testing::block_store::Place,
 };
-use perennis_shared::cid::{Block, Codec};
+use perennis_shared::{
+    cid::{Block, Codec},
+    error::{ErrorKind, Retryable},
+};
 use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 use tempfile::TempDir;
 

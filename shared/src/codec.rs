@@ -25,7 +25,7 @@ mod link;
 pub mod protobuf;
 
 pub use fields::{Fields, FromValue};
-pub use link::links;
+pub use link::{links, validate_block};
 
 /// A value of the IPLD data model.
 #[derive(Debug, Clone, PartialEq)]

@@ -27,4 +27,4 @@ pub use key::{KeyType, NameKey, NameKeyError};
 pub use ladder::{Ladder, LadderError, LadderPlan};
 pub use name::{Name, NameError};
 pub use record::{Record, RecordError, UnverifiedRecord};
-pub use select::{compare, equivocates, select};
+pub use select::{Equivocation, compare, equivocates, select};

@@ -18,6 +18,7 @@ pub mod backoff;
 pub mod cid;
 pub mod codec;
 pub mod did;
+pub mod error;
 pub mod ipns;
 pub mod kdf;
 pub mod keywrap;

@@ -3,9 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use perennis_sdk::net::{
-    DhtMode, Multiaddr, Net, NetConfig, config::identity_of, dht::MemoryDhtStore,
-};
+use perennis_net::{DhtMode, Multiaddr, Net, NetConfig, config::identity_of, dht::MemoryDhtStore};
 use perennis_tests::{measure::say, node::Node};
 use tokio::task::JoinSet;
 

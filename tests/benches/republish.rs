@@ -18,16 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use perennis_sdk::{
-    net::{
-        DhtMode, Multiaddr, Net, NetConfig, PeerId,
-        config::identity_of,
-        dht::{
-            DhtStore, MemoryDhtStore, StoredProvider, StoredRecord, Sweep, point_of, record_key,
-        },
-    },
-    rt,
+use perennis_net::{
+    DhtMode, Multiaddr, Net, NetConfig, PeerId,
+    config::identity_of,
+    dht::{DhtStore, MemoryDhtStore, StoredProvider, StoredRecord, Sweep, point_of, record_key},
 };
+use perennis_rt as rt;
 use perennis_shared::{
     ipns::{self, Name, Record, RecordFields},
     sign::SigningKey,

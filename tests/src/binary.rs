@@ -56,7 +56,7 @@ fn build() -> PathBuf {
         .current_dir(workspace())
         // What `cargo test --workspace` has built, to the feature: another selection would compile RocksDB again.
         .args(["test", "--workspace", "--no-run", "--quiet"])
-        .args(["--test", "stories", "--profile", profile])
+        .args(["--test", "program", "--profile", profile])
         .status()
         .expect("cargo starts");
     assert!(status.success(), "the binary under test does not build");

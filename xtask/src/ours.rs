@@ -21,7 +21,7 @@ pub(crate) fn program() -> Result<PathBuf> {
     let mut cargo = shell::cargo();
     // A test of the node's package brings its program, with the features that all tests are built with.
     cargo.args(["test", "--workspace", "--release", "--locked"]);
-    shell::run(cargo.args(["--no-run", "--test", "stories"]))?;
+    shell::run(cargo.args(["--no-run", "--test", "program"]))?;
     Ok(workspace::target().join("release/perennis"))
 }
 

@@ -143,6 +143,8 @@ fn clippy_wasm() -> Result<()> {
         "-p",
         "perennis-shared",
         "-p",
+        "perennis-rt",
+        "-p",
         "perennis-sdk",
         "-p",
         "perennis",

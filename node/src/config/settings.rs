@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use perennis_sdk::net::{Bootstrap, DhtMode};
+use perennis_net::{Bootstrap, DhtMode};
 
 use super::value::{Given, Refusal, show_size, show_span};
 use super::{Config, LogFormat, ProvideStrategy};

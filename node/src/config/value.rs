@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use perennis_sdk::net::config::peer_of;
-use perennis_sdk::net::{Bootstrap, DhtMode, Multiaddr, PeerId};
+use perennis_net::config::peer_of;
+use perennis_net::{Bootstrap, DhtMode, Multiaddr, PeerId};
 use perennis_shared::did::Did;
 use perennis_shared::ipns::Name;
 

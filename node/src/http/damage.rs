@@ -1,10 +1,10 @@
 //! `/v1/damage`: what is damaged or lost, one by one, and that somebody has seen it.
 
 use hyper::StatusCode;
+use perennis_shared::error::chain;
 
 use super::answer::{Answer, Refusal, json};
 use crate::app::Node;
-use crate::causes::chain;
 use crate::storage::StorageError;
 
 /// Everything that is damaged.

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use futures_util::stream::poll_fn;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
+use perennis_net::Multiaddr;
+use perennis_rt as rt;
 use perennis_sdk::exchange::{DagLimits, FetchError, Progress, fetch_dag};
-use perennis_sdk::net::Multiaddr;
-use perennis_sdk::rt;
 use perennis_shared::cid::Cid;
+use perennis_shared::error::chain;
 use perennis_shared::time::Millis;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -22,7 +23,6 @@ use super::answer::{Answer, Body, BrokenOff, Refusal, answer, json};
 use super::names::{PageQuery, gone};
 use super::{peers, providers, route};
 use crate::app::Node;
-use crate::causes::chain;
 use crate::storage::{FetchSink, Fetched, StorageError};
 
 /// Time between two lines about the progress.

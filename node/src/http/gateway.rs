@@ -10,12 +10,12 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use perennis_shared::cid::{Block, Cid, parse_cid};
+use perennis_shared::error::chain;
 
 use super::answer::{Answer, Body, Refusal, answer, text_header};
 use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes, counted};
 use super::route;
 use crate::app::Node;
-use crate::causes::chain;
 use crate::read::ReadError;
 
 mod depth_first;

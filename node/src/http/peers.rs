@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
-use perennis_sdk::error::{ErrorKind, Retryable};
-use perennis_sdk::net::peers::{Inbound, PeerInfo};
-use perennis_sdk::net::{ConnectError, Multiaddr, NetStatus, PeerId};
+use perennis_net::peers::{Inbound, PeerInfo};
+use perennis_net::{ConnectError, Multiaddr, NetStatus, PeerId};
+use perennis_shared::error::chain;
+use perennis_shared::error::{ErrorKind, Retryable};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Refusal, json};
 use super::upload::Upload;
 use crate::app::Node;
-use crate::causes::chain;
 
 /// Largest document that is read, in bytes.
 const REQUEST_BYTES: u64 = 4_096;

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
-use perennis_sdk::error::{ErrorKind, Retryable};
-use perennis_sdk::net::dht::{Contact, DhtError, Providers};
-use perennis_sdk::net::{Multiaddr, PeerId};
+use perennis_net::dht::{Contact, DhtError, Providers};
+use perennis_net::{Multiaddr, PeerId};
 use perennis_shared::cid::{Cid, parse_cid};
+use perennis_shared::error::chain;
+use perennis_shared::error::{ErrorKind, Retryable};
 use serde::Serialize;
 
 use super::answer::{Answer, JSON, Refusal, answer, json, json_as};
 use super::{peers, route};
 use crate::app::Node;
-use crate::causes::chain;
 
 /// Providers that are looked for when the caller does not say.
 const USUAL: usize = 20;

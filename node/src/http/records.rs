@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::limits::RECORD_BYTES;
 

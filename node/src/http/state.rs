@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
-use perennis_sdk::rt;
+use perennis_rt as rt;
+use perennis_shared::error::chain;
 use serde::Serialize;
 
 use super::answer::{Answer, Refusal, answer, json};
 use crate::app::Node;
-use crate::causes::chain;
 use crate::damage::{ROWS_HINT, Report};
 use crate::opening::Opening;
 use crate::workers::WorkerStatus;

@@ -5,8 +5,9 @@
 //! does not know this node. The quotas of admission hold; who may publish and how often does not, since it is the
 //! operator who asks.
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::cid::Block;
+use perennis_shared::codec;
 use perennis_shared::ipns::{Ladder, Name, UnverifiedRecord, compare};
 use perennis_shared::time::Millis;
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,7 +16,7 @@ use super::{Found, Ingest, IngestError, Message, facts_below, refused};
 use crate::followed::Followed;
 use crate::kept::{Facts, Kept, Pin};
 use crate::storage::{Change, Follow, StorageError};
-use crate::workers::walk::{Walked, walk, why_unreadable};
+use crate::workers::walk::{Walked, walk};
 
 /// A name to follow, and what came with the request.
 pub(crate) struct Adoption {
@@ -69,7 +70,7 @@ impl Adoption {
 fn leave_out_unreadable(blocks: &mut Vec<Block>) -> Option<String> {
     let (mut count, mut first) = (0_u64, None);
     blocks.retain(|block| {
-        let Some(error) = why_unreadable(block) else {
+        let Err(error) = codec::validate_block(block) else {
             return true;
         };
         count += 1;

@@ -1,6 +1,6 @@
 //! Heads that were acknowledged and lost by damage, and are found again elsewhere.
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::ipns::{Ladder, UnverifiedRecord};
 
 use super::{Ingest, IngestError, facts_below};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use perennis_sdk::net::dht::DhtError;
-use perennis_sdk::net::{Net, Pubsub, PubsubError};
+use perennis_net::dht::DhtError;
+use perennis_net::{Net, Pubsub, PubsubError};
+use perennis_rt as rt;
+use perennis_rt::http::HttpTimes;
 use perennis_sdk::router::{Dht, Http, RouteError, Router};
-use perennis_sdk::rt;
-use perennis_sdk::rt::http::HttpTimes;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::ipns::{Name, Record};
 

@@ -44,22 +44,24 @@ pub(crate) struct LostHead {
 
 /// All that is told of damage.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Found {
+pub struct KnownDamage {
     /// Which store it is about; none where nothing says it yet.
-    pub(crate) store: Option<StoreId>,
-    pub(crate) counts: DamageCounts,
+    pub store: Option<StoreId>,
+    /// How much of each kind.
+    pub counts: DamageCounts,
     /// Losses of acknowledged data, the oldest first.
-    pub(crate) losses: Vec<Loss>,
+    pub losses: Vec<Loss>,
     /// The first of the rows that were set aside.
-    pub(crate) set_aside: Vec<SetAside>,
+    pub set_aside: Vec<SetAside>,
     /// The first of the blocks that were set aside.
-    pub(crate) quarantined: Vec<QuarantineRow>,
+    pub quarantined: Vec<QuarantineRow>,
 }
 
-impl Found {
+impl KnownDamage {
     /// What is known of a store that was looked at.
-    pub(crate) fn at(inspection: Inspection) -> Found {
-        Found {
+    #[must_use]
+    pub fn at(inspection: Inspection) -> KnownDamage {
+        KnownDamage {
             store: inspection.store,
             counts: inspection.damage,
             losses: inspection.losses,
@@ -71,8 +73,8 @@ impl Found {
 
 impl Storage {
     /// What is known of damage, with at most so many rows and blocks one by one. Waits for the disk.
-    pub(crate) fn damage(&self, most: usize) -> Result<Found, StorageError> {
-        Ok(Found {
+    pub(crate) fn damage(&self, most: usize) -> Result<KnownDamage, StorageError> {
+        Ok(KnownDamage {
             store: self.store.id()?,
             counts: self.store.damage()?,
             losses: self.store.losses()?,

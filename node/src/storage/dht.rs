@@ -14,10 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use perennis_sdk::net::PeerId;
-use perennis_sdk::net::dht::{DhtStore, StoredProvider, StoredRecord};
-use perennis_sdk::rt;
+use perennis_net::PeerId;
+use perennis_net::dht::{DhtStore, StoredProvider, StoredRecord};
+use perennis_rt as rt;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
+use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 use perennis_shared::limits::{DHT_PROVIDERS, DHT_RECORDS, PROVIDER_ADDRESSES, PROVIDERS_PER_KEY};
 use perennis_shared::time::Millis;
@@ -25,7 +26,6 @@ use perennis_store::Batch;
 use tokio::sync::mpsc;
 
 use super::{Storage, key};
-use crate::causes::chain;
 use crate::demand::SharedDemand;
 
 pub(super) const RECORD: &[u8] = b"d/";

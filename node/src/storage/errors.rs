@@ -108,7 +108,9 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(crate) fn code(&self) -> &'static str {
+    /// A word for machines, stable between versions.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
         match self {
             OpenError::Store(StoreOpenError::Locked { .. }) => "data_in_use",
             OpenError::Store(StoreOpenError::NewerFormat { .. }) => "newer_format",
@@ -125,7 +127,9 @@ impl OpenError {
         }
     }
 
-    pub(crate) fn hint(&self) -> &'static str {
+    /// What to do next.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
         match self {
             OpenError::Store(StoreOpenError::Locked { .. }) => {
                 "another node uses this directory: stop it, or give another directory with --data"

@@ -1,9 +1,9 @@
 //! DAGs that were fetched on demand, and the store as bitswap reads and fills it.
 
 use bytes::Bytes;
+use perennis_net::bitswap::BlockSource;
+use perennis_rt as rt;
 use perennis_sdk::exchange::{Held, Sink};
-use perennis_sdk::net::bitswap::BlockSource;
-use perennis_sdk::rt;
 use perennis_sdk::store::StoreError;
 use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes};
 use perennis_shared::time::Millis;

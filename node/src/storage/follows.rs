@@ -1,6 +1,6 @@
 //! Followed names: the row beside the head, and forgetting a name.
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{Batch, LOST_HEADS};

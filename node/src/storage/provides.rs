@@ -1,6 +1,6 @@
 //! What the DHT is told of, region after region of its keyspace.
 
-use perennis_sdk::net::dht::{Point, point_of};
+use perennis_net::dht::{Point, point_of};
 use perennis_shared::cid::Cid;
 use perennis_shared::time::Millis;
 use perennis_store::Batch;

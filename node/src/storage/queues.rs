@@ -1,6 +1,6 @@
 //! The queues: heads whose blocks are to be fetched, and records that are to be put to routers.
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{Batch, Queue, QueueRow};

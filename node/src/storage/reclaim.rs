@@ -1,6 +1,6 @@
 //! Space that nothing needs any more: garbage collection and compaction, one step at a time.
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_store::{
     Batch, CheckpointStep, CollectProgress, Collection, CommitError, CompactStep, StoreState,
     UpkeepError,

@@ -1,6 +1,6 @@
 //! The scrub of the store, a step at a time, and when its last round ended.
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::time::Millis;
 use perennis_store::{Batch, ScrubStep};
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
 
 use super::{Ending, Stop, Worker, later};

@@ -10,18 +10,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use perennis_rt as rt;
+use perennis_rt::http::{Http, HttpTimes};
 use perennis_sdk::NodeUrl;
 use perennis_sdk::exchange::{Exchange, FetchLimits};
-use perennis_sdk::rt;
-use perennis_sdk::rt::http::{Http, HttpTimes};
 use perennis_shared::backoff::Backoff;
 use perennis_shared::cid::{Block, Cid};
+use perennis_shared::codec;
 use perennis_shared::did::DidDocument;
 use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
 
 use super::follow::Routes;
-use super::walk::{links, walk, why_unreadable};
+use super::walk::{links, walk};
 use super::{Ending, Stop, Worker, later};
 use crate::app::StartError;
 use crate::config::Config;
@@ -323,7 +324,7 @@ impl Fetch {
                 continue;
             };
             match answer {
-                Ok(block) if why_unreadable(&block).is_none() => {
+                Ok(block) if codec::validate_block(&block).is_ok() => {
                     self.metrics.fetched(Outcome::Ok);
                     return Some(block);
                 }

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
+use perennis_shared::error::chain;
 use tokio::sync::watch;
 
 use super::{Ending, Stop, Worker};
-use crate::causes::chain;
 use crate::data_folder::{DataFolder, FolderGone};
 
 /// Between two looks.

@@ -10,22 +10,22 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use perennis_net::Net;
+use perennis_net::bitswap::Session;
+use perennis_rt as rt;
+use perennis_rt::http::HttpTimes;
 use perennis_sdk::NodeUrl;
-use perennis_sdk::net::Net;
-use perennis_sdk::net::bitswap::Session;
 use perennis_sdk::router::{
     Composite, CompositeTimes, Dht, Gathered, Http, PubSub, RouteError, Router, Scores,
 };
-use perennis_sdk::rt;
-use perennis_sdk::rt::http::HttpTimes;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::cid::Cid;
+use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 
 use super::republish::spread;
 use super::{Ending, Stop, Worker, later};
 use crate::app::StartError;
-use crate::causes::chain;
 use crate::config::Config;
 use crate::followed::Followed;
 use crate::ingest::{Ingest, IngestError};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 
 use super::{Ending, Stop, Worker, later};
 use crate::ingest::{Ingest, IngestError, Renewal};

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
+use perennis_shared::error::chain;
 
 use super::follow::Routes;
 use super::{Ending, Stop, Worker, later};
-use crate::causes::chain;
 use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Outcome};
 use crate::storage::{LOST_HEADS, LostHead, Storage, StorageError};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use perennis_sdk::net::dht::Sweep;
-use perennis_sdk::rt;
+use perennis_net::dht::Sweep;
+use perennis_rt as rt;
 
 use super::republish::spread;
 use super::{Ending, Stop, Worker, later};

@@ -7,9 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use perennis_sdk::net::dht::{DhtError, Sweep};
-use perennis_sdk::net::pubsub::rendezvous;
-use perennis_sdk::net::{Net, Pubsub};
+use perennis_net::dht::{DhtError, Sweep};
+use perennis_net::pubsub::rendezvous;
+use perennis_net::{Net, Pubsub};
 use perennis_shared::ipns::Name;
 use tokio::sync::mpsc;
 use tokio::time::Instant;

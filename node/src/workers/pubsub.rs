@@ -7,15 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use perennis_sdk::error::Retryable as _;
-use perennis_sdk::net::{Pubsub, PubsubError};
-use perennis_sdk::rt;
+use perennis_net::{Pubsub, PubsubError};
+use perennis_rt as rt;
+use perennis_shared::error::Retryable as _;
+use perennis_shared::error::chain;
 use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Ending, Stop, Worker};
-use crate::causes::chain;
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::storage::{Storage, StorageError};

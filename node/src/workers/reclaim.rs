@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::time::Millis;
 use perennis_store::{CollectProgress, Collection};

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use perennis_rt as rt;
+use perennis_rt::http::{Http, HttpTimes};
 use perennis_sdk::NodeUrl;
 use perennis_sdk::exchange::{Exchange, FetchLimits};
-use perennis_sdk::rt;
-use perennis_sdk::rt::http::{Http, HttpTimes};
 use perennis_shared::backoff::Backoff;
 use perennis_shared::cid::{Block, Cid};
 use tokio::sync::Notify;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use tokio::sync::Notify;
 

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
+use perennis_shared::error::chain;
 
 use super::{Ending, Stop, Worker, later};
-use crate::causes::chain;
 use crate::config::ScrubConfig;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Upkeep};

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use perennis_shared::cid::{Block, Cid, Codec, is_identity};
-use perennis_shared::codec::{self, CodecError};
+use perennis_shared::cid::{Block, Cid, is_identity};
+use perennis_shared::codec;
 
 use crate::storage::{Storage, StorageError};
 
@@ -61,11 +61,4 @@ pub(crate) fn links(block: &Block) -> Vec<Cid> {
         .into_iter()
         .filter(|link| !is_identity(link))
         .collect()
-}
-
-/// Why it cannot be told what a block leads to; none where its codec is not ours to read, or it keeps the rules of it. Others
-/// must not be kept, since what is below them could neither be held nor let go.
-pub(crate) fn why_unreadable(block: &Block) -> Option<CodecError> {
-    Codec::from_code(block.cid().codec())?;
-    codec::links(block.cid(), block.bytes()).err()
 }

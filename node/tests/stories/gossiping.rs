@@ -1,7 +1,7 @@
 //! Nodes tell each other of newer records by gossip.
 
+use perennis_net::{Bootstrap, DhtMode};
 use perennis_node::config::P2pConfig;
-use perennis_sdk::net::{Bootstrap, DhtMode};
 use perennis_shared::cid::{Block, Codec};
 
 use crate::support::{Author, DAY, Reply, TestNode};

@@ -198,7 +198,7 @@ async fn rungs_survive_a_restart_and_a_long_sleep_ends_at_the_rung_that_is_due()
     node.node.shutdown().await;
     let lapsed = message.rungs[0].validity().to_millis();
     let ended = tokio::time::timeout(20 * SECOND, async {
-        while perennis_sdk::rt::now() <= lapsed {
+        while perennis_rt::now() <= lapsed {
             tokio::task::yield_now().await;
         }
     });

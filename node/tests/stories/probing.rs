@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use perennis_net::{Bootstrap, DhtMode};
 use perennis_node::app::RunningNode;
-use perennis_sdk::net::{Bootstrap, DhtMode};
 use perennis_shared::ipns::{Name, UnverifiedRecord};
 use perennis_shared::time::Millis;
 use serde_json::Value;

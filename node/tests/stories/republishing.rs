@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use perennis_net::{Bootstrap, DhtMode};
 use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
-use perennis_sdk::net::{Bootstrap, DhtMode};
 use tokio::net::TcpListener;
 
 use crate::support::{Author, TestNode, config};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use perennis_net::DhtMode;
 use perennis_node::config::Config;
-use perennis_sdk::net::DhtMode;
 use serde_json::Value;
 
 use crate::support::{Author, Reply, TestNode};

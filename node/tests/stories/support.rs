@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use perennis_net::{Bootstrap, DhtMode};
 use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
-use perennis_sdk::net::{Bootstrap, DhtMode};
 use perennis_shared::cid::{Block, Cid};
 use perennis_shared::codec::car;
 use serde_json::Value;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 
+use perennis_net::{Bootstrap, DhtMode};
 use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
-use perennis_sdk::net::{Bootstrap, DhtMode};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};

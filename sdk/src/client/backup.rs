@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use perennis_rt::{self as rt, MaybeSend, MaybeSync, Repeating};
 use perennis_shared::{
     cid::Cid,
     ipns::Name,
@@ -15,7 +16,6 @@ use super::{
 use crate::{
     exchange::{FetchError, Walk},
     node_url::NodeUrl,
-    rt::{self, MaybeSend, MaybeSync, Repeating},
     store::{BlockStore, Changes, StoreError},
 };
 

@@ -11,6 +11,7 @@ use perennis_shared::{
     cid::{Block, Cid},
     codec::car::{CarError, Decoder, Event, Writer},
     did::{DidDocument, Identity},
+    error::{ErrorKind, Retryable},
     ipns::{self, Name, RecordError, UnverifiedRecord},
     log::UnverifiedEntry,
 };
@@ -23,7 +24,6 @@ use super::{
     view::View,
 };
 use crate::{
-    error::{ErrorKind, Retryable},
     exchange::{FetchError, Walk},
     node_url::NodeUrl,
     router::mark_changes,

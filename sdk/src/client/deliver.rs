@@ -9,9 +9,11 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use perennis_rt::{self as rt, BoxFuture};
 use perennis_shared::{
     cid::{Block, Cid},
     codec::car::CarError,
+    error::{ErrorKind, Retryable},
     ipns::{Ladder, Name, Record},
     limits::LimitExceeded,
     time::Timestamp,
@@ -23,11 +25,9 @@ use super::{
     rows::{self, Acknowledged, Outbox, RowValue},
 };
 use crate::{
-    error::{ErrorKind, Retryable},
     exchange::{FetchError, Walk},
     node_url::NodeUrl,
     remote::{Refusal, RemoteError, with_retries},
-    rt::{self, BoxFuture},
     store::{BlockStore, Changes, StoreError},
 };
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Bound};
 
+use perennis_rt as rt;
 use perennis_shared::{
     cid::Cid,
     did::Did,
@@ -10,7 +11,7 @@ use perennis_shared::{
 };
 
 use super::{Client, ListError, Resolved, ledger::entry, view::View};
-use crate::{rt, store::BlockStore};
+use crate::store::BlockStore;
 
 /// Which labels to list.
 #[derive(Clone, Debug, Default)]

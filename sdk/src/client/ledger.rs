@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use perennis_rt as rt;
 use perennis_shared::{
     cid::{Block, Cid},
     did::{Did, DidDocument, DocumentError, Identity},
+    error::{ErrorKind, Retryable},
     ipns::Name,
     log::{self, Author, Entry, EntryError, LogError, Relation, UnverifiedEntry},
     taglist::{
@@ -21,10 +23,8 @@ use super::{
     view::{NeedsBlock, View, ViewError},
 };
 use crate::{
-    error::{ErrorKind, Retryable},
     exchange::{Exchange, FetchError},
     node_url::NodeUrl,
-    rt,
     store::{BlockStore, Changes, StoreError},
 };
 

@@ -1,6 +1,7 @@
 //! The publish message: blocks first, then the rungs, the record last, in one CAR, in one request.
 
 use bytes::Bytes;
+use perennis_rt::http::{Http, Request};
 use perennis_shared::{
     cid::{Block, Cid, Codec, parse_cid},
     codec::car::{CarError, Writer},
@@ -12,7 +13,6 @@ use serde::Deserialize;
 use crate::{
     node_url::NodeUrl,
     remote::{Refusal, RemoteError, refusal},
-    rt::http::{Http, Request},
 };
 
 pub(super) const CAR_TYPE: &str = "application/vnd.ipld.car";

@@ -8,9 +8,11 @@
 
 use std::time::Duration;
 
+use perennis_rt as rt;
 use perennis_shared::{
     cid::{Block, Cid},
     did::{DidDocument, DocumentError, Identity},
+    error::{ErrorKind, Retryable},
     ipns::{self, Ladder, LadderError, LadderPlan, Name, Record, RecordError, RecordFields},
     time::Timestamp,
 };
@@ -22,10 +24,8 @@ use super::{
     rows::{self, Added, Outbox, RowValue},
 };
 use crate::{
-    error::{ErrorKind, Retryable},
     node_url::NodeUrl,
     router::{RouteError, mark_changes},
-    rt,
     store::{BlockStore, Changes, StoreError},
 };
 

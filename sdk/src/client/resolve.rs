@@ -1,18 +1,18 @@
 //! Resolving a DID or a name to its newest head.
 
+use perennis_rt as rt;
 use perennis_shared::{
     cid::Cid,
     did::Did,
-    ipns::{Name, Record},
+    error::{ErrorKind, Retryable},
+    ipns::{Equivocation, Name, Record},
     time::Timestamp,
 };
 
 use super::Client;
 use crate::{
-    error::{ErrorKind, Retryable},
     node_url::NodeUrl,
-    router::{Equivocation, RouteError, Router, Verdict},
-    rt,
+    router::{RouteError, Router, Verdict},
     store::{BlockStore, StoreError},
 };
 

@@ -3,18 +3,16 @@
 //! A change has its clock reading from the moment it is staged, after everything that was here then: what another
 //! device changes later is newer, whichever of the two is published first.
 
+use perennis_rt as rt;
 use perennis_shared::{
+    error::{ErrorKind, Retryable},
     ipns::Name,
     log::UnverifiedEntry,
     taglist::{DatedOp, Hlc, Op},
 };
 
 use super::{Client, rows};
-use crate::{
-    error::{ErrorKind, Retryable},
-    rt,
-    store::{BlockStore, Changes, StoreError},
-};
+use crate::store::{BlockStore, Changes, StoreError};
 
 /// Why changes were not staged.
 #[non_exhaustive]

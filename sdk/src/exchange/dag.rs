@@ -10,16 +10,14 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use perennis_rt::{BoxFuture, MaybeSend, MaybeSync};
 use perennis_shared::{
     cid::{Block, Cid, Codec, is_identity},
     codec,
 };
 
 use super::{FetchError, Source, SourceError};
-use crate::{
-    rt::{BoxFuture, MaybeSend, MaybeSync},
-    store::{BlockStore, Changes, StoreError},
-};
+use crate::store::{BlockStore, Changes, StoreError};
 
 /// CIDs the sink is asked about at once.
 const CHECKED: usize = 256;

@@ -12,10 +12,10 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use parking_lot::Mutex;
+use perennis_rt::{self as rt, BoxFuture, MaybeSend, MaybeSync};
 use perennis_shared::cid::{Block, Cid};
 
 use super::SourceError;
-use crate::rt::{self, BoxFuture, MaybeSend, MaybeSync};
 
 /// How long a source that has not answered yet is left alone.
 const FIRST_GUESS: Duration = Duration::from_secs(1);

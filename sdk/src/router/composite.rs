@@ -11,10 +11,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use parking_lot::Mutex;
-use perennis_shared::ipns::{self, Name, Record};
+use perennis_rt::{self as rt, BoxFuture};
+use perennis_shared::ipns::{self, Equivocation, Name, Record};
 
-use super::{Equivocation, RouteError, Router, ScoreInput, Scores};
-use crate::rt::{self, BoxFuture};
+use super::{RouteError, Router, ScoreInput, Scores};
 
 /// The place asked a second time has taken at least this long.
 const HEDGE_MIN: Duration = Duration::from_millis(250);

@@ -1,12 +1,10 @@
 //! The DHT as one of several places that keep records.
 
+use perennis_net::{Net, dht::Sweep};
+use perennis_rt::BoxFuture;
 use perennis_shared::ipns::{Name, Record};
 
 use super::{RouteError, Router};
-use crate::{
-    net::{Net, dht::Sweep},
-    rt::BoxFuture,
-};
 
 /// Asks the peers of the DHT that are closest to a name.
 pub struct Dht {

@@ -3,6 +3,10 @@
 //! A record is `application/vnd.ipfs.ipns-record`. An endpoint without one answers 404, or 200 with another
 //! content type; both mean that there is none.
 
+use perennis_rt::{
+    self as rt, BoxFuture,
+    http::{self, Request},
+};
 use perennis_shared::{
     backoff::Backoff,
     ipns::{Name, Record, UnverifiedRecord},
@@ -13,10 +17,6 @@ use super::{RouteError, Router};
 use crate::{
     node_url::NodeUrl,
     remote::{RemoteError, refusal, with_retries},
-    rt::{
-        self, BoxFuture,
-        http::{self, Request},
-    },
 };
 
 const RECORD_TYPE: &str = "application/vnd.ipfs.ipns-record";

@@ -9,15 +9,13 @@
 use std::sync::Arc;
 
 use futures_util::lock::{Mutex, MutexGuard};
-use perennis_shared::ipns::{self, Name, Record, UnverifiedRecord};
+use perennis_rt::{self as rt, BoxFuture};
+use perennis_shared::ipns::{self, Equivocation, Name, Record, UnverifiedRecord};
 
 use super::{RouteError, Router};
-use crate::{
-    rt::{self, BoxFuture},
-    store::{
-        BlockStore, Changes, StoreError,
-        row::{EQUIVOCATION, RECORD},
-    },
+use crate::store::{
+    BlockStore, Changes, StoreError,
+    row::{EQUIVOCATION, RECORD},
 };
 
 /// The best records seen, by name.
@@ -25,15 +23,6 @@ pub struct Local<S> {
     store: Arc<S>,
     /// Held from reading a mark to replacing it.
     observing: Mutex<()>,
-}
-
-/// Two records of one name and sequence that name different values. Both are signed by the name's key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Equivocation {
-    /// The one that is used.
-    pub kept: Record,
-    /// The one that is not.
-    pub other: Record,
 }
 
 /// What a record was compared with what had been seen.

@@ -1,9 +1,10 @@
 //! The peers that follow a name as one of several places that keep records.
 
+use perennis_net::Pubsub;
+use perennis_rt::BoxFuture;
 use perennis_shared::ipns::{Name, Record};
 
 use super::{RouteError, Router};
-use crate::{net::Pubsub, rt::BoxFuture};
 
 /// Asks connected peers that follow a name, and tells them of records.
 pub struct PubSub {

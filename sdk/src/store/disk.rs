@@ -19,11 +19,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{BlockStore, Changes, DamagedRow, RowsCheck, StoreError, row};
-use crate::rt;
 
 mod failure;
 mod open;

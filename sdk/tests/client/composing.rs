@@ -10,10 +10,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use perennis_sdk::{
-    router::{Composite, CompositeTimes, RouteError, Router, Scores},
-    rt::{self, BoxFuture},
-};
+use perennis_rt::{self as rt, BoxFuture};
+use perennis_sdk::router::{Composite, CompositeTimes, RouteError, Router, Scores};
 use perennis_shared::{
     ipns::{self, Name, Record, RecordFields},
     sign::SigningKey,

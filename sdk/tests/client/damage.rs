@@ -7,13 +7,15 @@ use std::{
     time::Duration,
 };
 
+use perennis_rt::http::HttpTimes;
 use perennis_sdk::{
     client::{Client, ClientConfig, ListError, PublishOptions},
-    error::{ErrorKind, Retryable},
-    rt::http::HttpTimes,
     store::{BlockStore, Changes, Disk, DiskOptions, Memory, StoreError},
 };
-use perennis_shared::taglist::Label;
+use perennis_shared::{
+    error::{ErrorKind, Retryable},
+    taglist::Label,
+};
 use redb::ReadableTable as _;
 
 use crate::{

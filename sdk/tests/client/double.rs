@@ -17,13 +17,11 @@ use axum::{
     routing::{get, post},
 };
 use futures_util::stream;
-use perennis_sdk::{
-    NodeUrl,
-    rt::{
-        self,
-        http::{Http, HttpTimes},
-    },
+use perennis_rt::{
+    self as rt,
+    http::{Http, HttpTimes},
 };
+use perennis_sdk::NodeUrl;
 use perennis_shared::{
     backoff::Backoff,
     cid::{Block, Cid, parse_cid},

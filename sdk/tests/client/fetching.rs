@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use perennis_sdk::{
-    error::{ErrorKind, Retryable},
     exchange::{Exchange, FetchError, FetchLimits},
     store::{BlockStore, Changes, Memory},
 };
 use perennis_shared::{
     cid::{Block, Cid, Codec},
     codec::{Value, dag_cbor},
+    error::{ErrorKind, Retryable},
 };
 
 use crate::double::{Door, Fault, Node, backoff, http};

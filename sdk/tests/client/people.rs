@@ -1,19 +1,20 @@
 //! Identities, devices and changes for the tests of the client.
 
+use std::time::Duration;
+
+use perennis_rt as rt;
 use perennis_sdk::{
     NodeUrl,
     client::{
         Client, ClientConfig, LabelFilter, LabelQuery, NodeOutcome, PublishOptions, PublishOutcome,
     },
     router::CompositeTimes,
-    rt,
     store::{BlockStore, Memory},
 };
 use perennis_shared::{
     did::{Identity, Profile},
     taglist::{Handle, Key, Label, Note, Op, Tag},
 };
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::double::{Node, backoff, times};

@@ -1,6 +1,7 @@
 //! Proofs about labels, made from the own list and from another's.
 
-use perennis_sdk::{client::ListError, rt};
+use perennis_rt as rt;
+use perennis_sdk::client::ListError;
 use perennis_shared::{
     log::LabelProof,
     taglist::{Op, tree::Proven},

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use perennis_rt as rt;
 use perennis_sdk::{
     client::{IdentityError, LabelFilter, LabelQuery, PublishError, PublishOptions, StageError},
-    error::{ErrorKind, Retryable},
-    rt,
     store::{BlockStore, Memory},
 };
-use perennis_shared::taglist::{Handle, Op};
+use perennis_shared::{
+    error::{ErrorKind, Retryable},
+    taglist::{Handle, Op},
+};
 
 use crate::{
     double::{Door, Fault, Node},

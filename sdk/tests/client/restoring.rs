@@ -2,12 +2,12 @@
 
 use perennis_sdk::{
     client::{CapsuleReader, Client, ExportError, RestoreError},
-    error::{ErrorKind, Retryable},
     store::{BlockStore, Changes, Memory},
 };
 use perennis_shared::{
     cid::{Block, Cid, Codec},
     codec::car::{self, Reader},
+    error::{ErrorKind, Retryable},
 };
 
 use crate::{

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use perennis_rt as rt;
 use perennis_sdk::{
-    error::{ErrorKind, Retryable},
-    router::{Composite, CompositeTimes, Equivocation, Http, Local, RouteError, Router, Verdict},
-    rt,
+    router::{Composite, CompositeTimes, Http, Local, RouteError, Router, Verdict},
     store::{BlockStore, Changes, Memory, StoreError},
 };
 use perennis_shared::{
     cid::{Codec, cid_of},
-    ipns::{self, Name, Record, RecordError, RecordFields},
+    error::{ErrorKind, Retryable},
+    ipns::{self, Equivocation, Name, Record, RecordError, RecordFields},
     sign::SigningKey,
     time::{Millis, Timestamp},
 };

@@ -1,8 +1,8 @@
 //! Changes that wait to be signed.
 
+use perennis_rt as rt;
 use perennis_sdk::{
     client::{Client, ClientConfig, IdentityError, StageError},
-    rt,
     store::{BlockStore, Changes, Memory, StoreError},
 };
 use perennis_shared::{

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{CodecError, Value, dag_cbor::Decoder, dag_json, dag_pb};
 use crate::{
-    cid::{Cid, Codec, is_identity},
+    cid::{Block, Cid, Codec, is_identity},
     limits::{BLOCK_LINKS, LimitExceeded},
 };
 
@@ -20,6 +20,18 @@ pub fn links(cid: &Cid, bytes: &[u8]) -> Result<Vec<Cid>, CodecError> {
     let mut found = Vec::new();
     collect(cid, bytes, &mut found)?;
     Ok(found)
+}
+
+/// Checks a block against the rules of its codec. One whose codec we cannot read passes. Others that break the rules must not be
+/// kept: what lies below them could neither be held nor let go.
+///
+/// # Errors
+/// The rule that is broken, as of [`links`].
+pub fn validate_block(block: &Block) -> Result<(), CodecError> {
+    match Codec::from_code(block.cid().codec()) {
+        Some(_) => links(block.cid(), block.bytes()).map(drop),
+        None => Ok(()),
+    }
 }
 
 fn collect(cid: &Cid, bytes: &[u8], found: &mut Vec<Cid>) -> Result<(), CodecError> {

@@ -32,6 +32,15 @@ pub fn equivocates(a: &Record, b: &Record) -> bool {
     a.sequence() == b.sequence() && a.value() != b.value()
 }
 
+/// Two records of one name and sequence that name different values. Both are signed by the name's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Equivocation {
+    /// The one that is used.
+    pub kept: Record,
+    /// The one that is not.
+    pub other: Record,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

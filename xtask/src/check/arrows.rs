@@ -35,6 +35,8 @@ const PEERS: &[&str] = &[
     "quinn",
     "wtransport",
 ];
+/// What speaks with a person at a terminal.
+const TERMINALS: &[&str] = &["clap", "indicatif", "rpassword"];
 const DATABASES: &[&str] = &["rocksdb", "librocksdb-sys", "redb"];
 const ROCKSDB: &[&str] = &["rocksdb", "librocksdb-sys"];
 /// What would tie the core to a clock, to randomness or to the standard library's threads.
@@ -60,18 +62,46 @@ const RULES: &[Rule] = &[
         never: &[RUNTIMES, CLIENTS, PEERS],
     },
     Rule {
-        package: "perennis-sdk",
+        package: "perennis-rt",
         ours: &["perennis-shared"],
+        never: &[PEERS, DATABASES],
+    },
+    Rule {
+        package: "perennis-net",
+        ours: &["perennis-rt", "perennis-shared"],
+        never: &[DATABASES],
+    },
+    Rule {
+        package: "perennis-sdk",
+        ours: &["perennis-net", "perennis-rt", "perennis-shared"],
         never: &[ROCKSDB],
     },
     Rule {
         package: "perennis",
-        ours: &["perennis-sdk", "perennis-shared"],
-        never: &[ROCKSDB],
+        ours: &["perennis-sdk", "perennis-rt", "perennis-shared"],
+        never: &[PEERS, DATABASES],
     },
     Rule {
         package: "perennis-node",
-        ours: &["perennis-sdk", "perennis-store", "perennis-shared"],
+        ours: &[
+            "perennis-net",
+            "perennis-rt",
+            "perennis-sdk",
+            "perennis-store",
+            "perennis-shared",
+        ],
+        never: &[TERMINALS],
+    },
+    Rule {
+        package: "perennis-cli",
+        ours: &[
+            "perennis-net",
+            "perennis-node",
+            "perennis-rt",
+            "perennis-sdk",
+            "perennis-store",
+            "perennis-shared",
+        ],
         never: &[],
     },
     Rule {

@@ -1,14 +1,23 @@
-//! Platform `cfg` only where the twins are: `sdk/src/rt*` and `sdk/src/net/transport*`. Everything above them must
+//! Platform `cfg` only where the twins are: `rt/src` and `net/src/transport*`. Everything above them must
 //! read the same for a browser and a server. A file of `sdk-wasm` may be empty elsewhere as a whole, and no less.
 
 use anyhow::Result;
 
 use super::{Findings, sources};
 
-const ROOMS: &[&str] = &["sdk/src/rt", "sdk/src/net/transport"];
+const ROOMS: &[&str] = &["rt/src/", "net/src/transport"];
 
 /// The crates the rule is about; xtask is a tool for one kind of machine.
-const CRATES: &[&str] = &["shared/", "sdk/", "sdk-wasm/", "node/", "tests/src/"];
+const CRATES: &[&str] = &[
+    "shared/",
+    "rt/",
+    "net/",
+    "sdk/",
+    "sdk-wasm/",
+    "node/",
+    "cli/",
+    "tests/src/",
+];
 
 const WORDS: &[&str] = &[
     "target_arch",
@@ -32,7 +41,7 @@ pub(super) fn check() -> Result<Findings> {
                 format!(
                     "{}:{line}: platform cfg outside {}",
                     file.path,
-                    ROOMS.join("* and ")
+                    ROOMS.join(" and ")
                 )
             }));
         }

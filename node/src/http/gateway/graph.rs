@@ -13,11 +13,11 @@ use futures_util::stream::try_unfold;
 use perennis_shared::cid::{Block, Cid, Codec, is_identity};
 use perennis_shared::codec::car::{self, CarError};
 use perennis_shared::codec::{self, CodecError};
+use perennis_shared::error::chain;
 use perennis_shared::limits::{CID_BYTES, LimitExceeded};
 
 use super::depth_first::DepthFirst;
 use crate::app::Node;
-use crate::causes::chain;
 use crate::http::answer::{Body, BrokenOff};
 use crate::http::memory::{
     ANSWER_PATIENCE, NoRoom, Place, REQUEST_PATIENCE, SMALL_BYTES, SentBlock, Share, WalkShare,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 

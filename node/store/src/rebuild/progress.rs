@@ -28,6 +28,20 @@ pub enum RebuildStage {
     Log,
 }
 
+impl RebuildStage {
+    /// A word for machines, stable between versions.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Format1 => "migration",
+            Self::Checkpoint => "checkpoint",
+            Self::Files => "files",
+            Self::Order => "order",
+            Self::Log => "log",
+        }
+    }
+}
+
 impl RebuildProgress {
     pub(crate) fn new(stage: RebuildStage, done: u64, of: u64) -> Self {
         Self { stage, done, of }

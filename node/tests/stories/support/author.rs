@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use perennis_sdk::rt;
+use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::codec::car;
 use perennis_shared::did::{Did, DidDocument, Identity, Profile};

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeSet, fs::File, path::Path};
 
+use perennis_rt::files::{create_private_folder, open_private_file};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle as _, WriteTransaction,
 };
@@ -15,10 +16,7 @@ use super::{
     BLOCKS, DiskOptions, FORMAT, FORMAT_ROW, Failure, META, ROWS, ROWS_OF_FORMAT_1, StoreError,
     TALLY, close, failure::guarded, tally, tally::Tally,
 };
-use crate::{
-    rt::files::{create_private_folder, open_private_file},
-    store::row,
-};
+use crate::store::row;
 
 /// An open file.
 pub(super) struct Opened {

@@ -1,0 +1,236 @@
+//! Questions to one node over HTTP, answered with JSON.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use perennis_rt::http::{Body, Http, HttpError, HttpTimes, Request};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::Context;
+use super::args::{OneNode, Operator, PageArgs};
+use super::failure::{Exit, Failure};
+use super::files::{self, name_of};
+use super::session::nodes_to_ask;
+
+/// Largest answer that is read, in bytes.
+const ANSWER_BYTES: usize = 16 << 20;
+
+/// Largest token file, in bytes.
+const TOKEN_BYTES: u64 = 4_096;
+
+/// How long a change may take: the DHT is slow at times.
+const CHANGE: Duration = Duration::from_secs(120);
+
+/// How long an answer that is read while it is made may take.
+const LONG: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a request that changes something does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Post,
+    Put,
+    Delete,
+}
+
+/// A node to ask.
+pub(crate) struct NodeClient {
+    pub(crate) url: String,
+    http: Http,
+}
+
+impl NodeClient {
+    /// The node that was named, else the first one this home used, else the default.
+    pub(crate) fn new(context: &Context<'_>, node: &OneNode) -> Result<Self, Failure> {
+        let named: Vec<String> = node.url.iter().cloned().collect();
+        let nodes = nodes_to_ask(&context.home()?, &named)?;
+        let times = HttpTimes {
+            connect: Duration::from_secs(5),
+            ..HttpTimes::default()
+        };
+        let http = Http::new(times).map_err(|error| {
+            Failure::failed("http_client", "cannot set up the HTTP client").because(&error)
+        })?;
+        Ok(Self {
+            url: nodes.first().map(ToString::to_string).unwrap_or_default(),
+            http,
+        })
+    }
+
+    /// GET; the status and the body as JSON (null when there is none).
+    pub(crate) async fn get(&self, path: &str) -> Result<(u16, Value), Failure> {
+        self.ask(Request::get(self.at(path))).await
+    }
+
+    /// The URL of a path at the node.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    async fn ask(&self, request: Request) -> Result<(u16, Value), Failure> {
+        let answer = async {
+            let request = request.accepting("application/json");
+            let response = self.http.send(request).await?;
+            let status = response.status();
+            Ok((status, response.bytes(ANSWER_BYTES).await?))
+        };
+        let (status, body) = answer
+            .await
+            .map_err(|error: HttpError| self.silent(&error))?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// GET, where anything but 200 is a failure.
+    pub(crate) async fn expect(&self, path: &str) -> Result<Value, Failure> {
+        let (status, body) = self.get(path).await?;
+        self.expected(status, body)
+    }
+
+    /// Asks for a change, with a JSON document or nothing, where anything but 200 is a failure.
+    pub(crate) async fn send(
+        &self,
+        method: Change,
+        path: &str,
+        document: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.url);
+        let body = document.map_or_else(Bytes::new, |document| document.to_string().into());
+        let request = match method {
+            Change::Post => Request::post(url, "application/json", body),
+            Change::Put => Request::put(url, "application/json", body),
+            Change::Delete => Request::delete(url),
+        };
+        let (status, body) = self.ask(request.within(CHANGE)).await?;
+        self.expected(status, body)
+    }
+
+    /// Asks for a change whose answer is read while it is made.
+    pub(crate) async fn stream(&self, path: &str) -> Result<Body, Failure> {
+        let url = format!("{}{path}", self.url);
+        self.open(Request::post(url, "application/json", Bytes::new()))
+            .await
+    }
+
+    /// A body that is too large to be held.
+    pub(crate) async fn read(&self, path: &str) -> Result<Body, Failure> {
+        self.open(Request::get(format!("{}{path}", self.url))).await
+    }
+
+    /// The next part of such a body; `None` at its end.
+    pub(crate) async fn next_chunk(&self, body: &mut Body) -> Result<Option<Bytes>, Failure> {
+        body.chunk().await.map_err(|error| self.silent(&error))
+    }
+
+    async fn open(&self, request: Request) -> Result<Body, Failure> {
+        let sent = self.http.send(request.within(LONG)).await;
+        let response = sent.map_err(|error| self.silent(&error))?;
+        let status = response.status();
+        if status == 200 {
+            return Ok(response.into_body());
+        }
+        let body = response
+            .bytes(ANSWER_BYTES)
+            .await
+            .map_err(|error| self.silent(&error))?;
+        match self.expected(status, serde_json::from_slice(&body).unwrap_or(Value::Null)) {
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Failure::unreachable(format!(
+                "{} answered {status}",
+                self.url
+            ))),
+        }
+    }
+
+    fn silent(&self, error: &HttpError) -> Failure {
+        Failure::unreachable(format!("the node {} does not answer", self.url))
+            .because(error)
+            .hint("start it with `perennis node run`, or name another one with --node")
+    }
+
+    /// Any request, where anything but 200 with a document, or 204, is a failure.
+    pub(crate) async fn expect_of(&self, request: Request) -> Result<Value, Failure> {
+        let (status, body) = self.ask(request).await?;
+        self.expected(status, body)
+    }
+
+    fn expected(&self, status: u16, body: Value) -> Result<Value, Failure> {
+        if status == 204 || (status == 200 && !body.is_null()) {
+            return Ok(body);
+        }
+        let text = |field: &str| {
+            body["error"][field]
+                .as_str()
+                .map(super::page::plain)
+                .filter(|text| !text.is_empty())
+        };
+        let exit = match status {
+            404 => Exit::NotFound,
+            400..=428 => Exit::Invalid,
+            _ => Exit::Unreachable,
+        };
+        Err(Failure::new(
+            exit,
+            text("code").unwrap_or_else(|| "http_status".to_owned()),
+            text("message").unwrap_or_else(|| format!("{} answered {status}", self.url)),
+        )
+        .hint(text("hint").unwrap_or_else(|| "check that a perennis node runs there".to_owned())))
+    }
+}
+
+/// A request that carries the node's token, where there is one.
+pub(crate) fn with_token(request: Request, token: Option<&Zeroizing<String>>) -> Request {
+    match token {
+        Some(token) => request.with_token(token),
+        None => request,
+    }
+}
+
+/// The token in the file that the operator named.
+pub(crate) fn read_token(operator: &Operator) -> Result<Option<Zeroizing<String>>, Failure> {
+    let Some(file) = &operator.token_file else {
+        return Ok(None);
+    };
+    let bytes = Zeroizing::new(files::read_bounded(file, TOKEN_BYTES)?);
+    match std::str::from_utf8(bytes.trim_ascii()) {
+        Ok(token) if !token.is_empty() => Ok(Some(Zeroizing::new(token.to_owned()))),
+        _ => Err(Failure::usage(format!("{} holds no token", name_of(file)))
+            .hint("it is the file that http.token-file names at the node")),
+    }
+}
+
+/// The query of one page.
+pub(crate) fn page_query(page: &PageArgs) -> String {
+    let mut query = format!("?limit={}", page.limit);
+    if let Some(after) = &page.after {
+        query.push_str("&after=");
+        query.push_str(&escaped(after));
+    }
+    query
+}
+
+/// A text as it stands in a query.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_escaped_in_the_query() {
+        let page = PageArgs {
+            after: Some("a/b&c=d é".to_owned()),
+            limit: 5,
+        };
+        assert_eq!(page_query(&page), "?limit=5&after=a%2Fb%26c%3Dd%20%C3%A9");
+    }
+}

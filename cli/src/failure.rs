@@ -1,0 +1,255 @@
+//! What a command ends with when it does not end well: an exit code, a stable code for programs, the
+//! cause in words and the next step.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use perennis_shared::error::{ErrorKind as Choice, Retryable};
+use serde::Serialize;
+
+/// The exit codes scripts rely on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Exit {
+    /// 1: something failed that none of the others names.
+    Failed = 1,
+    /// 2: the command line asks for something that cannot be.
+    Usage = 2,
+    /// 3: a check said no.
+    Invalid = 3,
+    /// 4: what was asked for is not there.
+    NotFound = 4,
+    /// 5: not reachable now; a retry may help.
+    Unreachable = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// A command's failure. `message` names the cause, `hint` the next step.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) code: Cow<'static, str>,
+    pub(crate) message: String,
+    pub(crate) hint: String,
+    /// The command has printed its one document already (a check's verdict): print no second one.
+    pub(crate) told: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(
+        exit: Exit,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            exit,
+            code: code.into(),
+            message: message.into(),
+            hint: String::new(),
+            told: false,
+        }
+    }
+
+    pub(crate) fn failed(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, code, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "usage", message)
+    }
+
+    pub(crate) fn invalid(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Exit::Invalid, code, message)
+    }
+
+    pub(crate) fn not_found(
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Exit::NotFound, code, message)
+    }
+
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(Exit::Unreachable, "not_reachable", message)
+    }
+
+    /// A check said no and its verdict is printed: only the exit code remains to be told.
+    pub(crate) fn verdict() -> Self {
+        Self {
+            told: true,
+            ..Self::new(Exit::Invalid, "invalid", "")
+        }
+    }
+
+    /// Like [`Failure::verdict`], with another exit code.
+    pub(crate) fn told(exit: Exit) -> Self {
+        Self {
+            exit,
+            ..Self::verdict()
+        }
+    }
+
+    /// What a part of the client or the node reports. Its kind decides the exit code, its code the hint.
+    pub(crate) fn of<E: Retryable + Error + 'static>(error: &E, code: &str) -> Self {
+        let exit = match (code, error.kind()) {
+            ("not_found", _) => Exit::NotFound,
+            (_, Choice::Retry) => Exit::Unreachable,
+            (_, Choice::Reject | Choice::Corrupt) => Exit::Invalid,
+            (_, Choice::Fatal) => Exit::Failed,
+        };
+        Self::new(exit, code.to_owned(), with_causes(error)).hint(next_step(code, exit))
+    }
+
+    /// The next step for the user.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// Adds what lies below, each cause once.
+    pub(crate) fn because(mut self, cause: &(dyn Error + 'static)) -> Self {
+        append_causes(&mut self.message, Some(cause));
+        self
+    }
+
+    pub(crate) fn document(&self) -> FailureDocument<'_> {
+        FailureDocument {
+            error: FailureBody {
+                code: &self.code,
+                message: &self.message,
+                hint: &self.hint,
+            },
+        }
+    }
+}
+
+/// An error and everything below it in one line; a cause that its parent's text already holds is left out.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    append_causes(&mut text, error.source());
+    text
+}
+
+fn append_causes(text: &mut String, mut cause: Option<&(dyn Error + 'static)>) {
+    while let Some(error) = cause {
+        let line = error.to_string();
+        if !text.contains(&line) {
+            let _ = write!(text, ": {line}");
+        }
+        cause = error.source();
+    }
+}
+
+/// What to do about a failure that a part below the command line reported.
+pub(crate) fn next_step(code: &str, exit: Exit) -> &'static str {
+    match code {
+        "not_found" => {
+            "check the DID and the --node; an identity is found once it was published there"
+        }
+        "no_identity" => {
+            "make one with `perennis id new`, or bring yours back with `perennis restore`"
+        }
+        "other_identity" => "use another --home for another identity",
+        "stale_record" => "somebody replays an old record: ask other nodes with --node",
+        "superseded" | "contended" => "run `perennis publish` again: it merges what is newer",
+        "unreachable" | "deadline" | "connection_broken" => {
+            "check that the node runs (`perennis node status --node URL`) and try again"
+        }
+        "block_unavailable" | "no_source" => "name a node that has the blocks with --node",
+        "store_in_use" => {
+            "wait for the other perennis that works in this home, or use another --home"
+        }
+        "store_full" | "disk_full" => {
+            "free space on that disk and run the command again; nothing half-written remains"
+        }
+        "newer_format" => "install the version that wrote it; nothing was changed",
+        "state_damaged" => {
+            "run `perennis home check`: it says what is lost, and with --repair goes on without it"
+        }
+        "store_damaged" => {
+            "try once more; if it stays, move the home away and run `perennis restore`: changes that were not published have to be made again"
+        }
+        "block_damaged" | "block_lost" => "move the home away and run `perennis restore`",
+        "store_not_opened" | "store_failed" => {
+            "check that the home is a directory this user may write to"
+        }
+        "unpublished" | "empty_list" => "run `perennis publish` first",
+        "older_than_here" => "nothing to do: this home is newer than the file",
+        _ => match exit {
+            Exit::Unreachable => "try again in a moment",
+            Exit::NotFound => "check the spelling",
+            Exit::Failed => "run it again with -vv to see more",
+            Exit::Usage | Exit::Invalid => "correct the input and run it again",
+        },
+    }
+}
+
+/// `{"error":{"code","message","hint"}}`
+#[derive(Debug, Serialize)]
+pub(crate) struct FailureDocument<'a> {
+    error: FailureBody<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailureBody<'a> {
+    code: &'a str,
+    message: &'a str,
+    hint: &'a str,
+}
+
+/// A file could not be read or written: the message names it, the hint says what to look at.
+pub(crate) fn file_failure(
+    action: &str,
+    path: &std::path::Path,
+    error: &std::io::Error,
+) -> Failure {
+    use std::io::ErrorKind;
+    let message = format!("cannot {action} {}", path.display());
+    match error.kind() {
+        ErrorKind::NotFound => Failure::not_found("file_not_found", message)
+            .because(error)
+            .hint("check the path"),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Failure::failed("not_permitted", message)
+                .because(error)
+                .hint("choose a place this user may write to, or change its permissions")
+        }
+        ErrorKind::StorageFull => Failure::failed("disk_full", message).because(error).hint(
+            "free space on that disk and run the command again; nothing half-written remains",
+        ),
+        ErrorKind::AlreadyExists => Failure::invalid("file_exists", message)
+            .because(error)
+            .hint("name another file; this one is left as it is"),
+        _ => Failure::failed("io", message)
+            .because(error)
+            .hint("check the path and the disk"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_the_three_fields_of_the_contract() {
+        let failure = Failure::not_found("name_not_found", "no such name").hint("publish first");
+        assert_eq!(
+            serde_json::to_string(&failure.document()).unwrap(),
+            r#"{"error":{"code":"name_not_found","message":"no such name","hint":"publish first"}}"#
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_not_found() {
+        let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let failure = file_failure("read", std::path::Path::new("/x"), &error);
+        assert_eq!(failure.exit, Exit::NotFound);
+        assert!(failure.message.contains("/x"));
+    }
+}

@@ -1,0 +1,186 @@
+//! `perennis node run`: the node in this process, until it is told to stop.
+
+use std::path::PathBuf;
+
+use perennis_node::app::{DataGone, RunningNode, StartError};
+use perennis_node::config::{self, Config, ConfigError, LogFormat, Sources};
+use serde::Serialize;
+
+use super::open_files;
+use crate::Context;
+use crate::args::NodeRun;
+use crate::failure::{Exit, Failure, with_causes};
+use crate::log_lines;
+
+/// The first line of `node run --json`.
+#[derive(Serialize)]
+struct Ready<'a> {
+    event: &'static str,
+    http: &'a str,
+    #[serde(rename = "peerId")]
+    peer_id: String,
+    p2p: Vec<String>,
+    data: String,
+    version: &'static str,
+}
+
+pub(super) fn serve(context: &Context<'_>, arguments: &NodeRun) -> Result<(), Failure> {
+    let mut flags = Vec::new();
+    if let Some(data) = &arguments.data {
+        let data = data.to_str().ok_or_else(|| {
+            Failure::usage("the name of the data directory is not UTF-8").hint("rename it")
+        })?;
+        flags.push(("data".to_owned(), data.to_owned()));
+    }
+    if let Some(listen) = &arguments.listen {
+        flags.push(("http.listen".to_owned(), listen.to_string()));
+    }
+    if !arguments.p2p_listen.is_empty() {
+        flags.push(("p2p.listen".to_owned(), arguments.p2p_listen.join(",")));
+    }
+    if !arguments.bootstrap.is_empty() {
+        flags.push(("p2p.bootstrap".to_owned(), arguments.bootstrap.join(",")));
+    }
+    if let Some(dht) = &arguments.dht {
+        flags.push(("p2p.dht".to_owned(), dht.clone()));
+    }
+    if let Some(pubsub) = &arguments.pubsub {
+        flags.push(("p2p.pubsub".to_owned(), pubsub.clone()));
+    }
+    let config = load(arguments.config.clone(), flags)?;
+    init_log(context, &config)?;
+    open_files::raise_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("runtime", "cannot start").because(&error))?;
+    runtime.block_on(serve_until_stopped(context, config))
+}
+
+async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<(), Failure> {
+    let data = config.data.display().to_string();
+    // Before the node starts: a signal that comes early must not kill it half-way.
+    let mut stop = StopSignals::new()?;
+    let mut node = tokio::select! {
+        started = RunningNode::start(config) => started.map_err(|error| start_failure(&error))?,
+        () = stop.received() => return Ok(()),
+    };
+    let url = node.url();
+    let ready = Ready {
+        event: "ready",
+        http: &url,
+        peer_id: node.peer_id(),
+        p2p: node.p2p_addresses(),
+        data: data.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let told = context.output.answer(&ready, |page| {
+        let line = page.paint.good("the node serves");
+        page.line(format!("{line} {url}"));
+        page.fields(&[
+            ("data", Some(data.clone())),
+            (
+                "peer",
+                Some(
+                    node.p2p_addresses()
+                        .first()
+                        .cloned()
+                        .unwrap_or_else(|| node.peer_id()),
+                ),
+            ),
+            ("health", Some(format!("{url}/health/ready"))),
+            ("metrics", Some(format!("{url}/metrics"))),
+        ]);
+        let stop = page.paint.dim("stop it with Ctrl-C");
+        page.line(stop);
+    });
+    if told.is_ok() {
+        tokio::select! {
+            () = stop.received() => {}
+            gone = node.data_gone() => {
+                context.output.failure(&gone_failure(&gone, &data));
+                // Nothing is closed: that would write where other data may lie by now. What was acknowledged before is as
+                // after a crash.
+                std::process::exit(Exit::Failed as i32);
+            }
+        }
+    }
+    context
+        .output
+        .remark("stopping: finishing what was accepted");
+    tokio::select! {
+        () = node.shutdown() => told,
+        // Whoever asks twice does not want to wait. What was acknowledged is durable, as after a crash.
+        () = stop.received() => std::process::exit(1),
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::failed("signals", "cannot listen for signals").because(&error)
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The configuration, or every problem in it.
+fn load(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Result<Config, Failure> {
+    config::load(&Sources::of_process(file, flags))
+        .map(|loaded| loaded.config)
+        .map_err(|error| config_failure(&error))
+}
+
+pub(crate) fn config_failure(error: &ConfigError) -> Failure {
+    let first = error.problems.first();
+    Failure::invalid("invalid_config", error.to_string()).hint(first.map_or_else(
+        || "run `perennis config check FILE`".to_owned(),
+        |problem| problem.fix.clone(),
+    ))
+}
+
+fn start_failure(error: &StartError) -> Failure {
+    let exit = match error.code() {
+        "newer_format" => Exit::Invalid,
+        _ => Exit::Failed,
+    };
+    let message = with_causes(error);
+    let hint = open_files::hint_at(&message).unwrap_or(error.hint());
+    Failure::new(exit, error.code(), message).hint(hint)
+}
+
+fn gone_failure(gone: &DataGone, data: &str) -> Failure {
+    Failure::failed("data_folder_gone", with_causes(gone)).hint(format!(
+        "mount it, or put it back from a backup, and start the node again: {data}"
+    ))
+}
+
+/// Log lines go to stderr; `-v` and `-q` win over the configured filter.
+fn init_log(context: &Context<'_>, config: &Config) -> Result<(), Failure> {
+    let filter = match (context.global.quiet, context.global.verbose) {
+        (true, _) => "error",
+        (false, 0) => &config.log.filter,
+        (false, 1) => "debug",
+        (false, _) => "trace",
+    };
+    log_lines::init(filter, config.log.format == LogFormat::Json)
+}

@@ -1,0 +1,107 @@
+//! A home with its store open, and the client that works on it.
+
+use std::future::Future;
+use std::str::FromStr as _;
+
+use perennis_sdk::NodeUrl;
+use perennis_sdk::client::{Client, ClientConfig};
+use perennis_sdk::store::{Disk, DiskOptions};
+use perennis_shared::did::Did;
+use perennis_shared::ipns::Name;
+
+use super::Context;
+use super::failure::Failure;
+use super::home::{DEFAULT_NODE, Home, HomeLock};
+use super::page::plain;
+
+/// A home that this process works in.
+pub(crate) struct Session {
+    pub(crate) home: Home,
+    pub(crate) client: Client<Disk>,
+    /// The nodes that were named, else those used before, else the default.
+    pub(crate) nodes: Vec<NodeUrl>,
+    _lock: HomeLock,
+}
+
+impl Session {
+    /// Opens the home's store, waiting for another process that works in it.
+    pub(crate) async fn open(context: &Context<'_>, nodes: &[String]) -> Result<Self, Failure> {
+        let home = context.home()?;
+        let nodes = nodes_to_ask(&home, nodes)?;
+        let lock = home.lock(context.output)?;
+        let store = Disk::open(home.store_path(), DiskOptions::default())
+            .await
+            .map_err(|error| Failure::of(&error, error.code()))?;
+        let config = ClientConfig {
+            nodes: nodes.clone(),
+            ..ClientConfig::default()
+        };
+        let client = Client::new(store, config).map_err(|error| {
+            Failure::failed("http_client", "cannot set up the HTTP client").because(&error)
+        })?;
+        Ok(Self {
+            home,
+            client,
+            nodes,
+            _lock: lock,
+        })
+    }
+}
+
+/// The nodes that were named, else those this home used before, else the default.
+pub(crate) fn nodes_to_ask(home: &Home, named: &[String]) -> Result<Vec<NodeUrl>, Failure> {
+    if !named.is_empty() {
+        return named.iter().map(|url| parse_node(url)).collect();
+    }
+    let known = home.nodes()?;
+    if known.is_empty() {
+        return Ok(vec![parse_node(DEFAULT_NODE)?]);
+    }
+    known.iter().map(|url| parse_node(url)).collect()
+}
+
+fn parse_node(url: &str) -> Result<NodeUrl, Failure> {
+    NodeUrl::from_str(url).map_err(|error| {
+        Failure::usage(format!("not the address of a node: {}", plain(url)))
+            .because(&error)
+            .hint("write it as http://HOST:PORT")
+    })
+}
+
+/// A DID or an IPNS name from the command line.
+pub(crate) fn parse_did(text: &str) -> Result<Did, Failure> {
+    Did::parse(text).map_err(|error| {
+        Failure::usage(format!("not a DID or IPNS name: {}", plain(text)))
+            .because(&error)
+            .hint("write it as did:ipns:k51…, did:key:z6Mk… or k51…")
+    })
+}
+
+/// Reads a name of any key type, or a DID, which stands for its name.
+pub(crate) fn parse_name(text: &str) -> Result<Name, Failure> {
+    if text.starts_with("did:") {
+        return Ok(parse_did(text)?.name());
+    }
+    Name::parse(text).map_err(|error| {
+        Failure::usage(format!("not an IPNS name or DID: {}", plain(text)))
+            .because(&error)
+            .hint("write it as k51…, did:ipns:k51… or did:key:z6Mk…")
+    })
+}
+
+/// Runs a command's asynchronous part to its end.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("runtime", "cannot start").because(&error))?;
+    runtime.block_on(future)
+}
+
+/// [`Failure::of`] for `map_err`, with the code the error names itself.
+macro_rules! told {
+    () => {
+        |error| $crate::failure::Failure::of(&error, error.code())
+    };
+}
+pub(crate) use told;

@@ -1,0 +1,98 @@
+//! From a passphrase to the identity that signs.
+
+use perennis_rt as rt;
+use perennis_shared::did::{Identity, Profile};
+
+use super::Context;
+use super::args::{Derivation, ProfileName};
+use super::failure::{Failure, with_causes};
+use super::home::{Home, KnownIdentity};
+use super::sealed;
+use super::secret::{Passphrase, read_passphrase};
+
+/// Derives the identity; takes about as long as the profile's scrypt does, so a spinner shows it.
+pub(crate) fn derive(
+    context: &Context<'_>,
+    phrase: &Passphrase,
+    profile: Profile,
+    account: &str,
+) -> Result<Identity, Failure> {
+    let spinner = context.output.spinner("deriving the identity");
+    let identity = match profile {
+        Profile::V1 => Identity::derive_v1(phrase.reveal().as_bytes()),
+        Profile::V2 => Identity::derive_v2(phrase.reveal(), account),
+    };
+    spinner.finish_and_clear();
+    let identity = identity.map(|identity| identity.with_engine(rt::sign_engine));
+    identity.map_err(|error| {
+        Failure::invalid(
+            "not_derivable",
+            format!("no identity from this passphrase: {}", with_causes(&error)),
+        )
+        .hint("check the passphrase and the account name")
+    })
+}
+
+/// The profile and account asked for, where the home knows nothing better.
+pub(crate) fn derivation_of(asked: &Derivation) -> Result<(Profile, &str), Failure> {
+    let profile = match asked.profile {
+        Some(ProfileName::V1) => Profile::V1,
+        Some(ProfileName::V2) | None => Profile::V2,
+    };
+    match (profile, asked.account.as_deref()) {
+        (Profile::V1, Some(account)) if !account.is_empty() => {
+            Err(Failure::usage("profile v1 has no account names")
+                .hint("leave --account out, or use --profile v2"))
+        }
+        (profile, account) => Ok((profile, account.unwrap_or_default())),
+    }
+}
+
+/// Asks for the passphrase and returns the identity of this home. A passphrase that gives another
+/// identity is refused by naming that one: nothing is ever signed by mistake.
+pub(crate) fn unlock(
+    context: &Context<'_>,
+    home: &Home,
+    known: &KnownIdentity,
+) -> Result<Identity, Failure> {
+    let phrase = read_passphrase(
+        context.passphrase_file(),
+        &format!("Passphrase of {}: ", known.did),
+    )?;
+    if let Some(identity) = sealed::open(context, &home.sealed_key_path(), &phrase)?
+        && identity.did().to_string() == known.did
+    {
+        return Ok(identity);
+    }
+    let profile = profile_of(known)?;
+    let identity = derive(context, &phrase, profile, &known.account)?;
+    if identity.did().to_string() == known.did {
+        return Ok(identity);
+    }
+    Err(Failure::invalid(
+        "wrong_passphrase",
+        format!(
+            "this passphrase gives {}, but this home is {}",
+            identity.did(),
+            known.did
+        ),
+    )
+    .hint(
+        "type the passphrase of this home's identity; to work as the other one, use another --home \
+         (nothing was signed)",
+    ))
+}
+
+/// The profile a home's identity was derived with.
+pub(crate) fn profile_of(known: &KnownIdentity) -> Result<Profile, Failure> {
+    Profile::parse(&known.profile).ok_or_else(|| {
+        Failure::invalid(
+            "home_damaged",
+            format!(
+                "identity.json names a profile this version does not know: {:?}",
+                known.profile
+            ),
+        )
+        .hint("run `perennis restore` in another --home")
+    })
+}

@@ -1,0 +1,168 @@
+//! Which peer is asked next.
+
+use std::time::Duration;
+
+use libp2p::PeerId;
+use perennis_shared::{
+    cid::Cid,
+    wire::bitswap::{Want, WantKind},
+};
+
+use super::{ASKED_AT_ONCE, Client, Out, Output, SESSION_PEERS, SessionId, Wanted};
+use crate::bitswap::peers::Peer;
+
+impl Client {
+    /// Goes on with the wants of a session that nobody is being asked for.
+    pub(super) fn retry(&mut self, now: Duration, id: SessionId, out: &mut Out) {
+        let stuck = |cid: &&Cid| {
+            let wanted = self.wants.get(*cid);
+            wanted.is_some_and(|wanted| !wanted.is_pending && wanted.asked.len() <= wanted.late)
+        };
+        let wants = self.sessions.get(&id).map(|session| &session.wants);
+        let stuck: Vec<Cid> = wants.into_iter().flatten().filter(stuck).copied().collect();
+        for cid in stuck {
+            self.advance(now, &cid, true, out);
+        }
+    }
+
+    /// The same for all sessions.
+    pub(super) fn retry_all(&mut self, now: Duration, out: &mut Out) {
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in sessions {
+            self.retry(now, id, out);
+        }
+        self.fill(now, out);
+    }
+
+    /// Gives peers that have become free what waits for one.
+    pub(super) fn fill(&mut self, now: Duration, out: &mut Out) {
+        for _ in 0..self.pending.len() {
+            let Some(cid) = self.pending.pop_front() else {
+                return;
+            };
+            if let Some(wanted) = self.wants.get_mut(&cid).filter(|wanted| wanted.is_pending) {
+                wanted.is_pending = false;
+                self.advance(now, &cid, false, out);
+                if self.wants.get(&cid).is_some_and(|wanted| wanted.is_pending) {
+                    // It has gone to the back; its place is the front.
+                    if let Some(last) = self.pending.pop_back() {
+                        self.pending.push_front(last);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Asks the next peer, if one is needed and there is one. With `is_probed` the others are asked for word.
+    pub(super) fn advance(&mut self, now: Duration, cid: &Cid, is_probed: bool, out: &mut Out) {
+        let Some(wanted) = self.wants.get(cid) else {
+            return;
+        };
+        let in_time = wanted.asked.len() - wanted.late.min(wanted.asked.len());
+        if in_time > 0 || wanted.asked.len() >= ASKED_AT_ONCE || wanted.is_pending {
+            return;
+        }
+        let candidates = self.candidates(wanted);
+        let is_free = |peer: &PeerId| {
+            let known = self.peers.get(peer);
+            known.is_some_and(|known| known.blocks_open() < self.limits.asks_per_peer)
+        };
+        let rank = |peer: &PeerId| {
+            let is_proven = wanted.readers.iter().any(|(session, _)| {
+                let session = self.sessions.get(session);
+                session.is_some_and(|session| session.proven.contains(peer))
+            });
+            let cost = self.peers.get(peer).map(Peer::cost);
+            (!wanted.has.contains(peer), !is_proven, cost, *peer)
+        };
+        let best = candidates
+            .iter()
+            .filter(|peer| is_free(peer))
+            .min_by_key(|peer| rank(peer));
+        let (best, is_alone) = (best.copied(), wanted.asked.is_empty());
+        let Some(best) = best else {
+            if is_alone && !candidates.is_empty() {
+                if let Some(wanted) = self.wants.get_mut(cid) {
+                    wanted.is_pending = true;
+                }
+                self.pending.push_back(*cid);
+            } else if is_alone && self.is_hopeless(cid) {
+                let error = self.nobody(cid);
+                self.fail(cid, &error, out);
+            }
+            return;
+        };
+        self.ask(now, cid, best, out);
+        if is_probed {
+            for peer in candidates.into_iter().filter(|peer| *peer != best) {
+                self.probe(now, cid, peer, out);
+            }
+        }
+    }
+
+    fn probe(&mut self, now: Duration, cid: &Cid, peer: PeerId, out: &mut Out) {
+        let (Some(wanted), Some(known)) = (self.wants.get_mut(cid), self.peers.get_mut(&peer))
+        else {
+            return;
+        };
+        if !wanted.has.contains(&peer) && known.ask(now, *cid, WantKind::Have) {
+            wanted.note(peer);
+            out.push(Output::Tell(peer, Want::new(*cid, WantKind::Have, 1)));
+        }
+    }
+
+    fn ask(&mut self, now: Duration, cid: &Cid, peer: PeerId, out: &mut Out) {
+        let (Some(wanted), Some(known)) = (self.wants.get_mut(cid), self.peers.get_mut(&peer))
+        else {
+            return;
+        };
+        wanted.asked.push(peer);
+        let due = now + known.hedge_after();
+        wanted.hedge_at = due;
+        wanted.note(peer);
+        if known.ask(now, *cid, WantKind::Block) {
+            out.push(Output::Tell(peer, Want::new(*cid, WantKind::Block, 1)));
+        }
+    }
+
+    /// Connected peers that may have what is wanted and are not asked for it.
+    fn candidates(&self, wanted: &Wanted) -> Vec<PeerId> {
+        let mut found = Vec::new();
+        for (session, _) in &wanted.readers {
+            let Some(session) = self.sessions.get(session) else {
+                continue;
+            };
+            let mut add = |peer: &PeerId| {
+                let is_new = !wanted.asked.contains(peer) && !wanted.has_not.contains(peer);
+                if is_new && self.peers.contains_key(peer) && !found.contains(peer) {
+                    found.push(*peer);
+                }
+            };
+            if session.named.is_empty() {
+                session.proven.iter().for_each(&mut add);
+                let is_new = |peer: &&PeerId| !wanted.has_not.contains(*peer);
+                let others = self.peers.keys().filter(is_new);
+                others.take(SESSION_PEERS).for_each(&mut add);
+            } else {
+                session.named.iter().for_each(&mut add);
+            }
+        }
+        found
+    }
+
+    /// Whether every peer that was to be asked has said no or cannot be reached.
+    fn is_hopeless(&self, cid: &Cid) -> bool {
+        let Some(wanted) = self.wants.get(cid) else {
+            return false;
+        };
+        wanted.readers.iter().all(|(session, _)| {
+            let Some(session) = self.sessions.get(session) else {
+                return true;
+            };
+            let is_out =
+                |peer: &PeerId| session.lost.contains(peer) || wanted.has_not.contains(peer);
+            session.named.iter().all(is_out)
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! Several peers in one process.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod abuse;
+mod dht;
+mod peers;
+mod pubsub;
+mod raw;
+mod swarm;

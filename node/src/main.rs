@@ -1,7 +1,0 @@
-//! The binary `perennis`: the command line of users and operators.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    perennis_node::cli::main()
-}
