@@ -11,7 +11,6 @@ use perennis_net::dht::Sweep;
 use perennis_rt as rt;
 use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
-use perennis_shared::time::Millis;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,18 +18,21 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::config::Config;
 use crate::damage::{self, Damage};
 use crate::data_folder::{FolderGone, InTheWay, in_the_way};
-use crate::demand::{Demand, SharedDemand};
-use crate::http::{AnswerMemory, Server, UNSENT_BYTES, opening};
+use crate::demand::Demand;
+use crate::http::{Server, Site, UNSENT_BYTES, opening};
 use crate::ingest::Ingest;
 use crate::keystore::{self, Keystore, KeystoreError};
-use crate::metrics::{Metrics, StoreSizes};
+use crate::metrics::Metrics;
+use crate::node::Node;
 use crate::opening::Telling;
 use crate::probe::Probe;
 use crate::read::Read;
 use crate::resolve::Resolve;
+use crate::shutdown::Stop;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
+use crate::workers::Workers;
 use crate::workers::folder::FolderWorker;
 use crate::workers::follow::Routes;
 use crate::workers::meet::MeetWorker;
@@ -38,63 +40,10 @@ use crate::workers::probe::ProbeWorker;
 use crate::workers::pubsub::PubsubWorker;
 use crate::workers::reprovide::Reprovide;
 use crate::workers::republish::Republish;
-use crate::workers::{Stop, Workers};
-
-/// Everything a running node consists of.
-pub(crate) struct Node {
-    pub(crate) config: Config,
-    pub(crate) read: Arc<Read>,
-    /// The memory of all HTTP answers under way.
-    pub(crate) answers: AnswerMemory,
-    pub(crate) ingest: Arc<Ingest>,
-    pub(crate) keystore: Arc<Keystore>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// What is damaged.
-    pub(crate) damage: Damage,
-    pub(crate) republish: Arc<Republish>,
-    pub(crate) reprovide: Arc<Reprovide>,
-    /// How often each name is asked for.
-    pub(crate) demand: SharedDemand,
-    /// Where records of other people's names are found, and what is below them.
-    pub(crate) routes: Arc<Routes>,
-    /// How fast records are published and found through each route.
-    pub(crate) probe: Arc<Probe>,
-    pub(crate) workers: Workers,
-    pub(crate) swarm: Swarm,
-    pub(crate) resolve: Arc<Resolve>,
-    pub(crate) token: Token,
-    pub(crate) started_at: Millis,
-    storage: Storage,
-    stopping: AtomicBool,
-}
-
-impl Node {
-    /// Why the node takes no writes now; empty when it does.
-    pub(crate) fn not_ready(&self) -> Vec<&'static str> {
-        let mut reasons = Vec::new();
-        if self.stopping.load(Ordering::Relaxed) {
-            reasons.push("stopping");
-        }
-        reasons.extend(self.storage.trouble());
-        reasons
-    }
-
-    pub(crate) fn storage(&self) -> &Storage {
-        &self.storage
-    }
-
-    pub(crate) fn storage_sizes(&self) -> StoreSizes {
-        self.storage.sizes()
-    }
-
-    pub(crate) fn name_count(&self) -> u64 {
-        self.storage.name_count()
-    }
-}
 
 /// A node that runs. Dropping it stops the node without waiting; [`RunningNode::shutdown`] waits.
 pub struct RunningNode {
-    node: Arc<Node>,
+    node: Arc<Site>,
     http_addr: SocketAddr,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
@@ -210,10 +159,8 @@ impl RunningNode {
             gone: tell_gone,
         };
         workers.watch_folder(worker, &mut tasks, to_stop());
-        let answers = AnswerMemory::new(&config.http, metrics.answers.clone());
-        let node = Arc::new(Node {
+        let node = Arc::new(Site::new(Node {
             config,
-            answers,
             swarm,
             resolve,
             read,
@@ -231,7 +178,7 @@ impl RunningNode {
             started_at: rt::now(),
             storage,
             stopping: AtomicBool::new(false),
-        });
+        }));
         count(&node, stopped.clone());
         let server = Server::new(listener, Arc::clone(&node)).run(stopped);
         tracing::info!(address = %http_addr, data = %node.config.data.display(), "the node serves");
@@ -306,7 +253,7 @@ impl RunningNode {
 }
 
 /// Counts the names beside everything else: a million of them takes seconds.
-fn count(node: &Arc<Node>, stopped: watch::Receiver<bool>) {
+fn count(node: &Arc<Site>, stopped: watch::Receiver<bool>) {
     let storage = node.storage.clone();
     tokio::task::spawn_blocking(move || {
         if let Err(error) = storage.count_names(|| *stopped.borrow()) {

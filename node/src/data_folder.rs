@@ -17,7 +17,8 @@ use perennis_store::layout::{
     FILES, FOLDERS, FORMAT_FILE, INDEX, LOCK, PACKS, SEGMENTS, STORED, VITAL,
 };
 
-use crate::keystore;
+/// The file with the node's key.
+pub(crate) const KEY_FILE: &str = "node.key";
 
 /// Something of the wrong kind where the data folder, or a part of it, has to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +82,7 @@ pub fn in_the_way(data: &Path) -> Option<InTheWay> {
     let index = fs::read_dir(data.join(INDEX)).into_iter().flatten();
     let index = index.flatten().map(|entry| entry.path());
     let index = index.filter(|path| !path.is_dir());
-    let mut files = files.chain([keystore::key_file(data)]).chain(index);
+    let mut files = files.chain([key_file(data)]).chain(index);
     no_folder.or_else(|| {
         files.find_map(|path| match kind(&path)? {
             Kind::File => None,
@@ -92,6 +93,12 @@ pub fn in_the_way(data: &Path) -> Option<InTheWay> {
             Kind::Other(found) => Some(InTheWay::NoFile { path, found }),
         })
     })
+}
+
+/// The file that holds the node's key.
+#[must_use]
+pub fn key_file(directory: &Path) -> PathBuf {
+    directory.join(KEY_FILE)
 }
 
 /// What lies under a name.

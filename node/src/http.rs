@@ -23,8 +23,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use crate::app::Node;
-
 mod answer;
 mod damage;
 mod fetch;
@@ -45,13 +43,14 @@ mod providers;
 mod readers;
 mod records;
 mod route;
+mod site;
 mod state;
 mod upload;
 
 use answer::{Answer, Refusal};
-pub(crate) use memory::AnswerMemory;
 use patience::Patient;
 use route::{Endpoint, Matched};
+pub(crate) use site::Site;
 
 /// Largest head of a request, in bytes.
 const HEAD_BYTES: usize = 16 << 10;
@@ -74,11 +73,11 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// A server that accepts connections until it is told to stop.
 pub(crate) struct Server {
     listener: TcpListener,
-    node: Arc<Node>,
+    node: Arc<Site>,
 }
 
 impl Server {
-    pub(crate) fn new(listener: TcpListener, node: Arc<Node>) -> Server {
+    pub(crate) fn new(listener: TcpListener, node: Arc<Site>) -> Server {
         Server { listener, node }
     }
 
@@ -125,7 +124,7 @@ impl Server {
 fn connection(
     stream: TcpStream,
     peer: IpAddr,
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     mut stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send + use<> {
     // An error here means that the connection is gone already; serving it will find that.
@@ -173,7 +172,7 @@ fn connection(
     }
 }
 
-async fn respond(node: Arc<Node>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+async fn respond(node: Arc<Site>, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let started = Instant::now();
     let matched = match route::find(request.method(), request.uri().path()) {
         Matched::Route(Endpoint::Block, cid) => {
@@ -221,7 +220,7 @@ fn tells_how_it_is(endpoint: Endpoint) -> bool {
 }
 
 async fn dispatch(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     peer: IpAddr,
     endpoint: Endpoint,
     request: Request<Incoming>,
@@ -332,13 +331,13 @@ fn unrouted(matched: &Matched<'_>, request: &Request<Incoming>) -> Answer {
 }
 
 /// Checks a call that steers the node: what is signed by a name's owner may come from any page, this may not.
-fn controls(node: &Node, request: &Request<Incoming>) -> Result<(), Refusal> {
+fn controls(node: &Site, request: &Request<Incoming>) -> Result<(), Refusal> {
     authorized(node, request)?;
     origin::check(&node.config.http, request)
 }
 
 /// Checks the bearer token of a call that changes something, when this node has one.
-fn authorized(node: &Node, request: &Request<Incoming>) -> Result<(), Refusal> {
+fn authorized(node: &Site, request: &Request<Incoming>) -> Result<(), Refusal> {
     let given = request
         .headers()
         .get(header::AUTHORIZATION)

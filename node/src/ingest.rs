@@ -21,14 +21,14 @@ use perennis_shared::log::{Entry, UnverifiedEntry};
 use perennis_shared::time::Millis;
 use tokio::sync::{Notify, RwLock, Semaphore};
 
+use crate::changed_names::ChangedNames;
 use crate::config::Config;
-use crate::followed::Followed;
-use crate::kept::{Facts, Kept, Pin};
 use crate::keystore::Keystore;
 use crate::metrics::{Metrics, Outcome};
-use crate::news::News;
 use crate::read::Read;
-use crate::storage::{Change, ChangeError, Follow, Storage};
+use crate::storage::FollowState;
+use crate::storage::{ChangeError, Follow, NameChange, Storage};
+use crate::storage::{GraphFacts, NameState, Pin};
 
 mod admission;
 mod error;
@@ -66,7 +66,7 @@ pub(crate) struct Ingest {
     /// Rung when a name was followed.
     pub(crate) following: Arc<Notify>,
     /// Names whose record was stored or that were forgotten.
-    pub(crate) news: News,
+    pub(crate) news: ChangedNames,
     /// Held for writing while a name is forgotten, so that no change made from what was read before brings it back.
     forgetting: RwLock<()>,
     routers: Vec<String>,
@@ -95,7 +95,7 @@ impl Ingest {
             fresh: Arc::new(Notify::new()),
             laddered: Arc::new(Notify::new()),
             following: Arc::new(Notify::new()),
-            news: News::default(),
+            news: ChangedNames::default(),
             forgetting: RwLock::new(()),
             routers: config.routers(),
             message_bytes: config.admission.message_bytes,
@@ -163,7 +163,7 @@ impl Ingest {
         let graph = self.graph(name, message.head, message.blocks).await?;
         // What was there before stays until the graph is walked again, which counts exactly.
         let before = kept.as_ref().map(|kept| &kept.facts);
-        let facts = Facts {
+        let facts = GraphFacts {
             bytes: graph.new_bytes + before.map_or(0, |facts| facts.bytes),
             blocks: graph.new.len() as u64 + before.map_or(0, |facts| facts.blocks),
             ..facts_of(&graph.head)
@@ -173,20 +173,20 @@ impl Ingest {
         // Whoever publishes here wants the name kept, whether or not it is followed as well.
         let followed = kept.as_ref().and_then(|kept| kept.followed.clone());
         let followed = followed.map(|row| Follow {
-            row: Followed {
+            row: FollowState {
                 is_published: true,
                 ..row
             },
             next: None,
         });
-        let change = Change {
+        let change = NameChange {
             facts,
             blocks: graph.new,
             required: graph.required,
             is_new_record: !known,
             ladder,
             followed,
-            ..Change::of(*name, record.clone(), now)
+            ..NameChange::of(*name, record.clone(), now)
         };
         self.commit(change, kept.as_ref()).await?;
         Ok(self.receipt(name, &record, now, received, fresh))
@@ -224,12 +224,12 @@ impl Ingest {
         if let Some(kept) = kept.as_ref().filter(|_| known) {
             return Ok(self.receipt(name, &record, kept.stored_at, 0, 0));
         }
-        let change = Change {
+        let change = NameChange {
             facts: facts_below(kept.as_ref(), &record),
             ladder: self
                 .ladder_after(name, kept.as_ref(), &record, Ladder::default())
                 .await?,
-            ..Change::of(*name, record.clone(), now)
+            ..NameChange::of(*name, record.clone(), now)
         };
         self.commit(change, kept.as_ref()).await?;
         Ok(self.receipt(name, &record, now, 0, 0))
@@ -240,43 +240,43 @@ impl Ingest {
     pub(crate) async fn adopt(
         &self,
         name: &Name,
-        kept: &Kept,
+        kept: &NameState,
         blocks: Vec<Block>,
-        found: Found,
+        found: FetchedGraph,
     ) -> Result<(), IngestError> {
         let record = UnverifiedRecord::parse(&kept.record)?.verify_at_any_time(name)?;
         let facts = match found {
-            Found::Complete { bytes, count } => {
+            FetchedGraph::Complete { bytes, count } => {
                 let head = record.head().ok_or(IngestError::NotAMessage("no head"))?;
                 let sent = by_cid(&blocks);
                 let head = self.examine(name, &head, &sent).await?;
-                Facts {
+                GraphFacts {
                     bytes,
                     blocks: count,
                     ..facts_of(&head)
                 }
             }
-            Found::Incomplete { missing } => Facts {
+            FetchedGraph::Incomplete { missing } => GraphFacts {
                 pin: Pin::Incomplete { missing },
                 ..kept.facts.clone()
             },
-            Found::Other { bytes, count } => Facts {
+            FetchedGraph::Other { bytes, count } => GraphFacts {
                 bytes,
                 blocks: count,
                 pin: Pin::Pinned,
-                ..Facts::unknown()
+                ..GraphFacts::unknown()
             },
-            Found::Foreign => Facts {
+            FetchedGraph::Foreign => GraphFacts {
                 pin: Pin::RecordOnly,
-                ..Facts::unknown()
+                ..GraphFacts::unknown()
             },
         };
         self.admission.check_size(&facts)?;
-        let change = Change {
+        let change = NameChange {
             facts,
             blocks,
             is_new_record: false,
-            ..Change::of(*name, record, kept.stored_at)
+            ..NameChange::of(*name, record, kept.stored_at)
         };
         self.commit(change, Some(kept)).await
     }
@@ -285,7 +285,7 @@ impl Ingest {
     async fn is_known(
         &self,
         name: &Name,
-        kept: Option<&Kept>,
+        kept: Option<&NameState>,
         record: &Record,
     ) -> Result<bool, IngestError> {
         let Some(kept) = kept else {
@@ -313,7 +313,11 @@ impl Ingest {
         Ok(false)
     }
 
-    async fn commit(&self, mut change: Change, before: Option<&Kept>) -> Result<(), IngestError> {
+    async fn commit(
+        &self,
+        mut change: NameChange,
+        before: Option<&NameState>,
+    ) -> Result<(), IngestError> {
         if before.is_none() {
             self.admission.check_names(self.storage.name_count())?;
         }
@@ -490,7 +494,7 @@ struct Graph {
 
 /// What a walk from a head found.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum FetchedGraph {
     /// Everything below it, what was fetched included.
     Complete { bytes: u64, count: u64 },
     /// Some blocks could not be had.
@@ -502,8 +506,8 @@ pub(crate) enum Found {
 }
 
 /// What is known about the head of a record that comes without blocks.
-fn facts_below(kept: Option<&Kept>, record: &Record) -> Facts {
-    let mut facts = kept.map_or_else(Facts::unknown, |kept| kept.facts.clone());
+fn facts_below(kept: Option<&NameState>, record: &Record) -> GraphFacts {
+    let mut facts = kept.map_or_else(GraphFacts::unknown, |kept| kept.facts.clone());
     if kept.is_none_or(|kept| kept.head != record.head()) {
         facts.pin = match record.head() {
             Some(_) => Pin::Queued,
@@ -525,13 +529,13 @@ fn refused(error: ChangeError, offered: u64) -> IngestError {
 }
 
 /// What a head that was verified says, with everything below it here.
-fn facts_of(head: &Entry) -> Facts {
-    Facts {
+fn facts_of(head: &Entry) -> GraphFacts {
+    GraphFacts {
         did: Some(head.did().to_string()),
         document: Some(*head.document()),
         list: head.root(),
         pin: Pin::Pinned,
-        ..Facts::unknown()
+        ..GraphFacts::unknown()
     }
 }
 

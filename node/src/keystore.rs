@@ -17,9 +17,8 @@ use perennis_shared::keywrap::{self, OpenError, SALT_BYTES, SEED_BYTES, SealErro
 use perennis_shared::sign::SigningKey;
 use zeroize::Zeroizing;
 
-use crate::data_folder::has_stored;
+use crate::data_folder::{has_stored, key_file};
 
-const KEY_FILE: &str = "node.key";
 const PASSPHRASE_FILE: &str = "node.passphrase";
 
 /// The label of the seed in the key file.
@@ -126,11 +125,6 @@ pub fn lost_key(directory: &Path) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// The file that holds the node's key.
-pub fn key_file(directory: &Path) -> PathBuf {
-    directory.join(KEY_FILE)
 }
 
 fn canary_of(seed: &[u8; SEED_BYTES]) -> SigningKey {
@@ -260,6 +254,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::data_folder::KEY_FILE;
     use perennis_shared::ipns::Name;
 
     /// Made with the HKDF and Ed25519 of Python's `cryptography` 48.

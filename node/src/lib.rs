@@ -6,23 +6,23 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod app;
+mod changed_names;
 pub mod config;
 pub mod damage;
 pub mod data_folder;
 mod demand;
-mod followed;
 mod http;
 mod ingest;
-mod kept;
 pub mod keystore;
 mod log_tally;
 mod metrics;
-mod news;
+mod node;
 mod opening;
-mod outbound;
 mod probe;
 mod read;
 mod resolve;
+mod shutdown;
+mod ssrf_guard;
 mod storage;
 mod swarm;
 mod token;

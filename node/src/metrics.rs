@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::storage::StoreSizes;
+
 mod answers;
 mod damage;
 mod probe;
@@ -22,6 +24,7 @@ pub(crate) use answers::AnswerMetrics;
 use damage::DamageMetrics;
 pub(crate) use damage::Upkeep;
 use probe::ProbeMetrics;
+pub(crate) use probe::{BOUNDS_MS, Operation, ProbeOutcome};
 
 /// Every metric of a node.
 pub(crate) struct Metrics {
@@ -37,7 +40,7 @@ pub(crate) struct Metrics {
     connections: Gauge,
     publishes: Family<OutcomeLabels, Counter>,
     publish_seconds: Histogram,
-    resolves: Family<FoundLabels, Counter>,
+    resolves: Family<LookupLabels, Counter>,
     resolve_seconds: Histogram,
     hit_rate: Gauge<f64, AtomicU64>,
     dht_peers: Gauge,
@@ -110,13 +113,13 @@ pub(crate) enum Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FoundLabels {
-    found: Found,
+struct LookupLabels {
+    found: LookupResult,
 }
 
 /// Where a record was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Found {
+pub(crate) enum LookupResult {
     /// In memory.
     Cache,
     /// In the store.
@@ -127,8 +130,13 @@ pub(crate) enum Found {
     Absent,
 }
 
-impl Found {
-    const ALL: [Found; 4] = [Found::Cache, Found::Store, Found::Network, Found::Absent];
+impl LookupResult {
+    const ALL: [LookupResult; 4] = [
+        LookupResult::Cache,
+        LookupResult::Store,
+        LookupResult::Network,
+        LookupResult::Absent,
+    ];
 }
 
 #[derive(Default)]
@@ -136,14 +144,6 @@ struct StoreGauges {
     blocks: Gauge,
     bytes: Gauge,
     read_only: Gauge,
-}
-
-/// Sizes of the store when metrics are asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct StoreSizes {
-    pub(crate) blocks: u64,
-    pub(crate) bytes: u64,
-    pub(crate) read_only: bool,
 }
 
 /// An open connection; it is counted until this is dropped.
@@ -224,9 +224,9 @@ impl Metrics {
                 family.get_or_create(&labels).inc_by(0);
             }
         }
-        for found in Found::ALL {
+        for found in LookupResult::ALL {
             self.resolves
-                .get_or_create(&FoundLabels { found })
+                .get_or_create(&LookupLabels { found })
                 .inc_by(0);
         }
     }
@@ -411,9 +411,9 @@ impl Metrics {
     }
 
     fn share_of_hits(&self) -> f64 {
-        let count = |found| self.resolves.get_or_create(&FoundLabels { found }).get();
-        let all: u64 = Found::ALL.into_iter().map(count).sum();
-        count(Found::Cache) as f64 / all.max(1) as f64
+        let count = |found| self.resolves.get_or_create(&LookupLabels { found }).get();
+        let all: u64 = LookupResult::ALL.into_iter().map(count).sum();
+        count(LookupResult::Cache) as f64 / all.max(1) as f64
     }
 
     /// So many peers are in the routing tables of the DHT.
@@ -449,8 +449,8 @@ impl Metrics {
         self.publish_seconds.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn resolved(&self, found: Found, took: Option<Duration>) {
-        self.resolves.get_or_create(&FoundLabels { found }).inc();
+    pub(crate) fn resolved(&self, found: LookupResult, took: Option<Duration>) {
+        self.resolves.get_or_create(&LookupLabels { found }).inc();
         if let Some(took) = took {
             self.resolve_seconds.observe(took.as_secs_f64());
         }

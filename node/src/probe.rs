@@ -13,25 +13,23 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use perennis_net::Net;
-use perennis_rt as rt;
+use perennis_rt::{self as rt, http::HttpError};
 use perennis_sdk::router::RouteError;
 use perennis_shared::error::chain;
 use perennis_shared::ipns::{Name, Record};
-use prometheus_client::encoding::EncodeLabelValue;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use crate::app::StartError;
 use crate::config::Config;
 use crate::keystore::Keystore;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Operation, ProbeOutcome};
 
 mod canary;
 mod history;
 mod plot;
 mod route;
 
-pub(crate) use history::{BOUNDS_MS, ProbeOutcome, Summary};
+pub(crate) use history::Summary;
 
 use canary::Canary;
 use history::{History, Sample};
@@ -74,13 +72,6 @@ struct RouteState {
     resolve: History,
 }
 
-/// What is timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Operation {
-    Publish,
-    Resolve,
-}
-
 impl Probe {
     /// The probe of a node, and what its worker tells of its rounds by.
     ///
@@ -91,7 +82,7 @@ impl Probe {
         net: &Net,
         keystore: Arc<Keystore>,
         metrics: Arc<Metrics>,
-    ) -> Result<(Arc<Probe>, watch::Sender<Rounds>), StartError> {
+    ) -> Result<(Arc<Probe>, watch::Sender<Rounds>), HttpError> {
         let probed = |route| Probed {
             route,
             state: Mutex::default(),

@@ -21,8 +21,8 @@ use quick_cache::{OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
 use crate::config::CacheConfig;
-use crate::kept::Kept;
 use crate::metrics::Metrics;
+use crate::storage::NameState;
 use crate::storage::{Storage, StorageError};
 
 /// Reads for the HTTP server.
@@ -197,7 +197,7 @@ impl Read {
     }
 
     /// All that is kept about a name.
-    pub(crate) async fn kept(&self, name: &Name) -> Result<Option<Kept>, ReadError> {
+    pub(crate) async fn kept(&self, name: &Name) -> Result<Option<NameState>, ReadError> {
         Ok(self.storage.kept(*name).await?)
     }
 
@@ -206,7 +206,7 @@ impl Read {
         &self,
         after: Option<Name>,
         limit: usize,
-    ) -> Result<Vec<(Name, Kept)>, ReadError> {
+    ) -> Result<Vec<(Name, NameState)>, ReadError> {
         Ok(self.storage.names(after, limit).await?)
     }
 
@@ -248,7 +248,7 @@ impl ServedRecord {
         })
     }
 
-    fn new(kept: &Kept) -> Option<ServedRecord> {
+    fn new(kept: &NameState) -> Option<ServedRecord> {
         // It was verified when it came in; its signed part tells the TTL.
         let record = UnverifiedRecord::parse(&kept.record).ok()?;
         let tag = cid_of(Codec::Raw, &kept.record);

@@ -18,7 +18,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use perennis_net::Net;
-use perennis_rt::{self as rt, http::HttpTimes};
+use perennis_rt::{
+    self as rt,
+    http::{HttpError, HttpTimes},
+};
 use perennis_sdk::router::{
     Composite, CompositeTimes, Dht, Http, PubSub, RouteError, Router, Scores,
 };
@@ -26,7 +29,6 @@ use perennis_shared::backoff::Backoff;
 use perennis_shared::ipns::{Name, Record, UnverifiedRecord, compare};
 use quick_cache::sync::Cache;
 
-use crate::app::StartError;
 use crate::config::Config;
 use crate::read::ServedRecord;
 use crate::storage::Storage;
@@ -98,8 +100,8 @@ impl Resolve {
         config: &Config,
         net: &Net,
         storage: Storage,
-    ) -> Result<Arc<Resolve>, StartError> {
-        let mut routers: Vec<Arc<dyn Router>> = vec![Arc::new(Kept(storage.clone()))];
+    ) -> Result<Arc<Resolve>, HttpError> {
+        let mut routers: Vec<Arc<dyn Router>> = vec![Arc::new(LocalRouter(storage.clone()))];
         if config.p2p.has_dht() {
             routers.push(Arc::new(Dht::new(net.clone())));
         }
@@ -254,9 +256,9 @@ impl Resolve {
 }
 
 /// The store as one of the places that are asked.
-struct Kept(Storage);
+struct LocalRouter(Storage);
 
-impl Router for Kept {
+impl Router for LocalRouter {
     fn label(&self) -> String {
         "local".to_owned()
     }

@@ -6,8 +6,8 @@
 //! | row | key | value |
 //! |---|---|---|
 //! | pin | `h/`, name | head |
-//! | meta | `n/`, name | [`Facts`] |
-//! | meta | `p/`, number of the router, name | [`PutRow`] |
+//! | meta | `n/`, name | [`GraphFacts`] |
+//! | meta | `p/`, number of the router, name | [`PutState`] |
 //! | meta | `r/`, number of the router | URL of the router |
 //! | meta | `f/`, name | fetches that failed, u32, big-endian |
 //! | meta | `d/`, name | when it is forgotten, u64, big-endian, and a record that another peer put here |
@@ -15,7 +15,7 @@
 //! | pin | `x/`, CID | the root of a DAG that was fetched on demand |
 //! | meta | `x/`, CID | when it was fetched, how many blocks and bytes it has, each u64, big-endian |
 //! | meta | `l/`, name | the rungs that are kept back |
-//! | meta | `w/`, name | [`Followed`] |
+//! | meta | `w/`, name | [`FollowState`] |
 //! | meta | `scan` | the name the pin scan has walked last |
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
 //! | meta | `provided` | when the round of provider records was begun, u64, and the region that is next, u16, big-endian |
@@ -43,9 +43,6 @@ use perennis_store::{
 use tokio::sync::{Notify, oneshot};
 
 use crate::data_folder::DataFolder;
-use crate::followed::Followed;
-use crate::kept::{Facts, Kept, Pin};
-use crate::metrics::StoreSizes;
 
 pub(crate) use perennis_store::{LOST_HEADS, REFETCH};
 
@@ -53,13 +50,17 @@ mod damage;
 mod dht;
 mod errors;
 mod fetched;
+mod follow_state;
 mod follows;
 mod ladders;
+mod name_state;
 mod provides;
+mod put_state;
 mod queues;
 mod reclaim;
 mod rows;
 mod scrub;
+mod walk;
 
 pub use damage::KnownDamage;
 pub(crate) use damage::{DamagedBlock, LostHead};
@@ -67,10 +68,14 @@ pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
 pub(crate) use fetched::{FetchSink, Fetched, StoredBlocks};
+pub(crate) use follow_state::FollowState;
+pub(crate) use name_state::{GraphFacts, NameState, Pin};
 pub(crate) use provides::ProvideRound;
+pub(crate) use put_state::PutState;
 pub(crate) use queues::{Due, Scheduled};
 pub(crate) use reclaim::ReclaimError;
 pub(crate) use rows::{TABLES, hex};
+pub(crate) use walk::{Walked, links, walk};
 
 const FETCH: Queue = Queue(1);
 pub(crate) const LADDER: Queue = Queue(2);
@@ -109,12 +114,20 @@ struct Shared {
     damaged: Notify,
 }
 
+/// How much is stored, and whether more can be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StoreSizes {
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+    pub(crate) read_only: bool,
+}
+
 /// What the write door asks for: a record, its blocks, and what follows from it, in one batch.
-pub(crate) struct Change {
+pub(crate) struct NameChange {
     pub(crate) name: Name,
     pub(crate) record: Record,
     pub(crate) stored_at: Millis,
-    pub(crate) facts: Facts,
+    pub(crate) facts: GraphFacts,
     pub(crate) blocks: Vec<Block>,
     /// Blocks that must be here, beside those of this change.
     pub(crate) required: Vec<Cid>,
@@ -131,19 +144,19 @@ pub(crate) struct Change {
 
 /// What a change does about following a name.
 pub(crate) struct Follow {
-    pub(crate) row: Followed,
+    pub(crate) row: FollowState,
     /// When its record is looked for next; `None` leaves that.
     pub(crate) next: Option<Millis>,
 }
 
-impl Change {
+impl NameChange {
     /// A change that stores a record and nothing else yet.
-    pub(crate) fn of(name: Name, record: Record, stored_at: Millis) -> Change {
-        Change {
+    pub(crate) fn of(name: Name, record: Record, stored_at: Millis) -> NameChange {
+        NameChange {
             name,
             record,
             stored_at,
-            facts: Facts::unknown(),
+            facts: GraphFacts::unknown(),
             blocks: Vec::new(),
             required: Vec::new(),
             is_new_record: true,
@@ -262,7 +275,7 @@ impl Storage {
     }
 
     /// What is kept about a name.
-    pub(crate) async fn kept(&self, name: Name) -> Result<Option<Kept>, StorageError> {
+    pub(crate) async fn kept(&self, name: Name) -> Result<Option<NameState>, StorageError> {
         self.blocking(move |this| {
             let head = this.store.head(&name)?;
             head.map(|head| this.with_facts(&name, head)).transpose()
@@ -275,7 +288,7 @@ impl Storage {
         &self,
         after: Option<Name>,
         limit: usize,
-    ) -> Result<Vec<(Name, Kept)>, StorageError> {
+    ) -> Result<Vec<(Name, NameState)>, StorageError> {
         self.blocking(move |this| {
             let heads = this.store.heads(after.as_ref(), limit)?;
             heads
@@ -286,16 +299,16 @@ impl Storage {
         .await
     }
 
-    fn with_facts(&self, name: &Name, head: HeadRow) -> Result<Kept, StorageError> {
+    fn with_facts(&self, name: &Name, head: HeadRow) -> Result<NameState, StorageError> {
         // A row that cannot be read is as one that was never written: the pin scan walks the name and writes it anew.
-        let facts = self.row(&key(FACTS, name.as_bytes()), Facts::from_bytes)?;
-        Ok(Kept {
+        let facts = self.row(&key(FACTS, name.as_bytes()), GraphFacts::from_bytes)?;
+        Ok(NameState {
             sequence: head.sequence,
             head: head.head(),
             valid_until: head.valid_until,
             stored_at: head.stored_at,
             record: head.record,
-            facts: facts.unwrap_or_else(Facts::unknown),
+            facts: facts.unwrap_or_else(GraphFacts::unknown),
             followed: self.followed(name)?,
         })
     }
@@ -307,7 +320,7 @@ impl Storage {
     }
 
     /// Makes a change durable, all of it or nothing.
-    pub(crate) async fn commit(&self, change: Change) -> Result<(), ChangeError> {
+    pub(crate) async fn commit(&self, change: NameChange) -> Result<(), ChangeError> {
         let name = change.name;
         let mut batch = Batch::new();
         batch.owner(name.as_bytes());

@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use crate::config::{Config, DEFAULT_P2P_LISTEN};
 use crate::demand::SharedDemand;
 use crate::ingest::Ingest;
+use crate::shutdown::Stop;
 use crate::storage::{DhtRows, Storage, StoredBlocks};
-use crate::workers::Stop;
 
 /// Time between two sweeps of what has expired.
 const SWEEP: Duration = Duration::from_secs(3_600);

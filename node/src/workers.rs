@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use perennis_net::dht::Sweep;
-use perennis_rt as rt;
+use perennis_rt::{self as rt, http::HttpError};
 use perennis_shared::error::chain;
 use perennis_shared::time::Millis;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::app::StartError;
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -39,8 +38,8 @@ pub(crate) mod reprovide;
 pub(crate) mod republish;
 mod scan;
 mod scrub;
-pub(crate) mod walk;
 
+use crate::shutdown::Stop;
 use follow::Routes;
 use reprovide::Reprovide;
 use republish::Republish;
@@ -135,31 +134,6 @@ impl Worker {
     }
 }
 
-/// Whether the node is stopping.
-#[derive(Clone)]
-pub(crate) struct Stop(pub(crate) watch::Receiver<bool>);
-
-impl Stop {
-    /// Waits; true when the node is stopping.
-    pub(crate) async fn sleep(&mut self, duration: Duration) -> bool {
-        self.or(tokio::time::sleep(duration)).await.is_none()
-    }
-
-    /// Waits for a future; `None` when the node is stopping first.
-    pub(crate) async fn or<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        tokio::select! {
-            // A sender that is gone means the same.
-            _ = self.0.wait_for(|stop| *stop) => None,
-            output = future => Some(output),
-        }
-    }
-
-    /// Whether the node is stopping now.
-    pub(crate) fn is_now(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
-    }
-}
-
 impl Workers {
     pub(crate) fn new() -> Workers {
         Workers {
@@ -190,7 +164,7 @@ impl Workers {
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
         stopped: &watch::Receiver<bool>,
-    ) -> Result<JoinSet<()>, StartError> {
+    ) -> Result<JoinSet<()>, HttpError> {
         let stop = || Stop(stopped.clone());
         let mut tasks = JoinSet::new();
         let unhad = Arc::new(Notify::new());

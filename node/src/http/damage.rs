@@ -4,18 +4,18 @@ use hyper::StatusCode;
 use perennis_shared::error::chain;
 
 use super::answer::{Answer, Refusal, json};
-use crate::app::Node;
+use crate::http::site::Site;
 use crate::storage::StorageError;
 
 /// Everything that is damaged.
-pub(super) async fn list(node: &Node) -> Result<Answer, Refusal> {
+pub(super) async fn list(node: &Site) -> Result<Answer, Refusal> {
     let details = node.damage.details().await;
     let details = details.map_err(|error| unread(&error))?;
     Ok(json(StatusCode::OK, &details))
 }
 
 /// Forgets the losses that were told; what waits to be mended stays.
-pub(super) async fn dismiss(node: &Node) -> Result<Answer, Refusal> {
+pub(super) async fn dismiss(node: &Site) -> Result<Answer, Refusal> {
     let left = node.damage.dismiss().await.map_err(|error| match error {
         StorageError::Full => Refusal::new(
             StatusCode::INSUFFICIENT_STORAGE,

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use super::answer::{Answer, Body, BrokenOff, Refusal, answer, json};
 use super::names::{PageQuery, gone};
 use super::{peers, providers, route};
-use crate::app::Node;
+use crate::http::site::Site;
 use crate::storage::{FetchSink, Fetched, StorageError};
 
 /// Time between two lines about the progress.
@@ -60,7 +60,7 @@ enum Line<'a> {
 
 /// Fetches the DAG below a CID, from a named peer and from those who provide it, and keeps it.
 pub(super) async fn start(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     text: &str,
     query: Option<&str>,
 ) -> Result<Answer, Refusal> {
@@ -137,7 +137,7 @@ async fn tell(progress: watch::Receiver<Progress>, lines: &mpsc::Sender<Result<B
 }
 
 async fn finish(
-    node: &Node,
+    node: &Site,
     cid: &Cid,
     outcome: Result<Progress, FetchError>,
     took: Duration,
@@ -210,7 +210,7 @@ struct Row {
 }
 
 /// A page of what was fetched and is kept.
-pub(super) async fn list(node: &Node, query: Option<&str>) -> Result<Answer, Refusal> {
+pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
     let limit = PageQuery::parse_limit(query)?;
     let after = route::query(query, "after")
         .map(providers::parse)
@@ -240,7 +240,7 @@ struct Released {
 }
 
 /// Keeps a DAG no longer; its blocks are collected when nothing else holds them.
-pub(super) async fn release(node: &Node, text: &str) -> Result<Answer, Refusal> {
+pub(super) async fn release(node: &Site, text: &str) -> Result<Answer, Refusal> {
     let cid = providers::parse(text)?;
     let released = node
         .storage()

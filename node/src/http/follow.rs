@@ -16,9 +16,9 @@ use super::answer::{Answer, Refusal, answer};
 use super::names::{self, refusal};
 use super::route;
 use super::upload::Upload;
-use crate::app::Node;
-use crate::followed::Followed;
+use crate::http::site::Site;
 use crate::ingest::Adoption;
+use crate::storage::FollowState;
 
 /// Most sources of one name.
 const SOURCES: usize = 8;
@@ -39,7 +39,7 @@ pub(super) struct FollowedState {
 }
 
 impl FollowedState {
-    pub(super) fn new(row: &Followed, next: Option<Millis>) -> FollowedState {
+    pub(super) fn new(row: &FollowState, next: Option<Millis>) -> FollowedState {
         FollowedState {
             since: row.since.to_string(),
             sources: row.sources.clone(),
@@ -53,7 +53,7 @@ impl FollowedState {
 
 /// Follows a name.
 pub(super) async fn follow(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     text: &str,
     query: Option<&str>,
     request: Request<Incoming>,
@@ -95,7 +95,7 @@ pub(super) async fn follow(
 }
 
 /// Ends following a name.
-pub(super) async fn unfollow(node: &Node, text: &str) -> Result<Answer, Refusal> {
+pub(super) async fn unfollow(node: &Site, text: &str) -> Result<Answer, Refusal> {
     let name = names::parse(text)?;
     node.ingest.unfollow(&name).await.map_err(refusal)?;
     let mut answer = answer(
@@ -108,7 +108,7 @@ pub(super) async fn unfollow(node: &Node, text: &str) -> Result<Answer, Refusal>
 }
 
 /// The record of a name that comes without one: the best that routers and sources know, else the one that is kept.
-async fn find(node: &Node, name: &Name, sources: &[String]) -> Result<Vec<u8>, Refusal> {
+async fn find(node: &Site, name: &Name, sources: &[String]) -> Result<Vec<u8>, Refusal> {
     let error = match node.routes.resolve(name, sources).await {
         Ok(gathered) => return Ok(gathered.best.bytes().to_vec()),
         Err(error) => error,

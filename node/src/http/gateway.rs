@@ -15,7 +15,7 @@ use perennis_shared::error::chain;
 use super::answer::{Answer, Body, Refusal, answer, text_header};
 use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes, counted};
 use super::route;
-use crate::app::Node;
+use crate::http::site::Site;
 use crate::read::ReadError;
 
 mod depth_first;
@@ -40,7 +40,7 @@ enum Format {
 
 /// The answer to the most frequent request, when the block is in memory and there is room to send it: all of a block,
 /// without a word about ranges.
-pub(super) fn cached(node: &Node, text: &str, request: &Request<Incoming>) -> Option<Answer> {
+pub(super) fn cached(node: &Site, text: &str, request: &Request<Incoming>) -> Option<Answer> {
     if request.headers().contains_key(header::RANGE) || format(request).ok()? != Format::Raw {
         return None;
     }
@@ -56,7 +56,7 @@ pub(super) fn cached(node: &Node, text: &str, request: &Request<Incoming>) -> Op
 
 /// A block or a graph.
 pub(super) async fn block(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     text: &str,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
@@ -83,7 +83,7 @@ pub(super) async fn block(
     }
 }
 
-async fn read(node: &Node, cid: &Cid) -> Result<Block, Refusal> {
+async fn read(node: &Site, cid: &Cid) -> Result<Block, Refusal> {
     let block = node.read.block(cid).await.map_err(unreadable)?;
     block.ok_or_else(|| absent(cid))
 }
@@ -95,7 +95,7 @@ fn is_small(length: usize, request: &Request<Incoming>) -> bool {
 
 /// A part of a block for an answer.
 async fn sent(
-    node: &Node,
+    node: &Site,
     block: Block,
     part: Range<usize>,
     request: &Request<Incoming>,
@@ -164,7 +164,7 @@ fn whole_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Answer 
 }
 
 async fn raw(
-    node: &Node,
+    node: &Site,
     text: &str,
     cid: &Cid,
     request: &Request<Incoming>,
@@ -223,7 +223,7 @@ fn outside(length: usize) -> Refusal {
 
 /// A part of a block for an answer. Of a block that is not in memory and of which most is not asked for, no more is read.
 async fn part(
-    node: &Node,
+    node: &Site,
     cid: &Cid,
     part: Range<usize>,
     length: usize,
@@ -317,7 +317,7 @@ pub(super) fn known(request: &Request<Incoming>, etag: &str) -> bool {
 }
 
 async fn graph(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     text: &str,
     root: &Cid,
     request: &Request<Incoming>,
@@ -356,7 +356,7 @@ async fn graph(
 }
 
 /// Why not even the root of a graph can be sent.
-fn unsent(node: &Node, error: GraphError) -> Refusal {
+fn unsent(node: &Site, error: GraphError) -> Refusal {
     match error {
         GraphError::NoRoom(_) => node.answers.refusal(),
         GraphError::Absent(cid) => absent(&cid),

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::answer::{Answer, Refusal, answer, json_as};
-use crate::app::Node;
-use crate::kept::Kept;
+use crate::http::site::Site;
+use crate::storage::NameState;
 
 const RESULT: HeaderValue = HeaderValue::from_static("application/did-resolution");
 const DOCUMENT_LD: HeaderValue = HeaderValue::from_static("application/did+ld+json");
@@ -68,7 +68,7 @@ struct DocumentMetadata {
 
 /// Resolves a DID from what is kept here. A `did:key` nobody published resolves to the document of its key.
 pub(super) async fn resolve(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     text: &str,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
@@ -137,8 +137,8 @@ pub(super) async fn resolve(
 }
 
 async fn published(
-    node: &Node,
-    kept: &Kept,
+    node: &Site,
+    kept: &NameState,
 ) -> Result<Option<(DidDocument, DocumentMetadata)>, Refusal> {
     let (Some(cid), Some(head)) = (kept.facts.document, kept.head) else {
         return Ok(None);

@@ -17,9 +17,9 @@ use super::answer::{Answer, Refusal, json};
 use super::follow::FollowedState;
 use super::route;
 use super::upload::Upload;
-use crate::app::Node;
+use crate::http::site::Site;
 use crate::ingest::IngestError;
-use crate::kept::Kept;
+use crate::storage::NameState;
 use crate::storage::StorageError;
 use crate::workers::republish::TargetState;
 
@@ -87,8 +87,8 @@ impl PageQuery {
     /// The rows of this page and the cursor of the next.
     pub(super) async fn rows(
         &self,
-        node: &Node,
-    ) -> Result<(Vec<(Name, Kept)>, Option<String>), Refusal> {
+        node: &Site,
+    ) -> Result<(Vec<(Name, NameState)>, Option<String>), Refusal> {
         let rows = node.read.names(self.after, self.limit).await;
         let rows = rows.map_err(|_| Refusal::internal())?;
         let next = if rows.len() == self.limit {
@@ -127,7 +127,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(name: &Name, kept: &Kept, puts: &[TargetState], hot: bool, now: Millis) -> Row {
+    fn new(name: &Name, kept: &NameState, puts: &[TargetState], hot: bool, now: Millis) -> Row {
         let last = puts.iter().max_by_key(|put| put.row.last_put);
         let last_put = last.and_then(|put| put.row.last_put);
         // The DHT's own count, whoever was the last to take the record.
@@ -194,7 +194,11 @@ struct LadderState {
 
 impl LadderState {
     /// None where nothing is left that could be released.
-    async fn find(node: &Node, name: &Name, kept: &Kept) -> Result<Option<LadderState>, Refusal> {
+    async fn find(
+        node: &Site,
+        name: &Name,
+        kept: &NameState,
+    ) -> Result<Option<LadderState>, Refusal> {
         let ladder = node.read.ladder(name).await;
         let ladder = ladder.map_err(|_| Refusal::internal())?;
         if ladder.is_empty() {
@@ -233,7 +237,7 @@ impl Router {
 }
 
 /// A page of names.
-pub(super) async fn list(node: &Node, query: Option<&str>) -> Result<Answer, Refusal> {
+pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
     let page = PageQuery::parse(query)?;
     let (rows, next) = page.rows(node).await?;
     let now = rt::now();
@@ -254,7 +258,7 @@ pub(super) async fn list(node: &Node, query: Option<&str>) -> Result<Answer, Ref
 }
 
 /// How one name is.
-pub(super) async fn status(node: &Node, text: &str) -> Result<Answer, Refusal> {
+pub(super) async fn status(node: &Site, text: &str) -> Result<Answer, Refusal> {
     let name = parse(text)?;
     let kept = node
         .read
@@ -292,7 +296,7 @@ pub(super) async fn status(node: &Node, text: &str) -> Result<Answer, Refusal> {
 }
 
 /// That a name is not kept, or that its record is lost.
-async fn absent(node: &Node, name: &Name) -> Result<Refusal, Refusal> {
+async fn absent(node: &Site, name: &Name) -> Result<Refusal, Refusal> {
     let is_lost = node.storage().is_head_lost(*name).await;
     if is_lost.map_err(|_| Refusal::internal())? {
         return Ok(Refusal::new(
@@ -312,7 +316,7 @@ async fn absent(node: &Node, name: &Name) -> Result<Refusal, Refusal> {
 
 /// Receives a publish message and stores it.
 pub(super) async fn publish(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     peer: IpAddr,
     text: &str,
     request: Request<Incoming>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Refusal, json};
 use super::upload::Upload;
-use crate::app::Node;
+use crate::http::site::Site;
 
 /// Largest document that is read, in bytes.
 const REQUEST_BYTES: u64 = 4_096;
@@ -65,7 +65,7 @@ struct Peer {
 }
 
 /// Everybody who is connected.
-pub(super) async fn list(node: &Node) -> Result<Answer, Refusal> {
+pub(super) async fn list(node: &Site) -> Result<Answer, Refusal> {
     let net = &node.swarm.net;
     let status = net.status().await.map_err(|_| stopping())?;
     let peers = net.peers().await.map_err(|_| stopping())?;
@@ -137,7 +137,7 @@ struct Connected {
 
 /// Connects to the peer at an address.
 pub(super) async fn connect(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let upload = Upload::new(request, REQUEST_BYTES, &node.config.http)?;
@@ -169,7 +169,7 @@ struct Banned {
 }
 
 /// Bans a peer, or unbans it. Peers that are banned for good are listed in the configuration.
-pub(super) async fn ban(node: &Node, text: &str, banned: bool) -> Result<Answer, Refusal> {
+pub(super) async fn ban(node: &Site, text: &str, banned: bool) -> Result<Answer, Refusal> {
     let peer = parse(text)?;
     let net = &node.swarm.net;
     let changed = match banned {

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::answer::{Answer, Refusal, json};
 use super::names::PageQuery;
-use crate::app::Node;
-use crate::kept::Pin;
+use crate::http::site::Site;
+use crate::storage::Pin;
 
 #[derive(Serialize)]
 struct Pins {
@@ -27,7 +27,7 @@ struct PinRow {
 }
 
 /// A page of pins: the newest head of each name, with everything below it.
-pub(super) async fn list(node: &Node, query: Option<&str>) -> Result<Answer, Refusal> {
+pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
     let page = PageQuery::parse(query)?;
     let (rows, next) = page.rows(node).await?;
     let pins = rows
@@ -67,7 +67,7 @@ struct IndexRow {
 }
 
 /// A page of the identities that are pinned completely.
-pub(super) async fn index(node: &Node, query: Option<&str>) -> Result<Answer, Refusal> {
+pub(super) async fn index(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
     let page = PageQuery::parse(query)?;
     let (rows, next) = page.rows(node).await?;
     let entries = rows

@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderValue};
 
 use super::answer::{Answer, NO_STORE, Refusal, answer, json};
 use super::peers::stopping;
-use crate::app::Node;
+use crate::http::site::Site;
 
 const SVG: HeaderValue = HeaderValue::from_static("image/svg+xml");
 
@@ -16,12 +16,12 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// What was measured lately.
-pub(super) fn report(node: &Node) -> Answer {
+pub(super) fn report(node: &Site) -> Answer {
     json(StatusCode::OK, &node.probe.report())
 }
 
 /// Measures now.
-pub(super) async fn now(node: &Node) -> Result<Answer, Refusal> {
+pub(super) async fn now(node: &Site) -> Result<Answer, Refusal> {
     if node.probe.measure_now().await {
         Ok(report(node))
     } else {
@@ -30,7 +30,7 @@ pub(super) async fn now(node: &Node) -> Result<Answer, Refusal> {
 }
 
 /// What was measured lately, as a picture.
-pub(super) fn plot(node: &Node) -> Answer {
+pub(super) fn plot(node: &Site) -> Answer {
     let mut answer = answer(StatusCode::OK, SVG, Bytes::from(node.probe.plot()));
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);

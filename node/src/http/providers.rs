@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::answer::{Answer, JSON, Refusal, answer, json, json_as};
 use super::{peers, route};
-use crate::app::Node;
+use crate::http::site::Site;
 
 /// Providers that are looked for when the caller does not say.
 const USUAL: usize = 20;
@@ -39,7 +39,7 @@ struct ProviderDocument {
 }
 
 /// The peers that say they have a block.
-pub(super) async fn list(node: &Node, text: &str, query: Option<&str>) -> Result<Answer, Refusal> {
+pub(super) async fn list(node: &Site, text: &str, query: Option<&str>) -> Result<Answer, Refusal> {
     let cid = parse(text)?;
     let most = match route::query(query, "limit") {
         None => USUAL,
@@ -80,7 +80,7 @@ struct Provided {
 }
 
 /// Tells the DHT that this node has a block.
-pub(super) async fn provide(node: &Arc<Node>, text: &str) -> Result<Answer, Refusal> {
+pub(super) async fn provide(node: &Arc<Site>, text: &str) -> Result<Answer, Refusal> {
     let cid = parse(text)?;
     let block = node
         .read
@@ -141,7 +141,7 @@ impl PeerRecord {
 
 /// `GET /routing/v1/providers/{cid}`.
 pub(super) async fn routed_providers<B>(
-    node: &Node,
+    node: &Site,
     text: &str,
     request: &Request<B>,
 ) -> Result<Answer, Refusal> {
@@ -158,7 +158,7 @@ pub(super) async fn routed_providers<B>(
 
 /// `GET /routing/v1/peers/{peer id}`.
 pub(super) async fn routed_peer<B>(
-    node: &Node,
+    node: &Site,
     text: &str,
     request: &Request<B>,
 ) -> Result<Answer, Refusal> {
@@ -187,7 +187,7 @@ fn parse_routed(text: &str) -> Result<PeerId, Refusal> {
     peers::parse(text)
 }
 
-async fn looked_up(node: &Node, peer: PeerId) -> Vec<Multiaddr> {
+async fn looked_up(node: &Site, peer: PeerId) -> Vec<Multiaddr> {
     let closest = node
         .swarm
         .net
@@ -224,7 +224,7 @@ fn routed<B, D: Serialize>(
     answer(StatusCode::OK, kind, bytes::Bytes::from(text))
 }
 
-async fn find(node: &Node, cid: &Cid, most: usize) -> Result<Providers, Refusal> {
+async fn find(node: &Site, cid: &Cid, most: usize) -> Result<Providers, Refusal> {
     let net = &node.swarm.net;
     let mut found = net.find_providers(cid, most).await.map_err(refusal)?;
     let is_here = node

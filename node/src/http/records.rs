@@ -15,8 +15,8 @@ use perennis_shared::limits::RECORD_BYTES;
 use super::answer::{Answer, Refusal, answer, json, text_header};
 use super::upload::Upload;
 use super::{gateway, names, route};
-use crate::app::Node;
-use crate::metrics::Found;
+use crate::http::site::Site;
+use crate::metrics::LookupResult;
 use crate::read::ServedRecord;
 use crate::resolve::{FORWARDER, Reach};
 
@@ -27,7 +27,7 @@ const RECORD_TYPE: HeaderValue = HeaderValue::from_static(RECORD);
 const ABSENT_SECONDS: u32 = 5;
 
 /// The answer when the record is in memory and the client takes it as it is.
-pub(super) fn cached(node: &Node, text: &str, request: &Request<Incoming>) -> Option<Answer> {
+pub(super) fn cached(node: &Site, text: &str, request: &Request<Incoming>) -> Option<Answer> {
     if !accepts_records(request) {
         return None;
     }
@@ -39,13 +39,13 @@ pub(super) fn cached(node: &Node, text: &str, request: &Request<Incoming>) -> Op
     if is_kept {
         node.demand.lock().asked(rt::now(), &name);
     }
-    node.metrics.resolved(Found::Cache, None);
+    node.metrics.resolved(LookupResult::Cache, None);
     Some(answer)
 }
 
 /// The record as the routing specification has it: one that is missing is 200 with another content type.
 pub(super) async fn routing(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     text: &str,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
@@ -66,7 +66,7 @@ pub(super) async fn routing(
 
 /// The record as the gateway specification has it: one that is missing is 404.
 pub(super) async fn gateway(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     text: &str,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
@@ -88,7 +88,7 @@ pub(super) async fn gateway(
 }
 
 async fn find(
-    node: &Node,
+    node: &Site,
     name: &Name,
     request: &Request<Incoming>,
 ) -> Result<Option<Answer>, Refusal> {
@@ -98,17 +98,17 @@ async fn find(
         .record(name)
         .await
         .map_err(|_| Refusal::internal())?;
-    let mut found = Found::Store;
+    let mut found = LookupResult::Store;
     let mut answer = record.and_then(|record| present(&record, request));
     if answer.is_some() {
         node.demand.lock().asked(rt::now(), name);
     } else {
-        found = Found::Network;
+        found = LookupResult::Network;
         let record = node.resolve.record(name, reach(request)).await;
         answer = record.and_then(|record| present(&record, request));
     }
     if answer.is_none() {
-        found = Found::Absent;
+        found = LookupResult::Absent;
     }
     node.metrics.resolved(found, Some(started.elapsed()));
     Ok(answer)
@@ -160,7 +160,7 @@ fn cache_headers(answer: &mut Answer, record: &ServedRecord, left_seconds: u64) 
 
 /// Stores a record.
 pub(super) async fn put(
-    node: &Arc<Node>,
+    node: &Arc<Site>,
     peer: IpAddr,
     text: &str,
     request: Request<Incoming>,

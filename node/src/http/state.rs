@@ -10,8 +10,8 @@ use perennis_shared::error::chain;
 use serde::Serialize;
 
 use super::answer::{Answer, Refusal, answer, json};
-use crate::app::Node;
 use crate::damage::{ROWS_HINT, Report};
+use crate::http::site::Site;
 use crate::opening::Opening;
 use crate::workers::WorkerStatus;
 
@@ -78,7 +78,7 @@ fn hint(reasons: &[&'static str]) -> Option<&'static str> {
 }
 
 /// Why the node is not ready, and what is damaged, where that can be told.
-async fn state(node: &Node) -> (Vec<&'static str>, Option<Arc<Report>>) {
+async fn state(node: &Site) -> (Vec<&'static str>, Option<Arc<Report>>) {
     let mut reasons = node.not_ready();
     match node.damage.report().await {
         Ok(report) => {
@@ -97,7 +97,7 @@ async fn state(node: &Node) -> (Vec<&'static str>, Option<Arc<Report>>) {
     }
 }
 
-pub(super) async fn ready(node: &Node) -> Answer {
+pub(super) async fn ready(node: &Site) -> Answer {
     let (reasons, damage) = state(node).await;
     let (code, status) = if reasons.is_empty() {
         (StatusCode::OK, "ok")
@@ -114,7 +114,7 @@ pub(super) async fn ready(node: &Node) -> Answer {
     json(code, &health)
 }
 
-pub(super) async fn metrics(node: &Node) -> Result<Answer, Refusal> {
+pub(super) async fn metrics(node: &Site) -> Result<Answer, Refusal> {
     // A peer that is busy or has stopped must not keep the other figures back: then the last number stays.
     if let Ok(Ok(status)) = rt::timeout(PEER, node.swarm.net.status()).await {
         let peers = status.routing.iter().map(|(_, peers)| peers).sum();
@@ -165,7 +165,7 @@ struct Republish {
     routers: Vec<String>,
 }
 
-pub(super) async fn status(node: &Node) -> Answer {
+pub(super) async fn status(node: &Site) -> Answer {
     let (reasons, damage) = state(node).await;
     let sizes = node.storage_sizes();
     let status = Status {

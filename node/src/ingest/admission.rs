@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 
 use super::IngestError;
 use crate::config::AdmissionConfig;
-use crate::kept::Facts;
+use crate::storage::GraphFacts;
 
 /// Names and addresses whose rate is remembered. Whoever is forgotten starts with a full bucket again.
 const REMEMBERED: usize = 65_536;
@@ -57,7 +57,7 @@ impl Admission {
         })
     }
 
-    pub(super) fn check_size(&self, facts: &Facts) -> Result<(), IngestError> {
+    pub(super) fn check_size(&self, facts: &GraphFacts) -> Result<(), IngestError> {
         let bounds = [
             ("bytes", facts.bytes, self.rules.name_bytes),
             ("blocks", facts.blocks, self.rules.name_blocks),

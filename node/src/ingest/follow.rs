@@ -12,11 +12,11 @@ use perennis_shared::ipns::{Ladder, Name, UnverifiedRecord, compare};
 use perennis_shared::time::Millis;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Found, Ingest, IngestError, Message, facts_below, refused};
-use crate::followed::Followed;
-use crate::kept::{Facts, Kept, Pin};
-use crate::storage::{Change, Follow, StorageError};
-use crate::workers::walk::{Walked, walk};
+use super::{FetchedGraph, Ingest, IngestError, Message, facts_below, refused};
+use crate::storage::FollowState;
+use crate::storage::{Follow, NameChange, StorageError};
+use crate::storage::{GraphFacts, NameState, Pin};
+use crate::storage::{Walked, walk};
 
 /// A name to follow, and what came with the request.
 pub(crate) struct Adoption {
@@ -115,7 +115,7 @@ impl Ingest {
         if let Some(reason) = &left_out {
             tracing::warn!(%name, reason, "not all that was sent for a followed name is kept");
         }
-        let row = Followed {
+        let row = FollowState {
             since: before.map_or(now, |row| row.since),
             sources: adoption.sources,
             is_published: before.map_or(kept.is_some(), |row| row.is_published),
@@ -133,7 +133,7 @@ impl Ingest {
         let ladder = self
             .ladder_after(name, kept.as_ref(), &record, Ladder::default())
             .await?;
-        let change = Change {
+        let change = NameChange {
             facts,
             blocks,
             is_new_record: !is_same || is_new,
@@ -142,7 +142,7 @@ impl Ingest {
                 row,
                 next: Some(adoption.next),
             }),
-            ..Change::of(*name, record, now)
+            ..NameChange::of(*name, record, now)
         };
         self.commit(change, kept.as_ref()).await?;
         if is_new {
@@ -171,7 +171,7 @@ impl Ingest {
         {
             // Its head is lost. Where nobody has published it here, nobody looks for it any more.
             let left = if row.is_published {
-                self.storage.unfollow(*name, Facts::unknown()).await
+                self.storage.unfollow(*name, GraphFacts::unknown()).await
             } else {
                 self.storage.forget(*name).await
             };
@@ -189,7 +189,7 @@ impl Ingest {
         let left = if row.is_published {
             // What is no list is let go by the next look at it.
             let facts = match (&kept.facts.did, kept.head) {
-                (None, Some(_)) => Facts::unknown(),
+                (None, Some(_)) => GraphFacts::unknown(),
                 _ => kept.facts.clone(),
             };
             self.storage.unfollow(*name, facts).await
@@ -212,7 +212,7 @@ impl Ingest {
     pub(crate) async fn save_followed(
         &self,
         name: &Name,
-        row: Followed,
+        row: FollowState,
         next: Millis,
     ) -> Result<(), StorageError> {
         let _not_forgetting = self.forgetting.read().await;
@@ -224,7 +224,7 @@ impl Ingest {
         {
             // Whoever followed or published meanwhile has said something newer about these.
             Some(now) => {
-                let row = Followed {
+                let row = FollowState {
                     sources: now.sources,
                     is_published: now.is_published,
                     ..row
@@ -237,10 +237,10 @@ impl Ingest {
 
     /// Whether so much may be kept for one name.
     pub(crate) fn check_size(&self, bytes: u64, blocks: u64) -> Result<(), IngestError> {
-        self.admission.check_size(&Facts {
+        self.admission.check_size(&GraphFacts {
             bytes,
             blocks,
-            ..Facts::unknown()
+            ..GraphFacts::unknown()
         })
     }
 
@@ -257,10 +257,10 @@ impl Ingest {
         let ladder = self
             .ladder_after(name, Some(&kept), &record, Ladder::default())
             .await?;
-        let change = Change {
+        let change = NameChange {
             facts: facts_below(Some(&kept), &record),
             ladder,
-            ..Change::of(*name, record, now)
+            ..NameChange::of(*name, record, now)
         };
         self.commit(change, Some(&kept)).await?;
         Ok(true)
@@ -288,13 +288,13 @@ impl Ingest {
     pub(crate) async fn settle_walked(
         &self,
         name: &Name,
-        kept: &Kept,
+        kept: &NameState,
         walked: &Walked,
     ) -> Result<bool, IngestError> {
         if !walked.missing.is_empty() || walked.is_too_large {
             let missing = walked.missing.len() as u64;
             if kept.facts.pin != (Pin::Incomplete { missing }) {
-                let found = Found::Incomplete { missing };
+                let found = FetchedGraph::Incomplete { missing };
                 self.adopt(name, kept, Vec::new(), found).await?;
             }
             return Ok(false);
@@ -314,21 +314,22 @@ impl Ingest {
     pub(crate) async fn adopt_whole(
         &self,
         name: &Name,
-        kept: &Kept,
+        kept: &NameState,
         blocks: Vec<Block>,
         bytes: u64,
         count: u64,
     ) -> Result<bool, IngestError> {
-        let found = Found::Complete { bytes, count };
+        let found = FetchedGraph::Complete { bytes, count };
         match self.adopt(name, kept, blocks.clone(), found).await {
             Ok(()) => Ok(true),
             Err(IngestError::Head(_)) if kept.followed.is_some() => {
-                let found = Found::Other { bytes, count };
+                let found = FetchedGraph::Other { bytes, count };
                 self.adopt(name, kept, blocks, found).await?;
                 Ok(false)
             }
             Err(IngestError::Head(_)) => {
-                self.adopt(name, kept, Vec::new(), Found::Foreign).await?;
+                self.adopt(name, kept, Vec::new(), FetchedGraph::Foreign)
+                    .await?;
                 Ok(false)
             }
             Err(error) => Err(error),

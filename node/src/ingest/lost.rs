@@ -4,7 +4,7 @@ use perennis_rt as rt;
 use perennis_shared::ipns::{Ladder, UnverifiedRecord};
 
 use super::{Ingest, IngestError, facts_below};
-use crate::storage::{Change, LostHead};
+use crate::storage::{LostHead, NameChange};
 
 impl Ingest {
     /// Takes in a record that was found of a name whose head is lost. What is older than the lost one is refused, as from
@@ -27,11 +27,11 @@ impl Ingest {
         let ladder = self
             .ladder_after(name, kept.as_ref(), &record, Ladder::default())
             .await?;
-        let change = Change {
+        let change = NameChange {
             facts: facts_below(kept.as_ref(), &record),
             ladder,
             lost: Some(lost.due),
-            ..Change::of(*name, record, now)
+            ..NameChange::of(*name, record, now)
         };
         self.commit(change, kept.as_ref()).await
     }

@@ -7,8 +7,8 @@ use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord};
 use perennis_shared::time::Millis;
 
 use super::{Ingest, IngestError};
-use crate::kept::Kept;
-use crate::storage::Change;
+use crate::storage::NameChange;
+use crate::storage::NameState;
 
 /// What became of a name whose ladder was due.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Ingest {
     pub(super) async fn ladder_after(
         &self,
         name: &Name,
-        kept: Option<&Kept>,
+        kept: Option<&NameState>,
         record: &Record,
         sent: Ladder,
     ) -> Result<Option<Ladder>, IngestError> {
@@ -62,10 +62,10 @@ impl Ingest {
                 None => Renewal::Nothing,
             });
         };
-        let change = Change {
+        let change = NameChange {
             facts: kept.facts.clone(),
             ladder: Some(ladder.above(rung)),
-            ..Change::of(*name, rung.clone(), now)
+            ..NameChange::of(*name, rung.clone(), now)
         };
         self.commit(change, Some(&kept)).await?;
         tracing::info!(%name, until = %rung.validity(), "the next rung was released");

@@ -2,13 +2,36 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use serde::Serialize;
 
-use crate::probe::{BOUNDS_MS, Operation, ProbeOutcome};
+/// Upper ends of the classes of a histogram, in milliseconds. The last class has none.
+pub(crate) const BOUNDS_MS: [u32; 15] = [
+    1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 60_000,
+];
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Operation {
+    Publish,
+    Resolve,
+}
+
+/// What an operation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProbeOutcome {
+    /// The record was taken, or the current one was found.
+    Ok,
+    /// Another record than the current one was found.
+    Stale,
+    /// It was refused, was not found, or took too long.
+    Failed,
+}
 
 /// Operations of the probe, by route.
 pub(crate) struct ProbeMetrics {

@@ -4,31 +4,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use perennis_shared::time::Millis;
-use prometheus_client::encoding::EncodeLabelValue;
 use serde::Serialize;
+
+use crate::metrics::{BOUNDS_MS, ProbeOutcome};
 
 /// Operations that are remembered of each kind through each route.
 pub(super) const KEPT: usize = 200;
 
-/// Upper ends of the classes of a histogram, in milliseconds. The last class has none.
-pub(crate) const BOUNDS_MS: [u32; 15] = [
-    1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 60_000,
-];
-
 /// How long an error message is kept, in characters.
 const ERROR_CHARS: usize = 300;
-
-/// What an operation came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ProbeOutcome {
-    /// The record was taken, or the current one was found.
-    Ok,
-    /// Another record than the current one was found.
-    Stale,
-    /// It was refused, was not found, or took too long.
-    Failed,
-}
 
 /// One operation.
 #[derive(Clone, Copy, Debug)]

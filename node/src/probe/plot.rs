@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use perennis_shared::time::Millis;
 
-use super::history::{ProbeOutcome, Sample, percentile};
+use super::history::{Sample, percentile};
+use crate::metrics::ProbeOutcome;
 
 /// What is drawn of one route.
 pub(super) struct Row {

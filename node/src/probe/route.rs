@@ -5,12 +5,11 @@ use std::time::Duration;
 use perennis_net::dht::DhtError;
 use perennis_net::{Net, Pubsub, PubsubError};
 use perennis_rt as rt;
-use perennis_rt::http::HttpTimes;
+use perennis_rt::http::{HttpError, HttpTimes};
 use perennis_sdk::router::{Dht, Http, RouteError, Router};
 use perennis_shared::backoff::Backoff;
 use perennis_shared::ipns::{Name, Record};
 
-use crate::app::StartError;
 use crate::config::{Config, DHT_ROUTER};
 use crate::resolve::FORWARDER;
 
@@ -46,7 +45,7 @@ impl Route {
     ///
     /// # Errors
     /// No HTTP client can be set up.
-    pub(super) fn all(config: &Config, net: &Net) -> Result<Vec<Route>, StartError> {
+    pub(super) fn all(config: &Config, net: &Net) -> Result<Vec<Route>, HttpError> {
         let mut routes = Vec::new();
         if config.p2p.has_dht() {
             routes.push(Route::Router {

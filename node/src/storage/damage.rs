@@ -8,9 +8,9 @@ use perennis_store::{
     Queue, QueueRow, REFETCH, ReadError, SetAside, StoreId,
 };
 
+use super::Pin;
 use super::fetched::FETCHED;
 use super::{ChangeError, HEAD, Storage, StorageError, hex};
-use crate::kept::Pin;
 
 /// Rows that are looked through for pins to mend.
 const MENDED: usize = 65_536;

@@ -1,32 +1,32 @@
-//! Followed names: the row beside the head, and forgetting a name.
+//! FollowState names: the row beside the head, and forgetting a name.
 
 use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{Batch, LOST_HEADS};
 
+use super::FollowState;
 use super::queues::put_key;
 use super::{
     ChangeError, FACTS, FETCH, FETCHES, FOLLOW, FOLLOWED, Follow, HEAD, LADDER, OpenError, RUNGS,
     Storage, StorageError, key,
 };
-use crate::followed::Followed;
-use crate::kept::{Facts, Pin};
+use super::{GraphFacts, Pin};
 
 /// Names counted in one step at the start.
 const COUNTED: usize = 1_024;
 
 impl Storage {
-    pub(super) fn followed(&self, name: &Name) -> Result<Option<Followed>, StorageError> {
+    pub(super) fn followed(&self, name: &Name) -> Result<Option<FollowState>, StorageError> {
         let row = key(FOLLOWED, name.as_bytes());
         let Some(bytes) = self.store.meta(&row)? else {
             return Ok(None);
         };
-        match Followed::from_bytes(&bytes) {
+        match FollowState::from_bytes(&bytes) {
             Ok(followed) => Ok(Some(followed)),
             // That it is followed is sure. Were it taken for one that is not, what hangs below it would be let go.
             Err(error) => {
-                let followed = Followed::of_damaged_row(rt::now());
+                let followed = FollowState::of_damaged_row(rt::now());
                 self.set_aside(&row, bytes, Some(followed.to_bytes()?), &error);
                 Ok(Some(followed))
             }
@@ -34,7 +34,10 @@ impl Storage {
     }
 
     /// What is kept about following a name, also where its head is lost.
-    pub(crate) async fn followed_row(&self, name: Name) -> Result<Option<Followed>, StorageError> {
+    pub(crate) async fn followed_row(
+        &self,
+        name: Name,
+    ) -> Result<Option<FollowState>, StorageError> {
         self.blocking(move |this| this.followed(&name)).await
     }
 
@@ -63,7 +66,7 @@ impl Storage {
     pub(crate) async fn save_followed(
         &self,
         name: Name,
-        row: Followed,
+        row: FollowState,
         next: Millis,
     ) -> Result<(), StorageError> {
         let next = Some(next);
@@ -73,7 +76,7 @@ impl Storage {
     }
 
     /// Ends following a name that stays for another reason; `facts` are what holds from now on.
-    pub(crate) async fn unfollow(&self, name: Name, facts: Facts) -> Result<(), ChangeError> {
+    pub(crate) async fn unfollow(&self, name: Name, facts: GraphFacts) -> Result<(), ChangeError> {
         let due = self.dues(name).await?;
         let mut batch = Batch::new();
         leave(&mut batch, &name, &due);

@@ -1,11 +1,10 @@
 //! The rungs that are kept back, in the row beside the head and in the queue by when the next one is due.
 
-use perennis_shared::codec::{CodecError, FieldProblem};
+use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_store::Batch;
 
 use super::{LADDER, RUNGS, Storage, StorageError, key};
-use crate::followed::{rungs_from_bytes, rungs_to_bytes};
 
 impl Storage {
     /// The rungs that are kept back for a name; some of them may have been released or voided meanwhile
@@ -45,4 +44,46 @@ pub(super) fn set(
         }
     }
     Ok(())
+}
+
+/// The rungs of a kept ladder as the row beside the head: a version and the records, lowest first.
+fn rungs_to_bytes<'a>(rungs: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, CodecError> {
+    let rungs = rungs.map(|rung| Value::Bytes(rung.to_vec())).collect();
+    dag_cbor::encode(&Value::map([
+        ("v", Value::from(1_u64)),
+        ("rungs", Value::List(rungs)),
+    ]))
+}
+
+/// Reads what [`rungs_to_bytes`] wrote.
+fn rungs_from_bytes(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CodecError> {
+    let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
+    if fields.take_u64("v")? != 1 {
+        return Err(CodecError::field("v", FieldProblem::Range));
+    }
+    let rungs = fields.take_list("rungs")?;
+    fields.finish()?;
+    Ok(rungs)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn rungs_are_read_back() {
+        let rungs = [b"one".as_slice(), b"two"];
+        let bytes = rungs_to_bytes(rungs.into_iter()).unwrap();
+        assert_eq!(rungs_from_bytes(&bytes).unwrap(), rungs);
+        assert!(rungs_from_bytes(b"\xa0").is_err());
+    }
+
+    #[test]
+    fn golden_bytes_of_version_1() {
+        let golden = "a26176016572756e67738143010203";
+        let bytes = rungs_to_bytes([[1, 2, 3].as_slice()].into_iter()).unwrap();
+        assert_eq!(hex::encode(bytes), golden);
+    }
 }

@@ -5,15 +5,15 @@ use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{Batch, Queue, QueueRow};
 
+use super::NameState;
+use super::PutState;
 use super::{FETCH, FETCHES, PUT, Storage, StorageError, key};
-use crate::kept::Kept;
-use crate::workers::republish::PutRow;
 
 /// A name that is due at a router.
 pub(crate) struct Scheduled {
     pub(crate) name: Name,
     pub(crate) due: Millis,
-    pub(crate) row: PutRow,
+    pub(crate) row: PutState,
 }
 
 /// A name that is due in a queue.
@@ -169,8 +169,8 @@ impl Storage {
         .await
     }
 
-    fn put_row(&self, queue: Queue, name: &Name) -> Result<PutRow, StorageError> {
-        let row = self.row(&put_key(queue, name), PutRow::from_bytes)?;
+    fn put_row(&self, queue: Queue, name: &Name) -> Result<PutState, StorageError> {
+        let row = self.row(&put_key(queue, name), PutState::from_bytes)?;
         Ok(row.unwrap_or_default())
     }
 
@@ -190,7 +190,7 @@ impl Storage {
         router: &str,
         name: Name,
         due: Millis,
-        row: &PutRow,
+        row: &PutState,
     ) -> Result<(), StorageError> {
         let Some(queue) = self.shared.routers.get(router).copied() else {
             return Ok(());
@@ -229,7 +229,7 @@ impl Storage {
     pub(crate) async fn schedule_missing_routers(
         &self,
         name: Name,
-        kept: &Kept,
+        kept: &NameState,
     ) -> Result<(), StorageError> {
         let now = rt::now();
         if kept.valid_until < now || self.shared.routers.is_empty() {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
 
-use super::{Ending, Stop, Worker, later};
+use super::{Ending, Worker, later};
 use crate::metrics::{Metrics, Upkeep};
+use crate::shutdown::Stop;
 use crate::storage::Storage;
 
 /// How often it is asked whether one is due.

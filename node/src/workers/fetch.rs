@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perennis_rt as rt;
-use perennis_rt::http::{Http, HttpTimes};
+use perennis_rt::http::{Http, HttpError, HttpTimes};
 use perennis_sdk::NodeUrl;
 use perennis_sdk::exchange::{Exchange, FetchLimits};
 use perennis_shared::backoff::Backoff;
@@ -22,16 +22,16 @@ use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
 
 use super::follow::Routes;
-use super::walk::{links, walk};
-use super::{Ending, Stop, Worker, later};
-use crate::app::StartError;
+use super::{Ending, Worker, later};
 use crate::config::Config;
-use crate::ingest::{Found, Ingest, IngestError};
-use crate::kept::{Kept, Pin};
+use crate::ingest::{FetchedGraph, Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
-use crate::outbound::is_public;
 use crate::read::Read;
+use crate::shutdown::Stop;
+use crate::ssrf_guard::is_public;
+use crate::storage::{NameState, Pin};
 use crate::storage::{Storage, StorageError};
+use crate::storage::{links, walk};
 
 /// How long one block may take from one kind of sources.
 const BLOCK: Duration = Duration::from_secs(60);
@@ -71,7 +71,7 @@ impl Fetch {
         ingest: &Arc<Ingest>,
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
-    ) -> Result<Fetch, StartError> {
+    ) -> Result<Fetch, HttpError> {
         let trusted = Http::new(HttpTimes::default())?;
         let guarded = if config.pins.allow_private_sources {
             trusted.clone()
@@ -219,11 +219,11 @@ impl Fetch {
     async fn incomplete(
         &self,
         name: &Name,
-        kept: &Kept,
+        kept: &NameState,
         missing: u64,
     ) -> Result<bool, IngestError> {
         if kept.facts.pin != (Pin::Incomplete { missing }) {
-            let found = Found::Incomplete { missing };
+            let found = FetchedGraph::Incomplete { missing };
             self.ingest.adopt(name, kept, Vec::new(), found).await?;
         }
         Ok(false)
@@ -232,7 +232,7 @@ impl Fetch {
     /// Fetches the head and the DID document from the operator's sources and those that were known before.
     async fn head(
         &self,
-        kept: &Kept,
+        kept: &NameState,
         head: Cid,
         fetched: &mut Fetched,
     ) -> Result<bool, IngestError> {
@@ -309,7 +309,7 @@ impl Fetch {
         target.count += fetched.blocks.len() as u64;
         let blocks = std::mem::take(&mut fetched.blocks).into_values().collect();
         let missing = missing.max(1);
-        let found = Found::Incomplete { missing };
+        let found = FetchedGraph::Incomplete { missing };
         self.ingest
             .adopt(target.name, target.kept, blocks, found)
             .await
@@ -340,7 +340,11 @@ impl Fetch {
         None
     }
 
-    async fn sources_of(&self, kept: &Kept, fetched: &Fetched) -> Result<Sources, IngestError> {
+    async fn sources_of(
+        &self,
+        kept: &NameState,
+        fetched: &Fetched,
+    ) -> Result<Sources, IngestError> {
         let mut listed = Vec::new();
         let known = fetched.blocks.values().find_map(|block| {
             let head = UnverifiedEntry::parse(block).ok()?;
@@ -389,7 +393,7 @@ const PART_BYTES: u64 = 8 << 20;
 /// The name whose blocks are fetched, and how much of it is stored.
 struct Target<'a> {
     name: &'a Name,
-    kept: &'a Kept,
+    kept: &'a NameState,
     bytes: u64,
     count: u64,
 }

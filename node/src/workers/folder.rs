@@ -11,8 +11,9 @@ use perennis_rt as rt;
 use perennis_shared::error::chain;
 use tokio::sync::watch;
 
-use super::{Ending, Stop, Worker};
+use super::{Ending, Worker};
 use crate::data_folder::{DataFolder, FolderGone};
+use crate::shutdown::Stop;
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(1);

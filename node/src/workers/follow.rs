@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use perennis_net::Net;
 use perennis_net::bitswap::Session;
 use perennis_rt as rt;
-use perennis_rt::http::HttpTimes;
+use perennis_rt::http::{HttpError, HttpTimes};
 use perennis_sdk::NodeUrl;
 use perennis_sdk::router::{
     Composite, CompositeTimes, Dht, Gathered, Http, PubSub, RouteError, Router, Scores,
@@ -24,12 +24,12 @@ use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 
 use super::republish::spread;
-use super::{Ending, Stop, Worker, later};
-use crate::app::StartError;
+use super::{Ending, Worker, later};
 use crate::config::Config;
-use crate::followed::Followed;
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
+use crate::shutdown::Stop;
+use crate::storage::FollowState;
 use crate::storage::{Due, FOLLOW, Storage, StorageError};
 
 /// Names looked for at the same time.
@@ -59,7 +59,7 @@ impl Routes {
     ///
     /// # Errors
     /// No HTTP client can be set up.
-    pub(crate) fn new(config: &Config, net: Net) -> Result<Routes, StartError> {
+    pub(crate) fn new(config: &Config, net: Net) -> Result<Routes, HttpError> {
         let http = rt::http::Http::new(HttpTimes::default())?;
         let mut routes = Routes {
             http,
@@ -171,7 +171,7 @@ impl FollowWorker {
         let (row, wait) = match found {
             Ok(()) => {
                 self.metrics.looked(Outcome::Ok);
-                let row = Followed {
+                let row = FollowState {
                     found_at: Some(rt::now()),
                     failures: 0,
                     last_error: None,
@@ -183,7 +183,7 @@ impl FollowWorker {
                 self.metrics.looked(Outcome::Failed);
                 tracing::debug!(name = %due.name, error, "no record was found");
                 let failures = row.failures.saturating_add(1);
-                let row = Followed {
+                let row = FollowState {
                     failures,
                     last_error: Some(error.chars().take(ERROR_CHARS).collect()),
                     ..row

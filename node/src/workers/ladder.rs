@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use perennis_rt as rt;
 
-use super::{Ending, Stop, Worker, later};
+use super::{Ending, Worker, later};
 use crate::ingest::{Ingest, IngestError, Renewal};
 use crate::metrics::{Metrics, Outcome};
+use crate::shutdown::Stop;
 use crate::storage::{Due, LADDER, Storage, StorageError};
 
 /// Names looked at between two looks at the clock.

@@ -14,9 +14,10 @@ use perennis_shared::backoff::Backoff;
 use perennis_shared::error::chain;
 
 use super::follow::Routes;
-use super::{Ending, Stop, Worker, later};
+use super::{Ending, Worker, later};
 use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Outcome};
+use crate::shutdown::Stop;
 use crate::storage::{LOST_HEADS, LostHead, Storage, StorageError};
 
 /// Names looked for at the same time.

@@ -7,8 +7,9 @@ use perennis_net::dht::Sweep;
 use perennis_rt as rt;
 
 use super::republish::spread;
-use super::{Ending, Stop, Worker, later};
+use super::{Ending, Worker, later};
 use crate::metrics::Metrics;
+use crate::shutdown::Stop;
 
 /// Time between two looks through the network. What is known counts for twice that.
 const PERIOD: Duration = Duration::from_secs(3_600);

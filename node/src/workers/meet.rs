@@ -14,7 +14,8 @@ use perennis_shared::ipns::Name;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Ending, Stop, Worker};
+use super::{Ending, Worker};
+use crate::shutdown::Stop;
 
 /// The time in which each name has its turn.
 const PERIOD: Duration = Duration::from_secs(3_600);

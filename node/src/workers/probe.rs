@@ -7,8 +7,9 @@ use perennis_rt as rt;
 use tokio::sync::watch;
 
 use super::republish::spread;
-use super::{Ending, Stop, Worker, later};
+use super::{Ending, Worker, later};
 use crate::probe::{Probe, Rounds};
+use crate::shutdown::Stop;
 
 /// Longest wait for the first round, and for the next while there is nobody to try a route with.
 const SOON: Duration = Duration::from_secs(60);

@@ -15,9 +15,10 @@ use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Ending, Stop, Worker};
+use super::{Ending, Worker};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
+use crate::shutdown::Stop;
 use crate::storage::{Storage, StorageError};
 
 /// Names read from the store in one step.

@@ -13,8 +13,9 @@ use perennis_shared::backoff::Backoff;
 use perennis_shared::time::Millis;
 use perennis_store::{CollectProgress, Collection};
 
-use super::{Ending, Stop, Worker, later};
+use super::{Ending, Worker, later};
 use crate::metrics::{Metrics, Upkeep};
+use crate::shutdown::Stop;
 use crate::storage::{ReclaimError, Storage};
 
 /// Time between two rounds.

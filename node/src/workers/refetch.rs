@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use perennis_rt as rt;
-use perennis_rt::http::{Http, HttpTimes};
+use perennis_rt::http::{Http, HttpError, HttpTimes};
 use perennis_sdk::NodeUrl;
 use perennis_sdk::exchange::{Exchange, FetchLimits};
 use perennis_shared::backoff::Backoff;
@@ -21,12 +21,12 @@ use perennis_shared::cid::{Block, Cid};
 use tokio::sync::Notify;
 
 use super::follow::Routes;
-use super::{Ending, Stop, Worker, later};
-use crate::app::StartError;
+use super::{Ending, Worker, later};
 use crate::config::Config;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
+use crate::shutdown::Stop;
 use crate::storage::{DamagedBlock, REFETCH, Storage, StorageError};
 
 /// Blocks asked for at the same time; with the largest of them it bounds the memory.
@@ -80,7 +80,7 @@ impl Refetch {
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
         scan: &Arc<Notify>,
-    ) -> Result<Refetch, StartError> {
+    ) -> Result<Refetch, HttpError> {
         let gateways = config.pins.sources.iter().map(|url| url.parse());
         Ok(Refetch {
             storage: storage.clone(),

@@ -18,9 +18,10 @@ use perennis_shared::cid::Cid;
 use perennis_shared::time::Millis;
 use tokio::sync::Notify;
 
-use super::{Ending, Stop, Worker};
+use super::{Ending, Worker};
 use crate::config::{Config, ProvideConfig, ProvideStrategy};
 use crate::metrics::{Metrics, Outcome};
+use crate::shutdown::Stop;
 use crate::storage::{ProvideRound, Storage, StorageError};
 
 /// Parts of the keyspace.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use perennis_net::dht::{DhtError, Sweep, point_of, record_key};
 use perennis_rt as rt;
-use perennis_rt::http::HttpTimes;
+use perennis_rt::http::{HttpError, HttpTimes};
 use perennis_sdk::NodeUrl;
 use perennis_sdk::router::{Http, RouteError, Router};
 use perennis_shared::backoff::Backoff;
@@ -21,18 +21,15 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use super::reprovide::Reprovide;
-use super::{Ending, Stop, Worker, later};
-use crate::app::StartError;
+use super::{Ending, Worker, later};
 use crate::config::{Config, DHT_ROUTER};
 use crate::demand::SharedDemand;
-use crate::kept::{Kept, Pin};
 use crate::metrics::{Metrics, Outcome};
+use crate::shutdown::Stop;
+use crate::storage::{NameState, Pin, PutState};
 use crate::storage::{Scheduled, Storage, StorageError};
 
 mod hot;
-mod row;
-
-pub(crate) use row::PutRow;
 
 /// How long one put may take, retries included.
 const PUT: Duration = Duration::from_secs(60);
@@ -101,7 +98,7 @@ enum Put {
 pub(crate) struct TargetState {
     pub(crate) url: String,
     pub(crate) due: Millis,
-    pub(crate) row: PutRow,
+    pub(crate) row: PutState,
 }
 
 impl Republish {
@@ -113,7 +110,7 @@ impl Republish {
         demand: SharedDemand,
         reprovide: Arc<Reprovide>,
         soon: Arc<Notify>,
-    ) -> Result<Republish, StartError> {
+    ) -> Result<Republish, HttpError> {
         let http = rt::http::Http::new(HttpTimes::default())?;
         let target = |(url, endpoint): (&String, NodeUrl)| Target {
             url: url.clone(),
@@ -318,10 +315,10 @@ impl Republish {
                     self.metrics.reached(peers as usize);
                     self.provide_new(kept.as_ref(), &scheduled.row);
                 }
-                let row = PutRow {
+                let row = PutState {
                     last_put: Some(rt::now()),
                     peers,
-                    ..PutRow::default()
+                    ..PutState::default()
                 };
                 (row, spread(self.period_of(&name), rt::jitter()))
             }
@@ -329,7 +326,7 @@ impl Republish {
                 worker.failed(&error);
                 let failures = scheduled.row.failures.saturating_add(1);
                 let text = chain(&error);
-                let row = PutRow {
+                let row = PutState {
                     last_put: scheduled.row.last_put,
                     peers: scheduled.row.peers,
                     failures,
@@ -348,7 +345,7 @@ impl Republish {
     }
 
     /// A head that is new since the last put: the DHT is told at once that its block is here.
-    fn provide_new(&self, kept: Option<&Kept>, row: &PutRow) {
+    fn provide_new(&self, kept: Option<&NameState>, row: &PutState) {
         if let Some(kept) = kept
             && let Some(head) = kept.head
             && kept.facts.pin == Pin::Pinned

@@ -9,11 +9,12 @@ use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use tokio::sync::Notify;
 
-use super::walk::walk;
-use super::{Ending, Stop, Worker};
+use super::{Ending, Worker};
 use crate::ingest::{Ingest, IngestError};
-use crate::kept::{Kept, Pin};
 use crate::metrics::Metrics;
+use crate::shutdown::Stop;
+use crate::storage::walk;
+use crate::storage::{NameState, Pin};
 use crate::storage::{Storage, StorageError};
 
 /// Names between two savings of the place.
@@ -115,7 +116,7 @@ impl Scan {
     async fn name(
         &self,
         name: &Name,
-        kept: Kept,
+        kept: NameState,
         stop: &Stop,
     ) -> Result<Option<bool>, IngestError> {
         self.storage.schedule_missing_routers(*name, &kept).await?;

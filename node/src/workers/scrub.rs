@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use perennis_rt as rt;
 use perennis_shared::error::chain;
 
-use super::{Ending, Stop, Worker, later};
+use super::{Ending, Worker, later};
 use crate::config::ScrubConfig;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Upkeep};
 use crate::read::Read;
+use crate::shutdown::Stop;
 use crate::storage::{ReclaimError, Storage};
 
 /// Most bytes that are read in one step.

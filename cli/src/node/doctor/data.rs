@@ -6,7 +6,7 @@ use std::path::Path;
 use perennis_node::KnownDamage;
 use perennis_node::config::Config;
 use perennis_node::damage::{ROWS_HINT, Report};
-use perennis_node::data_folder::{has_stored, in_the_way};
+use perennis_node::data_folder::{has_stored, in_the_way, key_file};
 use perennis_node::keystore::{self, Keystore};
 use perennis_rt as rt;
 use perennis_shared::error::chain;
@@ -247,7 +247,7 @@ fn check_key(config: &Config) -> Check {
             );
         }
     };
-    let file = keystore::key_file(&config.data);
+    let file = key_file(&config.data);
     let message = format!("{} holds {}", file.display(), key.did());
     if is_open_to_others(&file) {
         return Check::failed(
@@ -276,7 +276,7 @@ fn check_no_key(config: &Config) -> Check {
             CHECK,
             format!(
                 "{} is missing though {sign}; the next start makes a new key, and with it the node has another peer id: peers and provider records that know the old one find it no more",
-                keystore::key_file(&config.data).display()
+                key_file(&config.data).display()
             ),
             "restore node.key and node.passphrase from a backup before the node is started",
         ),

@@ -17,12 +17,12 @@ use perennis_shared::error::chain;
 use perennis_shared::limits::{CID_BYTES, LimitExceeded};
 
 use super::depth_first::DepthFirst;
-use crate::app::Node;
 use crate::http::answer::{Body, BrokenOff};
 use crate::http::memory::{
     ANSWER_PATIENCE, NoRoom, Place, REQUEST_PATIENCE, SMALL_BYTES, SentBlock, Share, WalkShare,
     block_bytes, counted,
 };
+use crate::http::site::Site;
 use crate::read::ReadError;
 
 /// A part is sent when it has this many bytes; a slice of a large block has at most as many.
@@ -78,7 +78,7 @@ pub(super) enum GraphError {
 
 /// A graph that is being sent.
 pub(super) struct Graph {
-    node: Arc<Node>,
+    node: Arc<Site>,
     scope: Scope,
     walk: DepthFirst,
     walk_share: WalkShare,
@@ -102,16 +102,16 @@ enum Need {
 }
 
 /// A block that is here, and whether other answers send it.
-enum Found {
+enum HeldBlock {
     Sent(Arc<SentBlock>),
     Read(Block),
 }
 
-impl Found {
+impl HeldBlock {
     fn block(&self) -> &Block {
         match self {
-            Found::Sent(sent) => sent.block(),
-            Found::Read(block) => block,
+            HeldBlock::Sent(sent) => sent.block(),
+            HeldBlock::Read(block) => block,
         }
     }
 }
@@ -119,7 +119,7 @@ impl Found {
 impl Graph {
     /// Begins to send what is below a root, once there is room for its first part.
     pub(super) async fn begin(
-        node: &Arc<Node>,
+        node: &Arc<Site>,
         root: &Cid,
         scope: Scope,
         place: Place,
@@ -215,12 +215,12 @@ impl Graph {
         Ok(None)
     }
 
-    async fn find(&self, cid: &Cid) -> Result<Found, GraphError> {
+    async fn find(&self, cid: &Cid) -> Result<HeldBlock, GraphError> {
         if let Some(sent) = self.node.answers.sent(cid) {
-            return Ok(Found::Sent(sent));
+            return Ok(HeldBlock::Sent(sent));
         }
         match self.node.read.block(cid).await {
-            Ok(Some(block)) => Ok(Found::Read(block)),
+            Ok(Some(block)) => Ok(HeldBlock::Read(block)),
             Ok(None) => Err(GraphError::Absent(Box::new(*cid))),
             Err(source) => Err(GraphError::Unreadable {
                 cid: Box::new(*cid),
@@ -241,11 +241,11 @@ impl Graph {
     }
 
     /// Puts a block behind the part; says what it needs when it needs more than there is.
-    fn add_large(&mut self, found: Found) -> Option<usize> {
+    fn add_large(&mut self, found: HeldBlock) -> Option<usize> {
         let answers = &self.node.answers;
         let sent = match found {
-            Found::Sent(sent) => sent,
-            Found::Read(block) => match self.reserved.take() {
+            HeldBlock::Sent(sent) => sent,
+            HeldBlock::Read(block) => match self.reserved.take() {
                 Some(share) => answers.send_with(block, share),
                 None => match answers.send_now(&block) {
                     Some(sent) => sent,
@@ -260,7 +260,7 @@ impl Graph {
     }
 
     /// Adds a block to the part; says what the part needs when it needs more than there is.
-    fn add_small(&mut self, found: &Found) -> Option<usize> {
+    fn add_small(&mut self, found: &HeldBlock) -> Option<usize> {
         if self.part_share.is_none() {
             let share = self.reserved.take();
             let Some(share) = share.or_else(|| self.node.answers.share_now(PART_ROOM)) else {

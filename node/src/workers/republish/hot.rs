@@ -8,8 +8,9 @@ use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
 use super::Republish;
+use crate::shutdown::Stop;
 use crate::storage::StorageError;
-use crate::workers::{Ending, Stop, Worker, later};
+use crate::workers::{Ending, Worker, later};
 
 /// Time between two looks at what has become hot, unless the hot period is shorter.
 const LOOK: Duration = Duration::from_secs(30);

@@ -3,11 +3,11 @@
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::time::Millis;
 
-use crate::kept::nullable;
+use super::name_state::nullable;
 
 /// A followed name. Stored as DAG-CBOR beside its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Followed {
+pub(crate) struct FollowState {
     /// When the operator asked for it.
     pub(crate) since: Millis,
     /// Nodes and gateways that are asked for its record and blocks, beside those of the configuration.
@@ -22,11 +22,11 @@ pub(crate) struct Followed {
     pub(crate) last_error: Option<String>,
 }
 
-impl Followed {
+impl FollowState {
     /// What is known of a followed name when its row can no longer be read. It is taken to be kept for another reason as well, so
     /// that unfollowing it lets go of nothing that its owner has published here.
-    pub(crate) fn of_damaged_row(now: Millis) -> Followed {
-        Followed {
+    pub(crate) fn of_damaged_row(now: Millis) -> FollowState {
+        FollowState {
             since: now,
             sources: Vec::new(),
             is_published: true,
@@ -56,12 +56,12 @@ impl Followed {
         ]))
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Followed, CodecError> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<FollowState, CodecError> {
         let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
         if fields.take_u64("v")? != 1 {
             return Err(CodecError::field("v", FieldProblem::Range));
         }
-        let row = Followed {
+        let row = FollowState {
             since: Millis(fields.take_u64("since")?),
             sources: fields.take_list("sources")?,
             is_published: fields.take("published")?,
@@ -75,36 +75,14 @@ impl Followed {
     }
 }
 
-/// The rungs of a kept ladder as the row beside the head: a version and the records, lowest first.
-pub(crate) fn rungs_to_bytes<'a>(
-    rungs: impl Iterator<Item = &'a [u8]>,
-) -> Result<Vec<u8>, CodecError> {
-    let rungs = rungs.map(|rung| Value::Bytes(rung.to_vec())).collect();
-    dag_cbor::encode(&Value::map([
-        ("v", Value::from(1_u64)),
-        ("rungs", Value::List(rungs)),
-    ]))
-}
-
-/// Reads what [`rungs_to_bytes`] wrote.
-pub(crate) fn rungs_from_bytes(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CodecError> {
-    let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
-    if fields.take_u64("v")? != 1 {
-        return Err(CodecError::field("v", FieldProblem::Range));
-    }
-    let rungs = fields.take_list("rungs")?;
-    fields.finish()?;
-    Ok(rungs)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
 
-    fn row() -> Followed {
-        Followed {
+    fn row() -> FollowState {
+        FollowState {
             since: Millis(1_790_000_000_000),
             sources: vec!["http://127.0.0.1:4780".into()],
             is_published: false,
@@ -116,7 +94,7 @@ mod tests {
 
     #[test]
     fn rows_are_read_back() {
-        let unheard = Followed {
+        let unheard = FollowState {
             sources: Vec::new(),
             is_published: true,
             found_at: None,
@@ -124,13 +102,12 @@ mod tests {
             ..row()
         };
         for row in [row(), unheard] {
-            assert_eq!(Followed::from_bytes(&row.to_bytes().unwrap()).unwrap(), row);
+            assert_eq!(
+                FollowState::from_bytes(&row.to_bytes().unwrap()).unwrap(),
+                row
+            );
         }
-        assert!(Followed::from_bytes(b"\xa0").is_err());
-        let rungs = [b"one".as_slice(), b"two"];
-        let bytes = rungs_to_bytes(rungs.into_iter()).unwrap();
-        assert_eq!(rungs_from_bytes(&bytes).unwrap(), rungs);
-        assert!(rungs_from_bytes(b"\xa0").is_err());
+        assert!(FollowState::from_bytes(b"\xa0").is_err());
     }
 
     #[test]
@@ -141,8 +118,5 @@ mod tests {
             "6564f4",
         );
         assert_eq!(hex::encode(row().to_bytes().unwrap()), golden);
-        let golden = "a26176016572756e67738143010203";
-        let bytes = rungs_to_bytes([[1, 2, 3].as_slice()].into_iter()).unwrap();
-        assert_eq!(hex::encode(bytes), golden);
     }
 }

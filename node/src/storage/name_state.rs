@@ -5,11 +5,11 @@ use perennis_shared::cid::Cid;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::time::Millis;
 
-use crate::followed::Followed;
+use super::FollowState;
 
 /// A name's newest record and what is known about its graph.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Kept {
+pub(crate) struct NameState {
     /// The signed record.
     pub(crate) record: Bytes,
     /// Its sequence.
@@ -21,14 +21,14 @@ pub(crate) struct Kept {
     /// When it was stored.
     pub(crate) stored_at: Millis,
     /// The rest.
-    pub(crate) facts: Facts,
+    pub(crate) facts: GraphFacts,
     /// Whether and how the operator follows it.
-    pub(crate) followed: Option<Followed>,
+    pub(crate) followed: Option<FollowState>,
 }
 
 /// What was found about a name, beside its record. Stored as DAG-CBOR beside the head.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Facts {
+pub(crate) struct GraphFacts {
     /// Bytes of the blocks below the head that are here.
     pub(crate) bytes: u64,
     /// How many they are.
@@ -81,10 +81,10 @@ impl Pin {
     }
 }
 
-impl Facts {
+impl GraphFacts {
     /// What is known about a name whose head nobody has looked at.
-    pub(crate) fn unknown() -> Facts {
-        Facts {
+    pub(crate) fn unknown() -> GraphFacts {
+        GraphFacts {
             bytes: 0,
             blocks: 0,
             did: None,
@@ -114,13 +114,13 @@ impl Facts {
         dag_cbor::encode(&value)
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Facts, CodecError> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<GraphFacts, CodecError> {
         let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
         if fields.take_u64("v")? != 1 {
             return Err(CodecError::field("v", FieldProblem::Range));
         }
         let missing = fields.take_u64("missing")?;
-        let facts = Facts {
+        let facts = GraphFacts {
             bytes: fields.take_u64("bytes")?,
             blocks: fields.take_u64("blocks")?,
             did: nullable(&mut fields, "did")?,
@@ -140,7 +140,7 @@ impl Facts {
 }
 
 /// A field that is always there and may be null.
-pub(crate) fn nullable<T: perennis_shared::codec::FromValue>(
+pub(super) fn nullable<T: perennis_shared::codec::FromValue>(
     fields: &mut Fields,
     name: &str,
 ) -> Result<Option<T>, CodecError> {
@@ -160,8 +160,8 @@ mod tests {
 
     use super::*;
 
-    fn facts(pin: Pin) -> Facts {
-        Facts {
+    fn facts(pin: Pin) -> GraphFacts {
+        GraphFacts {
             bytes: 4_096,
             blocks: 7,
             did: Some("did:key:z6Mk".into()),
@@ -180,7 +180,7 @@ mod tests {
             Pin::RecordOnly,
         ] {
             let bytes = facts(pin).to_bytes().unwrap();
-            assert_eq!(Facts::from_bytes(&bytes).unwrap(), facts(pin));
+            assert_eq!(GraphFacts::from_bytes(&bytes).unwrap(), facts(pin));
         }
     }
 
@@ -203,10 +203,10 @@ mod tests {
         };
         value.insert("v".into(), Value::from(2_u64));
         let newer = dag_cbor::encode(&Value::Map(value.clone())).unwrap();
-        assert!(Facts::from_bytes(&newer).is_err());
+        assert!(GraphFacts::from_bytes(&newer).is_err());
         value.insert("v".into(), Value::from(1_u64));
         value.insert("more".into(), Value::Null);
         let more = dag_cbor::encode(&Value::Map(value)).unwrap();
-        assert!(Facts::from_bytes(&more).is_err());
+        assert!(GraphFacts::from_bytes(&more).is_err());
     }
 }

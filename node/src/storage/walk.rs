@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use perennis_shared::cid::{Block, Cid, is_identity};
 use perennis_shared::codec;
 
-use crate::storage::{Storage, StorageError};
+use super::{Storage, StorageError};
 
 /// What lies below a head.
 #[derive(Debug, Default)]

@@ -14,12 +14,12 @@ const WAITING: usize = 65_536;
 
 /// Names with a new record, or that are kept no more.
 #[derive(Debug, Default)]
-pub(crate) struct News {
+pub(crate) struct ChangedNames {
     names: Mutex<BTreeSet<Name>>,
     rung: Notify,
 }
 
-impl News {
+impl ChangedNames {
     /// The record of a name has changed, or the name is forgotten.
     pub(crate) fn add(&self, name: Name) {
         let mut names = self.names.lock();
@@ -50,7 +50,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_told_of_once() {
-        let news = News::default();
+        let news = ChangedNames::default();
         let name = |seed: u8| Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public());
         for _ in 0..3 {
             news.add(name(1));

@@ -3,11 +3,11 @@
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::time::Millis;
 
-use crate::kept::nullable;
+use super::name_state::nullable;
 
 /// What is kept about a name at a router. Stored as DAG-CBOR with the row of the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PutRow {
+pub(crate) struct PutState {
     /// When the router took the record last.
     pub(crate) last_put: Option<Millis>,
     /// Peers of the DHT that took it then; `None` of a router that is one machine.
@@ -18,7 +18,7 @@ pub(crate) struct PutRow {
     pub(crate) last_error: Option<String>,
 }
 
-impl PutRow {
+impl PutState {
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
         let time = |at: Option<Millis>| at.map_or(Value::Null, |at| Value::from(at.0));
         dag_cbor::encode(&Value::map([
@@ -33,13 +33,13 @@ impl PutRow {
         ]))
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<PutRow, CodecError> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<PutState, CodecError> {
         let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
         let version = fields.take_u64("v")?;
         if !(1..=2).contains(&version) {
             return Err(CodecError::field("v", FieldProblem::Range));
         }
-        let row = PutRow {
+        let row = PutState {
             last_put: nullable(&mut fields, "put")?.map(Millis),
             // The first version did not count them.
             peers: match version {
@@ -61,8 +61,8 @@ mod tests {
 
     use super::*;
 
-    fn row() -> PutRow {
-        PutRow {
+    fn row() -> PutState {
+        PutState {
             last_put: Some(Millis(1_790_000_000_000)),
             peers: Some(19),
             failures: 3,
@@ -72,17 +72,17 @@ mod tests {
 
     #[test]
     fn rows_are_read_back() {
-        for row in [row(), PutRow::default()] {
-            assert_eq!(PutRow::from_bytes(&row.to_bytes().unwrap()).unwrap(), row);
+        for row in [row(), PutState::default()] {
+            assert_eq!(PutState::from_bytes(&row.to_bytes().unwrap()).unwrap(), row);
         }
-        assert!(PutRow::from_bytes(b"\xa0").is_err());
+        assert!(PutState::from_bytes(b"\xa0").is_err());
     }
 
     #[test]
     fn golden_bytes_of_version_1_are_read() {
         let golden = "a4617601637075741b000001a0c4506c00656572726f72f6686661696c7572657303";
-        let read = PutRow::from_bytes(&hex::decode(golden).unwrap()).unwrap();
-        let kept = PutRow {
+        let read = PutState::from_bytes(&hex::decode(golden).unwrap()).unwrap();
+        let kept = PutState {
             peers: None,
             last_error: None,
             ..row()
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_version_2() {
-        let row = PutRow {
+        let row = PutState {
             last_error: None,
             ..row()
         };
