@@ -19,8 +19,6 @@ use super::failure::{Failure, file_failure};
 use super::files::{Existing, write_atomically};
 use super::output::Output;
 
-pub(crate) mod check;
-
 /// The node that is asked when neither the command line nor the home names one.
 pub(crate) const DEFAULT_NODE: &str = "http://127.0.0.1:4780";
 

@@ -16,31 +16,16 @@ use clap::{CommandFactory, Parser};
 
 mod args;
 mod ask;
-mod capsule;
-mod car;
-mod dag;
+mod command;
 mod failure;
-mod fetch;
 mod files;
 mod home;
-mod id;
-mod label;
-mod log;
 mod log_lines;
-mod names;
-mod node;
 mod output;
 mod page;
-mod peers;
-mod publish;
-mod record;
-mod resolve;
-mod restore;
 mod sealed;
 mod secret;
 mod session;
-mod settings;
-mod store;
 mod umask;
 mod unlock;
 mod when;
@@ -100,28 +85,28 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         log_lines::init(filter, false)?;
     }
     match cli.command {
-        Command::Id(command) => id::run(&context, &command),
-        Command::Label(command) => label::run(&context, &command),
-        Command::Publish(arguments) => publish::run(&context, &arguments),
-        Command::Resolve(arguments) => resolve::run(&context, &arguments),
-        Command::Log(command) => log::run(&context, &command),
-        Command::Diff(arguments) => log::run_diff(&context, &arguments),
-        Command::Export(arguments) => capsule::export(&context, &arguments),
-        Command::Import(arguments) => capsule::import(&context, &arguments),
-        Command::Restore(arguments) => restore::run(&context, &arguments),
-        Command::Home(command) => home::check::run(&context, &command),
-        Command::Node(command) => node::run(&context, &command),
-        Command::Store(command) => store::run(&context, &command),
-        Command::Name(command) => names::run_names(&context, &command),
-        Command::Pin(command) => names::run_pins(&context, &command),
-        Command::Peers(command) => peers::run(&context, &command),
-        Command::Provide(arguments) => peers::provide(&context, &arguments),
-        Command::Providers(arguments) => peers::providers(&context, &arguments),
-        Command::Fetch(arguments) => fetch::run(&context, &arguments),
-        Command::Config(command) => settings::run(&context, &command),
-        Command::Record(command) => record::run(&context, &command),
-        Command::Car(command) => car::run(&context, &command),
-        Command::Dag(command) => dag::run(&context, &command),
+        Command::Id(command) => command::id::run(&context, &command),
+        Command::Label(command) => command::label::run(&context, &command),
+        Command::Publish(arguments) => command::publish::run(&context, &arguments),
+        Command::Resolve(arguments) => command::resolve::run(&context, &arguments),
+        Command::Log(command) => command::log::run(&context, &command),
+        Command::Diff(arguments) => command::log::run_diff(&context, &arguments),
+        Command::Export(arguments) => command::capsule::export(&context, &arguments),
+        Command::Import(arguments) => command::capsule::import(&context, &arguments),
+        Command::Restore(arguments) => command::restore::run(&context, &arguments),
+        Command::Home(command) => command::home::run(&context, &command),
+        Command::Node(command) => command::node::run(&context, &command),
+        Command::Store(command) => command::store::run(&context, &command),
+        Command::Name(command) => command::names::run_names(&context, &command),
+        Command::Pin(command) => command::names::run_pins(&context, &command),
+        Command::Peers(command) => command::peers::run(&context, &command),
+        Command::Provide(arguments) => command::peers::provide(&context, &arguments),
+        Command::Providers(arguments) => command::peers::providers(&context, &arguments),
+        Command::Fetch(arguments) => command::fetch::run(&context, &arguments),
+        Command::Config(command) => command::settings::run(&context, &command),
+        Command::Record(command) => command::record::run(&context, &command),
+        Command::Car(command) => command::car::run(&context, &command),
+        Command::Dag(command) => command::dag::run(&context, &command),
         Command::Completions { shell } => completions(&context, shell),
     }
 }

@@ -161,7 +161,7 @@ mod tests {
             "3é",
         ] {
             let failure = parse_span(bad, "--expires").unwrap_err();
-            assert_eq!(failure.exit, super::super::failure::Exit::Usage, "{bad}");
+            assert_eq!(failure.exit, crate::failure::Exit::Usage, "{bad}");
         }
     }
 

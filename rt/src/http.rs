@@ -21,6 +21,8 @@ use reqwest::{
 
 use super::{BoxStream, monotonic, now, platform, timeout};
 
+pub use super::address_rule::AddressRule;
+
 /// How long to wait for each part of an exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpTimes {
@@ -49,9 +51,6 @@ pub struct Http {
     times: HttpTimes,
     rule: Option<AddressRule>,
 }
-
-/// Says whether an address may be dialled.
-pub type AddressRule = fn(IpAddr) -> bool;
 
 /// One request to an absolute `http` or `https` URL.
 #[derive(Clone, Debug)]

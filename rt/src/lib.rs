@@ -13,6 +13,7 @@ use perennis_shared::{
     time::Millis,
 };
 
+mod address_rule;
 pub mod files;
 pub mod http;
 #[cfg(not(target_family = "wasm"))]

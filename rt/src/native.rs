@@ -15,7 +15,7 @@ use perennis_shared::{
 };
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::{Cancelled, http::AddressRule};
+use super::{Cancelled, address_rule::AddressRule};
 
 /// `Send` where tasks move between threads.
 pub trait MaybeSend: Send {}

@@ -8,7 +8,7 @@ use perennis_shared::{
     time::Millis,
 };
 
-use super::{Cancelled, http::AddressRule};
+use super::{Cancelled, address_rule::AddressRule};
 
 /// Nothing to ask: tasks stay on their thread.
 pub trait MaybeSend {}

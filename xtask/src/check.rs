@@ -4,6 +4,8 @@
 mod arrows;
 mod documents;
 mod features;
+mod floors;
+mod imports;
 mod platform;
 mod sources;
 
@@ -16,6 +18,7 @@ type Check = fn() -> Result<Findings>;
 
 const CHECKS: &[(&str, Check)] = &[
     ("arrows", arrows::check),
+    ("floors", floors::check),
     ("platform", platform::check),
     ("sources", sources::check),
     ("features", features::check),

@@ -8,15 +8,15 @@ use perennis_shared::did::Did;
 use perennis_shared::log::{Entry, EntryKind};
 use serde::Serialize;
 
-use super::Context;
-use super::args::{Diff, LogCommand, LogCompact, LogShow};
-use super::failure::{Failure, with_causes};
 use super::label::{LabelDocument, PAGE_LABELS};
-use super::page::{count, plain};
 use super::publish::{PublishDocument, document, send};
-use super::session::{Session, block_on, parse_did, told};
-use super::unlock::unlock;
-use super::when::{now, relative};
+use crate::Context;
+use crate::args::{Diff, LogCommand, LogCompact, LogShow};
+use crate::failure::{Failure, with_causes};
+use crate::page::{count, plain};
+use crate::session::{Session, block_on, parse_did, told};
+use crate::unlock::unlock;
+use crate::when::{now, relative};
 
 /// How long the trace of a removed label is kept by a compaction, so that an old copy of it on another device is not
 /// taken for a new label: 90 days.

@@ -15,10 +15,12 @@ use perennis_store::{FORMAT, Inspection, OpenError, inspect};
 
 use super::Check;
 use crate::Context;
+use crate::command::store::{
+    FORMAT_HINT, INDEX_HINT, LOG_HINT, ask_running, index_trouble, log_trouble,
+};
 use crate::failure::with_causes;
 use crate::page::plain;
 use crate::session::block_on;
-use crate::store::{FORMAT_HINT, INDEX_HINT, LOG_HINT, ask_running, index_trouble, log_trouble};
 
 /// Blocks that are read and held against their CIDs.
 const SAMPLE: usize = 512;

@@ -7,10 +7,10 @@ use perennis_node::OpenError;
 use perennis_node::config::{self, Config, Sources};
 use perennis_node::data_folder::{has_index, has_stored, in_the_way, missing_log};
 
-use super::Context;
-use super::args::{OneNode, StoreCommand, StorePlace};
-use super::failure::{Exit, Failure, with_causes};
 use super::node::config_failure;
+use crate::Context;
+use crate::args::{OneNode, StoreCommand, StorePlace};
+use crate::failure::{Exit, Failure, with_causes};
 
 mod bars;
 mod losses;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use perennis_node::config::{self, Origin, Problem, Sources};
 use serde::Serialize;
 
-use super::Context;
-use super::args::{ConfigCheck, ConfigCommand};
-use super::failure::Failure;
+use crate::Context;
+use crate::args::{ConfigCheck, ConfigCommand};
+use crate::failure::Failure;
 
 pub(crate) fn run(context: &Context<'_>, command: &ConfigCommand) -> Result<(), Failure> {
     match command {

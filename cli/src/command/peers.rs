@@ -3,13 +3,13 @@
 use perennis_shared::cid::{Cid, parse_cid};
 use serde_json::{Value, json};
 
-use super::Context;
-use super::args::{PeersBan, PeersCommand, PeersConnect, PeersList, Provide, Providers};
-use super::ask::{Change, NodeClient};
-use super::failure::Failure;
 use super::node::value_text;
-use super::page::{count, plain};
-use super::session::block_on;
+use crate::Context;
+use crate::args::{PeersBan, PeersCommand, PeersConnect, PeersList, Provide, Providers};
+use crate::ask::{Change, NodeClient};
+use crate::failure::Failure;
+use crate::page::{count, plain};
+use crate::session::block_on;
 
 pub(crate) fn run(context: &Context<'_>, command: &PeersCommand) -> Result<(), Failure> {
     match command {

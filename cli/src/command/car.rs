@@ -9,11 +9,11 @@ use perennis_shared::codec::car::{CarError, Decoder, Event};
 use perennis_shared::codec::{CodecError, links};
 use serde::Serialize;
 
-use super::Context;
-use super::args::{CarCommand, CarVerify};
-use super::failure::{Failure, file_failure, with_causes};
-use super::files::{self, name_of};
-use super::page::{bytes_text, count};
+use crate::Context;
+use crate::args::{CarCommand, CarVerify};
+use crate::failure::{Failure, file_failure, with_causes};
+use crate::files::{self, name_of};
+use crate::page::{bytes_text, count};
 
 /// Bytes read at a time.
 const PIECE_BYTES: usize = 256 * 1024;

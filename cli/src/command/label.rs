@@ -5,12 +5,12 @@ use perennis_shared::taglist::{Colour, Handle, Key, Label, LabelError, Note, Op,
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
-use super::Context;
-use super::args::{LabelAdd, LabelCommand, LabelList, LabelRemove};
-use super::failure::Failure;
-use super::page::{Page, count, plain};
-use super::session::{Session, block_on, parse_did, told};
-use super::when::{now, parse_moment, relative};
+use crate::Context;
+use crate::args::{LabelAdd, LabelCommand, LabelList, LabelRemove};
+use crate::failure::Failure;
+use crate::page::{Page, count, plain};
+use crate::session::{Session, block_on, parse_did, told};
+use crate::when::{now, parse_moment, relative};
 
 mod exchange;
 mod proof;

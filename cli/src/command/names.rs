@@ -4,14 +4,14 @@ use perennis_shared::time::Millis;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Context;
-use super::args::{NameCommand, NameList, NameShow, PinCommand, PinList};
-use super::ask::{NodeClient, page_query};
-use super::failure::Failure;
 use super::node::value_text;
-use super::page::{Page, bytes_text, count, plain};
-use super::session::{block_on, parse_name};
-use super::when::{now, relative};
+use crate::Context;
+use crate::args::{NameCommand, NameList, NameShow, PinCommand, PinList};
+use crate::ask::{NodeClient, page_query};
+use crate::failure::Failure;
+use crate::page::{Page, bytes_text, count, plain};
+use crate::session::{block_on, parse_name};
+use crate::when::{now, relative};
 
 mod follow;
 

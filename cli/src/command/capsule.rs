@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use perennis_sdk::client::{CapsuleReader, CapsuleSummary};
 use serde::Serialize;
 
-use super::Context;
-use super::args::{Export, Import};
-use super::failure::{Failure, file_failure};
-use super::files;
 use super::id::Facts;
-use super::page::{bytes_text, count};
-use super::session::{Session, block_on, told};
-use super::umask::create_named;
-use super::when::now;
+use crate::Context;
+use crate::args::{Export, Import};
+use crate::failure::{Failure, file_failure};
+use crate::files;
+use crate::page::{bytes_text, count};
+use crate::session::{Session, block_on, told};
+use crate::umask::create_named;
+use crate::when::now;
 
 /// Largest capsule that is read: far above the list of a busy person, and it fits in memory.
 const CAPSULE_BYTES: usize = 1 << 30;

@@ -3,11 +3,11 @@
 use perennis_sdk::client::Resolved;
 use serde::Serialize;
 
-use super::Context;
-use super::args::Resolve;
-use super::failure::Failure;
-use super::session::{Session, block_on, parse_did, told};
-use super::when::{moment_text, now};
+use crate::Context;
+use crate::args::Resolve;
+use crate::failure::Failure;
+use crate::session::{Session, block_on, parse_did, told};
+use crate::when::{moment_text, now};
 
 /// What [`Resolved::source`] says when the record was here.
 const CACHE: &str = "cache";

@@ -8,17 +8,17 @@ use perennis_shared::passphrase::{self, RANDOM_BYTES_PER_WORD};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::Context;
-use super::args::{IdCommand, IdDerive, IdNew};
-use super::failure::{Failure, with_causes};
-use super::files::{Existing, write_atomically};
-use super::home::KnownIdentity;
-use super::page::Page;
-use super::sealed;
-use super::secret::{Passphrase, ask_new_passphrase, read_passphrase, read_passphrase_file};
-use super::session::{Session, block_on, told};
-use super::unlock::{derivation_of, derive};
-use super::when::now;
+use crate::Context;
+use crate::args::{IdCommand, IdDerive, IdNew};
+use crate::failure::{Failure, with_causes};
+use crate::files::{Existing, write_atomically};
+use crate::home::KnownIdentity;
+use crate::page::Page;
+use crate::sealed;
+use crate::secret::{Passphrase, ask_new_passphrase, read_passphrase, read_passphrase_file};
+use crate::session::{Session, block_on, told};
+use crate::unlock::{derivation_of, derive};
+use crate::when::now;
 
 /// Bits below which even a passphrase from a file is refused: a word, a date, a keyboard row.
 const LEAST_FILE_BITS: u32 = 20;

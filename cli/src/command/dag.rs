@@ -5,11 +5,11 @@ use perennis_shared::codec::{CodecError, Value, dag_cbor, dag_json, dag_pb};
 use perennis_shared::limits::JSON_BYTES;
 use serde::Serialize;
 
-use super::Context;
-use super::args::{DagCodec, DagCommand, DagConvert};
-use super::failure::{Failure, with_causes};
-use super::files::{self, Existing, name_of, write_atomically};
-use super::page::bytes_text;
+use crate::Context;
+use crate::args::{DagCodec, DagCommand, DagConvert};
+use crate::failure::{Failure, with_causes};
+use crate::files::{self, Existing, name_of, write_atomically};
+use crate::page::bytes_text;
 
 pub(crate) fn run(context: &Context<'_>, command: &DagCommand) -> Result<(), Failure> {
     match command {

@@ -4,12 +4,12 @@ use perennis_node::damage::Report;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Context;
-use super::args::{NodeCommand, NodeStatus};
-use super::ask::NodeClient;
-use super::failure::{Exit, Failure};
-use super::page::{Page, plain};
-use super::session::block_on;
+use crate::Context;
+use crate::args::{NodeCommand, NodeStatus};
+use crate::ask::NodeClient;
+use crate::failure::{Exit, Failure};
+use crate::page::{Page, plain};
+use crate::session::block_on;
 
 mod doctor;
 mod open_files;

@@ -7,13 +7,13 @@ use perennis_shared::limits::RECORD_BYTES;
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
-use super::Context;
-use super::args::{RecordCommand, RecordInspect, RecordVerify};
-use super::failure::{Failure, with_causes};
-use super::files;
-use super::page::{bytes_text, plain};
-use super::session::parse_name;
-use super::when::{moment_text, now, span_text};
+use crate::Context;
+use crate::args::{RecordCommand, RecordInspect, RecordVerify};
+use crate::failure::{Failure, with_causes};
+use crate::files;
+use crate::page::{bytes_text, plain};
+use crate::session::parse_name;
+use crate::when::{moment_text, now, span_text};
 
 pub(crate) fn run(context: &Context<'_>, command: &RecordCommand) -> Result<(), Failure> {
     match command {

@@ -6,13 +6,13 @@ use perennis_shared::ipns::LadderPlan;
 use perennis_shared::limits::{LADDER_RUNGS, LADDER_STEP_MAX, LADDER_STEP_MIN};
 use serde::Serialize;
 
-use super::Context;
-use super::args::Publish;
-use super::failure::{Exit, Failure, next_step, with_causes};
-use super::page::Page;
-use super::session::{Session, block_on, told};
-use super::unlock::unlock;
-use super::when::{moment_text, now, parse_span};
+use crate::Context;
+use crate::args::Publish;
+use crate::failure::{Exit, Failure, next_step, with_causes};
+use crate::page::Page;
+use crate::session::{Session, block_on, told};
+use crate::unlock::unlock;
+use crate::when::{moment_text, now, parse_span};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Publish) -> Result<(), Failure> {
     block_on(publish(context, arguments))

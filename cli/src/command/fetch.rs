@@ -9,15 +9,15 @@ use perennis_shared::codec::car::{CarError, Decoder, Event};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Context;
-use super::args::{Fetch, PinList, PinRemove};
-use super::ask::{Change, NodeClient, page_query};
-use super::failure::{Exit, Failure};
 use super::names::{foot, take_rows, text};
-use super::page::{bytes_text, count, plain};
 use super::peers::checked_cid;
-use super::session::block_on;
-use super::umask::create_named;
+use crate::Context;
+use crate::args::{Fetch, PinList, PinRemove};
+use crate::ask::{Change, NodeClient, page_query};
+use crate::failure::{Exit, Failure};
+use crate::page::{bytes_text, count, plain};
+use crate::session::block_on;
+use crate::umask::create_named;
 
 #[derive(Serialize)]
 struct Fetched {

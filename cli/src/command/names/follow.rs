@@ -17,15 +17,15 @@ use perennis_shared::limits::RECORD_BYTES;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::super::Context;
-use super::super::args::{NameFollow, NameUnfollow};
-use super::super::ask::{NodeClient, escaped, read_token, with_token};
-use super::super::failure::{Failure, file_failure, with_causes};
-use super::super::files::{self, name_of};
-use super::super::output::Output;
-use super::super::session::parse_name;
-use super::super::when::now;
 use super::tell;
+use crate::Context;
+use crate::args::{NameFollow, NameUnfollow};
+use crate::ask::{NodeClient, escaped, read_token, with_token};
+use crate::failure::{Failure, file_failure, with_causes};
+use crate::files::{self, name_of};
+use crate::output::Output;
+use crate::session::parse_name;
+use crate::when::now;
 
 /// Bytes of blocks that are sent in one part, and at most with one block more.
 const PART_BYTES: usize = 8 << 20;

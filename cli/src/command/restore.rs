@@ -4,19 +4,19 @@ use perennis_sdk::client::{LabelQuery, Resolved};
 use perennis_shared::did::{Identity, Profile};
 use serde::Serialize;
 
-use super::Context;
-use super::args::Restore;
-use super::failure::Failure;
-use super::home::Home;
-use super::home::check::warn_of_damage;
+use super::home::warn_of_damage;
 use super::id::Facts;
 use super::label::PAGE_LABELS;
-use super::page::count;
 use super::resolve::{source_text, warn};
-use super::secret::{Passphrase, read_passphrase};
-use super::session::{Session, block_on, told};
-use super::unlock::{derivation_of, derive, profile_of};
-use super::when::{moment_text, now};
+use crate::Context;
+use crate::args::Restore;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::page::count;
+use crate::secret::{Passphrase, read_passphrase};
+use crate::session::{Session, block_on, told};
+use crate::unlock::{derivation_of, derive, profile_of};
+use crate::when::{moment_text, now};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> Result<(), Failure> {
     block_on(restore(context, arguments))

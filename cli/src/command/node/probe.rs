@@ -6,12 +6,12 @@ use bytes::Bytes;
 use perennis_rt::http::Request;
 use serde_json::Value;
 
-use super::super::Context;
-use super::super::args::NodeProbe;
-use super::super::ask::{NodeClient, read_token, with_token};
-use super::super::failure::Failure;
-use super::super::page::{Page, plain};
 use super::value_text;
+use crate::Context;
+use crate::args::NodeProbe;
+use crate::ask::{NodeClient, read_token, with_token};
+use crate::failure::Failure;
+use crate::page::{Page, plain};
 
 /// How long a round may take: its own deadlines are shorter.
 const ROUND: Duration = Duration::from_secs(120);
@@ -160,8 +160,8 @@ fn time_text(millis: f64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::super::page::Paint;
     use super::*;
+    use crate::page::Paint;
 
     #[test]
     fn times_read_well() {
