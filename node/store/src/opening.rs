@@ -31,7 +31,7 @@ use crate::returned::returned;
 use crate::rows::{FileRow, Loss, LossKind, Row as _};
 use crate::segment::{FileNumber, Segment, StoreId};
 use crate::soundness::{check_file, is_needed};
-use crate::start::{self, Noted};
+use crate::start;
 use crate::store::{OpenError, StoreOptions, segments, wall_clock};
 
 /// What is opened, and where.
@@ -261,9 +261,8 @@ impl Opening<'_> {
             heard.said = None;
         }
         let mut behind = Behind::of(&files, applied)?;
-        let mut noted = Noted::read(index.kv.as_ref())?;
         let apply = |group: &Group, out: FoundOut| {
-            let ops = start::ops_with(index.kv.as_ref(), &mut noted, &out, now)?;
+            let ops = start::ops_with(index, &out, now)?;
             index.apply_with(group, &ops, false)?;
             progress(behind.until(group.end));
             Ok::<_, OpeningError>(())
@@ -292,7 +291,7 @@ impl Opening<'_> {
                 .losses
                 .extend(unknown_end(&replay, said.is_some() || index.is_begun()?));
         }
-        replay.returned = returned(index, &files, index.applied()?)?;
+        replay.returned = returned(index, &files, index.applied()?);
         replay.losses.extend(files.losses);
         replay.losses.extend(index.take_losses());
         // Packs that were replayed took numbers as well.
