@@ -47,39 +47,32 @@ pub struct DamageCounts {
 }
 
 impl DamageCounts {
-    /// What the keys begin with of the rows that are counted.
-    pub(crate) fn prefixes() -> [Vec<u8>; 6] {
+    /// What the keys of the rows begin with that are counted, and where.
+    fn tables(&mut self) -> [(Vec<u8>, &mut u64); 6] {
         [
-            vec![keys::LOSS],
-            vec![keys::SET_ASIDE],
-            vec![keys::QUARANTINE],
-            keys::queue_key(crate::REFETCH, &[]),
-            keys::queue_key(crate::LOST_HEADS, &[]),
-            vec![keys::FLOOR],
+            (vec![keys::LOSS], &mut self.losses),
+            (vec![keys::SET_ASIDE], &mut self.rows_set_aside),
+            (vec![keys::QUARANTINE], &mut self.quarantined_blocks),
+            (keys::queue_key(crate::REFETCH, &[]), &mut self.refetches),
+            (
+                keys::queue_key(crate::LOST_HEADS, &[]),
+                &mut self.lost_heads,
+            ),
+            (vec![keys::FLOOR], &mut self.floors),
         ]
     }
 
+    /// What the keys of the rows begin with that are counted.
+    pub(crate) fn prefixes() -> [Vec<u8>; 6] {
+        Self::default().tables().map(|(prefix, _)| prefix)
+    }
+
     pub(crate) fn of(kv: &dyn Kv) -> Result<Self, KvError> {
-        let mut counts = [0; 6];
-        for (count, prefix) in counts.iter_mut().zip(Self::prefixes()) {
+        let mut counts = Self::default();
+        for (prefix, count) in counts.tables() {
             *count = rows_of(kv, &prefix)?;
         }
-        let [
-            losses,
-            rows_set_aside,
-            quarantined_blocks,
-            refetches,
-            lost_heads,
-            floors,
-        ] = counts;
-        Ok(Self {
-            losses,
-            rows_set_aside,
-            quarantined_blocks,
-            refetches,
-            lost_heads,
-            floors,
-        })
+        Ok(counts)
     }
 }
 
