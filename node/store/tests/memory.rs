@@ -13,10 +13,7 @@ fn options() -> StoreOptions {
         segment_bytes: 16 << 10,
         reserve_bytes: 4 << 10,
         checkpoint_bytes: 16 << 10,
-        index: IndexOptions {
-            engine: IndexEngine::Memory,
-            ..IndexOptions::default()
-        },
+        index: IndexOptions::on(IndexEngine::Memory),
         ..StoreOptions::default()
     }
 }

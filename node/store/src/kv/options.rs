@@ -46,6 +46,15 @@ impl Default for IndexOptions {
 }
 
 impl IndexOptions {
+    /// The defaults, with this engine.
+    #[must_use]
+    pub fn on(engine: IndexEngine) -> Self {
+        Self {
+            engine,
+            ..Self::default()
+        }
+    }
+
     /// The place of the index of the store in `dir`.
     #[must_use]
     pub fn home(&self, dir: &Path) -> Arc<dyn KvHome> {
