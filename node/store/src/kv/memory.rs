@@ -1,4 +1,7 @@
-//! An index in memory, which ends with the process.
+//! The engine in memory: an ordered map that ends with the process.
+//!
+//! It owns its rows and nothing else: no file is read or written, so nothing of it can be damaged, and a flush has nothing to do. A
+//! snapshot shares the rows; the first write after it copies them, which is why this engine is for small stores.
 
 use std::collections::BTreeMap;
 use std::io;

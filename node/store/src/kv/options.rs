@@ -1,4 +1,7 @@
 //! Which engine holds the index, and how much memory it may use.
+//!
+//! This is the one place where an engine is chosen. The rest of the store opens whatever [`IndexOptions::home`] gives it; another
+//! engine is another word of [`IndexEngine`] and another arm there.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! What outlives a crash of an index, write by write.
+//!
+//! Owns what was flushed and, in their order, the writes since: a crash leaves the effect of the first *n* of them, which is what
+//! the contract of [`Kv`](crate::kv::Kv) allows. It can also be damaged, which reads find and writes do not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

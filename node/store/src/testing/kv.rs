@@ -1,4 +1,6 @@
 //! An index that dies with the power, and the place where it lives.
+//!
+//! Each call of either that changes something is a point at which the power can go; what is read costs none.
 
 use std::io;
 use std::path::Path;

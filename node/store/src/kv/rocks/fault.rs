@@ -1,4 +1,7 @@
-//! What RocksDB's errors mean: much of it stands in their text only.
+//! What RocksDB's errors mean to the store: whether the disk is full, and whether what is stored is damaged.
+//!
+//! Much of it stands in their text only, so words are looked for here and nowhere else. What is not known passes for something that
+//! may pass: an index that is taken for damaged is made anew, which costs more than asking again.
 
 use rocksdb::ErrorKind;
 
