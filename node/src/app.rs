@@ -267,7 +267,7 @@ async fn open(
     config: &Config,
     mut telling: Telling,
 ) -> Result<(Storage, Keystore, u64), StartError> {
-    let data = config.data.clone();
+    let (data, index) = (config.data.clone(), config.index);
     let passphrase_file = config.keystore.passphrase_file.clone();
     let routers = config.routers();
     rt::blocking(move || {
@@ -280,7 +280,7 @@ async fn open(
         })?;
         let mut tell = |progress| telling.tell(progress);
         let lost_key = keystore::lost_key(&data);
-        let (storage, followed) = Storage::open_counted(&data, &routers, &mut tell)?;
+        let (storage, followed) = Storage::open_counted(&data, index, &routers, &mut tell)?;
         let keystore = Keystore::open(&data, passphrase_file.as_deref())?;
         if let Some(sign) = lost_key {
             tracing::warn!(

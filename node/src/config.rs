@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use perennis_net::{Bootstrap, DhtMode, Multiaddr, NetLimits, PeerId};
 use perennis_shared::ipns::Name;
+use perennis_store::IndexEngine;
 
 mod file;
 mod memory;
@@ -31,6 +32,9 @@ const VARIABLE_PREFIX: &str = "PERENNIS_";
 pub struct Config {
     /// Directory of the node's data.
     pub data: PathBuf,
+    /// Where the store's index is held. It is no setting: a node of an operator keeps it on the disk, in RocksDB. What runs a node
+    /// inside its own process, as tests do, may hold it in memory and be built without the feature `rocksdb`.
+    pub index: IndexEngine,
     /// The HTTP server.
     pub http: HttpConfig,
     /// The peer-to-peer network.
@@ -225,6 +229,7 @@ impl Default for Config {
         let limits = NetLimits::default();
         Self {
             data: PathBuf::from("perennis-data"),
+            index: IndexEngine::default(),
             http: HttpConfig {
                 listen: SocketAddr::from(([127, 0, 0, 1], 4780)),
                 token_file: None,

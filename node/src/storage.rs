@@ -38,7 +38,8 @@ use perennis_shared::cid::{Block, Cid};
 use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
 use perennis_store::{
-    Batch, HeadRow, Queue, ReadError, RebuildProgress, Store, StoreOptions, StoreState,
+    Batch, HeadRow, IndexEngine, IndexOptions, Queue, ReadError, RebuildProgress, Store,
+    StoreOptions, StoreState,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -169,19 +170,24 @@ impl NameChange {
 }
 
 impl Storage {
-    /// As [`Storage::open_telling`], telling nobody.
+    /// As [`Storage::open_telling`], with an index in memory, telling nobody.
     #[cfg(test)]
     pub(crate) fn open(directory: &Path, routers: &[String]) -> Result<Storage, OpenError> {
-        Self::open_telling(directory, routers, &mut |_| {})
+        Self::open_telling(directory, IndexEngine::Memory, routers, &mut |_| {})
     }
 
     /// Opens the store and gives each router its queue, and tells how far it is where that takes time. Waits for the disk.
     pub(crate) fn open_telling(
         directory: &Path,
+        index: IndexEngine,
         routers: &[String],
         progress: &mut dyn FnMut(RebuildProgress),
     ) -> Result<Storage, OpenError> {
-        let store = Store::open_telling(directory, &StoreOptions::default(), progress)?;
+        let options = StoreOptions {
+            index: IndexOptions::on(index),
+            ..StoreOptions::default()
+        };
+        let store = Store::open_telling(directory, &options, progress)?;
         let routers = router_queues(&store, routers)?;
         let folder = DataFolder::of(directory).map_err(|source| OpenError::Folder {
             path: directory.to_owned(),
@@ -203,11 +209,12 @@ impl Storage {
     /// store once more. Waits for the disk.
     pub(crate) fn open_counted(
         directory: &Path,
+        index: IndexEngine,
         routers: &[String],
         progress: &mut dyn FnMut(RebuildProgress),
     ) -> Result<(Storage, u64), OpenError> {
         let mut attempt = || {
-            let storage = Self::open_telling(directory, routers, progress)?;
+            let storage = Self::open_telling(directory, index, routers, progress)?;
             let followed = storage.count_followed()?;
             Ok((storage, followed))
         };

@@ -140,18 +140,21 @@ pub(super) fn set(batch: &mut Batch, name: &Name, follow: &Follow) -> Result<(),
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rocksdb"))]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use std::fs;
+
+    use perennis_store::IndexEngine;
 
     use super::*;
 
     #[test]
     fn an_index_that_is_found_damaged_while_it_is_counted_is_made_anew_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        let storage = Storage::open(dir.path(), &[]).unwrap();
+        let open = || Storage::open_counted(dir.path(), IndexEngine::Disk, &[], &mut |_| {});
+        let (storage, _) = open().unwrap();
         let mut batch = Batch::new();
         // Enough for blocks of the index that nothing else reads at a start.
         for number in 0..400_u16 {
@@ -172,7 +175,7 @@ mod tests {
             }
         }
         assert_eq!(flipped, 1);
-        let (storage, followed) = Storage::open_counted(dir.path(), &[], &mut |_| {}).unwrap();
+        let (storage, followed) = open().unwrap();
         assert_eq!(followed, 400);
         assert!(storage.store.rebuilt().is_some());
     }

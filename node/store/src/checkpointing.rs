@@ -133,7 +133,7 @@ impl Checkpointing {
 
     /// What is told where there was none at the start. Where groups are lost, that says it.
     pub(crate) fn loss(&self, index: &Index) -> Option<Loss> {
-        let is_told = self.is_missing && matches!(has_lost_groups(index), Ok(false));
+        let is_told = self.is_missing && !has_lost_groups(&index.losses());
         is_told.then(|| Loss::new(LossKind::DamagedCheckpoint, FileNumber(0), 0))
     }
 

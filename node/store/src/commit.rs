@@ -373,7 +373,7 @@ impl Committer {
         let index = &self.shared.index;
         let losses = start::found(&index.take_losses(), wall_clock());
         // Where they cannot be written down now, the next start comes across them.
-        let _ = start::note_losses(index.kv.as_ref(), losses, &mut self.owed);
+        index.note_losses(losses, &mut self.owed);
         self.shared.stuck.store(false, Ordering::Release);
         Ok(())
     }
@@ -400,13 +400,13 @@ impl Committer {
     /// another segment, is written after that.
     fn log_failed(&mut self, error: io::Error) -> CommitError {
         if let Some(number) = self.log.take_removed() {
-            let kv = self.shared.index.kv.as_ref();
+            let index = &self.shared.index;
             // The rows in it are in the index, and may be nowhere else now.
-            let _ = kv.flush(true);
+            let _ = index.kv.flush(true);
             let loss = Loss::new(LossKind::MissingFile, number, 0);
             let losses = start::found([&loss], wall_clock());
             // Where it cannot be written down now, the next start misses the file.
-            let _ = start::note_losses(kv, losses, &mut self.owed);
+            index.note_losses(losses, &mut self.owed);
         }
         self.disk_failed(error)
     }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use model::{Model, Step, WORKLOAD, seen};
 
 use crate::testing::{Loss, LyingDisk, MortalHome, Power};
-use crate::{CommitError, RocksOptions, Store, StoreOptions, StoreState, UpkeepError};
+use crate::{CommitError, IndexOptions, Store, StoreOptions, StoreState, UpkeepError};
 
 const DIR: &str = "/store";
 
@@ -37,7 +37,7 @@ fn options() -> StoreOptions {
         reserve_bytes: 32 << 10,
         flush_bytes: 12 << 10,
         checkpoint_bytes: 10 << 10,
-        index: RocksOptions::default(),
+        index: IndexOptions::default(),
     }
 }
 

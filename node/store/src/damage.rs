@@ -1,5 +1,6 @@
 //! What is known of damage: for who mends it, and for who tells people of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use perennis_shared::cid::{Block, Cid, Multihash};
@@ -11,7 +12,8 @@ use crate::kv::{Kv, KvError};
 use crate::pending::read_floor;
 use crate::read::ReadError;
 use crate::rows::{QuarantineRow, Quarantined, Row as _, SetAside};
-use crate::store::{Store, wall_clock};
+use crate::segment::Location;
+use crate::store::{Inner, Store, wall_clock};
 
 /// Rows that are counted at once.
 const PAGE_ROWS: usize = 4096;
@@ -45,39 +47,32 @@ pub struct DamageCounts {
 }
 
 impl DamageCounts {
-    /// What the keys begin with of the rows that are counted.
-    pub(crate) fn prefixes() -> [Vec<u8>; 6] {
+    /// What the keys of the rows begin with that are counted, and where.
+    fn tables(&mut self) -> [(Vec<u8>, &mut u64); 6] {
         [
-            vec![keys::LOSS],
-            vec![keys::SET_ASIDE],
-            vec![keys::QUARANTINE],
-            keys::queue_key(crate::REFETCH, &[]),
-            keys::queue_key(crate::LOST_HEADS, &[]),
-            vec![keys::FLOOR],
+            (vec![keys::LOSS], &mut self.losses),
+            (vec![keys::SET_ASIDE], &mut self.rows_set_aside),
+            (vec![keys::QUARANTINE], &mut self.quarantined_blocks),
+            (keys::queue_key(crate::REFETCH, &[]), &mut self.refetches),
+            (
+                keys::queue_key(crate::LOST_HEADS, &[]),
+                &mut self.lost_heads,
+            ),
+            (vec![keys::FLOOR], &mut self.floors),
         ]
     }
 
+    /// What the keys of the rows begin with that are counted.
+    pub(crate) fn prefixes() -> [Vec<u8>; 6] {
+        Self::default().tables().map(|(prefix, _)| prefix)
+    }
+
     pub(crate) fn of(kv: &dyn Kv) -> Result<Self, KvError> {
-        let mut counts = [0; 6];
-        for (count, prefix) in counts.iter_mut().zip(Self::prefixes()) {
+        let mut counts = Self::default();
+        for (prefix, count) in counts.tables() {
             *count = rows_of(kv, &prefix)?;
         }
-        let [
-            losses,
-            rows_set_aside,
-            quarantined_blocks,
-            refetches,
-            lost_heads,
-            floors,
-        ] = counts;
-        Ok(Self {
-            losses,
-            rows_set_aside,
-            quarantined_blocks,
-            refetches,
-            lost_heads,
-            floors,
-        })
+        Ok(counts)
     }
 }
 
@@ -136,7 +131,8 @@ impl Store {
     }
 
     /// Looks again at blocks that were set aside, at most `limit` of them behind the one of `after`: those whose bytes are right where they
-    /// lay are stored again. Somebody may have put a file back, or the disk gives out what it did not.
+    /// lay are stored again. Somebody may have put a file back, or the disk gives out what it did not. Rows that cannot be read are
+    /// passed over.
     ///
     /// # Errors
     /// The index or the disk fails; what was stored again before stays so.
@@ -146,27 +142,29 @@ impl Store {
         limit: usize,
     ) -> Result<LookedAgain, CommitError> {
         let failed = |error: KvError| CommitError::Index(Arc::new(error));
-        let index = &self.inner().shared.index;
-        let from = match after {
-            Some(after) => keys::after(keys::quarantine(after.hash())),
-            None => vec![keys::QUARANTINE],
-        };
-        let end = keys::end_of(keys::QUARANTINE);
-        let rows = index.kv.scan(&from, &end, limit).map_err(failed)?;
+        let inner = self.inner();
         let mut looked = LookedAgain::default();
         let mut batch = Batch::new();
-        for (key, row) in rows {
-            let located = keys::hash_of(&key).zip(Quarantined::from_bytes(&row));
-            let Some((hash, row)) = located else { continue };
-            let cid = Cid::new_v1(row.codecs.first().copied().unwrap_or(0x55), hash);
+        // What the system holds of a file in memory is dropped once, not for each of its blocks.
+        let mut dropped = HashSet::new();
+        let mut read = |inner: &Inner, at: Location| {
+            if dropped.contains(&at.file) {
+                return inner.read(at);
+            }
+            // Another may have its name now.
+            inner.forget_file(at.file);
+            let bytes = inner.read_uncached(at)?;
+            dropped.insert(at.file);
+            Ok(bytes)
+        };
+        for (hash, row) in self.readable_quarantine(after, limit).map_err(failed)? {
+            let at = row.location;
+            let cid = QuarantineRow::new(hash, row).cid;
             looked.last = Some(cid);
-            let block = match index.location(&hash).map_err(failed)? {
-                Some(_) => self.block_uncached(&cid).ok().flatten(),
+            let block = match inner.shared.index.location(&hash).map_err(failed)? {
+                Some(_) => self.find(&cid, &mut read).ok().flatten(),
                 None => {
-                    let inner = self.inner();
-                    // Another may have its name now.
-                    inner.forget_file(row.location.file);
-                    let bytes = inner.read_uncached(row.location).ok();
+                    let bytes = read(inner, at).ok();
                     bytes.and_then(|bytes| Block::verified(cid, bytes).ok())
                 }
             };
@@ -182,6 +180,33 @@ impl Store {
             self.commit(batch)?;
         }
         Ok(looked)
+    }
+
+    /// The next rows of blocks that were set aside, as far as they can be read; none only where there are no more.
+    fn readable_quarantine(
+        &self,
+        after: Option<&Cid>,
+        limit: usize,
+    ) -> Result<Vec<(Multihash, Quarantined)>, KvError> {
+        let kv = &self.inner().shared.index.kv;
+        let mut from = match after {
+            Some(after) => keys::after(keys::quarantine(after.hash())),
+            None => vec![keys::QUARANTINE],
+        };
+        loop {
+            let rows = kv.scan(&from, &keys::end_of(keys::QUARANTINE), limit)?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(Vec::new());
+            };
+            from = keys::after(last.clone());
+            let read = |(key, row): &(Vec<u8>, Vec<u8>)| {
+                keys::hash_of(key).zip(Quarantined::from_bytes(row))
+            };
+            let readable: Vec<_> = rows.iter().filter_map(read).collect();
+            if !readable.is_empty() {
+                return Ok(readable);
+            }
+        }
     }
 
     /// The sequence below which no head of a name is accepted, where a head of it was acknowledged and is lost.

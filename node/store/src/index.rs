@@ -18,8 +18,10 @@ use crate::rows::{
 use crate::segment::{FileNumber, GROUPS_START, Location, StoreId};
 
 mod adopt;
+mod losses;
 
 use adopt::Adopting;
+pub(crate) use losses::Losses;
 
 /// Counts over all blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +46,7 @@ struct State {
     files: BTreeMap<FileNumber, FileRow>,
     totals: Totals,
     dead: DeadCopies,
+    losses: Losses,
 }
 
 /// Dead copies in the segment that is written to. Where a block that was forgotten is put again into the same segment, the row of
@@ -57,7 +60,10 @@ struct DeadCopies {
 impl Index {
     /// Reads the small tables that are kept in memory.
     pub(crate) fn open(kv: Arc<dyn Kv>, packs: Arc<Packs>) -> Result<Self, KvError> {
-        let mut state = State::default();
+        let mut state = State {
+            losses: Losses::read(kv.as_ref())?,
+            ..State::default()
+        };
         for (key, value) in kv.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)? {
             if let (Some(number), Some(row)) = (keys::number_of(&key), FileRow::from_bytes(&value))
             {
@@ -197,6 +203,7 @@ impl Index {
             places,
             adopting: Adopting::default(),
             blocks: 0,
+            losses: Vec::new(),
         };
         let row = change.file(group.end.file);
         // A row that is not this segment's is that of a file that is gone and had its number.
@@ -229,6 +236,7 @@ impl Index {
             moved,
             blocks,
             died,
+            losses,
             ..
         } = change;
         for (number, row) in &touched {
@@ -245,6 +253,9 @@ impl Index {
         }
         state.totals.blocks = total;
         state.dead.change(group.end.file, died);
+        for (key, row) in losses {
+            state.losses.set(&key, row.as_deref());
+        }
         for (number, row) in touched {
             let Some(row) = row else { continue };
             let before = state.files.insert(number, row);
@@ -285,6 +296,21 @@ impl Index {
 
     pub(crate) fn totals(&self) -> Totals {
         self.state.lock().totals
+    }
+
+    /// The losses of acknowledged data that are written down and not dismissed, the oldest first.
+    pub(crate) fn losses(&self) -> Vec<Loss> {
+        self.state.lock().losses.all()
+    }
+
+    /// The numbers of losses whose rows cannot be read.
+    pub(crate) fn unreadable_losses(&self) -> Vec<u64> {
+        self.state.lock().losses.unreadable()
+    }
+
+    /// Adds what writes losses of acknowledged data down, those that are not written down yet.
+    pub(crate) fn note_losses(&self, found: Vec<Loss>, ops: &mut Vec<Op>) {
+        self.state.lock().losses.note(found, ops);
     }
 
     /// What a replay has found lost, once.
@@ -343,6 +369,8 @@ struct IndexChange<'a> {
     /// Packs of the batch that is under way.
     adopting: Adopting,
     blocks: i64,
+    /// Rows of losses as the group leaves them.
+    losses: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl IndexChange<'_> {
@@ -434,10 +462,22 @@ impl IndexChange<'_> {
         Ok(better)
     }
 
+    fn note_loss(&mut self, key: &[u8], row: Option<&[u8]>) {
+        if key.first() == Some(&keys::LOSS) {
+            self.losses.push((key.to_vec(), row.map(<[u8]>::to_vec)));
+        }
+    }
+
     fn op(&mut self, op: &Op, group: u64) -> Result<(), KvError> {
         match op {
-            Op::Put(key, value) => self.batch.put(key.as_slice(), value.as_slice()),
-            Op::Delete(key) => self.batch.delete(key.as_slice()),
+            Op::Put(key, value) => {
+                self.note_loss(key, Some(value));
+                self.batch.put(key.as_slice(), value.as_slice());
+            }
+            Op::Delete(key) => {
+                self.note_loss(key, None);
+                self.batch.delete(key.as_slice());
+            }
             Op::Forget(hash) => {
                 // Also where it is not known: it may lie in a pack that is met later, in a replay.
                 self.batch.delete(keys::seen(hash));

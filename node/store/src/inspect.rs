@@ -19,7 +19,7 @@ use crate::disk::{Disk, LookOnly};
 use crate::format;
 use crate::group::Op;
 use crate::keys;
-use crate::kv::{Durable, Kv, KvBatch, KvError, Memory, RocksHome, RocksOptions};
+use crate::kv::{IndexOptions, Kv, KvBatch, KvError, Memory};
 use crate::layout::{INDEX, LOCK};
 use crate::log::{Files, Groups, Heard, Known, Position, survey_files};
 use crate::packs::packs;
@@ -115,7 +115,7 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
         // A start that was broken off before anything was stored.
         return Ok(Some(look.found));
     }
-    let index = RocksHome::new(dir, RocksOptions::default()).open_to_read();
+    let index = IndexOptions::default().home(dir).open_to_read();
     let failed = |source| OpenError::Index {
         dir: dir.to_path_buf(),
         source,
@@ -217,7 +217,7 @@ impl Look<'_> {
 
     /// What is known of damage, by the index and by what the log has ahead of it.
     fn at_damage(&mut self, index: &dyn Kv, ahead: KvBatch) -> Result<(), KvError> {
-        let known = Memory::open(&Durable::default());
+        let known = Memory::default();
         for prefix in DamageCounts::prefixes() {
             let rows = index.scan(&prefix, &keys::end_of_prefix(&prefix), usize::MAX)?;
             let rows = rows.into_iter().map(|(key, row)| (key, Some(row)));
@@ -317,7 +317,7 @@ impl Look<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rocksdb"))]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -180,6 +180,12 @@ pub(crate) fn loss(number: u64) -> Vec<u8> {
     key(LOSS, &number.to_be_bytes())
 }
 
+/// The number in the key of a loss.
+pub(crate) fn loss_number(key: &[u8]) -> Option<u64> {
+    let number = key.strip_prefix(&[LOSS])?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
+}
+
 pub(crate) fn set_aside(row: &[u8]) -> Vec<u8> {
     key(SET_ASIDE, row)
 }

@@ -1,4 +1,7 @@
-//! The seam to the ordered index: RocksDB, and a twin in memory for the tests.
+//! The seam to the ordered index, and the engines below it: one on the disk, in RocksDB, and one in memory.
+//!
+//! Only the room of the engine on the disk, `rocks`, uses RocksDB, and it is there with the feature `rocksdb`. The rest of the store
+//! says by [`IndexOptions`] which engine it wants, and knows of an engine's errors what [`KvError`] says.
 //!
 //! The index is a cache of the log. A [`write`](Kv::write) is visible at once and lost by a crash unless it was
 //! flushed; but what a crash leaves is always the effect of the first *n* writes for some *n*, never a later write
@@ -12,21 +15,26 @@ use std::path::Path;
 mod fault;
 mod home;
 mod memory;
+mod options;
+#[cfg(feature = "rocksdb")]
 mod rocks;
 mod watch;
 
+pub use fault::{EngineError, EngineFault};
 pub use home::{KvHome, KvLoad};
-pub use memory::{Durable, Memory};
-pub use rocks::{Rocks, RocksHome, RocksOptions};
+pub use memory::{Memory, MemoryHome};
+pub use options::{IndexEngine, IndexOptions};
+#[cfg(feature = "rocksdb")]
+pub use rocks::{Rocks, RocksHome};
 pub(crate) use watch::Watched;
 
 /// What the index reports when it fails.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum KvError {
-    /// RocksDB's own.
+    /// The engine's own.
     #[error(transparent)]
-    Rocks(#[from] rocksdb::Error),
+    Engine(#[from] EngineError),
     /// The file system's.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -36,6 +44,11 @@ pub enum KvError {
         /// What was found.
         reason: String,
     },
+    /// What an index on the disk says was asked for, and this engine holds none there.
+    #[error(
+        "the index is held in memory only; what an index on the disk says takes a program that was built with the feature `rocksdb`"
+    )]
+    NotKept,
 }
 
 /// A row as it was read: key and value.

@@ -39,7 +39,7 @@ pub const STORED: [&str; 3] = [SEGMENTS, PACKS, CHECKPOINTS];
 /// The folders without which acknowledged data is missing.
 pub const VITAL: [&str; 4] = [SEGMENTS, PACKS, CHECKPOINTS, INDEX];
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rocksdb"))]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

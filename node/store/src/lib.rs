@@ -1,14 +1,16 @@
-//! Durable store of a perpetual node: a log of blocks and rows, packs of blocks that have lasted, and an index in RocksDB.
+//! Durable store of a perpetual node: a log of blocks and rows, packs of blocks that have lasted, and an index.
 //!
 //! ```text
 //! Batch → leader → commit → log: segments/00000001.seg …   one sync for a group of batches
-//!                         → index: RocksDB                  what the log says, in order of keys
+//!                         → index                           what the log says, in order of keys
 //! Store ← index, segments, packs                            every block is checked as it is read
 //! ```
 //!
 //! The log comes first and holds everything; the index is what reading it from the start would give, and is
 //! replayed from where it got to after a crash. There is one write path, [`Store::commit`], and it acknowledges
 //! only what is durable.
+//!
+//! The index is held on the disk, in RocksDB (the feature `rocksdb`, on by default), or in memory, where each start makes it anew.
 //!
 //! This crate knows nothing about networks, asynchronous runtimes, what a head means or who may write.
 
@@ -65,7 +67,7 @@ pub use format::FORMAT;
 pub use frame::CHUNK_BYTES;
 pub use inspect::{Inspection, inspect};
 pub use keys::Queue;
-pub use kv::RocksOptions;
+pub use kv::{IndexEngine, IndexOptions};
 pub use pack::{PACK_BYTES, PACK_ENTRIES, PackError, PackName, verify_pack};
 pub use read::ReadError;
 pub use rebuild::{RebuildProgress, RebuildStage};

@@ -1,9 +1,10 @@
 //! Opening a store: its index, made anew where it has to be, and the log behind it.
 //!
-//! The index has to be made anew where RocksDB finds it damaged or does not find it, where an earlier run has marked it, and
+//! The index has to be made anew where its engine finds it damaged or does not find it, where an earlier run has marked it, and
 //! where it lacks what it must have: it knows its store from before the first group on, and it is flushed before a
 //! checkpoint of it gets its name, so an empty index beside a log and one that is older than a checkpoint are not what was
-//! left here. An index that is behind the log in any other way is brought up by the log.
+//! left here. An index that is behind the log in any other way is brought up by the log. One that ends with the process is
+//! made anew by each start in the same way, and that is no damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -31,7 +32,7 @@ use crate::returned::returned;
 use crate::rows::{FileRow, Loss, LossKind, Row as _};
 use crate::segment::{FileNumber, Segment, StoreId};
 use crate::soundness::{check_file, is_needed};
-use crate::start::{self, Noted};
+use crate::start;
 use crate::store::{OpenError, StoreOptions, segments, wall_clock};
 
 /// What is opened, and where.
@@ -150,11 +151,14 @@ impl Opening<'_> {
         let mut reason = None;
         if let Some((why, rebuilt)) = rebuilt {
             replay.losses.extend(rebuilt.losses);
-            replay.losses.push(Loss {
-                group: rebuilt.group,
-                ..Loss::new(LossKind::IndexRebuilt, FileNumber(0), 0)
-            });
-            reason = Some(why);
+            // One that is not kept is made anew by each start.
+            if self.home.is_kept() {
+                replay.losses.push(Loss {
+                    group: rebuilt.group,
+                    ..Loss::new(LossKind::IndexRebuilt, FileNumber(0), 0)
+                });
+                reason = Some(why);
+            }
         }
         let has_rows = |table| -> Result<bool, KvError> {
             let rows = index.kv.scan(&[table], &keys::end_of(table), 1)?;
@@ -217,7 +221,9 @@ impl Opening<'_> {
         let packs = self.disk.list(&packs(self.dir))?;
         let has_packs = packs.iter().any(|name| PackName::parse(name).is_some());
         let names_segment = Heard::read(self.disk.as_ref(), self.dir, None)?.is_something();
-        Ok(has_packs || names_segment || self.disk.open(&self.dir.join(RESERVE)).is_ok())
+        // The reserve is there from the first start on. An index that is not kept knows nothing of that either.
+        let has_reserve = || self.disk.open(&self.dir.join(RESERVE)).is_ok();
+        Ok(has_packs || names_segment || (self.home.is_kept() && has_reserve()))
     }
 
     /// Replays what a crash left in the log, and opens it to go on.
@@ -261,9 +267,8 @@ impl Opening<'_> {
             heard.said = None;
         }
         let mut behind = Behind::of(&files, applied)?;
-        let mut noted = Noted::read(index.kv.as_ref())?;
         let apply = |group: &Group, out: FoundOut| {
-            let ops = start::ops_with(index.kv.as_ref(), &mut noted, &out, now)?;
+            let ops = start::ops_with(index, &out, now)?;
             index.apply_with(group, &ops, false)?;
             progress(behind.until(group.end));
             Ok::<_, OpeningError>(())
@@ -292,7 +297,7 @@ impl Opening<'_> {
                 .losses
                 .extend(unknown_end(&replay, said.is_some() || index.is_begun()?));
         }
-        replay.returned = returned(index, &files, index.applied()?)?;
+        replay.returned = returned(index, &files, index.applied()?);
         replay.losses.extend(files.losses);
         replay.losses.extend(index.take_losses());
         // Packs that were replayed took numbers as well.

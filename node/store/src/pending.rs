@@ -22,7 +22,6 @@ use crate::rows::{
     read_plain, write_due, write_payload, write_plain,
 };
 use crate::segment::FileNumber;
-use crate::start::note_losses;
 
 /// Places that are looked up at once when a pack is taken into use.
 const ADOPT_ROWS: usize = 1024;
@@ -421,8 +420,7 @@ impl<'a> Pending<'a> {
             Reclaim::Mark => part.delete(vec![keys::UPKEEP, 0]),
             Reclaim::Lose(losses) => {
                 let mut ops = Vec::new();
-                note_losses(self.shared.index.kv.as_ref(), losses, &mut ops)
-                    .map_err(index_failed)?;
+                self.shared.index.note_losses(losses, &mut ops);
                 part.batch.ops.append(&mut ops);
             }
             Reclaim::DismissLosses => {

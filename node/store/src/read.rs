@@ -60,10 +60,10 @@ impl Store {
         self.find(cid, Inner::read_uncached)
     }
 
-    fn find(
+    pub(crate) fn find(
         &self,
         cid: &Cid,
-        read: impl Fn(&Inner, Location) -> io::Result<Vec<u8>>,
+        mut read: impl FnMut(&Inner, Location) -> io::Result<Vec<u8>>,
     ) -> Result<Option<Block>, ReadError> {
         if is_identity(cid) {
             let content = Block::verified(*cid, cid.hash().digest().to_vec());
@@ -338,8 +338,12 @@ impl Store {
     /// # Errors
     /// The index fails.
     pub fn losses(&self) -> Result<Vec<Loss>, ReadError> {
-        let rows = self.rows(keys::LOSS, None, usize::MAX)?;
-        Ok(self.readable(rows, |_, value| Loss::from_bytes(value)))
+        let index = &self.inner().shared.index;
+        for number in index.unreadable_losses() {
+            // It is set aside by that.
+            self.row(keys::loss(number), Loss::from_bytes)?;
+        }
+        Ok(index.losses())
     }
 
     /// Rows of the index that could not be read and were set aside, in the order of their keys.

@@ -23,6 +23,7 @@ use perennis_shared::cid::Multihash;
 use crate::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Header};
 use crate::disk::{Disk, is_full};
 use crate::group::Op;
+use crate::index::Losses;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
 use crate::log::{Files, Known, Position, survey_files};
@@ -365,11 +366,7 @@ impl Filling<'_> {
         }
         // Once it is in its place, nobody finds them again.
         let mut ops = Vec::new();
-        start::note_losses(
-            index.as_ref(),
-            start::found(&self.losses, wall_clock()),
-            &mut ops,
-        )?;
+        Losses::read(index.as_ref())?.note(start::found(&self.losses, wall_clock()), &mut ops);
         let mut batch = KvBatch::default();
         for op in ops {
             if let Op::Put(key, row) = op {

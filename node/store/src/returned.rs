@@ -15,7 +15,7 @@ use crate::index::Index;
 use crate::keys;
 use crate::kv::KvError;
 use crate::log::{Files, Groups, Position};
-use crate::rows::{Loss, LossKind, Row as _, write_plain};
+use crate::rows::{Loss, LossKind, write_plain};
 use crate::segment::{FileNumber, Segment};
 
 /// Bytes of blocks that are stored with one commit, unless one block is larger.
@@ -23,15 +23,8 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// The segments that the index is past, and of which it is noted that something of them was missing; where groups are missing, also those
 /// that it does not know: which file a group was in stands nowhere else.
-pub(crate) fn returned(
-    index: &Index,
-    files: &Files,
-    applied: Position,
-) -> Result<Vec<Segment>, KvError> {
-    let end = keys::end_of(keys::LOSS);
-    let rows = index.kv.scan(&[keys::LOSS], &end, usize::MAX)?;
-    let losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
-    let losses: Vec<Loss> = losses.collect();
+pub(crate) fn returned(index: &Index, files: &Files, applied: Position) -> Vec<Segment> {
+    let losses = index.losses();
     let has_gap = losses
         .iter()
         .any(|loss| loss.kind == LossKind::MissingGroups);
@@ -53,7 +46,7 @@ pub(crate) fn returned(
     let here = here.filter(|(number, _)| {
         missed.contains(number) || (has_gap && index.file(**number).is_none())
     });
-    Ok(here.map(|(_, file)| file.segment.clone()).collect())
+    here.map(|(_, file)| file.segment.clone()).collect()
 }
 
 /// Stores the blocks in these segments that are not stored. Returns what is told of it. What cannot be read or written now is left to the

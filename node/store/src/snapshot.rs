@@ -237,5 +237,5 @@ fn failed(dir: &Path, source: io::Error) -> SnapshotError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rocksdb"))]
 mod tests;

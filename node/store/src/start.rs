@@ -39,16 +39,11 @@ pub(crate) fn found<'a>(losses: impl IntoIterator<Item = &'a Loss>, now: Millis)
 
 /// What is written into the index with a group that is replayed. Blocks of it that are damaged are found by who reads them, whatever becomes
 /// of this start.
-pub(crate) fn ops_with(
-    kv: &dyn Kv,
-    noted: &mut Noted,
-    out: &FoundOut,
-    now: Millis,
-) -> Result<Vec<Op>, KvError> {
+pub(crate) fn ops_with(index: &Index, out: &FoundOut, now: Millis) -> Result<Vec<Op>, KvError> {
     let mut ops = Vec::new();
-    noted.note(found(&out.losses, now), &mut ops);
+    index.note_losses(found(&out.losses, now), &mut ops);
     for (name, sequence) in &out.floors {
-        set_floor(kv, (name, *sequence), now, &mut ops)?;
+        set_floor(index.kv.as_ref(), (name, *sequence), now, &mut ops)?;
     }
     Ok(ops)
 }
@@ -57,7 +52,7 @@ pub(crate) fn ops_with(
 pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op>, KvError> {
     let mut ops = Vec::new();
     let kv = index.kv.as_ref();
-    note_losses(kv, found(&replay.losses, now), &mut ops)?;
+    index.note_losses(found(&replay.losses, now), &mut ops);
     for name in replay.lifted.iter().chain(replay.floors.keys()) {
         settle_floor(kv, (name, replay.floors.get(name)), now, &mut ops)?;
     }
@@ -131,17 +126,18 @@ pub(crate) fn take_in_packs(
     let shared = Arc::clone(&committer.shared);
     let index = &shared.index;
     let mut told = Vec::new();
-    if !may_need_packs(index).map_err(index_failed)? {
+    let losses = index.losses();
+    if !may_need_packs(index, &losses).map_err(index_failed)? {
         return Ok(told);
     }
     // One that compaction has dropped waits to be removed, and has nothing that is not elsewhere.
-    let missed = missing_files(index).map_err(index_failed)?;
+    let missed = missing_files(&losses);
     let known = index.files();
     let known = known
         .iter()
         .filter(|(number, row)| !row.is_dropped || !missed.contains(number));
     let known: HashSet<PackName> = known.filter_map(|(_, row)| row.pack_name()).collect();
-    let is_any = are_groups_gone(index).map_err(index_failed)?;
+    let is_any = are_groups_gone(&losses);
     for name in index.packs.names().map_err(disk_failed)? {
         // One that is damaged stays as it is: it is never taken for a rest.
         if !known.contains(&name)
@@ -201,20 +197,18 @@ fn take_in(
 }
 
 /// Whether a pack that no row has in use may be the only copy of its blocks: groups of the log are lost, or blocks are.
-pub(crate) fn may_need_packs(index: &Index) -> Result<bool, KvError> {
+pub(crate) fn may_need_packs(index: &Index, losses: &[Loss]) -> Result<bool, KvError> {
     let end = keys::end_of(keys::QUARANTINE);
     let lost = index.kv.scan(&[keys::QUARANTINE], &end, 1)?;
-    Ok(!lost.is_empty() || has_lost_groups(index)?)
+    Ok(!lost.is_empty() || has_lost_groups(losses))
 }
 
 /// The files of which it is noted that they were missing.
-fn missing_files(index: &Index) -> Result<HashSet<FileNumber>, KvError> {
-    let rows = index
-        .kv
-        .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
-    let losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
-    let missing = losses.filter(|loss| loss.kind == LossKind::MissingFile);
-    Ok(missing.map(|loss| loss.file).collect())
+fn missing_files(losses: &[Loss]) -> HashSet<FileNumber> {
+    let missing = losses
+        .iter()
+        .filter(|loss| loss.kind == LossKind::MissingFile);
+    missing.map(|loss| loss.file).collect()
 }
 
 /// The files that stay though nothing needs them: those that were missing, and for a while, unless the disk is full, those in which blocks
@@ -224,7 +218,7 @@ pub(crate) fn awaited_files(
     now: Millis,
     is_full: bool,
 ) -> Result<HashSet<FileNumber>, KvError> {
-    let mut awaited = missing_files(index)?;
+    let mut awaited = missing_files(&index.losses());
     if !is_full {
         let end = keys::end_of(keys::QUARANTINE);
         let rows = index.kv.scan(&[keys::QUARANTINE], &end, usize::MAX)?;
@@ -238,24 +232,16 @@ pub(crate) fn awaited_files(
 }
 
 /// Whether groups may be gone of which nothing is known but that: one of them may have taken a pack into use.
-fn are_groups_gone(index: &Index) -> Result<bool, KvError> {
-    let rows = index
-        .kv
-        .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
-    let mut losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
+fn are_groups_gone(losses: &[Loss]) -> bool {
     // Of a file that the index knew all blocks are set aside.
-    Ok(losses.any(|loss| {
+    losses.iter().any(|loss| {
         is_of_groups(loss.kind) && (loss.kind != LossKind::MissingFile || loss.group > 0)
-    }))
+    })
 }
 
-/// Whether it is noted that acknowledged groups of the log are lost, be it in part.
-pub(crate) fn has_lost_groups(index: &Index) -> Result<bool, KvError> {
-    let rows = index
-        .kv
-        .scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
-    let mut losses = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
-    Ok(losses.any(|loss| is_of_groups(loss.kind)))
+/// Whether acknowledged groups of the log are among these losses, be it in part.
+pub(crate) fn has_lost_groups(losses: &[Loss]) -> bool {
+    losses.iter().any(|loss| is_of_groups(loss.kind))
 }
 
 fn is_of_groups(kind: LossKind) -> bool {
@@ -338,60 +324,8 @@ fn write_missing(
         }
     }
     let mut ops: Vec<_> = losses.keys().map(|number| Op::Drop(*number)).collect();
-    let kv = index.kv.as_ref();
-    note_losses(kv, found(losses.values(), now), &mut ops).map_err(index_failed)?;
+    index.note_losses(found(losses.values(), now), &mut ops);
     committer.write_ops(ops)
-}
-
-/// Writes down what was acknowledged and is lost, once.
-pub(crate) fn note_losses(
-    kv: &dyn Kv,
-    losses: Vec<Loss>,
-    ops: &mut Vec<Op>,
-) -> Result<(), KvError> {
-    if losses
-        .iter()
-        .any(|loss| loss.kind.is_of_acknowledged_data())
-    {
-        Noted::read(kv)?.note(losses, ops);
-    }
-    Ok(())
-}
-
-/// What makes a loss the same as another.
-type Identity = (LossKind, FileNumber, u64, u64);
-
-/// The losses that are written down.
-#[derive(Debug)]
-pub(crate) struct Noted {
-    known: HashSet<Identity>,
-    /// The number of the last.
-    number: u64,
-}
-
-impl Noted {
-    pub(crate) fn read(kv: &dyn Kv) -> Result<Self, KvError> {
-        let rows = kv.scan(&[keys::LOSS], &keys::end_of(keys::LOSS), usize::MAX)?;
-        let known = rows.iter().filter_map(|(_, row)| Loss::from_bytes(row));
-        let last = rows.last().and_then(|(key, _)| key.last_chunk::<8>());
-        Ok(Self {
-            known: known.map(|loss| identity(&loss)).collect(),
-            number: last.map_or(0, |last| u64::from_be_bytes(*last)),
-        })
-    }
-
-    fn note(&mut self, losses: Vec<Loss>, ops: &mut Vec<Op>) {
-        for loss in losses {
-            if loss.kind.is_of_acknowledged_data() && self.known.insert(identity(&loss)) {
-                self.number = self.number.saturating_add(1);
-                ops.push(Op::Put(keys::loss(self.number), loss.to_bytes()));
-            }
-        }
-    }
-}
-
-fn identity(loss: &Loss) -> Identity {
-    (loss.kind, loss.file, loss.offset, loss.group)
 }
 
 fn enqueue(

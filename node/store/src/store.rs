@@ -20,7 +20,7 @@ use crate::commit::{Committer, Reserve, Shared, Work};
 use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real, make_dir};
 use crate::format;
-use crate::kv::{KvHome, RocksHome, RocksOptions};
+use crate::kv::{IndexOptions, KvHome};
 use crate::layout;
 use crate::leader::Leader;
 use crate::migrate::bring_up;
@@ -49,8 +49,8 @@ pub struct StoreOptions {
     /// A checkpoint is due after this many logged bytes, or as many as the last one has, whichever is more. What is logged
     /// since the last bounds what is replayed where the index has to be made anew.
     pub checkpoint_bytes: u64,
-    /// Memory of the index.
-    pub index: RocksOptions,
+    /// Where the index is held, and its memory.
+    pub index: IndexOptions,
 }
 
 impl Default for StoreOptions {
@@ -60,7 +60,7 @@ impl Default for StoreOptions {
             reserve_bytes: 64 << 20,
             flush_bytes: 128 << 20,
             checkpoint_bytes: 64 << 20,
-            index: RocksOptions::default(),
+            index: IndexOptions::default(),
         }
     }
 }
@@ -182,7 +182,7 @@ impl Store {
         }
         Real.create_dir(&segments(dir)).map_err(not_writable)?;
         let disk: Arc<dyn Disk> = Arc::new(Real);
-        let home = Arc::new(RocksHome::new(dir, options.index));
+        let home = options.index.home(dir);
         let mut losses = bring_up(dir, options, &disk, home.as_ref(), progress)?;
         let open = |lock, progress: &mut dyn FnMut(RebuildProgress)| {
             Self::open_on(
@@ -271,7 +271,8 @@ impl Store {
         } = opened.map_err(failed)?;
         let checkpointing =
             Checkpointing::open(&disk, dir, &index, options).map_err(segments_failed)?;
-        if rebuilt.is_some() {
+        let mut kinds = found.iter().map(|loss| loss.kind);
+        if rebuilt.is_some() || kinds.any(|kind| kind == LossKind::DamagedCheckpoint) {
             // A checkpoint may have been found damaged by that.
             checkpointing.want();
         }

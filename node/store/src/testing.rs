@@ -10,6 +10,7 @@
 //! Nothing here reads a clock or draws randomness: a seed names a run.
 
 mod disk;
+mod durable;
 pub mod flip;
 pub mod kill;
 mod kv;
@@ -17,6 +18,7 @@ mod power;
 mod seeded;
 
 pub use disk::LyingDisk;
+pub use durable::Durable;
 pub use kv::{MortalHome, MortalKv};
 pub use power::{Loss, Power};
 pub use seeded::Seeded;

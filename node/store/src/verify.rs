@@ -18,7 +18,7 @@ use crate::disk::{Disk, LookOnly};
 use crate::format;
 use crate::inspect::lock;
 use crate::keys;
-use crate::kv::{Kv, KvError, RocksHome, RocksOptions};
+use crate::kv::{IndexOptions, Kv, KvError};
 use crate::layout::{INDEX, STORED};
 use crate::log::{Heard, Position};
 use crate::rows::{FileRow, Row as _};
@@ -224,7 +224,7 @@ pub fn verify(
         // A start that was broken off before anything was stored.
         return Ok(Some(Verification::default()));
     }
-    let index = RocksHome::new(dir, RocksOptions::default()).open_to_read();
+    let index = IndexOptions::default().home(dir).open_to_read();
     verify_on(dir, &disk, index, tell)
         .map(Some)
         .map_err(|source| OpenError::Segments {

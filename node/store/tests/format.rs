@@ -10,7 +10,6 @@ use perennis_shared::cid::{Block, Codec};
 use perennis_shared::ipns::Name;
 use perennis_shared::sign::SigningKey;
 use perennis_shared::time::Millis;
-use perennis_store::kv::RocksHome;
 use perennis_store::testing::Seeded;
 use perennis_store::{Batch, CommitError, HeadRow, OpenError, Queue, Store, StoreOptions};
 
@@ -32,9 +31,9 @@ fn options() -> StoreOptions {
 
 /// A store whose salts are known.
 fn seeded(dir: &Path) -> Store {
-    let home = RocksHome::new(dir, options().index);
+    let home = options().index.home(dir);
     let disk = Arc::new(Seeded::default());
-    Store::open_on(dir, &options(), disk, Arc::new(home), None, &mut |_| {}).unwrap()
+    Store::open_on(dir, &options(), disk, home, None, &mut |_| {}).unwrap()
 }
 
 fn leaf(number: usize) -> Block {

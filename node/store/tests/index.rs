@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use perennis_store::RocksOptions;
-use perennis_store::kv::{Durable, Kv, KvBatch, KvError, KvHome, Memory, Rocks, RocksHome, Row};
-use perennis_store::testing::{MortalHome, Power};
+use perennis_store::IndexOptions;
+use perennis_store::kv::{Kv, KvBatch, KvError, KvHome, Memory, MemoryHome, Rocks, RocksHome, Row};
+use perennis_store::testing::{Durable, MortalHome, MortalKv, Power};
 
 fn put(kv: &dyn Kv, rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
     let mut batch = KvBatch::default();
@@ -127,10 +127,12 @@ fn home_suite(home: &dyn KvHome) {
 fn every_index_does_the_same() {
     let dir = tempfile::tempdir().unwrap();
     suite(&Rocks::open(dir.path(), &small()).unwrap());
-    suite(&Memory::open(&Durable::default()));
+    suite(&Memory::default());
+    suite(&MortalKv::open(&Durable::default(), &Power::default()));
     let home = dir.path().join("home");
     fs::create_dir(&home).unwrap();
     home_suite(&RocksHome::new(&home, small()));
+    home_suite(&MemoryHome::default());
     home_suite(&MortalHome::new(&Power::default()));
     let names: Vec<_> = fs::read_dir(&home)
         .unwrap()
@@ -139,11 +141,12 @@ fn every_index_does_the_same() {
     assert_eq!(names, ["index"], "nothing is left beside it");
 }
 
-fn small() -> RocksOptions {
-    RocksOptions {
+fn small() -> IndexOptions {
+    IndexOptions {
         memtable_bytes: 64 << 10,
         cache_bytes: 1 << 20,
         open_files: 16,
+        ..IndexOptions::default()
     }
 }
 

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::time::Millis;
-use perennis_store::kv::{Kv as _, KvBatch, Rocks};
+use perennis_store::kv::KvBatch;
 use perennis_store::{
-    Batch, CommitError, LossKind, OpenError, Queue, RocksOptions, Store, StoreOptions, StoreState,
+    Batch, CommitError, LossKind, OpenError, Queue, Store, StoreOptions, StoreState,
 };
 
 fn options() -> StoreOptions {
@@ -342,7 +342,7 @@ fn with_unreadable_pin(dir: &Path) {
     store.commit(batch).unwrap();
     drop(store);
     // As damage that has the right checksums, or a fault of ours, leaves it.
-    let kv = Rocks::open(&dir.join("index"), &RocksOptions::default()).unwrap();
+    let kv = options().index.home(dir).open().unwrap();
     let pins = kv.scan(b"p", b"q", 10).unwrap();
     assert_eq!(pins.len(), 1);
     let mut change = KvBatch::default();

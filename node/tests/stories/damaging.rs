@@ -3,26 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
 use perennis_shared::cid::{Block, Codec};
-use perennis_store::{Batch, Queue, Store, StoreOptions};
+use perennis_store::{Batch, IndexEngine, IndexOptions, Queue, Store, StoreOptions};
 use serde_json::{Value, json};
 
-use crate::support::{Author, DAY, Message, Reply, TestNode, config};
+use crate::support::{Author, DAY, Message, Reply, TestNode};
 
 const ACCEPT: (&str, &str) = ("Accept", "application/vnd.ipfs.ipns-record");
 
 /// A peer on loopback that is found by nobody.
 fn as_peer(config: &mut Config) {
     config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
-}
-
-async fn start_again(dir: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> TestNode {
-    let mut config = config(dir.path());
-    change(&mut config);
-    let node = RunningNode::start(config).await.unwrap();
-    TestNode { dir, node }
 }
 
 fn segments(data: &Path) -> Vec<PathBuf> {
@@ -92,7 +84,7 @@ async fn a_flipped_byte_is_told_and_the_block_comes_again_from_another_peer() {
     let block = message.blocks.last().unwrap();
     flip(node.dir.path(), block.bytes());
 
-    let node = start_again(node.dir, as_peer).await;
+    let node = TestNode::again(node.dir, as_peer).await;
     let path = format!("/ipfs/{}?format=raw", block.cid());
     // Whoever reads it first, it is not served.
     let first = node.get(&path).await;
@@ -154,13 +146,13 @@ async fn a_scrub_finds_damage_and_gateways_bring_the_blocks_again() {
         flip(node.dir.path(), block.bytes());
     }
     // The round that was read at the start has ended: the next one is due at once.
-    let store = Store::open(node.dir.path(), &StoreOptions::default()).unwrap();
+    let store = opened(node.dir.path());
     let mut batch = Batch::new();
     batch.delete_meta(b"scrubbed");
     store.commit(batch).unwrap();
     drop(store);
     let url = other.url();
-    let node = start_again(node.dir, |config| config.pins.sources = vec![url]).await;
+    let node = TestNode::again(node.dir, |config| config.pins.sources = vec![url]).await;
     for block in &message.blocks {
         let path = format!("/ipfs/{}?format=raw", block.cid());
         // Before the scrub comes by, a damaged block is refused when it is read.
@@ -206,7 +198,7 @@ async fn a_lost_head_is_told_refuses_what_is_older_and_is_found_at_another_node(
     let name = message.name;
     let path = format!("/v1/names/{name}");
 
-    let node = start_again(dir, |_| {}).await;
+    let node = TestNode::again(dir, |_| {}).await;
     let told = damage(&node).await;
     assert_eq!(
         (&told["losses"], &told["lostHeads"], &told["floors"]),
@@ -232,7 +224,7 @@ async fn a_lost_head_is_told_refuses_what_is_older_and_is_found_at_another_node(
     node.node.shutdown().await;
 
     let url = other.url();
-    let node = start_again(node.dir, |config| {
+    let node = TestNode::again(node.dir, |config| {
         config.ipns.routers = vec![url.clone()];
         config.pins.sources = vec![url];
     })
@@ -265,7 +257,7 @@ async fn a_lost_head_is_told_refuses_what_is_older_and_is_found_at_another_node(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_head_is_made_up_for_by_its_owner() {
     let (dir, mut author, message) = with_a_lost_head().await;
-    let node = start_again(dir, |_| {}).await;
+    let node = TestNode::again(dir, |_| {}).await;
     assert_eq!(damage(&node).await["floors"], 1);
     let mut third = author.publish(&[("@dave", "friend")]);
     third.blocks = author.all_blocks();
@@ -278,9 +270,18 @@ async fn a_lost_head_is_made_up_for_by_its_owner() {
     node.publish(&message).await.refused(409, "stale_record");
 }
 
+/// The store of a stopped node.
+fn opened(data: &Path) -> Store {
+    let options = StoreOptions {
+        index: IndexOptions::on(IndexEngine::Memory),
+        ..StoreOptions::default()
+    };
+    Store::open(data, &options).unwrap()
+}
+
 /// Rows of the node's own, written over in a stopped node's store.
 fn spoil(data: &Path, rows: &[Vec<u8>], queues: &[u8]) {
-    let store = Store::open(data, &StoreOptions::default()).unwrap();
+    let store = opened(data);
     let mut batch = Batch::new();
     for row in rows {
         assert!(store.meta(row).unwrap().is_some(), "{row:?}");
@@ -339,7 +340,7 @@ async fn rows_that_cannot_be_read_stop_nothing_and_are_found_out_again() {
     // Damaged blocks, fetches, ladders, follows, lost heads, the router's.
     spoil(node.dir.path(), &rows, &[0, 1, 2, 3, 4, 16]);
 
-    let node = start_again(node.dir, with_router).await;
+    let node = TestNode::again(node.dir, with_router).await;
     for name in &names {
         let path = format!("/v1/names/{name}");
         let is_known = |reply: &Reply| {

@@ -10,6 +10,7 @@ use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
 use perennis_shared::cid::{Block, Cid};
 use perennis_shared::codec::car;
+use perennis_store::IndexEngine;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,10 +24,11 @@ pub(crate) use author::{Author, DAY, Message};
 /// How long a test waits for something that happens by itself.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A configuration for a data directory, on a free port of loopback.
+/// A configuration for a data directory, on a free port of loopback, with an index that each start makes anew.
 pub(crate) fn config(data: &Path) -> Config {
     let mut config = Config {
         data: data.to_owned(),
+        index: IndexEngine::Memory,
         ..Config::default()
     };
     config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -35,6 +37,12 @@ pub(crate) fn config(data: &Path) -> Config {
     config.p2p.bootstrap = Bootstrap::None;
     config.p2p.dht = DhtMode::Off;
     config
+}
+
+/// As a node of an operator has it: for stories about the index, and about what only an index that was kept knows.
+#[cfg(feature = "rocksdb")]
+pub(crate) fn with_index_on_disk(config: &mut Config) {
+    config.index = IndexEngine::Disk;
 }
 
 /// A node with a data directory of its own.
@@ -49,7 +57,11 @@ impl TestNode {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> TestNode {
-        let dir = tempfile::tempdir().unwrap();
+        TestNode::again(tempfile::tempdir().unwrap(), change).await
+    }
+
+    /// A node with the data directory of one that was stopped.
+    pub(crate) async fn again(dir: TempDir, change: impl FnOnce(&mut Config)) -> TestNode {
         let mut config = config(dir.path());
         change(&mut config);
         let node = RunningNode::start(config).await.unwrap();

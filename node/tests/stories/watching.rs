@@ -5,7 +5,6 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 
 use perennis_net::{Bootstrap, DhtMode};
-use perennis_node::app::RunningNode;
 use perennis_node::config::Config;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -15,7 +14,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::support::{Author, Reply, TestNode, config};
+use crate::support::{Author, Reply, TestNode};
 
 const ACCEPT: (&str, &str) = ("Accept", "application/vnd.ipfs.ipns-record");
 const TOKEN: &str = "a-token-nobody-may-see";
@@ -262,9 +261,13 @@ async fn spans_tell_name_and_route_and_nothing_tells_a_secret() {
     }
 }
 
+/// Which blocks were in the segment, only an index on the disk knows.
+#[cfg(feature = "rocksdb")]
 #[tokio::test]
 async fn a_segment_that_is_gone_is_not_told_block_by_block() {
-    let node = TestNode::start().await;
+    use crate::support::with_index_on_disk;
+
+    let node = TestNode::with(with_index_on_disk).await;
     let message = Author::new(1).publish_many(200);
     let blocks = message.blocks.len();
     node.publish(&message).await.ok();
@@ -278,8 +281,7 @@ async fn a_segment_that_is_gone_is_not_told_block_by_block() {
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::registry().with(seen.clone());
     let _guard = tracing::subscriber::set_default(subscriber);
-    let node = RunningNode::start(config(dir.path())).await.unwrap();
-    let node = TestNode { dir, node };
+    let node = TestNode::again(dir, with_index_on_disk).await;
     // Each of them is asked for and counted.
     let failed = |reply: &Reply| {
         let text = String::from_utf8_lossy(&reply.body).into_owned();

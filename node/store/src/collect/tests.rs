@@ -8,7 +8,7 @@ use perennis_shared::codec::{Value, dag_cbor};
 
 use super::*;
 use crate::testing::{Loss, LyingDisk, MortalHome, Power};
-use crate::{RocksOptions, StoreOptions};
+use crate::{IndexOptions, StoreOptions};
 use perennis_shared::cid::{Block, Codec};
 
 /// A store in memory, and what outlives a power cut.
@@ -34,7 +34,7 @@ impl Machine {
             reserve_bytes: 4096,
             flush_bytes: 128 << 10,
             checkpoint_bytes: 64 << 10,
-            index: RocksOptions::default(),
+            index: IndexOptions::default(),
         };
         let home = Arc::new(self.home.clone());
         let disk = Arc::new(self.disk.clone());

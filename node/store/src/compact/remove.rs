@@ -101,7 +101,7 @@ impl Store {
     fn remove_unknown_segments(&self, step: &mut CompactStep) -> Result<(), UpkeepError> {
         let inner = self.inner();
         // One of them may have been missing and be back.
-        if has_lost_groups(&inner.shared.index)? {
+        if has_lost_groups(&inner.shared.index.losses()) {
             return Ok(());
         }
         let rows = inner.file_rows();
@@ -180,14 +180,18 @@ impl Store {
             };
             // Nor may it be needed while it is not known what took it into use.
             if is_damaged
-                || (name.is_some()
-                    && (self.has_unread_files()? || may_need_packs(&inner.shared.index)?))
+                || (name.is_some() && (self.has_unread_files()? || self.may_need_packs()?))
             {
                 continue;
             }
             self.remove_file(&path, step).map_err(UpkeepError::Folder)?;
         }
         Ok(())
+    }
+
+    fn may_need_packs(&self) -> Result<bool, UpkeepError> {
+        let index = &self.inner().shared.index;
+        Ok(may_need_packs(index, &index.losses())?)
     }
 
     /// Whether rows of files could not be read: which packs they name is not known then.

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::files::told;
-use super::newest::{left_by, metas, newest, path, small};
+use super::newest::{killed_then_started, metas, newest, path, small};
 use super::old_index::raw;
 use super::{Machine, model};
 use crate::disk::Disk as _;
@@ -57,40 +57,13 @@ fn a_block_whose_row_was_set_aside_comes_back_with_another_index() {
 /// does not write what that one gave up.
 #[test]
 fn what_is_acknowledged_behind_a_group_that_could_not_be_made_durable_stays() {
-    let work = |machine: &Machine| {
-        let Ok(store) = machine.open() else { return };
-        for number in 1..=4 {
-            let _ = store.commit(small(number, 1300));
-        }
-    };
-    let machine = Machine::new(Power::default());
-    work(&machine);
     let mut lost = Vec::new();
-    for point in 0..machine.power.points() {
-        for fail in 0..25 {
-            let machine = Machine::new(Power::cut_at(point));
-            work(&machine);
-            machine.power.restore();
-            let home = machine.home.survivors(Loss::Everything, &machine.power);
-            let machine = Machine { home, ..machine };
-            let at = machine.power.points() + fail;
-            machine.power.fail_at(at, ErrorKind::Other);
-            let store = machine.open().or_else(|_| machine.open()).unwrap();
-            if machine.power.points() <= at {
-                break;
-            }
-            if store.commit(small(9, 100)).is_err() {
-                continue;
-            }
-            machine.power.cut();
-            drop(store);
-            let machine = left_by(machine, Loss::Everything);
-            let store = machine.open().unwrap();
-            if !metas(&store, 9).contains(&9) {
-                lost.push((point, fail, told(&store.losses().unwrap())));
-            }
+    killed_then_started(4, 25, |machine, points| {
+        let store = machine.open().unwrap();
+        if !metas(&store, 9).contains(&9) {
+            lost.push((points, told(&store.losses().unwrap())));
         }
-    }
+    });
     assert_eq!(lost, []);
 }
 
@@ -122,42 +95,15 @@ fn what_is_acknowledged_after_a_first_group_whose_sync_failed_stays() {
 /// As above where it is the sync of `NEWEST` at a start that fails.
 #[test]
 fn a_segment_that_is_gone_is_told_also_where_a_start_could_not_sync() {
-    let work = |machine: &Machine| {
-        let Ok(store) = machine.open() else { return };
-        for number in 1..=3 {
-            let _ = store.commit(small(number, 1300));
-        }
-    };
-    let machine = Machine::new(Power::default());
-    work(&machine);
     let mut silent = Vec::new();
-    for point in 0..machine.power.points() {
-        for fail in 0..25 {
-            let machine = Machine::new(Power::cut_at(point));
-            work(&machine);
-            machine.power.restore();
-            let home = machine.home.survivors(Loss::Everything, &machine.power);
-            let machine = Machine { home, ..machine };
-            let at = machine.power.points() + fail;
-            machine.power.fail_at(at, ErrorKind::Other);
-            let store = machine.open().or_else(|_| machine.open()).unwrap();
-            if machine.power.points() <= at {
-                break;
-            }
-            if store.commit(small(9, 100)).is_err() {
-                continue;
-            }
-            machine.power.cut();
-            drop(store);
-            let machine = left_by(machine, Loss::Everything);
-            machine.disk.remove(&path(newest(&machine))).unwrap();
-            // Refusing to begin anew is no silence.
-            if let Ok(store) = machine.open()
-                && store.losses().unwrap().is_empty()
-            {
-                silent.push((point, fail));
-            }
+    killed_then_started(3, 25, |machine, points| {
+        machine.disk.remove(&path(newest(&machine))).unwrap();
+        // Refusing to begin anew is no silence.
+        if let Ok(store) = machine.open()
+            && store.losses().unwrap().is_empty()
+        {
+            silent.push(points);
         }
-    }
+    });
     assert_eq!(silent, []);
 }

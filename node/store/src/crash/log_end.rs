@@ -6,7 +6,10 @@ use std::path::Path;
 use perennis_shared::cid::{Block, Codec};
 
 use super::files::told;
-use super::newest::{cut, kinds, left_by, machine_of, metas, newest, path, said, small};
+use super::newest::{
+    cut, cut_behind_more, killed_then_started, kinds, left_by, machine_of, metas, newest, path,
+    said, small,
+};
 use super::{DIR, Machine};
 use crate::disk::Disk;
 use crate::segment::GROUPS_START;
@@ -204,13 +207,9 @@ fn killed_before_a_segment_is_said() -> Machine {
     machine
 }
 
-/// Commits, cuts the power, and takes the newest segment away: that is told.
-fn is_missed_behind_more(machine: Machine, store: Store, context: &str) {
-    store.commit(small(9, 100)).unwrap();
-    machine.power.cut();
-    drop(store);
-    let machine = left_by(machine, Loss::Everything);
-    machine.disk.remove(&path(newest(&machine))).unwrap();
+/// Takes the newest segment away: that is told.
+fn newest_is_missed(machine: &Machine, context: &str) {
+    machine.disk.remove(&path(newest(machine))).unwrap();
     let losses = machine.open().unwrap().losses().unwrap();
     assert!(!losses.is_empty(), "{context}");
 }
@@ -227,27 +226,14 @@ fn a_segment_that_a_start_could_not_say_is_missed_all_the_same() {
             break;
         }
         let store = opened.or_else(|_| machine.open()).unwrap();
-        is_missed_behind_more(machine, store, &format!("{point}"));
+        let machine = cut_behind_more(machine, store).unwrap();
+        newest_is_missed(&machine, &format!("{point}"));
     }
 }
 
 #[test]
 fn what_a_kill_left_in_memory_only_is_missed_once_more_is_acknowledged() {
-    let work = |machine: &Machine| {
-        let Ok(store) = machine.open() else { return };
-        for number in 1..=3 {
-            let _ = store.commit(small(number, 1300));
-        }
-    };
-    let machine = Machine::new(Power::default());
-    work(&machine);
-    for point in 0..machine.power.points() {
-        let machine = Machine::new(Power::cut_at(point));
-        work(&machine);
-        machine.power.restore();
-        let home = machine.home.survivors(Loss::Everything, &machine.power);
-        let machine = Machine { home, ..machine };
-        let store = machine.open().unwrap();
-        is_missed_behind_more(machine, store, &format!("killed at {point}"));
-    }
+    killed_then_started(3, 0, |machine, points| {
+        newest_is_missed(&machine, &format!("killed at {points:?}"));
+    });
 }

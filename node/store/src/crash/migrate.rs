@@ -13,10 +13,10 @@ use crate::disk::Disk;
 use crate::format1::Change;
 use crate::format1::maker::{Maker, apply};
 use crate::format1::row;
-use crate::kv::{Durable, Kv as _, Memory};
+use crate::kv::Kv as _;
 use crate::migrate::bring_up;
 use crate::store::segments;
-use crate::testing::{Loss, Power};
+use crate::testing::{Durable, Loss, MortalKv, Power};
 use crate::{Batch, LossKind, OpenError, Queue, REFETCH, Store};
 
 const QUEUE: Queue = Queue(9);
@@ -39,7 +39,7 @@ fn raw(number: usize) -> Block {
 pub(super) fn folder() -> Folder {
     let mut maker = Maker::new();
     let index = Durable::default();
-    let memory = Memory::open(&index);
+    let memory = MortalKv::open(&index, &Power::default());
     let mut blocks: Vec<_> = (0..14).map(raw).collect();
     let mut metas = BTreeMap::new();
     let mut damaged_at = None;

@@ -1,6 +1,8 @@
 //! The end of the log, before the index has any of it on the disk: whatever is taken away from it is told, once, and nothing that
 //! we do ourselves is.
 
+use std::io::ErrorKind;
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,56 @@ pub(super) fn left_by(machine: Machine, loss: Loss) -> Machine {
         disk: machine.disk.survivors(loss, &power),
         home: machine.home.survivors(Loss::Everything, &power),
         power,
+    }
+}
+
+/// Commits once more and cuts the power. None where that is not acknowledged.
+pub(super) fn cut_behind_more(machine: Machine, store: Store) -> Option<Machine> {
+    store.commit(small(9, 100)).ok()?;
+    machine.power.cut();
+    drop(store);
+    Some(left_by(machine, Loss::Everything))
+}
+
+/// Kills a process at each point of so many commits; starts again without an error, and with one at each of so many points of the
+/// start; commits once more, and cuts the power. Hands on what is left, with the point of the kill and that of the error.
+pub(super) fn killed_then_started(
+    commits: u8,
+    errors: u64,
+    mut ending: impl FnMut(Machine, (u64, Option<u64>)),
+) {
+    let work = |machine: &Machine| {
+        let Ok(store) = machine.open() else { return };
+        for number in 1..=commits {
+            let _ = store.commit(small(number, 1300));
+        }
+    };
+    let machine = Machine::new(Power::default());
+    work(&machine);
+    for point in 0..machine.power.points() {
+        for error in iter::once(None).chain((0..errors).map(Some)) {
+            let machine = Machine::new(Power::cut_at(point));
+            work(&machine);
+            machine.power.restore();
+            let home = machine.home.survivors(Loss::Everything, &machine.power);
+            let machine = Machine { home, ..machine };
+            let at = error.map(|error| machine.power.points() + error);
+            if let Some(at) = at {
+                machine.power.fail_at(at, ErrorKind::Other);
+            }
+            let opened = match (machine.open(), at) {
+                (Err(_), Some(_)) => machine.open(),
+                (opened, _) => opened,
+            };
+            let store = opened.unwrap();
+            if at.is_some_and(|at| machine.power.points() <= at) {
+                break;
+            }
+            match cut_behind_more(machine, store) {
+                Some(machine) => ending(machine, (point, error)),
+                None => assert!(error.is_some(), "killed at {point}"),
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use perennis_shared::cid::{Block, Codec};
 
 use super::files::told;
-use super::model::{batch, seen};
+use super::model::{Seen, batch, seen};
 use super::newest::{left_by, path, small};
 use super::{DIR, Machine, Step, run};
 use crate::disk::Disk as _;
@@ -14,17 +14,53 @@ use crate::testing::{Loss, Power};
 use crate::{Batch, LossKind, Store};
 
 /// A machine whose store was closed, with a pack.
-fn packed() -> Machine {
+pub(super) fn packed() -> Machine {
     let machine = Machine::new(Power::default());
     let store = machine.open().unwrap();
     for number in [3, 6, 9, 10] {
         store.commit(batch(number)).unwrap();
-        for step in [Step::Collect, Step::Compact, Step::Checkpoint] {
-            run(&store, step).unwrap();
-        }
+        upkeep_once(&store);
     }
     drop(store);
     machine
+}
+
+/// A pack with zeros in its place, and a store that has found that.
+struct Zeroed {
+    machine: Machine,
+    store: Store,
+    pack: PathBuf,
+    /// What the pack was.
+    bytes: Vec<u8>,
+    /// What the store showed before.
+    before: Seen,
+}
+
+impl Zeroed {
+    fn new() -> Self {
+        let machine = packed();
+        let store = machine.open().unwrap();
+        let before = seen(&store);
+        let pack = packs(&store).pop().unwrap();
+        drop(store);
+        let bytes = take_away(&machine, &pack);
+        put_back(&machine, &pack, &vec![0; bytes.len()]);
+        let store = machine.open().unwrap();
+        scrub(&store);
+        Self {
+            machine,
+            store,
+            pack,
+            bytes,
+            before,
+        }
+    }
+}
+
+/// One round, and what it has found is set aside.
+fn scrub(store: &Store) {
+    while !store.scrub(1 << 20).unwrap().round_done {}
+    store.commit(Batch::new()).unwrap();
 }
 
 /// The packs that are in use and have blocks.
@@ -51,11 +87,15 @@ fn put_back(machine: &Machine, path: &Path, bytes: &[u8]) {
     machine.disk.sync_dir(path.parent().unwrap()).unwrap();
 }
 
+fn upkeep_once(store: &Store) {
+    for step in [Step::Collect, Step::Compact, Step::Checkpoint] {
+        run(store, step).unwrap();
+    }
+}
+
 fn upkeep(store: &Store) {
     for _ in 0..3 {
-        for step in [Step::Collect, Step::Compact, Step::Checkpoint] {
-            run(store, step).unwrap();
-        }
+        upkeep_once(store);
     }
 }
 
@@ -105,16 +145,13 @@ fn a_pack_gives_its_blocks_again_whenever_it_is_put_back_and_stays() {
 
 #[test]
 fn blocks_of_a_file_that_was_another_for_a_while_are_found_where_they_lie() {
-    let machine = packed();
-    let store = machine.open().unwrap();
-    let before = seen(&store);
-    let pack = packs(&store).pop().unwrap();
-    drop(store);
-    let bytes = take_away(&machine, &pack);
-    put_back(&machine, &pack, &vec![0; bytes.len()]);
-    let store = machine.open().unwrap();
-    while !store.scrub(1 << 20).unwrap().round_done {}
-    store.commit(Batch::new()).unwrap();
+    let Zeroed {
+        machine,
+        store,
+        pack,
+        bytes,
+        before,
+    } = Zeroed::new();
     let aside = store.quarantine(None, 99).unwrap().len() as u64;
     assert!(aside > 1);
     assert_eq!(store.look_again(None, 99).unwrap().stored, 0);
@@ -137,15 +174,13 @@ fn blocks_of_a_file_that_was_another_for_a_while_are_found_where_they_lie() {
 
 #[test]
 fn what_is_noted_of_a_block_that_another_index_has_again_goes_with_the_next_look() {
-    let machine = packed();
-    let store = machine.open().unwrap();
-    let pack = packs(&store).pop().unwrap();
-    drop(store);
-    let bytes = take_away(&machine, &pack);
-    put_back(&machine, &pack, &vec![0; bytes.len()]);
-    let store = machine.open().unwrap();
-    while !store.scrub(1 << 20).unwrap().round_done {}
-    store.commit(Batch::new()).unwrap();
+    let Zeroed {
+        machine,
+        store,
+        pack,
+        bytes,
+        ..
+    } = Zeroed::new();
     assert!(!store.quarantine(None, 99).unwrap().is_empty());
     store.checkpoint().unwrap();
     drop(store);
@@ -218,15 +253,13 @@ fn a_segment_from_before_the_end_gives_its_blocks_again_and_is_not_removed_befor
 /// Two files with each other's name: upkeep finds nothing of theirs in them, and each is all that is left of the other.
 #[test]
 fn a_file_in_which_blocks_were_found_damaged_stays_for_a_while() {
-    let machine = packed();
-    let store = machine.open().unwrap();
-    let before = seen(&store);
-    let pack = packs(&store).pop().unwrap();
-    drop(store);
-    let bytes = take_away(&machine, &pack);
-    put_back(&machine, &pack, &vec![0; bytes.len()]);
-    let store = machine.open().unwrap();
-    while !store.scrub(1 << 20).unwrap().round_done {}
+    let Zeroed {
+        machine,
+        store,
+        pack,
+        bytes,
+        before,
+    } = Zeroed::new();
     upkeep(&store);
     assert_eq!(packs(&store), Vec::<PathBuf>::new());
     drop(store);
@@ -266,8 +299,7 @@ fn what_was_deleted_does_not_come_back_with_a_damaged_block() {
     drop(store);
     assert!(machine.disk.damage(&live, 70, 1));
     let store = machine.open().unwrap();
-    while !store.scrub(1 << 20).unwrap().round_done {}
-    store.commit(Batch::new()).unwrap();
+    scrub(&store);
     let aside = store.quarantine(None, 99).unwrap().len() as u64;
     assert_eq!(aside, 1);
     drop(store);

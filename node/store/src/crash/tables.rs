@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::files::told;
-use super::model::{Step, batch};
+use super::model::batch;
 use super::newest::{kinds, path};
 use super::old_index::{damage_batch, meta, raw};
+use super::put_back::packed;
 use super::rebuild::rows;
-use super::{DIR, Machine, migrate, run};
+use super::{DIR, Machine, migrate};
 use crate::block_table::BlockTable;
 use crate::disk::Disk as _;
 use crate::rows::{FileKind, FileRow};
@@ -71,14 +72,8 @@ fn a_segment_without_anything_that_can_be_read_is_told() {
 
 #[test]
 fn a_pack_whose_footer_cannot_be_read_is_told() {
-    let machine = Machine::new(Power::default());
+    let machine = packed();
     let store = machine.open().unwrap();
-    for number in [3, 6, 9, 10] {
-        store.commit(batch(number)).unwrap();
-    }
-    for step in [Step::Collect, Step::Compact, Step::Checkpoint] {
-        run(&store, step).unwrap();
-    }
     let (number, row) = file_of(&store, FileKind::Pack);
     drop(store);
     let pack = row.path(number, Path::new(DIR));

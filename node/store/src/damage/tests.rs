@@ -220,3 +220,41 @@ fn an_entry_of_a_queue_with_one_damaged_row_goes_on_and_goes_away() {
     );
     assert_eq!(store.queue_len(QUEUE).unwrap(), 1);
 }
+
+#[test]
+fn blocks_are_looked_at_again_behind_rows_that_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let block = |number: u8| Block::new(Codec::DagCbor, vec![0x18, number]).unwrap();
+    let mut batch = Batch::new();
+    for number in 30..40 {
+        batch.put_block(block(number));
+    }
+    store.commit(batch).unwrap();
+    let mut rows = Vec::new();
+    for number in 30..40 {
+        let hash = *block(number).cid().hash();
+        let place = store.inner().shared.index.place(&hash).unwrap().unwrap();
+        store.set_aside(&hash, place.location, &std::io::Error::other("why"));
+        rows.push(keys::quarantine(&hash));
+    }
+    settle(&store);
+    assert_eq!(store.damage().unwrap().quarantined_blocks, 10);
+    rows.sort_unstable();
+    // The first two pages, and one of the third.
+    for key in &rows[..7] {
+        damage(&store, key.clone());
+    }
+    let (mut stored, mut after) = (0, None);
+    loop {
+        let looked = store.look_again(after.as_ref(), 3).unwrap();
+        stored += looked.stored;
+        match looked.last {
+            Some(last) => after = Some(last),
+            None => break,
+        }
+    }
+    assert_eq!(stored, 3);
+    assert_eq!(store.stats().blocks, 3);
+    assert_eq!(store.damage().unwrap().quarantined_blocks, 7);
+}

@@ -1,21 +1,64 @@
 //! What a failure of the index means for who depends on it.
+//!
+//! The store asks two things of a failure: whether the disk is full, and whether what is stored is damaged. An engine knows its own
+//! errors and answers both where it hands one on; nobody else looks into them.
 
-use rocksdb::ErrorKind;
+use std::error::Error;
+use std::fmt;
 
 use super::KvError;
 use crate::disk::is_full;
+
+/// What an engine's error means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineFault {
+    /// No space was left.
+    Full,
+    /// What is stored is damaged, or gone in part: trying again does not help.
+    Damage,
+    /// Anything else: it may pass.
+    Other,
+}
+
+/// An engine's own error, with what the store has to know of it.
+#[derive(Debug)]
+pub struct EngineError {
+    source: Box<dyn Error + Send + Sync>,
+    fault: EngineFault,
+}
+
+impl EngineError {
+    /// An error that means this.
+    #[must_use]
+    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>, fault: EngineFault) -> Self {
+        Self {
+            source: source.into(),
+            fault,
+        }
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl Error for EngineError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // Its text is this one's already.
+        self.source.source()
+    }
+}
 
 impl KvError {
     /// Whether it failed because no space was left.
     #[must_use]
     pub fn is_full(&self) -> bool {
         match self {
-            // RocksDB tells it in its text only.
-            Self::Rocks(error) => {
-                error.kind() == ErrorKind::IOError && error.as_ref().contains("No space left")
-            }
+            Self::Engine(error) => error.fault == EngineFault::Full,
             Self::Io(error) => is_full(error),
-            Self::Damaged { .. } => false,
+            Self::Damaged { .. } | Self::NotKept => false,
         }
     }
 
@@ -24,36 +67,9 @@ impl KvError {
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         match self {
-            Self::Rocks(error) => is_damage(error),
-            Self::Io(_) => false,
+            Self::Engine(error) => error.fault == EngineFault::Damage,
+            Self::Io(_) | Self::NotKept => false,
             Self::Damaged { .. } => true,
         }
     }
 }
-
-/// What RocksDB says of the operating system's refusals stands at the end of its text, as `strerror` has it.
-fn is_damage(error: &rocksdb::Error) -> bool {
-    let text = error.as_ref();
-    match error.kind() {
-        // A file that a manifest names and that is gone is reported as corruption too, with the system's words behind; so
-        // is one that could not be opened for want of handles or rights.
-        ErrorKind::Corruption => !PASSING.iter().any(|passing| text.contains(passing)),
-        ErrorKind::IOError => LASTING.iter().any(|lasting| text.contains(lasting)),
-        // `CURRENT` is gone, or names what it should not.
-        ErrorKind::InvalidArgument => text.contains("does not exist"),
-        _ => false,
-    }
-}
-
-/// Refusals that end when their cause does.
-const PASSING: [&str; 6] = [
-    "No space left on device",
-    "Disk quota exceeded",
-    "Too many open files",
-    "Cannot allocate memory",
-    "Permission denied",
-    "Read-only file system",
-];
-
-/// Refusals that stay: a file is gone, or the disk cannot read what is on it.
-const LASTING: [&str; 2] = ["No such file or directory", "Input/output error"];

@@ -10,6 +10,11 @@ use super::{Kv, KvBatch, KvError};
 
 /// The place of an index.
 pub trait KvHome: Send + Sync + fmt::Debug {
+    /// Whether an index here outlives the process. One that does not is made anew by each start, and nothing is told of that.
+    fn is_kept(&self) -> bool {
+        true
+    }
+
     /// Opens the index that is in use, and makes an empty one where there is none. Removes what an attempt to make one
     /// anew left.
     ///
@@ -23,6 +28,16 @@ pub trait KvHome: Send + Sync + fmt::Debug {
     /// # Errors
     /// As [`open`](KvHome::open).
     fn read(&self) -> Result<Option<Arc<dyn Kv>>, KvError>;
+
+    /// As [`read`](KvHome::read), for who takes it for damage that there is none.
+    ///
+    /// # Errors
+    /// As [`open`](KvHome::open); also where there is none.
+    fn open_to_read(&self) -> Result<Arc<dyn Kv>, KvError> {
+        let reason = || "it is not there".to_owned();
+        self.read()?
+            .ok_or_else(|| KvError::Damaged { reason: reason() })
+    }
 
     /// Opens the index that is in use for reading only, also where it was condemned; none where there is none. What it says is for who
     /// can check it.

@@ -16,70 +16,48 @@ use rocksdb::{
     IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
-use super::{Kv, KvBatch, KvError, KvSnapshot, Row};
+use super::{IndexOptions, Kv, KvBatch, KvError, KvSnapshot, Row};
 use crate::disk::{Disk as _, Real};
 
+mod fault;
 mod home;
 mod load;
 
 pub use home::RocksHome;
 
-/// How much memory the index may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RocksOptions {
-    /// Bytes of one memtable; there are at most two.
-    pub memtable_bytes: usize,
-    /// Bytes of the cache of data, filter and index blocks.
-    pub cache_bytes: usize,
-    /// Files held open.
-    pub open_files: i32,
-}
+fn rocks_options(options: &IndexOptions) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(options.cache_bytes));
+    table.set_bloom_filter(10.0, false);
+    // In parts: the filter of a whole table of a million rows is larger than a shard of the cache, and would be read and
+    // checked again for each look-up.
+    table.set_partition_filters(true);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_pin_top_level_index_and_filter(true);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(6);
+    table.set_block_size(8 << 10);
 
-impl Default for RocksOptions {
-    fn default() -> Self {
-        Self {
-            memtable_bytes: 16 << 20,
-            cache_bytes: 32 << 20,
-            open_files: 256,
-        }
-    }
-}
-
-impl RocksOptions {
-    fn to_rocks(self) -> Options {
-        let mut table = BlockBasedOptions::default();
-        table.set_block_cache(&Cache::new_lru_cache(self.cache_bytes));
-        table.set_bloom_filter(10.0, false);
-        // In parts: the filter of a whole table of a million rows is larger than a shard of the cache, and would be read and
-        // checked again for each look-up.
-        table.set_partition_filters(true);
-        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-        table.set_pin_top_level_index_and_filter(true);
-        table.set_cache_index_and_filter_blocks(true);
-        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-        table.set_format_version(6);
-        table.set_block_size(8 << 10);
-
-        let mut db = Options::default();
-        db.set_block_based_table_factory(&table);
-        // RocksDB's own default depends on how it was built, and a build without LZ4 does not read a table with it.
-        db.set_compression_type(DBCompressionType::None);
-        db.set_write_buffer_size(self.memtable_bytes);
-        db.set_max_write_buffer_number(2);
-        // Most look-ups before a put find nothing.
-        db.set_memtable_whole_key_filtering(true);
-        db.set_memtable_prefix_bloom_ratio(0.05);
-        db.set_max_open_files(self.open_files);
-        db.set_max_background_jobs(2);
-        // Each compaction of the first level writes the one below it anew: twice as many files as RocksDB waits for by itself.
-        db.set_level_zero_file_num_compaction_trigger(8);
-        db.set_keep_log_file_num(2);
-        db.set_max_log_file_size(1 << 20);
-        db.set_bytes_per_sync(1 << 20);
-        db.set_level_compaction_dynamic_level_bytes(true);
-        db.set_optimize_filters_for_hits(false);
-        db
-    }
+    let mut db = Options::default();
+    db.set_block_based_table_factory(&table);
+    // RocksDB's own default depends on how it was built, and a build without LZ4 does not read a table with it.
+    db.set_compression_type(DBCompressionType::None);
+    db.set_write_buffer_size(options.memtable_bytes);
+    db.set_max_write_buffer_number(2);
+    // Most look-ups before a put find nothing.
+    db.set_memtable_whole_key_filtering(true);
+    db.set_memtable_prefix_bloom_ratio(0.05);
+    db.set_max_open_files(options.open_files);
+    db.set_max_background_jobs(2);
+    // Each compaction of the first level writes the one below it anew: twice as many files as RocksDB waits for by itself.
+    db.set_level_zero_file_num_compaction_trigger(8);
+    db.set_keep_log_file_num(2);
+    db.set_max_log_file_size(1 << 20);
+    db.set_bytes_per_sync(1 << 20);
+    db.set_level_compaction_dynamic_level_bytes(true);
+    db.set_optimize_filters_for_hits(false);
+    db
 }
 
 /// An index in RocksDB.
@@ -94,8 +72,8 @@ impl Rocks {
     ///
     /// # Errors
     /// RocksDB's own.
-    pub fn open(dir: &Path, options: &RocksOptions) -> Result<Self, KvError> {
-        let mut db = options.to_rocks();
+    pub fn open(dir: &Path, options: &IndexOptions) -> Result<Self, KvError> {
+        let mut db = rocks_options(options);
         // Where the file is gone that names the others, RocksDB would begin an empty index and remove them.
         db.create_if_missing(!has_tables(dir)?);
         Self::open_with(&db, dir)
@@ -115,14 +93,14 @@ impl Rocks {
     ///
     /// # Errors
     /// RocksDB's own; also when there is no index.
-    pub fn open_to_read(dir: &Path, options: &RocksOptions) -> Result<Self, KvError> {
+    pub fn open_to_read(dir: &Path, options: &IndexOptions) -> Result<Self, KvError> {
         // RocksDB would make the folder.
         if !dir.exists() {
             let reason = "it is not there".to_owned();
             return Err(KvError::Damaged { reason });
         }
         Ok(Self {
-            db: DB::open_for_read_only(&options.to_rocks(), dir, false)?,
+            db: DB::open_for_read_only(&rocks_options(options), dir, false)?,
             place: dir.to_path_buf(),
         })
     }

@@ -1,6 +1,6 @@
 //! Sees damage of the index as it comes up.
 //!
-//! RocksDB finds damage where it reads, which may be months after it happened and in any of the store's calls. All of
+//! An engine finds damage where it reads, which may be months after it happened and in any of the store's calls. All of
 //! them pass here: the first that reports damage marks the index, so that the next start makes it anew, and sets a flag,
 //! so that until then nothing is written on top of it.
 

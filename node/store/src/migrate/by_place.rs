@@ -76,8 +76,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::kv::Durable;
-    use crate::testing::{MortalKv, Power};
+    use crate::testing::{Durable, MortalKv, Power};
 
     #[test]
     fn copies_come_back_by_file_and_offset() {

@@ -12,10 +12,10 @@ use crate::block_table::{BlockTable, TableEntry};
 use crate::format1::Change;
 use crate::format1::maker::{Made, Maker, apply, block_key};
 use crate::frame::chunk_crcs;
-use crate::kv::{Durable, KvBatch, Memory};
+use crate::kv::KvBatch;
 use crate::rows::{FileKind, FileRow, PinRow, Quarantined, SetAside, write_due, write_payload};
 use crate::segment::Location;
-use crate::testing::{LyingDisk, MortalHome, Power};
+use crate::testing::{Durable, LyingDisk, MortalHome, MortalKv, Power};
 
 const NOW: Millis = Millis(0x0102);
 const DIR: &str = "/store";
@@ -44,7 +44,12 @@ impl Folder {
     /// A group in the log and in the index.
     fn commit(&mut self, blocks: &[Block], changes: &[Change]) -> Made {
         let made = self.maker.commit(blocks, changes);
-        apply(&Memory::open(&self.index), &made, blocks, changes);
+        apply(
+            &MortalKv::open(&self.index, &Power::default()),
+            &made,
+            blocks,
+            changes,
+        );
         made
     }
 
@@ -53,7 +58,9 @@ impl Folder {
         for (key, value) in rows {
             batch.put(*key, *value);
         }
-        Memory::open(&self.index).write(batch).unwrap();
+        MortalKv::open(&self.index, &Power::default())
+            .write(batch)
+            .unwrap();
     }
 
     fn dir() -> PathBuf {
@@ -83,7 +90,7 @@ impl Folder {
             .open(&Path::new(DIR).join("FORMAT"))?
             .read_vec_at(17, 0)?;
         assert_eq!(format, b"perennis-store 2\n");
-        let new = Memory::open(&home.used().unwrap());
+        let new = MortalKv::open(&home.used().unwrap(), &Power::default());
         let mut rows: Map = new.scan(&[], &[u8::MAX], usize::MAX)?.into_iter().collect();
         assert_eq!(rows.remove([keys::STORE].as_slice()).unwrap().len(), 16);
         Ok((rows, losses))

@@ -113,8 +113,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kv::{Durable, KvBatch};
-    use crate::testing::{MortalKv, Power};
+    use crate::kv::KvBatch;
+    use crate::testing::{Durable, MortalKv, Power};
 
     fn load() -> Box<dyn KvLoad> {
         Box::new(MortalKv::open(&Durable::default(), &Power::default()))

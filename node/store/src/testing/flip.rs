@@ -17,7 +17,7 @@ use perennis_shared::sign::SigningKey;
 use perennis_shared::time::Millis;
 
 use crate::{
-    Batch, HeadRow, LossKind, Queue, ReadError, RocksOptions, Store, StoreOptions, VerifyEvent,
+    Batch, HeadRow, IndexOptions, LossKind, Queue, ReadError, Store, StoreOptions, VerifyEvent,
     verify,
 };
 
@@ -75,10 +75,11 @@ fn options() -> StoreOptions {
         reserve_bytes: 0,
         flush_bytes: 64 << 10,
         checkpoint_bytes: 16 << 10,
-        index: RocksOptions {
+        index: IndexOptions {
             memtable_bytes: 256 << 10,
             cache_bytes: 1 << 20,
             open_files: 32,
+            ..IndexOptions::default()
         },
     }
 }

@@ -15,8 +15,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use self::load::WRITERS;
-use crate::kv::{KvHome as _, RocksHome};
-use crate::{RocksOptions, Store, StoreOptions, UpkeepError};
+use crate::{IndexOptions, Store, StoreOptions, UpkeepError};
 
 /// Kills after which the folder is emptied, so that looking at everything stays quick.
 const KILLS_PER_FOLDER: u64 = 100;
@@ -55,9 +54,9 @@ fn options() -> StoreOptions {
         reserve_bytes: 128 << 10,
         flush_bytes: 256 << 10,
         checkpoint_bytes: 256 << 10,
-        index: RocksOptions {
+        index: IndexOptions {
             memtable_bytes: 1 << 20,
-            ..RocksOptions::default()
+            ..IndexOptions::default()
         },
     }
 }
@@ -137,7 +136,9 @@ pub fn run(
         let moment = draw >> 33;
         let before = acknowledged;
         if point % REBUILD_EVERY == REBUILD_EVERY - 1 {
-            RocksHome::new(dir, options().index)
+            options()
+                .index
+                .home(dir)
                 .condemn("so that it is made anew")
                 .map_err(io::Error::other)?;
         }

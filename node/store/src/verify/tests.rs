@@ -318,6 +318,7 @@ fn what_can_be_read_without_an_index_is_read() {
     assert!(findings[0].to_string().contains("it was found so"));
 }
 
+#[cfg(feature = "rocksdb")]
 #[test]
 fn a_folder_is_read_and_not_touched() {
     let dir = tempfile::tempdir().unwrap();
@@ -352,6 +353,7 @@ fn a_folder_is_read_and_not_touched() {
     assert_eq!(found[0].kind, FindingKind::Index);
 }
 
+#[cfg(feature = "rocksdb")]
 fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, std::time::SystemTime)> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::load::Load;
-use super::{Rocks, RocksOptions, has_tables};
-use crate::kv::{Kv, KvError, KvHome, KvLoad};
+use super::{Rocks, has_tables};
+use crate::kv::{IndexOptions, Kv, KvError, KvHome, KvLoad};
 use crate::layout::INDEX;
 
 /// In the folder of an index that is not to be opened: why.
@@ -20,27 +20,16 @@ const REASON_BYTES: u64 = 4096;
 #[derive(Clone, Debug)]
 pub struct RocksHome {
     dir: PathBuf,
-    options: RocksOptions,
+    options: IndexOptions,
 }
 
 impl RocksHome {
     /// The index of the store in `dir`.
     #[must_use]
-    pub fn new(dir: &Path, options: RocksOptions) -> Self {
+    pub fn new(dir: &Path, options: IndexOptions) -> Self {
         Self {
             dir: dir.to_path_buf(),
             options,
-        }
-    }
-
-    /// Opens the index that is in use for reading only: nothing is changed, and what was never flushed is not seen.
-    ///
-    /// # Errors
-    /// As [`KvHome::open`]; also where there is none.
-    pub fn open_to_read(&self) -> Result<Arc<dyn Kv>, KvError> {
-        match read_mark(&self.index())? {
-            Some(reason) => Err(KvError::Damaged { reason }),
-            None => Ok(Arc::new(Rocks::open_to_read(&self.index(), &self.options)?)),
         }
     }
 
@@ -83,6 +72,13 @@ impl KvHome for RocksHome {
             return self.open_to_read().map(Some);
         }
         Ok(None)
+    }
+
+    fn open_to_read(&self) -> Result<Arc<dyn Kv>, KvError> {
+        match read_mark(&self.index())? {
+            Some(reason) => Err(KvError::Damaged { reason }),
+            None => Ok(Arc::new(Rocks::open_to_read(&self.index(), &self.options)?)),
+        }
     }
 
     fn read_condemned(&self) -> Result<Option<Arc<dyn Kv>>, KvError> {

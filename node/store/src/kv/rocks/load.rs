@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions};
 
-use super::{Rocks, RocksOptions};
-use crate::kv::{Kv, KvBatch, KvError, KvLoad};
+use super::{Rocks, rocks_options};
+use crate::kv::{IndexOptions, Kv, KvBatch, KvError, KvLoad};
 
 /// Bytes of one memtable while an index is filled; there are at most two.
 const MEMTABLE_BYTES: usize = 48 << 20;
@@ -19,14 +19,14 @@ const MEMTABLE_BYTES: usize = 48 << 20;
 pub(super) struct Load {
     index: Rocks,
     dir: PathBuf,
-    options: RocksOptions,
+    options: IndexOptions,
 }
 
 impl Load {
     /// # Errors
     /// RocksDB's own; also when there is an index in the folder.
-    pub(super) fn begin(dir: &Path, options: &RocksOptions) -> Result<Self, KvError> {
-        let mut db = options.to_rocks();
+    pub(super) fn begin(dir: &Path, options: &IndexOptions) -> Result<Self, KvError> {
+        let mut db = rocks_options(options);
         db.create_if_missing(true);
         db.set_error_if_exists(true);
         db.set_write_buffer_size(MEMTABLE_BYTES.max(options.memtable_bytes));
