@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{ours, setup, shell, tools, workspace};
+use crate::{peers, product, setup, shell, tools, workspace};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PAGE: &str = "extension-demo/page";
@@ -71,7 +71,7 @@ const BUILDS: [Build; 2] = [
 /// # Errors
 /// A tool lacks and cannot be installed, or fails.
 pub(crate) fn build() -> Result<()> {
-    setup::run(&setup::BUILD)?;
+    setup::run(&setup::PAGE)?;
     let package = workspace::root().join(PAGE).join("pkg");
     fs::create_dir_all(&package).with_context(|| format!("cannot create {}", package.display()))?;
     for build in &BUILDS {
@@ -212,11 +212,9 @@ fn pieces(line: &mut dyn FnMut(&str)) -> Result<()> {
 fn page_story(line: &mut dyn FnMut(&str)) -> Result<()> {
     let folder = workspace::root().join(PAGE_TESTS);
     if !folder.join("node_modules/playwright-core").is_dir() {
-        let mut npm = shell::command("npm");
-        npm.current_dir(&folder);
-        shell::run(npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]))?;
+        peers::npm_ci(&folder)?;
     }
-    let program = ours::program()?;
+    let program = product::perennis()?;
     let chromium = setup::chromium().context("Chromium was just installed")?;
     let mut node = shell::command("node");
     node.current_dir(&folder)
