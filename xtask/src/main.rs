@@ -46,7 +46,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "test",
-        about: "every check and every test, the browser's too; `test --list` names the steps, `test STEP…` runs some, `test tests -- NAME` some tests",
+        about: "every check and every test, the browser's too; `test STEP…` runs some steps, `test STEP -- FILTER` a part of one; `test --list` names them",
         run: test::run,
     },
     Task {
