@@ -1,4 +1,8 @@
 //! Where the binary under test is, and the workspace and the target folder it comes from.
+//!
+//! `PERENNIS_BIN` names a binary; `cargo xtask` sets it for the programs of this crate. Without it the workspace's own is brought
+//! up to date, by the same selection of packages and features with which the tests are built: another would have
+//! RocksDB compiled a second time.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -42,7 +42,7 @@ pub struct Resolved {
 /// What a node says of a name, by `name show`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct KeptName {
+pub struct NameStatus {
     /// What the record points at.
     #[serde(deserialize_with = "optional_cid")]
     pub head: Option<Cid>,

@@ -11,7 +11,7 @@ use perennis_shared::ipns::Name;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::document::{Blocks, KeptName, NewIdentity, Providers, Published, Resolved};
+use crate::document::{Blocks, NameStatus, NewIdentity, Providers, Published, Resolved};
 use crate::home::Home;
 use crate::node::Node;
 use crate::retry::until_ok;
@@ -137,10 +137,15 @@ impl Person {
     ///
     /// # Errors
     /// It does not become so within a minute.
-    pub fn sees(&self, name: &Name, node: &Node, is_so: impl Fn(&KeptName) -> bool) -> Result<()> {
+    pub fn waits_for(
+        &self,
+        name: &Name,
+        node: &Node,
+        is_so: impl Fn(&NameStatus) -> bool,
+    ) -> Result<()> {
         until_ok(|| {
-            let kept = self.kept(name, node)?;
-            ensure!(is_so(&kept), "{name}: {kept:?}");
+            let status = self.name_status(name, node)?;
+            ensure!(is_so(&status), "{name}: {status:?}");
             Ok(())
         })
     }
@@ -149,7 +154,7 @@ impl Person {
     ///
     /// # Errors
     /// The command fails.
-    pub fn kept(&self, name: &Name, node: &Node) -> Result<KeptName> {
+    pub fn name_status(&self, name: &Name, node: &Node) -> Result<NameStatus> {
         self.run(&["name", "show", &name.to_string(), "--node", node.url()])
     }
 

@@ -1,4 +1,8 @@
 //! Trying again, for what other processes do in their own time and tell nobody about.
+//!
+//! A peer's routing table fills a moment after a connection, a record is gossiped when a topic's mesh has formed: neither says so.
+//! Whoever waits for such a thing repeats the question until the answer is right, within one limit for all.
+//! What our own node does is waited for by its events and by [`crate::node::Node::eventually`], never by a time.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -18,7 +18,7 @@ use perennis_shared::ipns::Name;
 
 use super::{Scratch, figure::Figure};
 use crate::node::Node;
-use crate::peers::helia::{self, Helia, Peer};
+use crate::peers::helia::{self, Helia, HeliaNode};
 use crate::peers::kubo::{Daemon, ISOLATED, Kubo, LABEL, SERVER};
 use crate::person::Person;
 
@@ -118,8 +118,8 @@ impl Bench {
     /// As [`Bench::bitswap`], between two Helias.
     fn between_helias(&self, helia: &Helia, round: usize) -> Result<f64> {
         let log = |side| self.dir.join(format!("helia-{side}-{round}.log"));
-        let mut holds = Peer::start(helia, &log("serving"), false, &[])?;
-        let mut wants = Peer::start(helia, &log("fetching"), false, &[])?;
+        let mut holds = HeliaNode::start(helia, &log("serving"), false, &[])?;
+        let mut wants = HeliaNode::start(helia, &log("fetching"), false, &[])?;
         let root = holds.add(&self.dir, DAG_BYTES)?;
         wants.connect(holds.address())?;
         let start = Instant::now();
@@ -225,7 +225,7 @@ fn publish(node: &Node, person: &Person) -> Result<Vec<Name>> {
         names.push(*author.name());
     }
     for name in &names {
-        person.sees(name, node, |kept| kept.last_put.is_some())?;
+        person.waits_for(name, node, |status| status.last_put.is_some())?;
     }
     Ok(names)
 }

@@ -1,4 +1,7 @@
 //! A folder of one measurement.
+//!
+//! It lies in the target folder, so that it is on a real disk: the system's folder for temporary files may be memory, where
+//! a sync costs nothing. It has the name of what is measured and of the process, and goes when it is dropped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::binary;
 
-/// A folder of one measurement, in the target folder so that it lies on a real disk; removed when dropped.
+/// The folder; removed when dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 

@@ -1,4 +1,8 @@
-//! The cases with Helia.
+//! The cases with Helia, in both directions.
+//!
+//! One Helia with the DHT, one node of ours and one person serve all cases, and each case leaves its own names and blocks
+//! behind: it may not rely on those of another. A case about one way alone starts a Helia that has no other.
+//! What showed that a case works is the function that showed it, as the table has it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +11,7 @@ use anyhow::{Result, ensure};
 
 use super::{Attempt, Case, DAG_BYTES, Options, folder, run_cases, start_node};
 use crate::node::Node;
-use crate::peers::helia::{By, Helia, LABEL, Peer};
+use crate::peers::helia::{By, Helia, HeliaNode, LABEL};
 use crate::person::Person;
 use crate::retry::until_ok;
 
@@ -59,7 +63,7 @@ pub(super) fn cases(helia: &Helia, scratch: &Path, options: &Options) -> Result<
 
 struct Both {
     helia: Helia,
-    peer: Peer,
+    peer: HeliaNode,
     node: Node,
     person: Person,
     dir: PathBuf,
@@ -69,7 +73,7 @@ impl Both {
     fn start(helia: &Helia, scratch: &Path) -> Result<Self> {
         let dir = folder(scratch, "helia")?;
         let node = start_node(&folder(&dir, "node")?)?;
-        let mut peer = Peer::start(helia, &dir.join("peer.log"), true, &[])?;
+        let mut peer = HeliaNode::start(helia, &dir.join("peer.log"), true, &[])?;
         peer.connect(node.peer())?;
         Ok(Self {
             helia: helia.clone(),
@@ -130,8 +134,8 @@ impl Both {
         let root = tells.add(&self.dir, 5_000)?;
         until_ok(|| {
             tells.publish("third", &root, By::Pubsub)?;
-            let kept = self.person.kept(&first.name, &self.node)?;
-            ensure!(kept.head == Some(root), "{kept:?}");
+            let status = self.person.name_status(&first.name, &self.node)?;
+            ensure!(status.head == Some(root), "{status:?}");
             Ok(())
         })?;
         Ok("perennis name follow; ipns.publish with pubSubIPNSRouting, without a DHT".to_owned())
@@ -187,10 +191,10 @@ impl Both {
     }
 
     /// Another node without a DHT, for the length of a case; it asks our node over HTTP or not.
-    fn second(&self, name: &str, asks: bool) -> Result<Peer> {
+    fn second(&self, name: &str, asks: bool) -> Result<HeliaNode> {
         let url = self.node.url();
         let routers: &[&str] = if asks { &[url] } else { &[] };
         let log = self.dir.join(format!("{name}.log"));
-        Peer::start(&self.helia, &log, false, routers)
+        HeliaNode::start(&self.helia, &log, false, routers)
     }
 }

@@ -1,4 +1,8 @@
-//! The cases with Kubo.
+//! The cases with Kubo, in both directions.
+//!
+//! One daemon, one node of ours and one person serve all cases, and each case leaves its own names and blocks behind: it
+//! may not rely on those of another. A case that needs a daemon with other settings starts one for its own length.
+//! What showed that a case works is the command that showed it, as the table has it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -155,8 +159,8 @@ impl Both {
         let root = owner.add(300_000)?;
         let name = owner.publish(&root, "self", &[])?;
         self.person.follow(&name, None, &self.node)?;
-        self.person.sees(&name, &self.node, |kept| {
-            kept.pin.as_deref() == Some("pinned")
+        self.person.waits_for(&name, &self.node, |status| {
+            status.pin.as_deref() == Some("pinned")
         })?;
         drop(owner);
         // Somebody who was not there while the owner was.

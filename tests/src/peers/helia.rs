@@ -129,7 +129,7 @@ struct Roots {
 
 /// A running node; stopped when dropped.
 #[derive(Debug)]
-pub struct Peer {
+pub struct HeliaNode {
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -137,7 +137,7 @@ pub struct Peer {
     address: String,
 }
 
-impl Peer {
+impl HeliaNode {
     /// Starts one, with the DHT or without, asking these routers.
     ///
     /// # Errors
@@ -304,7 +304,7 @@ fn bytes_of(hex: &str) -> Result<Vec<u8>> {
         .collect()
 }
 
-impl Drop for Peer {
+impl Drop for HeliaNode {
     fn drop(&mut self) {
         // Nothing is left to do for one that has ended by itself.
         let _ = self.child.kill();
