@@ -1,5 +1,5 @@
-//! 64 clients that publish to a node, each its own small changes, one after the other, and wait for the durable answer:
-//! `publish HOST:PORT`. What they send is signed beforehand, so that the node is measured and not its clients.
+//! 64 clients that publish to a node, each its own small changes, one after the other, and wait for the durable answer.
+//! What they send is signed beforehand, so that the node is measured and not its clients.
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::{
@@ -9,7 +9,9 @@ use std::{
 };
 
 use perennis_tests::{
+    bench::Scratch,
     measure::say,
+    node::Node,
     publisher::{Connection, Message, Publisher},
 };
 
@@ -19,13 +21,13 @@ const PUBLISHES: usize = 120;
 const WARM: usize = 10;
 
 fn main() {
-    let mut arguments = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench");
-    let Some(address) = arguments.next() else {
-        // `cargo bench` without arguments runs every bench; this one has no node to talk to then.
-        return;
-    };
+    let scratch = Scratch::new("publish").unwrap();
+    let data = scratch.path().join("data");
+    let mut command = Node::command(&data, None, "127.0.0.1:0");
+    // Faster than anybody may by default.
+    command.env("PERENNIS_ADMISSION_NAME_RATE", "1000000");
+    let node = Node::start_as(command, &data);
+    let address = node.address().to_owned();
     let messages: Vec<Vec<Message>> = (0..CLIENTS).map(prepare).collect();
     let barrier = Barrier::new(CLIENTS + 1);
     let (time, mut waits) = thread::scope(|scope| {

@@ -1,4 +1,8 @@
-//! Where the binary under test is.
+//! Where the binary under test is, and the workspace and the target folder it comes from.
+//!
+//! `PERENNIS_BIN` names a binary; `cargo xtask` sets it for the programs of this crate. Without it the workspace's own is brought
+//! up to date, by the same selection of packages and features with which the tests are built: another would have
+//! RocksDB compiled a second time.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,6 +34,29 @@ pub fn workspace() -> &'static Path {
     })
 }
 
+/// Cargo's target folder: `CARGO_TARGET_DIR`, or `target` in the workspace.
+#[must_use]
+pub fn target() -> PathBuf {
+    let dir = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    workspace().join(dir)
+}
+
+/// Cargo in the workspace's root.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo sets for a test would make build scripts run again, and all that depends on them compile again.
+    for (name, _) in std::env::vars_os() {
+        let is_of_a_package = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        if is_of_a_package {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.current_dir(workspace());
+    cargo
+}
+
 fn build() -> PathBuf {
     // A test runs from target/PROFILE/deps.
     let test = std::env::current_exe().expect("a running test has a path");
@@ -42,21 +69,18 @@ fn build() -> PathBuf {
         Some("debug") | None => "dev",
         Some(profile) => profile,
     };
-    let mut cargo = Command::new(env!("CARGO"));
-    // What cargo sets for a test would make build scripts run again, and all that depends on them compile again.
-    for (name, _) in std::env::vars_os() {
-        let is_of_a_package = name.to_str().is_some_and(|name| {
-            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-        });
-        if is_of_a_package {
-            cargo.env_remove(name);
-        }
-    }
-    let status = cargo
-        .current_dir(workspace())
-        // What `cargo test --workspace` has built, to the feature: another selection would compile RocksDB again.
-        .args(["test", "--workspace", "--no-run", "--quiet"])
-        .args(["--test", "program", "--profile", profile])
+    let status = cargo()
+        // What `cargo test --workspace` has built, to the feature: another selection would compile RocksDB again. An
+        // example has what tests need turned on.
+        .args(["build", "--workspace", "--quiet"])
+        .args([
+            "--bin",
+            "perennis",
+            "--example",
+            "tour",
+            "--profile",
+            profile,
+        ])
         .status()
         .expect("cargo starts");
     assert!(status.success(), "the binary under test does not build");

@@ -8,10 +8,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::document::Ready;
 use crate::small_disk::SmallDisk;
-use crate::{binary, schema};
+use crate::{binary, process, schema};
 
 /// A node that does not get ready within this time has failed: far above what the slowest machine needs.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -24,6 +26,7 @@ pub struct Node {
     peer: String,
     data: PathBuf,
     config: Option<PathBuf>,
+    started_in: Duration,
 }
 
 /// An HTTP answer.
@@ -79,39 +82,35 @@ impl Node {
         Self::start_by(Self::command(data, config, listen), data, config)
     }
 
-    fn start_by(mut command: Command, data: &Path, config: Option<&Path>) -> Self {
+    fn start_by(command: Command, data: &Path, config: Option<&Path>) -> Self {
+        let mut node = Self::launch(command, data).unwrap_or_else(|error| panic!("{error:#}"));
+        node.config = config.map(Path::to_owned);
+        node
+    }
+
+    /// Starts a node by a command that comes to [`Node::command`], waits until it is ready, and says why it does not get so.
+    ///
+    /// # Errors
+    /// It cannot be started, ends, or is not ready within a minute.
+    pub fn launch(mut command: Command, data: &Path) -> Result<Self> {
+        let start = Instant::now();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the binary starts");
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let (ready, first_line) = mpsc::channel();
-        // The thread goes on reading, so that the node never blocks on a full pipe.
-        thread::spawn(move || {
-            let mut lines = BufReader::new(stdout).lines();
-            let _ = ready.send(lines.next());
-            lines.for_each(drop);
-        });
-        let line = match first_line.recv_timeout(READY_WITHIN) {
-            Ok(Some(Ok(line))) => line,
-            other => {
-                let _ = child.kill();
-                panic!("the node did not get ready: {other:?}, {:?}", child.wait());
-            }
-        };
-        let event: Value = serde_json::from_str(&line).expect("the first line is JSON");
-        schema::check("node-run", &event);
-        assert_eq!(event["event"], "ready", "{event}");
-        let url = event["http"].as_str().expect("the address").to_owned();
-        let peer = event["p2p"][0].as_str().unwrap_or_default().to_owned();
-        Self {
+            .context("the node cannot be started")?;
+        let ready = wait_until_ready(&mut child).inspect_err(|_| {
+            let _ = child.kill();
+            let _ = child.wait();
+        })?;
+        Ok(Self {
             child,
-            url,
-            peer,
+            url: ready.http,
+            peer: ready.p2p.into_iter().next().unwrap_or_default(),
             data: data.to_owned(),
-            config: config.map(Path::to_owned),
-        }
+            config: None,
+            started_in: start.elapsed(),
+        })
     }
 
     /// The command that runs a node, ready to start.
@@ -147,6 +146,18 @@ impl Node {
         &self.peer
     }
 
+    /// The peer id at the end of it.
+    #[must_use]
+    pub fn peer_id(&self) -> &str {
+        self.peer.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// How long it took from the start of the process until it was ready.
+    #[must_use]
+    pub fn started_in(&self) -> Duration {
+        self.started_in
+    }
+
     /// Where it listens to peers over TCP.
     ///
     /// # Panics
@@ -176,15 +187,7 @@ impl Node {
     /// When the system does not tell.
     #[must_use]
     pub fn resident_mib(&self) -> f64 {
-        let path = format!("/proc/{}/status", self.process_id());
-        let status = std::fs::read_to_string(path).expect("the status of the process");
-        let kib: f64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|line| line.split_whitespace().next())
-            .and_then(|kib| kib.parse().ok())
-            .expect("a line with its memory");
-        kib / 1_024.0
+        process::resident_mib(self.process_id()).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// `kill -9`, and waits until the process is gone.
@@ -283,6 +286,36 @@ impl Node {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         serde_json::from_slice(&answer.body).expect("JSON")
     }
+}
+
+/// Waits for the line that says that a node is ready.
+fn wait_until_ready(child: &mut Child) -> Result<Ready> {
+    let stdout = child.stdout.take().context("stdout is piped")?;
+    let (ready, first_line) = mpsc::channel();
+    // The thread goes on reading, so that the node never blocks on a full pipe.
+    thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines();
+        let _ = ready.send(lines.next());
+        lines.for_each(drop);
+    });
+    let line = match first_line.recv_timeout(READY_WITHIN) {
+        Ok(Some(line)) => line.context("the node's output")?,
+        Ok(None) => bail!("the node ended before it was ready: {:?}", child.wait()),
+        Err(_) => bail!("the node was not ready within {READY_WITHIN:?}"),
+    };
+    let event: Value =
+        serde_json::from_str(&line).with_context(|| format!("the node said {line:?}"))?;
+    if let Some(message) = event["error"]["message"].as_str() {
+        bail!("the node did not start: {message}");
+    }
+    let problems = schema::problems("node-run", &event);
+    ensure!(
+        problems.is_empty(),
+        "the node said {event}: {}",
+        problems.join("; ")
+    );
+    ensure!(event["event"] == "ready", "the node said {event}");
+    serde_json::from_value(event).with_context(|| format!("the node said {line:?}"))
 }
 
 /// One HTTP/1.1 request to `HOST:PORT`; `None` when nobody answers, as when the node dies meanwhile. Of an answer that was

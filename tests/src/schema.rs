@@ -44,21 +44,30 @@ pub fn name_of<S: AsRef<OsStr>>(arguments: &[S]) -> String {
 /// When there is no such schema, or the document is not what it says.
 #[track_caller]
 pub fn check(name: &str, document: &Value) {
+    let problems = problems(name, document);
+    assert!(
+        problems.is_empty(),
+        "not what docs/schema/cli/{name}.json says:\n{}\n{document:#}",
+        problems.join("\n")
+    );
+}
+
+/// Where a document is not what the schema `name` says; empty when it is.
+///
+/// # Panics
+/// When there is no such schema.
+#[must_use]
+pub fn problems(name: &str, document: &Value) -> Vec<String> {
     static SCHEMAS: OnceLock<Mutex<BTreeMap<String, Validator>>> = OnceLock::new();
     let mut schemas = SCHEMAS
         .get_or_init(Mutex::default)
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let validator = schemas.entry(name.to_owned()).or_insert_with(|| load(name));
-    let problems: Vec<String> = validator
+    validator
         .iter_errors(document)
         .map(|problem| format!("{}: {problem}", problem.instance_path()))
-        .collect();
-    assert!(
-        problems.is_empty(),
-        "not what docs/schema/cli/{name}.json says:\n{}\n{document:#}",
-        problems.join("\n")
-    );
+        .collect()
 }
 
 fn load(name: &str) -> Validator {

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{ours, setup, shell, tools, workspace};
+use crate::{peers, product, setup, shell, tools, workspace};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PAGE: &str = "extension-demo/page";
@@ -37,7 +37,7 @@ const FEATURES: [&str; 5] = [
 /// The package does not build, or a test fails.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments {
-        [] => test(&mut |_| {}),
+        [] => test(None, &mut |_| {}),
         [only] if only == "--build" => build(),
         _ => bail!("usage: cargo xtask browser [--build]"),
     }
@@ -71,7 +71,7 @@ const BUILDS: [Build; 2] = [
 /// # Errors
 /// A tool lacks and cannot be installed, or fails.
 pub(crate) fn build() -> Result<()> {
-    setup::run(&setup::BUILD)?;
+    setup::run(&setup::PAGE)?;
     let package = workspace::root().join(PAGE).join("pkg");
     fs::create_dir_all(&package).with_context(|| format!("cannot create {}", package.display()))?;
     for build in &BUILDS {
@@ -177,25 +177,49 @@ fn copy_changed(from: &Path, to: &Path) -> Result<()> {
     fs::write(to, content).with_context(|| format!("cannot write {}", to.display()))
 }
 
-/// The tests of the pieces in Chromium, window and worker, then the page as a person uses it.
+/// The tests of the pieces in Chromium, window and worker, then the page as a person uses it; with a name, those tests alone
+/// that have it in theirs.
 ///
 /// `line` is given every line of the test runners.
 ///
 /// # Errors
 /// A test fails, or none ran.
-pub(crate) fn test(line: &mut dyn FnMut(&str)) -> Result<()> {
+pub(crate) fn test(name: Option<&str>, line: &mut dyn FnMut(&str)) -> Result<()> {
     setup::run(&setup::ALL)?;
-    pieces(line)?;
+    let mut passed = 0;
+    let mut count = |text: &str| {
+        passed += passed_by(text);
+        line(text);
+    };
+    pieces(name, &mut count)?;
     build()?;
-    page_story(line)
+    page_story(name, &mut count)?;
+    ensure!(passed > 0, "no test ran in the browser");
+    Ok(())
 }
 
-fn pieces(line: &mut dyn FnMut(&str)) -> Result<()> {
+/// How many tests passed, by the line in which one of the runners says so.
+fn passed_by(line: &str) -> u64 {
+    let number = |text: &str| {
+        text.split_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok())
+    };
+    let count = line
+        .strip_prefix("test result: ok. ")
+        .or_else(|| line.strip_prefix("# pass "));
+    count.and_then(number).unwrap_or(0)
+}
+
+fn pieces(name: Option<&str>, line: &mut dyn FnMut(&str)) -> Result<()> {
     let driver = setup::chromedriver().context("chromedriver was just installed")?;
     let runner = tools::WASM_BINDGEN.program("wasm-bindgen-test-runner");
     let mut cargo = cargo(SIMD);
     cargo.args(["test", "--release", "--locked"]);
     cargo.args(["--target", TARGET, "-p", "perennis"]);
+    if let Some(name) = name {
+        cargo.args(["--", name]);
+    }
     cargo
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
         .env("CHROMEDRIVER", driver)
@@ -205,23 +229,60 @@ fn pieces(line: &mut dyn FnMut(&str)) -> Result<()> {
         ran |= text.starts_with("test result: ok. ") && !text.contains(" 0 passed");
         line(text);
     })?;
-    ensure!(ran, "no test ran in the browser");
+    ensure!(
+        ran || name.is_some(),
+        "no test of the pieces ran in the browser"
+    );
     Ok(())
 }
 
-fn page_story(line: &mut dyn FnMut(&str)) -> Result<()> {
+fn page_story(name: Option<&str>, line: &mut dyn FnMut(&str)) -> Result<()> {
     let folder = workspace::root().join(PAGE_TESTS);
     if !folder.join("node_modules/playwright-core").is_dir() {
-        let mut npm = shell::command("npm");
-        npm.current_dir(&folder);
-        shell::run(npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]))?;
+        peers::npm_ci(&folder)?;
     }
-    let program = ours::program()?;
+    let program = product::perennis()?;
     let chromium = setup::chromium().context("Chromium was just installed")?;
     let mut node = shell::command("node");
     node.current_dir(&folder)
         .args(["--test", "--test-concurrency=1", "--test-reporter=tap"])
+        .args(name.map(|name| format!("--test-name-pattern={}", pattern_of(name))))
         .env("PERENNIS_BIN", program)
         .env("CHROMIUM", chromium);
     shell::run_lines(&mut node, line)
+}
+
+/// The regular expression that finds this text and nothing else.
+fn pattern_of(text: &str) -> String {
+    let mut pattern = String::new();
+    for letter in text.chars() {
+        if letter.is_ascii_punctuation() && !matches!(letter, '_' | '-') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_runners_say_how_many_passed() {
+        for (line, passed) in [
+            ("test result: ok. 12 passed; 0 failed; 0 ignored", 12),
+            ("# pass 4", 4),
+            ("# tests 5", 0),
+            ("running 3 tests", 0),
+        ] {
+            assert_eq!(passed_by(line), passed, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_looked_for_as_it_is_written() {
+        assert_eq!(pattern_of("a_b c-d"), "a_b c-d");
+        assert_eq!(pattern_of("what? (a.b)"), r"what\? \(a\.b\)");
+    }
 }

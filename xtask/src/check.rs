@@ -58,11 +58,3 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         _ => bail!("{total} broken rules"),
     }
 }
-
-/// Runs all checks.
-///
-/// # Errors
-/// Something was found.
-pub(crate) fn all() -> Result<()> {
-    run(&[])
-}

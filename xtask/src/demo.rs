@@ -1,22 +1,25 @@
-//! The tour: builds the product and shows its main job on real input, with the embedded default and no server.
+//! The tour: sets up and builds what it runs and no more, and starts it, which is a program of `tests`.
 
 use anyhow::Result;
 
-use crate::{browser, ours, setup, shell};
+use crate::{browser, product, setup, shell};
 
-mod tour;
+/// Builds the page for a browser into the node as well, which the tour does not open.
+const PAGE: &str = "--page";
 
-/// Sets up, builds, and starts the tour; arguments go to it.
+/// Sets up, builds, and starts the tour; arguments go to it, but for `--page`.
 ///
 /// # Errors
 /// Something does not build, or a step of the tour fails.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    shell::step("setup", || setup::run(&setup::BUILD))?;
-    shell::step("browser package", browser::build)?;
-    // The same selection and profile as the tests, so that whichever comes second is quick.
-    let program = shell::step(
-        "build (RocksDB takes 10 to 20 minutes the first time)",
-        ours::program,
-    )?;
-    tour::run(&program, arguments)
+    let (page, arguments): (Vec<_>, Vec<_>) =
+        arguments.iter().partition(|argument| *argument == PAGE);
+    shell::step("setup", || setup::run(&setup::PROGRAM))?;
+    if !page.is_empty() {
+        shell::step("browser package", browser::build)?;
+    }
+    let mut tour = shell::step("build (RocksDB takes most of it, the first time)", || {
+        product::program("tour")
+    })?;
+    shell::run(tour.args(arguments))
 }

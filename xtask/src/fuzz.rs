@@ -38,11 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     let all = targets()?;
     if let Some(name) = target {
-        ensure!(
-            all.iter().any(|known| known == name),
-            "no target {name:?}; there are {}",
-            all.join(", ")
-        );
+        must_be_one_of(name, &all)?;
     }
     fuzz(
         all.iter()
@@ -51,12 +47,29 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     )
 }
 
-/// A short run of every target, to see that each builds and withstands its first thousands of inputs.
+/// A short run of the named targets, or all, to see that each builds and withstands its first thousands of inputs.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn smoke() -> Result<()> {
-    fuzz(targets()?.iter(), SMOKE_SECONDS)
+pub(crate) fn smoke(names: &[String]) -> Result<()> {
+    let all = targets()?;
+    for name in names {
+        must_be_one_of(name, &all)?;
+    }
+    fuzz(
+        all.iter()
+            .filter(|name| names.is_empty() || names.contains(name)),
+        SMOKE_SECONDS,
+    )
+}
+
+fn must_be_one_of(name: &str, targets: &[String]) -> Result<()> {
+    ensure!(
+        targets.iter().any(|known| known == name),
+        "no target {name:?}; there are {}",
+        targets.join(", ")
+    );
+    Ok(())
 }
 
 fn fuzz<'a>(targets: impl Iterator<Item = &'a String>, seconds: u32) -> Result<()> {

@@ -11,14 +11,11 @@ mod check;
 mod demo;
 mod deny;
 mod fuzz;
-mod helia;
 mod interop;
-mod kubo;
 mod licences;
 mod no_std;
-mod noise;
-mod ours;
-mod patience;
+mod peers;
+mod product;
 mod setup;
 mod shell;
 mod test;
@@ -44,12 +41,12 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "demo",
-        about: "build, start a node on the embedded default, and take the tour on real input",
+        about: "build, start a node on the embedded default, and take the tour on real input; `demo --page` builds the page for a browser too",
         run: demo::run,
     },
     Task {
         name: "test",
-        about: "every check and every test, the browser's too; `test --list` names the steps, `test STEP…` runs some, `test tests -- NAME` some tests",
+        about: "every check and every test, the browser's too; `test STEP…` runs some steps, `test STEP -- FILTER` a part of one; `test --list` names them",
         run: test::run,
     },
     Task {
@@ -84,7 +81,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "interop",
-        about: "run our node against Kubo on this machine; writes docs/INTEROP.md; `interop --check` does not",
+        about: "run our node against Kubo and Helia on this machine; writes docs/INTEROP.md; `interop --check` does not",
         run: interop::run,
     },
     Task {

@@ -25,15 +25,11 @@ pub(crate) const ALL: [Need; 8] = [
     Need::CargoDeny,
 ];
 
-/// What the node and the page it serves are built with.
-pub(crate) const BUILD: [Need; 6] = [
-    Need::Compiler,
-    Need::Libclang,
-    Need::RustComponents,
-    Need::WasmTarget,
-    Need::Node,
-    Need::WasmTools,
-];
+/// What the program is built with.
+pub(crate) const PROGRAM: [Need; 2] = [Need::Compiler, Need::Libclang];
+
+/// What the page is built with.
+pub(crate) const PAGE: [Need; 3] = [Need::WasmTarget, Need::Node, Need::WasmTools];
 
 /// Meets the needs, in their order, and does nothing where nothing lacks.
 ///

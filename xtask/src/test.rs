@@ -3,91 +3,202 @@
 //! Everything that compiles for this machine does so in the release profile and with the same selection of
 //! packages, so that RocksDB is compiled once; the step `one-rocksdb` fails where that stops being true.
 
-use std::{fs, path::Path, process::Command};
+use std::{fmt, fs, path::Path, process::Command};
 
 use anyhow::{Result, bail, ensure};
 
 use crate::{browser, check, deny, fuzz, interop, licences, no_std, setup, shell, workspace};
 
-/// What a step is given: where tests are counted, and what goes to the test runner.
+/// What a step is given: where tests are counted, and the part of it that is asked for; all of it when that is empty.
 #[derive(Debug, Default)]
 struct Run {
     tally: Tally,
     filter: Vec<String>,
 }
 
-type Work = fn(&mut Run) -> Result<()>;
+/// One step.
+struct Step {
+    name: &'static str,
+    /// What follows `--`, for a step of which a part can be run.
+    filter: Option<Filter>,
+    work: fn(&mut Run) -> Result<()>,
+}
 
-/// The step that takes a filter.
-const FILTERED: &str = "tests";
+/// What a step may be asked for.
+struct Filter {
+    /// How it is written.
+    form: &'static str,
+    about: &'static str,
+    /// Most words of it.
+    most: usize,
+}
+
+const fn whole(name: &'static str, work: fn(&mut Run) -> Result<()>) -> Step {
+    Step {
+        name,
+        filter: None,
+        work,
+    }
+}
+
+const fn in_parts(name: &'static str, filter: Filter, work: fn(&mut Run) -> Result<()>) -> Step {
+    Step {
+        name,
+        filter: Some(filter),
+        work,
+    }
+}
+
+const RULES: Filter = Filter {
+    form: "RULE…",
+    about: "these rules, by the names that `check` prints",
+    most: usize::MAX,
+};
+const TESTS: Filter = Filter {
+    form: "NAME…",
+    about: "tests with one of these in their names; or flags of Rust's test runner",
+    most: usize::MAX,
+};
+const TARGETS: Filter = Filter {
+    form: "TARGET…",
+    about: "these targets of fuzz/fuzz_targets",
+    most: usize::MAX,
+};
+const BROWSER_TESTS: Filter = Filter {
+    form: "NAME",
+    about: "tests of the pieces and of the page with this in their names",
+    most: 1,
+};
+const CASES: Filter = Filter {
+    form: "WORD…",
+    about: "cases whose line in docs/INTEROP.md has all of these words",
+    most: usize::MAX,
+};
 
 /// In the order they run.
-const STEPS: &[(&str, Work)] = &[
-    ("setup", |_| setup::run(&setup::ALL)),
-    ("fmt", |_| format()),
-    ("check", |_| check::all()),
-    ("licences", |_| licences::run()),
-    ("deny", |_| deny::run()),
-    ("no-std", |_| no_std::run()),
-    ("page", |_| browser::build()),
-    (FILTERED, tests),
-    ("one-rocksdb", |_| {
+const STEPS: &[Step] = &[
+    whole("setup", |_| setup::run(&setup::ALL)),
+    whole("fmt", |_| format()),
+    in_parts("check", RULES, |run| check::run(&run.filter)),
+    whole("licences", |_| licences::run()),
+    whole("deny", |_| deny::run()),
+    whole("no-std", |_| no_std::run()),
+    whole("page", |_| browser::build()),
+    in_parts("tests", TESTS, tests),
+    whole("one-rocksdb", |_| {
         one_rocksdb(&workspace::target().join("release/build"))
     }),
-    ("clippy", |_| clippy()),
-    ("clippy-wasm", |_| clippy_wasm()),
-    ("doc", |_| documents()),
-    ("fuzz", |_| fuzz::smoke()),
-    ("browser", |run| {
-        browser::test(&mut |line| run.tally.read(line))
+    // Its packages are linted together: alone, one would select other features, and have RocksDB compiled for them.
+    whole("clippy", |_| clippy()),
+    whole("clippy-wasm", |_| clippy_wasm()),
+    whole("doc", |_| documents()),
+    in_parts("fuzz", TARGETS, |run| fuzz::smoke(&run.filter)),
+    in_parts("browser", BROWSER_TESTS, |run| {
+        let Run { tally, filter } = run;
+        browser::test(filter.first().map(String::as_str), &mut |line| {
+            tally.read(line)
+        })
     }),
-    ("interop", |_| interop::run(&["--check".to_owned()])),
+    in_parts("interop", CASES, cases),
 ];
 
-/// Runs the named steps, or all. What follows `--` goes to the test runner of the step `tests`: names to look for, or its flags.
+/// Runs the named steps, or all; of one step alone, the part that follows `--`.
 ///
 /// # Errors
-/// The first step that fails, a name that is no step's, or a filter for a step that takes none.
+/// The first step that fails, a name that is no step's, or a filter for what takes none.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if arguments
         .first()
         .is_some_and(|argument| argument == "--list")
     {
-        for (name, _) in STEPS {
-            println!("{name}");
-        }
+        STEPS.iter().for_each(|step| println!("{step}"));
         return Ok(());
     }
-    let (steps, filter) = match arguments.iter().position(|argument| argument == "--") {
-        Some(at) => (&arguments[..at], &arguments[at + 1..]),
-        None => (arguments, &[][..]),
-    };
-    for argument in steps {
-        ensure!(
-            STEPS.iter().any(|(name, _)| name == argument),
-            "no step is called {argument:?}; see `test --list`"
-        );
-    }
-    ensure!(
-        filter.is_empty() || steps == [FILTERED],
-        "only the step {FILTERED} takes what follows `--`: test {FILTERED} -- {}",
-        filter.join(" ")
-    );
+    let (steps, filter) = chosen(arguments)?;
     let mut run = Run {
         filter: filter.to_vec(),
         ..Run::default()
     };
-    let chosen = STEPS
-        .iter()
-        .filter(|(name, _)| steps.is_empty() || steps.iter().any(|wanted| wanted == name));
-    for (name, work) in chosen {
-        if let Err(error) = shell::step(name, || work(&mut run)) {
+    for step in steps {
+        if let Err(error) = shell::step(step.name, || (step.work)(&mut run)) {
             println!("\n{}", run.tally);
             return Err(error);
         }
     }
     println!("\n{}", run.tally);
     Ok(())
+}
+
+/// The steps that the words before `--` name, or all, and the filter behind it.
+fn chosen(arguments: &[String]) -> Result<(Vec<&'static Step>, &[String])> {
+    let (names, filter) = match arguments.iter().position(|argument| argument == "--") {
+        Some(at) => (&arguments[..at], &arguments[at + 1..]),
+        None => (arguments, &[][..]),
+    };
+    for name in names {
+        ensure!(
+            STEPS.iter().any(|step| step.name == name),
+            "no step is called {name:?}; see `test --list`"
+        );
+    }
+    let is_chosen = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.name);
+    let steps: Vec<_> = STEPS.iter().filter(is_chosen).collect();
+    if !filter.is_empty() {
+        let [step] = steps.as_slice() else {
+            bail!(
+                "what follows `--` is for one step: test STEP -- {}",
+                filter.join(" ")
+            );
+        };
+        step.must_take(filter)?;
+    }
+    Ok((steps, filter))
+}
+
+impl Step {
+    fn must_take(&self, words: &[String]) -> Result<()> {
+        let Some(filter) = &self.filter else {
+            let others: Vec<_> = STEPS
+                .iter()
+                .filter(|step| step.filter.is_some())
+                .map(|step| step.name)
+                .collect();
+            bail!(
+                "the step {} runs as a whole and takes nothing behind `--`; {} do",
+                self.name,
+                others.join(", ")
+            );
+        };
+        ensure!(
+            words.len() <= filter.most,
+            "the step {} takes {} behind `--`: {}",
+            self.name,
+            filter.form,
+            filter.about
+        );
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.filter {
+            None => write!(f, "{}", self.name),
+            Some(filter) => {
+                let form = format!("-- {}", filter.form);
+                write!(f, "{:<11} {form:<11} {}", self.name, filter.about)
+            }
+        }
+    }
+}
+
+fn cases(run: &mut Run) -> Result<()> {
+    let mut arguments = vec!["--check".to_owned()];
+    if !run.filter.is_empty() {
+        arguments.push("--".to_owned());
+        arguments.extend(run.filter.iter().cloned());
+    }
+    interop::run(&arguments)
 }
 
 fn tests(run: &mut Run) -> Result<()> {
@@ -233,8 +344,8 @@ impl Tally {
     }
 }
 
-impl std::fmt::Display for Tally {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "tests: {} passed, {} failed, {} skipped",
@@ -249,16 +360,45 @@ mod unit {
 
     use super::*;
 
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
     #[test]
-    fn a_filter_is_for_the_step_of_the_tests_alone() {
-        let run = |words: &[&str]| {
-            let arguments: Vec<String> = words.iter().map(ToString::to_string).collect();
-            super::run(&arguments).unwrap_err().to_string()
-        };
-        for words in [&["--", "name"][..], &["fmt", "--", "name"]] {
-            assert!(run(words).ends_with("test tests -- name"), "{words:?}");
+    fn a_filter_is_for_one_step_that_takes_it() {
+        for (line, message) in [
+            (
+                "-- name",
+                "what follows `--` is for one step: test STEP -- name",
+            ),
+            ("fmt tests -- name", "what follows `--` is for one step"),
+            ("fmt -- name", "the step fmt runs as a whole"),
+            ("clippy -- sdk", "check, tests, fuzz, browser, interop do"),
+            ("browser -- a b", "the step browser takes NAME behind `--`"),
+            ("test", "no step is called \"test\""),
+        ] {
+            let error = chosen(&words(line)).err().unwrap().to_string();
+            assert!(error.contains(message), "{line}: {error}");
         }
-        assert!(run(&["test"]).contains("no step is called"));
+        for line in [
+            "tests -- a b",
+            "check -- arrows",
+            "interop -- kubo",
+            "fuzz -- car",
+        ] {
+            let line = words(line);
+            let (steps, filter) = chosen(&line).unwrap();
+            assert_eq!((steps.len(), filter), (1, &line[2..]));
+        }
+    }
+
+    #[test]
+    fn steps_run_in_their_order_and_all_when_none_is_named() {
+        let line = words("clippy fmt");
+        let (steps, _) = chosen(&line).unwrap();
+        let names: Vec<_> = steps.iter().map(|step| step.name).collect();
+        assert_eq!(names, ["fmt", "clippy"]);
+        assert_eq!(chosen(&[]).unwrap().0.len(), STEPS.len());
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn file(name: &str) -> Result<Answer, Refusal> {
         .ok_or_else(|| {
             Refusal::not_found(
                 format!("there is no file {name} here"),
-                "the page is built into the program by `cargo xtask browser page`",
+                "a program has the page that `cargo xtask browser --build` made before it was built",
             )
         })?;
     let mut answer = answer(

@@ -1,31 +1,41 @@
-//! The tour itself: the real binary, run as a user runs it, on a list of real size.
+//! The tour: the real binary, run as a user runs it, on a list of real size.
 //!
 //! Every step shows its command, what the command says, and how long it took. What must hold in the end is
 //! checked, so that a tour that ends well has proved it: the head that was published is the head that is restored and
 //! the head that is resolved after a `kill -9` of the node.
+#![allow(
+    clippy::print_stdout,
+    reason = "the tour shows a person what a person would see"
+)]
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{shell, workspace};
+use crate::binary;
+use crate::document::{NewIdentity, Published, Resolved};
+use crate::node::Node;
+use crate::process;
 
 /// The list that is imported.
 const LABELS: &str = "docs/tour/labels.csv";
 
-/// Takes the tour with this binary. `--keep` leaves the node running in the foreground at the end, `--dir DIR`
+/// What the page for a browser cannot do without.
+const MODULE: &str = "/page/pkg/index.js";
+
+/// Takes the tour. `--keep` leaves the node running in the foreground at the end, `--dir DIR`
 /// puts everything there instead of below the target folder.
 ///
 /// # Errors
 /// A step fails, or something that must hold does not.
-pub(crate) fn run(perennis: &Path, arguments: &[String]) -> Result<()> {
+pub fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
-    let mut tour = Tour::prepare(perennis, options.dir)?;
+    let mut tour = Tour::prepare(options.dir)?;
     let start = Instant::now();
     tour.take()?;
     tour.summary(start.elapsed());
@@ -41,7 +51,7 @@ impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
         let mut options = Self {
             keep: false,
-            dir: workspace::target().join("tour"),
+            dir: binary::target().join("tour"),
         };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
@@ -59,20 +69,14 @@ impl Options {
 }
 
 struct Tour {
-    perennis: PathBuf,
     dir: PathBuf,
     node: Option<Node>,
     times: Vec<(&'static str, Duration)>,
 }
 
-struct Node {
-    child: Child,
-    url: String,
-}
-
 impl Tour {
     /// An empty directory to work in. One that holds something else than a former tour is left alone.
-    fn prepare(perennis: &Path, dir: PathBuf) -> Result<Self> {
+    fn prepare(dir: PathBuf) -> Result<Self> {
         const MARK: &str = "this-is-a-tour";
         if dir.exists() {
             let empty = fs::read_dir(&dir)?.next().is_none();
@@ -86,7 +90,6 @@ impl Tour {
         fs::create_dir_all(&dir)?;
         File::create(dir.join(MARK))?;
         Ok(Self {
-            perennis: perennis.to_owned(),
             dir,
             node: None,
             times: Vec::new(),
@@ -95,10 +98,9 @@ impl Tour {
 
     fn take(&mut self) -> Result<()> {
         self.step("start a node", |tour| tour.start_node("127.0.0.1:0"))?;
-        let identity = self.step("make an identity", Self::make_identity)?;
-        let did = text(&identity, "did")?;
+        let did = self.step("make an identity", Self::make_identity)?.did;
 
-        let labels = workspace::root().join(LABELS);
+        let labels = binary::workspace().join(LABELS);
         let labels = labels.to_str().context("a path in UTF-8")?.to_owned();
         self.step("look at what an import would change", |tour| {
             tour.user(&["label", "import", &labels, "--dry-run"])
@@ -121,7 +123,7 @@ impl Tour {
         })?;
         let url = self.url()?;
         let passphrase = self.passphrase_file()?;
-        let published = self.step("publish: sign once, store durably", |tour| {
+        let published: Published = self.step("publish: sign once, store durably", |tour| {
             tour.user_json(&["publish", "--node", &url, "--passphrase-file", &passphrase])
         })?;
         self.step("resolve, as anybody can", |tour| {
@@ -136,13 +138,13 @@ impl Tour {
         })?;
 
         self.step("lose everything: delete the client's directory", |tour| {
-            shell::run(shell::command("rm").arg("-r").arg(tour.home()))
+            tour.delete_home()
         })?;
-        let restored = self.step("restore from the passphrase alone", |tour| {
+        let restored: Published = self.step("restore from the passphrase alone", |tour| {
             tour.user_json(&["restore", "--node", &url, "--passphrase-file", &passphrase])
         })?;
         ensure!(
-            restored["head"] == published["head"],
+            restored.head == published.head,
             "the restored head is not the published one"
         );
 
@@ -151,11 +153,11 @@ impl Tour {
             let address = url.trim_start_matches("http://").to_owned();
             tour.start_node(&address)
         })?;
-        let resolved = self.step("resolve again", |tour| {
+        let resolved: Resolved = self.step("resolve again", |tour| {
             tour.user_json(&["resolve", &did, "--node", &url])
         })?;
         ensure!(
-            resolved["head"] == published["head"] && resolved["source"] != "local",
+            resolved.head == published.head && resolved.source != "local",
             "the node lost what it had acknowledged"
         );
         let capsule = self.path("me.car")?;
@@ -188,50 +190,44 @@ impl Tour {
             "$ perennis node run --data {} --listen {listen} &",
             data.display()
         );
-        let mut child = Command::new(&self.perennis)
+        let mut command = Command::new(binary::perennis());
+        command
             .args(["--json", "node", "run", "--listen", listen, "--data"])
             .arg(&data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::options().create(true).append(true).open(&log)?)
-            .spawn()
-            .context("cannot start the node")?;
-        let stdout = child.stdout.take().context("the node's output is piped")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let ready: Value = serde_json::from_str(&line)
-            .with_context(|| format!("the node did not start, see {}: {line}", log.display()))?;
-        if ready["event"] != "ready" {
-            bail!("the node did not start: {}", ready["error"]["message"]);
-        }
-        let url = text(&ready, "http")?;
-        println!("the node serves {url}");
-        self.node = Some(Node { child, url });
+            .stderr(File::options().create(true).append(true).open(&log)?);
+        let node =
+            Node::launch(command, &data).with_context(|| format!("see {}", log.display()))?;
+        println!("the node serves {}", node.url());
+        self.node = Some(node);
         Ok(())
     }
 
     fn kill_node(&mut self) -> Result<()> {
         let mut node = self.node.take().context("a node runs")?;
-        println!("$ kill -9 {}", node.child.id());
-        node.child.kill()?;
-        node.child.wait()?;
+        println!("$ kill -9 {}", node.process_id());
+        node.kill();
         Ok(())
     }
 
     /// A passphrase is made and shown once. The tour keeps it in a file, which stands for a person's paper.
-    fn make_identity(&mut self) -> Result<Value> {
-        let identity = self.user_json(&["id", "new", "--generate"])?;
-        let file = self.passphrase_file()?;
-        fs::write(&file, text(&identity, "passphrase")?)?;
+    fn make_identity(&mut self) -> Result<NewIdentity> {
+        let identity: NewIdentity = self.user_json(&["id", "new", "--generate"])?;
+        let passphrase = identity.passphrase.as_ref().context("no passphrase")?;
+        fs::write(self.passphrase_file()?, passphrase)?;
         Ok(identity)
     }
 
     fn url(&self) -> Result<String> {
-        Ok(self.node.as_ref().context("a node runs")?.url.clone())
+        Ok(self.node.as_ref().context("a node runs")?.url().to_owned())
     }
 
     fn home(&self) -> PathBuf {
         self.dir.join("home")
+    }
+
+    fn delete_home(&self) -> Result<()> {
+        println!("$ rm -r {}", self.home().display());
+        fs::remove_dir_all(self.home()).context("the client's directory")
     }
 
     fn path(&self, file: &str) -> Result<String> {
@@ -245,7 +241,7 @@ impl Tour {
 
     fn command(&self, arguments: &[&str]) -> Command {
         println!("$ perennis {}", arguments.join(" "));
-        let mut command = shell::command(&self.perennis);
+        let mut command = process::command(binary::perennis());
         command.args(arguments).env("PERENNIS_HOME", self.home());
         command
     }
@@ -261,8 +257,8 @@ impl Tour {
         Ok(())
     }
 
-    /// Runs a command with `--json`, shows its fields and returns them.
-    fn user_json(&self, arguments: &[&str]) -> Result<Value> {
+    /// Runs a command with `--json`, shows its fields and returns those that are read.
+    fn user_json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let output = self
             .command(arguments)
             .arg("--json")
@@ -282,7 +278,7 @@ impl Tour {
             arguments[0],
             output.status
         );
-        Ok(document)
+        serde_json::from_value(document).context("a document of another kind")
     }
 
     fn summary(&self, whole: Duration) {
@@ -293,9 +289,21 @@ impl Tour {
         println!("   {:>8.2} s  altogether", whole.as_secs_f64());
     }
 
+    /// Whether the browser's module is built into the program.
+    fn serves_page(&self) -> bool {
+        let node = self.node.as_ref();
+        node.is_some_and(|node| node.request("GET", MODULE, &[], b"").status == 200)
+    }
+
     fn end(mut self, keep: bool) -> Result<()> {
         let url = self.url()?;
-        println!("\n   The page for a browser: {url}/page/");
+        if self.serves_page() {
+            println!("\n   The page for a browser: {url}/page/");
+        } else {
+            println!(
+                "\n   This node has no page for a browser; `cargo xtask demo --page` builds it in."
+            );
+        }
         if !keep {
             println!("   The node stops now; `cargo xtask demo --keep` leaves it running.");
             return Ok(());
@@ -303,24 +311,8 @@ impl Tour {
         println!("   Everything is in {}", self.dir.display());
         println!("   The node runs on; stop it with Ctrl-C.");
         if let Some(node) = &mut self.node {
-            node.child.wait()?;
+            node.wait();
         }
         Ok(())
     }
-}
-
-impl Drop for Tour {
-    fn drop(&mut self) {
-        if let Some(node) = &mut self.node {
-            let _ = node.child.kill();
-            let _ = node.child.wait();
-        }
-    }
-}
-
-fn text(document: &Value, field: &str) -> Result<String> {
-    let value = document[field].as_str();
-    Ok(value
-        .with_context(|| format!("no {field} in {document}"))?
-        .to_owned())
 }

@@ -3,12 +3,11 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
+use perennis_shared::cid::parse_cid;
 
 use super::{LARGE, SMALL, Served, load::Target};
-use crate::{
-    kubo::{self, Daemon, in_repository},
-    noise, shell,
-};
+use crate::peers::kubo::{self, Daemon};
+use crate::{measure, process};
 
 /// A running daemon and what it serves.
 pub(super) struct Kubo {
@@ -17,24 +16,22 @@ pub(super) struct Kubo {
 }
 
 impl Kubo {
-    /// Builds, starts and fills it; `None`, said in one line, where Go lacks.
+    /// Starts and fills it; `None`, said in one line, where it is not here.
     ///
     /// # Errors
-    /// It does not build or start.
+    /// It does not start.
     pub(super) fn start(dir: &Path) -> Result<Option<Self>> {
-        if shell::which(&["go"]).is_none() {
-            println!("Go is not installed: measured without Kubo beside");
+        let Some(kubo) = kubo::Kubo::installed() else {
+            println!("Kubo is not here: measured without it beside");
             return Ok(None);
-        }
-        let program = kubo::build()?;
+        };
         // With routing as it comes, and nobody to ask: without any it would not give its own records either.
         let settings = &[("Gateway.NoFetch", "true")];
-        let daemon = Daemon::start(&program, dir.to_owned(), settings)?;
-        let small = put_blocks(&program, dir, SMALL)?;
-        let large = put_blocks(&program, dir, LARGE)?;
-        let value = format!("/ipfs/{}", small.first().context("a block was put")?);
-        let published =
-            daemon.ipfs(&["name", "publish", "--allow-offline", "--quieter", &value])?;
+        let daemon = Daemon::start(&kubo, dir.to_owned(), settings)?;
+        let small = put_blocks(&kubo, dir, SMALL)?;
+        let large = put_blocks(&kubo, dir, LARGE)?;
+        let first = parse_cid(small.first().context("a block was put")?)?;
+        let published = daemon.publish(&first, "self", &["--allow-offline"])?;
         let url = daemon.gateway()?;
         let gateway = url.trim_start_matches("http://");
         let paths = |cids: &[String]| {
@@ -59,17 +56,17 @@ impl Kubo {
 }
 
 /// Puts raw blocks of one length, each different, and returns their CIDs.
-fn put_blocks(program: &Path, dir: &Path, (bytes, count): (usize, u32)) -> Result<Vec<String>> {
+fn put_blocks(kubo: &kubo::Kubo, dir: &Path, (bytes, count): (usize, u32)) -> Result<Vec<String>> {
     let folder = dir.join(format!("blocks-{bytes}"));
     fs::create_dir_all(&folder)?;
-    let mut put = in_repository(program, dir);
+    let mut put = kubo.command(dir);
     put.args(["block", "put", "--cid-codec", "raw"]);
     for index in 0..count {
         let path = folder.join(index.to_string());
-        fs::write(&path, noise::bytes_of(u64::from(index), bytes))?;
+        fs::write(&path, measure::bytes(bytes, u64::from(index)))?;
         put.arg(path);
     }
-    Ok(shell::output(&mut put)?
+    Ok(process::output(&mut put)?
         .lines()
         .map(str::to_owned)
         .collect())

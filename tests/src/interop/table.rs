@@ -1,4 +1,7 @@
-//! The document that a run writes.
+//! The document that a run writes: docs/INTEROP.md, a line for each case in the order in which they ran.
+//!
+//! The whole file is written by a run, so nobody adds to it by hand. It says what showed that a case works, or the first line of
+//! why it does not.
 
 use std::fmt::Write as _;
 

@@ -1,17 +1,12 @@
 //! A node of ours under measurement: a folder filled beforehand, the process, its memory, its start.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{fs, path::Path, thread, time::Duration};
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::Result;
+use serde::Deserialize;
 
-use super::{figure::Figure, programs};
-use crate::{ours::Node, workspace};
+use super::{Scratch, figure::Figure, programs};
+use crate::node::Node;
 
 const MILLION: u32 = 1_000_000;
 
@@ -27,15 +22,15 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let idle = {
         let node = start(&scratch.path().join("idle"))?;
         thread::sleep(IDLE);
-        node.resident_mib()?
+        node.resident_mib()
     };
     let full = scratch.path().join("full");
     seed(&full, &[(1 << 10, MILLION)])?;
     let node = start(&full)?;
     Ok(vec![
         Figure::new("node/rss/idle", idle, "MiB"),
-        Figure::new("node/start/1M", node.started_in.as_secs_f64(), "s"),
-        Figure::new("node/rss/1M", node.resident_mib()?, "MiB"),
+        Figure::new("node/start/1M", node.started_in().as_secs_f64(), "s"),
+        Figure::new("node/rss/1M", node.resident_mib(), "MiB"),
     ])
 }
 
@@ -44,12 +39,11 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
 /// # Errors
 /// It ends before it is ready.
 pub(super) fn start(dir: &Path) -> Result<Node> {
-    let program = workspace::target().join("release/perennis");
-    Node::start(
-        &program,
-        dir,
-        &[("PERENNIS_ADMISSION_NAME_RATE", "1000000")],
-    )
+    let mut command = Node::command(dir, None, "127.0.0.1:0");
+    command
+        .env("PERENNIS_ADMISSION_NAME_RATE", "1000000")
+        .stderr(fs::File::create(dir.with_extension("log"))?);
+    Node::launch(command, dir)
 }
 
 /// Memory of a node that holds 100,000 names which are due and that nobody takes.
@@ -68,16 +62,31 @@ pub(super) fn due_names() -> Result<Figure> {
     thread::sleep(IDLE);
     Ok(Figure::new(
         "republish/rss/100k",
-        node.resident_mib()?,
+        node.resident_mib(),
         "MiB",
     ))
 }
 
 /// What the seed program put into a data folder.
+#[derive(Debug, Default)]
 pub(super) struct Seeded {
     pub(super) name: Option<String>,
     /// Length and CID of each block, at most as many as the program names.
     pub(super) blocks: Vec<(usize, String)>,
+}
+
+/// What it prints for each.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SeedLine {
+    #[serde(rename_all = "camelCase")]
+    Name {
+        ipns_name: String,
+    },
+    Block {
+        cid: String,
+        bytes: usize,
+    },
 }
 
 /// Fills a data folder while no node runs: so many blocks of each length, and one published name.
@@ -92,46 +101,14 @@ pub(super) fn seed(dir: &Path, blocks: &[(usize, u32)]) -> Result<Seeded> {
             .iter()
             .map(|(bytes, count)| format!("{bytes}x{count}")),
     );
-    let mut seeded = Seeded {
-        name: None,
-        blocks: Vec::new(),
-    };
+    let mut seeded = Seeded::default();
     for line in programs::run("seed", &arguments)? {
-        let Ok(value) = serde_json::from_str::<Value>(&line) else {
-            continue;
-        };
-        if let Some(name) = value["ipnsName"].as_str() {
-            seeded.name = Some(name.to_owned());
-        }
-        if let (Some(cid), Some(bytes)) = (value["cid"].as_str(), value["bytes"].as_u64()) {
-            seeded
-                .blocks
-                .push((usize::try_from(bytes)?, cid.to_owned()));
+        match serde_json::from_str(&line) {
+            Ok(SeedLine::Name { ipns_name }) => seeded.name = Some(ipns_name),
+            Ok(SeedLine::Block { cid, bytes }) => seeded.blocks.push((bytes, cid)),
+            // What cargo says in between.
+            Err(_) => {}
         }
     }
     Ok(seeded)
-}
-
-/// A folder of one measurement, in the target folder so that it lies on a real disk; removed when dropped.
-pub(super) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(super) fn new(name: &str) -> Result<Self> {
-        let path = workspace::target()
-            .join("bench")
-            .join(format!("{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed now lies in the target folder, which `cargo clean` empties.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -4,6 +4,7 @@
 //! Both sides take turns in every round; the figure is the middle of the rounds.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::TcpStream,
     path::PathBuf,
@@ -12,42 +13,40 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use serde_json::json;
+use perennis_shared::cid::Cid;
+use perennis_shared::ipns::Name;
 
-use super::{figure::Figure, node::Scratch};
-use crate::{
-    helia::{self, Helia, Peer},
-    kubo::{self, Daemon, ISOLATED, SERVER},
-    ours::{self, Node, Person},
-    patience::until,
-    shell,
-};
+use super::{Scratch, figure::Figure};
+use crate::node::Node;
+use crate::peers::helia::{self, Helia, HeliaNode};
+use crate::peers::kubo::{Daemon, ISOLATED, Kubo, LABEL, SERVER};
+use crate::person::Person;
 
-const PEER: &str = "Kubo 0.43.0";
 const DAG_BYTES: usize = 64 << 20;
 const ROUNDS: usize = 5;
 const CLUSTER_ROUNDS: usize = 3;
 const HELIA_ROUNDS: usize = 3;
 const PEERS: usize = 20;
+/// What the identities come from.
+const WORDS: &str = "lantern orbit cactus mellow reunion dwarf";
 const NAMES: usize = 100;
 /// Pause between two resolutions.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long a node with peers is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// Measures all; without Go there is nothing to fetch from and nothing to compare with.
+/// Measures all; without Kubo there is nothing to fetch from and nothing to compare with.
 ///
 /// # Errors
 /// A node does not start, or does not give what it has.
 pub(super) fn measure() -> Result<Vec<Figure>> {
-    if shell::which(&["go"]).is_none() {
-        println!("Go is not installed, so Kubo cannot be built: the network is not measured");
+    let Some(kubo) = Kubo::installed() else {
+        println!("Kubo is not here: the network is not measured");
         return Ok(Vec::new());
-    }
+    };
     let scratch = Scratch::new("network")?;
     let bench = Bench {
-        ours: ours::program()?,
-        kubo: kubo::build()?,
+        kubo,
         dir: scratch.path().to_owned(),
     };
     let mut figures = bench.bitswap()?;
@@ -57,44 +56,36 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
 }
 
 struct Bench {
-    ours: PathBuf,
-    kubo: PathBuf,
+    kubo: Kubo,
     dir: PathBuf,
 }
 
 impl Bench {
     fn node(&self, name: &str) -> Result<Node> {
-        Node::start(&self.ours, &self.dir.join(name), &[])
+        let data = self.dir.join(name);
+        let mut command = Node::command(&data, None, "127.0.0.1:0");
+        command.stderr(fs::File::create(data.with_extension("log"))?);
+        Node::launch(command, &data)
     }
 
     fn daemon(&self, name: &str, settings: &[(&str, &str)]) -> Result<Daemon> {
-        let dir = self.dir.join(name);
-        std::fs::create_dir_all(&dir)?;
-        Daemon::start(&self.kubo, dir, settings)
-    }
-
-    fn person(&self) -> Result<Person> {
-        Person::new(
-            &self.ours,
-            &self.dir.join("home"),
-            "lantern orbit cactus mellow reunion dwarf",
-        )
+        Daemon::start(&self.kubo, self.dir.join(name), settings)
     }
 
     /// A DAG of 64 MiB with leaves of 256 KiB, by a node that has nothing from one that has served nobody.
     fn bitswap(&self) -> Result<Vec<Figure>> {
         let source = self.daemon("source", ISOLATED)?;
         let root = source.add(DAG_BYTES)?;
-        let person = self.person()?;
+        let person = Person::new(WORDS)?;
         let (mut rates, mut their_rates) = (Vec::new(), Vec::new());
         let (mut serving, mut fetching) = (Vec::new(), Vec::new());
-        let helia = helia::install()?;
+        let helia = Helia::installed();
         let mut helia_rates = Vec::new();
         for round in 0..ROUNDS {
             let theirs = self.daemon(&format!("fetching-kubo-{round}"), ISOLATED)?;
-            theirs.ipfs(&["swarm", "connect", &source.address()?])?;
+            theirs.connect(&source.address()?)?;
             let start = Instant::now();
-            theirs.ipfs(&["pin", "add", "--progress=false", &root])?;
+            theirs.pin(&root)?;
             their_rates.push(rate(start.elapsed()));
             drop(theirs);
             if let Some(helia) = helia.as_ref().filter(|_| round < HELIA_ROUNDS) {
@@ -105,17 +96,17 @@ impl Bench {
             fetch(&person, &root, Some(&source.address()?), &holds)?;
             let wants = self.node(&format!("fetching-{round}"))?;
             let start = Instant::now();
-            fetch(&person, &root, Some(&holds.peer), &wants)?;
+            fetch(&person, &root, Some(holds.peer()), &wants)?;
             rates.push(rate(start.elapsed()));
-            serving.push(holds.resident_mib()?);
-            fetching.push(wants.resident_mib()?);
+            serving.push(holds.resident_mib());
+            fetching.push(wants.resident_mib());
         }
         let ours = middle(rates);
         let mut figures =
-            vec![Figure::new("net/bitswap/64MiB", ours, "MB/s").beside(PEER, middle(their_rates))];
+            vec![Figure::new("net/bitswap/64MiB", ours, "MB/s").beside(LABEL, middle(their_rates))];
         if !helia_rates.is_empty() {
             let figure = Figure::new("net/bitswap/64MiB/helia", ours, "MB/s");
-            figures.push(figure.beside(helia::PEER, middle(helia_rates)));
+            figures.push(figure.beside(helia::LABEL, middle(helia_rates)));
         }
         figures.extend([
             Figure::new("net/bitswap/rss/serving", middle(serving), "MiB"),
@@ -127,13 +118,12 @@ impl Bench {
     /// As [`Bench::bitswap`], between two Helias.
     fn between_helias(&self, helia: &Helia, round: usize) -> Result<f64> {
         let log = |side| self.dir.join(format!("helia-{side}-{round}.log"));
-        let mut holds = Peer::start(helia, &log("serving"), false, &[])?;
-        let mut wants = Peer::start(helia, &log("fetching"), false, &[])?;
+        let mut holds = HeliaNode::start(helia, &log("serving"), false, &[])?;
+        let mut wants = HeliaNode::start(helia, &log("fetching"), false, &[])?;
         let root = holds.add(&self.dir, DAG_BYTES)?;
-        wants.ask(&json!({ "command": "connect", "address": holds.address }))?;
+        wants.connect(holds.address())?;
         let start = Instant::now();
-        let got = wants.ask(&json!({ "command": "cat", "root": root }))?;
-        ensure!(got["bytes"] == DAG_BYTES, "{got}");
+        wants.fetch(&root, DAG_BYTES)?;
         Ok(rate(start.elapsed()))
     }
 
@@ -147,30 +137,30 @@ impl Bench {
         let nodes = (0..PEERS)
             .map(|index| self.node(&format!("cluster-{index}")))
             .collect::<Result<Vec<_>>>()?;
-        let person = self.person()?;
+        let person = Person::new(WORDS)?;
         // In the middle, so that neither the first nor the last that is asked has it.
         fetch(&person, &root, Some(&source.address()?), &nodes[PEERS / 2])?;
         let (mut rates, mut their_rates) = (Vec::new(), Vec::new());
         for round in 0..CLUSTER_ROUNDS {
             let theirs = self.daemon(&format!("cluster-fetching-kubo-{round}"), ISOLATED)?;
             for other in kubos.iter().chain([&source]) {
-                theirs.ipfs(&["swarm", "connect", &other.address()?])?;
+                theirs.connect(&other.address()?)?;
             }
             let start = Instant::now();
-            theirs.ipfs(&["pin", "add", "--progress=false", &root])?;
+            theirs.pin(&root)?;
             their_rates.push(rate(start.elapsed()));
             drop(theirs);
 
             let wants = self.node(&format!("cluster-fetching-{round}"))?;
             for other in &nodes {
-                person.run(&["peers", "connect", &other.peer, "--node", &wants.url])?;
+                person.connect(&wants, other.peer())?;
             }
             let start = Instant::now();
             fetch(&person, &root, None, &wants)?;
             rates.push(rate(start.elapsed()));
         }
         let figure = Figure::new("net/bitswap/cluster", middle(rates), "MB/s");
-        Ok(figure.beside(PEER, middle(their_rates)))
+        Ok(figure.beside(LABEL, middle(their_rates)))
     }
 
     /// Names put into a DHT of twenty peers of ours by one of them, and resolved by a peer that has none, ours and
@@ -182,18 +172,18 @@ impl Bench {
             .collect::<Result<Vec<_>>>()?;
         let asks = self.node("asks")?;
         let kubo = self.daemon("asks-kubo", SERVER)?;
-        let person = self.person()?;
+        let person = Person::new(WORDS)?;
         for node in others.iter().chain([&asks]) {
-            person.run(&["peers", "connect", &first.peer, "--node", &node.url])?;
+            person.connect(node, first.peer())?;
         }
-        kubo.ipfs(&["swarm", "connect", &first.peer])?;
+        kubo.connect(first.peer())?;
         for node in &others {
-            kubo.ipfs(&["swarm", "connect", &node.peer])?;
-            person.run(&["peers", "connect", &node.peer, "--node", &asks.url])?;
+            kubo.connect(node.peer())?;
+            person.connect(&asks, node.peer())?;
         }
-        let names = self.publish(&first, &person)?;
+        let names = publish(&first, &person)?;
         thread::sleep(IDLE);
-        let idle = asks.resident_mib()?;
+        let idle = asks.resident_mib();
         let idle_kubo = kubo.resident_mib()?;
 
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -218,47 +208,32 @@ impl Bench {
         Ok(vec![
             Figure::new("net/resolve/cached/p99", percentile(&mut cached, 99), "ms"),
             Figure::new("net/resolve/dht/p50", percentile(&mut ours, 50), "ms")
-                .beside(PEER, percentile(&mut theirs, 50)),
+                .beside(LABEL, percentile(&mut theirs, 50)),
             Figure::new("net/resolve/dht/p99", percentile(&mut ours, 99), "ms")
-                .beside(PEER, percentile(&mut theirs, 99)),
-            Figure::new("net/rss/idle", idle, "MiB").beside(PEER, idle_kubo),
+                .beside(LABEL, percentile(&mut theirs, 99)),
+            Figure::new("net/rss/idle", idle, "MiB").beside(LABEL, idle_kubo),
         ])
-    }
-
-    /// So many names published to a node, and put by it into the DHT.
-    fn publish(&self, node: &Node, person: &Person) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for index in 0..NAMES {
-            let home = self.dir.join(format!("home-{index}"));
-            let author = Person::new(
-                &self.ours,
-                &home,
-                &format!("lantern orbit cactus mellow reunion dwarf {index}"),
-            )?;
-            author.publish("@somebody", node)?;
-            names.push(author.name);
-        }
-        for name in &names {
-            until(|| {
-                let shown = person.run(&["name", "show", name, "--node", &node.url])?;
-                ensure!(!shown["lastPut"].is_null(), "{name} is not in the DHT");
-                Ok(())
-            })?;
-        }
-        Ok(names)
     }
 }
 
-fn fetch(person: &Person, root: &str, from: Option<&str>, into: &Node) -> Result<()> {
-    let mut arguments = vec!["fetch", root, "--node", &into.url];
-    if let Some(from) = from {
-        arguments.extend(["--peer", from]);
+/// So many names published to a node, and put by it into the DHT.
+fn publish(node: &Node, person: &Person) -> Result<Vec<Name>> {
+    let mut names = Vec::new();
+    for index in 0..NAMES {
+        let author = Person::new(&format!("{WORDS} {index}"))?;
+        author.publish("@somebody", node)?;
+        names.push(*author.name());
     }
-    let fetched = person.run(&arguments)?;
-    ensure!(
-        fetched["blocks"].as_u64() > Some(256),
-        "it was not cold: {fetched}"
-    );
+    for name in &names {
+        person.waits_for(name, node, |status| status.last_put.is_some())?;
+    }
+    Ok(names)
+}
+
+/// Has a node fetch the DAG, and fails where some of it was there.
+fn fetch(person: &Person, root: &Cid, from: Option<&str>, into: &Node) -> Result<()> {
+    let blocks = person.fetch(root, from, into)?;
+    ensure!(blocks > 256, "it was not cold: {blocks} blocks came");
     Ok(())
 }
 

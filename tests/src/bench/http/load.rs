@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::shell;
+use crate::{peers, process};
+
+/// Where wrk is; the one on the PATH when nobody says.
+const WRK: &str = "PERENNIS_WRK";
 
 const SECONDS: u32 = 8;
 const CONNECTIONS: u32 = 32;
@@ -66,7 +69,7 @@ pub(super) fn rate(target: &Target) -> Result<f64> {
     look(target)?;
     let script = std::env::temp_dir().join(format!("perennis-wrk-{}.lua", std::process::id()));
     fs::write(&script, target.script())?;
-    let mut wrk = shell::command("wrk");
+    let mut wrk = process::command(peers::installed(WRK).unwrap_or_else(|| "wrk".into()));
     wrk.args([
         "-t1",
         &format!("-c{CONNECTIONS}"),
@@ -75,7 +78,7 @@ pub(super) fn rate(target: &Target) -> Result<f64> {
     ])
     .arg(&script)
     .arg(format!("http://{}/", target.address));
-    let printed = shell::output(&mut wrk);
+    let printed = process::output(&mut wrk);
     fs::remove_file(&script)?;
     let rate = parse(&printed?)?;
     println!(

@@ -4,14 +4,11 @@
 use anyhow::{Context, Result};
 
 use super::{
+    Scratch,
     figure::{self, Figure},
-    node::{self, Scratch},
-    programs,
+    programs, start,
 };
-use crate::{
-    kubo::{self, DHT_SERVER, Daemon},
-    shell,
-};
+use crate::peers::kubo::{DHT_SERVER, Daemon, Kubo};
 
 const PEER: &str = "Kubo 0.43.0, one by one";
 const PEERS: usize = 20;
@@ -19,24 +16,19 @@ const PEERS: usize = 20;
 const NAMES: &str = "2000";
 const SERIAL_NAMES: &str = "300";
 
-/// Measures all; without Go there is no peer to compare with.
+/// Measures all; without Kubo there is no peer to compare with.
 ///
 /// # Errors
 /// The bench fails, or Kubo does not start.
 pub(super) fn measure() -> Result<Vec<Figure>> {
     let mut figures = run(&[])?;
-    figures.push(node::due_names()?);
-    if shell::which(&["go"]).is_none() {
-        println!("Go is not installed, so Kubo cannot be built: measured without it beside");
+    figures.push(start::due_names()?);
+    let Some(kubo) = Kubo::installed() else {
+        println!("Kubo is not here: measured without it beside");
         return Ok(figures);
-    }
-    let scratch = Scratch::new("republish")?;
-    let program = kubo::build()?;
-    let start = |name: String| {
-        let dir = scratch.path().join(name);
-        std::fs::create_dir_all(&dir)?;
-        Daemon::start(&program, dir, DHT_SERVER)
     };
+    let scratch = Scratch::new("republish")?;
+    let start = |name: String| Daemon::start(&kubo, scratch.path().join(name), DHT_SERVER);
     let peers = (0..PEERS)
         .map(|number| start(format!("peer-{number}")))
         .collect::<Result<Vec<_>>>()?;
@@ -44,12 +36,12 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
         .iter()
         .map(Daemon::address)
         .collect::<Result<Vec<_>>>()?;
-    let kubo = start("puts".to_owned())?;
+    let puts = start("puts".to_owned())?;
     for address in &addresses {
-        kubo.ipfs(&["swarm", "connect", address])?;
+        puts.connect(address)?;
     }
-    let gateway = kubo.gateway()?;
-    let process = kubo.process_id().to_string();
+    let gateway = puts.gateway()?;
+    let process = puts.process_id().to_string();
     let serial = run(&[
         "--names",
         SERIAL_NAMES,
@@ -58,7 +50,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
         "--process",
         &process,
     ])?;
-    drop(kubo);
+    drop(puts);
     let mut arguments = vec!["--names", NAMES];
     for address in &addresses {
         arguments.extend(["--bootstrap", address]);

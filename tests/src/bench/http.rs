@@ -10,11 +10,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{figure::Figure, node};
-use crate::{
-    ours::Node,
-    setup::{self, Need},
-};
+use super::{Scratch, figure::Figure, start};
+use crate::node::Node;
+use crate::peers::kubo::LABEL;
 use kubo::Kubo;
 use load::Target;
 
@@ -31,13 +29,12 @@ struct Served {
     large: Target,
 }
 
-/// Measures ours, and Kubo's where Go is there to build it.
+/// Measures ours, and Kubo's where it is here.
 ///
 /// # Errors
-/// A server does not start, answers with an error, or wrk is not to be had.
+/// A server does not start, answers with an error, or wrk is not installed.
 pub(super) fn measure() -> Result<Vec<Figure>> {
-    setup::run(&[Need::LoadGenerator])?;
-    let scratch = node::Scratch::new("http")?;
+    let scratch = Scratch::new("http")?;
     let (ours, ours_served) = serve_ours(&scratch.path().join("ours"))?;
     let peer = Kubo::start(&scratch.path().join("kubo"))?;
     let mut figures = Vec::new();
@@ -52,7 +49,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
         }
         let figure = Figure::new(name, our_rate, unit);
         figures.push(match &peer {
-            Some(_) => figure.beside("Kubo 0.43.0", peer_rate),
+            Some(_) => figure.beside(LABEL, peer_rate),
             None => figure,
         });
     }
@@ -69,8 +66,8 @@ const FIGURES: &[(&str, &str, Pick)] = &[
 ];
 
 fn serve_ours(dir: &Path) -> Result<(Node, Served)> {
-    let seeded = node::seed(dir, &[SMALL, LARGE])?;
-    let node = node::start(dir)?;
+    let seeded = start::seed(dir, &[SMALL, LARGE])?;
+    let node = start::start(dir)?;
     let name = seeded.name.context("the seed publishes a name")?;
     let blocks = |size: usize| -> Vec<String> {
         seeded

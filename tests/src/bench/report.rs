@@ -9,7 +9,7 @@ use super::{
     figure::Figure,
     goals::{self, short},
 };
-use crate::{shell, workspace};
+use crate::{binary, process};
 
 const BEGIN: &str = "<!-- figures: written by `cargo xtask bench` -->";
 const END: &str = "<!-- end of figures -->";
@@ -18,7 +18,7 @@ const END: &str = "<!-- end of figures -->";
 ///
 /// # Errors
 /// The file is there and cannot be read.
-pub(super) fn kept() -> Result<Vec<Figure>> {
+pub(super) fn last() -> Result<Vec<Figure>> {
     let path = folder().join("figures.jsonl");
     if !path.is_file() {
         return Ok(Vec::new());
@@ -47,7 +47,7 @@ pub(super) fn write(figures: &[Figure]) -> Result<()> {
         .collect();
     fs::write(folder().join("figures.jsonl"), lines)?;
     fs::write(folder().join("peers.svg"), plot(&figures))?;
-    let path = workspace::root().join("docs/BENCHMARKS.md");
+    let path = binary::workspace().join("docs/BENCHMARKS.md");
     let text = fs::read_to_string(&path).context("cannot read docs/BENCHMARKS.md")?;
     let (before, rest) = text
         .split_once(BEGIN)
@@ -64,7 +64,7 @@ pub(super) fn write(figures: &[Figure]) -> Result<()> {
 }
 
 fn folder() -> PathBuf {
-    workspace::root().join("docs/bench")
+    binary::workspace().join("docs/bench")
 }
 
 /// What the figures were measured on.
@@ -76,7 +76,7 @@ fn machine() -> String {
             .and_then(|line| line.split_once(':'))
             .map(|(_, name)| name.trim().to_owned())
     });
-    let kernel = shell::output(shell::command("uname").arg("-s")).unwrap_or_default();
+    let kernel = process::output(process::command("uname").arg("-s")).unwrap_or_default();
     format!(
         "Last measured on {} ({cores} cores), {}.",
         cpu.as_deref().unwrap_or("an unknown processor"),

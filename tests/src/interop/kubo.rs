@@ -1,0 +1,250 @@
+//! The cases with Kubo, in both directions.
+//!
+//! One daemon, one node of ours and one person serve all cases, and each case leaves its own names and blocks behind: it
+//! may not rely on those of another. A case that needs a daemon with other settings starts one for its own length.
+//! What showed that a case works is the command that showed it, as the table has it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Attempt, Case, DAG_BYTES, Options, folder, run_cases, start_node};
+use crate::node::Node;
+use crate::peers::kubo::{Daemon, ISOLATED, Kubo, LABEL, SERVER};
+use crate::person::Person;
+use crate::retry::until_ok;
+
+/// Resolves names through the routers it is told of, and nowhere else.
+const DELEGATED: &[(&str, &str)] = &[
+    ("Routing.Type", r#""delegated""#),
+    ("Provide.Enabled", "false"),
+];
+
+/// Names come and go by gossip alone.
+const GOSSIP: &[(&str, &str)] = &[
+    ("Routing.Type", r#""none""#),
+    ("Ipns.UsePubsub", "true"),
+    ("Pubsub.Enabled", "true"),
+];
+
+const CASES: &[(&str, Attempt<Both>)] = &[
+    (
+        "IPNS: published here, resolved there over the DHT",
+        Both::ours_over_dht,
+    ),
+    (
+        "IPNS: published there, resolved here over the DHT",
+        Both::theirs_over_dht,
+    ),
+    (
+        "IPNS: published here, resolved there over Delegated Routing",
+        Both::ours_delegated,
+    ),
+    (
+        "IPNS: published there, resolved here over Delegated Routing",
+        Both::theirs_delegated,
+    ),
+    (
+        "IPNS: published here, followed there over PubSub",
+        Both::ours_by_gossip,
+    ),
+    (
+        "IPNS: published there, resolved here over PubSub",
+        Both::theirs_by_gossip,
+    ),
+    (
+        "keep-alive: a name from there is followed here, and resolves there when its owner is gone",
+        Both::orphan,
+    ),
+    ("providers: provided here, found there", Both::our_provider),
+    (
+        "providers: provided there, found here",
+        Both::their_provider,
+    ),
+    (
+        "bitswap: a DAG of 64 MiB from there to here, and from here to another",
+        Both::blocks_both_ways,
+    ),
+    ("CAR: exported here, imported there", Both::our_car),
+    (
+        "CAR: exported there from what was imported, verified here",
+        Both::their_car,
+    ),
+];
+
+/// Starts both sides, connects them, and runs every case that is wanted.
+pub(super) fn cases(kubo: &Kubo, scratch: &Path, options: &Options) -> Result<Vec<Case>> {
+    run_cases(LABEL, CASES, options, || Both::start(kubo, scratch))
+}
+
+struct Both {
+    kubo: Kubo,
+    daemon: Daemon,
+    node: Node,
+    person: Person,
+    scratch: PathBuf,
+}
+
+impl Both {
+    fn start(kubo: &Kubo, scratch: &Path) -> Result<Self> {
+        let daemon = Daemon::start(kubo, folder(scratch, "kubo")?, SERVER)?;
+        let node = start_node(&folder(scratch, "kubo-node")?)?;
+        daemon.connect(node.peer())?;
+        Ok(Self {
+            kubo: kubo.clone(),
+            daemon,
+            node,
+            person: Person::new("oblige tundra velvet nephew crouton mimic")?,
+            scratch: scratch.to_owned(),
+        })
+    }
+
+    fn ours_over_dht(&mut self) -> Result<String> {
+        let head = self.person.publish("@kubo_reads", &self.node)?;
+        until_ok(|| self.daemon.resolves(self.person.name(), &head))?;
+        Ok("ipfs name resolve --nocache".to_owned())
+    }
+
+    fn theirs_over_dht(&mut self) -> Result<String> {
+        let root = self.daemon.add(1_000)?;
+        let name = self.daemon.publish(&root, "self", &[])?;
+        self.person.resolves(&name, self.node.url(), &root)?;
+        Ok("perennis resolve, the name being kept by no node of ours".to_owned())
+    }
+
+    fn ours_delegated(&mut self) -> Result<String> {
+        let head = self.person.publish("@kubo_asks", &self.node)?;
+        let routers = format!(r#"["{}"]"#, self.node.url());
+        let mut settings = DELEGATED.to_vec();
+        settings.push(("Routing.DelegatedRouters", &routers));
+        let asks = self.second("kubo-delegated", &settings)?;
+        asks.resolves(self.person.name(), &head)?;
+        Ok("ipfs name resolve, Routing.Type delegated".to_owned())
+    }
+
+    fn theirs_delegated(&mut self) -> Result<String> {
+        let root = self.daemon.add(2_000)?;
+        self.daemon.ipfs(&["key", "gen", "second"])?;
+        let name = self.daemon.publish(&root, "second", &[])?;
+        self.person
+            .resolves(&name, &self.daemon.gateway()?, &root)?;
+        Ok("perennis resolve --node GATEWAY".to_owned())
+    }
+
+    fn ours_by_gossip(&mut self) -> Result<String> {
+        let hears = self.second("kubo-hears", GOSSIP)?;
+        hears.connect(self.node.peer())?;
+        // The first comes by asking who was there before, the second by gossip.
+        for handle in ["@kubo_joins", "@kubo_hears"] {
+            let head = self.person.publish(handle, &self.node)?;
+            until_ok(|| hears.resolves(self.person.name(), &head))?;
+        }
+        Ok("ipfs name resolve, Routing.Type none, two heads".to_owned())
+    }
+
+    fn theirs_by_gossip(&mut self) -> Result<String> {
+        let tells = self.second("kubo-tells", GOSSIP)?;
+        tells.connect(self.node.peer())?;
+        let root = tells.add(4_000)?;
+        let name = tells.publish(&root, "self", &["--allow-offline"])?;
+        self.person.resolves(&name, self.node.url(), &root)?;
+        Ok("perennis resolve, Routing.Type none there".to_owned())
+    }
+
+    fn orphan(&mut self) -> Result<String> {
+        let owner = self.second("kubo-owner", SERVER)?;
+        owner.connect(self.node.peer())?;
+        let root = owner.add(300_000)?;
+        let name = owner.publish(&root, "self", &[])?;
+        self.person.follow(&name, None, &self.node)?;
+        self.person.waits_for(&name, &self.node, |status| {
+            status.pin.as_deref() == Some("pinned")
+        })?;
+        drop(owner);
+        // Somebody who was not there while the owner was.
+        let late = self.second("kubo-late", SERVER)?;
+        late.connect(self.node.peer())?;
+        until_ok(|| late.resolves(&name, &root))?;
+        late.pin(&root)?;
+        Ok(
+            "perennis name follow; ipfs name resolve and pin add at a node that came later"
+                .to_owned(),
+        )
+    }
+
+    fn our_provider(&mut self) -> Result<String> {
+        let head = self.person.publish("@kubo_finds", &self.node)?;
+        self.person.provide(&head, &self.node)?;
+        let cid = head.to_string();
+        until_ok(|| {
+            let found = self.daemon.ipfs(&["routing", "findprovs", &cid])?;
+            ensure!(
+                found.lines().any(|peer| peer == self.node.peer_id()),
+                "found {found:?}"
+            );
+            Ok("ipfs routing findprovs".to_owned())
+        })
+    }
+
+    fn their_provider(&mut self) -> Result<String> {
+        let root = self.daemon.add(3_000)?;
+        self.daemon
+            .ipfs(&["routing", "provide", &root.to_string()])?;
+        self.person
+            .finds(&root, &self.node, &self.daemon.peer_id()?)?;
+        Ok("perennis providers".to_owned())
+    }
+
+    fn blocks_both_ways(&mut self) -> Result<String> {
+        let root = self.daemon.add(DAG_BYTES)?;
+        let peer = self.daemon.address()?;
+        let blocks = self.person.fetch(&root, Some(&peer), &self.node)?;
+        ensure!(blocks > 256, "only {blocks} blocks came");
+        let other = self.second("kubo-isolated", ISOLATED)?;
+        other.connect(self.node.peer())?;
+        other.pin(&root)?;
+        let path = format!("/ipfs/{root}");
+        let bytes = other.ipfs(&["files", "stat", "--format=<size>", &path])?;
+        ensure!(bytes == DAG_BYTES.to_string(), "{bytes} bytes there");
+        Ok(format!(
+            "perennis fetch: {blocks} blocks; ipfs pin add at a node that knows only ours"
+        ))
+    }
+
+    fn our_car(&mut self) -> Result<String> {
+        let file = self.scratch.join("ours.car");
+        self.person.export(&file)?;
+        let file = file.to_str().context("a path in UTF-8")?;
+        let imported =
+            self.daemon
+                .ipfs(&["dag", "import", "--stats", "--pin-roots=false", file])?;
+        let stats = imported.lines().last().unwrap_or_default();
+        Ok(format!("ipfs dag import: {stats}"))
+    }
+
+    fn their_car(&mut self) -> Result<String> {
+        let root = self.person.publish("@kubo_exports", &self.node)?;
+        let ours = self.scratch.join("again.car");
+        self.person.export(&ours)?;
+        let ours = ours.to_str().context("a path in UTF-8")?;
+        self.daemon
+            .ipfs(&["dag", "import", "--pin-roots=false", ours])?;
+        let file = self.scratch.join("theirs.car");
+        let mut export = self.kubo.command(self.daemon.dir());
+        export.args(["dag", "export", "--progress=false", &root.to_string()]);
+        export
+            .stdout(fs::File::create(&file)?)
+            .stderr(Stdio::null());
+        ensure!(export.status()?.success(), "ipfs dag export failed");
+        let blocks = self.person.verify_car(&file)?;
+        ensure!(blocks >= 3, "only {blocks} blocks");
+        Ok(format!("perennis car verify: {blocks} blocks"))
+    }
+
+    /// Another daemon, for the length of a case.
+    fn second(&self, name: &str, settings: &[(&str, &str)]) -> Result<Daemon> {
+        Daemon::start(&self.kubo, folder(&self.scratch, name)?, settings)
+    }
+}

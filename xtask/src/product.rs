@@ -1,0 +1,53 @@
+//! The product as tasks run it: the program `perennis`, and the programs of `tests` that take the tour, run beside others
+//! and measure.
+//!
+//! All of it is built in the release profile and with what the tests turn on, so that RocksDB is compiled once, whichever task
+//! comes first. Nothing here knows what a program does: it is built and given its arguments.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Result;
+
+use crate::{shell, workspace};
+
+/// Says to a program of `tests` which `perennis` it runs; says so to us as well.
+const PERENNIS: &str = "PERENNIS_BIN";
+
+/// The program under test: `PERENNIS_BIN` if set, else the one this workspace builds.
+///
+/// # Errors
+/// It does not build.
+pub(crate) fn perennis() -> Result<PathBuf> {
+    match std::env::var_os(PERENNIS) {
+        Some(program) => Ok(PathBuf::from(program)),
+        // An example is built with what the tests turn on, and this is the smallest.
+        None => build("tour", true).map(|()| built("perennis")),
+    }
+}
+
+/// A program of `tests`, built together with the one under test, and ready to be given arguments.
+///
+/// # Errors
+/// Something does not build.
+pub(crate) fn program(name: &str) -> Result<Command> {
+    let given = std::env::var_os(PERENNIS);
+    build(name, given.is_none())?;
+    let mut command = shell::command(built("examples").join(name));
+    if given.is_none() {
+        command.env(PERENNIS, built("perennis"));
+    }
+    Ok(command)
+}
+
+fn build(example: &str, with_perennis: bool) -> Result<()> {
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--workspace", "--release", "--locked"]);
+    if with_perennis {
+        cargo.args(["--bin", "perennis"]);
+    }
+    shell::run(cargo.args(["--example", example]))
+}
+
+fn built(name: &str) -> PathBuf {
+    workspace::target().join("release").join(name)
+}
