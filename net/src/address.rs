@@ -26,13 +26,13 @@ pub fn scope_of(address: &Multiaddr) -> AddressScope {
 
 /// Addresses that are likely to be in one hand: a /24 of IPv4, a /48 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Group {
+pub(crate) enum Group {
     V4([u8; 3]),
     V6([u8; 6]),
 }
 
 /// The group of a public address; `None` for others, which are not limited by group.
-pub(super) fn group_of(address: &Multiaddr) -> Option<Group> {
+pub(crate) fn group_of(address: &Multiaddr) -> Option<Group> {
     if scope_of(address) == AddressScope::Private {
         return None;
     }

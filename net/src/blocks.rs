@@ -1,4 +1,4 @@
-//! The blocks a peer serves, whatever holds them.
+//! The blocks a peer serves, whatever has them.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use perennis_rt::{BoxFuture, MaybeSend, MaybeSync};
 use perennis_shared::cid::Cid;
 
-use super::bitswap::{BlockSource, NoBlocks};
+use crate::bitswap::{BlockSource, NoBlocks};
 
 /// Some [`BlockSource`]. Cheap to clone; clones are the same.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl<S: BlockSource> Served for S {
 }
 
 /// `Blocks` as a source itself; apart, so that it is not a source of sources.
-pub(super) struct Erased(pub(super) Blocks);
+pub(crate) struct Erased(pub(super) Blocks);
 
 impl Blocks {
     /// Serves what `source` has.

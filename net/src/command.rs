@@ -1,18 +1,31 @@
-//! What the handle asks of the worker. Each command carries the channel of its answer.
+//! What is asked of the task that owns the swarm, and the channels that carry it.
+//!
+//! [`SwarmCommand`] is about connections; the DHT and pubsub have commands of their own, each with its own channel. A
+//! command carries the channel of its answer. The peer runs for as long as a sender of [`SwarmCommand`] lives, so
+//! tasks that must not keep it running hold a [`WeakCommands`].
+//!
+//! Must never touch: what a protocol says. A protocol that is added through [`crate::protocol`] needs no command.
 
-use bytes::Bytes;
+use std::time::Duration;
+
 use libp2p::{Multiaddr, PeerId};
-use perennis_shared::wire::kad::Question;
-use tokio::sync::oneshot;
+use perennis_rt as rt;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    dht::Network,
-    handle::{ConnectError, NetStatus},
+use crate::{
+    error::{ConnectError, NetError},
     peers::PeerInfo,
-    pubsub::PubsubCommand,
+    status::NetStatus,
 };
 
-pub(super) enum Command {
+/// Commands that may wait for the worker.
+const WAITING: usize = 1_024;
+
+/// How long a dial may take that a caller waits for.
+pub(crate) const DIAL: Duration = Duration::from_secs(15);
+
+/// What is asked about connections.
+pub(crate) enum SwarmCommand {
     Connect {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
@@ -37,49 +50,86 @@ pub(super) enum Command {
         peer: PeerId,
         reply: oneshot::Sender<Vec<Multiaddr>>,
     },
-    /// What this peer itself would answer to a question.
-    Known {
-        network: Network,
-        question: Question,
-        key: Bytes,
-        reply: oneshot::Sender<Answer>,
-    },
-    /// Keeps a record as if another peer had put it here.
-    Keep {
-        key: Vec<u8>,
-        value: Vec<u8>,
-    },
-    /// Stops to count as a provider of a key.
-    Withdraw {
-        key: Vec<u8>,
-    },
-    /// Tells others that this peer provides a key when they ask it.
-    Provide {
-        key: Vec<u8>,
-    },
-    /// About topics.
-    Pubsub(PubsubCommand),
     Stop {
         reply: oneshot::Sender<()>,
     },
 }
 
-/// The answer of one peer of the DHT to a question.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Answer {
-    /// The bytes it has as the record.
-    pub(super) record: Option<Vec<u8>>,
-    /// The peers closest to the key that it knows.
-    pub(super) closer: Vec<Contact>,
-    /// Peers that say they have the block.
-    pub(super) providers: Vec<Contact>,
+/// A channel for commands, and where the worker takes them.
+pub(crate) fn channel<C>() -> (Commands<C>, mpsc::Receiver<C>) {
+    let (commands, received) = mpsc::channel(WAITING);
+    (Commands(commands), received)
 }
 
-/// A peer and where it can be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contact {
-    /// The peer.
-    pub peer: PeerId,
-    /// Its addresses.
-    pub addresses: Vec<Multiaddr>,
+/// Carries commands to the worker.
+pub(crate) struct Commands<C>(mpsc::Sender<C>);
+
+/// The same, for who must not keep the peer running.
+pub(crate) struct WeakCommands<C>(mpsc::WeakSender<C>);
+
+impl<C> Commands<C> {
+    pub(crate) fn downgrade(&self) -> WeakCommands<C> {
+        WeakCommands(self.0.downgrade())
+    }
+
+    pub(crate) async fn tell(&self, command: C) -> Result<(), NetError> {
+        self.0.send(command).await.map_err(|_| NetError::Stopped)
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> C,
+    ) -> Result<T, NetError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(command(reply)).await?;
+        answer.await.map_err(|_| NetError::Stopped)
+    }
+}
+
+impl<C> WeakCommands<C> {
+    /// Asks, and waits for the answer; whoever waits does not keep the peer running.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> C,
+    ) -> Result<T, NetError> {
+        let (reply, answer) = oneshot::channel();
+        let commands = self.0.upgrade().ok_or(NetError::Stopped)?;
+        Commands(commands).tell(command(reply)).await?;
+        answer.await.map_err(|_| NetError::Stopped)
+    }
+}
+
+impl WeakCommands<SwarmCommand> {
+    /// Connects to a peer at these addresses or those that are known of it; does nothing when it is connected.
+    pub(crate) async fn connect(
+        &self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        within: Duration,
+    ) -> Result<(), ConnectError> {
+        let connecting = self.ask(|reply| SwarmCommand::Connect {
+            peer,
+            addresses,
+            reply,
+        });
+        match rt::timeout(within, connecting).await {
+            Ok(answer) => answer?,
+            Err(elapsed) => Err(ConnectError::Deadline {
+                after: elapsed.after,
+            }),
+        }
+    }
+}
+
+impl<C> Clone for Commands<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C> Clone for WeakCommands<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
 }

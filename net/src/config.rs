@@ -4,7 +4,7 @@ use std::{collections::HashSet, str::FromStr, sync::Arc, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr};
 
-use super::{blocks::Blocks, dht::DhtStore, pubsub::PubsubConfig};
+use crate::{blocks::Blocks, dht::DhtStore, pubsub::PubsubConfig};
 
 /// Peers that introduce newcomers to the public network, run by those who maintain IPFS.
 pub const PUBLIC_BOOTSTRAP: &[&str] = &[

@@ -5,14 +5,16 @@
 //! A record that others put here is parsed, verified and compared with the one that is kept *before* it is
 //! acknowledged (`records`); one that is looked up is the best of a quorum, and peers that gave an older one are told
 //! the best.
+//!
+//! [`Dht`] is the handle. What it asks of the routing tables becomes a command; what takes several steps runs in the
+//! caller's task.
+//!
+//! Must never touch: the swarm, or the disk. Stored records come through [`DhtStore`].
 
 use std::time::Duration;
 
-use libp2p::Multiaddr;
-
-use super::address::{AddressScope, scope_of};
-
 mod ask;
+mod handle;
 mod keyspace;
 mod lookup;
 mod provide;
@@ -22,15 +24,17 @@ mod size;
 mod store;
 mod sweep;
 
-pub use super::command::Contact;
-pub use ask::{DhtError, Found, PutReport};
+pub use crate::{network::Network, peers::Contact};
+pub use ask::{DhtError, PutReport, QuorumRecord};
+pub use handle::Dht;
+pub(crate) use handle::{Answer, DhtCommand};
 pub use keyspace::{Point, point_of};
 pub use provide::Providers;
-pub(super) use records::Records;
+pub(crate) use records::Records;
 pub use records::{parse_key, record_key};
 pub use sender::SendError;
-pub(super) use sender::Sender;
-pub(super) use size::Size;
+use sender::Sender;
+use size::Size;
 pub use store::{DhtStore, MemoryDhtStore, StoredProvider, StoredRecord};
 pub use sweep::{Mapped, Sweep};
 
@@ -42,34 +46,3 @@ pub const REPLICAS: usize = 20;
 
 /// How long a record or a provider is kept after it was put here (the specification's 48 hours).
 pub const EXPIRY: Duration = Duration::from_secs(48 * 3_600);
-
-/// One of the two networks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Network {
-    /// Peers with public addresses.
-    Public,
-    /// Peers on private and loopback addresses.
-    Lan,
-}
-
-impl Network {
-    /// Both.
-    pub const ALL: [Network; 2] = [Network::Public, Network::Lan];
-
-    /// The protocol its peers speak.
-    #[must_use]
-    pub const fn protocol(self) -> &'static str {
-        match self {
-            Self::Public => "/ipfs/kad/1.0.0",
-            Self::Lan => "/ipfs/lan/kad/1.0.0",
-        }
-    }
-
-    /// Whether an address belongs to it. Peers that share a private network may meet at public addresses too.
-    pub(super) fn takes(self, address: &Multiaddr) -> bool {
-        match self {
-            Self::Public => scope_of(address) == AddressScope::Public,
-            Self::Lan => true,
-        }
-    }
-}

@@ -24,7 +24,7 @@ use perennis_rt as rt;
 const FRESH: Duration = Duration::from_millis(100);
 
 /// Refuses connections above a limit.
-pub(super) struct Behaviour {
+pub(crate) struct Behaviour {
     most_bytes: u64,
     measure: fn() -> Option<u64>,
     measured: Option<Measured>,
@@ -41,13 +41,13 @@ struct Measured {
 /// The process holds more memory than connections are taken with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the process holds {held} bytes of memory; above {most} no connection is taken")]
-pub(super) struct TooMuchMemory {
+pub(crate) struct TooMuchMemory {
     held: u64,
     most: u64,
 }
 
 impl Behaviour {
-    pub(super) fn new(most_bytes: usize) -> Self {
+    pub(crate) fn new(most_bytes: usize) -> Self {
         Self::measured_by(most_bytes as u64, rt::held_memory)
     }
 

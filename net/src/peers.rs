@@ -8,8 +8,7 @@ use std::{
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use perennis_shared::time::Millis;
 
-use super::address::{Group, group_of};
-pub use super::command::Contact;
+use crate::address::{Group, group_of};
 
 /// Addresses kept for one peer.
 const ADDRESSES: usize = 16;
@@ -19,6 +18,15 @@ const KNOWN: usize = 8_192;
 
 /// Longest name and version of a peer that is kept, in characters.
 const AGENT_CHARS: usize = 128;
+
+/// A peer and where it can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// The peer.
+    pub peer: PeerId,
+    /// Its addresses.
+    pub addresses: Vec<Multiaddr>,
+}
 
 /// A connected peer.
 #[derive(Clone, Debug)]
@@ -58,12 +66,12 @@ pub struct Inbound {
 
 /// All peers that are connected, and the addresses of those that were heard of.
 #[derive(Default)]
-pub(super) struct Peers {
+pub(crate) struct Peers {
     connected: HashMap<PeerId, Connected>,
     groups: BTreeMap<Group, usize>,
     open_inbound: usize,
     accepted: u64,
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
     /// Accepted connections of the last minute: second, count.
     recent: VecDeque<(u64, u64)>,
     addresses: HashMap<PeerId, VecDeque<Multiaddr>>,
@@ -87,7 +95,7 @@ struct Connection {
 }
 
 impl Peers {
-    pub(super) fn opened(
+    pub(crate) fn opened(
         &mut self,
         peer: PeerId,
         id: ConnectionId,
@@ -119,7 +127,7 @@ impl Peers {
         });
     }
 
-    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) {
+    pub(crate) fn closed(&mut self, peer: &PeerId, id: ConnectionId) {
         let Some(connected) = self.connected.get_mut(peer) else {
             return;
         };
@@ -143,7 +151,7 @@ impl Peers {
         }
     }
 
-    pub(super) fn identified(&mut self, peer: &PeerId, agent: &str, protocols: Vec<String>) {
+    pub(crate) fn identified(&mut self, peer: &PeerId, agent: &str, protocols: Vec<String>) {
         if let Some(connected) = self.connected.get_mut(peer) {
             connected.agent = Some(
                 agent
@@ -156,14 +164,14 @@ impl Peers {
         }
     }
 
-    pub(super) fn answered(&mut self, peer: &PeerId, latency: Duration) {
+    pub(crate) fn answered(&mut self, peer: &PeerId, latency: Duration) {
         if let Some(connected) = self.connected.get_mut(peer) {
             connected.latency = Some(latency);
         }
     }
 
     /// Remembers where a peer can be reached.
-    pub(super) fn heard_of(&mut self, peer: PeerId, address: Multiaddr) {
+    pub(crate) fn heard_of(&mut self, peer: PeerId, address: Multiaddr) {
         let known = self.addresses.entry(peer).or_default();
         if known.is_empty() {
             self.heard.push_back(peer);
@@ -182,7 +190,7 @@ impl Peers {
         }
     }
 
-    pub(super) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+    pub(crate) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
         let known = self.addresses.get(peer);
         let mut addresses: Vec<Multiaddr> = known.into_iter().flatten().cloned().collect();
         let open = self
@@ -199,7 +207,7 @@ impl Peers {
     }
 
     /// Addresses of the peers that were heard of last, each with its peer.
-    pub(super) fn lately_heard(&self, most: usize) -> Vec<Multiaddr> {
+    pub(crate) fn lately_heard(&self, most: usize) -> Vec<Multiaddr> {
         let last = self.heard.iter().rev().take(most);
         last.filter_map(|peer| {
             let address = self.addresses.get(peer)?.back()?.clone();
@@ -208,21 +216,21 @@ impl Peers {
         .collect()
     }
 
-    pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         self.connected.contains_key(peer)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.connected.len()
     }
 
     /// Inbound connections from the group of an address; `None` when its group does not count.
-    pub(super) fn of_group(&self, address: &Multiaddr) -> Option<usize> {
+    pub(crate) fn of_group(&self, address: &Multiaddr) -> Option<usize> {
         let group = group_of(address)?;
         Some(self.groups.get(&group).copied().unwrap_or_default())
     }
 
-    pub(super) fn list(&self) -> Vec<PeerInfo> {
+    pub(crate) fn list(&self) -> Vec<PeerInfo> {
         let info = |(peer, connected): (&PeerId, &Connected)| {
             let oldest = connected.connections.first()?;
             Some(PeerInfo {
@@ -241,7 +249,7 @@ impl Peers {
         list
     }
 
-    pub(super) fn inbound(&self, now: Millis) -> Inbound {
+    pub(crate) fn inbound(&self, now: Millis) -> Inbound {
         let oldest = (now.0 / 1_000).saturating_sub(59);
         let recent = self.recent.iter().filter(|(second, _)| *second >= oldest);
         let mut groups: Vec<(String, usize)> = self

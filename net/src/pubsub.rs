@@ -20,7 +20,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use libp2p::{StreamProtocol, gossipsub, identity::Keypair};
+use libp2p::{gossipsub, identity::Keypair};
 use parking_lot::Mutex;
 use perennis_shared::{
     ipns::{Name, Record},
@@ -34,19 +34,14 @@ mod filter;
 mod handle;
 mod meet;
 mod newest;
-#[cfg(test)]
-mod tests;
 
-pub(super) use asks::{AskOutcome, Asks, AsksInput, AsksOutput};
-pub(super) use fetch::ask;
-pub(super) use filter::NameTopics;
-pub(super) use handle::PubsubCommand;
+pub(crate) use asks::{AskOutcome, Asks, AsksInput, AsksOutput};
+pub(crate) use fetch::ask;
+pub(crate) use filter::NameTopics;
+pub(crate) use handle::PubsubCommand;
 pub use handle::{Pubsub, PubsubError, Updates};
-pub use meet::rendezvous;
-pub(super) use newest::{Newest, Verdict, judge};
-
-/// The protocol of questions for the newest record.
-pub(super) const FETCH: StreamProtocol = StreamProtocol::new("/libp2p/fetch/0.0.1");
+pub use meet::{meet, rendezvous};
+pub(crate) use newest::{Newest, Verdict, judge};
 
 /// How long the id of a message is known, so that it is not taken twice. As the Go implementation.
 const SEEN: Duration = Duration::from_secs(120);
@@ -71,13 +66,13 @@ impl Default for PubsubConfig {
 }
 
 /// The behaviour with libp2p's own routing of messages and our choice of topics.
-pub(super) type Gossip = gossipsub::Behaviour<
+pub(crate) type Gossip = gossipsub::Behaviour<
     gossipsub::IdentityTransform,
     gossipsub::MaxCountSubscriptionFilter<NameTopics>,
 >;
 
 /// Gossip as the Go implementation has it.
-pub(super) fn gossip(key: &Keypair) -> Gossip {
+pub(crate) fn gossip(key: &Keypair) -> Gossip {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
@@ -105,39 +100,39 @@ fn message_id(message: &gossipsub::Message) -> gossipsub::MessageId {
 }
 
 /// The topic of a name.
-pub(super) fn topic_of(name: &Name) -> gossipsub::IdentTopic {
+pub(crate) fn topic_of(name: &Name) -> gossipsub::IdentTopic {
     gossipsub::IdentTopic::new(name.topic())
 }
 
 /// What worker, handles and streams share.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     newest: Mutex<Newest>,
-    /// Rung when a newer record came, and at the end.
-    news: Notify,
+    /// Notified when a newer record came, and at the end.
+    has_updates: Notify,
 }
 
 impl Shared {
-    pub(super) fn new(config: &PubsubConfig) -> Arc<Self> {
+    pub(crate) fn new(config: &PubsubConfig) -> Arc<Self> {
         Arc::new(Self {
             newest: Mutex::new(Newest::new(config.names)),
-            news: Notify::new(),
+            has_updates: Notify::new(),
         })
     }
 
     /// The best record of a name, when the name is followed; expired or not.
-    pub(super) fn best(&self, name: &Name) -> Option<Record> {
+    pub(crate) fn best(&self, name: &Name) -> Option<Record> {
         self.newest.lock().best(name).cloned()
     }
 
-    pub(super) fn is_followed(&self, name: &Name) -> bool {
+    pub(crate) fn is_followed(&self, name: &Name) -> bool {
         self.newest.lock().is_followed(name)
     }
 
-    pub(super) fn follow(&self, name: Name, best: Option<Record>) -> Result<bool, PubsubError> {
+    pub(crate) fn follow(&self, name: Name, best: Option<Record>) -> Result<bool, PubsubError> {
         self.newest.lock().follow(name, best)
     }
 
-    pub(super) fn leave(&self, name: &Name) -> bool {
+    pub(crate) fn leave(&self, name: &Name) -> bool {
         self.newest.lock().leave(name)
     }
 
@@ -151,7 +146,7 @@ impl Shared {
     }
 
     /// Judges what a peer gave as the record of a name; a newer one is kept and told.
-    pub(super) fn take(&self, name: &Name, bytes: &[u8]) -> Verdict {
+    pub(crate) fn take(&self, name: &Name, bytes: &[u8]) -> Verdict {
         let best = self.newest.lock().best(name).cloned();
         // The signature is checked while others may look.
         let verdict = judge(name, best.as_ref(), bytes, perennis_rt::now());
@@ -161,14 +156,34 @@ impl Shared {
         if !self.newest.lock().offer(name, &record) {
             return Verdict::Known;
         }
-        self.news.notify_one();
+        self.has_updates.notify_one();
         Verdict::Newer(record)
     }
 
     /// Ends the updates.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.newest.lock().close();
-        self.news.notify_waiters();
-        self.news.notify_one();
+        self.has_updates.notify_waiters();
+        self.has_updates.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::PeerId;
+
+    use super::*;
+
+    #[test]
+    fn message_ids_are_those_of_the_go_implementation() {
+        let source = PeerId::random();
+        let message = gossipsub::Message {
+            source: Some(source),
+            data: b"ignored".to_vec(),
+            sequence_number: Some(0x0102_0304_0506_0708),
+            topic: gossipsub::TopicHash::from_raw("topic"),
+        };
+        let wanted = [&source.to_bytes()[..], &[1, 2, 3, 4, 5, 6, 7, 8]].concat();
+        assert_eq!(message_id(&message).0, wanted);
     }
 }

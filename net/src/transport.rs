@@ -1,11 +1,16 @@
 //! How bytes reach another peer: TCP, QUIC and WebSocket, and channels within this process.
+//!
+//! The one place of this crate where the target may be asked for. Must never touch: what is said over a connection, which
+//! is the behaviour that it is given.
+
+use std::time::Duration;
 
 use libp2p::{
-    Swarm, SwarmBuilder, Transport, core::transport::MemoryTransport, core::upgrade, noise, tcp,
-    yamux,
+    Swarm, SwarmBuilder, Transport, core::transport::MemoryTransport, core::upgrade,
+    identity::Keypair, noise, relay, swarm::NetworkBehaviour, tcp, yamux,
 };
 
-use super::{behaviour::Behaviour, config::NetConfig, handle::StartError};
+use crate::error::StartError;
 
 /// Streams of a connection, counted so that the windows of all of them together grow by 768 KiB at most: rust-yamux
 /// divides 1 GiB into 256 KiB for each stream that may be open, and what is left over.
@@ -19,11 +24,15 @@ fn multiplexer() -> yamux::Config {
     config
 }
 
-/// The swarm of a peer. It listens nowhere yet.
-pub(super) async fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, StartError> {
+/// The swarm of a peer, which speaks what `behaviour` says and keeps a connection without streams for `idle`. It listens
+/// nowhere yet.
+pub(crate) async fn swarm<B: NetworkBehaviour>(
+    identity: Keypair,
+    idle: Duration,
+    behaviour: impl FnOnce(&Keypair, relay::client::Behaviour) -> B,
+) -> Result<Swarm<B>, StartError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| StartError::Transport(error);
-    let idle = config.limits.idle;
-    let swarm = SwarmBuilder::with_existing_identity(config.identity.clone())
+    let swarm = SwarmBuilder::with_existing_identity(identity)
         .with_tokio()
         .with_tcp(
             tcp::Config::default().nodelay(true),
@@ -48,7 +57,7 @@ pub(super) async fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, StartE
         .map_err(|error| failed(error.into()))?
         .with_relay_client(noise::Config::new, multiplexer)
         .map_err(|error| failed(error.into()))?
-        .with_behaviour(|key, relay| Behaviour::new(config, key, relay))
+        .with_behaviour(behaviour)
         .unwrap_or_else(|never| match never {})
         .with_swarm_config(|swarm| {
             swarm

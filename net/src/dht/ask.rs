@@ -13,23 +13,19 @@ use perennis_shared::{
 };
 
 use super::{
-    Network, QUORUM, REPLICAS, SendError,
+    Contact, Dht, DhtCommand, Network, QUORUM, REPLICAS, SendError,
     lookup::{Heard, LOOKUP, Lookup},
     record_key,
     sender::Expect,
 };
-use crate::{
-    command::{Command, Contact},
-    framing::framed,
-    handle::{Net, NetError},
-};
+use crate::{error::NetError, framing::framed};
 
 /// Bounds of the time for which peers beyond a quorum are waited for: as long again as the quorum took.
 const SETTLE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 
 /// The best record of a name that a quorum of peers gave.
 #[derive(Debug)]
-pub struct Found {
+pub struct QuorumRecord {
     /// The record: valid and not expired.
     pub best: Record,
     /// Peers that gave a valid record.
@@ -104,19 +100,19 @@ impl Retryable for DhtError {
         match self {
             Self::NotFound { .. } => ErrorKind::Reject,
             Self::NoPeers | Self::Quorum { .. } | Self::Deadline { .. } => ErrorKind::Retry,
-            Self::Net(_) => ErrorKind::Fatal,
+            Self::Net(error) => error.kind(),
         }
     }
 }
 
-impl Net {
+impl Dht {
     /// The best record of a name among those of [`QUORUM`] peers close to it, or of all that answer.
     ///
     /// Peers that gave an older record, or none, are told the best afterwards, in the background.
     ///
     /// # Errors
     /// Nobody has a valid record, or nobody can be asked.
-    pub async fn find_record(&self, name: &Name) -> Result<Found, DhtError> {
+    pub async fn find_record(&self, name: &Name) -> Result<QuorumRecord, DhtError> {
         let key = record_key(name);
         let mut gather = Gather::new(*name);
         let mut lookup = self.look_up(&Network::ALL, Question::Record, &key).await?;
@@ -134,9 +130,9 @@ impl Net {
         }
         let (found, outdated) = gather.finish(&lookup)?;
         if !outdated.is_empty() {
-            let net = self.clone();
+            let dht = self.clone();
             let frame = framed(&wire::kad::put_value(&key, found.best.bytes()));
-            rt::spawn(async move { net.tell_peers(outdated, frame, key.into()).await });
+            rt::spawn(async move { dht.tell_peers(outdated, frame, key.into()).await });
         }
         Ok(found)
     }
@@ -154,7 +150,7 @@ impl Net {
     /// Puts a record to these peers, which were found before.
     ///
     /// # Errors
-    /// As [`Net::put_record`].
+    /// As [`Dht::put_record`].
     pub async fn put_record_to(
         &self,
         name: &Name,
@@ -164,11 +160,12 @@ impl Net {
         let key = record_key(name);
         // This peer answers with it too, as every other that holds it.
         let value = record.bytes().to_vec();
-        self.tell(Command::Keep {
-            key: key.clone(),
-            value,
-        })
-        .await?;
+        self.table
+            .tell(DhtCommand::Store {
+                key: key.clone(),
+                value,
+            })
+            .await?;
         let frame = framed(&wire::kad::put_value(&key, record.bytes()));
         let key = Bytes::from(key);
         let mut report = PutReport::default();
@@ -177,7 +174,7 @@ impl Net {
         for (network, contacts) in closest {
             tally.insert(network, Tally::of(contacts.len()));
             for contact in contacts {
-                let (sender, frame, key) = (self.sender().clone(), frame.clone(), key.clone());
+                let (sender, frame, key) = (self.sender.clone(), frame.clone(), key.clone());
                 sending.push(async move {
                     let peer = contact.peer;
                     let sent = sender.send(network, contact, frame, Expect::Put(key)).await;
@@ -246,7 +243,7 @@ impl Net {
                 addresses: Vec::new(),
             };
             let expect = Expect::Put(key.clone());
-            let send = self.sender().send(network, contact, frame.clone(), expect);
+            let send = self.sender.send(network, contact, frame.clone(), expect);
             async move {
                 if let Err(error) = send.await {
                     tracing::debug!(%peer, %error, "a peer could not be told the best record");
@@ -409,7 +406,7 @@ impl Gather {
     }
 
     /// The best, and who of the closest peers does not have it.
-    fn finish(self, lookup: &Lookup) -> Result<(Found, Vec<(Network, PeerId)>), DhtError> {
+    fn finish(self, lookup: &Lookup) -> Result<(QuorumRecord, Vec<(Network, PeerId)>), DhtError> {
         let answers = self.answers();
         let Some(best) = self.best else {
             return Err(if self.is_anybody_there {
@@ -433,7 +430,7 @@ impl Gather {
         let equivocation = self
             .equivocation
             .filter(|found| found.kept.sequence() == best.sequence());
-        let found = Found {
+        let found = QuorumRecord {
             best,
             answers,
             corrected: outdated.len(),

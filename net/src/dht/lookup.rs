@@ -14,12 +14,11 @@ use perennis_shared::{
     wire::kad::{self, Question},
 };
 
-use super::{Network, Sender, keyspace::Point, sender::Expect};
-use crate::{
-    command::{Answer, Command, Contact},
-    framing::framed,
-    handle::{Net, NetError, Sizes},
+use super::{
+    Answer, Contact, Dht, DhtCommand, Network, Sender, handle::Sizes, keyspace::Point,
+    sender::Expect,
 };
+use crate::{error::NetError, framing::framed};
 
 mod walk;
 
@@ -60,7 +59,7 @@ pub(super) struct Heard {
 
 type Asked = (Network, PeerId, Option<Answer>);
 
-impl Net {
+impl Dht {
     /// Begins to ask about a key; nothing is asked before [`Lookup::next`].
     pub(super) async fn look_up(
         &self,
@@ -71,7 +70,7 @@ impl Net {
         let key = Bytes::copy_from_slice(key);
         let (mut walks, mut own) = (BTreeMap::new(), Vec::new());
         for network in networks.iter().copied() {
-            let known = self.ask(|reply| Command::Known {
+            let known = self.table.ask(|reply| DhtCommand::Answer {
                 network,
                 question,
                 key: key.clone(),
@@ -87,8 +86,8 @@ impl Net {
             });
         }
         Ok(Lookup {
-            sender: self.sender().clone(),
-            sizes: Arc::clone(self.sizes()),
+            sender: self.sender.clone(),
+            sizes: Arc::clone(&self.sizes),
             question,
             frame: framed(&question.message(&key)),
             key,

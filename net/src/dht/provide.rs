@@ -12,16 +12,12 @@ use perennis_shared::{
 use tokio::sync::mpsc;
 
 use super::{
-    Contact, DhtError, Network, PutReport, SendError, Sender, Size,
+    Contact, Dht, DhtCommand, DhtError, Network, PutReport, SendError, Sender, Size,
     ask::Tally,
     sender::Expect,
     size::{are_nearest, is_near},
 };
-use crate::{
-    command::Command,
-    framing::framed,
-    handle::{Net, NetError},
-};
+use crate::{error::NetError, framing::framed};
 
 /// Peers that say they have a block.
 #[derive(Debug, Default)]
@@ -32,7 +28,7 @@ pub struct Providers {
     pub complete: bool,
 }
 
-impl Net {
+impl Dht {
     /// Tells the peers closest to a block that this peer has it, and answers so when it is asked itself.
     ///
     /// Once lookups have shown how large the network is, peers are told as soon as they are likely to be among the
@@ -70,10 +66,10 @@ impl Net {
         telling.finish().await
     }
 
-    /// As [`Net::provide`], to peers that were found before.
+    /// As [`Dht::provide`], to peers that were found before.
     ///
     /// # Errors
-    /// As [`Net::provide`].
+    /// As [`Dht::provide`].
     pub async fn provide_to(
         &self,
         cid: &Cid,
@@ -89,11 +85,13 @@ impl Net {
     }
 
     async fn begin_to_tell(&self, key: &[u8]) -> Result<Telling, DhtError> {
-        self.tell(Command::Provide { key: key.to_vec() }).await?;
+        self.table
+            .tell(DhtCommand::Provide { key: key.to_vec() })
+            .await?;
         let own = self.told_addresses().await?;
         let (results, told) = mpsc::unbounded_channel();
         Ok(Telling {
-            sender: self.sender().clone(),
+            sender: self.sender.clone(),
             frames: Network::ALL
                 .map(|network| (network, self.provider_frame(network, key, &own)))
                 .into(),
@@ -104,7 +102,7 @@ impl Net {
     }
 
     fn size_of(&self, network: Network) -> Option<f64> {
-        self.sizes().lock().get(&network).and_then(Size::peers)
+        self.sizes.lock().get(&network).and_then(Size::peers)
     }
 
     /// The addresses that others are told of this peer.
@@ -130,10 +128,11 @@ impl Net {
     /// # Errors
     /// The peer has stopped.
     pub async fn withdraw(&self, cid: &Cid) -> Result<(), NetError> {
-        self.tell(Command::Withdraw {
-            key: cid.hash().to_bytes(),
-        })
-        .await
+        self.table
+            .tell(DhtCommand::Withdraw {
+                key: cid.hash().to_bytes(),
+            })
+            .await
     }
 
     /// Peers that say they have a block; stops at `most`.

@@ -13,7 +13,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -21,19 +21,25 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::AsyncWriteExt;
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
-use libp2p_stream::{Control, OpenStreamError};
+use libp2p::{Multiaddr, PeerId, Stream};
 use parking_lot::Mutex;
 use perennis_rt::{self as rt, BoxFuture};
 use perennis_shared::{limits::KAD_MESSAGE_BYTES, wire};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::Network;
+use super::{Contact, Network};
 use crate::{
-    command::{Command, Contact},
+    command::{SwarmCommand, WeakCommands},
+    error::ConnectError,
     framing::read_frame,
-    handle::{ConnectError, NetError},
+    protocol::{OpenError, Protocol, Streams},
 };
+
+/// What is spoken on the public network.
+const PUBLIC: Protocol = Protocol::new("/ipfs/kad", "1.0.0");
+
+/// What is spoken on private networks.
+const LAN: Protocol = Protocol::new("/ipfs/lan/kad", "1.0.0");
 
 /// Requests that may wait for one peer; more wait at the caller.
 const WAITING: usize = 64;
@@ -67,10 +73,10 @@ const IDLE: Duration = Duration::from_secs(20);
 
 /// Sends to peers of the DHT; clones share their lanes.
 #[derive(Clone)]
-pub(crate) struct Sender {
+pub(super) struct Sender {
     lanes: Arc<Mutex<HashMap<Target, mpsc::Sender<Request>>>>,
-    control: Control,
-    commands: Arc<OnceLock<mpsc::WeakSender<Command>>>,
+    streams: Streams,
+    commands: WeakCommands<SwarmCommand>,
 }
 
 /// The end of a lane. A peer that is slow to keep something is not slow to be asked.
@@ -108,7 +114,7 @@ pub enum SendError {
     Connect(#[source] Arc<ConnectError>),
     /// It opens no stream for this protocol.
     #[error("no stream")]
-    Stream(#[source] Arc<OpenStreamError>),
+    Stream(#[source] Arc<OpenError>),
     /// The stream broke: the peer refused the record, or went away.
     #[error("the stream broke")]
     Broken(#[source] Arc<io::Error>),
@@ -130,11 +136,11 @@ pub enum SendError {
 }
 
 impl Sender {
-    pub(crate) fn new(control: Control, commands: mpsc::WeakSender<Command>) -> Self {
+    pub(super) fn new(streams: Streams, commands: WeakCommands<SwarmCommand>) -> Self {
         Self {
             lanes: Arc::default(),
-            control,
-            commands: Arc::new(OnceLock::from(commands)),
+            streams,
+            commands,
         }
     }
 
@@ -356,38 +362,20 @@ impl Lane {
 
     async fn open(&mut self, addresses: Vec<Multiaddr>) -> Result<Stream, SendError> {
         let Target { network, peer, .. } = self.target;
-        let (reply, answer) = oneshot::channel();
-        let commands = self
-            .sender
-            .commands
-            .get()
-            .and_then(mpsc::WeakSender::upgrade);
-        let commands = commands.ok_or(SendError::Stopped)?;
-        let command = Command::Connect {
-            peer,
-            addresses,
-            reply,
+        let Sender {
+            streams, commands, ..
+        } = &self.sender;
+        match commands.connect(peer, addresses, PATIENCE).await {
+            Ok(()) => {}
+            Err(ConnectError::Deadline { after }) => return Err(SendError::Deadline { after }),
+            Err(ConnectError::Net(_)) => return Err(SendError::Stopped),
+            Err(error) => return Err(SendError::Connect(Arc::new(error))),
+        }
+        let protocol = match network {
+            Network::Public => &PUBLIC,
+            Network::Lan => &LAN,
         };
-        let connecting = async {
-            commands
-                .send(command)
-                .await
-                .map_err(|_| NetError::Stopped)?;
-            answer.await.map_err(|_| NetError::Stopped)?
-        };
-        let late = |elapsed: rt::Elapsed| SendError::Deadline {
-            after: elapsed.after,
-        };
-        let connected: Result<(), ConnectError> =
-            rt::timeout(PATIENCE, connecting).await.map_err(late)?;
-        connected.map_err(|error| SendError::Connect(Arc::new(error)))?;
-        drop(commands);
-        let protocol = StreamProtocol::new(network.protocol());
-        let opening = self.sender.control.open_stream(peer, protocol);
-        let opened = match rt::timeout(PATIENCE, opening).await {
-            Ok(opened) => opened,
-            Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed).into()),
-        };
+        let opened = streams.open_connected(peer, protocol, PATIENCE).await;
         opened.map_err(|error| SendError::Stream(Arc::new(error)))
     }
 
@@ -452,5 +440,16 @@ async fn patient<T>(
         Err(elapsed) => Err(SendError::Deadline {
             after: elapsed.after,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_spoken_is_what_the_routing_tables_speak() {
+        assert_eq!(PUBLIC.to_string(), Network::Public.protocol());
+        assert_eq!(LAN.to_string(), Network::Lan.protocol());
     }
 }

@@ -14,11 +14,10 @@ use perennis_shared::{
 };
 
 use super::{
-    Contact, DhtError, Network, PutReport,
+    Contact, Dht, DhtError, Network, PutReport,
     keyspace::{Closest, Keyspace, MOST_LOOKUPS},
     record_key,
 };
-use crate::handle::Net;
 
 /// How long what was learned of a network counts. Peers come and go; half of the public ones within hours.
 const FRESH: Duration = Duration::from_secs(600);
@@ -38,7 +37,7 @@ const MAPPING_FAILURES: usize = 64;
 /// The networks of a peer, as far as lookups have shown them; clones share what they know.
 #[derive(Clone)]
 pub struct Sweep {
-    net: Net,
+    dht: Dht,
     networks: Arc<HashMap<Network, Mutex<Known>>>,
 }
 
@@ -71,31 +70,31 @@ pub struct Mapped {
 impl Sweep {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(net: Net) -> Self {
+    pub fn new(dht: impl Into<Dht>) -> Self {
         let networks = Network::ALL.map(|network| (network, Mutex::default()));
         Self {
-            net,
+            dht: dht.into(),
             networks: Arc::new(networks.into()),
         }
     }
 
-    /// Puts a record to the peers closest to its name, as [`Net::put_record`] does, with fewer lookups. Names that are
+    /// Puts a record to the peers closest to its name, as [`Dht::put_record`] does, with fewer lookups. Names that are
     /// put in the order of the keyspace ([`super::point_of`]) share most.
     ///
     /// # Errors
-    /// As [`Net::put_record`].
+    /// As [`Dht::put_record`].
     pub async fn put_record(&self, name: &Name, record: &Record) -> Result<PutReport, DhtError> {
         let closest = self.closest(&record_key(name)).await?;
-        self.net.put_record_to(name, record, closest).await
+        self.dht.put_record_to(name, record, closest).await
     }
 
-    /// Tells the peers closest to a block that this peer has it, as [`Net::provide`] does, with fewer lookups.
+    /// Tells the peers closest to a block that this peer has it, as [`Dht::provide`] does, with fewer lookups.
     ///
     /// # Errors
-    /// As [`Net::provide`].
+    /// As [`Dht::provide`].
     pub async fn provide(&self, cid: &Cid) -> Result<PutReport, DhtError> {
         let closest = self.closest(&cid.hash().to_bytes()).await?;
-        self.net.provide_to(cid, closest).await
+        self.dht.provide_to(cid, closest).await
     }
 
     /// The peers closest to a key in each network with peers.
@@ -148,7 +147,7 @@ impl Sweep {
                 break;
             }
             lookups += keys.len();
-            let found = keys.iter().map(|key| self.net.closest_in(network, key));
+            let found = keys.iter().map(|key| self.dht.closest_in(network, key));
             for (key, found) in keys.iter().zip(join_all(found).await) {
                 match found? {
                     Some(found) => keyspace.learn(key, found),
@@ -191,7 +190,7 @@ impl Sweep {
         for _ in 0..MOST_LOOKUPS {
             match known.keyspace.closest(key) {
                 Closest::Known(contacts) => return Ok(contacts),
-                Closest::LookUp(target) => match self.net.closest_in(network, &target).await? {
+                Closest::LookUp(target) => match self.dht.closest_in(network, &target).await? {
                     Some(found) => known.keyspace.learn(&target, found),
                     // It ran out of time: what is known has to do.
                     None => break,

@@ -1,12 +1,10 @@
 //! Streams of the fetch protocol: one question and one answer on each.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt, StreamExt};
+use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
-use libp2p_stream::{Control, IncomingStreams, OpenStreamError};
-use parking_lot::Mutex;
-use perennis_rt as rt;
+use perennis_rt::{self as rt, BoxFuture};
 use perennis_shared::{
     codec::CodecError,
     ipns::{Name, UnverifiedRecord},
@@ -15,26 +13,26 @@ use perennis_shared::{
     wire,
 };
 
-use super::{FETCH, Shared};
+use super::Shared;
 use crate::{
     dht::{DhtStore, parse_key, record_key},
-    framing::{framed, read_frame},
+    framing::{read_frame, write_frame},
+    protocol::{Handler, OpenError, Protocol, Served, Stream, Streams},
 };
 
 /// How long a question and its answer may take. As the Go implementation.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Questions of others that are answered at once.
-const ANSWERING: usize = 64;
-
-/// Of these, questions of one peer.
-const ANSWERING_PEER: usize = 8;
+/// The protocol of questions for the newest record. Of those of others 64 are answered at once, 8 of one peer.
+pub(super) const FETCH: Protocol = Protocol::new("/libp2p/fetch", "0.0.1")
+    .with_deadline(PATIENCE)
+    .with_streams(64, 8);
 
 /// Why a peer gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
     #[error("no stream")]
-    Stream(#[from] OpenStreamError),
+    Stream(#[from] OpenError),
     #[error("the stream broke")]
     Broken(#[from] io::Error),
     #[error("the answer is none")]
@@ -46,18 +44,18 @@ pub(crate) enum AskError {
 impl AskError {
     /// Whether the peer does not speak the protocol at all.
     pub(crate) fn is_deaf(&self) -> bool {
-        matches!(self, Self::Stream(OpenStreamError::UnsupportedProtocol(_)))
+        matches!(self, Self::Stream(OpenError::Unsupported { .. }))
     }
 }
 
 /// Asks a peer for the newest record of a name. What it gives is not verified.
 pub(crate) async fn ask(
-    mut control: Control,
+    streams: &Streams,
     peer: PeerId,
     name: Name,
 ) -> Result<Option<Vec<u8>>, AskError> {
     let asking = async {
-        let mut stream = control.open_stream(peer, FETCH).await?;
+        let mut stream = streams.open(peer, &FETCH, PATIENCE).await?;
         write_frame(&mut stream, &wire::fetch::request(&record_key(&name))).await?;
         stream.close().await?;
         let answer = read_frame(&mut stream, FETCH_ANSWER_BYTES).await?;
@@ -66,63 +64,22 @@ pub(crate) async fn ask(
     rt::timeout(PATIENCE, asking).await?
 }
 
-/// Answers the questions of others until the peer ends: with the best record of a name that is followed, else with one
-/// that was put here over the DHT. Who asks too much at once is not answered. Nothing outlives the future.
-pub(crate) async fn serve(streams: IncomingStreams, shared: Arc<Shared>, store: Arc<dyn DhtStore>) {
-    let places = Places::default();
-    let answered = streams.for_each_concurrent(None, |(peer, mut stream)| {
-        let (places, shared, store) = (&places, &*shared, &*store);
-        async move {
-            let Some(_place) = places.take(peer) else {
-                return;
-            };
-            let answering = answer(&mut stream, shared, store);
-            match rt::timeout(PATIENCE, answering).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "a question was not answered"),
-                Err(_) => tracing::debug!(%peer, "a question did not come in time"),
-            }
-        }
-    });
-    answered.await;
+/// Answers the questions of others: with the best record of a name that is followed, else with one that was put here
+/// over the DHT.
+pub(super) struct Answering {
+    shared: Arc<Shared>,
+    store: Arc<dyn DhtStore>,
 }
 
-/// How many questions are being answered, of all peers and of each.
-#[derive(Default)]
-struct Places {
-    taken: Mutex<HashMap<PeerId, usize>>,
-}
-
-impl Places {
-    fn take(&self, peer: PeerId) -> Option<Place<'_>> {
-        let mut taken = self.taken.lock();
-        if taken.values().sum::<usize>() >= ANSWERING {
-            return None;
-        }
-        let of_peer = taken.entry(peer).or_default();
-        if *of_peer >= ANSWERING_PEER {
-            return None;
-        }
-        *of_peer += 1;
-        Some(Place { places: self, peer })
+impl Answering {
+    pub(super) fn new(shared: Arc<Shared>, store: Arc<dyn DhtStore>) -> Self {
+        Self { shared, store }
     }
 }
 
-/// Given back when dropped.
-struct Place<'a> {
-    places: &'a Places,
-    peer: PeerId,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken.lock();
-        if let Some(of_peer) = taken.get_mut(&self.peer) {
-            *of_peer -= 1;
-            if *of_peer == 0 {
-                taken.remove(&self.peer);
-            }
-        }
+impl Handler for Answering {
+    fn serve(&self, _peer: PeerId, mut stream: Stream) -> BoxFuture<'_, Served> {
+        Box::pin(async move { Ok(answer(&mut stream, &self.shared, &*self.store).await?) })
     }
 }
 
@@ -148,9 +105,4 @@ fn newest(name: &Name, shared: &Shared, store: &dyn DhtStore) -> Option<Vec<u8>>
     // It was verified when it came, but may have ended since.
     let record = UnverifiedRecord::parse(&stored.bytes).ok()?;
     (record.validity() >= Timestamp::from(now)).then(|| stored.bytes.to_vec())
-}
-
-async fn write_frame(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
-    stream.write_all(&framed(message)).await?;
-    stream.flush().await
 }

@@ -4,16 +4,24 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use libp2p::PeerId;
-use libp2p_stream::Control;
 use perennis_rt as rt;
 use perennis_shared::{
     error::{ErrorKind, Retryable},
     ipns::{Name, Record, RecordError, UnverifiedRecord, compare},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::{AskOutcome, FETCH, PubsubConfig, Shared, Verdict, ask, fetch::serve, judge};
-use crate::{command::Command, dht::DhtStore, handle::NetError};
+use super::{
+    AskOutcome, PubsubConfig, Shared, Verdict, ask,
+    fetch::{Answering, FETCH},
+    judge,
+};
+use crate::{
+    command::Commands,
+    dht::DhtStore,
+    error::NetError,
+    protocol::{AcceptError, Registration, Streams},
+};
 
 /// Peers that [`Pubsub::find`] asks.
 const ASKED: usize = 8;
@@ -22,8 +30,8 @@ const ASKED: usize = 8;
 #[derive(Clone)]
 pub struct Pubsub {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) control: Control,
-    pub(crate) commands: mpsc::WeakSender<Command>,
+    pub(crate) streams: Streams,
+    pub(crate) commands: Commands<PubsubCommand>,
 }
 
 /// Newer records of followed names, as they come. Of a name that has several, the best is given once.
@@ -121,7 +129,8 @@ impl Retryable for PubsubError {
             Self::TooMany { .. } | Self::Stale { .. } | Self::NotFound { .. } => ErrorKind::Reject,
             Self::Record(_) => ErrorKind::Corrupt,
             Self::Busy { .. } => ErrorKind::Retry,
-            Self::Send(_) | Self::Net(_) => ErrorKind::Fatal,
+            Self::Send(_) => ErrorKind::Fatal,
+            Self::Net(error) => error.kind(),
         }
     }
 }
@@ -129,21 +138,20 @@ impl Retryable for PubsubError {
 impl Pubsub {
     pub(crate) fn new(
         config: &PubsubConfig,
-        control: &Control,
-        commands: mpsc::WeakSender<Command>,
+        streams: Streams,
+        commands: Commands<PubsubCommand>,
     ) -> Self {
         Self {
             shared: Shared::new(config),
-            control: control.clone(),
+            streams,
             commands,
         }
     }
 
-    /// Answers the questions of others for as long as it is polled.
-    pub(crate) fn answer(&self, store: Arc<dyn DhtStore>) -> impl Future<Output = ()> + use<> {
-        let streams = self.control.clone().accept(FETCH);
-        let streams = streams.expect("it is registered once, at the start");
-        serve(streams, Arc::clone(&self.shared), store)
+    /// Answers the questions of others until the registration is dropped.
+    pub(crate) fn answer(&self, store: Arc<dyn DhtStore>) -> Result<Registration, AcceptError> {
+        let answering = Answering::new(Arc::clone(&self.shared), store);
+        self.streams.accept(FETCH, answering)
     }
 
     /// Follows a name: hears of newer records than `newest`, passes them on, and gives the best to who asks. False when
@@ -157,7 +165,8 @@ impl Pubsub {
         }
         let is_new = self.shared.follow(name, newest)?;
         if is_new {
-            self.ask(|reply| PubsubCommand::Join { name, reply })
+            self.commands
+                .ask(|reply| PubsubCommand::Join { name, reply })
                 .await?;
         }
         Ok(is_new)
@@ -170,7 +179,8 @@ impl Pubsub {
     pub async fn leave(&self, name: Name) -> Result<bool, PubsubError> {
         let was_followed = self.shared.leave(&name);
         if was_followed {
-            self.ask(|reply| PubsubCommand::Leave { name, reply })
+            self.commands
+                .ask(|reply| PubsubCommand::Leave { name, reply })
                 .await?;
         }
         Ok(was_followed)
@@ -187,12 +197,13 @@ impl Pubsub {
             self.shared.keep(&name, record)?;
         }
         let record = record.clone();
-        self.ask(|reply| PubsubCommand::Tell {
-            name,
-            record,
-            reply,
-        })
-        .await?
+        self.commands
+            .ask(|reply| PubsubCommand::Tell {
+                name,
+                record,
+                reply,
+            })
+            .await?
     }
 
     /// The best record of a name that is followed here; it may have expired.
@@ -206,7 +217,9 @@ impl Pubsub {
     /// # Errors
     /// The peer has stopped.
     pub async fn followers(&self, name: Name) -> Result<usize, NetError> {
-        let listeners = self.ask(|reply| PubsubCommand::Listeners { name, reply });
+        let listeners = self
+            .commands
+            .ask(|reply| PubsubCommand::Listeners { name, reply });
         Ok(listeners.await?.len())
     }
 
@@ -226,12 +239,13 @@ impl Pubsub {
         let mut best = self.newest(&name).filter(|best| !best.is_expired(now));
         let mut invalid = None;
         let listeners = self
+            .commands
             .ask(|reply| PubsubCommand::Listeners { name, reply })
             .await?;
         let mut asks: FuturesUnordered<_> = listeners
             .into_iter()
             .take(ASKED)
-            .map(|peer| ask(self.control.clone(), peer, name))
+            .map(|peer| ask(&self.streams, peer, name))
             .collect();
         while let Some(answer) = asks.next().await {
             let Ok(Some(bytes)) = answer else { continue };
@@ -265,37 +279,23 @@ impl Pubsub {
             shared: Arc::clone(&self.shared),
         }
     }
-
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<T>) -> PubsubCommand,
-    ) -> Result<T, NetError> {
-        let (reply, answer) = oneshot::channel();
-        let commands = self.commands.upgrade().ok_or(NetError::Stopped)?;
-        commands
-            .send(Command::Pubsub(command(reply)))
-            .await
-            .map_err(|_| NetError::Stopped)?;
-        drop(commands);
-        answer.await.map_err(|_| NetError::Stopped)
-    }
 }
 
 impl Updates {
     /// The next name with a newer record, and the record: valid when it came. `None` when the peer has stopped.
     pub async fn next(&mut self) -> Option<(Name, Record)> {
         loop {
-            let rung = self.shared.news.notified();
+            let notified = self.shared.has_updates.notified();
             {
                 let mut newest = self.shared.newest.lock();
-                if let Some(news) = newest.next_news() {
-                    return Some(news);
+                if let Some(update) = newest.next_update() {
+                    return Some(update);
                 }
                 if newest.is_closed() {
                     return None;
                 }
             }
-            rung.await;
+            notified.await;
         }
     }
 }

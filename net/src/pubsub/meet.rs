@@ -6,7 +6,7 @@ use perennis_shared::{
     ipns::Name,
 };
 
-use crate::{dht::DhtError, handle::Net};
+use crate::dht::{Dht, DhtError};
 
 /// Peers that are looked for at once: as many as a mesh wants.
 const WANTED: usize = 6;
@@ -19,33 +19,26 @@ pub fn rendezvous(name: &Name) -> Cid {
     cid_of(Codec::Raw, place.as_bytes())
 }
 
-impl Net {
-    /// Finds peers that say in the DHT that they follow a name, and connects with them. Returns how many are connected.
-    ///
-    /// Others find this peer when it provides [`rendezvous`] of the name.
-    ///
-    /// # Errors
-    /// Nobody can be asked.
-    pub async fn meet(&self, name: &Name) -> Result<usize, DhtError> {
-        let found = self.find_providers(&rendezvous(name), WANTED + 1).await?;
-        let own = self.peer_id();
-        let others = found
-            .providers
-            .into_iter()
-            .filter(|found| found.peer != own);
-        let mut connecting: FuturesUnordered<_> = others
-            .take(WANTED)
-            .map(|other| self.connect(other.peer, other.addresses))
-            .collect();
-        let mut met = 0;
-        while let Some(connected) = connecting.next().await {
-            match connected {
-                Ok(()) => met += 1,
-                Err(error) => tracing::debug!(%name, %error, "a follower could not be reached"),
-            }
+/// Finds peers that say in the DHT that they follow a name, and connects with them. Returns how many are connected.
+///
+/// Others find this peer when it provides [`rendezvous`] of the name.
+///
+/// # Errors
+/// Nobody can be asked.
+pub async fn meet(dht: &Dht, name: &Name) -> Result<usize, DhtError> {
+    let found = dht.find_providers(&rendezvous(name), WANTED + 1).await?;
+    let own = dht.peer_id();
+    let others = found.providers.into_iter();
+    let others = others.filter(|other| other.peer != own).take(WANTED);
+    let mut connecting: FuturesUnordered<_> = others.map(|other| dht.connect(other)).collect();
+    let mut met = 0;
+    while let Some(connected) = connecting.next().await {
+        match connected {
+            Ok(()) => met += 1,
+            Err(error) => tracing::debug!(%name, %error, "a follower could not be reached"),
         }
-        Ok(met)
     }
+    Ok(met)
 }
 
 #[cfg(test)]

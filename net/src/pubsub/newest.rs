@@ -9,7 +9,7 @@ use perennis_shared::{
 
 use super::PubsubError;
 
-/// The names that are followed, and which of them have news that nobody has taken.
+/// The names that are followed, and which of them have a newer record that nobody has taken.
 #[derive(Debug)]
 pub(crate) struct Newest {
     names: BTreeMap<Name, Followed>,
@@ -40,7 +40,7 @@ pub(crate) enum Verdict {
 
 /// Compares what came as the record of a name with the best one.
 ///
-/// One whose sequence is lower is no news whoever signed it, so its signature is not looked at: replays of old records
+/// One whose sequence is lower tells nothing new, whoever signed it, so its signature is not looked at: replays of old records
 /// cost a peer that floods with them more than they cost here. The best record counts also after its end: a name does not
 /// go back.
 pub(crate) fn judge(name: &Name, best: Option<&Record>, bytes: &[u8], now: Millis) -> Verdict {
@@ -113,7 +113,7 @@ impl Newest {
         self.names.remove(name).is_some()
     }
 
-    /// Keeps a record of our own making. It is no news.
+    /// Keeps a record of our own making. It is no update.
     pub(super) fn keep(&mut self, name: &Name, record: &Record) -> Result<(), PubsubError> {
         let Some(followed) = self.names.get_mut(name) else {
             return Ok(());
@@ -130,7 +130,7 @@ impl Newest {
         Ok(())
     }
 
-    /// Keeps a verified record of a followed name that is better, as news; false where it is not.
+    /// Keeps a verified record of a followed name that is better, as an update; false where it is not.
     pub(super) fn offer(&mut self, name: &Name, record: &Record) -> bool {
         let Some(followed) = self.names.get_mut(name) else {
             return false;
@@ -148,8 +148,8 @@ impl Newest {
         true
     }
 
-    /// The next name with news, and its best record.
-    pub(super) fn next_news(&mut self) -> Option<(Name, Record)> {
+    /// The next name with a newer record, and that record.
+    pub(super) fn next_update(&mut self) -> Option<(Name, Record)> {
         let name = self.fresh.pop_front()?;
         let followed = self.names.get_mut(&name)?;
         followed.is_fresh = false;
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bounded_and_news_are_told_once() {
+    fn names_are_bounded_and_updates_are_told_once() {
         let mut newest = Newest::new(2);
         assert!(newest.follow(name(1), None).unwrap());
         assert!(!newest.follow(name(1), None).unwrap());
@@ -272,10 +272,10 @@ mod tests {
             newest.offer(&name(1), &record(1, sequence, NOW.0 + DAY));
         }
         newest.offer(&name(2), &record(2, 1, NOW.0 + DAY));
-        let (first, best) = newest.next_news().unwrap();
+        let (first, best) = newest.next_update().unwrap();
         assert_eq!((first, best.sequence()), (name(1), 3));
         assert!(newest.leave(&name(2)));
-        assert!(newest.next_news().is_none(), "nobody follows it any more");
+        assert!(newest.next_update().is_none(), "nobody follows it any more");
         let stale = newest.keep(&name(1), &record(1, 2, NOW.0 + DAY));
         assert!(matches!(
             stale,

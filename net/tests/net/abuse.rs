@@ -31,9 +31,15 @@ async fn is_served(network: &[Peer], number: u8, sequence: u64) {
     let work = async {
         let record = record(number, sequence);
         let name = name(number);
-        while network[1].net.put_record(&name, &record).await.is_err() {}
+        while network[1]
+            .net
+            .dht()
+            .put_record(&name, &record)
+            .await
+            .is_err()
+        {}
         loop {
-            let found = network[2].net.find_record(&name).await;
+            let found = network[2].net.dht().find_record(&name).await;
             if found.is_ok_and(|found| found.best == record) {
                 return;
             }
@@ -121,16 +127,26 @@ async fn records_that_break_a_rule_are_not_acknowledged_and_not_kept() {
 async fn the_highest_sequence_there_is_wins_and_nothing_overflows() {
     let network = network(6).await;
     let last = record(1, u64::MAX);
-    let before = network[1].net.put_record(&name(1), &record(1, 7)).await;
+    let before = network[1]
+        .net
+        .dht()
+        .put_record(&name(1), &record(1, 7))
+        .await;
     assert_eq!(before.unwrap().reached.len(), 5);
-    let report = network[2].net.put_record(&name(1), &last).await.unwrap();
+    let report = network[2]
+        .net
+        .dht()
+        .put_record(&name(1), &last)
+        .await
+        .unwrap();
     assert_eq!(report.reached.len(), 5);
     for peer in &network {
-        let found = peer.net.find_record(&name(1)).await.unwrap();
+        let found = peer.net.dht().find_record(&name(1)).await.unwrap();
         assert_eq!(found.best.sequence(), u64::MAX);
     }
     network[3]
         .net
+        .dht()
         .put_record(&name(1), &record(1, 8))
         .await
         .unwrap_err();
@@ -179,10 +195,15 @@ async fn old_records_replayed_by_half_the_peers_lose_against_the_newest() {
     settled(&network).await;
     let newest = record(1, 9);
     // Those who replay say that they take it, and do not.
-    network[1].net.put_record(&name(1), &newest).await.unwrap();
+    network[1]
+        .net
+        .dht()
+        .put_record(&name(1), &newest)
+        .await
+        .unwrap();
     for round in 0..3 {
         for peer in &network {
-            let found = peer.net.find_record(&name(1)).await.unwrap();
+            let found = peer.net.dht().find_record(&name(1)).await.unwrap();
             assert_eq!(found.best, newest, "round {round}");
         }
     }
@@ -253,7 +274,7 @@ async fn provider_spam_is_bounded_and_the_others_are_found() {
     let victim = &network[0];
     let block = Block::new(Codec::Raw, b"wanted".to_vec()).unwrap();
     let multihash = block.cid().hash().to_bytes();
-    network[1].net.provide(block.cid()).await.unwrap();
+    network[1].net.dht().provide(block.cid()).await.unwrap();
     // Peers that do not exist, for one key: nobody may speak for another.
     let raw = Raw::connected(&address(&victim.net)).await;
     let to = victim.net.peer_id();
@@ -284,6 +305,7 @@ async fn provider_spam_is_bounded_and_the_others_are_found() {
     assert!(victim.store.provided_keys() <= 82);
     let found = network[3]
         .net
+        .dht()
         .find_providers(block.cid(), 20)
         .await
         .unwrap();

@@ -18,12 +18,17 @@ use crate::swarm::{name, network, peer, record, until};
 async fn a_record_is_put_to_the_closest_and_found_by_all() {
     let network = network(8).await;
     let record = record(1, 5);
-    let report = network[3].net.put_record(&name(1), &record).await.unwrap();
+    let report = network[3]
+        .net
+        .dht()
+        .put_record(&name(1), &record)
+        .await
+        .unwrap();
     // One that is behind the quorum may still be about to answer.
     let told = report.reached.len() + report.late;
     assert_eq!(told, 7, "{:?}", report.failed);
     for peer in &network {
-        let found = peer.net.find_record(&name(1)).await.unwrap();
+        let found = peer.net.dht().find_record(&name(1)).await.unwrap();
         assert_eq!(found.best, record);
         assert!(found.equivocation.is_none());
     }
@@ -33,14 +38,19 @@ async fn a_record_is_put_to_the_closest_and_found_by_all() {
 async fn peers_with_an_older_record_are_told_the_best() {
     let network = network(6).await;
     let (old, new) = (record(2, 1), record(2, 2));
-    network[0].net.put_record(&name(2), &old).await.unwrap();
+    network[0]
+        .net
+        .dht()
+        .put_record(&name(2), &old)
+        .await
+        .unwrap();
     // One peer alone hears of the newer one.
     let kept = StoredRecord {
         bytes: new.bytes().clone(),
         expires: Millis(u64::MAX),
     };
     network[4].store.keep_record(&name(2), kept);
-    let found = network[1].net.find_record(&name(2)).await.unwrap();
+    let found = network[1].net.dht().find_record(&name(2)).await.unwrap();
     assert_eq!(found.best, new);
     assert!(found.corrected >= 4, "{found:?}");
     let others = [0, 2, 3, 5].map(|index| &network[index]);
@@ -59,6 +69,7 @@ async fn what_is_not_valid_is_not_kept_by_anybody() {
     let network = network(4).await;
     network[0]
         .net
+        .dht()
         .put_record(&name(3), &record(3, 9))
         .await
         .unwrap();
@@ -66,6 +77,7 @@ async fn what_is_not_valid_is_not_kept_by_anybody() {
     for (bad, of) in [(record(4, 1), 3), (record(3, 8), 3)] {
         let refused = network[1]
             .net
+            .dht()
             .put_record(&name(of), &bad)
             .await
             .unwrap_err();
@@ -74,11 +86,12 @@ async fn what_is_not_valid_is_not_kept_by_anybody() {
             "{refused}"
         );
     }
-    let found = network[2].net.find_record(&name(3)).await.unwrap();
+    let found = network[2].net.dht().find_record(&name(3)).await.unwrap();
     assert_eq!(found.best.sequence(), 9);
     // The lanes that were refused serve the next record.
     let report = network[1]
         .net
+        .dht()
         .put_record(&name(3), &record(3, 10))
         .await
         .unwrap();
@@ -88,13 +101,14 @@ async fn what_is_not_valid_is_not_kept_by_anybody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_name_and_an_empty_network_are_told_apart() {
     let pair = network(2).await;
-    let unknown = pair[0].net.find_record(&name(5)).await.unwrap_err();
+    let unknown = pair[0].net.dht().find_record(&name(5)).await.unwrap_err();
     assert!(matches!(unknown, DhtError::NotFound { .. }), "{unknown}");
     let alone = peer(100).await;
-    let nobody = alone.net.find_record(&name(5)).await.unwrap_err();
+    let nobody = alone.net.dht().find_record(&name(5)).await.unwrap_err();
     assert!(matches!(nobody, DhtError::NoPeers), "{nobody}");
     let nobody = alone
         .net
+        .dht()
         .put_record(&name(1), &record(1, 1))
         .await
         .unwrap_err();
@@ -106,13 +120,19 @@ async fn providers_are_found_with_their_addresses() {
     let network = network(6).await;
     let block = Block::new(Codec::Raw, b"a block".to_vec()).unwrap();
     for provider in [1, 4] {
-        let report = network[provider].net.provide(block.cid()).await.unwrap();
+        let report = network[provider]
+            .net
+            .dht()
+            .provide(block.cid())
+            .await
+            .unwrap();
         assert!(report.reached.len() >= 4, "{report:?}");
     }
     let wanted: HashSet<_> = [1, 4].map(|index| network[index].net.peer_id()).into();
     until(|| async {
         let found = network[2]
             .net
+            .dht()
             .find_providers(block.cid(), 20)
             .await
             .unwrap();
@@ -133,7 +153,8 @@ async fn fifty_peers_resolve_everything_after_a_third_has_left() {
     let puts = names.clone().map(|number| {
         let net = network[usize::from(number)].net.clone();
         async move {
-            net.put_record(&name(number), &record(number, 7))
+            net.dht()
+                .put_record(&name(number), &record(number, 7))
                 .await
                 .unwrap()
         }
@@ -144,7 +165,7 @@ async fn fifty_peers_resolve_everything_after_a_third_has_left() {
     }
     let resolves = names.map(|number| {
         let net = network[usize::from(number) % network.len()].net.clone();
-        async move { net.find_record(&name(number)).await.unwrap().best }
+        async move { net.dht().find_record(&name(number)).await.unwrap().best }
     });
     for (number, best) in (1..=40).zip(join_all(resolves).await) {
         assert_eq!(best.sequence(), 7, "name {number}");
@@ -156,6 +177,7 @@ async fn a_name_that_is_refused_delays_no_other() {
     let network = network(4).await;
     network[0]
         .net
+        .dht()
         .put_record(&name(1), &record(1, 9))
         .await
         .unwrap();
@@ -163,13 +185,16 @@ async fn a_name_that_is_refused_delays_no_other() {
     let stale: Vec<_> = (1..=4)
         .map(|sequence| {
             let net = net.clone();
-            tokio::spawn(async move { net.put_record(&name(1), &record(1, sequence)).await })
+            tokio::spawn(async move { net.dht().put_record(&name(1), &record(1, sequence)).await })
         })
         .collect();
     // Peers refuse by silence: whoever stood behind such a put would wait for seconds.
     let started = Instant::now();
     for number in 2..30 {
-        let report = net.put_record(&name(number), &record(number, 1)).await;
+        let report = net
+            .dht()
+            .put_record(&name(number), &record(number, 1))
+            .await;
         assert_eq!(report.unwrap().reached.len(), 3);
     }
     assert!(stale.iter().all(|put| !put.is_finished()));
@@ -195,11 +220,11 @@ async fn with_a_map_of_the_network_nothing_is_looked_up() {
     assert!(report.reached.len() >= 16, "{report:?}");
     let report = sweep.provide(block.cid()).await.unwrap();
     assert!(report.reached.len() >= 16, "{report:?}");
-    let found = network[20].net.find_record(&name(1)).await.unwrap();
+    let found = network[20].net.dht().find_record(&name(1)).await.unwrap();
     assert_eq!(found.best, record(1, 1));
     let own = network[7].net.peer_id();
     until(|| async {
-        let found = network[20].net.find_providers(block.cid(), 5).await;
+        let found = network[20].net.dht().find_providers(block.cid(), 5).await;
         found
             .unwrap()
             .providers
@@ -223,8 +248,11 @@ fn a_runtime_that_stops_ends_what_is_being_asked_and_put() {
             for number in 0..200 {
                 let net = network[usize::from(number) % 4].net.clone();
                 tokio::spawn(async move {
-                    let _ = net.put_record(&name(number), &record(number, 1)).await;
-                    let _ = net.find_record(&name(number)).await;
+                    let _ = net
+                        .dht()
+                        .put_record(&name(number), &record(number, 1))
+                        .await;
+                    let _ = net.dht().find_record(&name(number)).await;
                 });
             }
         });

@@ -3,7 +3,9 @@
 
 mod abuse;
 mod dht;
+mod gossip;
 mod peers;
+mod protocol;
 mod pubsub;
 mod raw;
 mod swarm;

@@ -95,5 +95,5 @@ async fn without_the_dht_nothing_is_asked() {
     off.dht = DhtMode::Off;
     let off = Net::start(off).await.unwrap();
     assert!(off.status().await.unwrap().routing.is_empty());
-    assert!(off.closest(b"key").await.is_err());
+    assert!(off.dht().closest(b"key").await.is_err());
 }

@@ -63,7 +63,7 @@ pub(crate) async fn settled(network: &[Peer]) {
             let lan = routing.iter().find(|(network, _)| *network == Network::Lan);
             if lan.is_none_or(|(_, known)| *known < wanted) {
                 // A lookup of one's own neighbourhood finds those that are still missing.
-                let _ = peer.net.closest(&peer.net.peer_id().to_bytes()).await;
+                let _ = peer.net.dht().closest(&peer.net.peer_id().to_bytes()).await;
                 return false;
             }
         }

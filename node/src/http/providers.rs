@@ -94,7 +94,7 @@ pub(super) async fn provide(node: &Arc<Site>, text: &str) -> Result<Answer, Refu
         ));
     }
     // For one block a lookup that ends early is quicker than the sweep's, which serves neighbours too.
-    let report = node.swarm.net.provide(&cid).await.map_err(refusal)?;
+    let report = node.swarm.net.dht().provide(&cid).await.map_err(refusal)?;
     let document = Provided {
         cid: cid.to_string(),
         reached: report.reached.len(),
@@ -191,6 +191,7 @@ async fn looked_up(node: &Site, peer: PeerId) -> Vec<Multiaddr> {
     let closest = node
         .swarm
         .net
+        .dht()
         .closest(&peer.to_bytes())
         .await
         .unwrap_or_default();
@@ -226,7 +227,7 @@ fn routed<B, D: Serialize>(
 
 async fn find(node: &Site, cid: &Cid, most: usize) -> Result<Providers, Refusal> {
     let net = &node.swarm.net;
-    let mut found = net.find_providers(cid, most).await.map_err(refusal)?;
+    let mut found = net.dht().find_providers(cid, most).await.map_err(refusal)?;
     let is_here = node
         .read
         .block(cid)

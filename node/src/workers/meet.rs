@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perennis_net::dht::{DhtError, Sweep};
-use perennis_net::pubsub::rendezvous;
+use perennis_net::pubsub::{meet, rendezvous};
 use perennis_net::{Net, Pubsub};
 use perennis_shared::ipns::Name;
 use tokio::sync::mpsc;
@@ -99,7 +99,7 @@ impl MeetWorker {
             if !turn.others.contains(&name) {
                 turn.told.remove(&name);
                 // The peer may have stopped; then nobody is told anything.
-                let _ = self.net.withdraw(&rendezvous(&name)).await;
+                let _ = self.net.dht().withdraw(&rendezvous(&name)).await;
             }
         }
         let names = u32::try_from(turn.others.len().max(1)).unwrap_or(u32::MAX);
@@ -113,7 +113,7 @@ impl MeetWorker {
             told.insert(name, Instant::now());
         }
         if self.pubsub.followers(name).await? < ENOUGH {
-            let met = self.net.meet(&name).await?;
+            let met = meet(self.net.dht(), &name).await?;
             tracing::debug!(%name, met, "followers were looked for");
         }
         Ok(())

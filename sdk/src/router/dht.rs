@@ -29,7 +29,7 @@ impl Router for Dht {
     }
 
     fn resolve<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Record, RouteError>> {
-        Box::pin(async move { Ok(self.net.find_record(name).await?.best) })
+        Box::pin(async move { Ok(self.net.dht().find_record(name).await?.best) })
     }
 
     fn publish<'a>(

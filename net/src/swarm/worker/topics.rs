@@ -11,12 +11,9 @@ use perennis_rt as rt;
 use perennis_shared::ipns::{Name, Record};
 
 use super::Worker;
-use crate::{
-    command::Command,
-    pubsub::{
-        self, AskOutcome, Asks, AsksInput, AsksOutput, Gossip, Pubsub, PubsubCommand, PubsubError,
-        Verdict, topic_of,
-    },
+use crate::pubsub::{
+    self, AskOutcome, Asks, AsksInput, AsksOutput, Gossip, Pubsub, PubsubCommand, PubsubError,
+    Verdict, topic_of,
 };
 
 /// Messages or answers of one peer that are no valid records, after which it is let go. Peers judge before they pass on,
@@ -51,11 +48,9 @@ impl Topics {
             let pubsub = self.pubsub.clone();
             rt::spawn(async move {
                 let outcome = ask(&pubsub, peer, name).await;
-                let asked = Command::Pubsub(PubsubCommand::Asked { peer, outcome });
-                if let Some(commands) = pubsub.commands.upgrade() {
-                    // When the worker has ended nobody counts any more.
-                    let _ = commands.send(asked).await;
-                }
+                let asked = PubsubCommand::Asked { peer, outcome };
+                // When the worker has ended nobody counts any more.
+                let _ = pubsub.commands.tell(asked).await;
             });
         }
     }
@@ -68,7 +63,7 @@ impl Drop for Topics {
 }
 
 async fn ask(pubsub: &Pubsub, peer: PeerId, name: Name) -> AskOutcome {
-    let answer = match pubsub::ask(pubsub.control.clone(), peer, name).await {
+    let answer = match pubsub::ask(&pubsub.streams, peer, name).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::debug!(%peer, %name, %error, "a peer was asked for a record in vain");

@@ -6,12 +6,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt, future::FusedFuture};
+use futures_util::StreamExt;
 use libp2p::{
     Multiaddr, PeerId, Swarm, TransportError,
     core::{ConnectedPoint, transport::ListenerId},
-    identify,
-    kad::{self, store::RecordStore},
     ping,
     swarm::{
         ConnectionId, DialError, ListenError, SwarmEvent,
@@ -20,23 +18,25 @@ use libp2p::{
 };
 use parking_lot::RwLock;
 use perennis_rt as rt;
-use perennis_shared::wire::kad::Question;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    address::{AddressScope, Group, group_of, scope_of},
-    behaviour::{Behaviour, BehaviourEvent},
+use super::behaviour::{Behaviour, BehaviourEvent};
+use crate::{
     bitswap,
-    command::{Answer, Command, Contact},
+    command::SwarmCommand,
     config::{Bootstrap, NetConfig, peer_of},
-    dht::Network,
-    handle::{ConnectError, NetStatus, StartError},
+    dht::{DhtCommand, Network},
+    error::{ConnectError, StartError},
     peers::Peers,
-    pubsub::Pubsub,
+    protocol::{Registration, Serving},
+    pubsub::{Pubsub, PubsubCommand},
+    status::NetStatus,
 };
 
+mod routing;
 mod topics;
 
+use routing::Table;
 use topics::Topics;
 
 /// How often lost peers are looked for, and bootstrap peers dialled while nobody is connected.
@@ -54,9 +54,16 @@ const UNREQUESTED: u64 = 1_024;
 /// How long the start waits for an address to be bound.
 const BINDING: Duration = Duration::from_secs(5);
 
+/// The commands that come to the worker.
+pub(super) struct Received {
+    pub(super) swarm: mpsc::Receiver<SwarmCommand>,
+    pub(super) dht: mpsc::Receiver<DhtCommand>,
+    pub(super) pubsub: mpsc::Receiver<PubsubCommand>,
+}
+
 pub(super) struct Worker {
     swarm: Swarm<Behaviour>,
-    commands: mpsc::Receiver<Command>,
+    received: Received,
     listening: Arc<RwLock<Vec<Multiaddr>>>,
     /// Listeners without an address yet.
     binding: HashSet<ListenerId>,
@@ -71,33 +78,17 @@ pub(super) struct Worker {
     topics: Option<Topics>,
 }
 
-/// Who is in a routing table, by address group.
-#[derive(Default)]
-struct Table {
-    members: HashMap<PeerId, Option<Group>>,
-}
-
-impl Table {
-    fn of_group(&self, group: Group) -> usize {
-        let same = self
-            .members
-            .values()
-            .filter(|member| **member == Some(group));
-        same.count()
-    }
-}
-
 impl Worker {
     pub(super) fn new(
         swarm: Swarm<Behaviour>,
         config: &NetConfig,
-        commands: mpsc::Receiver<Command>,
+        received: Received,
         listening: Arc<RwLock<Vec<Multiaddr>>>,
         topics: Option<Pubsub>,
     ) -> Self {
         Self {
             swarm,
-            commands,
+            received,
             listening,
             binding: HashSet::new(),
             connecting: HashMap::new(),
@@ -144,37 +135,39 @@ impl Worker {
         failure.map_or(Ok(self), Err)
     }
 
-    /// Works until it is stopped or nobody can ask it any more; `beside` ends with it, whatever it holds.
-    pub(super) async fn run(mut self, beside: impl Future<Output = ()>) {
-        let mut beside = Box::pin(beside.fuse());
+    /// Works until it is stopped or nobody can ask it any more. `registration` ends with it, and who stops it waits until
+    /// no stream is being served.
+    pub(super) async fn run(mut self, serving: Serving, registration: Option<Registration>) {
         self.upkeep();
         loop {
             // The upkeep is due again after a pause without events too.
             tokio::select! {
-                () = &mut beside, if !beside.is_terminated() => {}
                 event = self.swarm.select_next_some() => self.happened(event),
-                command = self.commands.recv() => match command {
-                    Some(Command::Stop { reply }) => {
-                        drop((self, beside));
+                command = self.received.swarm.recv() => match command {
+                    Some(SwarmCommand::Stop { reply }) => {
+                        drop((self, registration));
+                        serving.ended().await;
                         let _ = reply.send(());
                         return;
                     }
                     Some(command) => self.obey(command),
                     None => return,
                 },
+                Some(command) = self.received.dht.recv() => self.obey_dht(command),
+                Some(command) = self.received.pubsub.recv() => self.obey_pubsub(command),
                 () = rt::sleep(UPKEEP) => self.upkeep(),
             }
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: SwarmCommand) {
         match command {
-            Command::Connect {
+            SwarmCommand::Connect {
                 peer,
                 addresses,
                 reply,
             } => self.connect(peer, addresses, reply),
-            Command::Ban { peer, reply } => {
+            SwarmCommand::Ban { peer, reply } => {
                 let is_new = self.swarm.behaviour_mut().denied.block_peer(peer);
                 self.banned.insert(peer);
                 for network in Network::ALL {
@@ -182,45 +175,17 @@ impl Worker {
                 }
                 let _ = reply.send(is_new);
             }
-            Command::Unban { peer, reply } => {
+            SwarmCommand::Unban { peer, reply } => {
                 let was = self.swarm.behaviour_mut().denied.unblock_peer(peer);
                 self.banned.remove(&peer);
                 let _ = reply.send(was);
             }
-            Command::Peers { reply } => drop(reply.send(self.peers.list())),
-            Command::Status { reply } => drop(reply.send(self.status())),
-            Command::Addresses { peer, reply } => drop(reply.send(self.peers.addresses(&peer))),
-            Command::Known {
-                network,
-                question,
-                key,
-                reply,
-            } => drop(reply.send(self.known(network, question, &key))),
-            Command::Keep { key, value } => {
-                // Both networks have one store behind them.
-                let mut networks = Network::ALL.into_iter();
-                let network =
-                    networks.find(|network| self.swarm.behaviour_mut().dht(*network).is_some());
-                if let Some(dht) =
-                    network.and_then(|network| self.swarm.behaviour_mut().dht(network))
-                    && let Err(error) = dht.store_mut().put(kad::Record::new(key, value))
-                {
-                    tracing::debug!(%error, "a record of our own is not kept");
-                }
+            SwarmCommand::Peers { reply } => drop(reply.send(self.peers.list())),
+            SwarmCommand::Status { reply } => drop(reply.send(self.status())),
+            SwarmCommand::Addresses { peer, reply } => {
+                drop(reply.send(self.peers.addresses(&peer)))
             }
-            Command::Provide { key } => {
-                // The routing only answers others with it; telling the closest peers is the caller's work.
-                for network in Network::ALL {
-                    self.set_provided(network, &key, true);
-                }
-            }
-            Command::Withdraw { key } => {
-                for network in Network::ALL {
-                    self.set_provided(network, &key, false);
-                }
-            }
-            Command::Pubsub(command) => self.obey_pubsub(command),
-            Command::Stop { .. } => unreachable!("the loop ends with it"),
+            SwarmCommand::Stop { .. } => unreachable!("the loop ends with it"),
         }
     }
 
@@ -251,56 +216,6 @@ impl Worker {
                 self.connecting.entry(peer).or_default().push(reply);
             }
             Err(error) => drop(reply.send(Err(ConnectError::of_dial(peer, &Arc::new(error))))),
-        }
-    }
-
-    fn known(&mut self, network: Network, question: Question, key: &[u8]) -> Answer {
-        let own = *self.swarm.local_peer_id();
-        let Some(dht) = self.swarm.behaviour_mut().dht(network) else {
-            return Answer::default();
-        };
-        let mut answer = Answer::default();
-        let place = kad::KBucketKey::new(key.to_vec());
-        let closest = dht.find_closest_local_peers(&place, &own);
-        answer.closer = closest
-            .map(|peer| Contact {
-                peer: peer.node_id,
-                addresses: peer.multiaddrs,
-            })
-            .collect();
-        let key = kad::RecordKey::new(&key);
-        match question {
-            Question::Closest => {}
-            Question::Record => {
-                let kept = dht.store_mut().get(&key);
-                answer.record = kept.map(|record| record.value.clone());
-            }
-            Question::Providers => {
-                let kept = dht.store_mut().providers(&key);
-                answer.providers = kept
-                    .into_iter()
-                    .map(|provider| Contact {
-                        peer: provider.provider,
-                        addresses: provider.addresses,
-                    })
-                    .collect();
-            }
-        }
-        answer
-    }
-
-    fn set_provided(&mut self, network: Network, key: &[u8], provided: bool) {
-        let own = *self.swarm.local_peer_id();
-        let Some(dht) = self.swarm.behaviour_mut().dht(network) else {
-            return;
-        };
-        let key = kad::RecordKey::new(&key);
-        if provided {
-            let record = kad::ProviderRecord::new(key, own, Vec::new());
-            // What this peer provides itself is always taken.
-            let _ = dht.store_mut().add_provider(record);
-        } else {
-            dht.store_mut().remove_provider(&key, &own);
         }
     }
 
@@ -437,65 +352,6 @@ impl Worker {
         }
     }
 
-    fn identified(&mut self, event: identify::Event) {
-        let identify::Event::Received { peer_id, info, .. } = event else {
-            return;
-        };
-        let protocols = info.protocols.iter().map(ToString::to_string).collect();
-        self.peers
-            .identified(&peer_id, &info.agent_version, protocols);
-        for address in info.listen_addrs.into_iter().take(TOLD_ADDRESSES) {
-            let speaks = |network: Network| {
-                let protocol = network.protocol();
-                info.protocols
-                    .iter()
-                    .any(|spoken| spoken.as_ref() == protocol)
-            };
-            let network = match scope_of(&address) {
-                AddressScope::Public => Network::Public,
-                AddressScope::Private => Network::Lan,
-            };
-            self.peers.heard_of(peer_id, address.clone());
-            if speaks(network) {
-                self.join_table(network, peer_id, address);
-            }
-        }
-    }
-
-    /// Lets a peer into a routing table, unless its address group has its share already.
-    fn join_table(&mut self, network: Network, peer: PeerId, address: Multiaddr) {
-        if self.banned.contains(&peer) {
-            return;
-        }
-        let table = self.tables.entry(network).or_default();
-        let group = group_of(&address);
-        let is_member = table.members.contains_key(&peer);
-        if let Some(group) = group
-            && !is_member
-            && table.of_group(group) >= self.table_per_group
-        {
-            tracing::debug!(%peer, %group, "an address group has its share of the routing table");
-            return;
-        }
-        if let Some(dht) = self.swarm.behaviour_mut().dht(network)
-            && dht.add_address(&peer, address) != kad::RoutingUpdate::Failed
-            && !is_member
-        {
-            self.tables
-                .entry(network)
-                .or_default()
-                .members
-                .insert(peer, group);
-        }
-    }
-
-    fn leave_table(&mut self, network: Network, peer: &PeerId) {
-        self.tables.entry(network).or_default().members.remove(peer);
-        if let Some(dht) = self.swarm.behaviour_mut().dht(network) {
-            dht.remove_peer(peer);
-        }
-    }
-
     fn pinged(&mut self, event: ping::Event) {
         match event.result {
             Ok(latency) => self.peers.answered(&event.peer, latency),
@@ -518,16 +374,6 @@ impl Worker {
         };
         // It may be gone already.
         let _ = self.swarm.disconnect_peer_id(peer);
-    }
-
-    fn routed(&mut self, network: Network, event: kad::Event) {
-        if let kad::Event::RoutingUpdated {
-            old_peer: Some(old),
-            ..
-        } = event
-        {
-            self.tables.entry(network).or_default().members.remove(&old);
-        }
     }
 
     /// Looks for peers when there are none.

@@ -1,5 +1,4 @@
 //! Peers that break the rules: made of libp2p's parts, without our checks.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     sync::{Arc, LazyLock},
@@ -8,36 +7,31 @@ use std::{
 
 use futures_util::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{
-    Multiaddr, PeerId, SwarmBuilder, Transport,
+    Multiaddr, PeerId, StreamProtocol, SwarmBuilder, Transport,
     core::{transport::MemoryTransport, upgrade},
     gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode},
     noise,
     swarm::{NetworkBehaviour, SwarmEvent},
     yamux,
 };
+use perennis_net::{
+    Net, NetConfig, PubsubConfig, PubsubError,
+    config::identity_of,
+    dht::{MemoryDhtStore, record_key},
+    framing::{read_frame, write_frame},
+};
 use perennis_rt as rt;
 use perennis_shared::{
     ipns::{Name, Record, RecordFields, create},
+    limits::FETCH_ANSWER_BYTES,
     sign::SigningKey,
     time::{Millis, Timestamp},
+    wire,
 };
 use tokio::sync::mpsc;
 
-use super::*;
-use crate::{Net, NetConfig, config::identity_of, dht::MemoryDhtStore};
-
-#[test]
-fn message_ids_are_those_of_the_go_implementation() {
-    let source = PeerId::random();
-    let message = gossipsub::Message {
-        source: Some(source),
-        data: b"ignored".to_vec(),
-        sequence_number: Some(0x0102_0304_0506_0708),
-        topic: gossipsub::TopicHash::from_raw("topic"),
-    };
-    let wanted = [&source.to_bytes()[..], &[1, 2, 3, 4, 5, 6, 7, 8]].concat();
-    assert_eq!(message_id(&message).0, wanted);
-}
+/// The protocol of questions for the newest record.
+const FETCH: StreamProtocol = StreamProtocol::new("/libp2p/fetch/0.0.1");
 
 /// The end of every record, so that one made again is the same.
 static END: LazyLock<Millis> = LazyLock::new(|| Millis(rt::now().0 + 86_400_000));
@@ -70,6 +64,25 @@ async fn peer(number: u8) -> Net {
     config.listen = vec!["/memory/0".parse().unwrap()];
     config.pubsub = Some(PubsubConfig::default());
     Net::start(config).await.unwrap()
+}
+
+/// The id of a message as the Go implementation makes it.
+fn message_id(message: &gossipsub::Message) -> gossipsub::MessageId {
+    let source = message.source.map(PeerId::to_bytes).unwrap_or_default();
+    let number = message.sequence_number.unwrap_or_default().to_be_bytes();
+    gossipsub::MessageId::new(&[&source[..], &number].concat())
+}
+
+/// Asks for the newest record of a name, and reads the answer whatever it is.
+async fn ask(streams: &mut libp2p_stream::Control, peer: PeerId, name: Name) -> Option<Vec<u8>> {
+    let mut stream = streams.open_stream(peer, FETCH).await.unwrap();
+    let question = wire::fetch::request(&record_key(&name));
+    write_frame(&mut stream, &question).await.unwrap();
+    stream.close().await.unwrap();
+    let answer = read_frame(&mut stream, FETCH_ANSWER_BYTES).await.unwrap();
+    wire::fetch::parse_answer(&answer)
+        .unwrap()
+        .map(<[u8]>::to_vec)
 }
 
 #[derive(NetworkBehaviour)]
@@ -127,10 +140,7 @@ async fn raw_answering(address: Multiaddr, answer: Option<Vec<u8>>) -> Raw {
         let mut incoming = streams.accept(FETCH).unwrap();
         tokio::spawn(async move {
             while let Some((_, mut stream)) = incoming.next().await {
-                let mut frame = Vec::new();
-                perennis_shared::wire::write_length(&mut frame, answer.len());
-                frame.extend_from_slice(&answer);
-                let _ = stream.write_all(&frame).await;
+                let _ = write_frame(&mut stream, &answer).await;
                 let _ = stream.close().await;
             }
         });
@@ -236,7 +246,7 @@ async fn garbage_in_a_question_ends_its_stream_and_nothing_else() {
     pubsub.follow(name(), Some(record(7))).await.unwrap();
     let mut asker = raw(address(&net)).await;
     let mut huge = Vec::new();
-    perennis_shared::wire::write_length(&mut huge, 1 << 27);
+    wire::write_length(&mut huge, 1 << 27);
     for garbage in [
         &[0xff; 64][..],
         &huge,
@@ -254,16 +264,11 @@ async fn garbage_in_a_question_ends_its_stream_and_nothing_else() {
         let _ = soon(stream.read_to_end(&mut answer)).await;
         assert!(answer.is_empty(), "{garbage:?}");
     }
-    let control = asker.streams.clone();
-    let answer = soon(ask(control.clone(), net.peer_id(), name()))
-        .await
-        .unwrap();
+    let answer = soon(ask(&mut asker.streams, net.peer_id(), name())).await;
     assert_eq!(answer.unwrap(), *record(7).bytes());
     let unknown = Name::from_public_key(&SigningKey::from_seed(&[8; 32]).public());
-    assert_eq!(
-        soon(ask(control, net.peer_id(), unknown)).await.unwrap(),
-        None
-    );
+    let answer = soon(ask(&mut asker.streams, net.peer_id(), unknown)).await;
+    assert_eq!(answer, None);
 }
 
 #[tokio::test]
@@ -283,10 +288,8 @@ async fn many_questions_that_stall_leave_room_for_others() {
         let _ = stream.flush().await;
         held.push(stream);
     }
-    let healthy = raw(address(&net)).await;
-    let answer = soon(ask(healthy.streams, net.peer_id(), name()))
-        .await
-        .unwrap();
+    let mut healthy = raw(address(&net)).await;
+    let answer = soon(ask(&mut healthy.streams, net.peer_id(), name())).await;
     assert_eq!(answer.unwrap(), *record(7).bytes());
 }
 
@@ -296,8 +299,8 @@ async fn answers_that_are_no_records_are_not_believed() {
     let pubsub = net.pubsub().unwrap();
     let foreign = record_of(&SigningKey::from_seed(&[8; 32]), 9);
     let answers = [
-        perennis_shared::wire::fetch::answer(Some(foreign.bytes())),
-        perennis_shared::wire::fetch::answer(Some(b"garbage")),
+        wire::fetch::answer(Some(foreign.bytes())),
+        wire::fetch::answer(Some(b"garbage")),
         vec![0xff; 40],
     ];
     pubsub.follow(name(), None).await.unwrap();
@@ -316,7 +319,7 @@ async fn answers_that_are_no_records_are_not_believed() {
     );
     assert_eq!(pubsub.newest(&name()), None);
     // One that tells the truth among them is heard.
-    let truth = perennis_shared::wire::fetch::answer(Some(record(3).bytes()));
+    let truth = wire::fetch::answer(Some(record(3).bytes()));
     let _honest = raw_answering(address(&net), Some(truth)).await;
     let mut updates = pubsub.updates();
     assert_eq!(soon(updates.next()).await.unwrap().1, record(3));

@@ -1,4 +1,5 @@
-//! The protocols of a peer, composed.
+//! What a swarm speaks, composed: the gates, what libp2p has, and what this crate has. A protocol that is added through
+//! the door is no part of it.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -9,12 +10,12 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
-use super::{
+use crate::{
     bitswap,
     blocks::Erased,
     config::{DhtMode, NetConfig, NetLimits},
     dht::{Network, Records},
-    memory_limit,
+    memory_limit, protocol,
     pubsub::{Gossip, gossip},
 };
 
@@ -35,11 +36,16 @@ pub(super) struct Behaviour {
     pub(super) lan_dht: Toggle<kad::Behaviour<Records>>,
     pub(super) pubsub: Toggle<Gossip>,
     pub(super) bitswap: bitswap::Behaviour<Erased>,
-    pub(super) streams: libp2p_stream::Behaviour,
+    pub(super) streams: protocol::Behaviour,
 }
 
 impl Behaviour {
-    pub(super) fn new(config: &NetConfig, key: &Keypair, relay: relay::client::Behaviour) -> Self {
+    pub(super) fn new(
+        config: &NetConfig,
+        key: &Keypair,
+        relay: relay::client::Behaviour,
+        streams: protocol::Behaviour,
+    ) -> Self {
         let mut denied = allow_block_list::Behaviour::default();
         for peer in &config.deny {
             denied.block_peer(*peer);
@@ -72,7 +78,7 @@ impl Behaviour {
                 Erased(config.blocks.clone()),
                 bitswap::Config::default(),
             ),
-            streams: libp2p_stream::Behaviour::new(),
+            streams,
         }
     }
 

@@ -1,0 +1,114 @@
+//! The handle: protocols are accepted through it, and streams opened.
+
+use std::{io, sync::Arc, time::Duration};
+
+use libp2p::{PeerId, Stream};
+use perennis_rt as rt;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{AcceptError, Handler, OpenError, Protocol, Registration, registry::Registry};
+use crate::{
+    command::{SwarmCommand, WeakCommands},
+    error::{ConnectError, NetError},
+};
+
+/// Accepts protocols and opens streams; clones do the same. It does not keep the peer running.
+#[derive(Clone)]
+pub(crate) struct Streams {
+    registry: Arc<Registry>,
+    openings: mpsc::Sender<Opening>,
+    commands: WeakCommands<SwarmCommand>,
+}
+
+/// A stream that is to be opened with a connected peer.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(super) peer: PeerId,
+    pub(super) protocol: Protocol,
+    pub(super) reply: oneshot::Sender<Result<Stream, OpenError>>,
+}
+
+impl Streams {
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        openings: mpsc::Sender<Opening>,
+        commands: WeakCommands<SwarmCommand>,
+    ) -> Self {
+        Self {
+            registry,
+            openings,
+            commands,
+        }
+    }
+
+    /// Has a handler answer the streams that others open for a protocol, until the registration is dropped.
+    pub(crate) fn accept(
+        &self,
+        protocol: Protocol,
+        handler: impl Handler,
+    ) -> Result<Registration, AcceptError> {
+        self.registry.register(protocol, Box::new(handler))
+    }
+
+    /// Opens a stream, and connects before that where it has to; both within one deadline.
+    pub(crate) async fn open(
+        &self,
+        peer: PeerId,
+        protocol: &Protocol,
+        within: Duration,
+    ) -> Result<Stream, OpenError> {
+        let opening = async {
+            match self.commands.connect(peer, Vec::new(), within).await {
+                Ok(()) => self.open_connected(peer, protocol, within).await,
+                Err(ConnectError::Deadline { after }) => Err(OpenError::Deadline { after }),
+                Err(ConnectError::Net(error)) => Err(error.into()),
+                Err(error) => Err(OpenError::Connect(error)),
+            }
+        };
+        match rt::timeout(within, opening).await {
+            Ok(opened) => opened,
+            Err(elapsed) => Err(OpenError::Deadline {
+                after: elapsed.after,
+            }),
+        }
+    }
+
+    /// Opens a stream with a peer that is connected.
+    pub(crate) async fn open_connected(
+        &self,
+        peer: PeerId,
+        protocol: &Protocol,
+        within: Duration,
+    ) -> Result<Stream, OpenError> {
+        let (reply, opened) = oneshot::channel();
+        let opening = Opening {
+            peer,
+            protocol: *protocol,
+            reply,
+        };
+        let opened = async {
+            let sent = self.openings.send(opening).await;
+            sent.map_err(|_| NetError::Stopped)?;
+            // The connection closed and took the question with it.
+            opened.await.unwrap_or_else(|_| Err(Opening::lost()))
+        };
+        match rt::timeout(within, opened).await {
+            Ok(opened) => opened,
+            Err(elapsed) => Err(OpenError::Deadline {
+                after: elapsed.after,
+            }),
+        }
+    }
+}
+
+impl Opening {
+    /// There is no connection, or not any more.
+    pub(super) fn lost() -> OpenError {
+        OpenError::Broken(io::ErrorKind::NotConnected.into())
+    }
+
+    /// Tells what became of it. Whoever waited may have given up.
+    pub(super) fn end(self, opened: Result<Stream, OpenError>) {
+        let _ = self.reply.send(opened);
+    }
+}

@@ -1,0 +1,88 @@
+//! The swarm, and the one task that owns it: commands come in over channels, events out of libp2p, and nothing waits.
+//!
+//! - `behaviour`: what is spoken with other peers.
+//! - `worker`: the task; connections, routing tables and topics each have a file.
+//!
+//! Must never touch: what a protocol that was registered says on its streams ([`crate::protocol`]), the disk, or the
+//! handles, which know only the channels.
+
+use std::sync::Arc;
+
+use libp2p::{Multiaddr, PeerId};
+use parking_lot::RwLock;
+
+use crate::{
+    bitswap,
+    command::{self, Commands, SwarmCommand},
+    config::NetConfig,
+    dht::DhtCommand,
+    error::StartError,
+    protocol::{self, Streams},
+    pubsub::Pubsub,
+    transport,
+};
+
+mod behaviour;
+mod worker;
+
+use behaviour::Behaviour;
+use worker::{Received, Worker};
+
+/// What the handles of a peer that has started are made of.
+pub(crate) struct Started {
+    pub(crate) peer: PeerId,
+    /// Addresses that are listened on, as they change.
+    pub(crate) listening: Arc<RwLock<Vec<Multiaddr>>>,
+    pub(crate) commands: Commands<SwarmCommand>,
+    pub(crate) dht: Commands<DhtCommand>,
+    pub(crate) streams: Streams,
+    pub(crate) bitswap: bitswap::Handle,
+    pub(crate) pubsub: Option<Pubsub>,
+}
+
+/// Starts a peer: listens, and leaves a task behind that works until nobody can send it commands any more.
+pub(crate) async fn start(config: NetConfig) -> Result<Started, StartError> {
+    let (streams, serving) = protocol::Behaviour::new();
+    let identity = config.identity.clone();
+    let behaviour = |key: &_, relay| Behaviour::new(&config, key, relay, streams);
+    let mut swarm = transport::swarm(identity, config.limits.idle, behaviour).await?;
+    let peer = *swarm.local_peer_id();
+    for address in &config.announce {
+        swarm.add_external_address(address.clone());
+    }
+    let listening = Arc::new(RwLock::new(Vec::new()));
+    let (commands, received) = command::channel();
+    let (dht, of_dht) = command::channel();
+    let (of_pubsub, received_pubsub) = command::channel();
+    let streams = swarm.behaviour().streams.streams(commands.downgrade());
+    let bitswap = swarm.behaviour().bitswap.handle();
+    let topics = config.pubsub.as_ref();
+    let pubsub = topics.map(|topics| Pubsub::new(topics, streams.clone(), of_pubsub));
+    let received = Received {
+        swarm: received,
+        dht: of_dht,
+        pubsub: received_pubsub,
+    };
+    let worker = Worker::new(
+        swarm,
+        &config,
+        received,
+        Arc::clone(&listening),
+        pubsub.clone(),
+    );
+    let worker = worker.listen(&config.listen).await?;
+    let answering = pubsub.as_ref().map(|pubsub| {
+        let registered = pubsub.answer(config.store);
+        registered.expect("it is registered once, at the start")
+    });
+    perennis_rt::spawn(worker.run(serving, answering));
+    Ok(Started {
+        peer,
+        listening,
+        commands,
+        dht,
+        streams,
+        bitswap,
+        pubsub,
+    })
+}
