@@ -281,6 +281,14 @@ pub enum NetError {
     Stopped,
 }
 
+impl Retryable for NetError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Stopped => ErrorKind::Fatal,
+        }
+    }
+}
+
 /// Why a peer does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
