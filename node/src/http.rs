@@ -18,13 +18,14 @@ use hyper::body::Incoming;
 use hyper::header;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 mod answer;
 mod damage;
+mod document;
 mod fetch;
 mod follow;
 mod gateway;
@@ -42,13 +43,15 @@ mod probe;
 mod providers;
 mod readers;
 mod records;
+mod refusal;
 mod route;
 mod site;
 mod state;
 mod upload;
 
-use answer::{Answer, Refusal};
+use answer::{Answer, Cause};
 use patience::Patient;
+use refusal::Refusal;
 use route::{Endpoint, Matched};
 pub(crate) use site::Site;
 
@@ -200,6 +203,9 @@ async fn respond(node: Arc<Site>, peer: IpAddr, request: Request<Incoming>) -> A
         answer = node.answers.count(answer, tells_how_it_is(endpoint));
     }
     answer::finish(&mut answer);
+    if let Some(Cause(cause)) = answer.extensions_mut().remove() {
+        tracing::error!(endpoint = endpoint.name(), error = %cause, "a request failed");
+    }
     node.metrics
         .answered(endpoint.name(), answer.status(), started);
     answer
@@ -228,7 +234,7 @@ async fn dispatch(
     let uri = request.uri().clone();
     let parameter = match route::find(request.method(), uri.path()) {
         Matched::Route(_, parameter) => route::decoded(parameter).ok_or_else(|| {
-            Refusal::bad_request(
+            Refusal::new(
                 "invalid_path",
                 "the path is not well percent-encoded UTF-8",
                 "encode it once, with two hexadecimal digits behind each %",
@@ -314,7 +320,6 @@ fn unrouted(matched: &Matched<'_>, request: &Request<Incoming>) -> Answer {
             answer::preflight(methods)
         }
         Matched::OtherMethods(methods) => Refusal::new(
-            StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             format!("{} is not for this path", request.method()),
             format!("use {methods}"),
@@ -346,7 +351,6 @@ fn authorized(node: &Site, request: &Request<Incoming>) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::new(
-        StatusCode::UNAUTHORIZED,
         "unauthorized",
         "this node takes writes only with its bearer token",
         "send the header Authorization: Bearer TOKEN with the token from the operator's http.token-file",

@@ -19,11 +19,13 @@ use perennis_shared::time::Millis;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use super::answer::{Answer, Body, BrokenOff, Refusal, answer, json};
-use super::names::{PageQuery, gone};
-use super::{peers, providers, route};
+use super::answer::{Answer, Body, BrokenOff, answer};
+use super::document::json;
+use super::names::PageQuery;
+use super::refusal::Refusal;
+use super::{providers, route};
 use crate::http::site::Site;
-use crate::storage::{FetchSink, Fetched, StorageError};
+use crate::storage::{FetchSink, Fetched};
 
 /// Time between two lines about the progress.
 const STEP: Duration = Duration::from_millis(200);
@@ -70,20 +72,11 @@ pub(super) async fn start(
         let text = route::decoded(peer).unwrap_or_default();
         let address: Multiaddr = text.parse().map_err(|error| {
             let message = format!("{text:?} is no multiaddr: {error}");
-            Refusal::bad_request("invalid_address", message, "write it as /ip4/…/tcp/…/p2p/…")
+            Refusal::new("invalid_address", message, "write it as /ip4/…/tcp/…/p2p/…")
         })?;
-        named.push(
-            node.swarm
-                .net
-                .connect_to(&address)
-                .await
-                .map_err(peers::refusal)?,
-        );
+        named.push(node.swarm.net.connect_to(&address).await?);
     }
-    node.storage()
-        .begin_fetch(&cid)
-        .await
-        .map_err(|error| unstored(&error))?;
+    node.storage().begin_fetch(&cid).await?;
     let session = node.swarm.net.fetch_session(&cid, &named);
     let (lines, mut told) = mpsc::channel(16);
     let (seen, progress) = watch::channel(Progress::default());
@@ -215,8 +208,7 @@ pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Ref
     let after = route::query(query, "after")
         .map(providers::parse)
         .transpose()?;
-    let rows = node.storage().fetched(after, limit).await;
-    let rows = rows.map_err(|_| Refusal::internal())?;
+    let rows = node.storage().fetched(after, limit).await?;
     let next = rows
         .last()
         .filter(|_| rows.len() == limit)
@@ -242,11 +234,7 @@ struct Released {
 /// Keeps a DAG no longer; its blocks are collected when nothing else holds them.
 pub(super) async fn release(node: &Site, text: &str) -> Result<Answer, Refusal> {
     let cid = providers::parse(text)?;
-    let released = node
-        .storage()
-        .release(&cid)
-        .await
-        .map_err(|error| unstored(&error))?;
+    let released = node.storage().release(&cid).await?;
     if !released {
         let message = format!("{cid} was not fetched");
         return Err(Refusal::not_found(
@@ -261,20 +249,4 @@ pub(super) async fn release(node: &Site, text: &str) -> Result<Answer, Refusal> 
             released,
         },
     ))
-}
-
-fn unstored(error: &StorageError) -> Refusal {
-    match error {
-        StorageError::Full => Refusal::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "disk_full",
-            "the disk is full",
-            "make room on the disk of the node's data",
-        ),
-        StorageError::Gone => gone(error.to_string()),
-        _ => {
-            tracing::error!(error = %chain(error), "a fetch could not be stored");
-            Refusal::internal()
-        }
-    }
 }

@@ -12,8 +12,9 @@ use perennis_shared::limits::RECORD_BYTES;
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
-use super::answer::{Answer, Refusal, answer};
-use super::names::{self, refusal};
+use super::answer::{Answer, answer};
+use super::names;
+use super::refusal::Refusal;
 use super::route;
 use super::upload::Upload;
 use crate::http::site::Site;
@@ -77,9 +78,9 @@ pub(super) async fn follow(
             while let Some(part) = upload.part().await? {
                 message
                     .push(&part)
-                    .map_err(|error| refusal(error).closing())?;
+                    .map_err(|error| Refusal::from(error).closing())?;
             }
-            let mut adoption = Adoption::of_message(message, sources, next).map_err(refusal)?;
+            let mut adoption = Adoption::of_message(message, sources, next)?;
             adoption.is_part = is_part;
             adoption
         }
@@ -87,17 +88,14 @@ pub(super) async fn follow(
     // A client that goes away now changes nothing: what it sent whole is stored whole.
     let storing = Arc::clone(node);
     let stored = tokio::spawn(async move { storing.ingest.follow(&name, adoption).await });
-    stored
-        .await
-        .map_err(|_| Refusal::internal())?
-        .map_err(refusal)?;
+    stored.await.map_err(Refusal::internal)??;
     names::status(node, text).await
 }
 
 /// Ends following a name.
 pub(super) async fn unfollow(node: &Site, text: &str) -> Result<Answer, Refusal> {
     let name = names::parse(text)?;
-    node.ingest.unfollow(&name).await.map_err(refusal)?;
+    node.ingest.unfollow(&name).await?;
     let mut answer = answer(
         StatusCode::NO_CONTENT,
         HeaderValue::from_static(""),
@@ -113,8 +111,7 @@ async fn find(node: &Site, name: &Name, sources: &[String]) -> Result<Vec<u8>, R
         Ok(gathered) => return Ok(gathered.best.bytes().to_vec()),
         Err(error) => error,
     };
-    let kept = node.read.kept(name).await;
-    let kept = kept.map_err(|_| Refusal::internal())?;
+    let kept = node.read.kept(name).await?;
     if let Some(kept) = kept.filter(|kept| kept.valid_until >= rt::now()) {
         return Ok(kept.record.to_vec());
     }
@@ -144,7 +141,6 @@ fn body_kind(request: &Request<Incoming>) -> Result<BodyKind, Refusal> {
         Some("application/vnd.ipfs.ipns-record") => Ok(BodyKind::Record),
         Some("application/vnd.ipld.car") => Ok(BodyKind::Car),
         _ => Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "a name is followed with a record, with a CAR file, or with no body",
             "send Content-Type: application/vnd.ipfs.ipns-record or application/vnd.ipld.car",
@@ -155,7 +151,7 @@ fn body_kind(request: &Request<Incoming>) -> Result<BodyKind, Refusal> {
 
 fn sources(query: Option<&str>) -> Result<Vec<String>, Refusal> {
     let refused = |message: String| {
-        Refusal::bad_request(
+        Refusal::new(
             "invalid_source",
             message,
             "give the base URL of a node or gateway, such as https://example.org, percent-encoded",

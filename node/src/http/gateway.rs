@@ -10,19 +10,18 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use perennis_shared::cid::{Block, Cid, parse_cid};
-use perennis_shared::error::chain;
 
-use super::answer::{Answer, Body, Refusal, answer, text_header};
+use super::answer::{Answer, Body, answer, text_header};
 use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes, counted};
+use super::refusal::Refusal;
 use super::route;
 use crate::http::site::Site;
-use crate::read::ReadError;
 
 mod depth_first;
 mod graph;
 
 pub(super) use graph::PART_BYTES;
-use graph::{Graph, GraphError, Scope};
+use graph::{ABSENT_HINT, Graph, Scope};
 
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
 const CAR: HeaderValue =
@@ -61,14 +60,14 @@ pub(super) async fn block(
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     if let Some((cid, _)) = text.split_once('/') {
-        return Err(Refusal::bad_request(
+        return Err(Refusal::new(
             "path_not_served",
             "paths behind a CID are not served",
             format!("fetch /ipfs/{cid} and follow its links"),
         ));
     }
     let cid = parse_cid(text).map_err(|error| {
-        Refusal::bad_request(
+        Refusal::new(
             "invalid_cid",
             error.to_string(),
             "give a CID such as bafyrei…",
@@ -84,7 +83,7 @@ pub(super) async fn block(
 }
 
 async fn read(node: &Site, cid: &Cid) -> Result<Block, Refusal> {
-    let block = node.read.block(cid).await.map_err(unreadable)?;
+    let block = node.read.block(cid).await?;
     block.ok_or_else(|| absent(cid))
 }
 
@@ -118,36 +117,14 @@ async fn sent(
     }
     // Whoever waits holds nothing, so it is read once more.
     drop(block);
-    let refused = |_| answers.refusal();
-    let place = answers.place().await.map_err(refused)?;
-    let share = answers.share(length, REQUEST_PATIENCE).await;
-    let share = share.map_err(refused)?;
+    let place = answers.place().await?;
+    let share = answers.share(length, REQUEST_PATIENCE).await?;
     let block = read(node, &cid).await?;
     Ok(block_bytes(answers.send_with(block, share), place).slice(part))
 }
 
-fn unreadable(error: ReadError) -> Refusal {
-    match error {
-        ReadError::Corrupt => Refusal::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "corrupt_block",
-            "this block is damaged on this node's disk; it was set aside and is fetched again",
-            "ask another node meanwhile",
-        ),
-        ReadError::HashNotAllowed(reason) => Refusal::bad_request(
-            "hash_not_allowed",
-            format!("no content is accepted under this CID: {reason}"),
-            "use a CID with sha2-256",
-        ),
-        ReadError::Storage(_) => Refusal::internal(),
-    }
-}
-
 fn absent(cid: &Cid) -> Refusal {
-    Refusal::not_found(
-        format!("block {cid} is not here"),
-        "this node serves what was published to it; ask the publisher's other nodes",
-    )
+    Refusal::not_found(format!("block {cid} is not here"), ABSENT_HINT)
 }
 
 fn whole_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Answer {
@@ -181,7 +158,7 @@ async fn raw(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("bytes="));
     if let Some(range) = range {
-        let length = node.read.block_bytes(cid).await.map_err(unreadable)?;
+        let length = node.read.block_bytes(cid).await?;
         let length = length.ok_or_else(|| absent(cid))?;
         if known(request, &etag) {
             return Ok(unchanged(etag));
@@ -210,7 +187,6 @@ async fn raw(
 
 fn outside(length: usize) -> Refusal {
     Refusal::new(
-        StatusCode::RANGE_NOT_SATISFIABLE,
         "range_outside",
         format!("the block has {length} bytes and the range lies outside of them"),
         "ask for a range inside the block, or for all of it",
@@ -240,12 +216,11 @@ async fn part(
     let room = if is_small(part.len(), request) {
         None
     } else {
-        let refused = |_| node.answers.refusal();
-        let place = node.answers.place().await.map_err(refused)?;
-        let share = node.answers.share(part.len(), REQUEST_PATIENCE).await;
-        Some((place, share.map_err(refused)?))
+        let place = node.answers.place().await?;
+        let share = node.answers.share(part.len(), REQUEST_PATIENCE).await?;
+        Some((place, share))
     };
-    let bytes = node.read.part(cid, part).await.map_err(unreadable)?;
+    let bytes = node.read.part(cid, part).await?;
     let bytes = bytes.ok_or_else(|| absent(cid))?;
     Ok(match room {
         Some((place, share)) => counted(bytes, place, Some(share)),
@@ -327,7 +302,7 @@ async fn graph(
         Some("block") => Scope::Block,
         Some("entity") => Scope::Entity,
         Some(_) => {
-            return Err(Refusal::bad_request(
+            return Err(Refusal::new(
                 "invalid_scope",
                 "dag-scope is block, entity or all",
                 "correct it or leave it out",
@@ -342,10 +317,8 @@ async fn graph(
     let body = if request.method() == Method::HEAD {
         Body::Empty
     } else {
-        let place = node.answers.place().await;
-        let place = place.map_err(|_| node.answers.refusal())?;
-        let graph = Graph::begin(node, root, scope, place).await;
-        graph.map_err(|error| unsent(node, error))?.into_body()
+        let place = node.answers.place().await?;
+        Graph::begin(node, root, scope, place).await?.into_body()
     };
     let mut answer = answer(StatusCode::OK, CAR, body);
     block_headers(&mut answer, text, etag, "car");
@@ -355,27 +328,10 @@ async fn graph(
     Ok(answer)
 }
 
-/// Why not even the root of a graph can be sent.
-fn unsent(node: &Site, error: GraphError) -> Refusal {
-    match error {
-        GraphError::NoRoom(_) => node.answers.refusal(),
-        GraphError::Absent(cid) => absent(&cid),
-        GraphError::Unreadable { source, .. } => unreadable(source),
-        GraphError::Links { .. } => Refusal::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "unreadable_links",
-            chain(&error),
-            "ask for the block alone, with format=raw or dag-scope=block",
-        ),
-        GraphError::Car(_) | GraphError::TooLarge(_) => Refusal::internal(),
-    }
-}
-
 /// What the client wants: the parameter `format` wins over the header `Accept`; without both a block is sent raw.
 fn format(request: &Request<Incoming>) -> Result<Format, Refusal> {
     let not_served = || {
         Refusal::new(
-            StatusCode::NOT_ACCEPTABLE,
             "not_acceptable",
             "this gateway serves verifiable formats only",
             "ask for ?format=raw or ?format=car, or accept application/vnd.ipld.raw or application/vnd.ipld.car",

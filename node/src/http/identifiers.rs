@@ -9,7 +9,9 @@ use perennis_shared::did::{Did, DidDocument, key_document};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::answer::{Answer, Refusal, answer, json_as};
+use super::answer::{Answer, answer};
+use super::document::json_as;
+use super::refusal::Refusal;
 use crate::http::site::Site;
 use crate::storage::NameState;
 
@@ -108,15 +110,14 @@ pub(super) async fn resolve(
             return Ok(failed(StatusCode::BAD_REQUEST, problem));
         }
     };
-    let kept = node.read.kept(&did.name()).await;
-    let kept = kept.map_err(|_| Refusal::internal())?;
+    let kept = node.read.kept(&did.name()).await?;
     let published = match &kept {
         Some(kept) => published(node, kept).await?,
         None => None,
     };
     match (published, did.public_key()) {
         (Some((document, metadata)), _) if document.id() == &did => {
-            let json = document.to_json().map_err(|_| Refusal::internal())?;
+            let json = document.to_json().map_err(Refusal::internal)?;
             Ok(found(format, &json, metadata))
         }
         // A did:key is its key, whatever was published under another identifier of it.
@@ -143,11 +144,10 @@ async fn published(
     let (Some(cid), Some(head)) = (kept.facts.document, kept.head) else {
         return Ok(None);
     };
-    let block = node.read.block(&cid).await;
-    let Some(block) = block.map_err(|_| Refusal::internal())? else {
+    let Some(block) = node.read.block(&cid).await? else {
         return Ok(None);
     };
-    let document = DidDocument::from_block(&block).map_err(|_| Refusal::internal())?;
+    let document = DidDocument::from_block(&block).map_err(Refusal::internal)?;
     let metadata = DocumentMetadata {
         created: Some(document.created().to_string()),
         updated: Some(document.updated().to_string()),
@@ -163,8 +163,9 @@ fn found(format: Format, document: &str, metadata: DocumentMetadata) -> Answer {
         Format::DocumentLd => return whole(DOCUMENT_LD, document),
         Format::Result => "application/did",
     };
-    let Ok(raw) = serde_json::from_str::<&RawValue>(document) else {
-        return Refusal::internal().into_answer();
+    let raw = match serde_json::from_str::<&RawValue>(document) {
+        Ok(raw) => raw,
+        Err(error) => return Refusal::internal(error).into_answer(),
     };
     let resolution = Resolution {
         context: "https://w3id.org/did-resolution/v1",

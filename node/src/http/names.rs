@@ -8,19 +8,18 @@ use hyper::header;
 use hyper::{Request, StatusCode};
 use perennis_rt as rt;
 use perennis_shared::did::Did;
-use perennis_shared::error::chain;
-use perennis_shared::ipns::{Name, RecordError, UnverifiedRecord};
+use perennis_shared::ipns::{Name, UnverifiedRecord};
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
-use super::answer::{Answer, Refusal, json};
+use super::answer::Answer;
+use super::document::json;
 use super::follow::FollowedState;
+use super::refusal::Refusal;
 use super::route;
 use super::upload::Upload;
 use crate::http::site::Site;
-use crate::ingest::IngestError;
 use crate::storage::NameState;
-use crate::storage::StorageError;
 use crate::workers::republish::TargetState;
 
 /// Rows on a page when nothing else is asked for, and the most.
@@ -37,7 +36,7 @@ pub(super) fn parse(text: &str) -> Result<Name, Refusal> {
         Name::parse(text).map_err(|error| error.to_string())
     };
     parsed.map_err(|message| {
-        Refusal::bad_request(
+        Refusal::new(
             "invalid_name",
             message,
             "give an IPNS name such as k51…, or a DID",
@@ -56,7 +55,7 @@ impl PageQuery {
         let after = match route::query(query, "after") {
             None | Some("") => None,
             Some(cursor) => Some(Name::parse(cursor).map_err(|_| {
-                Refusal::bad_request(
+                Refusal::new(
                     "invalid_cursor",
                     "`after` is no cursor of ours",
                     "give the `next` of the page before, or leave it out",
@@ -75,7 +74,7 @@ impl PageQuery {
                 .ok()
                 .filter(|limit| (1..=PAGE_MAX).contains(limit))
                 .ok_or_else(|| {
-                    Refusal::bad_request(
+                    Refusal::new(
                         "invalid_limit",
                         "`limit` is no number from 1 to 1000",
                         "correct it or leave it out",
@@ -89,8 +88,7 @@ impl PageQuery {
         &self,
         node: &Site,
     ) -> Result<(Vec<(Name, NameState)>, Option<String>), Refusal> {
-        let rows = node.read.names(self.after, self.limit).await;
-        let rows = rows.map_err(|_| Refusal::internal())?;
+        let rows = node.read.names(self.after, self.limit).await?;
         let next = if rows.len() == self.limit {
             rows.last().map(|(name, _)| name.to_string())
         } else {
@@ -199,14 +197,13 @@ impl LadderState {
         name: &Name,
         kept: &NameState,
     ) -> Result<Option<LadderState>, Refusal> {
-        let ladder = node.read.ladder(name).await;
-        let ladder = ladder.map_err(|_| Refusal::internal())?;
+        let ladder = node.read.ladder(name).await?;
         if ladder.is_empty() {
             return Ok(None);
         }
         let live = UnverifiedRecord::parse(&kept.record)
             .and_then(|record| record.verify_at_any_time(name))
-            .map_err(|_| Refusal::internal())?;
+            .map_err(Refusal::internal)?;
         let ladder = ladder.above(&live);
         let now = rt::now();
         let left = ladder.rungs().iter().filter(|rung| !rung.is_expired(now));
@@ -244,8 +241,7 @@ pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Ref
     let puts = node
         .republish
         .states_of(rows.iter().map(|(name, _)| *name).collect())
-        .await
-        .map_err(|_| Refusal::internal())?;
+        .await?;
     let names = rows
         .iter()
         .zip(puts)
@@ -260,20 +256,13 @@ pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Ref
 /// How one name is.
 pub(super) async fn status(node: &Site, text: &str) -> Result<Answer, Refusal> {
     let name = parse(text)?;
-    let kept = node
-        .read
-        .kept(&name)
-        .await
-        .map_err(|_| Refusal::internal())?;
-    let Some(kept) = kept else {
+    let Some(kept) = node.read.kept(&name).await? else {
         return Err(absent(node, &name).await?);
     };
-    let lost_sequence = node.storage().floor(name).await;
-    let states = node.republish.states(&name).await;
-    let states = states.map_err(|_| Refusal::internal())?;
-    let equivocated = node.read.has_evidence(&name).await;
-    let next_look = node.read.next_look(&name).await;
-    let next_look = next_look.map_err(|_| Refusal::internal())?;
+    let lost_sequence = node.storage().floor(name).await?;
+    let states = node.republish.states(&name).await?;
+    let equivocated = node.read.has_evidence(&name).await?;
+    let next_look = node.read.next_look(&name).await?;
     let (rate, hot) = node.republish.demand(&name);
     let status = Status {
         following: kept
@@ -285,8 +274,8 @@ pub(super) async fn status(node: &Site, text: &str) -> Result<Answer, Refusal> {
         stored_at: kept.stored_at.to_string(),
         document: kept.facts.document.map(|cid| cid.to_string()),
         list: kept.facts.list.map(|cid| cid.to_string()),
-        equivocated: equivocated.map_err(|_| Refusal::internal())?,
-        lost_sequence: lost_sequence.map_err(|_| Refusal::internal())?,
+        equivocated,
+        lost_sequence,
         republish_period_seconds: node.republish.period_of(&name).as_secs(),
         resolves_per_hour: (rate * 10.0).round() / 10.0,
         row: Row::new(&name, &kept, &states, hot, rt::now()),
@@ -297,10 +286,8 @@ pub(super) async fn status(node: &Site, text: &str) -> Result<Answer, Refusal> {
 
 /// That a name is not kept, or that its record is lost.
 async fn absent(node: &Site, name: &Name) -> Result<Refusal, Refusal> {
-    let is_lost = node.storage().is_head_lost(*name).await;
-    if is_lost.map_err(|_| Refusal::internal())? {
+    if node.storage().is_head_lost(*name).await? {
         return Ok(Refusal::new(
-            StatusCode::NOT_FOUND,
             "record_lost",
             format!(
                 "the record of {name} was kept here and is lost by damage; it is being looked for"
@@ -330,7 +317,6 @@ pub(super) async fn publish(
         .is_some_and(|essence| essence.trim() == "application/vnd.ipld.car");
     if !is_car {
         return Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "a publish message is a CAR file",
             "send it with Content-Type: application/vnd.ipld.car",
@@ -339,164 +325,17 @@ pub(super) async fn publish(
     }
     node.ingest
         .admit(&name, peer)
-        .map_err(|error| refusal(error).closing())?;
+        .map_err(|error| Refusal::from(error).closing())?;
     let mut message = node.ingest.receive();
     let mut upload = Upload::new(request, message.limit(), &node.config.http)?;
     while let Some(part) = upload.part().await? {
         message
             .push(&part)
-            .map_err(|error| refusal(error).closing())?;
+            .map_err(|error| Refusal::from(error).closing())?;
     }
     // A client that goes away now changes nothing: what it sent whole is stored whole.
     let node = Arc::clone(node);
     let stored = tokio::spawn(async move { node.ingest.publish(&name, message).await });
-    let receipt = stored
-        .await
-        .map_err(|_| Refusal::internal())?
-        .map_err(refusal)?;
+    let receipt = stored.await.map_err(Refusal::internal)??;
     Ok(json(StatusCode::OK, &receipt))
-}
-
-/// The refusal a client sees for an error of the write door.
-pub(super) fn refusal(error: IngestError) -> Refusal {
-    use StatusCode as S;
-    let message = chain(&error);
-    match error {
-        IngestError::NotAllowed => Refusal::new(
-            S::FORBIDDEN,
-            "not_allowed",
-            message,
-            "ask the node's operator to add the name to admission.allow",
-        ),
-        IngestError::TooOften { retry_after, .. } => Refusal::new(
-            S::TOO_MANY_REQUESTS,
-            "too_many_writes",
-            message,
-            "wait as long as Retry-After says, and gather changes into one publish",
-        )
-        .retry_after(retry_after),
-        IngestError::Quota { .. } => Refusal::new(
-            S::TOO_MANY_REQUESTS,
-            "quota",
-            message,
-            "compact the log, use another node, or ask the operator to raise the quota",
-        ),
-        IngestError::Busy => Refusal::new(
-            S::SERVICE_UNAVAILABLE,
-            "busy",
-            message,
-            "try again after the time in Retry-After",
-        )
-        .retry_after(std::time::Duration::from_secs(1)),
-        IngestError::Car(_) => Refusal::bad_request(
-            "invalid_car",
-            message,
-            "send a CARv1 file whose blocks match their CIDs",
-        ),
-        IngestError::NotAMessage(_) => Refusal::bad_request(
-            "invalid_message",
-            message,
-            "send CARv1 with the roots [head, record, rung…], the rungs right before the record, the record as its last block",
-        ),
-        IngestError::Record(error) => record_refusal(&error, message),
-        IngestError::Ladder(_) => Refusal::new(
-            S::UNPROCESSABLE_ENTITY,
-            "invalid_ladder",
-            message,
-            "sign rungs of the record's sequence and value, each ending later than the one before",
-        ),
-        IngestError::NotFollowed => Refusal::not_found(
-            message,
-            "`perennis name list` shows which names are followed",
-        ),
-        IngestError::OtherHead { .. } => Refusal::new(
-            S::UNPROCESSABLE_ENTITY,
-            "head_mismatch",
-            message,
-            "sign a record whose value is /ipfs/ and the head's CID",
-        ),
-        IngestError::Head(_) => Refusal::new(
-            S::UNPROCESSABLE_ENTITY,
-            "invalid_head",
-            message,
-            "the head is an entry of the log, signed by a key its DID document lists",
-        ),
-        IngestError::Codec(_) => Refusal::new(
-            S::UNPROCESSABLE_ENTITY,
-            "invalid_block",
-            message,
-            "encode blocks canonically",
-        ),
-        IngestError::Missing { cids } => Refusal::new(
-            S::UNPROCESSABLE_ENTITY,
-            "missing_blocks",
-            message,
-            "send the message again with the blocks in `missing`",
-        )
-        .with_missing(cids),
-        IngestError::Stale { .. } => Refusal::new(
-            S::CONFLICT,
-            "stale_record",
-            message,
-            "resolve the name, merge, and publish with a higher sequence",
-        ),
-        IngestError::Equivocation { .. } => Refusal::new(
-            S::CONFLICT,
-            "equivocation",
-            message,
-            "two devices published at once: resolve the name, merge, and publish with a higher sequence",
-        ),
-        IngestError::TooLarge(_) => Refusal::new(
-            S::PAYLOAD_TOO_LARGE,
-            "too_large",
-            message,
-            "publish in smaller steps: fewer changes at once",
-        ),
-        IngestError::Full => Refusal::new(
-            S::INSUFFICIENT_STORAGE,
-            "disk_full",
-            message,
-            "the node serves what it has; use another one until its operator makes room",
-        ),
-        IngestError::Read(error) => {
-            tracing::error!(error = %chain(&error), "a write failed to read");
-            Refusal::internal()
-        }
-        IngestError::Storage(StorageError::Gone) => gone(message),
-        IngestError::Storage(error) => {
-            tracing::error!(error = %chain(&error), "a write failed");
-            Refusal::internal()
-        }
-    }
-}
-
-/// The node has lost its folder.
-pub(super) fn gone(message: String) -> Refusal {
-    Refusal::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "data_folder_gone",
-        message,
-        "use another node: what this one takes would be lost",
-    )
-}
-
-fn record_refusal(error: &RecordError, message: String) -> Refusal {
-    let hint = match error {
-        RecordError::Expired { .. } => "sign a new record; check the clock of the device",
-        RecordError::WrongKey | RecordError::BadSignature => {
-            "sign the record with the key of the name in the path"
-        }
-        RecordError::V1Only => "sign a record of version 2",
-        _ => "make the record as the IPNS specification says",
-    };
-    let status = match error {
-        RecordError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        _ => StatusCode::BAD_REQUEST,
-    };
-    let code = match error.code() {
-        "malformed" => "malformed_record",
-        "expired" => "expired_record",
-        other => other,
-    };
-    Refusal::new(status, code, message, hint)
 }

@@ -4,18 +4,19 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::answer::{Answer, Refusal, finish};
+use super::answer::{Answer, finish};
 use super::patience::Patient;
+use super::refusal::Refusal;
 use super::{HEAD_BYTES, HEADERS, STALL, state};
 use crate::config::HttpConfig;
 use crate::opening::Opening;
@@ -82,7 +83,6 @@ fn respond(request: &Request<Incoming>, opening: Option<Opening>) -> Answer {
         "/health/live" => state::live(),
         "/health/ready" => state::opening(opening),
         _ => Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
             "opening",
             "the node is opening its store",
             "GET /health/ready tells how far it is; try again soon",

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
-use super::answer::{Answer, Refusal, answer};
+use super::answer::{Answer, answer};
+use super::refusal::Refusal;
 
 /// The status page; it reads `/v1/status` and `/v1/names`, and shows `/v1/probe/plot.svg`.
 static HOME: &str = include_str!("page/home.html");

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use perennis_net::peers::{Inbound, PeerInfo};
-use perennis_net::{ConnectError, Multiaddr, NetStatus, PeerId};
-use perennis_shared::error::chain;
-use perennis_shared::error::{ErrorKind, Retryable};
+use perennis_net::{Multiaddr, NetStatus, PeerId};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, Refusal, json};
+use super::answer::Answer;
+use super::document::json;
+use super::refusal::Refusal;
 use super::upload::Upload;
 use crate::http::site::Site;
 
@@ -67,8 +67,8 @@ struct Peer {
 /// Everybody who is connected.
 pub(super) async fn list(node: &Site) -> Result<Answer, Refusal> {
     let net = &node.swarm.net;
-    let status = net.status().await.map_err(|_| stopping())?;
-    let peers = net.peers().await.map_err(|_| stopping())?;
+    let status = net.status().await?;
+    let peers = net.peers().await?;
     Ok(json(
         StatusCode::OK,
         &document(net.peer_id(), status, peers),
@@ -144,7 +144,7 @@ pub(super) async fn connect(
     let body = upload.whole().await?;
     let invalid = |message: String| {
         let hint = r#"send {"address": "/ip4/…/tcp/…/p2p/…"}"#;
-        Refusal::bad_request("invalid_address", message, hint)
+        Refusal::new("invalid_address", message, hint)
     };
     let wanted: ConnectRequest =
         serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
@@ -152,7 +152,7 @@ pub(super) async fn connect(
         .address
         .parse()
         .map_err(|error| invalid(format!("{:?} is no multiaddr: {error}", wanted.address)))?;
-    let peer = node.swarm.net.connect_to(&address).await.map_err(refusal)?;
+    let peer = node.swarm.net.connect_to(&address).await?;
     let document = Connected {
         peer_id: peer.to_string(),
         connected: true,
@@ -179,47 +179,17 @@ pub(super) async fn ban(node: &Site, text: &str, banned: bool) -> Result<Answer,
     let document = Banned {
         peer_id: peer.to_string(),
         banned,
-        changed: changed.map_err(|_| stopping())?,
+        changed: changed?,
     };
     Ok(json(StatusCode::OK, &document))
 }
 
 pub(super) fn parse(text: &str) -> Result<PeerId, Refusal> {
     text.parse().map_err(|error| {
-        Refusal::bad_request(
+        Refusal::new(
             "invalid_peer",
             format!("{text:?} is no peer id: {error}"),
             "write it in base58 (12D3KooW…), as `peers list` shows it",
         )
     })
-}
-
-/// The refusal a client sees when a peer cannot be reached.
-pub(super) fn refusal(error: ConnectError) -> Refusal {
-    let status = match error.kind() {
-        ErrorKind::Reject => StatusCode::BAD_REQUEST,
-        ErrorKind::Retry => StatusCode::BAD_GATEWAY,
-        ErrorKind::Corrupt => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorKind::Fatal => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let hint = match &error {
-        ConnectError::NoPeer { .. } => "end the address with /p2p/ and the peer's id",
-        ConnectError::Own => "give the address of another peer",
-        ConnectError::Denied { .. } => "unban it, or change p2p.deny and p2p.allow",
-        ConnectError::NoAddress { .. } => "give an address, or join a network that knows the peer",
-        ConnectError::WrongPeer { .. } => {
-            "check the peer id in the address: somebody else answers there"
-        }
-        _ => "check the address, and that the peer runs and can be reached from here",
-    };
-    Refusal::new(status, error.code(), chain(&error), hint)
-}
-
-pub(super) fn stopping() -> Refusal {
-    Refusal::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "stopping",
-        "the peer-to-peer side has stopped",
-        "start the node again",
-    )
 }

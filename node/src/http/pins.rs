@@ -3,8 +3,10 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::answer::{Answer, Refusal, json};
+use super::answer::Answer;
+use super::document::json;
 use super::names::PageQuery;
+use super::refusal::Refusal;
 use crate::http::site::Site;
 use crate::storage::Pin;
 

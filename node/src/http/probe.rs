@@ -4,8 +4,9 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
-use super::answer::{Answer, NO_STORE, Refusal, answer, json};
-use super::peers::stopping;
+use super::answer::{Answer, NO_STORE, answer};
+use super::document::json;
+use super::refusal::Refusal;
 use crate::http::site::Site;
 
 const SVG: HeaderValue = HeaderValue::from_static("image/svg+xml");
@@ -25,7 +26,7 @@ pub(super) async fn now(node: &Site) -> Result<Answer, Refusal> {
     if node.probe.measure_now().await {
         Ok(report(node))
     } else {
-        Err(stopping())
+        Err(Refusal::stopping())
     }
 }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
-use perennis_net::dht::{Contact, DhtError, Providers};
+use perennis_net::dht::{Contact, Providers};
 use perennis_net::{Multiaddr, PeerId};
 use perennis_shared::cid::{Cid, parse_cid};
-use perennis_shared::error::chain;
-use perennis_shared::error::{ErrorKind, Retryable};
 use serde::Serialize;
 
-use super::answer::{Answer, JSON, Refusal, answer, json, json_as};
+use super::answer::{Answer, JSON, answer};
+use super::document::{json, json_as};
+use super::refusal::Refusal;
 use super::{peers, route};
 use crate::http::site::Site;
 
@@ -48,7 +48,7 @@ pub(super) async fn list(node: &Site, text: &str, query: Option<&str>) -> Result
             .ok()
             .filter(|limit| (1..=MOST).contains(limit))
             .ok_or_else(|| {
-                Refusal::bad_request(
+                Refusal::new(
                     "invalid_limit",
                     "limit is no number of providers",
                     "write 1 to 100",
@@ -82,19 +82,14 @@ struct Provided {
 /// Tells the DHT that this node has a block.
 pub(super) async fn provide(node: &Arc<Site>, text: &str) -> Result<Answer, Refusal> {
     let cid = parse(text)?;
-    let block = node
-        .read
-        .block(&cid)
-        .await
-        .map_err(|_| Refusal::internal())?;
-    if block.is_none() {
+    if node.read.block(&cid).await?.is_none() {
         return Err(Refusal::not_found(
             format!("{cid} is not here"),
             "fetch it first, or publish it to this node",
         ));
     }
     // For one block a lookup that ends early is quicker than the sweep's, which serves neighbours too.
-    let report = node.swarm.net.provide(&cid).await.map_err(refusal)?;
+    let report = node.swarm.net.provide(&cid).await?;
     let document = Provided {
         cid: cid.to_string(),
         reached: report.reached.len(),
@@ -164,10 +159,7 @@ pub(super) async fn routed_peer<B>(
 ) -> Result<Answer, Refusal> {
     let peer = parse_routed(text)?;
     let net = &node.swarm.net;
-    let mut addresses = net
-        .addresses_of(peer)
-        .await
-        .map_err(|_| peers::stopping())?;
+    let mut addresses = net.addresses_of(peer).await?;
     if addresses.is_empty() {
         addresses = looked_up(node, peer).await;
     }
@@ -226,13 +218,8 @@ fn routed<B, D: Serialize>(
 
 async fn find(node: &Site, cid: &Cid, most: usize) -> Result<Providers, Refusal> {
     let net = &node.swarm.net;
-    let mut found = net.find_providers(cid, most).await.map_err(refusal)?;
-    let is_here = node
-        .read
-        .block(cid)
-        .await
-        .map_err(|_| Refusal::internal())?
-        .is_some();
+    let mut found = net.find_providers(cid, most).await?;
+    let is_here = node.read.block(cid).await?.is_some();
     let own = net.peer_id();
     found.providers.retain(|provider| provider.peer != own);
     if is_here {
@@ -251,26 +238,10 @@ async fn find(node: &Site, cid: &Cid, most: usize) -> Result<Providers, Refusal>
 
 pub(super) fn parse(text: &str) -> Result<Cid, Refusal> {
     parse_cid(text).map_err(|error| {
-        Refusal::bad_request(
+        Refusal::new(
             "invalid_cid",
             format!("{text:?} is no CID: {error}"),
             "write it as bafy… or Qm…",
         )
     })
-}
-
-/// The refusal a client sees when the DHT has no answer.
-pub(super) fn refusal(error: DhtError) -> Refusal {
-    let status = match error.kind() {
-        ErrorKind::Reject => StatusCode::NOT_FOUND,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let hint = match &error {
-        DhtError::NoPeers => {
-            "connect to a peer with `perennis peers connect`, or set p2p.bootstrap"
-        }
-        DhtError::Quorum { .. } => "try again: peers come and go",
-        _ => "try again later",
-    };
-    Refusal::new(status, error.code(), chain(&error), hint)
 }

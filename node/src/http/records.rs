@@ -12,7 +12,9 @@ use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::limits::RECORD_BYTES;
 
-use super::answer::{Answer, Refusal, answer, json, text_header};
+use super::answer::{Answer, answer, text_header};
+use super::document::json;
+use super::refusal::Refusal;
 use super::upload::Upload;
 use super::{gateway, names, route};
 use crate::http::site::Site;
@@ -93,11 +95,7 @@ async fn find(
     request: &Request<Incoming>,
 ) -> Result<Option<Answer>, Refusal> {
     let started = Instant::now();
-    let record = node
-        .read
-        .record(name)
-        .await
-        .map_err(|_| Refusal::internal())?;
+    let record = node.read.record(name).await?;
     let mut found = LookupResult::Store;
     let mut answer = record.and_then(|record| present(&record, request));
     if answer.is_some() {
@@ -168,11 +166,10 @@ pub(super) async fn put(
     let name = names::parse(text).map_err(Refusal::closing)?;
     node.ingest
         .admit(&name, peer)
-        .map_err(|error| names::refusal(error).closing())?;
+        .map_err(|error| Refusal::from(error).closing())?;
     let upload = Upload::new(request, RECORD_BYTES as u64, &node.config.http)?;
     let bytes = upload.whole().await?;
-    let stored = node.ingest.put_record("http", &name, &bytes).await;
-    let receipt = stored.map_err(names::refusal)?;
+    let receipt = node.ingest.put_record("http", &name, &bytes).await?;
     Ok(json(StatusCode::OK, &receipt))
 }
 
@@ -188,7 +185,6 @@ fn accepts_records(request: &Request<Incoming>) -> bool {
 
 fn not_acceptable() -> Refusal {
     Refusal::new(
-        StatusCode::NOT_ACCEPTABLE,
         "not_acceptable",
         "a name is served as its signed record only",
         "accept application/vnd.ipfs.ipns-record, or ask for ?format=ipns-record under /ipns/",

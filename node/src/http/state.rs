@@ -9,7 +9,9 @@ use perennis_rt as rt;
 use perennis_shared::error::chain;
 use serde::Serialize;
 
-use super::answer::{Answer, Refusal, answer, json};
+use super::answer::{Answer, answer};
+use super::document::json;
+use super::refusal::Refusal;
 use crate::damage::{ROWS_HINT, Report};
 use crate::http::site::Site;
 use crate::opening::Opening;
@@ -127,7 +129,7 @@ pub(super) async fn metrics(node: &Site) -> Result<Answer, Refusal> {
     node.metrics.damage.unreadable(&unreadable);
     node.metrics.answers.taken(node.answers.taken_bytes());
     let sizes = node.storage_sizes();
-    let text = node.metrics.text(sizes).map_err(|_| Refusal::internal())?;
+    let text = node.metrics.text(sizes).map_err(Refusal::internal)?;
     Ok(answer(
         StatusCode::OK,
         OPEN_METRICS,
