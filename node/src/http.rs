@@ -29,24 +29,31 @@ mod document;
 mod fetch;
 mod follow;
 mod gateway;
+mod health;
 mod identifiers;
+mod media;
 mod memory;
+mod metrics;
+mod name_status;
 mod names;
 mod openapi;
 pub(crate) mod opening;
 mod origin;
 mod page;
+mod page_query;
+mod parameter;
 mod patience;
 mod peers;
 mod pins;
 mod probe;
 mod providers;
+mod query;
 mod readers;
 mod records;
 mod refusal;
 mod route;
 mod site;
-mod state;
+mod status;
 mod upload;
 
 use answer::{Answer, Cause};
@@ -233,7 +240,7 @@ async fn dispatch(
 ) -> Result<Answer, Refusal> {
     let uri = request.uri().clone();
     let parameter = match route::find(request.method(), uri.path()) {
-        Matched::Route(_, parameter) => route::decoded(parameter).ok_or_else(|| {
+        Matched::Route(_, parameter) => query::decoded(parameter).ok_or_else(|| {
             Refusal::new(
                 "invalid_path",
                 "the path is not well percent-encoded UTF-8",
@@ -245,11 +252,11 @@ async fn dispatch(
     match endpoint {
         Endpoint::Home => Ok(page::home()),
         Endpoint::Page => page::file(&parameter),
-        Endpoint::Live => Ok(state::live()),
-        Endpoint::Ready => Ok(state::ready(node).await),
-        Endpoint::Metrics => state::metrics(node).await,
+        Endpoint::Live => Ok(health::live()),
+        Endpoint::Ready => Ok(health::ready(node).await),
+        Endpoint::Metrics => metrics::metrics(node).await,
         Endpoint::OpenApi => Ok(openapi::document()),
-        Endpoint::Status => Ok(state::status(node).await),
+        Endpoint::Status => Ok(status::status(node).await),
         Endpoint::Block => gateway::block(node, &parameter, &request).await,
         Endpoint::IpnsGateway => records::gateway(node, &parameter, &request).await,
         Endpoint::RecordGet => records::routing(node, &parameter, &request).await,
@@ -258,7 +265,7 @@ async fn dispatch(
             records::put(node, peer, &parameter, request).await
         }
         Endpoint::Names => names::list(node, uri.query()).await,
-        Endpoint::NameStatus => names::status(node, &parameter).await,
+        Endpoint::NameStatus => name_status::status(node, &parameter).await,
         Endpoint::Follow => {
             controls(node, &request)?;
             follow::follow(node, &parameter, uri.query(), request).await

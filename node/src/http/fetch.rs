@@ -21,9 +21,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::answer::{Answer, Body, BrokenOff, answer};
 use super::document::json;
-use super::names::PageQuery;
+use super::page_query::PageQuery;
+use super::parameter::parse_block_cid;
+use super::query;
 use super::refusal::Refusal;
-use super::{providers, route};
 use crate::http::site::Site;
 use crate::storage::{FetchSink, Fetched};
 
@@ -66,10 +67,10 @@ pub(super) async fn start(
     text: &str,
     query: Option<&str>,
 ) -> Result<Answer, Refusal> {
-    let cid = providers::parse(text)?;
+    let cid = parse_block_cid(text)?;
     let mut named = Vec::new();
-    if let Some(peer) = route::query(query, "peer") {
-        let text = route::decoded(peer).unwrap_or_default();
+    if let Some(peer) = query::value(query, "peer") {
+        let text = query::decoded(peer).unwrap_or_default();
         let address: Multiaddr = text.parse().map_err(|error| {
             let message = format!("{text:?} is no multiaddr: {error}");
             Refusal::new("invalid_address", message, "write it as /ip4/…/tcp/…/p2p/…")
@@ -190,12 +191,12 @@ fn line(line: &Line<'_>) -> Bytes {
 
 #[derive(Serialize)]
 struct List {
-    fetched: Vec<Row>,
+    fetched: Vec<FetchedDag>,
     next: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Row {
+struct FetchedDag {
     cid: String,
     blocks: u64,
     bytes: u64,
@@ -205,8 +206,8 @@ struct Row {
 /// A page of what was fetched and is kept.
 pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
     let limit = PageQuery::parse_limit(query)?;
-    let after = route::query(query, "after")
-        .map(providers::parse)
+    let after = query::value(query, "after")
+        .map(parse_block_cid)
         .transpose()?;
     let rows = node.storage().fetched(after, limit).await?;
     let next = rows
@@ -215,7 +216,7 @@ pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Ref
         .map(|row| row.root.to_string());
     let fetched = rows
         .iter()
-        .map(|row| Row {
+        .map(|row| FetchedDag {
             cid: row.root.to_string(),
             blocks: row.blocks,
             bytes: row.bytes,
@@ -233,7 +234,7 @@ struct Released {
 
 /// Keeps a DAG no longer; its blocks are collected when nothing else holds them.
 pub(super) async fn release(node: &Site, text: &str) -> Result<Answer, Refusal> {
-    let cid = providers::parse(text)?;
+    let cid = parse_block_cid(text)?;
     let released = node.storage().release(&cid).await?;
     if !released {
         let message = format!("{cid} was not fetched");

@@ -9,48 +9,22 @@ use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
 use perennis_shared::ipns::Name;
 use perennis_shared::limits::RECORD_BYTES;
-use perennis_shared::time::Millis;
-use serde::Serialize;
 
 use super::answer::{Answer, answer};
-use super::names;
+use super::media::content_type;
+use super::name_status;
+use super::parameter::parse_name;
+use super::query;
 use super::refusal::Refusal;
-use super::route;
 use super::upload::Upload;
 use crate::http::site::Site;
 use crate::ingest::Adoption;
-use crate::storage::FollowState;
 
 /// Most sources of one name.
 const SOURCES: usize = 8;
 
 /// Longest URL of a source, in bytes.
 const SOURCE_BYTES: usize = 2_048;
-
-/// How a followed name is.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct FollowedState {
-    since: String,
-    sources: Vec<String>,
-    found_at: Option<String>,
-    failures: u32,
-    last_error: Option<String>,
-    next_look: Option<String>,
-}
-
-impl FollowedState {
-    pub(super) fn new(row: &FollowState, next: Option<Millis>) -> FollowedState {
-        FollowedState {
-            since: row.since.to_string(),
-            sources: row.sources.clone(),
-            found_at: row.found_at.map(|at| at.to_string()),
-            failures: row.failures,
-            last_error: row.last_error.clone(),
-            next_look: next.map(|at| at.to_string()),
-        }
-    }
-}
 
 /// Follows a name.
 pub(super) async fn follow(
@@ -59,9 +33,9 @@ pub(super) async fn follow(
     query: Option<&str>,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let name = names::parse(text).map_err(Refusal::closing)?;
+    let name = parse_name(text).map_err(Refusal::closing)?;
     let sources = sources(query).map_err(Refusal::closing)?;
-    let is_part = route::query(query, "more") == Some("true");
+    let is_part = query::value(query, "more") == Some("true");
     let next = rt::now() + node.config.follow.period;
     let adoption = match body_kind(&request)? {
         BodyKind::None => {
@@ -89,12 +63,12 @@ pub(super) async fn follow(
     let storing = Arc::clone(node);
     let stored = tokio::spawn(async move { storing.ingest.follow(&name, adoption).await });
     stored.await.map_err(Refusal::internal)??;
-    names::status(node, text).await
+    name_status::status(node, text).await
 }
 
 /// Ends following a name.
 pub(super) async fn unfollow(node: &Site, text: &str) -> Result<Answer, Refusal> {
-    let name = names::parse(text)?;
+    let name = parse_name(text)?;
     node.ingest.unfollow(&name).await?;
     let mut answer = answer(
         StatusCode::NO_CONTENT,
@@ -131,13 +105,7 @@ fn body_kind(request: &Request<Incoming>) -> Result<BodyKind, Refusal> {
     if request.body().is_end_stream() {
         return Ok(BodyKind::None);
     }
-    let essence = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(str::trim);
-    match essence {
+    match content_type(request.headers()) {
         Some("application/vnd.ipfs.ipns-record") => Ok(BodyKind::Record),
         Some("application/vnd.ipld.car") => Ok(BodyKind::Car),
         _ => Err(Refusal::new(
@@ -158,8 +126,8 @@ fn sources(query: Option<&str>) -> Result<Vec<String>, Refusal> {
         )
     };
     let mut sources: Vec<String> = Vec::new();
-    for text in route::queries(query, "source") {
-        let url = route::decoded(text)
+    for text in query::values(query, "source") {
+        let url = query::decoded(text)
             .filter(|url| url.len() <= SOURCE_BYTES)
             .and_then(|url| url.parse::<NodeUrl>().ok())
             .ok_or_else(|| refused("`source` is no URL of a node".to_owned()))?

@@ -12,16 +12,17 @@ use hyper::{Method, Request, StatusCode};
 use perennis_shared::cid::{Block, Cid, parse_cid};
 
 use super::answer::{Answer, Body, answer, text_header};
+use super::media::{MediaRange, accepted};
 use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes, counted};
+use super::query;
 use super::refusal::Refusal;
-use super::route;
 use crate::http::site::Site;
 
 mod depth_first;
 mod graph;
 
 pub(super) use graph::PART_BYTES;
-use graph::{ABSENT_HINT, Graph, Scope};
+use graph::{ABSENT_HINT, DagScope, Graph};
 
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
 const CAR: HeaderValue =
@@ -297,10 +298,10 @@ async fn graph(
     root: &Cid,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let scope = match route::query(request.uri().query(), "dag-scope") {
-        None | Some("all") => Scope::All,
-        Some("block") => Scope::Block,
-        Some("entity") => Scope::Entity,
+    let scope = match query::value(request.uri().query(), "dag-scope") {
+        None | Some("all") => DagScope::All,
+        Some("block") => DagScope::Block,
+        Some("entity") => DagScope::Entity,
         Some(_) => {
             return Err(Refusal::new(
                 "invalid_scope",
@@ -337,43 +338,32 @@ fn format(request: &Request<Incoming>) -> Result<Format, Refusal> {
             "ask for ?format=raw or ?format=car, or accept application/vnd.ipld.raw or application/vnd.ipld.car",
         )
     };
-    if let Some(query) = request.uri().query()
-        && let Some(format) = route::query(Some(query), "format")
-    {
-        return match format {
-            "raw" => Ok(Format::Raw),
-            "car" => Ok(Format::Car),
-            _ => Err(not_served()),
-        };
-    }
-    let mut offers = request.headers().get_all(header::ACCEPT).iter().peekable();
-    if offers.peek().is_none() {
-        return Ok(Format::Raw);
-    }
-    offers
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .find_map(accepted)
-        .ok_or_else(not_served)
+    let wanted = match query::value(request.uri().query(), "format") {
+        Some("raw") => Some(Format::Raw),
+        Some("car") => Some(Format::Car),
+        Some(_) => None,
+        None => accepted(request.headers(), Format::Raw, served),
+    };
+    wanted.ok_or_else(not_served)
 }
 
-fn accepted(offer: &str) -> Option<Format> {
-    let mut parts = offer.split(';').map(str::trim);
-    let format = match parts.next()? {
-        "application/vnd.ipld.raw" | "*/*" | "application/*" => Format::Raw,
-        "application/vnd.ipld.car" => Format::Car,
-        _ => return None,
-    };
-    let served = parts.all(|parameter| match parameter.split_once('=') {
-        Some(("version", version)) => version == "1",
-        Some(("q", quality)) => quality.parse::<f32>().is_ok_and(|quality| quality > 0.0),
-        _ => true,
-    });
-    served.then_some(format)
+fn served(range: &MediaRange<'_>) -> Option<Format> {
+    if range
+        .parameter("version")
+        .is_some_and(|version| version != "1")
+    {
+        return None;
+    }
+    if range.is_one_of(&["application/vnd.ipld.car"]) {
+        return Some(Format::Car);
+    }
+    (range.is_one_of(&["application/vnd.ipld.raw"]) || range.is_wildcard()).then_some(Format::Raw)
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
+
     use super::*;
 
     #[test]
@@ -402,10 +392,15 @@ mod tests {
 
     #[test]
     fn offers_are_read_with_their_parameters() {
-        assert!(accepted("application/vnd.ipld.car;version=1;order=dfs") == Some(Format::Car));
-        assert!(accepted("application/vnd.ipld.car;version=2").is_none());
-        assert!(accepted("application/vnd.ipld.raw;q=0").is_none());
-        assert!(accepted(" */*;q=0.8") == Some(Format::Raw));
-        assert!(accepted("text/html").is_none());
+        let format = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            accepted(&headers, Format::Raw, served)
+        };
+        assert!(format("application/vnd.ipld.car;version=1;order=dfs") == Some(Format::Car));
+        assert!(format("application/vnd.ipld.car;version=2").is_none());
+        assert!(format("application/vnd.ipld.raw;q=0").is_none());
+        assert!(format(" */*;q=0.8") == Some(Format::Raw));
+        assert!(format("text/html").is_none());
     }
 }

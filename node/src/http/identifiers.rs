@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{Answer, answer};
 use super::document::json_as;
+use super::media::accepted;
 use super::refusal::Refusal;
 use crate::http::site::Site;
 use crate::storage::NameState;
@@ -206,24 +207,22 @@ fn failed(status: StatusCode, problem: Problem) -> Answer {
 }
 
 fn format(request: &Request<Incoming>) -> Option<Format> {
-    let mut offers = request.headers().get_all(header::ACCEPT).iter().peekable();
-    if offers.peek().is_none() {
-        return Some(Format::Result);
-    }
-    offers
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .find_map(|offer| {
-            // The older media types carry a profile as a parameter.
-            let resolution = offer.contains("did-resolution");
-            match offer.split(';').next()?.trim() {
-                "application/did-resolution" | "*/*" | "application/*" | "application/json" => {
-                    Some(Format::Result)
-                }
-                "application/ld+json" if resolution => Some(Format::Result),
-                "application/did" | "application/did+json" => Some(Format::Document),
-                "application/did+ld+json" | "application/ld+json" => Some(Format::DocumentLd),
-                _ => None,
-            }
-        })
+    accepted(request.headers(), Format::Result, |range| {
+        // The older media types carry a profile as a parameter.
+        let is_resolution = range
+            .parameter("profile")
+            .is_some_and(|profile| profile.contains("did-resolution"));
+        let is_result = range.is_one_of(&["application/did-resolution", "application/json"])
+            || range.is_wildcard()
+            || (range.is_one_of(&["application/ld+json"]) && is_resolution);
+        if is_result {
+            Some(Format::Result)
+        } else if range.is_one_of(&["application/did", "application/did+json"]) {
+            Some(Format::Document)
+        } else if range.is_one_of(&["application/did+ld+json", "application/ld+json"]) {
+            Some(Format::DocumentLd)
+        } else {
+            None
+        }
+    })
 }

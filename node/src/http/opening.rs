@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::answer::{Answer, finish};
 use super::patience::Patient;
 use super::refusal::Refusal;
-use super::{HEAD_BYTES, HEADERS, STALL, state};
+use super::{HEAD_BYTES, HEADERS, STALL, health};
 use crate::config::HttpConfig;
 use crate::opening::Opening;
 
@@ -80,8 +80,8 @@ async fn answer(
 
 fn respond(request: &Request<Incoming>, opening: Option<Opening>) -> Answer {
     let mut answer = match request.uri().path() {
-        "/health/live" => state::live(),
-        "/health/ready" => state::opening(opening),
+        "/health/live" => health::live(),
+        "/health/ready" => health::opening(opening),
         _ => Refusal::new(
             "opening",
             "the node is opening its store",

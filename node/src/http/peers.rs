@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::document::json;
+use super::parameter::parse_peer;
 use super::refusal::Refusal;
 use super::upload::Upload;
 use crate::http::site::Site;
@@ -170,7 +171,7 @@ struct Banned {
 
 /// Bans a peer, or unbans it. Peers that are banned for good are listed in the configuration.
 pub(super) async fn ban(node: &Site, text: &str, banned: bool) -> Result<Answer, Refusal> {
-    let peer = parse(text)?;
+    let peer = parse_peer(text)?;
     let net = &node.swarm.net;
     let changed = match banned {
         true => net.ban(peer).await,
@@ -182,14 +183,4 @@ pub(super) async fn ban(node: &Site, text: &str, banned: bool) -> Result<Answer,
         changed: changed?,
     };
     Ok(json(StatusCode::OK, &document))
-}
-
-pub(super) fn parse(text: &str) -> Result<PeerId, Refusal> {
-    text.parse().map_err(|error| {
-        Refusal::new(
-            "invalid_peer",
-            format!("{text:?} is no peer id: {error}"),
-            "write it in base58 (12D3KooW…), as `peers list` shows it",
-        )
-    })
 }

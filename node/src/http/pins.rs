@@ -5,20 +5,20 @@ use serde::Serialize;
 
 use super::answer::Answer;
 use super::document::json;
-use super::names::PageQuery;
+use super::page_query::PageQuery;
 use super::refusal::Refusal;
 use crate::http::site::Site;
 use crate::storage::Pin;
 
 #[derive(Serialize)]
 struct Pins {
-    pins: Vec<PinRow>,
+    pins: Vec<PinEntry>,
     next: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PinRow {
+struct PinEntry {
     cid: String,
     name: String,
     state: &'static str,
@@ -36,7 +36,7 @@ pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Ref
         .iter()
         .filter(|(_, kept)| kept.facts.pin != Pin::RecordOnly)
         .filter_map(|(name, kept)| {
-            Some(PinRow {
+            Some(PinEntry {
                 cid: kept.head?.to_string(),
                 name: name.to_string(),
                 state: kept.facts.pin.name(),
@@ -52,13 +52,13 @@ pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Ref
 
 #[derive(Serialize)]
 struct Index {
-    entries: Vec<IndexRow>,
+    entries: Vec<IndexEntry>,
     next: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct IndexRow {
+struct IndexEntry {
     did: String,
     name: String,
     head: String,
@@ -76,7 +76,7 @@ pub(super) async fn index(node: &Site, query: Option<&str>) -> Result<Answer, Re
         .iter()
         .filter(|(_, kept)| kept.facts.is_pinned_list())
         .filter_map(|(name, kept)| {
-            Some(IndexRow {
+            Some(IndexEntry {
                 did: kept.facts.did.clone()?,
                 name: name.to_string(),
                 head: kept.head?.to_string(),

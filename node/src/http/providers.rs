@@ -11,8 +11,10 @@ use serde::Serialize;
 
 use super::answer::{Answer, JSON, answer};
 use super::document::{json, json_as};
+use super::media::accepted;
+use super::parameter::{parse_block_cid, parse_peer};
+use super::query;
 use super::refusal::Refusal;
-use super::{peers, route};
 use crate::http::site::Site;
 
 /// Providers that are looked for when the caller does not say.
@@ -40,8 +42,8 @@ struct ProviderDocument {
 
 /// The peers that say they have a block.
 pub(super) async fn list(node: &Site, text: &str, query: Option<&str>) -> Result<Answer, Refusal> {
-    let cid = parse(text)?;
-    let most = match route::query(query, "limit") {
+    let cid = parse_block_cid(text)?;
+    let most = match query::value(query, "limit") {
         None => USUAL,
         Some(limit) => limit
             .parse()
@@ -81,7 +83,7 @@ struct Provided {
 
 /// Tells the DHT that this node has a block.
 pub(super) async fn provide(node: &Arc<Site>, text: &str) -> Result<Answer, Refusal> {
-    let cid = parse(text)?;
+    let cid = parse_block_cid(text)?;
     if node.read.block(&cid).await?.is_none() {
         return Err(Refusal::not_found(
             format!("{cid} is not here"),
@@ -140,7 +142,7 @@ pub(super) async fn routed_providers<B>(
     text: &str,
     request: &Request<B>,
 ) -> Result<Answer, Refusal> {
-    let cid = parse(text)?;
+    let cid = parse_block_cid(text)?;
     let found = find(node, &cid, MOST).await?;
     let records = found.providers.iter();
     let records: Vec<PeerRecord> = records
@@ -176,7 +178,7 @@ fn parse_routed(text: &str) -> Result<PeerId, Refusal> {
     {
         return Ok(peer);
     }
-    peers::parse(text)
+    parse_peer(text)
 }
 
 async fn looked_up(node: &Site, peer: PeerId) -> Vec<Multiaddr> {
@@ -200,10 +202,10 @@ fn routed<B, D: Serialize>(
     records: Vec<PeerRecord>,
     document: impl FnOnce(Vec<PeerRecord>) -> D,
 ) -> Answer {
-    let accepts = request.headers().get(hyper::header::ACCEPT);
-    let lines =
-        accepts.is_some_and(|accept| accept.to_str().is_ok_and(|text| text.contains(NDJSON)));
-    if !lines {
+    let lines = accepted(request.headers(), false, |range| {
+        range.is_one_of(&[NDJSON]).then_some(true)
+    });
+    if lines != Some(true) {
         return json_as(StatusCode::OK, JSON, &document(records));
     }
     let mut text = Vec::new();
@@ -234,14 +236,4 @@ async fn find(node: &Site, cid: &Cid, most: usize) -> Result<Providers, Refusal>
         found.providers.truncate(most);
     }
     Ok(found)
-}
-
-pub(super) fn parse(text: &str) -> Result<Cid, Refusal> {
-    parse_cid(text).map_err(|error| {
-        Refusal::new(
-            "invalid_cid",
-            format!("{text:?} is no CID: {error}"),
-            "write it as bafy… or Qm…",
-        )
-    })
 }

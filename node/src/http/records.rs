@@ -14,9 +14,11 @@ use perennis_shared::limits::RECORD_BYTES;
 
 use super::answer::{Answer, answer, text_header};
 use super::document::json;
+use super::media::accepted;
+use super::parameter::parse_name;
 use super::refusal::Refusal;
 use super::upload::Upload;
-use super::{gateway, names, route};
+use super::{gateway, query};
 use crate::http::site::Site;
 use crate::metrics::LookupResult;
 use crate::read::ServedRecord;
@@ -54,7 +56,7 @@ pub(super) async fn routing(
     if !accepts_records(request) {
         return Err(not_acceptable());
     }
-    let name = names::parse(text)?;
+    let name = parse_name(text)?;
     if let Some(answer) = find(node, &name, request).await? {
         return Ok(answer);
     }
@@ -72,14 +74,14 @@ pub(super) async fn gateway(
     text: &str,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let wanted = match route::query(request.uri().query(), "format") {
+    let wanted = match query::value(request.uri().query(), "format") {
         Some(format) => format == "ipns-record",
         None => accepts_records(request),
     };
     if !wanted || text.contains('/') {
         return Err(not_acceptable());
     }
-    let name = names::parse(text)?;
+    let name = parse_name(text)?;
     let answer = find(node, &name, request).await?;
     let mut answer = answer.ok_or_else(|| absent(&name))?;
     answer.headers_mut().insert(
@@ -163,7 +165,7 @@ pub(super) async fn put(
     text: &str,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let name = names::parse(text).map_err(Refusal::closing)?;
+    let name = parse_name(text).map_err(Refusal::closing)?;
     node.ingest
         .admit(&name, peer)
         .map_err(|error| Refusal::from(error).closing())?;
@@ -174,13 +176,10 @@ pub(super) async fn put(
 }
 
 fn accepts_records(request: &Request<Incoming>) -> bool {
-    let mut offers = request.headers().get_all(header::ACCEPT).iter().peekable();
-    offers.peek().is_none()
-        || offers
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|offer| offer.split(';').next())
-            .any(|offer| matches!(offer.trim(), RECORD | "*/*" | "application/*"))
+    let record = accepted(request.headers(), (), |range| {
+        (range.is_one_of(&[RECORD]) || range.is_wildcard()).then_some(())
+    });
+    record.is_some()
 }
 
 fn not_acceptable() -> Refusal {

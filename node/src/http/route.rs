@@ -248,36 +248,5 @@ fn one_segment(text: &str) -> bool {
     !text.is_empty() && !text.contains('/')
 }
 
-/// Decodes `%41` in a parameter. `None` for what is not well formed or not UTF-8.
-pub(crate) fn decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let high = char::from(bytes.next()?).to_digit(16)?;
-            let low = char::from(bytes.next()?).to_digit(16)?;
-            out.push((high * 16 + low) as u8);
-        } else {
-            out.push(byte);
-        }
-    }
-    String::from_utf8(out).ok()
-}
-
-/// The value of a query parameter, still percent-encoded.
-pub(crate) fn query<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    queries(query, name).next()
-}
-
-/// All values of a query parameter, still percent-encoded.
-pub(crate) fn queries<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = &'a str> {
-    query
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .filter_map(|pair| pair.split_once('='))
-        .filter(move |(key, _)| *key == name)
-        .map(|(_, value)| value)
-}
-
 #[cfg(test)]
 mod tests;

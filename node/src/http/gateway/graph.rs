@@ -38,28 +38,28 @@ pub(super) const ABSENT_HINT: &str =
 
 /// Which part of a graph is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum DagScope {
     Block,
     Entity,
     All,
 }
 
-impl Scope {
+impl DagScope {
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Scope::Block => "block",
-            Scope::Entity => "entity",
-            Scope::All => "all",
+            DagScope::Block => "block",
+            DagScope::Entity => "entity",
+            DagScope::All => "all",
         }
     }
 
     /// Whether what a block leads to is sent too.
     fn descends(self, cid: &Cid) -> bool {
         match self {
-            Scope::Block => false,
+            DagScope::Block => false,
             // Only UnixFS files are more than one block to their readers.
-            Scope::Entity => cid.codec() == Codec::DagPb.code(),
-            Scope::All => true,
+            DagScope::Entity => cid.codec() == Codec::DagPb.code(),
+            DagScope::All => true,
         }
     }
 }
@@ -139,7 +139,7 @@ impl ClientError for GraphError {
 /// A graph that is being sent.
 pub(super) struct Graph {
     node: Arc<Site>,
-    scope: Scope,
+    scope: DagScope,
     walk: DepthFirst,
     walk_share: WalkShare,
     /// The block that is read next.
@@ -181,7 +181,7 @@ impl Graph {
     pub(super) async fn begin(
         node: &Arc<Site>,
         root: &Cid,
-        scope: Scope,
+        scope: DagScope,
         place: Place,
     ) -> Result<Graph, GraphError> {
         let mut graph = Graph {

@@ -52,24 +52,3 @@ fn parameters_are_taken_from_the_path() {
         assert_eq!(find(&Method::GET, path), Matched::Nothing, "{path}");
     }
 }
-
-#[test]
-fn percent_encoding_is_decoded_strictly() {
-    assert_eq!(decoded("did%3Akey%3az").as_deref(), Some("did:key:z"));
-    assert_eq!(decoded("a%"), None);
-    assert_eq!(decoded("a%4"), None);
-    assert_eq!(decoded("a%zz"), None);
-    assert_eq!(decoded("%ff"), None);
-}
-
-#[test]
-fn query_parameters_are_found() {
-    assert_eq!(
-        query(Some("format=car&dag-scope=all"), "dag-scope"),
-        Some("all")
-    );
-    assert_eq!(query(Some("format"), "format"), None);
-    let all: Vec<&str> = queries(Some("a=1&b=2&a=3&a"), "a").collect();
-    assert_eq!(all, ["1", "3"]);
-    assert_eq!(query(None, "format"), None);
-}

@@ -1,27 +1,16 @@
-//! Health, metrics and the status of the node.
+//! `/health/…`: whether the process lives, and whether the node takes writes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::HeaderValue;
-use perennis_rt as rt;
 use perennis_shared::error::chain;
 use serde::Serialize;
 
-use super::answer::{Answer, answer};
+use super::answer::Answer;
 use super::document::json;
-use super::refusal::Refusal;
 use crate::damage::{ROWS_HINT, Report};
 use crate::http::site::Site;
 use crate::opening::Opening;
-use crate::workers::WorkerStatus;
-
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-
-/// How long the peer-to-peer side is waited for.
-const PEER: Duration = Duration::from_secs(1);
 
 /// The index as a whole cannot be read.
 const INDEX_UNREADABLE: &str = "index_unreadable";
@@ -80,7 +69,7 @@ fn hint(reasons: &[&'static str]) -> Option<&'static str> {
 }
 
 /// Why the node is not ready, and what is damaged, where that can be told.
-async fn state(node: &Site) -> (Vec<&'static str>, Option<Arc<Report>>) {
+pub(super) async fn readiness(node: &Site) -> (Vec<&'static str>, Option<Arc<Report>>) {
     let mut reasons = node.not_ready();
     match node.damage.report().await {
         Ok(report) => {
@@ -100,7 +89,7 @@ async fn state(node: &Site) -> (Vec<&'static str>, Option<Arc<Report>>) {
 }
 
 pub(super) async fn ready(node: &Site) -> Answer {
-    let (reasons, damage) = state(node).await;
+    let (reasons, damage) = readiness(node).await;
     let (code, status) = if reasons.is_empty() {
         (StatusCode::OK, "ok")
     } else {
@@ -114,80 +103,4 @@ pub(super) async fn ready(node: &Site) -> Answer {
         opening: None,
     };
     json(code, &health)
-}
-
-pub(super) async fn metrics(node: &Site) -> Result<Answer, Refusal> {
-    // A peer that is busy or has stopped must not keep the other figures back: then the last number stays.
-    if let Ok(Ok(status)) = rt::timeout(PEER, node.swarm.net.status()).await {
-        let peers = status.routing.iter().map(|(_, peers)| peers).sum();
-        node.metrics.routed(peers);
-    }
-    if let Ok(report) = node.damage.report().await {
-        node.metrics.damage.found(&report);
-    }
-    let unreadable = node.storage().unreadable_rows();
-    node.metrics.damage.unreadable(&unreadable);
-    node.metrics.answers.taken(node.answers.taken_bytes());
-    let sizes = node.storage_sizes();
-    let text = node.metrics.text(sizes).map_err(Refusal::internal)?;
-    Ok(answer(
-        StatusCode::OK,
-        OPEN_METRICS,
-        bytes::Bytes::from(text),
-    ))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    version: &'static str,
-    node: String,
-    started_at: String,
-    ready: bool,
-    reasons: Vec<&'static str>,
-    store: Store,
-    damage: Option<Report>,
-    names: u64,
-    republish: Republish,
-    workers: Vec<WorkerStatus>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Store {
-    blocks: u64,
-    bytes: u64,
-    read_only: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Republish {
-    period_seconds: u64,
-    routers: Vec<String>,
-}
-
-pub(super) async fn status(node: &Site) -> Answer {
-    let (reasons, damage) = state(node).await;
-    let sizes = node.storage_sizes();
-    let status = Status {
-        version: env!("CARGO_PKG_VERSION"),
-        node: node.keystore.did().to_owned(),
-        started_at: node.started_at.to_string(),
-        ready: reasons.is_empty(),
-        reasons,
-        store: Store {
-            blocks: sizes.blocks,
-            bytes: sizes.bytes,
-            read_only: sizes.read_only,
-        },
-        damage: damage.as_deref().cloned(),
-        names: node.name_count(),
-        republish: Republish {
-            period_seconds: node.config.ipns.republish_period.as_secs(),
-            routers: node.config.routers(),
-        },
-        workers: node.workers.status(),
-    };
-    json(StatusCode::OK, &status)
 }
