@@ -4,9 +4,9 @@ use hyper::StatusCode;
 use perennis_shared::error::{ErrorKind, Retryable};
 
 use super::answer::Answer;
+use super::call::Call;
 use super::document::json;
 use super::refusal::{ClientError, Refusal};
-use crate::http::site::Site;
 use crate::storage::StorageError;
 
 /// Why what is damaged cannot be told or dismissed.
@@ -56,14 +56,24 @@ impl ClientError for DamageError {
 }
 
 /// Everything that is damaged.
-pub(super) async fn list(node: &Site) -> Result<Answer, Refusal> {
-    let details = node.damage.details().await.map_err(DamageError::from)?;
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let details = call
+        .node
+        .damage
+        .details()
+        .await
+        .map_err(DamageError::from)?;
     Ok(json(StatusCode::OK, &details))
 }
 
 /// Forgets the losses that were told; what waits to be mended stays.
-pub(super) async fn dismiss(node: &Site) -> Result<Answer, Refusal> {
-    let left = node.damage.dismiss().await.map_err(DamageError::from)?;
+pub(super) async fn dismiss(call: Call) -> Result<Answer, Refusal> {
+    let left = call
+        .node
+        .damage
+        .dismiss()
+        .await
+        .map_err(DamageError::from)?;
     tracing::info!("the losses that were found were dismissed");
     Ok(json(StatusCode::OK, &left))
 }

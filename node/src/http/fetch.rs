@@ -3,7 +3,6 @@
 //! A fetch answers with JSON lines, one for each step, so that a person sees it move. When the caller goes away the
 //! fetch ends; what has come stays for the next attempt, until it is collected.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use super::answer::{Answer, Body, BrokenOff, answer};
+use super::call::Call;
 use super::document::json;
 use super::page_query::PageQuery;
 use super::parameter::parse_block_cid;
@@ -62,14 +62,11 @@ enum Line<'a> {
 }
 
 /// Fetches the DAG below a CID, from a named peer and from those who provide it, and keeps it.
-pub(super) async fn start(
-    node: &Arc<Site>,
-    text: &str,
-    query: Option<&str>,
-) -> Result<Answer, Refusal> {
-    let cid = parse_block_cid(text)?;
+pub(super) async fn start(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let cid = parse_block_cid(&call.parameter)?;
     let mut named = Vec::new();
-    if let Some(peer) = query::value(query, "peer") {
+    if let Some(peer) = query::value(call.query(), "peer") {
         let text = query::decoded(peer).unwrap_or_default();
         let address: Multiaddr = text.parse().map_err(|error| {
             let message = format!("{text:?} is no multiaddr: {error}");
@@ -81,7 +78,7 @@ pub(super) async fn start(
     let session = node.swarm.net.fetch_session(&cid, &named);
     let (lines, mut told) = mpsc::channel(16);
     let (seen, progress) = watch::channel(Progress::default());
-    let node = Arc::clone(node);
+    let node = call.node;
     tokio::spawn(async move {
         let started = rt::monotonic();
         let sink = FetchSink {
@@ -204,12 +201,12 @@ struct FetchedDag {
 }
 
 /// A page of what was fetched and is kept.
-pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
-    let limit = PageQuery::parse_limit(query)?;
-    let after = query::value(query, "after")
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let limit = PageQuery::parse_limit(call.query())?;
+    let after = query::value(call.query(), "after")
         .map(parse_block_cid)
         .transpose()?;
-    let rows = node.storage().fetched(after, limit).await?;
+    let rows = call.node.storage().fetched(after, limit).await?;
     let next = rows
         .last()
         .filter(|_| rows.len() == limit)
@@ -233,9 +230,9 @@ struct Released {
 }
 
 /// Keeps a DAG no longer; its blocks are collected when nothing else holds them.
-pub(super) async fn release(node: &Site, text: &str) -> Result<Answer, Refusal> {
-    let cid = parse_block_cid(text)?;
-    let released = node.storage().release(&cid).await?;
+pub(super) async fn release(call: Call) -> Result<Answer, Refusal> {
+    let cid = parse_block_cid(&call.parameter)?;
+    let released = call.node.storage().release(&cid).await?;
     if !released {
         let message = format!("{cid} was not fetched");
         return Err(Refusal::not_found(

@@ -11,8 +11,9 @@ use perennis_shared::ipns::Name;
 use perennis_shared::limits::RECORD_BYTES;
 
 use super::answer::{Answer, answer};
+use super::call::Call;
 use super::media::content_type;
-use super::name_status;
+use super::name_status::status_of;
 use super::parameter::parse_name;
 use super::query;
 use super::refusal::Refusal;
@@ -27,19 +28,15 @@ const SOURCES: usize = 8;
 const SOURCE_BYTES: usize = 2_048;
 
 /// Follows a name.
-pub(super) async fn follow(
-    node: &Arc<Site>,
-    text: &str,
-    query: Option<&str>,
-    request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
-    let name = parse_name(text).map_err(Refusal::closing)?;
-    let sources = sources(query).map_err(Refusal::closing)?;
-    let is_part = query::value(query, "more") == Some("true");
+pub(super) async fn follow(call: Call) -> Result<Answer, Refusal> {
+    let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
+    let sources = sources(call.query()).map_err(Refusal::closing)?;
+    let is_part = query::value(call.query(), "more") == Some("true");
+    let Call { node, request, .. } = call;
     let next = rt::now() + node.config.follow.period;
     let adoption = match body_kind(&request)? {
         BodyKind::None => {
-            let record = find(node, &name, &sources).await?;
+            let record = find(&node, &name, &sources).await?;
             Adoption::of_record(record, sources, next)
         }
         BodyKind::Record => {
@@ -60,16 +57,16 @@ pub(super) async fn follow(
         }
     };
     // A client that goes away now changes nothing: what it sent whole is stored whole.
-    let storing = Arc::clone(node);
+    let storing = Arc::clone(&node);
     let stored = tokio::spawn(async move { storing.ingest.follow(&name, adoption).await });
     stored.await.map_err(Refusal::internal)??;
-    name_status::status(node, text).await
+    status_of(&node, name).await
 }
 
 /// Ends following a name.
-pub(super) async fn unfollow(node: &Site, text: &str) -> Result<Answer, Refusal> {
-    let name = parse_name(text)?;
-    node.ingest.unfollow(&name).await?;
+pub(super) async fn unfollow(call: Call) -> Result<Answer, Refusal> {
+    let name = parse_name(&call.parameter)?;
+    call.node.ingest.unfollow(&name).await?;
     let mut answer = answer(
         StatusCode::NO_CONTENT,
         HeaderValue::from_static(""),

@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode};
 use perennis_shared::cid::{Block, Cid, parse_cid};
 
 use super::answer::{Answer, Body, answer, text_header};
+use super::call::Call;
 use super::media::{MediaRange, accepted};
 use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes, counted};
 use super::query;
@@ -55,11 +56,8 @@ pub(super) fn cached(node: &Site, text: &str, request: &Request<Incoming>) -> Op
 }
 
 /// A block or a graph.
-pub(super) async fn block(
-    node: &Arc<Site>,
-    text: &str,
-    request: &Request<Incoming>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn block(call: Call) -> Result<Answer, Refusal> {
+    let (node, text, request) = (&call.node, &*call.parameter, &call.request);
     if let Some((cid, _)) = text.split_once('/') {
         return Err(Refusal::new(
             "path_not_served",

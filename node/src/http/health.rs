@@ -7,7 +7,9 @@ use perennis_shared::error::chain;
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::call::Call;
 use super::document::json;
+use super::refusal::Refusal;
 use crate::damage::{ROWS_HINT, Report};
 use crate::http::site::Site;
 use crate::opening::Opening;
@@ -34,7 +36,12 @@ struct Health {
     opening: Option<Opening>,
 }
 
-pub(super) fn live() -> Answer {
+pub(super) async fn live(_: Call) -> Result<Answer, Refusal> {
+    Ok(alive())
+}
+
+/// That the process answers.
+pub(super) fn alive() -> Answer {
     let health = Health {
         status: "ok",
         reasons: Vec::new(),
@@ -88,8 +95,8 @@ pub(super) async fn readiness(node: &Site) -> (Vec<&'static str>, Option<Arc<Rep
     }
 }
 
-pub(super) async fn ready(node: &Site) -> Answer {
-    let (reasons, damage) = readiness(node).await;
+pub(super) async fn ready(call: Call) -> Result<Answer, Refusal> {
+    let (reasons, damage) = readiness(&call.node).await;
     let (code, status) = if reasons.is_empty() {
         (StatusCode::OK, "ok")
     } else {
@@ -102,5 +109,5 @@ pub(super) async fn ready(node: &Site) -> Answer {
         damage: damage.as_deref().cloned(),
         opening: None,
     };
-    json(code, &health)
+    Ok(json(code, &health))
 }

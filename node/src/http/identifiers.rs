@@ -1,7 +1,5 @@
 //! `/1.0/identifiers/{did}`: DID resolution (W3C DID Resolution, HTTPS binding).
 
-use std::sync::Arc;
-
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -10,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::answer::{Answer, answer};
+use super::call::Call;
 use super::document::json_as;
 use super::media::accepted;
 use super::refusal::Refusal;
@@ -70,11 +69,8 @@ struct DocumentMetadata {
 }
 
 /// Resolves a DID from what is kept here. A `did:key` nobody published resolves to the document of its key.
-pub(super) async fn resolve(
-    node: &Arc<Site>,
-    text: &str,
-    request: &Request<Incoming>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn resolve(call: Call) -> Result<Answer, Refusal> {
+    let (node, text, request) = (&call.node, &*call.parameter, &call.request);
     let Some(format) = format(request) else {
         return Ok(failed(
             StatusCode::NOT_ACCEPTABLE,

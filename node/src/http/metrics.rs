@@ -7,8 +7,8 @@ use hyper::header::HeaderValue;
 use perennis_rt as rt;
 
 use super::answer::{Answer, answer};
+use super::call::Call;
 use super::refusal::Refusal;
-use crate::http::site::Site;
 
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -16,7 +16,8 @@ const OPEN_METRICS: HeaderValue =
 /// How long the peer-to-peer side is waited for.
 const PEER: Duration = Duration::from_secs(1);
 
-pub(super) async fn metrics(node: &Site) -> Result<Answer, Refusal> {
+pub(super) async fn metrics(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
     // A peer that is busy or has stopped must not keep the other figures back: then the last number stays.
     if let Ok(Ok(status)) = rt::timeout(PEER, node.swarm.net.status()).await {
         let peers = status.routing.iter().map(|(_, peers)| peers).sum();

@@ -7,6 +7,7 @@ use perennis_shared::time::Millis;
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::call::Call;
 use super::document::json;
 use super::parameter::parse_name;
 use super::refusal::Refusal;
@@ -175,8 +176,13 @@ impl FollowStatus {
 }
 
 /// How one name is.
-pub(super) async fn status(node: &Site, text: &str) -> Result<Answer, Refusal> {
-    let name = parse_name(text)?;
+pub(super) async fn status(call: Call) -> Result<Answer, Refusal> {
+    let name = parse_name(&call.parameter)?;
+    status_of(&call.node, name).await
+}
+
+/// How a name is.
+pub(super) async fn status_of(node: &Site, name: Name) -> Result<Answer, Refusal> {
     let Some(kept) = node.read.kept(&name).await? else {
         return Err(absent(node, &name).await?);
     };

@@ -1,14 +1,11 @@
 //! `/v1/names`: the names that are kept, and publishing.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::StatusCode;
 use perennis_rt as rt;
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::call::Call;
 use super::document::json;
 use super::media::content_type;
 use super::name_status::NameSummary;
@@ -16,7 +13,6 @@ use super::page_query::PageQuery;
 use super::parameter::parse_name;
 use super::refusal::Refusal;
 use super::upload::Upload;
-use crate::http::site::Site;
 
 #[derive(Serialize)]
 struct Names {
@@ -25,8 +21,9 @@ struct Names {
 }
 
 /// A page of names.
-pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
-    let page = PageQuery::parse(query)?;
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let page = PageQuery::parse(call.query())?;
     let (rows, next) = page.rows(node).await?;
     let now = rt::now();
     let puts = node
@@ -45,13 +42,9 @@ pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Ref
 }
 
 /// Receives a publish message and stores it.
-pub(super) async fn publish(
-    node: &Arc<Site>,
-    peer: IpAddr,
-    text: &str,
-    request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
-    let name = parse_name(text).map_err(Refusal::closing)?;
+pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
+    let Call { node, request, .. } = call;
+    let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
     if content_type(request.headers()) != Some("application/vnd.ipld.car") {
         return Err(Refusal::new(
             "unsupported_media_type",
@@ -61,7 +54,7 @@ pub(super) async fn publish(
         .closing());
     }
     node.ingest
-        .admit(&name, peer)
+        .admit(&name, call.peer)
         .map_err(|error| Refusal::from(error).closing())?;
     let mut message = node.ingest.receive();
     let mut upload = Upload::new(request, message.limit(), &node.config.http)?;
@@ -71,7 +64,6 @@ pub(super) async fn publish(
             .map_err(|error| Refusal::from(error).closing())?;
     }
     // A client that goes away now changes nothing: what it sent whole is stored whole.
-    let node = Arc::clone(node);
     let stored = tokio::spawn(async move { node.ingest.publish(&name, message).await });
     let receipt = stored.await.map_err(Refusal::internal)??;
     Ok(json(StatusCode::OK, &receipt))

@@ -15,9 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::answer::{Answer, finish};
+use super::connection::{HEAD_BYTES, HEADERS, STALL};
+use super::health;
 use super::patience::Patient;
 use super::refusal::Refusal;
-use super::{HEAD_BYTES, HEADERS, STALL, health};
 use crate::config::HttpConfig;
 use crate::opening::Opening;
 
@@ -80,7 +81,7 @@ async fn answer(
 
 fn respond(request: &Request<Incoming>, opening: Option<Opening>) -> Answer {
     let mut answer = match request.uri().path() {
-        "/health/live" => health::live(),
+        "/health/live" => health::alive(),
         "/health/ready" => health::opening(opening),
         _ => Refusal::new(
             "opening",

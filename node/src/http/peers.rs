@@ -1,19 +1,16 @@
 //! `/v1/peers` and `/routing/v1/peers`: who is connected, and where somebody can be reached.
 
-use std::sync::Arc;
-
-use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::StatusCode;
 use perennis_net::peers::{Inbound, PeerInfo};
 use perennis_net::{Multiaddr, NetStatus, PeerId};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
+use super::call::Call;
 use super::document::json;
 use super::parameter::parse_peer;
 use super::refusal::Refusal;
 use super::upload::Upload;
-use crate::http::site::Site;
 
 /// Largest document that is read, in bytes.
 const REQUEST_BYTES: u64 = 4_096;
@@ -66,8 +63,8 @@ struct Peer {
 }
 
 /// Everybody who is connected.
-pub(super) async fn list(node: &Site) -> Result<Answer, Refusal> {
-    let net = &node.swarm.net;
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let net = &call.node.swarm.net;
     let status = net.status().await?;
     let peers = net.peers().await?;
     Ok(json(
@@ -137,10 +134,8 @@ struct Connected {
 }
 
 /// Connects to the peer at an address.
-pub(super) async fn connect(
-    node: &Arc<Site>,
-    request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn connect(call: Call) -> Result<Answer, Refusal> {
+    let Call { node, request, .. } = call;
     let upload = Upload::new(request, REQUEST_BYTES, &node.config.http)?;
     let body = upload.whole().await?;
     let invalid = |message: String| {
@@ -169,18 +164,25 @@ struct Banned {
     changed: bool,
 }
 
-/// Bans a peer, or unbans it. Peers that are banned for good are listed in the configuration.
-pub(super) async fn ban(node: &Site, text: &str, banned: bool) -> Result<Answer, Refusal> {
-    let peer = parse_peer(text)?;
-    let net = &node.swarm.net;
-    let changed = match banned {
-        true => net.ban(peer).await,
-        false => net.unban(peer).await,
-    };
+/// Bans a peer. Those that are banned for good are listed in the configuration.
+pub(super) async fn ban(call: Call) -> Result<Answer, Refusal> {
+    let peer = parse_peer(&call.parameter)?;
+    let changed = call.node.swarm.net.ban(peer).await?;
+    Ok(banned(peer, true, changed))
+}
+
+/// Bans a peer no longer.
+pub(super) async fn unban(call: Call) -> Result<Answer, Refusal> {
+    let peer = parse_peer(&call.parameter)?;
+    let changed = call.node.swarm.net.unban(peer).await?;
+    Ok(banned(peer, false, changed))
+}
+
+fn banned(peer: PeerId, banned: bool, changed: bool) -> Answer {
     let document = Banned {
         peer_id: peer.to_string(),
         banned,
-        changed: changed?,
+        changed,
     };
-    Ok(json(StatusCode::OK, &document))
+    json(StatusCode::OK, &document)
 }

@@ -4,10 +4,10 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::call::Call;
 use super::document::json;
 use super::page_query::PageQuery;
 use super::refusal::Refusal;
-use crate::http::site::Site;
 use crate::storage::Pin;
 
 #[derive(Serialize)]
@@ -29,9 +29,9 @@ struct PinEntry {
 }
 
 /// A page of pins: the newest head of each name, with everything below it.
-pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
-    let page = PageQuery::parse(query)?;
-    let (rows, next) = page.rows(node).await?;
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let page = PageQuery::parse(call.query())?;
+    let (rows, next) = page.rows(&call.node).await?;
     let pins = rows
         .iter()
         .filter(|(_, kept)| kept.facts.pin != Pin::RecordOnly)
@@ -69,9 +69,9 @@ struct IndexEntry {
 }
 
 /// A page of the identities that are pinned completely.
-pub(super) async fn index(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
-    let page = PageQuery::parse(query)?;
-    let (rows, next) = page.rows(node).await?;
+pub(super) async fn index(call: Call) -> Result<Answer, Refusal> {
+    let page = PageQuery::parse(call.query())?;
+    let (rows, next) = page.rows(&call.node).await?;
     let entries = rows
         .iter()
         .filter(|(_, kept)| kept.facts.is_pinned_list())

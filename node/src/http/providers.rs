@@ -1,15 +1,14 @@
 //! Who has a block: `/v1/provide`, `/v1/providers`, and Delegated Routing V1 for providers and peers.
 
-use std::sync::Arc;
-
+use hyper::StatusCode;
 use hyper::header::HeaderValue;
-use hyper::{Request, StatusCode};
 use perennis_net::dht::{Contact, Providers};
 use perennis_net::{Multiaddr, PeerId};
 use perennis_shared::cid::{Cid, parse_cid};
 use serde::Serialize;
 
 use super::answer::{Answer, JSON, answer};
+use super::call::Call;
 use super::document::{json, json_as};
 use super::media::accepted;
 use super::parameter::{parse_block_cid, parse_peer};
@@ -41,9 +40,10 @@ struct ProviderDocument {
 }
 
 /// The peers that say they have a block.
-pub(super) async fn list(node: &Site, text: &str, query: Option<&str>) -> Result<Answer, Refusal> {
-    let cid = parse_block_cid(text)?;
-    let most = match query::value(query, "limit") {
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let cid = parse_block_cid(&call.parameter)?;
+    let most = match query::value(call.query(), "limit") {
         None => USUAL,
         Some(limit) => limit
             .parse()
@@ -82,8 +82,9 @@ struct Provided {
 }
 
 /// Tells the DHT that this node has a block.
-pub(super) async fn provide(node: &Arc<Site>, text: &str) -> Result<Answer, Refusal> {
-    let cid = parse_block_cid(text)?;
+pub(super) async fn provide(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let cid = parse_block_cid(&call.parameter)?;
     if node.read.block(&cid).await?.is_none() {
         return Err(Refusal::not_found(
             format!("{cid} is not here"),
@@ -137,36 +138,29 @@ impl PeerRecord {
 }
 
 /// `GET /routing/v1/providers/{cid}`.
-pub(super) async fn routed_providers<B>(
-    node: &Site,
-    text: &str,
-    request: &Request<B>,
-) -> Result<Answer, Refusal> {
-    let cid = parse_block_cid(text)?;
-    let found = find(node, &cid, MOST).await?;
+pub(super) async fn routed_providers(call: Call) -> Result<Answer, Refusal> {
+    let cid = parse_block_cid(&call.parameter)?;
+    let found = find(&call.node, &cid, MOST).await?;
     let records = found.providers.iter();
     let records: Vec<PeerRecord> = records
         .map(|contact| PeerRecord::new(contact, &["transport-bitswap"]))
         .collect();
-    Ok(routed(request, records, |providers| RoutedProviders {
+    Ok(routed(&call, records, |providers| RoutedProviders {
         providers,
     }))
 }
 
 /// `GET /routing/v1/peers/{peer id}`.
-pub(super) async fn routed_peer<B>(
-    node: &Site,
-    text: &str,
-    request: &Request<B>,
-) -> Result<Answer, Refusal> {
-    let peer = parse_routed(text)?;
+pub(super) async fn routed_peer(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let peer = parse_routed(&call.parameter)?;
     let net = &node.swarm.net;
     let mut addresses = net.addresses_of(peer).await?;
     if addresses.is_empty() {
         addresses = looked_up(node, peer).await;
     }
     let found = (!addresses.is_empty()).then(|| PeerRecord::new(&Contact { peer, addresses }, &[]));
-    Ok(routed(request, found.into_iter().collect(), |peers| {
+    Ok(routed(&call, found.into_iter().collect(), |peers| {
         RoutedPeers { peers }
     }))
 }
@@ -197,12 +191,12 @@ async fn looked_up(node: &Site, peer: PeerId) -> Vec<Multiaddr> {
 }
 
 /// JSON lines for those who accept them, one document otherwise.
-fn routed<B, D: Serialize>(
-    request: &Request<B>,
+fn routed<D: Serialize>(
+    call: &Call,
     records: Vec<PeerRecord>,
     document: impl FnOnce(Vec<PeerRecord>) -> D,
 ) -> Answer {
-    let lines = accepted(request.headers(), false, |range| {
+    let lines = accepted(call.request.headers(), false, |range| {
         range.is_one_of(&[NDJSON]).then_some(true)
     });
     if lines != Some(true) {

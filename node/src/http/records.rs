@@ -1,7 +1,5 @@
 //! `/routing/v1/ipns/{name}` (Delegated Routing V1) and `/ipns/{name}` (trustless gateway): records.
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +11,7 @@ use perennis_shared::ipns::Name;
 use perennis_shared::limits::RECORD_BYTES;
 
 use super::answer::{Answer, answer, text_header};
+use super::call::Call;
 use super::document::json;
 use super::media::accepted;
 use super::parameter::parse_name;
@@ -48,11 +47,8 @@ pub(super) fn cached(node: &Site, text: &str, request: &Request<Incoming>) -> Op
 }
 
 /// The record as the routing specification has it: one that is missing is 200 with another content type.
-pub(super) async fn routing(
-    node: &Arc<Site>,
-    text: &str,
-    request: &Request<Incoming>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn routing(call: Call) -> Result<Answer, Refusal> {
+    let (node, text, request) = (&call.node, &*call.parameter, &call.request);
     if !accepts_records(request) {
         return Err(not_acceptable());
     }
@@ -69,11 +65,8 @@ pub(super) async fn routing(
 }
 
 /// The record as the gateway specification has it: one that is missing is 404.
-pub(super) async fn gateway(
-    node: &Arc<Site>,
-    text: &str,
-    request: &Request<Incoming>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn gateway(call: Call) -> Result<Answer, Refusal> {
+    let (node, text, request) = (&call.node, &*call.parameter, &call.request);
     let wanted = match query::value(request.uri().query(), "format") {
         Some(format) => format == "ipns-record",
         None => accepts_records(request),
@@ -159,17 +152,13 @@ fn cache_headers(answer: &mut Answer, record: &ServedRecord, left_seconds: u64) 
 }
 
 /// Stores a record.
-pub(super) async fn put(
-    node: &Arc<Site>,
-    peer: IpAddr,
-    text: &str,
-    request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
-    let name = parse_name(text).map_err(Refusal::closing)?;
+pub(super) async fn put(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
     node.ingest
-        .admit(&name, peer)
+        .admit(&name, call.peer)
         .map_err(|error| Refusal::from(error).closing())?;
-    let upload = Upload::new(request, RECORD_BYTES as u64, &node.config.http)?;
+    let upload = Upload::new(call.request, RECORD_BYTES as u64, &node.config.http)?;
     let bytes = upload.whole().await?;
     let receipt = node.ingest.put_record("http", &name, &bytes).await?;
     Ok(json(StatusCode::OK, &receipt))

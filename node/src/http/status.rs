@@ -4,10 +4,11 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::call::Call;
 use super::document::json;
 use super::health::readiness;
+use super::refusal::Refusal;
 use crate::damage::Report;
-use crate::http::site::Site;
 use crate::workers::WorkerStatus;
 
 #[derive(Serialize)]
@@ -40,7 +41,8 @@ struct RepublishStatus {
     routers: Vec<String>,
 }
 
-pub(super) async fn status(node: &Site) -> Answer {
+pub(super) async fn status(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
     let (reasons, damage) = readiness(node).await;
     let sizes = node.storage_sizes();
     let status = NodeStatus {
@@ -62,5 +64,5 @@ pub(super) async fn status(node: &Site) -> Answer {
         },
         workers: node.workers.status(),
     };
-    json(StatusCode::OK, &status)
+    Ok(json(StatusCode::OK, &status))
 }
