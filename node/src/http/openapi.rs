@@ -157,7 +157,7 @@ mod tests {
     use crate::http::table::routes;
 
     #[test]
-    fn every_schema_is_used() {
+    fn every_schema_is_used_and_every_used_one_is_there() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema/http");
         let there: BTreeSet<String> = std::fs::read_dir(folder)
             .unwrap()

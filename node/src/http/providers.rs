@@ -5,6 +5,7 @@ use hyper::header::HeaderValue;
 use perennis_net::dht::{Contact, Providers};
 use perennis_net::{Multiaddr, PeerId};
 use perennis_shared::cid::{Cid, parse_cid};
+use perennis_shared::error::chain;
 use serde::Serialize;
 
 use super::answer::{Answer, JSON, answer};
@@ -176,12 +177,11 @@ fn parse_routed(text: &str) -> Result<PeerId, Refusal> {
 }
 
 async fn looked_up(node: &Site, peer: PeerId) -> Vec<Multiaddr> {
-    let closest = node
-        .swarm
-        .net
-        .closest(&peer.to_bytes())
-        .await
-        .unwrap_or_default();
+    let closest = node.swarm.net.closest(&peer.to_bytes()).await;
+    let closest = closest.unwrap_or_else(|error| {
+        tracing::debug!(error = %chain(&error), "a peer could not be looked up");
+        Vec::new()
+    });
     closest
         .into_iter()
         .flat_map(|(_, contacts)| contacts)
