@@ -45,6 +45,10 @@ impl ClientError for DamageError {
         self.to_string()
     }
 
+    fn hides_causes(&self) -> bool {
+        matches!(self, DamageError::Unreadable(_))
+    }
+
     fn hint(&self) -> &'static str {
         match self {
             DamageError::Full => "make room on the disk of the node's data",

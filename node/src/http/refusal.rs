@@ -134,11 +134,10 @@ impl<E: ClientError> From<E> for Refusal {
             return Refusal::internal(error);
         }
         let status = status::of(code, error.kind(), E::IS_RELAYED);
-        let (message, causes) = (error.message(), chain(&error));
-        let is_told = error.source().is_none() || message == causes;
-        let mut refusal = Refusal::with_status(status, code, message, error.hint().to_owned());
+        let hint = error.hint().to_owned();
+        let mut refusal = Refusal::with_status(status, code, error.message(), hint);
         refusal.missing = error.missing().to_vec();
-        refusal.cause = (!is_told).then_some(Cause(causes));
+        refusal.cause = error.hides_causes().then(|| Cause(chain(&error)));
         if let Some(after) = error.retry_after() {
             refusal = refusal.retry_after(after);
         }

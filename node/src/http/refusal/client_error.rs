@@ -13,9 +13,14 @@ pub(in crate::http) trait ClientError: Retryable + Error + Sized {
     /// A word for programs, stable between versions; [`INTERNAL`](super::INTERNAL) keeps all else from the client.
     fn code(&self) -> &'static str;
 
-    /// The cause, for people. What this leaves out goes to the log.
+    /// What went wrong, for people.
     fn message(&self) -> String {
         chain(self)
+    }
+
+    /// Whether there are causes that the message leaves out. They go to the log.
+    fn hides_causes(&self) -> bool {
+        false
     }
 
     /// The next step, for people.
