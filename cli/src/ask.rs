@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use perennis_rt::http::{Body, Http, HttpError, HttpTimes, Request};
+use perennis_sdk::remote::kind_of_status;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -165,7 +166,8 @@ impl NodeClient {
         };
         let exit = match status {
             404 => Exit::NotFound,
-            400..=428 => Exit::Invalid,
+            400.. => Exit::from(kind_of_status(status)),
+            // What answers there is no node.
             _ => Exit::Unreachable,
         };
         Err(Failure::new(

@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
 use std::process::ExitCode;
 
-use perennis_shared::error::{ErrorKind as Choice, Retryable};
+use perennis_shared::error::{ErrorKind, Retryable};
 use serde::Serialize;
 
 /// The exit codes scripts rely on.
@@ -27,6 +28,16 @@ pub(crate) enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)
+    }
+}
+
+impl From<ErrorKind> for Exit {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Retry => Exit::Unreachable,
+            ErrorKind::Reject | ErrorKind::Corrupt => Exit::Invalid,
+            ErrorKind::Fatal => Exit::Failed,
+        }
     }
 }
 
@@ -97,11 +108,9 @@ impl Failure {
 
     /// What a part of the client or the node reports. Its kind decides the exit code, its code the hint.
     pub(crate) fn of<E: Retryable + Error + 'static>(error: &E, code: &str) -> Self {
-        let exit = match (code, error.kind()) {
-            ("not_found", _) => Exit::NotFound,
-            (_, Choice::Retry) => Exit::Unreachable,
-            (_, Choice::Reject | Choice::Corrupt) => Exit::Invalid,
-            (_, Choice::Fatal) => Exit::Failed,
+        let exit = match code {
+            "not_found" => Exit::NotFound,
+            _ => Exit::from(error.kind()),
         };
         Self::new(exit, code.to_owned(), with_causes(error)).hint(next_step(code, exit))
     }
@@ -204,26 +213,21 @@ struct FailureBody<'a> {
 }
 
 /// A file could not be read or written: the message names it, the hint says what to look at.
-pub(crate) fn file_failure(
-    action: &str,
-    path: &std::path::Path,
-    error: &std::io::Error,
-) -> Failure {
-    use std::io::ErrorKind;
+pub(crate) fn file_failure(action: &str, path: &std::path::Path, error: &io::Error) -> Failure {
     let message = format!("cannot {action} {}", path.display());
     match error.kind() {
-        ErrorKind::NotFound => Failure::not_found("file_not_found", message)
+        io::ErrorKind::NotFound => Failure::not_found("file_not_found", message)
             .because(error)
             .hint("check the path"),
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Failure::failed("not_permitted", message)
                 .because(error)
                 .hint("choose a place this user may write to, or change its permissions")
         }
-        ErrorKind::StorageFull => Failure::failed("disk_full", message).because(error).hint(
+        io::ErrorKind::StorageFull => Failure::failed("disk_full", message).because(error).hint(
             "free space on that disk and run the command again; nothing half-written remains",
         ),
-        ErrorKind::AlreadyExists => Failure::invalid("file_exists", message)
+        io::ErrorKind::AlreadyExists => Failure::invalid("file_exists", message)
             .because(error)
             .hint("name another file; this one is left as it is"),
         _ => Failure::failed("io", message)
@@ -243,6 +247,18 @@ mod tests {
             serde_json::to_string(&failure.document()).unwrap(),
             r#"{"error":{"code":"name_not_found","message":"no such name","hint":"publish first"}}"#
         );
+    }
+
+    #[test]
+    fn the_kind_decides_the_exit_code() {
+        for (kind, exit) in [
+            (ErrorKind::Retry, 5),
+            (ErrorKind::Reject, 3),
+            (ErrorKind::Corrupt, 3),
+            (ErrorKind::Fatal, 1),
+        ] {
+            assert_eq!(Exit::from(kind) as u8, exit);
+        }
     }
 
     #[test]

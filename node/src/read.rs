@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, VerifyError, cid_of, is_identity};
+use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
@@ -72,11 +73,32 @@ pub(crate) enum ReadError {
     #[error("the block is damaged")]
     Corrupt,
     /// Nothing is kept under such CIDs.
-    #[error("no content is accepted under such a CID")]
+    #[error("no content is accepted under this CID")]
     HashNotAllowed(#[source] VerifyError),
     /// The store failed.
     #[error("the store failed")]
     Storage(#[source] StorageError),
+}
+
+impl ReadError {
+    /// A word for programs, stable between versions; `internal` where nobody outside can do anything with the cause.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            ReadError::Corrupt => "corrupt_block",
+            ReadError::HashNotAllowed(_) => "hash_not_allowed",
+            ReadError::Storage(error) => error.code(),
+        }
+    }
+}
+
+impl Retryable for ReadError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            ReadError::Corrupt => ErrorKind::Corrupt,
+            ReadError::HashNotAllowed(_) => ErrorKind::Reject,
+            ReadError::Storage(error) => error.kind(),
+        }
+    }
 }
 
 impl From<StorageError> for ReadError {

@@ -72,10 +72,7 @@ impl Retryable for RemoteError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Http(error) => error.kind(),
-            Self::Refused(refusal) => match refusal.status {
-                408 | 425 | 429 | 500 | 502 | 503 | 504 | 507 => ErrorKind::Retry,
-                _ => ErrorKind::Reject,
-            },
+            Self::Refused(refusal) => kind_of_status(refusal.status),
             Self::Answer { .. } => ErrorKind::Corrupt,
         }
     }
@@ -85,6 +82,15 @@ impl Retryable for RemoteError {
             Self::Refused(refusal) => refusal.retry_after,
             Self::Http(_) | Self::Answer { .. } => None,
         }
+    }
+}
+
+/// What may be done about an answer with an error status.
+#[must_use]
+pub const fn kind_of_status(status: u16) -> ErrorKind {
+    match status {
+        408 | 425 | 429 | 500 | 502 | 503 | 504 | 507 => ErrorKind::Retry,
+        _ => ErrorKind::Reject,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `perennis publish`, and what `log compact` shares with it: sending to nodes and telling each one's outcome.
 
 use perennis_sdk::client::{PublishOptions, PublishOutcome};
-use perennis_shared::error::{ErrorKind, Retryable as _};
+use perennis_shared::error::Retryable as _;
 use perennis_shared::ipns::LadderPlan;
 use perennis_shared::limits::{LADDER_RUNGS, LADDER_STEP_MAX, LADDER_STEP_MIN};
 use serde::Serialize;
@@ -142,11 +142,7 @@ pub(crate) fn send<T: Serialize>(
 pub(crate) fn document(did: &str, outcome: &PublishOutcome) -> PublishDocument {
     let nodes = outcome.nodes.iter().map(|node| {
         let error = node.error.as_deref();
-        let exit = error.map(|error| match error.kind() {
-            ErrorKind::Retry => Exit::Unreachable,
-            ErrorKind::Reject | ErrorKind::Corrupt => Exit::Invalid,
-            ErrorKind::Fatal => Exit::Failed,
-        });
+        let exit = error.map(|error| Exit::from(error.kind()));
         NodeDocument {
             url: node.url.to_string(),
             stored: node.stored,

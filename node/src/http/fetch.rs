@@ -3,7 +3,6 @@
 //! A fetch answers with JSON lines, one for each step, so that a person sees it move. When the caller goes away the
 //! fetch ends; what has come stays for the next attempt, until it is collected.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,11 +18,15 @@ use perennis_shared::time::Millis;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use super::answer::{Answer, Body, BrokenOff, Refusal, answer, json};
-use super::names::{PageQuery, gone};
-use super::{peers, providers, route};
+use super::answer::{Answer, Body, BrokenOff, answer};
+use super::call::Call;
+use super::document::json;
+use super::page_query::PageQuery;
+use super::parameter::parse_block_cid;
+use super::query;
+use super::refusal::Refusal;
 use crate::http::site::Site;
-use crate::storage::{FetchSink, Fetched, StorageError};
+use crate::storage::{FetchSink, Fetched};
 
 /// Time between two lines about the progress.
 const STEP: Duration = Duration::from_millis(200);
@@ -59,35 +62,23 @@ enum Line<'a> {
 }
 
 /// Fetches the DAG below a CID, from a named peer and from those who provide it, and keeps it.
-pub(super) async fn start(
-    node: &Arc<Site>,
-    text: &str,
-    query: Option<&str>,
-) -> Result<Answer, Refusal> {
-    let cid = providers::parse(text)?;
+pub(super) async fn start(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let cid = parse_block_cid(&call.parameter)?;
     let mut named = Vec::new();
-    if let Some(peer) = route::query(query, "peer") {
-        let text = route::decoded(peer).unwrap_or_default();
+    if let Some(peer) = query::value(call.query(), "peer") {
+        let text = query::decoded(peer).unwrap_or_default();
         let address: Multiaddr = text.parse().map_err(|error| {
             let message = format!("{text:?} is no multiaddr: {error}");
-            Refusal::bad_request("invalid_address", message, "write it as /ip4/…/tcp/…/p2p/…")
+            Refusal::new("invalid_address", message, "write it as /ip4/…/tcp/…/p2p/…")
         })?;
-        named.push(
-            node.swarm
-                .net
-                .connect_to(&address)
-                .await
-                .map_err(peers::refusal)?,
-        );
+        named.push(node.swarm.net.connect_to(&address).await?);
     }
-    node.storage()
-        .begin_fetch(&cid)
-        .await
-        .map_err(|error| unstored(&error))?;
+    node.storage().begin_fetch(&cid).await?;
     let session = node.swarm.net.fetch_session(&cid, &named);
     let (lines, mut told) = mpsc::channel(16);
     let (seen, progress) = watch::channel(Progress::default());
-    let node = Arc::clone(node);
+    let node = call.node;
     tokio::spawn(async move {
         let started = rt::monotonic();
         let sink = FetchSink {
@@ -197,12 +188,12 @@ fn line(line: &Line<'_>) -> Bytes {
 
 #[derive(Serialize)]
 struct List {
-    fetched: Vec<Row>,
+    fetched: Vec<FetchedDag>,
     next: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Row {
+struct FetchedDag {
     cid: String,
     blocks: u64,
     bytes: u64,
@@ -210,20 +201,19 @@ struct Row {
 }
 
 /// A page of what was fetched and is kept.
-pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
-    let limit = PageQuery::parse_limit(query)?;
-    let after = route::query(query, "after")
-        .map(providers::parse)
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let limit = PageQuery::parse_limit(call.query())?;
+    let after = query::value(call.query(), "after")
+        .map(parse_block_cid)
         .transpose()?;
-    let rows = node.storage().fetched(after, limit).await;
-    let rows = rows.map_err(|_| Refusal::internal())?;
+    let rows = call.node.storage().fetched(after, limit).await?;
     let next = rows
         .last()
         .filter(|_| rows.len() == limit)
         .map(|row| row.root.to_string());
     let fetched = rows
         .iter()
-        .map(|row| Row {
+        .map(|row| FetchedDag {
             cid: row.root.to_string(),
             blocks: row.blocks,
             bytes: row.bytes,
@@ -240,13 +230,9 @@ struct Released {
 }
 
 /// Keeps a DAG no longer; its blocks are collected when nothing else holds them.
-pub(super) async fn release(node: &Site, text: &str) -> Result<Answer, Refusal> {
-    let cid = providers::parse(text)?;
-    let released = node
-        .storage()
-        .release(&cid)
-        .await
-        .map_err(|error| unstored(&error))?;
+pub(super) async fn release(call: Call) -> Result<Answer, Refusal> {
+    let cid = parse_block_cid(&call.parameter)?;
+    let released = call.node.storage().release(&cid).await?;
     if !released {
         let message = format!("{cid} was not fetched");
         return Err(Refusal::not_found(
@@ -261,20 +247,4 @@ pub(super) async fn release(node: &Site, text: &str) -> Result<Answer, Refusal> 
             released,
         },
     ))
-}
-
-fn unstored(error: &StorageError) -> Refusal {
-    match error {
-        StorageError::Full => Refusal::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "disk_full",
-            "the disk is full",
-            "make room on the disk of the node's data",
-        ),
-        StorageError::Gone => gone(error.to_string()),
-        _ => {
-            tracing::error!(error = %chain(error), "a fetch could not be stored");
-            Refusal::internal()
-        }
-    }
 }

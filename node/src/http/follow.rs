@@ -9,16 +9,17 @@ use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
 use perennis_shared::ipns::Name;
 use perennis_shared::limits::RECORD_BYTES;
-use perennis_shared::time::Millis;
-use serde::Serialize;
 
-use super::answer::{Answer, Refusal, answer};
-use super::names::{self, refusal};
-use super::route;
+use super::answer::{Answer, answer};
+use super::call::Call;
+use super::media::content_type;
+use super::name_status::status_of;
+use super::parameter::parse_name;
+use super::query;
+use super::refusal::Refusal;
 use super::upload::Upload;
 use crate::http::site::Site;
 use crate::ingest::Adoption;
-use crate::storage::FollowState;
 
 /// Most sources of one name.
 const SOURCES: usize = 8;
@@ -26,45 +27,16 @@ const SOURCES: usize = 8;
 /// Longest URL of a source, in bytes.
 const SOURCE_BYTES: usize = 2_048;
 
-/// How a followed name is.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct FollowedState {
-    since: String,
-    sources: Vec<String>,
-    found_at: Option<String>,
-    failures: u32,
-    last_error: Option<String>,
-    next_look: Option<String>,
-}
-
-impl FollowedState {
-    pub(super) fn new(row: &FollowState, next: Option<Millis>) -> FollowedState {
-        FollowedState {
-            since: row.since.to_string(),
-            sources: row.sources.clone(),
-            found_at: row.found_at.map(|at| at.to_string()),
-            failures: row.failures,
-            last_error: row.last_error.clone(),
-            next_look: next.map(|at| at.to_string()),
-        }
-    }
-}
-
 /// Follows a name.
-pub(super) async fn follow(
-    node: &Arc<Site>,
-    text: &str,
-    query: Option<&str>,
-    request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
-    let name = names::parse(text).map_err(Refusal::closing)?;
-    let sources = sources(query).map_err(Refusal::closing)?;
-    let is_part = route::query(query, "more") == Some("true");
+pub(super) async fn follow(call: Call) -> Result<Answer, Refusal> {
+    let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
+    let sources = sources(call.query()).map_err(Refusal::closing)?;
+    let is_part = query::value(call.query(), "more") == Some("true");
+    let Call { node, request, .. } = call;
     let next = rt::now() + node.config.follow.period;
     let adoption = match body_kind(&request)? {
         BodyKind::None => {
-            let record = find(node, &name, &sources).await?;
+            let record = find(&node, &name, &sources).await?;
             Adoption::of_record(record, sources, next)
         }
         BodyKind::Record => {
@@ -77,27 +49,24 @@ pub(super) async fn follow(
             while let Some(part) = upload.part().await? {
                 message
                     .push(&part)
-                    .map_err(|error| refusal(error).closing())?;
+                    .map_err(|error| Refusal::from(error).closing())?;
             }
-            let mut adoption = Adoption::of_message(message, sources, next).map_err(refusal)?;
+            let mut adoption = Adoption::of_message(message, sources, next)?;
             adoption.is_part = is_part;
             adoption
         }
     };
     // A client that goes away now changes nothing: what it sent whole is stored whole.
-    let storing = Arc::clone(node);
+    let storing = Arc::clone(&node);
     let stored = tokio::spawn(async move { storing.ingest.follow(&name, adoption).await });
-    stored
-        .await
-        .map_err(|_| Refusal::internal())?
-        .map_err(refusal)?;
-    names::status(node, text).await
+    stored.await.map_err(Refusal::internal)??;
+    status_of(&node, name).await
 }
 
 /// Ends following a name.
-pub(super) async fn unfollow(node: &Site, text: &str) -> Result<Answer, Refusal> {
-    let name = names::parse(text)?;
-    node.ingest.unfollow(&name).await.map_err(refusal)?;
+pub(super) async fn unfollow(call: Call) -> Result<Answer, Refusal> {
+    let name = parse_name(&call.parameter)?;
+    call.node.ingest.unfollow(&name).await?;
     let mut answer = answer(
         StatusCode::NO_CONTENT,
         HeaderValue::from_static(""),
@@ -113,8 +82,7 @@ async fn find(node: &Site, name: &Name, sources: &[String]) -> Result<Vec<u8>, R
         Ok(gathered) => return Ok(gathered.best.bytes().to_vec()),
         Err(error) => error,
     };
-    let kept = node.read.kept(name).await;
-    let kept = kept.map_err(|_| Refusal::internal())?;
+    let kept = node.read.kept(name).await?;
     if let Some(kept) = kept.filter(|kept| kept.valid_until >= rt::now()) {
         return Ok(kept.record.to_vec());
     }
@@ -134,17 +102,10 @@ fn body_kind(request: &Request<Incoming>) -> Result<BodyKind, Refusal> {
     if request.body().is_end_stream() {
         return Ok(BodyKind::None);
     }
-    let essence = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(str::trim);
-    match essence {
+    match content_type(request.headers()) {
         Some("application/vnd.ipfs.ipns-record") => Ok(BodyKind::Record),
         Some("application/vnd.ipld.car") => Ok(BodyKind::Car),
         _ => Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "a name is followed with a record, with a CAR file, or with no body",
             "send Content-Type: application/vnd.ipfs.ipns-record or application/vnd.ipld.car",
@@ -155,15 +116,15 @@ fn body_kind(request: &Request<Incoming>) -> Result<BodyKind, Refusal> {
 
 fn sources(query: Option<&str>) -> Result<Vec<String>, Refusal> {
     let refused = |message: String| {
-        Refusal::bad_request(
+        Refusal::new(
             "invalid_source",
             message,
             "give the base URL of a node or gateway, such as https://example.org, percent-encoded",
         )
     };
     let mut sources: Vec<String> = Vec::new();
-    for text in route::queries(query, "source") {
-        let url = route::decoded(text)
+    for text in query::values(query, "source") {
+        let url = query::decoded(text)
             .filter(|url| url.len() <= SOURCE_BYTES)
             .and_then(|url| url.parse::<NodeUrl>().ok())
             .ok_or_else(|| refused("`source` is no URL of a node".to_owned()))?

@@ -10,19 +10,20 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use perennis_shared::cid::{Block, Cid, parse_cid};
-use perennis_shared::error::chain;
 
-use super::answer::{Answer, Body, Refusal, answer, text_header};
+use super::answer::{Answer, Body, answer, text_header};
+use super::call::Call;
+use super::media::{MediaRange, accepted};
 use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes, counted};
-use super::route;
+use super::query;
+use super::refusal::Refusal;
 use crate::http::site::Site;
-use crate::read::ReadError;
 
 mod depth_first;
 mod graph;
 
 pub(super) use graph::PART_BYTES;
-use graph::{Graph, GraphError, Scope};
+use graph::{ABSENT_HINT, DagScope, Graph};
 
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
 const CAR: HeaderValue =
@@ -55,20 +56,17 @@ pub(super) fn cached(node: &Site, text: &str, request: &Request<Incoming>) -> Op
 }
 
 /// A block or a graph.
-pub(super) async fn block(
-    node: &Arc<Site>,
-    text: &str,
-    request: &Request<Incoming>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn block(call: Call) -> Result<Answer, Refusal> {
+    let (node, text, request) = (&call.node, &*call.parameter, &call.request);
     if let Some((cid, _)) = text.split_once('/') {
-        return Err(Refusal::bad_request(
+        return Err(Refusal::new(
             "path_not_served",
             "paths behind a CID are not served",
             format!("fetch /ipfs/{cid} and follow its links"),
         ));
     }
     let cid = parse_cid(text).map_err(|error| {
-        Refusal::bad_request(
+        Refusal::new(
             "invalid_cid",
             error.to_string(),
             "give a CID such as bafyrei…",
@@ -84,7 +82,7 @@ pub(super) async fn block(
 }
 
 async fn read(node: &Site, cid: &Cid) -> Result<Block, Refusal> {
-    let block = node.read.block(cid).await.map_err(unreadable)?;
+    let block = node.read.block(cid).await?;
     block.ok_or_else(|| absent(cid))
 }
 
@@ -118,36 +116,14 @@ async fn sent(
     }
     // Whoever waits holds nothing, so it is read once more.
     drop(block);
-    let refused = |_| answers.refusal();
-    let place = answers.place().await.map_err(refused)?;
-    let share = answers.share(length, REQUEST_PATIENCE).await;
-    let share = share.map_err(refused)?;
+    let place = answers.place().await?;
+    let share = answers.share(length, REQUEST_PATIENCE).await?;
     let block = read(node, &cid).await?;
     Ok(block_bytes(answers.send_with(block, share), place).slice(part))
 }
 
-fn unreadable(error: ReadError) -> Refusal {
-    match error {
-        ReadError::Corrupt => Refusal::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "corrupt_block",
-            "this block is damaged on this node's disk; it was set aside and is fetched again",
-            "ask another node meanwhile",
-        ),
-        ReadError::HashNotAllowed(reason) => Refusal::bad_request(
-            "hash_not_allowed",
-            format!("no content is accepted under this CID: {reason}"),
-            "use a CID with sha2-256",
-        ),
-        ReadError::Storage(_) => Refusal::internal(),
-    }
-}
-
 fn absent(cid: &Cid) -> Refusal {
-    Refusal::not_found(
-        format!("block {cid} is not here"),
-        "this node serves what was published to it; ask the publisher's other nodes",
-    )
+    Refusal::not_found(format!("block {cid} is not here"), ABSENT_HINT)
 }
 
 fn whole_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Answer {
@@ -181,7 +157,7 @@ async fn raw(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("bytes="));
     if let Some(range) = range {
-        let length = node.read.block_bytes(cid).await.map_err(unreadable)?;
+        let length = node.read.block_bytes(cid).await?;
         let length = length.ok_or_else(|| absent(cid))?;
         if known(request, &etag) {
             return Ok(unchanged(etag));
@@ -210,7 +186,6 @@ async fn raw(
 
 fn outside(length: usize) -> Refusal {
     Refusal::new(
-        StatusCode::RANGE_NOT_SATISFIABLE,
         "range_outside",
         format!("the block has {length} bytes and the range lies outside of them"),
         "ask for a range inside the block, or for all of it",
@@ -240,12 +215,11 @@ async fn part(
     let room = if is_small(part.len(), request) {
         None
     } else {
-        let refused = |_| node.answers.refusal();
-        let place = node.answers.place().await.map_err(refused)?;
-        let share = node.answers.share(part.len(), REQUEST_PATIENCE).await;
-        Some((place, share.map_err(refused)?))
+        let place = node.answers.place().await?;
+        let share = node.answers.share(part.len(), REQUEST_PATIENCE).await?;
+        Some((place, share))
     };
-    let bytes = node.read.part(cid, part).await.map_err(unreadable)?;
+    let bytes = node.read.part(cid, part).await?;
     let bytes = bytes.ok_or_else(|| absent(cid))?;
     Ok(match room {
         Some((place, share)) => counted(bytes, place, Some(share)),
@@ -322,12 +296,12 @@ async fn graph(
     root: &Cid,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let scope = match route::query(request.uri().query(), "dag-scope") {
-        None | Some("all") => Scope::All,
-        Some("block") => Scope::Block,
-        Some("entity") => Scope::Entity,
+    let scope = match query::value(request.uri().query(), "dag-scope") {
+        None | Some("all") => DagScope::All,
+        Some("block") => DagScope::Block,
+        Some("entity") => DagScope::Entity,
         Some(_) => {
-            return Err(Refusal::bad_request(
+            return Err(Refusal::new(
                 "invalid_scope",
                 "dag-scope is block, entity or all",
                 "correct it or leave it out",
@@ -342,10 +316,8 @@ async fn graph(
     let body = if request.method() == Method::HEAD {
         Body::Empty
     } else {
-        let place = node.answers.place().await;
-        let place = place.map_err(|_| node.answers.refusal())?;
-        let graph = Graph::begin(node, root, scope, place).await;
-        graph.map_err(|error| unsent(node, error))?.into_body()
+        let place = node.answers.place().await?;
+        Graph::begin(node, root, scope, place).await?.into_body()
     };
     let mut answer = answer(StatusCode::OK, CAR, body);
     block_headers(&mut answer, text, etag, "car");
@@ -355,69 +327,41 @@ async fn graph(
     Ok(answer)
 }
 
-/// Why not even the root of a graph can be sent.
-fn unsent(node: &Site, error: GraphError) -> Refusal {
-    match error {
-        GraphError::NoRoom(_) => node.answers.refusal(),
-        GraphError::Absent(cid) => absent(&cid),
-        GraphError::Unreadable { source, .. } => unreadable(source),
-        GraphError::Links { .. } => Refusal::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "unreadable_links",
-            chain(&error),
-            "ask for the block alone, with format=raw or dag-scope=block",
-        ),
-        GraphError::Car(_) | GraphError::TooLarge(_) => Refusal::internal(),
-    }
-}
-
 /// What the client wants: the parameter `format` wins over the header `Accept`; without both a block is sent raw.
 fn format(request: &Request<Incoming>) -> Result<Format, Refusal> {
     let not_served = || {
         Refusal::new(
-            StatusCode::NOT_ACCEPTABLE,
             "not_acceptable",
             "this gateway serves verifiable formats only",
             "ask for ?format=raw or ?format=car, or accept application/vnd.ipld.raw or application/vnd.ipld.car",
         )
     };
-    if let Some(query) = request.uri().query()
-        && let Some(format) = route::query(Some(query), "format")
-    {
-        return match format {
-            "raw" => Ok(Format::Raw),
-            "car" => Ok(Format::Car),
-            _ => Err(not_served()),
-        };
-    }
-    let mut offers = request.headers().get_all(header::ACCEPT).iter().peekable();
-    if offers.peek().is_none() {
-        return Ok(Format::Raw);
-    }
-    offers
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .find_map(accepted)
-        .ok_or_else(not_served)
+    let wanted = match query::value(request.uri().query(), "format") {
+        Some("raw") => Some(Format::Raw),
+        Some("car") => Some(Format::Car),
+        Some(_) => None,
+        None => accepted(request.headers(), Format::Raw, served),
+    };
+    wanted.ok_or_else(not_served)
 }
 
-fn accepted(offer: &str) -> Option<Format> {
-    let mut parts = offer.split(';').map(str::trim);
-    let format = match parts.next()? {
-        "application/vnd.ipld.raw" | "*/*" | "application/*" => Format::Raw,
-        "application/vnd.ipld.car" => Format::Car,
-        _ => return None,
-    };
-    let served = parts.all(|parameter| match parameter.split_once('=') {
-        Some(("version", version)) => version == "1",
-        Some(("q", quality)) => quality.parse::<f32>().is_ok_and(|quality| quality > 0.0),
-        _ => true,
-    });
-    served.then_some(format)
+fn served(range: &MediaRange<'_>) -> Option<Format> {
+    if range
+        .parameter("version")
+        .is_some_and(|version| version != "1")
+    {
+        return None;
+    }
+    if range.is_one_of(&["application/vnd.ipld.car"]) {
+        return Some(Format::Car);
+    }
+    (range.is_one_of(&["application/vnd.ipld.raw"]) || range.is_wildcard()).then_some(Format::Raw)
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
+
     use super::*;
 
     #[test]
@@ -446,10 +390,15 @@ mod tests {
 
     #[test]
     fn offers_are_read_with_their_parameters() {
-        assert!(accepted("application/vnd.ipld.car;version=1;order=dfs") == Some(Format::Car));
-        assert!(accepted("application/vnd.ipld.car;version=2").is_none());
-        assert!(accepted("application/vnd.ipld.raw;q=0").is_none());
-        assert!(accepted(" */*;q=0.8") == Some(Format::Raw));
-        assert!(accepted("text/html").is_none());
+        let format = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            accepted(&headers, Format::Raw, served)
+        };
+        assert!(format("application/vnd.ipld.car;version=1;order=dfs") == Some(Format::Car));
+        assert!(format("application/vnd.ipld.car;version=2").is_none());
+        assert!(format("application/vnd.ipld.raw;q=0").is_none());
+        assert!(format(" */*;q=0.8") == Some(Format::Raw));
+        assert!(format("text/html").is_none());
     }
 }

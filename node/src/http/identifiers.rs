@@ -1,7 +1,5 @@
 //! `/1.0/identifiers/{did}`: DID resolution (W3C DID Resolution, HTTPS binding).
 
-use std::sync::Arc;
-
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -9,7 +7,11 @@ use perennis_shared::did::{Did, DidDocument, key_document};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::answer::{Answer, Refusal, answer, json_as};
+use super::answer::{Answer, answer};
+use super::call::Call;
+use super::document::json_as;
+use super::media::accepted;
+use super::refusal::Refusal;
 use crate::http::site::Site;
 use crate::storage::NameState;
 
@@ -67,11 +69,8 @@ struct DocumentMetadata {
 }
 
 /// Resolves a DID from what is kept here. A `did:key` nobody published resolves to the document of its key.
-pub(super) async fn resolve(
-    node: &Arc<Site>,
-    text: &str,
-    request: &Request<Incoming>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn resolve(call: Call) -> Result<Answer, Refusal> {
+    let (node, text, request) = (&call.node, &*call.parameter, &call.request);
     let Some(format) = format(request) else {
         return Ok(failed(
             StatusCode::NOT_ACCEPTABLE,
@@ -108,15 +107,14 @@ pub(super) async fn resolve(
             return Ok(failed(StatusCode::BAD_REQUEST, problem));
         }
     };
-    let kept = node.read.kept(&did.name()).await;
-    let kept = kept.map_err(|_| Refusal::internal())?;
+    let kept = node.read.kept(&did.name()).await?;
     let published = match &kept {
         Some(kept) => published(node, kept).await?,
         None => None,
     };
     match (published, did.public_key()) {
         (Some((document, metadata)), _) if document.id() == &did => {
-            let json = document.to_json().map_err(|_| Refusal::internal())?;
+            let json = document.to_json().map_err(Refusal::internal)?;
             Ok(found(format, &json, metadata))
         }
         // A did:key is its key, whatever was published under another identifier of it.
@@ -143,11 +141,10 @@ async fn published(
     let (Some(cid), Some(head)) = (kept.facts.document, kept.head) else {
         return Ok(None);
     };
-    let block = node.read.block(&cid).await;
-    let Some(block) = block.map_err(|_| Refusal::internal())? else {
+    let Some(block) = node.read.block(&cid).await? else {
         return Ok(None);
     };
-    let document = DidDocument::from_block(&block).map_err(|_| Refusal::internal())?;
+    let document = DidDocument::from_block(&block).map_err(Refusal::internal)?;
     let metadata = DocumentMetadata {
         created: Some(document.created().to_string()),
         updated: Some(document.updated().to_string()),
@@ -163,8 +160,9 @@ fn found(format: Format, document: &str, metadata: DocumentMetadata) -> Answer {
         Format::DocumentLd => return whole(DOCUMENT_LD, document),
         Format::Result => "application/did",
     };
-    let Ok(raw) = serde_json::from_str::<&RawValue>(document) else {
-        return Refusal::internal().into_answer();
+    let raw = match serde_json::from_str::<&RawValue>(document) {
+        Ok(raw) => raw,
+        Err(error) => return Refusal::internal(error).into_answer(),
     };
     let resolution = Resolution {
         context: "https://w3id.org/did-resolution/v1",
@@ -205,24 +203,22 @@ fn failed(status: StatusCode, problem: Problem) -> Answer {
 }
 
 fn format(request: &Request<Incoming>) -> Option<Format> {
-    let mut offers = request.headers().get_all(header::ACCEPT).iter().peekable();
-    if offers.peek().is_none() {
-        return Some(Format::Result);
-    }
-    offers
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .find_map(|offer| {
-            // The older media types carry a profile as a parameter.
-            let resolution = offer.contains("did-resolution");
-            match offer.split(';').next()?.trim() {
-                "application/did-resolution" | "*/*" | "application/*" | "application/json" => {
-                    Some(Format::Result)
-                }
-                "application/ld+json" if resolution => Some(Format::Result),
-                "application/did" | "application/did+json" => Some(Format::Document),
-                "application/did+ld+json" | "application/ld+json" => Some(Format::DocumentLd),
-                _ => None,
-            }
-        })
+    accepted(request.headers(), Format::Result, |range| {
+        // The older media types carry a profile as a parameter.
+        let is_resolution = range
+            .parameter("profile")
+            .is_some_and(|profile| profile.contains("did-resolution"));
+        let is_result = range.is_one_of(&["application/did-resolution", "application/json"])
+            || range.is_wildcard()
+            || (range.is_one_of(&["application/ld+json"]) && is_resolution);
+        if is_result {
+            Some(Format::Result)
+        } else if range.is_one_of(&["application/did", "application/did+json"]) {
+            Some(Format::Document)
+        } else if range.is_one_of(&["application/did+ld+json", "application/ld+json"]) {
+            Some(Format::DocumentLd)
+        } else {
+            None
+        }
+    })
 }

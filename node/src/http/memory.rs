@@ -13,14 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use parking_lot::Mutex;
 use perennis_shared::cid::{Block, Cid};
+use perennis_shared::error::{ErrorKind, Retryable};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, Body, Refusal};
+use super::answer::{Answer, Body};
 use super::readers::Readers;
+use super::refusal::{ClientError, Refusal};
 use crate::config::HttpConfig;
 use crate::metrics::AnswerMetrics;
 
@@ -92,6 +93,35 @@ pub(super) struct WalkShare(Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>
 #[derive(Debug, thiserror::Error)]
 #[error("the memory for answers is taken (http.answer-memory)")]
 pub(super) struct NoRoom;
+
+impl Retryable for NoRoom {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Retry
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        Some(RETRY)
+    }
+}
+
+impl ClientError for NoRoom {
+    fn code(&self) -> &'static str {
+        "busy"
+    }
+
+    fn message(&self) -> String {
+        "the memory this node has for answers is taken by those under way".to_owned()
+    }
+
+    fn hint(&self) -> &'static str {
+        "try again in a few seconds; its operator can raise http.answer-memory and http.max-connections"
+    }
+
+    /// A client that is to come back later keeps no connection meanwhile.
+    fn closes(&self) -> bool {
+        true
+    }
+}
 
 /// Bytes that are sent, and what they hold until they are.
 struct Counted<T> {
@@ -183,7 +213,7 @@ impl AnswerMemory {
         patience: Duration,
     ) -> Result<(), NoRoom> {
         if bytes / UNIT_BYTES >= self.walk_units {
-            return Err(NoRoom);
+            return Err(self.is_short());
         }
         let more = walk.lacks(bytes);
         let for_walks = self.wait(&self.for_walks, more, patience).await?;
@@ -226,26 +256,12 @@ impl AnswerMemory {
                 body => body,
             }),
             _ if is_told_in_any_case => answer,
-            _ => self.refusal().into_answer(),
+            _ => Refusal::from(self.is_short()).into_answer(),
         }
     }
 
-    /// The answer to a request that finds no room.
-    pub(super) fn refusal(&self) -> Refusal {
-        self.is_short();
-        Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            "the memory this node has for answers is taken by those under way",
-            "try again in a few seconds; its operator can raise http.answer-memory and http.max-connections",
-        )
-        .retry_after(RETRY)
-        // A client that is to come back later keeps no connection meanwhile.
-        .closing()
-    }
-
     /// Tells the operator that somebody found no room: each time by number, in the log now and then.
-    pub(super) fn is_short(&self) {
+    fn is_short(&self) -> NoRoom {
         self.metrics.refused();
         let now = Instant::now();
         let mut told = self.told.lock();
@@ -257,6 +273,7 @@ impl AnswerMemory {
                 "answers are refused or broken off: the memory for them is taken (http.answer-memory, http.max-connections)"
             );
         }
+        NoRoom
     }
 
     /// Somebody waits: clients that are slow give way.
@@ -280,7 +297,7 @@ impl AnswerMemory {
             let look = end.min(Instant::now() + LOOK);
             match timeout_at(look, share.as_mut()).await {
                 Ok(share) => return share.map_err(|_| NoRoom),
-                Err(_) if look == end => return Err(NoRoom),
+                Err(_) if look == end => return Err(self.is_short()),
                 Err(_) => self.hurry(),
             }
         }
@@ -340,6 +357,7 @@ fn units_of(bytes: usize) -> u32 {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use hyper::StatusCode;
     use perennis_shared::cid::Codec;
 
     use super::*;

@@ -1,6 +1,6 @@
-//! `/openapi.json`: the routes as an OpenAPI 3.1 document, made from the table the server matches against.
+//! `/openapi.json`: the routes as an OpenAPI 3.1 document.
 //!
-//! The schemas stand in `docs/schema/http`, one file per document, and are part of the program.
+//! Every schema that a route names is a component of it. Must never touch: which routes there are.
 
 use std::sync::OnceLock;
 
@@ -10,43 +10,13 @@ use hyper::header::{self, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, JSON, answer};
-use super::route::{Documented, ROUTES, Route, Shape};
+use super::route::{Documented, Route, Schema, Shape};
+use super::scope::Scope;
 
-macro_rules! schemas {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../../docs/schema/http/", $name, ".json")))),*]
-    };
-}
-
-/// The schemas, by the name of their file.
-pub(crate) static SCHEMAS: &[(&str, &str)] = schemas![
-    "damage",
-    "did-document",
-    "did-resolution",
-    "error",
-    "fetched",
-    "health",
-    "index",
-    "name",
-    "names",
-    "openapi",
-    "peer-ban",
-    "peer-connect",
-    "peers",
-    "pins",
-    "probe",
-    "provide",
-    "providers",
-    "receipt",
-    "release",
-    "routing-peers",
-    "routing-providers",
-    "status",
-];
-
-pub(super) fn document() -> Answer {
+/// The document of these routes, which are the same at each call.
+pub(super) fn document(routes: impl Iterator<Item = &'static Route>) -> Answer {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let text = TEXT.get_or_init(|| Bytes::from(build().to_string()));
+    let text = TEXT.get_or_init(|| Bytes::from(build(routes).to_string()));
     let mut answer = answer(StatusCode::OK, JSON, text.clone());
     answer.headers_mut().insert(
         header::CACHE_CONTROL,
@@ -55,16 +25,19 @@ pub(super) fn document() -> Answer {
     answer
 }
 
-fn build() -> Value {
+fn build(routes: impl Iterator<Item = &'static Route>) -> Value {
     let mut paths = Map::new();
-    for route in ROUTES {
-        let methods = paths.entry(route.path).or_insert_with(|| json!({}));
-        methods[route.method.as_str().to_lowercase()] = operation(route);
+    let mut schemas = Map::new();
+    for route in routes {
+        // That a parameter takes the rest of the path cannot be said there.
+        let path = route.path.replace("{*", "{");
+        let methods = paths.entry(&*path).or_insert_with(|| json!({}));
+        methods[route.verb.field()] = operation(route, &path);
+        for used in used_schemas(route) {
+            let component = schemas.entry(used.name);
+            component.or_insert_with(|| schema(used.text));
+        }
     }
-    let schemas: Map<String, Value> = SCHEMAS
-        .iter()
-        .map(|(name, text)| ((*name).to_owned(), schema(text)))
-        .collect();
     json!({
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
@@ -86,6 +59,14 @@ fn build() -> Value {
     })
 }
 
+fn used_schemas(route: &Route) -> impl Iterator<Item = &Schema> {
+    let contents = route.answers.iter().flat_map(|answer| answer.content);
+    contents.filter_map(|(_, shape)| match shape {
+        Shape::Schema(schema) => Some(schema),
+        Shape::Text | Shape::Binary => None,
+    })
+}
+
 /// A schema as a component: it has no address of its own there.
 fn schema(text: &str) -> Value {
     let mut schema: Value = serde_json::from_str(text).unwrap_or_default();
@@ -96,9 +77,9 @@ fn schema(text: &str) -> Value {
     schema
 }
 
-fn operation(route: &Route) -> Value {
+fn operation(route: &Route, path: &str) -> Value {
     let mut parameters = Vec::new();
-    for segment in route.path.split('/') {
+    for segment in path.split('/') {
         if let Some(name) = segment
             .strip_prefix('{')
             .and_then(|name| name.strip_suffix('}'))
@@ -129,7 +110,7 @@ fn operation(route: &Route) -> Value {
         .map(|documented| (documented.status.to_string(), response(documented)))
         .collect();
     let mut operation = json!({
-        "operationId": route.endpoint.name(),
+        "operationId": route.name,
         "summary": route.summary,
         "parameters": parameters,
         "responses": answers,
@@ -137,7 +118,7 @@ fn operation(route: &Route) -> Value {
     if let Some(content_type) = route.request {
         operation["requestBody"] = json!({"required": true, "content": {content_type: {}}});
     }
-    if route.writes {
+    if route.scope != Scope::Read {
         operation["security"] = json!([{}, {"token": []}]);
     }
     operation
@@ -149,7 +130,7 @@ fn response(documented: &Documented) -> Value {
         .iter()
         .map(|(content_type, shape)| {
             let schema = match shape {
-                Shape::Schema(name) => {
+                Shape::Schema(Schema { name, .. }) => {
                     json!({"schema": {"$ref": format!("#/components/schemas/{name}")}})
                 }
                 Shape::Text => json!({"schema": {"type": "string"}}),
@@ -167,34 +148,45 @@ fn response(documented: &Documented) -> Value {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use std::collections::BTreeSet;
+    use std::path::Path;
 
     use super::*;
+    use crate::http::table::routes;
 
     #[test]
     fn every_schema_is_used_and_every_used_one_is_there() {
-        let there: BTreeSet<&str> = SCHEMAS.iter().map(|(name, _)| *name).collect();
-        let used: BTreeSet<&str> = ROUTES
-            .iter()
-            .flat_map(|route| route.answers)
-            .flat_map(|answer| answer.content)
-            .filter_map(|(_, shape)| match shape {
-                Shape::Schema(name) => Some(*name),
-                Shape::Text | Shape::Binary => None,
-            })
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema/http");
+        let there: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let used: BTreeSet<String> = routes()
+            .flat_map(used_schemas)
+            .map(|schema| format!("{}.json", schema.name))
             .collect();
         assert_eq!(there, used);
     }
 
     #[test]
     fn every_schema_is_one_and_names_itself() {
-        for (name, text) in SCHEMAS {
+        for Schema { name, text } in routes().flat_map(used_schemas) {
             let schema: Value = serde_json::from_str(text).unwrap();
             assert_eq!(
                 schema["$id"],
                 format!("https://perennis.dev/schema/http/{name}.json")
             );
             jsonschema::validator_for(&schema).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_route_says_what_it_is_for_and_what_it_answers() {
+        for route in routes() {
+            assert!(!route.summary.is_empty(), "{}", route.name);
+            assert!(!route.answers.is_empty(), "{}", route.name);
         }
     }
 }

@@ -4,19 +4,21 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::answer::{Answer, Refusal, finish};
+use super::answer::{Answer, finish};
+use super::connection::{HEAD_BYTES, HEADERS, STALL};
+use super::health;
 use super::patience::Patient;
-use super::{HEAD_BYTES, HEADERS, STALL, state};
+use super::refusal::Refusal;
 use crate::config::HttpConfig;
 use crate::opening::Opening;
 
@@ -79,10 +81,9 @@ async fn answer(
 
 fn respond(request: &Request<Incoming>, opening: Option<Opening>) -> Answer {
     let mut answer = match request.uri().path() {
-        "/health/live" => state::live(),
-        "/health/ready" => state::opening(opening),
+        "/health/live" => health::alive(),
+        "/health/ready" => health::opening(opening),
         _ => Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
             "opening",
             "the node is opening its store",
             "GET /health/ready tells how far it is; try again soon",

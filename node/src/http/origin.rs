@@ -7,9 +7,9 @@
 use std::net::IpAddr;
 
 use hyper::header::{self, HeaderName};
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Request, Uri};
 
-use super::answer::Refusal;
+use super::refusal::Refusal;
 use crate::config::HttpConfig;
 
 /// Refuses a request whose `Origin` or `Host` is not of this machine.
@@ -49,7 +49,6 @@ fn is_local(host: &str) -> bool {
 fn refused(header: &str, value: &str) -> Refusal {
     let value: String = value.chars().take(100).collect();
     Refusal::new(
-        StatusCode::FORBIDDEN,
         "foreign_origin",
         format!("{header} is {value:?}: a page of another origin may not steer this node"),
         "call from the command line, or from a page that this node serves",

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
-use super::answer::{Answer, Refusal, answer};
+use super::answer::{Answer, answer};
+use super::call::Call;
+use super::refusal::Refusal;
 
 /// The status page; it reads `/v1/status` and `/v1/names`, and shows `/v1/probe/plot.svg`.
 static HOME: &str = include_str!("page/home.html");
@@ -24,16 +26,19 @@ const HOME_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-pub(super) fn home() -> Answer {
+pub(super) async fn home(_: Call) -> Result<Answer, Refusal> {
     let mut answer = answer(StatusCode::OK, HTML, Bytes::from_static(HOME.as_bytes()));
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HOME_POLICY);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    answer
+    Ok(answer)
 }
 
-pub(super) fn file(name: &str) -> Result<Answer, Refusal> {
-    let name = if name.is_empty() { "index.html" } else { name };
+pub(super) async fn file(call: Call) -> Result<Answer, Refusal> {
+    let name = match &*call.parameter {
+        "" => "index.html",
+        name => name,
+    };
     let (_, content) = FILES
         .iter()
         .find(|(file, _)| *file == name)

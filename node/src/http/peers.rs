@@ -1,18 +1,16 @@
 //! `/v1/peers` and `/routing/v1/peers`: who is connected, and where somebody can be reached.
 
-use std::sync::Arc;
-
-use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::StatusCode;
 use perennis_net::peers::{Inbound, PeerInfo};
-use perennis_net::{ConnectError, Multiaddr, NetStatus, PeerId};
-use perennis_shared::error::chain;
-use perennis_shared::error::{ErrorKind, Retryable};
+use perennis_net::{Multiaddr, NetStatus, PeerId};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, Refusal, json};
+use super::answer::Answer;
+use super::call::Call;
+use super::document::json;
+use super::parameter::parse_peer;
+use super::refusal::Refusal;
 use super::upload::Upload;
-use crate::http::site::Site;
 
 /// Largest document that is read, in bytes.
 const REQUEST_BYTES: u64 = 4_096;
@@ -65,10 +63,10 @@ struct Peer {
 }
 
 /// Everybody who is connected.
-pub(super) async fn list(node: &Site) -> Result<Answer, Refusal> {
-    let net = &node.swarm.net;
-    let status = net.status().await.map_err(|_| stopping())?;
-    let peers = net.peers().await.map_err(|_| stopping())?;
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let net = &call.node.swarm.net;
+    let status = net.status().await?;
+    let peers = net.peers().await?;
     Ok(json(
         StatusCode::OK,
         &document(net.peer_id(), status, peers),
@@ -136,15 +134,13 @@ struct Connected {
 }
 
 /// Connects to the peer at an address.
-pub(super) async fn connect(
-    node: &Arc<Site>,
-    request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn connect(call: Call) -> Result<Answer, Refusal> {
+    let Call { node, request, .. } = call;
     let upload = Upload::new(request, REQUEST_BYTES, &node.config.http)?;
     let body = upload.whole().await?;
     let invalid = |message: String| {
         let hint = r#"send {"address": "/ip4/…/tcp/…/p2p/…"}"#;
-        Refusal::bad_request("invalid_address", message, hint)
+        Refusal::new("invalid_address", message, hint)
     };
     let wanted: ConnectRequest =
         serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
@@ -152,7 +148,7 @@ pub(super) async fn connect(
         .address
         .parse()
         .map_err(|error| invalid(format!("{:?} is no multiaddr: {error}", wanted.address)))?;
-    let peer = node.swarm.net.connect_to(&address).await.map_err(refusal)?;
+    let peer = node.swarm.net.connect_to(&address).await?;
     let document = Connected {
         peer_id: peer.to_string(),
         connected: true,
@@ -168,58 +164,25 @@ struct Banned {
     changed: bool,
 }
 
-/// Bans a peer, or unbans it. Peers that are banned for good are listed in the configuration.
-pub(super) async fn ban(node: &Site, text: &str, banned: bool) -> Result<Answer, Refusal> {
-    let peer = parse(text)?;
-    let net = &node.swarm.net;
-    let changed = match banned {
-        true => net.ban(peer).await,
-        false => net.unban(peer).await,
-    };
+/// Bans a peer. Those that are banned for good are listed in the configuration.
+pub(super) async fn ban(call: Call) -> Result<Answer, Refusal> {
+    let peer = parse_peer(&call.parameter)?;
+    let changed = call.node.swarm.net.ban(peer).await?;
+    Ok(banned(peer, true, changed))
+}
+
+/// Bans a peer no longer.
+pub(super) async fn unban(call: Call) -> Result<Answer, Refusal> {
+    let peer = parse_peer(&call.parameter)?;
+    let changed = call.node.swarm.net.unban(peer).await?;
+    Ok(banned(peer, false, changed))
+}
+
+fn banned(peer: PeerId, banned: bool, changed: bool) -> Answer {
     let document = Banned {
         peer_id: peer.to_string(),
         banned,
-        changed: changed.map_err(|_| stopping())?,
+        changed,
     };
-    Ok(json(StatusCode::OK, &document))
-}
-
-pub(super) fn parse(text: &str) -> Result<PeerId, Refusal> {
-    text.parse().map_err(|error| {
-        Refusal::bad_request(
-            "invalid_peer",
-            format!("{text:?} is no peer id: {error}"),
-            "write it in base58 (12D3KooW…), as `peers list` shows it",
-        )
-    })
-}
-
-/// The refusal a client sees when a peer cannot be reached.
-pub(super) fn refusal(error: ConnectError) -> Refusal {
-    let status = match error.kind() {
-        ErrorKind::Reject => StatusCode::BAD_REQUEST,
-        ErrorKind::Retry => StatusCode::BAD_GATEWAY,
-        ErrorKind::Corrupt => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorKind::Fatal => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let hint = match &error {
-        ConnectError::NoPeer { .. } => "end the address with /p2p/ and the peer's id",
-        ConnectError::Own => "give the address of another peer",
-        ConnectError::Denied { .. } => "unban it, or change p2p.deny and p2p.allow",
-        ConnectError::NoAddress { .. } => "give an address, or join a network that knows the peer",
-        ConnectError::WrongPeer { .. } => {
-            "check the peer id in the address: somebody else answers there"
-        }
-        _ => "check the address, and that the peer runs and can be reached from here",
-    };
-    Refusal::new(status, error.code(), chain(&error), hint)
-}
-
-pub(super) fn stopping() -> Refusal {
-    Refusal::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "stopping",
-        "the peer-to-peer side has stopped",
-        "start the node again",
-    )
+    json(StatusCode::OK, &document)
 }

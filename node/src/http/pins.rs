@@ -3,20 +3,22 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::answer::{Answer, Refusal, json};
-use super::names::PageQuery;
-use crate::http::site::Site;
+use super::answer::Answer;
+use super::call::Call;
+use super::document::json;
+use super::page_query::PageQuery;
+use super::refusal::Refusal;
 use crate::storage::Pin;
 
 #[derive(Serialize)]
 struct Pins {
-    pins: Vec<PinRow>,
+    pins: Vec<PinEntry>,
     next: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PinRow {
+struct PinEntry {
     cid: String,
     name: String,
     state: &'static str,
@@ -27,14 +29,14 @@ struct PinRow {
 }
 
 /// A page of pins: the newest head of each name, with everything below it.
-pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
-    let page = PageQuery::parse(query)?;
-    let (rows, next) = page.rows(node).await?;
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let page = PageQuery::parse(call.query())?;
+    let (rows, next) = page.rows(&call.node).await?;
     let pins = rows
         .iter()
         .filter(|(_, kept)| kept.facts.pin != Pin::RecordOnly)
         .filter_map(|(name, kept)| {
-            Some(PinRow {
+            Some(PinEntry {
                 cid: kept.head?.to_string(),
                 name: name.to_string(),
                 state: kept.facts.pin.name(),
@@ -50,13 +52,13 @@ pub(super) async fn list(node: &Site, query: Option<&str>) -> Result<Answer, Ref
 
 #[derive(Serialize)]
 struct Index {
-    entries: Vec<IndexRow>,
+    entries: Vec<IndexEntry>,
     next: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct IndexRow {
+struct IndexEntry {
     did: String,
     name: String,
     head: String,
@@ -67,14 +69,14 @@ struct IndexRow {
 }
 
 /// A page of the identities that are pinned completely.
-pub(super) async fn index(node: &Site, query: Option<&str>) -> Result<Answer, Refusal> {
-    let page = PageQuery::parse(query)?;
-    let (rows, next) = page.rows(node).await?;
+pub(super) async fn index(call: Call) -> Result<Answer, Refusal> {
+    let page = PageQuery::parse(call.query())?;
+    let (rows, next) = page.rows(&call.node).await?;
     let entries = rows
         .iter()
         .filter(|(_, kept)| kept.facts.is_pinned_list())
         .filter_map(|(name, kept)| {
-            Some(IndexRow {
+            Some(IndexEntry {
                 did: kept.facts.did.clone()?,
                 name: name.to_string(),
                 head: kept.head?.to_string(),

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
-use super::answer::{Answer, NO_STORE, Refusal, answer, json};
-use super::peers::stopping;
-use crate::http::site::Site;
+use super::answer::{Answer, NO_STORE, answer};
+use super::call::Call;
+use super::document::json;
+use super::refusal::Refusal;
 
 const SVG: HeaderValue = HeaderValue::from_static("image/svg+xml");
 
@@ -16,24 +17,24 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// What was measured lately.
-pub(super) fn report(node: &Site) -> Answer {
-    json(StatusCode::OK, &node.probe.report())
+pub(super) async fn report(call: Call) -> Result<Answer, Refusal> {
+    Ok(json(StatusCode::OK, &call.node.probe.report()))
 }
 
 /// Measures now.
-pub(super) async fn now(node: &Site) -> Result<Answer, Refusal> {
-    if node.probe.measure_now().await {
-        Ok(report(node))
+pub(super) async fn now(call: Call) -> Result<Answer, Refusal> {
+    if call.node.probe.measure_now().await {
+        report(call).await
     } else {
-        Err(stopping())
+        Err(Refusal::stopping())
     }
 }
 
 /// What was measured lately, as a picture.
-pub(super) fn plot(node: &Site) -> Answer {
-    let mut answer = answer(StatusCode::OK, SVG, Bytes::from(node.probe.plot()));
+pub(super) async fn plot(call: Call) -> Result<Answer, Refusal> {
+    let mut answer = answer(StatusCode::OK, SVG, Bytes::from(call.node.probe.plot()));
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    answer
+    Ok(answer)
 }

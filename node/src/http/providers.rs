@@ -1,18 +1,20 @@
 //! Who has a block: `/v1/provide`, `/v1/providers`, and Delegated Routing V1 for providers and peers.
 
-use std::sync::Arc;
-
+use hyper::StatusCode;
 use hyper::header::HeaderValue;
-use hyper::{Request, StatusCode};
-use perennis_net::dht::{Contact, DhtError, Providers};
+use perennis_net::dht::{Contact, Providers};
 use perennis_net::{Multiaddr, PeerId};
 use perennis_shared::cid::{Cid, parse_cid};
 use perennis_shared::error::chain;
-use perennis_shared::error::{ErrorKind, Retryable};
 use serde::Serialize;
 
-use super::answer::{Answer, JSON, Refusal, answer, json, json_as};
-use super::{peers, route};
+use super::answer::{Answer, JSON, answer};
+use super::call::Call;
+use super::document::{json, json_as};
+use super::media::accepted;
+use super::parameter::{parse_block_cid, parse_peer};
+use super::query;
+use super::refusal::Refusal;
 use crate::http::site::Site;
 
 /// Providers that are looked for when the caller does not say.
@@ -39,16 +41,17 @@ struct ProviderDocument {
 }
 
 /// The peers that say they have a block.
-pub(super) async fn list(node: &Site, text: &str, query: Option<&str>) -> Result<Answer, Refusal> {
-    let cid = parse(text)?;
-    let most = match route::query(query, "limit") {
+pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let cid = parse_block_cid(&call.parameter)?;
+    let most = match query::value(call.query(), "limit") {
         None => USUAL,
         Some(limit) => limit
             .parse()
             .ok()
             .filter(|limit| (1..=MOST).contains(limit))
             .ok_or_else(|| {
-                Refusal::bad_request(
+                Refusal::new(
                     "invalid_limit",
                     "limit is no number of providers",
                     "write 1 to 100",
@@ -80,21 +83,17 @@ struct Provided {
 }
 
 /// Tells the DHT that this node has a block.
-pub(super) async fn provide(node: &Arc<Site>, text: &str) -> Result<Answer, Refusal> {
-    let cid = parse(text)?;
-    let block = node
-        .read
-        .block(&cid)
-        .await
-        .map_err(|_| Refusal::internal())?;
-    if block.is_none() {
+pub(super) async fn provide(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let cid = parse_block_cid(&call.parameter)?;
+    if node.read.block(&cid).await?.is_none() {
         return Err(Refusal::not_found(
             format!("{cid} is not here"),
             "fetch it first, or publish it to this node",
         ));
     }
     // For one block a lookup that ends early is quicker than the sweep's, which serves neighbours too.
-    let report = node.swarm.net.dht().provide(&cid).await.map_err(refusal)?;
+    let report = node.swarm.net.dht().provide(&cid).await?;
     let document = Provided {
         cid: cid.to_string(),
         reached: report.reached.len(),
@@ -140,39 +139,29 @@ impl PeerRecord {
 }
 
 /// `GET /routing/v1/providers/{cid}`.
-pub(super) async fn routed_providers<B>(
-    node: &Site,
-    text: &str,
-    request: &Request<B>,
-) -> Result<Answer, Refusal> {
-    let cid = parse(text)?;
-    let found = find(node, &cid, MOST).await?;
+pub(super) async fn routed_providers(call: Call) -> Result<Answer, Refusal> {
+    let cid = parse_block_cid(&call.parameter)?;
+    let found = find(&call.node, &cid, MOST).await?;
     let records = found.providers.iter();
     let records: Vec<PeerRecord> = records
         .map(|contact| PeerRecord::new(contact, &["transport-bitswap"]))
         .collect();
-    Ok(routed(request, records, |providers| RoutedProviders {
+    Ok(routed(&call, records, |providers| RoutedProviders {
         providers,
     }))
 }
 
 /// `GET /routing/v1/peers/{peer id}`.
-pub(super) async fn routed_peer<B>(
-    node: &Site,
-    text: &str,
-    request: &Request<B>,
-) -> Result<Answer, Refusal> {
-    let peer = parse_routed(text)?;
+pub(super) async fn routed_peer(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let peer = parse_routed(&call.parameter)?;
     let net = &node.swarm.net;
-    let mut addresses = net
-        .addresses_of(peer)
-        .await
-        .map_err(|_| peers::stopping())?;
+    let mut addresses = net.addresses_of(peer).await?;
     if addresses.is_empty() {
         addresses = looked_up(node, peer).await;
     }
     let found = (!addresses.is_empty()).then(|| PeerRecord::new(&Contact { peer, addresses }, &[]));
-    Ok(routed(request, found.into_iter().collect(), |peers| {
+    Ok(routed(&call, found.into_iter().collect(), |peers| {
         RoutedPeers { peers }
     }))
 }
@@ -184,17 +173,15 @@ fn parse_routed(text: &str) -> Result<PeerId, Refusal> {
     {
         return Ok(peer);
     }
-    peers::parse(text)
+    parse_peer(text)
 }
 
 async fn looked_up(node: &Site, peer: PeerId) -> Vec<Multiaddr> {
-    let closest = node
-        .swarm
-        .net
-        .dht()
-        .closest(&peer.to_bytes())
-        .await
-        .unwrap_or_default();
+    let closest = node.swarm.net.dht().closest(&peer.to_bytes()).await;
+    let closest = closest.unwrap_or_else(|error| {
+        tracing::debug!(error = %chain(&error), "a peer could not be looked up");
+        Vec::new()
+    });
     closest
         .into_iter()
         .flat_map(|(_, contacts)| contacts)
@@ -204,15 +191,15 @@ async fn looked_up(node: &Site, peer: PeerId) -> Vec<Multiaddr> {
 }
 
 /// JSON lines for those who accept them, one document otherwise.
-fn routed<B, D: Serialize>(
-    request: &Request<B>,
+fn routed<D: Serialize>(
+    call: &Call,
     records: Vec<PeerRecord>,
     document: impl FnOnce(Vec<PeerRecord>) -> D,
 ) -> Answer {
-    let accepts = request.headers().get(hyper::header::ACCEPT);
-    let lines =
-        accepts.is_some_and(|accept| accept.to_str().is_ok_and(|text| text.contains(NDJSON)));
-    if !lines {
+    let lines = accepted(call.request.headers(), false, |range| {
+        range.is_one_of(&[NDJSON]).then_some(true)
+    });
+    if lines != Some(true) {
         return json_as(StatusCode::OK, JSON, &document(records));
     }
     let mut text = Vec::new();
@@ -227,13 +214,8 @@ fn routed<B, D: Serialize>(
 
 async fn find(node: &Site, cid: &Cid, most: usize) -> Result<Providers, Refusal> {
     let net = &node.swarm.net;
-    let mut found = net.dht().find_providers(cid, most).await.map_err(refusal)?;
-    let is_here = node
-        .read
-        .block(cid)
-        .await
-        .map_err(|_| Refusal::internal())?
-        .is_some();
+    let mut found = net.dht().find_providers(cid, most).await?;
+    let is_here = node.read.block(cid).await?.is_some();
     let own = net.peer_id();
     found.providers.retain(|provider| provider.peer != own);
     if is_here {
@@ -248,30 +230,4 @@ async fn find(node: &Site, cid: &Cid, most: usize) -> Result<Providers, Refusal>
         found.providers.truncate(most);
     }
     Ok(found)
-}
-
-pub(super) fn parse(text: &str) -> Result<Cid, Refusal> {
-    parse_cid(text).map_err(|error| {
-        Refusal::bad_request(
-            "invalid_cid",
-            format!("{text:?} is no CID: {error}"),
-            "write it as bafy… or Qm…",
-        )
-    })
-}
-
-/// The refusal a client sees when the DHT has no answer.
-pub(super) fn refusal(error: DhtError) -> Refusal {
-    let status = match error.kind() {
-        ErrorKind::Reject => StatusCode::NOT_FOUND,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let hint = match &error {
-        DhtError::NoPeers => {
-            "connect to a peer with `perennis peers connect`, or set p2p.bootstrap"
-        }
-        DhtError::Quorum { .. } => "try again: peers come and go",
-        _ => "try again later",
-    };
-    Refusal::new(status, error.code(), chain(&error), hint)
 }

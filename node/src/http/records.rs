@@ -1,7 +1,5 @@
 //! `/routing/v1/ipns/{name}` (Delegated Routing V1) and `/ipns/{name}` (trustless gateway): records.
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,9 +10,14 @@ use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::limits::RECORD_BYTES;
 
-use super::answer::{Answer, Refusal, answer, json, text_header};
+use super::answer::{Answer, answer, text_header};
+use super::call::Call;
+use super::document::json;
+use super::media::accepted;
+use super::parameter::parse_name;
+use super::refusal::Refusal;
 use super::upload::Upload;
-use super::{gateway, names, route};
+use super::{gateway, query};
 use crate::http::site::Site;
 use crate::metrics::LookupResult;
 use crate::read::ServedRecord;
@@ -44,15 +47,12 @@ pub(super) fn cached(node: &Site, text: &str, request: &Request<Incoming>) -> Op
 }
 
 /// The record as the routing specification has it: one that is missing is 200 with another content type.
-pub(super) async fn routing(
-    node: &Arc<Site>,
-    text: &str,
-    request: &Request<Incoming>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn routing(call: Call) -> Result<Answer, Refusal> {
+    let (node, text, request) = (&call.node, &*call.parameter, &call.request);
     if !accepts_records(request) {
         return Err(not_acceptable());
     }
-    let name = names::parse(text)?;
+    let name = parse_name(text)?;
     if let Some(answer) = find(node, &name, request).await? {
         return Ok(answer);
     }
@@ -65,19 +65,16 @@ pub(super) async fn routing(
 }
 
 /// The record as the gateway specification has it: one that is missing is 404.
-pub(super) async fn gateway(
-    node: &Arc<Site>,
-    text: &str,
-    request: &Request<Incoming>,
-) -> Result<Answer, Refusal> {
-    let wanted = match route::query(request.uri().query(), "format") {
+pub(super) async fn gateway(call: Call) -> Result<Answer, Refusal> {
+    let (node, text, request) = (&call.node, &*call.parameter, &call.request);
+    let wanted = match query::value(request.uri().query(), "format") {
         Some(format) => format == "ipns-record",
         None => accepts_records(request),
     };
     if !wanted || text.contains('/') {
         return Err(not_acceptable());
     }
-    let name = names::parse(text)?;
+    let name = parse_name(text)?;
     let answer = find(node, &name, request).await?;
     let mut answer = answer.ok_or_else(|| absent(&name))?;
     answer.headers_mut().insert(
@@ -93,11 +90,7 @@ async fn find(
     request: &Request<Incoming>,
 ) -> Result<Option<Answer>, Refusal> {
     let started = Instant::now();
-    let record = node
-        .read
-        .record(name)
-        .await
-        .map_err(|_| Refusal::internal())?;
+    let record = node.read.record(name).await?;
     let mut found = LookupResult::Store;
     let mut answer = record.and_then(|record| present(&record, request));
     if answer.is_some() {
@@ -159,36 +152,27 @@ fn cache_headers(answer: &mut Answer, record: &ServedRecord, left_seconds: u64) 
 }
 
 /// Stores a record.
-pub(super) async fn put(
-    node: &Arc<Site>,
-    peer: IpAddr,
-    text: &str,
-    request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
-    let name = names::parse(text).map_err(Refusal::closing)?;
+pub(super) async fn put(call: Call) -> Result<Answer, Refusal> {
+    let node = &call.node;
+    let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
     node.ingest
-        .admit(&name, peer)
-        .map_err(|error| names::refusal(error).closing())?;
-    let upload = Upload::new(request, RECORD_BYTES as u64, &node.config.http)?;
+        .admit(&name, call.peer)
+        .map_err(|error| Refusal::from(error).closing())?;
+    let upload = Upload::new(call.request, RECORD_BYTES as u64, &node.config.http)?;
     let bytes = upload.whole().await?;
-    let stored = node.ingest.put_record("http", &name, &bytes).await;
-    let receipt = stored.map_err(names::refusal)?;
+    let receipt = node.ingest.put_record("http", &name, &bytes).await?;
     Ok(json(StatusCode::OK, &receipt))
 }
 
 fn accepts_records(request: &Request<Incoming>) -> bool {
-    let mut offers = request.headers().get_all(header::ACCEPT).iter().peekable();
-    offers.peek().is_none()
-        || offers
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|offer| offer.split(';').next())
-            .any(|offer| matches!(offer.trim(), RECORD | "*/*" | "application/*"))
+    let record = accepted(request.headers(), (), |range| {
+        (range.is_one_of(&[RECORD]) || range.is_wildcard()).then_some(())
+    });
+    record.is_some()
 }
 
 fn not_acceptable() -> Refusal {
     Refusal::new(
-        StatusCode::NOT_ACCEPTABLE,
         "not_acceptable",
         "a name is served as its signed record only",
         "accept application/vnd.ipfs.ipns-record, or ask for ?format=ipns-record under /ipns/",

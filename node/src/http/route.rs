@@ -1,283 +1,195 @@
-//! The routes: one table that the server matches against and the OpenAPI document is made from.
+//! A route: everything that the server and the OpenAPI document know of one method of one path.
+//!
+//! Routes are written in the [`table`](super::table) and nowhere else; requests are matched against them by the
+//! [`router`](super::router).
 
-use hyper::Method;
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::{Method, Request};
 
-mod table;
+use super::answer::Answer;
+use super::call::Call;
+use super::refusal::Refusal;
+use super::scope::Scope;
+use super::site::Site;
 
-pub(crate) use table::ROUTES;
+/// Answers a call.
+pub(super) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Refusal>>;
 
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Endpoint {
-    Home,
-    Page,
-    Live,
-    Ready,
-    Metrics,
-    OpenApi,
-    Block,
-    IpnsGateway,
-    RecordGet,
-    RecordPut,
-    Names,
-    NameStatus,
-    Follow,
-    Unfollow,
-    Publish,
-    Pins,
-    Index,
-    Status,
-    Identifier,
-    Peers,
-    PeerConnect,
-    PeerBan,
-    PeerUnban,
-    Provide,
-    Providers,
-    RoutedProviders,
-    RoutedPeer,
-    Fetch,
-    Fetched,
-    Release,
-    Damage,
-    DamageDismiss,
-    Probe,
-    ProbeNow,
-    ProbePlot,
+/// Answers from memory, where the request is one of those that can be; the text is the parameter, still percent-encoded.
+pub(super) type FromMemory = fn(&Site, &str, &Request<Incoming>) -> Option<Answer>;
+
+/// One route.
+pub(super) struct Route {
+    /// The name in metrics, in the log and in the OpenAPI document.
+    pub(super) name: &'static str,
+    pub(super) verb: Verb,
+    /// Segments; `{x}` takes one, `{*x}` at the end takes the rest, and both take something.
+    pub(super) path: &'static str,
+    /// Other spellings of the path, which are answered too and not documented.
+    pub(super) also: &'static [&'static str],
+    /// Who may call.
+    pub(super) scope: Scope,
+    pub(super) handler: Handler,
+    /// Tried before the handler. Routes that have it are matched before all others.
+    pub(super) from_memory: Option<FromMemory>,
+    pub(super) counting: Counting,
+    pub(super) summary: &'static str,
+    pub(super) query: &'static [Query],
+    /// The media type of the request's body.
+    pub(super) request: Option<&'static str>,
+    pub(super) answers: &'static [Documented],
+}
+
+/// The methods that routes are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// `GET`, and `HEAD`, which is the same without the body.
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+/// How an answer is counted among the memory of all answers under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counting {
+    /// When it is made; without room it is refused.
+    WhenMade,
+    /// By the handler, in parts.
+    ByHandler,
+    /// When it is made, and it is given without room too: it tells how the node is.
+    NeverRefused,
 }
 
 /// One documented answer.
-pub(crate) struct Documented {
-    pub(crate) status: u16,
-    pub(crate) meaning: &'static str,
-    pub(crate) content: &'static [(&'static str, Shape)],
+pub(super) struct Documented {
+    pub(super) status: u16,
+    pub(super) meaning: &'static str,
+    pub(super) content: &'static [(&'static str, Shape)],
 }
 
 /// What a body looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// A JSON document of the schema file with this name.
-    Schema(&'static str),
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    /// A JSON document with this schema.
+    Schema(Schema),
     /// Text.
     Text,
     /// Bytes.
     Binary,
 }
 
+/// A JSON schema: a file in `docs/schema/http`.
+#[derive(Clone, Copy)]
+pub(super) struct Schema {
+    /// The name of the file, without `.json`.
+    pub(super) name: &'static str,
+    pub(super) text: &'static str,
+}
+
 /// A parameter in the query.
-pub(crate) struct Query {
-    pub(crate) name: &'static str,
-    pub(crate) meaning: &'static str,
-    pub(crate) values: &'static [&'static str],
+pub(super) struct Query {
+    pub(super) name: &'static str,
+    pub(super) meaning: &'static str,
+    pub(super) values: &'static [&'static str],
 }
 
-/// One route.
-pub(crate) struct Route {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) method: Method,
-    /// Segments; `{x}` takes one, `{x...}` at the end takes the rest.
-    pub(crate) path: &'static str,
-    pub(crate) summary: &'static str,
-    /// Whether the bearer token is needed when the node has one.
-    pub(crate) writes: bool,
-    pub(crate) query: &'static [Query],
-    pub(crate) request: Option<&'static str>,
-    pub(crate) answers: &'static [Documented],
-}
+impl Verb {
+    /// All, in the order in which `Allow` names them.
+    pub(super) const ALL: [Verb; 4] = [Verb::Get, Verb::Post, Verb::Put, Verb::Delete];
 
-impl Endpoint {
-    /// The name in metrics and in the OpenAPI document.
-    pub(crate) const fn name(self) -> &'static str {
+    pub(super) fn is(self, method: &Method) -> bool {
         match self {
-            Endpoint::Home => "home",
-            Endpoint::Page => "page",
-            Endpoint::Live => "live",
-            Endpoint::Ready => "ready",
-            Endpoint::Metrics => "metrics",
-            Endpoint::OpenApi => "openapi",
-            Endpoint::Block => "block",
-            Endpoint::IpnsGateway => "ipns",
-            Endpoint::RecordGet => "record_get",
-            Endpoint::RecordPut => "record_put",
-            Endpoint::Names => "names",
-            Endpoint::NameStatus => "name",
-            Endpoint::Follow => "follow",
-            Endpoint::Unfollow => "unfollow",
-            Endpoint::Publish => "publish",
-            Endpoint::Pins => "pins",
-            Endpoint::Index => "index",
-            Endpoint::Status => "status",
-            Endpoint::Identifier => "identifier",
-            Endpoint::Peers => "peers",
-            Endpoint::PeerConnect => "peer_connect",
-            Endpoint::PeerBan => "peer_ban",
-            Endpoint::PeerUnban => "peer_unban",
-            Endpoint::Provide => "provide",
-            Endpoint::Providers => "providers",
-            Endpoint::RoutedProviders => "providers_routing",
-            Endpoint::RoutedPeer => "peers_routing",
-            Endpoint::Fetch => "fetch",
-            Endpoint::Fetched => "fetched",
-            Endpoint::Release => "release",
-            Endpoint::Damage => "damage",
-            Endpoint::DamageDismiss => "damage_dismiss",
-            Endpoint::Probe => "probe",
-            Endpoint::ProbeNow => "probe_now",
-            Endpoint::ProbePlot => "probe_plot",
+            Verb::Get => method == Method::GET || method == Method::HEAD,
+            Verb::Post => method == Method::POST,
+            Verb::Put => method == Method::PUT,
+            Verb::Delete => method == Method::DELETE,
+        }
+    }
+
+    /// Its methods, as `Allow` names them.
+    pub(super) const fn methods(self) -> &'static str {
+        match self {
+            Verb::Get => "GET, HEAD",
+            Verb::Post => "POST",
+            Verb::Put => "PUT",
+            Verb::Delete => "DELETE",
+        }
+    }
+
+    /// Its field in a path of an OpenAPI document.
+    pub(super) const fn field(self) -> &'static str {
+        match self {
+            Verb::Get => "get",
+            Verb::Post => "post",
+            Verb::Put => "put",
+            Verb::Delete => "delete",
         }
     }
 }
 
-/// What a method and a path come to.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Matched<'a> {
-    /// A route, and the text its parameter stands for, still percent-encoded.
-    Route(Endpoint, &'a str),
-    /// A path that other methods are for; they are named as in `Allow`.
-    OtherMethods(&'static str),
-    /// No path of ours.
-    Nothing,
-}
-
-/// Finds the endpoint of a request. HEAD is GET without the body.
-pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
-    let rest = path.strip_prefix('/').unwrap_or(path);
-    let (first, rest) = rest.split_once('/').unwrap_or((rest, ""));
-    let read = method == Method::GET || method == Method::HEAD;
-    let get = |endpoint: Endpoint, parameter: &'a str| {
-        if read {
-            Matched::Route(endpoint, parameter)
-        } else {
-            Matched::OtherMethods("GET, HEAD, OPTIONS")
-        }
-    };
-    // The paths that are asked for most come first.
-    match (first, rest) {
-        ("ipfs", cid) if !cid.is_empty() => get(Endpoint::Block, cid),
-        ("routing", rest) => match rest.strip_prefix("v1/ipns/") {
-            Some(name) if one_segment(name) => match *method {
-                Method::PUT => Matched::Route(Endpoint::RecordPut, name),
-                _ if read => Matched::Route(Endpoint::RecordGet, name),
-                _ => Matched::OtherMethods("GET, HEAD, PUT, OPTIONS"),
-            },
-            _ => match rest.strip_prefix("v1/") {
-                Some(rest) => match rest.split_once('/') {
-                    Some(("providers", cid)) if one_segment(cid) => {
-                        get(Endpoint::RoutedProviders, cid)
-                    }
-                    Some(("peers", peer)) if one_segment(peer) => get(Endpoint::RoutedPeer, peer),
-                    _ => Matched::Nothing,
-                },
-                None => Matched::Nothing,
-            },
-        },
-        ("ipns", name) if !name.is_empty() => get(Endpoint::IpnsGateway, name),
-        ("v1", rest) => match rest.split_once('/') {
-            None => match rest {
-                "names" => get(Endpoint::Names, ""),
-                "pins" => get(Endpoint::Pins, ""),
-                "index" => get(Endpoint::Index, ""),
-                "status" => get(Endpoint::Status, ""),
-                "peers" => get(Endpoint::Peers, ""),
-                "fetched" => get(Endpoint::Fetched, ""),
-                "damage" => match *method {
-                    Method::DELETE => Matched::Route(Endpoint::DamageDismiss, ""),
-                    _ if read => Matched::Route(Endpoint::Damage, ""),
-                    _ => Matched::OtherMethods("GET, HEAD, DELETE, OPTIONS"),
-                },
-                "probe" => match *method {
-                    Method::POST => Matched::Route(Endpoint::ProbeNow, ""),
-                    _ if read => Matched::Route(Endpoint::Probe, ""),
-                    _ => Matched::OtherMethods("GET, HEAD, POST, OPTIONS"),
-                },
-                _ => Matched::Nothing,
-            },
-            Some(("names", name)) => match name.strip_suffix("/publish") {
-                Some(name) if one_segment(name) => match *method {
-                    Method::POST => Matched::Route(Endpoint::Publish, name),
-                    _ => Matched::OtherMethods("POST, OPTIONS"),
-                },
-                None if one_segment(name) => match *method {
-                    Method::PUT => Matched::Route(Endpoint::Follow, name),
-                    Method::DELETE => Matched::Route(Endpoint::Unfollow, name),
-                    _ if read => Matched::Route(Endpoint::NameStatus, name),
-                    _ => Matched::OtherMethods("GET, HEAD, PUT, DELETE, OPTIONS"),
-                },
-                _ => Matched::Nothing,
-            },
-            Some(("peers", "connect")) => match *method {
-                Method::POST => Matched::Route(Endpoint::PeerConnect, ""),
-                _ => Matched::OtherMethods("POST, OPTIONS"),
-            },
-            Some(("peers", peer)) => match peer.strip_suffix("/ban") {
-                Some(peer) if one_segment(peer) => match *method {
-                    Method::PUT => Matched::Route(Endpoint::PeerBan, peer),
-                    Method::DELETE => Matched::Route(Endpoint::PeerUnban, peer),
-                    _ => Matched::OtherMethods("PUT, DELETE, OPTIONS"),
-                },
-                _ => Matched::Nothing,
-            },
-            Some(("providers", cid)) if one_segment(cid) => match *method {
-                Method::POST => Matched::Route(Endpoint::Provide, cid),
-                _ if read => Matched::Route(Endpoint::Providers, cid),
-                _ => Matched::OtherMethods("GET, HEAD, POST, OPTIONS"),
-            },
-            Some(("fetched", cid)) if one_segment(cid) => match *method {
-                Method::POST => Matched::Route(Endpoint::Fetch, cid),
-                Method::DELETE => Matched::Route(Endpoint::Release, cid),
-                _ => Matched::OtherMethods("POST, DELETE, OPTIONS"),
-            },
-            Some(("probe", "plot.svg")) => get(Endpoint::ProbePlot, ""),
-            Some(_) => Matched::Nothing,
-        },
-        ("1.0", rest) => match rest.strip_prefix("identifiers/") {
-            Some(did) if one_segment(did) => get(Endpoint::Identifier, did),
-            _ => Matched::Nothing,
-        },
-        ("health", "live") => get(Endpoint::Live, ""),
-        ("health", "ready") => get(Endpoint::Ready, ""),
-        ("metrics", "") => get(Endpoint::Metrics, ""),
-        ("openapi.json", "") => get(Endpoint::OpenApi, ""),
-        ("page", file) => get(Endpoint::Page, file),
-        ("", "") => get(Endpoint::Home, ""),
-        _ => Matched::Nothing,
+impl Route {
+    /// A route that everybody may call and that changes nothing.
+    pub(super) const fn get(path: &'static str, name: &'static str, handler: Handler) -> Route {
+        Route::new(Verb::Get, path, name, Scope::Read, handler)
     }
-}
 
-fn one_segment(text: &str) -> bool {
-    !text.is_empty() && !text.contains('/')
-}
-
-/// Decodes `%41` in a parameter. `None` for what is not well formed or not UTF-8.
-pub(crate) fn decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let high = char::from(bytes.next()?).to_digit(16)?;
-            let low = char::from(bytes.next()?).to_digit(16)?;
-            out.push((high * 16 + low) as u8);
-        } else {
-            out.push(byte);
+    pub(super) const fn new(
+        verb: Verb,
+        path: &'static str,
+        name: &'static str,
+        scope: Scope,
+        handler: Handler,
+    ) -> Route {
+        Route {
+            name,
+            verb,
+            path,
+            also: &[],
+            scope,
+            handler,
+            from_memory: None,
+            counting: Counting::WhenMade,
+            summary: "",
+            query: &[],
+            request: None,
+            answers: &[],
         }
     }
-    String::from_utf8(out).ok()
-}
 
-/// The value of a query parameter, still percent-encoded.
-pub(crate) fn query<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    queries(query, name).next()
-}
+    pub(super) const fn also(mut self, also: &'static [&'static str]) -> Route {
+        self.also = also;
+        self
+    }
 
-/// All values of a query parameter, still percent-encoded.
-pub(crate) fn queries<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = &'a str> {
-    query
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .filter_map(|pair| pair.split_once('='))
-        .filter(move |(key, _)| *key == name)
-        .map(|(_, value)| value)
-}
+    pub(super) const fn from_memory(mut self, from_memory: FromMemory) -> Route {
+        self.from_memory = Some(from_memory);
+        self
+    }
 
-#[cfg(test)]
-mod tests;
+    pub(super) const fn counting(mut self, counting: Counting) -> Route {
+        self.counting = counting;
+        self
+    }
+
+    pub(super) const fn summary(mut self, summary: &'static str) -> Route {
+        self.summary = summary;
+        self
+    }
+
+    pub(super) const fn query(mut self, query: &'static [Query]) -> Route {
+        self.query = query;
+        self
+    }
+
+    pub(super) const fn request(mut self, media_type: &'static str) -> Route {
+        self.request = Some(media_type);
+        self
+    }
+
+    pub(super) const fn answers(mut self, answers: &'static [Documented]) -> Route {
+        self.answers = answers;
+        self
+    }
+}

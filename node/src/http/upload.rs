@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::Request;
 use hyper::body::{Body as _, Incoming};
-use hyper::{Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::Refusal;
+use super::refusal::Refusal;
 use crate::config::HttpConfig;
 
 /// A body that is being received.
@@ -78,7 +78,6 @@ impl Upload {
 
 fn too_large(limit: u64) -> Refusal {
     Refusal::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
         "too_large",
         format!("the body is larger than {limit} bytes"),
         "send less at once: leave out blocks the node already has",
@@ -88,7 +87,6 @@ fn too_large(limit: u64) -> Refusal {
 
 fn too_slow() -> Refusal {
     Refusal::new(
-        StatusCode::REQUEST_TIMEOUT,
         "too_slow",
         "the body did not arrive in time",
         "try again on a better connection, or send less at once",
@@ -97,7 +95,7 @@ fn too_slow() -> Refusal {
 }
 
 fn broken_off() -> Refusal {
-    Refusal::bad_request(
+    Refusal::new(
         "broken_off",
         "the body ended before it was complete",
         "send the request again",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use perennis_shared::cid::Cid;
 use perennis_shared::codec::CodecError;
 use perennis_shared::codec::car::CarError;
+use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_shared::ipns::{LadderError, RecordError};
 use perennis_shared::limits::LimitExceeded;
 use perennis_shared::log::EntryError;
@@ -83,6 +84,9 @@ pub(crate) enum IngestError {
     Storage(#[from] StorageError),
 }
 
+/// When a client that found all memory for messages in use is told to come back.
+const BUSY: Duration = Duration::from_secs(1);
+
 impl IngestError {
     /// Whether the node failed, and not a rule said no.
     pub(crate) const fn is_failure(&self) -> bool {
@@ -90,5 +94,67 @@ impl IngestError {
             self,
             IngestError::Busy | IngestError::Full | IngestError::Read(_) | IngestError::Storage(_)
         )
+    }
+
+    /// A word for programs, stable between versions; `internal` where nobody outside can do anything with the cause.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            IngestError::NotAllowed => "not_allowed",
+            IngestError::TooOften { .. } => "too_many_writes",
+            IngestError::Quota { .. } => "quota",
+            IngestError::Busy => "busy",
+            IngestError::Car(_) => "invalid_car",
+            IngestError::NotAMessage(_) => "invalid_message",
+            IngestError::Record(error) => match error.code() {
+                "malformed" => "malformed_record",
+                "expired" => "expired_record",
+                other => other,
+            },
+            IngestError::Ladder(_) => "invalid_ladder",
+            IngestError::NotFollowed => "not_found",
+            IngestError::OtherHead { .. } => "head_mismatch",
+            IngestError::Head(_) => "invalid_head",
+            IngestError::Codec(_) => "invalid_block",
+            IngestError::Missing { .. } => "missing_blocks",
+            IngestError::Stale { .. } => "stale_record",
+            IngestError::Equivocation { .. } => "equivocation",
+            IngestError::TooLarge(_) => "too_large",
+            IngestError::Full => "disk_full",
+            IngestError::Read(_) => "internal",
+            IngestError::Storage(error) => error.code(),
+        }
+    }
+}
+
+impl Retryable for IngestError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            IngestError::TooOften { .. } | IngestError::Busy => ErrorKind::Retry,
+            IngestError::NotAllowed
+            | IngestError::Quota { .. }
+            | IngestError::Car(_)
+            | IngestError::NotAMessage(_)
+            | IngestError::Record(_)
+            | IngestError::Ladder(_)
+            | IngestError::NotFollowed
+            | IngestError::OtherHead { .. }
+            | IngestError::Head(_)
+            | IngestError::Codec(_)
+            | IngestError::Missing { .. }
+            | IngestError::Stale { .. }
+            | IngestError::Equivocation { .. }
+            | IngestError::TooLarge(_) => ErrorKind::Reject,
+            IngestError::Full => ErrorKind::Fatal,
+            IngestError::Read(error) => error.kind(),
+            IngestError::Storage(error) => error.kind(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            IngestError::TooOften { retry_after, .. } => Some(*retry_after),
+            IngestError::Busy => Some(BUSY),
+            _ => None,
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use perennis_shared::cid::Cid;
 use perennis_shared::codec::CodecError;
+use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_shared::limits::LimitExceeded;
 use perennis_store::{CommitError, OpenError as StoreOpenError, ReadError};
 
@@ -33,6 +34,34 @@ pub(crate) enum StorageError {
     /// The node is stopping.
     #[error("the node is stopping")]
     Interrupted,
+}
+
+impl StorageError {
+    /// A word for programs, stable between versions; `internal` where nobody outside can do anything with the cause.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            StorageError::Full => "disk_full",
+            StorageError::Gone => "data_folder_gone",
+            StorageError::Interrupted => "stopping",
+            StorageError::Corrupt
+            | StorageError::Read(_)
+            | StorageError::Commit(_)
+            | StorageError::Row(_) => "internal",
+        }
+    }
+}
+
+impl Retryable for StorageError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            StorageError::Corrupt | StorageError::Row(_) => ErrorKind::Corrupt,
+            StorageError::Read(_)
+            | StorageError::Commit(_)
+            | StorageError::Full
+            | StorageError::Gone => ErrorKind::Fatal,
+            StorageError::Interrupted => ErrorKind::Retry,
+        }
+    }
 }
 
 impl From<ReadError> for StorageError {
@@ -66,6 +95,19 @@ pub(crate) enum ChangeError {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl Retryable for ChangeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            ChangeError::Stale { .. }
+            | ChangeError::Equivocation
+            | ChangeError::Missing(_)
+            | ChangeError::TooLarge(_) => ErrorKind::Reject,
+            ChangeError::Full => ErrorKind::Fatal,
+            ChangeError::Storage(error) => error.kind(),
+        }
+    }
 }
 
 impl From<CommitError> for ChangeError {

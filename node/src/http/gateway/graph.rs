@@ -13,7 +13,7 @@ use futures_util::stream::try_unfold;
 use perennis_shared::cid::{Block, Cid, Codec, is_identity};
 use perennis_shared::codec::car::{self, CarError};
 use perennis_shared::codec::{self, CodecError};
-use perennis_shared::error::chain;
+use perennis_shared::error::{ErrorKind, Retryable, chain};
 use perennis_shared::limits::{CID_BYTES, LimitExceeded};
 
 use super::depth_first::DepthFirst;
@@ -22,6 +22,7 @@ use crate::http::memory::{
     ANSWER_PATIENCE, NoRoom, Place, REQUEST_PATIENCE, SMALL_BYTES, SentBlock, Share, WalkShare,
     block_bytes, counted,
 };
+use crate::http::refusal::{ClientError, INTERNAL};
 use crate::http::site::Site;
 use crate::read::ReadError;
 
@@ -31,30 +32,34 @@ pub(in crate::http) const PART_BYTES: usize = 64 << 10;
 /// Room for a part: the small block that fills it, and what stands before it and before a large block behind it.
 const PART_ROOM: usize = PART_BYTES + SMALL_BYTES + 2 * (CID_BYTES + 10);
 
+/// The next step for who asks for a block that is not here.
+pub(super) const ABSENT_HINT: &str =
+    "this node serves what was published to it; ask the publisher's other nodes";
+
 /// Which part of a graph is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum DagScope {
     Block,
     Entity,
     All,
 }
 
-impl Scope {
+impl DagScope {
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Scope::Block => "block",
-            Scope::Entity => "entity",
-            Scope::All => "all",
+            DagScope::Block => "block",
+            DagScope::Entity => "entity",
+            DagScope::All => "all",
         }
     }
 
     /// Whether what a block leads to is sent too.
     fn descends(self, cid: &Cid) -> bool {
         match self {
-            Scope::Block => false,
+            DagScope::Block => false,
             // Only UnixFS files are more than one block to their readers.
-            Scope::Entity => cid.codec() == Codec::DagPb.code(),
-            Scope::All => true,
+            DagScope::Entity => cid.codec() == Codec::DagPb.code(),
+            DagScope::All => true,
         }
     }
 }
@@ -76,10 +81,65 @@ pub(super) enum GraphError {
     NoRoom(#[from] NoRoom),
 }
 
+impl Retryable for GraphError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            GraphError::Absent(_) | GraphError::Links { .. } => ErrorKind::Reject,
+            GraphError::Unreadable { source, .. } => source.kind(),
+            GraphError::NoRoom(error) => error.kind(),
+            GraphError::Car(_) | GraphError::TooLarge(_) => ErrorKind::Fatal,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            GraphError::NoRoom(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+/// What is said where not even the root of a graph can be sent.
+impl ClientError for GraphError {
+    fn code(&self) -> &'static str {
+        match self {
+            GraphError::Absent(_) => "not_found",
+            GraphError::Links { .. } => "unreadable_links",
+            GraphError::Unreadable { source, .. } => source.code(),
+            GraphError::NoRoom(error) => error.code(),
+            GraphError::Car(_) | GraphError::TooLarge(_) => INTERNAL,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            GraphError::Unreadable { source, .. } => source.message(),
+            GraphError::NoRoom(error) => error.message(),
+            _ => chain(self),
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            GraphError::Absent(_) => ABSENT_HINT,
+            GraphError::Links { .. } => {
+                "ask for the block alone, with format=raw or dag-scope=block"
+            }
+            GraphError::Unreadable { source, .. } => source.hint(),
+            GraphError::NoRoom(error) => error.hint(),
+            GraphError::Car(_) | GraphError::TooLarge(_) => "look into the node's log",
+        }
+    }
+
+    fn closes(&self) -> bool {
+        matches!(self, GraphError::NoRoom(error) if error.closes())
+    }
+}
+
 /// A graph that is being sent.
 pub(super) struct Graph {
     node: Arc<Site>,
-    scope: Scope,
+    scope: DagScope,
     walk: DepthFirst,
     walk_share: WalkShare,
     /// The block that is read next.
@@ -121,7 +181,7 @@ impl Graph {
     pub(super) async fn begin(
         node: &Arc<Site>,
         root: &Cid,
-        scope: Scope,
+        scope: DagScope,
         place: Place,
     ) -> Result<Graph, GraphError> {
         let mut graph = Graph {
@@ -154,9 +214,6 @@ impl Graph {
     }
 
     fn broken_off(&self, error: GraphError) -> BrokenOff {
-        if matches!(error, GraphError::NoRoom(_)) {
-            self.node.answers.is_short();
-        }
         tracing::debug!(error = %chain(&error), "a graph could not be sent to its end");
         BrokenOff(Box::new(error))
     }

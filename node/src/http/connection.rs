@@ -1,0 +1,84 @@
+//! One connection: its limits and its times, and the requests that come over it one after the other.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::gateway;
+use super::patience::Patient;
+use super::respond::respond;
+use super::site::Site;
+
+/// Largest head of a request, in bytes.
+pub(super) const HEAD_BYTES: usize = 16 << 10;
+
+/// Most headers of a request.
+pub(super) const HEADERS: usize = 64;
+
+/// How long a client may not take any byte of an answer.
+pub(super) const STALL: Duration = Duration::from_secs(30);
+
+/// Bytes of an answer that wait to be written before more of it is made.
+const WAITING_BYTES: usize = 2 * gateway::PART_BYTES;
+
+/// Bytes of an answer that the system holds and has not sent.
+pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
+
+/// Serves a connection until its client or the node has had enough.
+pub(super) fn connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    node: &Arc<Site>,
+    mut stop: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + Send + use<> {
+    // An error here means that the connection is gone already; serving it will find that.
+    let _ = stream.set_nodelay(true);
+    let open = node.metrics.connection();
+    let reader = Arc::new(node.answers.readers.open());
+    let service = {
+        let (node, reader) = (Arc::clone(node), Arc::clone(&reader));
+        service_fn(move |request| {
+            // The next request is read when the answer before it has gone.
+            reader.has_all();
+            let node = Arc::clone(&node);
+            async move { Ok::<_, Infallible>(respond(node, peer, request).await) }
+        })
+    };
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(node.config.http.header_timeout)
+        .max_header_size(HEAD_BYTES)
+        .max_headers(HEADERS)
+        .max_buf_size(WAITING_BYTES)
+        .serve_connection(
+            Patient::new(TokioIo::new(stream), STALL).telling(Arc::clone(&reader)),
+            service,
+        );
+    async move {
+        let served = async {
+            let mut served = std::pin::pin!(served);
+            tokio::select! {
+                ended = served.as_mut() => return ended,
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+            served.as_mut().graceful_shutdown();
+            served.await
+        };
+        tokio::select! {
+            ended = served => if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "a connection ended early");
+            },
+            () = reader.gives_way() => {
+                tracing::debug!(%peer, "a slow client gives way to others");
+            }
+        }
+        drop(open);
+    }
+}

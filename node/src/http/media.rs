@@ -1,0 +1,173 @@
+//! Media types: which of several forms of an answer a client accepts (RFC 9110, section 12.5.1), and what a body is.
+//!
+//! One reading of `Accept` for all endpoints: each says which media ranges it can serve, and with what. Must never touch:
+//! what an answer says.
+
+use hyper::HeaderMap;
+use hyper::header;
+
+/// One media range of `Accept`, such as `application/*;q=0.5`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MediaRange<'a> {
+    essence: &'a str,
+    /// All behind the first `;`.
+    parameters: &'a str,
+}
+
+/// What a client accepts most of what is served, where `serve` says for each of its media ranges what that would be:
+/// the range of the highest quality, and of equal ones the first. Ranges of quality 0, or of one that is no number, count
+/// as not sent. None where it accepts nothing of it; `otherwise` where it does not say what it accepts.
+pub(super) fn accepted<T>(
+    headers: &HeaderMap,
+    otherwise: T,
+    serve: impl Fn(&MediaRange<'_>) -> Option<T>,
+) -> Option<T> {
+    let mut values = headers.get_all(header::ACCEPT).iter().peekable();
+    if values.peek().is_none() {
+        return Some(otherwise);
+    }
+    let ranges = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| split(value, ','))
+        .map(MediaRange::parse);
+    let mut best: Option<(f32, T)> = None;
+    for range in ranges {
+        let quality = range.quality();
+        // The negation also holds for what is no number.
+        if !(quality > best.as_ref().map_or(0.0, |(best, _)| *best)) {
+            continue;
+        }
+        if let Some(served) = serve(&range) {
+            best = Some((quality, served));
+        }
+    }
+    best.map(|(_, served)| served)
+}
+
+/// The media type of a body, without its parameters.
+pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(MediaRange::parse(value).essence)
+}
+
+impl<'a> MediaRange<'a> {
+    fn parse(text: &'a str) -> MediaRange<'a> {
+        let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+        MediaRange {
+            essence: essence.trim(),
+            parameters,
+        }
+    }
+
+    /// Whether this is one of these media types.
+    pub(super) fn is_one_of(&self, media_types: &[&str]) -> bool {
+        media_types
+            .iter()
+            .any(|media_type| self.essence.eq_ignore_ascii_case(media_type))
+    }
+
+    /// Whether this stands for everything, or for every `application/…`.
+    pub(super) fn is_wildcard(&self) -> bool {
+        self.is_one_of(&["*/*", "application/*"])
+    }
+
+    /// The value of a parameter, without quotes.
+    pub(super) fn parameter(&self, name: &str) -> Option<&'a str> {
+        split(self.parameters, ';')
+            .filter_map(|parameter| parameter.split_once('='))
+            .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().trim_matches('"'))
+    }
+
+    /// How much it is wanted, 1 where that is not said; not a number where what is said is none.
+    fn quality(&self) -> f32 {
+        self.parameter("q")
+            .map_or(1.0, |quality| quality.parse().unwrap_or(f32::NAN))
+    }
+}
+
+/// The parts of a list between separators outside of quotes.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    text.split(move |character| {
+        is_quoted ^= character == '"';
+        character == separator && !is_quoted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    const RAW: &str = "application/vnd.ipld.raw";
+    const CAR: &str = "application/vnd.ipld.car";
+
+    fn chosen(accept: &[&str]) -> Option<&'static str> {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append(header::ACCEPT, HeaderValue::from_str(value).unwrap());
+        }
+        accepted(&headers, "not said", |range| {
+            if range.is_one_of(&[CAR]) {
+                return Some("car").filter(|_| range.parameter("version") != Some("2"));
+            }
+            (range.is_one_of(&[RAW]) || range.is_wildcard()).then_some("raw")
+        })
+    }
+
+    #[test]
+    fn the_most_wanted_of_what_is_served_is_chosen() {
+        for (accept, expected) in [
+            (&[][..], Some("not said")),
+            (&[RAW], Some("raw")),
+            (&["*/*"], Some("raw")),
+            (&[" application/* "], Some("raw")),
+            (&["Application/VND.ipld.car"], Some("car")),
+            (&["text/html"], None),
+            (&[""], None),
+            (&["text/html, */*;q=0.8"], Some("raw")),
+            (&["text/html", CAR], Some("car")),
+            // Of equal ones the first.
+            (&["application/vnd.ipld.car, */*"], Some("car")),
+            (&["*/*, application/vnd.ipld.car"], Some("raw")),
+            (&["*/*;q=0.5", CAR], Some("car")),
+            (
+                &["*/*; Q=0.5, application/vnd.ipld.car; q=0.4"],
+                Some("raw"),
+            ),
+            (&["application/vnd.ipld.car;q=0"], None),
+            (&["application/vnd.ipld.car;q=much"], None),
+            (&["application/vnd.ipld.car;q=NaN, */*;q=0.1"], Some("raw")),
+            (
+                &["application/vnd.ipld.car;version=1;order=dfs"],
+                Some("car"),
+            ),
+            (&["application/vnd.ipld.car;version=\"2\""], None),
+            (&["text/x;a=\",;\", application/vnd.ipld.car"], Some("car")),
+        ] {
+            assert_eq!(chosen(accept), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_read_with_their_quotes() {
+        let range =
+            MediaRange::parse("application/ld+json;profile=\"https://example.org/;x\" ;Q=1");
+        assert_eq!(range.parameter("profile"), Some("https://example.org/;x"));
+        assert_eq!(range.parameter("q"), Some("1"));
+        assert_eq!(range.parameter("version"), None);
+    }
+
+    #[test]
+    fn a_body_has_one_media_type() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(content_type(&headers), None);
+        let value = HeaderValue::from_static("application/vnd.ipld.car; version=1");
+        headers.insert(header::CONTENT_TYPE, value);
+        assert_eq!(content_type(&headers), Some(CAR));
+    }
+}

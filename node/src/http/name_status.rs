@@ -1,0 +1,229 @@
+//! How a name is: the summary that a page of names has of each, and all that is known of one.
+
+use hyper::StatusCode;
+use perennis_rt as rt;
+use perennis_shared::ipns::{Name, UnverifiedRecord};
+use perennis_shared::time::Millis;
+use serde::Serialize;
+
+use super::answer::Answer;
+use super::call::Call;
+use super::document::json;
+use super::parameter::parse_name;
+use super::refusal::Refusal;
+use crate::http::site::Site;
+use crate::storage::{FollowState, NameState};
+use crate::workers::republish::TargetState;
+
+/// What a page tells about a name.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NameSummary {
+    name: String,
+    did: Option<String>,
+    sequence: u64,
+    head: Option<String>,
+    alive_until: String,
+    expired: bool,
+    bytes: u64,
+    blocks: u64,
+    pin: &'static str,
+    followed: bool,
+    last_put: Option<String>,
+    peers_reached: Option<u64>,
+    next_due: Option<String>,
+    hot: bool,
+}
+
+impl NameSummary {
+    pub(super) fn new(
+        name: &Name,
+        kept: &NameState,
+        puts: &[TargetState],
+        hot: bool,
+        now: Millis,
+    ) -> NameSummary {
+        let last = puts.iter().max_by_key(|put| put.row.last_put);
+        let last_put = last.and_then(|put| put.row.last_put);
+        // The DHT's own count, whoever was the last to take the record.
+        let peers = puts.iter().filter_map(|put| put.row.peers).max();
+        let next_due = puts.iter().map(|put| put.due).min();
+        NameSummary {
+            name: name.to_string(),
+            did: kept.facts.did.clone(),
+            sequence: kept.sequence,
+            head: kept.head.map(|head| head.to_string()),
+            alive_until: kept.valid_until.to_string(),
+            expired: kept.valid_until < now,
+            bytes: kept.facts.bytes,
+            blocks: kept.facts.blocks,
+            pin: kept.facts.pin.name(),
+            followed: kept.followed.is_some(),
+            last_put: last_put.map(|at| at.to_string()),
+            peers_reached: peers,
+            next_due: next_due.map(|at| at.to_string()),
+            hot,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NameStatus {
+    #[serde(flatten)]
+    summary: NameSummary,
+    following: Option<FollowStatus>,
+    ladder: Option<LadderStatus>,
+    missing_blocks: Option<u64>,
+    stored_at: String,
+    document: Option<String>,
+    list: Option<String>,
+    equivocated: bool,
+    /// A record of this sequence was acknowledged and is lost by damage: older ones are refused until one as new is found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_sequence: Option<u64>,
+    republish_period_seconds: u64,
+    resolves_per_hour: f64,
+    routers: Vec<RouterStatus>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RouterStatus {
+    url: String,
+    last_put: Option<String>,
+    peers_reached: Option<u64>,
+    last_error: Option<String>,
+    failures: u32,
+    next_due: String,
+}
+
+/// The rungs that are left.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LadderStatus {
+    rungs: usize,
+    next_release: Option<String>,
+    alive_until: String,
+}
+
+impl LadderStatus {
+    /// None where nothing is left that could be released.
+    async fn find(
+        node: &Site,
+        name: &Name,
+        kept: &NameState,
+    ) -> Result<Option<LadderStatus>, Refusal> {
+        let ladder = node.read.ladder(name).await?;
+        if ladder.is_empty() {
+            return Ok(None);
+        }
+        let live = UnverifiedRecord::parse(&kept.record)
+            .and_then(|record| record.verify_at_any_time(name))
+            .map_err(Refusal::internal)?;
+        let ladder = ladder.above(&live);
+        let now = rt::now();
+        let left = ladder.rungs().iter().filter(|rung| !rung.is_expired(now));
+        Ok(ladder
+            .alive_until()
+            .filter(|end| end.to_millis() >= now)
+            .map(|end| LadderStatus {
+                rungs: left.count(),
+                next_release: ladder
+                    .next_release(live.validity())
+                    .map(|at| at.to_string()),
+                alive_until: end.to_millis().to_string(),
+            }))
+    }
+}
+
+impl RouterStatus {
+    fn new(state: TargetState) -> RouterStatus {
+        RouterStatus {
+            url: state.url,
+            last_put: state.row.last_put.map(|at| at.to_string()),
+            peers_reached: state.row.peers,
+            last_error: state.row.last_error,
+            failures: state.row.failures,
+            next_due: state.due.to_string(),
+        }
+    }
+}
+
+/// How a followed name is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FollowStatus {
+    since: String,
+    sources: Vec<String>,
+    found_at: Option<String>,
+    failures: u32,
+    last_error: Option<String>,
+    next_look: Option<String>,
+}
+
+impl FollowStatus {
+    fn new(row: &FollowState, next: Option<Millis>) -> FollowStatus {
+        FollowStatus {
+            since: row.since.to_string(),
+            sources: row.sources.clone(),
+            found_at: row.found_at.map(|at| at.to_string()),
+            failures: row.failures,
+            last_error: row.last_error.clone(),
+            next_look: next.map(|at| at.to_string()),
+        }
+    }
+}
+
+/// How one name is.
+pub(super) async fn status(call: Call) -> Result<Answer, Refusal> {
+    let name = parse_name(&call.parameter)?;
+    status_of(&call.node, name).await
+}
+
+/// How a name is.
+pub(super) async fn status_of(node: &Site, name: Name) -> Result<Answer, Refusal> {
+    let Some(kept) = node.read.kept(&name).await? else {
+        return Err(absent(node, &name).await?);
+    };
+    let lost_sequence = node.storage().floor(name).await?;
+    let states = node.republish.states(&name).await?;
+    let equivocated = node.read.has_evidence(&name).await?;
+    let next_look = node.read.next_look(&name).await?;
+    let (rate, hot) = node.republish.demand(&name);
+    let status = NameStatus {
+        following: kept
+            .followed
+            .as_ref()
+            .map(|row| FollowStatus::new(row, next_look)),
+        ladder: LadderStatus::find(node, &name, &kept).await?,
+        missing_blocks: kept.facts.pin.missing(),
+        stored_at: kept.stored_at.to_string(),
+        document: kept.facts.document.map(|cid| cid.to_string()),
+        list: kept.facts.list.map(|cid| cid.to_string()),
+        equivocated,
+        lost_sequence,
+        republish_period_seconds: node.republish.period_of(&name).as_secs(),
+        resolves_per_hour: (rate * 10.0).round() / 10.0,
+        summary: NameSummary::new(&name, &kept, &states, hot, rt::now()),
+        routers: states.into_iter().map(RouterStatus::new).collect(),
+    };
+    Ok(json(StatusCode::OK, &status))
+}
+
+/// That a name is not kept, or that its record is lost.
+async fn absent(node: &Site, name: &Name) -> Result<Refusal, Refusal> {
+    if node.storage().is_head_lost(*name).await? {
+        return Ok(Refusal::new(
+            "record_lost",
+            format!(
+                "the record of {name} was kept here and is lost by damage; it is being looked for"
+            ),
+            "publish it again, or wait until it is found",
+        ));
+    }
+    Ok(Refusal::not_found(
+        format!("{name} is not kept here"),
+        "publish it to this node, or ask another",
+    ))
+}

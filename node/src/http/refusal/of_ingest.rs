@@ -1,0 +1,73 @@
+//! What the write door says to a client.
+
+use perennis_shared::cid::Cid;
+use perennis_shared::ipns::RecordError;
+
+use super::ClientError;
+use crate::ingest::IngestError;
+
+impl ClientError for IngestError {
+    fn code(&self) -> &'static str {
+        IngestError::code(self)
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            IngestError::NotAllowed => "ask the node's operator to add the name to admission.allow",
+            IngestError::TooOften { .. } => {
+                "wait as long as Retry-After says, and gather changes into one publish"
+            }
+            IngestError::Quota { .. } => {
+                "compact the log, use another node, or ask the operator to raise the quota"
+            }
+            IngestError::Busy => "try again after the time in Retry-After",
+            IngestError::Car(_) => "send a CARv1 file whose blocks match their CIDs",
+            IngestError::NotAMessage(_) => {
+                "send CARv1 with the roots [head, record, rung…], the rungs right before the record, the record as its last block"
+            }
+            IngestError::Record(error) => record_hint(error),
+            IngestError::Ladder(_) => {
+                "sign rungs of the record's sequence and value, each ending later than the one before"
+            }
+            IngestError::NotFollowed => "`perennis name list` shows which names are followed",
+            IngestError::OtherHead { .. } => {
+                "sign a record whose value is /ipfs/ and the head's CID"
+            }
+            IngestError::Head(_) => {
+                "the head is an entry of the log, signed by a key its DID document lists"
+            }
+            IngestError::Codec(_) => "encode blocks canonically",
+            IngestError::Missing { .. } => "send the message again with the blocks in `missing`",
+            IngestError::Stale { .. } => {
+                "resolve the name, merge, and publish with a higher sequence"
+            }
+            IngestError::Equivocation { .. } => {
+                "two devices published at once: resolve the name, merge, and publish with a higher sequence"
+            }
+            IngestError::TooLarge(_) => "publish in smaller steps: fewer changes at once",
+            IngestError::Full => {
+                "the node serves what it has; use another one until its operator makes room"
+            }
+            IngestError::Read(error) => error.hint(),
+            IngestError::Storage(error) => error.hint(),
+        }
+    }
+
+    fn missing(&self) -> &[Cid] {
+        match self {
+            IngestError::Missing { cids } => cids,
+            _ => &[],
+        }
+    }
+}
+
+fn record_hint(error: &RecordError) -> &'static str {
+    match error {
+        RecordError::Expired { .. } => "sign a new record; check the clock of the device",
+        RecordError::WrongKey | RecordError::BadSignature => {
+            "sign the record with the key of the name in the path"
+        }
+        RecordError::V1Only => "sign a record of version 2",
+        _ => "make the record as the IPNS specification says",
+    }
+}

@@ -1,0 +1,81 @@
+//! The table of routes: the one place where a route is written.
+//!
+//! The router, the checks of callers, `Allow`, preflights, metrics and the OpenAPI document are all made from it. A new route is
+//! an entry in the file of its theme, with its handler, and the test of what it answers.
+
+use super::route::{Query, Route, Schema, Shape};
+
+/// An `async fn(Call) -> Result<Answer, Refusal>` as the handler of a route.
+macro_rules! handler {
+    ($handler:path) => {
+        |call| Box::pin($handler(call))
+    };
+}
+
+/// The answers of a route: status, meaning, and what the body is.
+macro_rules! documented {
+    ($($status:literal $meaning:literal $content:expr),* $(,)?) => {
+        &[$(Documented { status: $status, meaning: $meaning, content: $content }),*]
+    };
+}
+
+/// A document of `docs/schema/http`.
+macro_rules! schema {
+    ($name:literal) => {
+        Shape::Schema(Schema {
+            name: $name,
+            text: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../docs/schema/http/",
+                $name,
+                ".json"
+            )),
+        })
+    };
+}
+
+/// A body that is JSON of a document of `docs/schema/http`.
+macro_rules! json {
+    ($name:literal) => {
+        &[("application/json", schema!($name))]
+    };
+}
+
+mod about;
+mod content;
+mod fetched;
+mod names;
+mod peers;
+mod upkeep;
+
+/// All routes, by theme.
+static TABLE: &[&[Route]] = &[
+    about::ROUTES,
+    content::ROUTES,
+    names::ROUTES,
+    peers::ROUTES,
+    fetched::ROUTES,
+    upkeep::ROUTES,
+];
+
+/// All routes.
+pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
+    TABLE.iter().flat_map(|theme| theme.iter())
+}
+
+const ERROR: &[(&str, Shape)] = json!("error");
+const HTML: &[(&str, Shape)] = &[("text/html", Shape::Text)];
+
+/// Of lists that come in pages.
+const PAGE_QUERY: &[Query] = &[
+    Query {
+        name: "after",
+        meaning: "go on behind the `next` of the page before",
+        values: &[],
+    },
+    Query {
+        name: "limit",
+        meaning: "rows on a page, 1 to 1,000, 100 without it",
+        values: &[],
+    },
+];

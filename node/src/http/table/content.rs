@@ -1,0 +1,91 @@
+//! Routes of content by its address: blocks, records and documents of identities.
+
+use super::ERROR;
+use crate::http::route::{Counting, Documented, Query, Route, Schema, Shape, Verb};
+use crate::http::scope::Scope;
+use crate::http::{gateway, identifiers, records};
+
+pub(super) static ROUTES: &[Route] = &[
+    Route::get("/ipfs/{*cid}", "block", handler!(gateway::block))
+        .from_memory(gateway::cached)
+        .counting(Counting::ByHandler)
+        .summary("A block or a whole graph of blocks (trustless gateway specification).")
+        .query(&[
+            Query {
+                name: "format",
+                meaning: "what to send; wins over the header Accept; raw without both",
+                values: &["raw", "car"],
+            },
+            Query {
+                name: "dag-scope",
+                meaning: "with car: the block alone, what is needed to read it, or everything below it",
+                values: &["block", "entity", "all"],
+            },
+        ])
+        .answers(documented![
+            200 "the block, or the graph as CARv1 in depth-first order without duplicates" &[
+                ("application/vnd.ipld.raw", Shape::Binary),
+                ("application/vnd.ipld.car; version=1; order=dfs; dups=n", Shape::Binary),
+            ],
+            206 "the asked part of the block" &[("application/vnd.ipld.raw", Shape::Binary)],
+            304 "what the client has is what there is" &[],
+            400 "no CID, or a parameter we do not know" ERROR,
+            404 "the block is not here" ERROR,
+            406 "a format that is not served" ERROR,
+            416 "the range lies outside of the block" ERROR,
+            422 "the links of the graph's root cannot be read" ERROR,
+            503 "the memory for answers is taken; Retry-After says when to try again" ERROR,
+        ]),
+    Route::get("/ipns/{*name}", "ipns", handler!(records::gateway))
+        .summary("The newest record of a name (trustless gateway specification).")
+        .query(&[Query {
+            name: "format",
+            meaning: "what to send; wins over the header Accept",
+            values: &["ipns-record"],
+        }])
+        .answers(documented![
+            200 "the record" &[("application/vnd.ipfs.ipns-record", Shape::Binary)],
+            304 "what the client has is what there is" &[],
+            400 "no IPNS name" ERROR,
+            404 "no valid record is here" ERROR,
+            406 "a format that is not served" ERROR,
+        ]),
+    Route::get("/routing/v1/ipns/{name}", "record_get", handler!(records::routing))
+        .from_memory(records::cached)
+        .summary("The newest record of a name (Delegated Routing V1). A missing record is 200 with another content type, as the specification has it.")
+        .answers(documented![
+            200 "the record, or a document that says there is none" &[
+                ("application/vnd.ipfs.ipns-record", Shape::Binary),
+                ("application/json", schema!("error")),
+            ],
+            304 "what the client has is what there is" &[],
+            400 "no IPNS name" ERROR,
+            406 "a format that is not served" ERROR,
+        ]),
+    Route::new(Verb::Put, "/routing/v1/ipns/{name}", "record_put", Scope::Publish, handler!(records::put))
+        .summary("Stores a record durably (Delegated Routing V1). Blocks of an unknown head are fetched later.")
+        .request("application/vnd.ipfs.ipns-record")
+        .answers(documented![
+            200 "stored" json!("receipt"),
+            400 "no name, no record, or no record of this name" ERROR,
+            401 "the bearer token is missing or wrong" ERROR,
+            403 "this name may not publish here" ERROR,
+            409 "a newer record is known, or one of the same sequence with another value" ERROR,
+            413 "above 10,240 bytes" ERROR,
+            429 "too many writes, or a quota is used up" ERROR,
+            503 "busy, or its data folder is gone" ERROR,
+            507 "the disk is full" ERROR,
+        ]),
+    Route::get("/1.0/identifiers/{did}", "identifier", handler!(identifiers::resolve))
+        .summary("Resolves a DID (DID Resolution, HTTPS binding).")
+        .answers(documented![
+            200 "the resolution result, or with Accept the document alone" &[
+                ("application/did-resolution", schema!("did-resolution")),
+                ("application/did", schema!("did-document")),
+                ("application/did+ld+json", schema!("did-document")),
+            ],
+            400 "no DID we know the method of" &[("application/did-resolution", schema!("did-resolution"))],
+            404 "not known here" &[("application/did-resolution", schema!("did-resolution"))],
+            406 "a format that is not served" &[("application/did-resolution", schema!("did-resolution"))],
+        ]),
+];
