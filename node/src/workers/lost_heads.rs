@@ -13,10 +13,10 @@ use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::error::chain;
 
-use super::follow::Routes;
 use super::{Ending, Worker, later};
 use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Outcome};
+use crate::routes::Routes;
 use crate::shutdown::Stop;
 use crate::storage::{LOST_HEADS, LostHead, Storage, StorageError};
 
