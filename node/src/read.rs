@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, VerifyError, cid_of, is_identity};
-use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord};
+use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
 use quick_cache::sync::Cache;
@@ -22,8 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::CacheConfig;
 use crate::metrics::Metrics;
-use crate::storage::NameState;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{NameState, Storage, StorageError};
 
 /// Reads for the HTTP server.
 pub(crate) struct Read {
@@ -188,7 +187,8 @@ impl Read {
             Err(place) => place,
         };
         let kept = self.kept(name).await?;
-        let Some(record) = kept.as_ref().and_then(ServedRecord::new).map(Arc::new) else {
+        let served = kept.and_then(|kept| ServedRecord::of(&kept.record));
+        let Some(record) = served.map(Arc::new) else {
             return Ok(None);
         };
         // A writer may have taken the place away; what was read is still a true answer to this request.
@@ -237,7 +237,7 @@ impl Read {
 }
 
 impl ServedRecord {
-    /// A record that was verified now.
+    /// How a record is served.
     pub(crate) fn of(record: &Record) -> Option<ServedRecord> {
         let tag = cid_of(Codec::Raw, record.bytes());
         Some(ServedRecord {
@@ -245,19 +245,6 @@ impl ServedRecord {
             etag: HeaderValue::from_str(&format!("\"{tag}\"")).ok()?,
             ttl_seconds: record.ttl_ns() / 1_000_000_000,
             valid_until: record.validity().to_millis(),
-        })
-    }
-
-    fn new(kept: &NameState) -> Option<ServedRecord> {
-        // It was verified when it came in; its signed part tells the TTL.
-        let record = UnverifiedRecord::parse(&kept.record).ok()?;
-        let tag = cid_of(Codec::Raw, &kept.record);
-        let etag = HeaderValue::from_str(&format!("\"{tag}\"")).ok()?;
-        Some(ServedRecord {
-            bytes: kept.record.clone(),
-            etag,
-            ttl_seconds: record.ttl_ns() / 1_000_000_000,
-            valid_until: kept.valid_until,
         })
     }
 }

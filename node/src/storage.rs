@@ -284,8 +284,10 @@ impl Storage {
     /// What is kept about a name.
     pub(crate) async fn kept(&self, name: Name) -> Result<Option<NameState>, StorageError> {
         self.blocking(move |this| {
-            let head = this.store.head(&name)?;
-            head.map(|head| this.with_facts(&name, head)).transpose()
+            let Some(head) = this.store.head(&name)? else {
+                return Ok(None);
+            };
+            this.name_state(&name, head)
         })
         .await
     }
@@ -296,28 +298,46 @@ impl Storage {
         after: Option<Name>,
         limit: usize,
     ) -> Result<Vec<(Name, NameState)>, StorageError> {
+        let mut after = after;
         self.blocking(move |this| {
-            let heads = this.store.heads(after.as_ref(), limit)?;
-            heads
-                .into_iter()
-                .map(|(name, head)| Ok((name, this.with_facts(&name, head)?)))
-                .collect()
+            loop {
+                let heads = this.store.heads(after.as_ref(), limit)?;
+                let Some((last, _)) = heads.last() else {
+                    return Ok(Vec::new());
+                };
+                after = Some(*last);
+                let mut names = Vec::with_capacity(heads.len());
+                for (name, head) in heads {
+                    names.extend(this.name_state(&name, head)?.map(|kept| (name, kept)));
+                }
+                // Only an empty page is the end.
+                if !names.is_empty() {
+                    return Ok(names);
+                }
+            }
         })
         .await
     }
 
-    fn with_facts(&self, name: &Name, head: HeadRow) -> Result<NameState, StorageError> {
+    /// What is kept about the name of a head. One whose record cannot be read is set aside like any row that cannot, and the
+    /// name is looked for elsewhere.
+    fn name_state(&self, name: &Name, head: HeadRow) -> Result<Option<NameState>, StorageError> {
+        let Some(record) = name_state::record_of(&head) else {
+            tracing::error!(%name, "the record of a name cannot be read in the store; it is looked for elsewhere");
+            self.store.set_head_aside(name, &head);
+            return Ok(None);
+        };
         // A row that cannot be read is as one that was never written: the pin scan walks the name and writes it anew.
         let facts = self.row(&key(FACTS, name.as_bytes()), GraphFacts::from_bytes)?;
-        Ok(NameState {
+        Ok(Some(NameState {
             sequence: head.sequence,
             head: head.head(),
             valid_until: head.valid_until,
             stored_at: head.stored_at,
-            record: head.record,
+            record,
             facts: facts.unwrap_or_else(GraphFacts::unknown),
             followed: self.followed(name)?,
-        })
+        }))
     }
 
     /// Whether the key of a name has signed two values with one sequence.

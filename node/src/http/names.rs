@@ -9,7 +9,7 @@ use hyper::{Request, StatusCode};
 use perennis_rt as rt;
 use perennis_shared::did::Did;
 use perennis_shared::error::chain;
-use perennis_shared::ipns::{Name, RecordError, UnverifiedRecord};
+use perennis_shared::ipns::{Name, RecordError};
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
@@ -204,10 +204,7 @@ impl LadderState {
         if ladder.is_empty() {
             return Ok(None);
         }
-        let live = UnverifiedRecord::parse(&kept.record)
-            .and_then(|record| record.verify_at_any_time(name))
-            .map_err(|_| Refusal::internal())?;
-        let ladder = ladder.above(&live);
+        let ladder = ladder.above(&kept.record);
         let now = rt::now();
         let left = ladder.rungs().iter().filter(|rung| !rung.is_expired(now));
         Ok(ladder
@@ -216,7 +213,7 @@ impl LadderState {
             .map(|end| LadderState {
                 rungs: left.count(),
                 next_release: ladder
-                    .next_release(live.validity())
+                    .next_release(kept.record.validity())
                     .map(|at| at.to_string()),
                 alive_until: end.to_millis().to_string(),
             }))

@@ -274,8 +274,8 @@ impl Storage {
         } else if let Some(name) = key.strip_prefix(HEAD)
             && let Ok(name) = Name::from_bytes(name)
             && let Some(head) = self.store.head(&name)?
+            && let Some(kept) = self.name_state(&name, head)?
         {
-            let kept = self.with_facts(&name, head)?;
             batch.owner(name.as_bytes());
             match kept.head.filter(|_| kept.facts.pin != Pin::RecordOnly) {
                 Some(head) => batch.pin_ahead(key, head),

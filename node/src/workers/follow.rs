@@ -118,7 +118,7 @@ impl FollowWorker {
 
     /// Takes in what was found. An older record than the one that is here is as good as the same.
     async fn take_in(&self, name: &Name, gathered: &Gathered) -> Result<(), String> {
-        match self.ingest.found(name, gathered.best.bytes()).await {
+        match self.ingest.found(name, gathered.best.clone()).await {
             Ok(is_newer) => {
                 if is_newer {
                     let sequence = gathered.best.sequence();

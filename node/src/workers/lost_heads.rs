@@ -91,7 +91,7 @@ impl LostHeads {
         let sources = followed.map_or_else(Vec::new, |row| row.sources);
         let found = match self.routes.resolve(&name, &sources).await {
             Ok(gathered) => {
-                let taken = self.ingest.found_again(&lost, gathered.best.bytes()).await;
+                let taken = self.ingest.found_again(&lost, gathered.best.clone()).await;
                 taken
                     .map(|()| gathered.best.sequence())
                     .map_err(|error| chain(&error))

@@ -13,7 +13,7 @@ use perennis_rt as rt;
 use perennis_sdk::router::{Http, RouteError, Router};
 use perennis_shared::backoff::Backoff;
 use perennis_shared::error::chain;
-use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
+use perennis_shared::ipns::{Name, Record};
 use perennis_shared::time::Millis;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -282,10 +282,8 @@ impl Republish {
         let name = scheduled.name;
         let now = rt::now();
         let kept = self.storage.kept(name).await?;
-        let record = kept.as_ref().and_then(|kept| {
-            let record = UnverifiedRecord::parse(&kept.record).ok()?;
-            record.verify(&name, now).ok()
-        });
+        let record = kept.as_ref().map(|kept| kept.record.clone());
+        let record = record.filter(|record| !record.is_expired(now));
         let Some(record) = record else {
             // It has ended: no router takes it. A new record puts the name into the queue again.
             self.storage.unschedule(&target.url, &scheduled).await?;
@@ -356,7 +354,7 @@ impl Republish {
 
     async fn is_replaced(&self, name: &Name, put: &Record) -> Result<bool, StorageError> {
         let kept = self.storage.kept(*name).await?;
-        Ok(kept.is_some_and(|kept| kept.record != *put.bytes()))
+        Ok(kept.is_some_and(|kept| kept.record.bytes() != put.bytes()))
     }
 
     /// The delay after a failure: from 30 seconds, doubled each time, to the period.
