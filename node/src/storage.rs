@@ -5,14 +5,13 @@
 //!
 //! | row | key | value |
 //! |---|---|---|
-//! | pin | `h/`, name | head |
+//! | pin | by reason | roots that are kept ([`roots`]) |
 //! | meta | `n/`, name | [`GraphFacts`] |
 //! | meta | `p/`, number of the router, name | [`PutState`] |
 //! | meta | `r/`, number of the router | URL of the router |
 //! | meta | `f/`, name | fetches that failed, u32, big-endian |
 //! | meta | `d/`, name | when it is forgotten, u64, big-endian, and a record that another peer put here |
 //! | meta | `v/`, length and bytes of a key, peer id | a provider of the key that another peer told |
-//! | pin | `x/`, CID | the root of a DAG that was fetched on demand |
 //! | meta | `x/`, CID | when it was fetched, how many blocks and bytes it has, each u64, big-endian |
 //! | meta | `l/`, name | the rungs that are kept back |
 //! | meta | `w/`, name | [`FollowState`] |
@@ -44,6 +43,7 @@ use perennis_store::{
 use tokio::sync::{Notify, oneshot};
 
 use crate::data_folder::DataFolder;
+use roots::PinReason;
 
 pub(crate) use perennis_store::{LOST_HEADS, REFETCH};
 
@@ -59,6 +59,7 @@ mod provides;
 mod put_state;
 mod queues;
 mod reclaim;
+mod roots;
 mod rows;
 mod scrub;
 mod walk;
@@ -84,7 +85,6 @@ pub(crate) const FOLLOW: Queue = Queue(3);
 const FIRST_ROUTER: u8 = 16;
 const ROUTERS: u8 = 200;
 
-const HEAD: &[u8] = b"h/";
 const FACTS: &[u8] = b"n/";
 const PUT: &[u8] = b"p/";
 const ROUTER: &[u8] = b"r/";
@@ -349,8 +349,8 @@ impl Storage {
     /// Makes a change durable, all of it or nothing.
     pub(crate) async fn commit(&self, change: NameChange) -> Result<(), ChangeError> {
         let name = change.name;
-        let mut batch = Batch::new();
-        batch.owner(name.as_bytes());
+        let reason = PinReason::Head(name);
+        let mut batch = reason.batch();
         if let Some(due) = change.lost {
             batch.dequeue(LOST_HEADS, name.as_bytes(), due);
         }
@@ -362,16 +362,15 @@ impl Storage {
         }
         let row = HeadRow::new(&change.record, change.stored_at);
         if let Some(head) = row.head() {
-            let pin = key(HEAD, name.as_bytes());
             match change.facts.pin {
-                Pin::Pinned => batch.pin(&pin, head),
+                Pin::Pinned => reason.pin(&mut batch, head),
                 // What comes in bit by bit is held as well.
                 Pin::Queued | Pin::Incomplete { .. } => {
                     batch.enqueue(FETCH, name.as_bytes(), rt::now(), Vec::new());
-                    batch.pin_ahead(&pin, head)
+                    reason.pin_ahead(&mut batch, head);
                 }
-                Pin::RecordOnly => batch.unpin(&pin),
-            };
+                Pin::RecordOnly => reason.unpin(&mut batch),
+            }
         }
         let facts = change.facts.to_bytes().map_err(StorageError::from)?;
         batch.put_meta(&key(FACTS, name.as_bytes()), facts);

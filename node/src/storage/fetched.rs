@@ -9,6 +9,7 @@ use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes};
 use perennis_shared::time::Millis;
 use perennis_store::Batch;
 
+use super::roots::PinReason;
 use super::{Storage, StorageError, key};
 
 pub(super) const FETCHED: &[u8] = b"x/";
@@ -25,9 +26,9 @@ pub(crate) struct Fetched {
 impl Storage {
     /// Holds what comes in below a root, so that it is not collected while it is fetched.
     pub(crate) async fn begin_fetch(&self, root: &Cid) -> Result<(), StorageError> {
-        let mut batch = Batch::new();
-        batch.owner(&root.hash().to_bytes());
-        batch.pin_ahead(&key(FETCHED, &root.to_bytes()), *root);
+        let reason = PinReason::Fetched(*root);
+        let mut batch = reason.batch();
+        reason.pin_ahead(&mut batch, *root);
         self.write(batch).await
     }
 
@@ -35,9 +36,9 @@ impl Storage {
     pub(crate) async fn finish_fetch(&self, fetched: Fetched) -> Result<(), StorageError> {
         let row = key(FETCHED, &fetched.root.to_bytes());
         let numbers = [fetched.at.0, fetched.blocks, fetched.bytes];
-        let mut batch = Batch::new();
-        batch.owner(&fetched.root.hash().to_bytes());
-        batch.pin(&row, fetched.root);
+        let reason = PinReason::Fetched(fetched.root);
+        let mut batch = reason.batch();
+        reason.pin(&mut batch, fetched.root);
         batch.put_meta(&row, numbers.map(u64::to_be_bytes).concat());
         self.write(batch).await
     }
@@ -51,7 +52,7 @@ impl Storage {
             return Ok(false);
         }
         let mut batch = Batch::new();
-        batch.unpin(&row);
+        PinReason::Fetched(*root).unpin(&mut batch);
         batch.delete_meta(&row);
         self.write(batch).await?;
         Ok(true)
