@@ -87,6 +87,7 @@ impl RunningNode {
             keystore.identity(),
             Name::from_public_key(&keystore.canary().public()),
             storage.clone(),
+            Arc::clone(read.held()),
             Arc::clone(&demand),
         )
         .await?;

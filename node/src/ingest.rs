@@ -34,6 +34,7 @@ use crate::storage::{GraphFacts, NameState, Pin};
 
 mod admission;
 mod error;
+mod fetched;
 mod follow;
 mod lost;
 mod message;
@@ -196,7 +197,7 @@ impl Ingest {
 
     async fn has_all(&self, blocks: &[Block]) -> Result<bool, IngestError> {
         let cids = blocks.iter().map(|block| *block.cid()).collect();
-        Ok(self.storage.absent(cids).await?.is_empty())
+        Ok(self.read.held().absent(cids).await?.is_empty())
     }
 
     /// Stores a bare record that came by `route`. Blocks below an unknown head are fetched later.
@@ -422,7 +423,7 @@ impl Ingest {
                 new.push(block);
             }
             required.extend_from_slice(&outside);
-            missing.extend(self.storage.absent(outside).await?);
+            missing.extend(self.read.held().absent(outside).await?);
             if missing.len() > MISSING_LISTED {
                 break;
             }
@@ -434,7 +435,8 @@ impl Ingest {
         }
         // Blocks that nothing leads to are left out: nobody could ask for them, nobody would hold them.
         let fresh = self
-            .storage
+            .read
+            .held()
             .absent(new.iter().map(|block| *block.cid()).collect())
             .await?;
         let fresh: HashSet<Cid> = fresh.into_iter().collect();

@@ -26,7 +26,6 @@
 //! | queue 16 and up | name | records to be put, a queue for each router |
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +52,7 @@ mod errors;
 mod fetched;
 mod follow_state;
 mod follows;
+mod held;
 mod ladders;
 mod name_state;
 mod provides;
@@ -69,8 +69,9 @@ pub(crate) use damage::{DamagedBlock, LostHead};
 pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
-pub(crate) use fetched::{FetchSink, Fetched, StoredBlocks};
+pub(crate) use fetched::Fetched;
 pub(crate) use follow_state::FollowState;
+pub(crate) use held::HeldBlocks;
 pub(crate) use name_state::{GraphFacts, NameState, Pin};
 pub(crate) use provides::ProvideRound;
 pub(crate) use put_state::PutState;
@@ -232,53 +233,6 @@ impl Storage {
         rt::blocking(move || work(&this))
             .await
             .map_err(|_| StorageError::Interrupted)?
-    }
-
-    /// A block, checked against its CID. Waits for the disk.
-    pub(crate) fn read(&self, cid: &Cid) -> Result<Option<Block>, StorageError> {
-        self.tell_damage(self.store.block(cid))
-    }
-
-    /// Bytes of a block, checked against the sums that were taken when it was verified. Waits for the disk.
-    pub(crate) fn read_part(
-        &self,
-        cid: &Cid,
-        part: Range<u32>,
-    ) -> Result<Option<Vec<u8>>, StorageError> {
-        self.tell_damage(self.store.region(cid, part))
-    }
-
-    /// How many bytes a block has.
-    pub(crate) async fn block_bytes(&self, cid: Cid) -> Result<Option<u32>, StorageError> {
-        self.blocking(move |this| Ok(this.store.block_bytes(&cid)?))
-            .await
-    }
-
-    fn tell_damage<T>(&self, read: Result<T, ReadError>) -> Result<T, StorageError> {
-        if read
-            .as_ref()
-            .is_err_and(|error| !matches!(error, ReadError::Index(_)))
-        {
-            self.shared.damaged.notify_one();
-        }
-        Ok(read?)
-    }
-
-    /// Those of the blocks that are not here.
-    pub(crate) async fn absent(&self, cids: Vec<Cid>) -> Result<Vec<Cid>, StorageError> {
-        if cids.is_empty() {
-            return Ok(cids);
-        }
-        self.blocking(move |this| {
-            let mut absent = Vec::new();
-            for cid in cids {
-                if !this.store.has(&cid)? {
-                    absent.push(cid);
-                }
-            }
-            Ok(absent)
-        })
-        .await
     }
 
     /// What is kept about a name.

@@ -168,6 +168,7 @@ impl Workers {
         let unhad = Arc::new(Notify::new());
         let scan = scan::Scan {
             storage: storage.clone(),
+            read: Arc::clone(read),
             ingest: Arc::clone(ingest),
             metrics: Arc::clone(metrics),
             period: config.pins.scan_period,

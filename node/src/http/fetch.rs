@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use perennis_net::Multiaddr;
 use perennis_rt as rt;
-use perennis_sdk::exchange::{DagLimits, FetchError, Progress, fetch_dag};
+use perennis_sdk::exchange::{FetchError, Progress, fetch_dag};
 use perennis_shared::cid::Cid;
 use perennis_shared::error::chain;
 use perennis_shared::time::Millis;
@@ -23,7 +23,7 @@ use super::answer::{Answer, Body, BrokenOff, Refusal, answer, json};
 use super::names::{PageQuery, gone};
 use super::{peers, providers, route};
 use crate::http::site::Site;
-use crate::storage::{FetchSink, Fetched, StorageError};
+use crate::storage::{Fetched, StorageError};
 
 /// Time between two lines about the progress.
 const STEP: Duration = Duration::from_millis(200);
@@ -80,23 +80,17 @@ pub(super) async fn start(
                 .map_err(peers::refusal)?,
         );
     }
-    node.storage()
-        .begin_fetch(&cid)
-        .await
-        .map_err(|error| unstored(&error))?;
+    let sink = node.ingest.begin_fetch(&cid).await;
+    let sink = sink.map_err(|error| unstored(&error))?;
     let session = node.swarm.net.fetch_session(&cid, &named);
     let (lines, mut told) = mpsc::channel(16);
     let (seen, progress) = watch::channel(Progress::default());
     let node = Arc::clone(node);
     tokio::spawn(async move {
         let started = rt::monotonic();
-        let sink = FetchSink {
-            storage: node.storage().clone(),
-            root: cid,
-        };
         let fetching = async {
             let roots = [cid];
-            let fetch = fetch_dag(&session, &roots, &sink, DagLimits::default(), |step| {
+            let fetch = fetch_dag(&session, &roots, &sink, sink.limits(), |step| {
                 seen.send_replace(step);
             });
             fetch.await
@@ -170,7 +164,7 @@ async fn finish(
         blocks: blocks + held,
         bytes,
     };
-    if let Err(error) = node.storage().finish_fetch(fetched).await {
+    if let Err(error) = node.ingest.finish_fetch(fetched).await {
         let message = chain(&error);
         return line(&Line::Failed {
             code: "storage",
@@ -243,7 +237,7 @@ struct Released {
 pub(super) async fn release(node: &Site, text: &str) -> Result<Answer, Refusal> {
     let cid = providers::parse(text)?;
     let released = node
-        .storage()
+        .ingest
         .release(&cid)
         .await
         .map_err(|error| unstored(&error))?;

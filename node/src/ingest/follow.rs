@@ -273,10 +273,8 @@ impl Ingest {
         let Some(head) = kept.head else {
             return Ok(true);
         };
-        let (storage, most) = (self.storage.clone(), self.most_blocks());
-        let walked = rt::blocking(move || walk(&storage, head, most, || false)).await;
-        let walked = walked.map_err(|_| StorageError::Interrupted)??;
-        let Some(walked) = walked else {
+        let held = self.read.held().as_ref();
+        let Some(walked) = walk(held, head, self.most_blocks(), || false).await? else {
             return Ok(false);
         };
         self.settle_walked(name, &kept, &walked).await?;

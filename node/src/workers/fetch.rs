@@ -142,10 +142,9 @@ impl Fetch {
         if kept.valid_until < rt::now() && kept.followed.is_none() {
             return Ok(true);
         }
-        let most = self.ingest.most_blocks();
-        let storage = self.storage.clone();
-        let walked = rt::blocking(move || walk(&storage, head, most, || false)).await;
-        let Some(walked) = walked.map_err(|_| StorageError::Interrupted)?? else {
+        let held = self.read.held().as_ref();
+        let walked = walk(held, head, self.ingest.most_blocks(), || false).await?;
+        let Some(walked) = walked else {
             return Ok(false);
         };
         if walked.is_too_large {
@@ -250,7 +249,7 @@ impl Fetch {
         let mut seen: HashSet<Cid> = fetched.blocks.keys().copied().collect();
         let mut level: Vec<Cid> = wanted.into_iter().filter(|cid| seen.insert(*cid)).collect();
         while !level.is_empty() {
-            let absent = self.storage.absent(level).await?;
+            let absent = self.read.held().absent(level).await?;
             let mut next = Vec::new();
             for cids in absent.chunks(FETCHES) {
                 let asked = cids.iter().map(|cid| self.one(cid, sources));
