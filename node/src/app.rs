@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use perennis_net::dht::Sweep;
 use perennis_rt as rt;
 use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
@@ -28,13 +27,13 @@ use crate::opening::Telling;
 use crate::probe::Probe;
 use crate::read::Read;
 use crate::resolve::Resolve;
+use crate::routes::Routes;
 use crate::shutdown::Stop;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
 use crate::workers::Workers;
 use crate::workers::folder::FolderWorker;
-use crate::workers::follow::Routes;
 use crate::workers::meet::MeetWorker;
 use crate::workers::probe::ProbeWorker;
 use crate::workers::pubsub::PubsubWorker;
@@ -88,10 +87,11 @@ impl RunningNode {
             keystore.identity(),
             Name::from_public_key(&keystore.canary().public()),
             storage.clone(),
+            Arc::clone(read.held()),
             Arc::clone(&demand),
         )
         .await?;
-        let sweep = Sweep::new(swarm.net.clone());
+        let routes = Arc::new(Routes::new(&config, swarm.net.clone())?);
         let ingest = Arc::new(Ingest::new(
             &config,
             storage.clone(),
@@ -101,26 +101,24 @@ impl RunningNode {
         ));
         let reprovide = Arc::new(Reprovide::new(
             &config,
-            &sweep,
+            routes.sweep(),
             storage.clone(),
             Arc::clone(&metrics),
         ));
         let republish = Arc::new(Republish::new(
             &config,
-            &sweep,
+            &routes,
             storage.clone(),
             Arc::clone(&metrics),
             Arc::clone(&demand),
             Arc::clone(&reprovide),
             Arc::clone(&ingest.fresh),
-        )?);
-        let routes = Arc::new(Routes::new(&config, swarm.net.clone())?);
+        ));
         let (stop, stopped) = watch::channel(false);
         let workers = Workers::new();
         let mut tasks = workers.start(
-            &config, &storage, &read, &ingest, &republish, &reprovide, &sweep, &routes, &metrics,
-            &stopped,
-        )?;
+            &config, &storage, &read, &ingest, &republish, &reprovide, &routes, &metrics, &stopped,
+        );
         let to_stop = || Stop(stopped.clone());
         swarm.work(&mut tasks, &ingest, &to_stop);
         if let Some(pubsub) = swarm.net.pubsub() {
@@ -136,18 +134,18 @@ impl RunningNode {
             let meet = config.p2p.has_dht().then(|| MeetWorker {
                 net: swarm.net.clone(),
                 pubsub: pubsub.clone(),
-                sweep: sweep.clone(),
+                sweep: routes.sweep().clone(),
                 joined: names,
             });
             workers.gossip(worker, meet, &mut tasks, &to_stop);
         }
-        let resolve = Resolve::new(&config, &swarm.net, storage.clone())?;
+        let resolve = Resolve::new(&config, &routes, storage.clone());
         let (probe, rounds) = Probe::new(
             &config,
-            &swarm.net,
+            &routes,
             Arc::clone(&keystore),
             Arc::clone(&metrics),
-        )?;
+        );
         let worker = ProbeWorker {
             probe: Arc::clone(&probe),
             rounds,

@@ -16,7 +16,9 @@ use std::time::Instant;
 use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid, is_identity};
 use perennis_shared::codec::{self, CodecError};
-use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord, compare, equivocates};
+use perennis_shared::ipns::{
+    Ladder, Name, Record, RecordError, UnverifiedRecord, compare, equivocates,
+};
 use perennis_shared::log::{Entry, UnverifiedEntry};
 use perennis_shared::time::Millis;
 use tokio::sync::{Notify, RwLock, Semaphore};
@@ -32,6 +34,7 @@ use crate::storage::{GraphFacts, NameState, Pin};
 
 mod admission;
 mod error;
+mod fetched;
 mod follow;
 mod lost;
 mod message;
@@ -194,7 +197,7 @@ impl Ingest {
 
     async fn has_all(&self, blocks: &[Block]) -> Result<bool, IngestError> {
         let cids = blocks.iter().map(|block| *block.cid()).collect();
-        Ok(self.storage.absent(cids).await?.is_empty())
+        Ok(self.read.held().absent(cids).await?.is_empty())
     }
 
     /// Stores a bare record that came by `route`. Blocks below an unknown head are fetched later.
@@ -206,7 +209,23 @@ impl Ingest {
         bytes: &[u8],
     ) -> Result<Receipt, IngestError> {
         let started = Instant::now();
-        let result = self.put_record_unmeasured(name, bytes).await;
+        let verify = |now| UnverifiedRecord::parse(bytes)?.verify(name, now);
+        let result = self.put_record_unmeasured(name, verify).await;
+        self.measure(started, &result);
+        result
+    }
+
+    /// As [`Ingest::put_record`], for one that was verified where it came in.
+    #[tracing::instrument(name = "publish", skip_all, fields(%name, route = route))]
+    pub(crate) async fn put_verified(
+        &self,
+        route: &'static str,
+        name: &Name,
+        record: Record,
+    ) -> Result<Receipt, IngestError> {
+        let started = Instant::now();
+        let verify = |now| record.still_valid(now);
+        let result = self.put_record_unmeasured(name, verify).await;
         self.measure(started, &result);
         result
     }
@@ -214,11 +233,11 @@ impl Ingest {
     async fn put_record_unmeasured(
         &self,
         name: &Name,
-        bytes: &[u8],
+        verify: impl FnOnce(Millis) -> Result<Record, RecordError>,
     ) -> Result<Receipt, IngestError> {
         self.storage.expect_folder()?;
         let now = rt::now();
-        let record = UnverifiedRecord::parse(bytes)?.verify(name, now)?;
+        let record = verify(now)?;
         let kept = self.storage.kept(*name).await?;
         let known = self.is_known(name, kept.as_ref(), &record).await?;
         if let Some(kept) = kept.as_ref().filter(|_| known) {
@@ -244,7 +263,7 @@ impl Ingest {
         blocks: Vec<Block>,
         found: FetchedGraph,
     ) -> Result<(), IngestError> {
-        let record = UnverifiedRecord::parse(&kept.record)?.verify_at_any_time(name)?;
+        let record = kept.record.clone();
         let facts = match found {
             FetchedGraph::Complete { bytes, count } => {
                 let head = record.head().ok_or(IngestError::NotAMessage("no head"))?;
@@ -291,12 +310,12 @@ impl Ingest {
         let Some(kept) = kept else {
             return Ok(false);
         };
-        // It was verified when it came in, and may have ended since: its sequence counts all the same.
-        let stored = UnverifiedRecord::parse(&kept.record)?.verify_at_any_time(name)?;
-        if stored == *record {
+        // It may have ended since it came in: its sequence counts all the same.
+        let stored = &kept.record;
+        if stored == record {
             return Ok(true);
         }
-        if equivocates(&stored, record) {
+        if equivocates(stored, record) {
             self.metrics.equivocation();
             // The store refuses it once more, and keeps it as evidence.
             self.storage.offer(*name, record.clone()).await?;
@@ -304,7 +323,7 @@ impl Ingest {
                 sequence: record.sequence(),
             });
         }
-        if compare(record, &stored).is_lt() {
+        if compare(record, stored).is_lt() {
             return Err(IngestError::Stale {
                 known: stored.sequence(),
                 offered: record.sequence(),
@@ -404,7 +423,7 @@ impl Ingest {
                 new.push(block);
             }
             required.extend_from_slice(&outside);
-            missing.extend(self.storage.absent(outside).await?);
+            missing.extend(self.read.held().absent(outside).await?);
             if missing.len() > MISSING_LISTED {
                 break;
             }
@@ -416,7 +435,8 @@ impl Ingest {
         }
         // Blocks that nothing leads to are left out: nobody could ask for them, nobody would hold them.
         let fresh = self
-            .storage
+            .read
+            .held()
             .absent(new.iter().map(|block| *block.cid()).collect())
             .await?;
         let fresh: HashSet<Cid> = fresh.into_iter().collect();

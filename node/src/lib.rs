@@ -21,6 +21,7 @@ mod opening;
 mod probe;
 mod read;
 mod resolve;
+mod routes;
 mod shutdown;
 mod ssrf_guard;
 mod storage;

@@ -16,11 +16,11 @@ use crate::metrics::Metrics;
 use crate::probe::Probe;
 use crate::read::Read;
 use crate::resolve::Resolve;
+use crate::routes::Routes;
 use crate::storage::{Storage, StoreSizes};
 use crate::swarm::Swarm;
 use crate::token::Token;
 use crate::workers::Workers;
-use crate::workers::follow::Routes;
 use crate::workers::reprovide::Reprovide;
 use crate::workers::republish::Republish;
 
@@ -37,7 +37,7 @@ pub(crate) struct Node {
     pub(crate) reprovide: Arc<Reprovide>,
     /// How often each name is asked for.
     pub(crate) demand: SharedDemand,
-    /// Where records of other people's names are found, and what is below them.
+    /// Where records are put and found, and what is below them.
     pub(crate) routes: Arc<Routes>,
     /// How fast records are published and found through each route.
     pub(crate) probe: Arc<Probe>,

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use perennis_net::Net;
-use perennis_rt::{self as rt, http::HttpError};
+use perennis_rt as rt;
 use perennis_sdk::router::RouteError;
 use perennis_shared::error::chain;
 use perennis_shared::ipns::{Name, Record};
@@ -23,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::{Metrics, Operation, ProbeOutcome};
+use crate::routes::Routes;
 
 mod canary;
 mod history;
@@ -74,15 +74,12 @@ struct RouteState {
 
 impl Probe {
     /// The probe of a node, and what its worker tells of its rounds by.
-    ///
-    /// # Errors
-    /// No HTTP client can be set up.
     pub(crate) fn new(
         config: &Config,
-        net: &Net,
+        routes: &Routes,
         keystore: Arc<Keystore>,
         metrics: Arc<Metrics>,
-    ) -> Result<(Arc<Probe>, watch::Sender<Rounds>), HttpError> {
+    ) -> (Arc<Probe>, watch::Sender<Rounds>) {
         let probed = |route| Probed {
             route,
             state: Mutex::default(),
@@ -90,13 +87,13 @@ impl Probe {
         let (told, rounds) = watch::channel(Rounds::default());
         let probe = Probe {
             canary: Canary::new(keystore),
-            routes: Route::all(config, net)?.into_iter().map(probed).collect(),
+            routes: Route::all(routes).into_iter().map(probed).collect(),
             period: config.probe.period,
             metrics,
             rounds,
             wanted: Notify::new(),
         };
-        Ok((Arc::new(probe), told))
+        (Arc::new(probe), told)
     }
 
     pub(crate) fn name(&self) -> &Name {

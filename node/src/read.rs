@@ -1,6 +1,6 @@
 //! The read door: blocks and records, from memory where they were read before.
 //!
-//! Owns two bounded caches. A block is checked against its CID once, when it leaves the disk, and is then handed out
+//! Owns two bounded caches, before the blocks that are held ([`HeldBlocks`]) and before the names. A block is checked against its CID once, when it leaves the disk, and is then handed out
 //! by reference. A record is kept with the headers it is served with. Must never touch: the network, writing.
 //!
 //! Invariant: a record in the cache is never older than the one in the store. A writer takes the entry out after its
@@ -11,10 +11,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
-use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, VerifyError, cid_of, is_identity};
 use perennis_shared::error::{ErrorKind, Retryable};
-use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord};
+use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
 use quick_cache::sync::Cache;
@@ -23,11 +22,11 @@ use tokio::sync::Semaphore;
 
 use crate::config::CacheConfig;
 use crate::metrics::Metrics;
-use crate::storage::NameState;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{HeldBlocks, NameState, Storage, StorageError};
 
-/// Reads for the HTTP server.
+/// Reads.
 pub(crate) struct Read {
+    held: Arc<dyn HeldBlocks>,
     storage: Storage,
     blocks: Cache<Cid, Block, ByBytes>,
     /// Blocks that may be read from the disk at once.
@@ -113,12 +112,18 @@ impl From<StorageError> for ReadError {
 impl Read {
     pub(crate) fn new(storage: Storage, sizes: &CacheConfig, metrics: Arc<Metrics>) -> Read {
         Read {
+            held: Arc::new(storage.clone()),
             storage,
             blocks: block_cache(sizes.block_bytes),
             turns: Arc::new(Semaphore::new(READS)),
             records: Cache::new(sizes.records),
             metrics,
         }
+    }
+
+    /// What blocks are held, for those who read much and once: nothing of it is kept in memory, and no cache is counted.
+    pub(crate) fn held(&self) -> &Arc<dyn HeldBlocks> {
+        &self.held
     }
 
     /// A block that is in memory.
@@ -145,7 +150,9 @@ impl Read {
             Err(place) => place,
         };
         self.metrics.block_cache_miss();
-        let found = self.read_from_disk(*cid).await?;
+        let wanted = *cid;
+        let read = |held: Arc<dyn HeldBlocks>| async move { held.block(&wanted).await };
+        let found = self.in_turn(read).await?;
         if let Some(block) = &found {
             // It does not matter when somebody was faster: the bytes are the same.
             let _ = place.insert(block.clone());
@@ -162,8 +169,7 @@ impl Read {
         if let Some(block) = self.blocks.get(cid) {
             return Ok(Some(block.bytes().len()));
         }
-        let bytes = self.storage.block_bytes(*cid).await?;
-        Ok(bytes.map(|bytes| bytes as usize))
+        Ok(self.held.size(cid).await?)
     }
 
     /// A part of a block, of which no more than that is read and nothing is kept in memory; `None` when it is not here.
@@ -176,26 +182,27 @@ impl Read {
         let cid = *cid;
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let part = offset(part.start)..offset(part.end);
-        let read = self.off_disk(move |storage| storage.read_part(&cid, part));
-        Ok(read.await?)
+        let read = |held: Arc<dyn HeldBlocks>| async move { held.part(&cid, part).await };
+        Ok(self.in_turn(read).await?)
     }
 
-    async fn read_from_disk(&self, cid: Cid) -> Result<Option<Block>, StorageError> {
-        self.off_disk(move |storage| storage.read(&cid)).await
-    }
-
-    async fn off_disk<T: Send + 'static>(
+    /// Reads when it is its turn.
+    async fn in_turn<T, R>(
         &self,
-        read: impl FnOnce(&Storage) -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
+        read: impl FnOnce(Arc<dyn HeldBlocks>) -> R,
+    ) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        R: Future<Output = Result<T, StorageError>> + Send + 'static,
+    {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let storage = self.storage.clone();
-        let read = rt::blocking(move || {
+        let reading = read(Arc::clone(&self.held));
+        let reading = tokio::spawn(async move {
             // It is held by the read itself, which goes on when whoever asked has gone.
             let _turn = turn;
-            read(&storage)
+            reading.await
         });
-        read.await.map_err(|_| StorageError::Interrupted)?
+        reading.await.map_err(|_| StorageError::Interrupted)?
     }
 
     /// A record that is in memory.
@@ -210,7 +217,8 @@ impl Read {
             Err(place) => place,
         };
         let kept = self.kept(name).await?;
-        let Some(record) = kept.as_ref().and_then(ServedRecord::new).map(Arc::new) else {
+        let served = kept.and_then(|kept| ServedRecord::of(&kept.record));
+        let Some(record) = served.map(Arc::new) else {
             return Ok(None);
         };
         // A writer may have taken the place away; what was read is still a true answer to this request.
@@ -259,7 +267,7 @@ impl Read {
 }
 
 impl ServedRecord {
-    /// A record that was verified now.
+    /// How a record is served.
     pub(crate) fn of(record: &Record) -> Option<ServedRecord> {
         let tag = cid_of(Codec::Raw, record.bytes());
         Some(ServedRecord {
@@ -267,19 +275,6 @@ impl ServedRecord {
             etag: HeaderValue::from_str(&format!("\"{tag}\"")).ok()?,
             ttl_seconds: record.ttl_ns() / 1_000_000_000,
             valid_until: record.validity().to_millis(),
-        })
-    }
-
-    fn new(kept: &NameState) -> Option<ServedRecord> {
-        // It was verified when it came in; its signed part tells the TTL.
-        let record = UnverifiedRecord::parse(&kept.record).ok()?;
-        let tag = cid_of(Codec::Raw, &kept.record);
-        let etag = HeaderValue::from_str(&format!("\"{tag}\"")).ok()?;
-        Some(ServedRecord {
-            bytes: kept.record.clone(),
-            etag,
-            ttl_seconds: record.ttl_ns() / 1_000_000_000,
-            valid_until: kept.valid_until,
         })
     }
 }

@@ -5,10 +5,9 @@
 //! waits for the network. Those who ask for one unknown name at a time wait for one lookup. Must never touch: the
 //! store. What is resolved here is served, not kept.
 //!
-//! All places are asked together: the store, the DHT, the peers that follow the name, and the endpoints of the
-//! configuration. Nodes that have each other as endpoints must not ask in circles, so a question that a node passes on
-//! says so ([RFC 8586](https://www.rfc-editor.org/rfc/rfc8586)), and is not passed on again. Whatever others say, a name
-//! that is kept here does not go back behind the record that is kept, ended or not.
+//! All places are asked together: the store, and the [`Routes`] of the node. A question that another node has passed on
+//! goes to peers alone. Whatever others say, a name that is kept here does not go back behind the record that is kept,
+//! ended or not.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,24 +16,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use perennis_net::Net;
-use perennis_rt::{
-    self as rt,
-    http::{HttpError, HttpTimes},
-};
-use perennis_sdk::router::{
-    Composite, CompositeTimes, Dht, Http, PubSub, RouteError, Router, Scores,
-};
-use perennis_shared::backoff::Backoff;
-use perennis_shared::ipns::{Name, Record, UnverifiedRecord, compare};
+use perennis_rt as rt;
+use perennis_sdk::router::{Composite, CompositeTimes, RouteError, Router};
+use perennis_shared::ipns::{Name, Record, compare};
 use quick_cache::sync::Cache;
 
 use crate::config::Config;
 use crate::read::ServedRecord;
+use crate::routes::Routes;
 use crate::storage::Storage;
-
-/// What a node calls itself to endpoints when it passes a question on.
-pub(crate) const FORWARDER: &str = "perennis";
 
 /// Longest an answer counts as fresh, whatever its TTL.
 const FRESH: Duration = Duration::from_secs(60);
@@ -42,11 +32,11 @@ const FRESH: Duration = Duration::from_secs(60);
 /// How long a name that nobody knows is not asked for again.
 const ABSENT: Duration = Duration::from_secs(5);
 
-/// How long those who ask wait.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// How long the other places are waited for once one has a record.
-const SETTLE: Duration = Duration::from_millis(500);
+/// How long those who ask wait, and how long the other places are waited for once one has a record.
+const TIMES: CompositeTimes = CompositeTimes {
+    deadline: Duration::from_secs(20),
+    settle: Duration::from_millis(500),
+};
 
 /// Names that are being looked up at once; more are refused, so that strangers cannot make this node ask for ever.
 const LOOKUPS: usize = 256;
@@ -94,38 +84,18 @@ impl Known {
 }
 
 impl Resolve {
-    /// # Errors
-    /// No HTTP client can be set up.
-    pub(crate) fn new(
-        config: &Config,
-        net: &Net,
-        storage: Storage,
-    ) -> Result<Arc<Resolve>, HttpError> {
+    pub(crate) fn new(config: &Config, routes: &Routes, storage: Storage) -> Arc<Resolve> {
         let mut routers: Vec<Arc<dyn Router>> = vec![Arc::new(LocalRouter(storage.clone()))];
-        if config.p2p.has_dht() {
-            routers.push(Arc::new(Dht::new(net.clone())));
-        }
-        if let Some(pubsub) = net.pubsub() {
-            routers.push(Arc::new(PubSub::new(pubsub.clone())));
-        }
-        let times = CompositeTimes {
-            deadline: DEADLINE,
-            settle: SETTLE,
-        };
-        let scores = Arc::new(Mutex::new(Scores::default()));
-        let peers = Composite::with_scores(routers.clone(), times, Arc::clone(&scores));
-        let http = rt::http::Http::new(HttpTimes::default())?;
-        for (_, endpoint) in config.ipns.endpoints() {
-            let router = Http::new(http.clone(), endpoint, Backoff::default());
-            routers.push(Arc::new(router.forwarding(FORWARDER)));
-        }
-        Ok(Arc::new(Resolve {
+        routers.extend(routes.peers());
+        let peers = routes.composite(routers.clone(), TIMES);
+        routers.extend(routes.endpoints());
+        Arc::new(Resolve {
             storage,
-            all: Composite::with_scores(routers, times, scores),
+            all: routes.composite(routers, TIMES),
             peers,
             known: Cache::new(config.cache.records),
             lookups: Mutex::default(),
-        }))
+        })
     }
 
     /// A valid record that was resolved before, though perhaps no longer the newest.
@@ -155,7 +125,7 @@ impl Resolve {
             return known.valid();
         }
         let lookup = self.lookup(name, reach)?;
-        let known = rt::timeout(DEADLINE, lookup).await.ok()??;
+        let known = rt::timeout(TIMES.deadline, lookup).await.ok()??;
         known.valid()
     }
 
@@ -290,6 +260,5 @@ async fn mark(storage: &Storage, name: &Name) -> Option<Record> {
         tracing::error!(%name, %error, "a kept record cannot be read");
         None
     })?;
-    let record = UnverifiedRecord::parse(&kept.record).ok()?;
-    record.verify_at_any_time(name).ok()
+    Some(kept.record)
 }

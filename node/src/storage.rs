@@ -5,14 +5,13 @@
 //!
 //! | row | key | value |
 //! |---|---|---|
-//! | pin | `h/`, name | head |
+//! | pin | by reason | roots that are kept ([`roots`]) |
 //! | meta | `n/`, name | [`GraphFacts`] |
 //! | meta | `p/`, number of the router, name | [`PutState`] |
 //! | meta | `r/`, number of the router | URL of the router |
 //! | meta | `f/`, name | fetches that failed, u32, big-endian |
 //! | meta | `d/`, name | when it is forgotten, u64, big-endian, and a record that another peer put here |
 //! | meta | `v/`, length and bytes of a key, peer id | a provider of the key that another peer told |
-//! | pin | `x/`, CID | the root of a DAG that was fetched on demand |
 //! | meta | `x/`, CID | when it was fetched, how many blocks and bytes it has, each u64, big-endian |
 //! | meta | `l/`, name | the rungs that are kept back |
 //! | meta | `w/`, name | [`FollowState`] |
@@ -27,7 +26,6 @@
 //! | queue 16 and up | name | records to be put, a queue for each router |
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +42,7 @@ use perennis_store::{
 use tokio::sync::{Notify, oneshot};
 
 use crate::data_folder::DataFolder;
+use roots::PinReason;
 
 pub(crate) use perennis_store::{LOST_HEADS, REFETCH};
 
@@ -53,12 +52,14 @@ mod errors;
 mod fetched;
 mod follow_state;
 mod follows;
+mod held;
 mod ladders;
 mod name_state;
 mod provides;
 mod put_state;
 mod queues;
 mod reclaim;
+mod roots;
 mod rows;
 mod scrub;
 mod walk;
@@ -68,8 +69,9 @@ pub(crate) use damage::{DamagedBlock, LostHead};
 pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
-pub(crate) use fetched::{FetchSink, Fetched, StoredBlocks};
+pub(crate) use fetched::Fetched;
 pub(crate) use follow_state::FollowState;
+pub(crate) use held::HeldBlocks;
 pub(crate) use name_state::{GraphFacts, NameState, Pin};
 pub(crate) use provides::ProvideRound;
 pub(crate) use put_state::PutState;
@@ -84,7 +86,6 @@ pub(crate) const FOLLOW: Queue = Queue(3);
 const FIRST_ROUTER: u8 = 16;
 const ROUTERS: u8 = 200;
 
-const HEAD: &[u8] = b"h/";
 const FACTS: &[u8] = b"n/";
 const PUT: &[u8] = b"p/";
 const ROUTER: &[u8] = b"r/";
@@ -234,58 +235,13 @@ impl Storage {
             .map_err(|_| StorageError::Interrupted)?
     }
 
-    /// A block, checked against its CID. Waits for the disk.
-    pub(crate) fn read(&self, cid: &Cid) -> Result<Option<Block>, StorageError> {
-        self.tell_damage(self.store.block(cid))
-    }
-
-    /// Bytes of a block, checked against the sums that were taken when it was verified. Waits for the disk.
-    pub(crate) fn read_part(
-        &self,
-        cid: &Cid,
-        part: Range<u32>,
-    ) -> Result<Option<Vec<u8>>, StorageError> {
-        self.tell_damage(self.store.region(cid, part))
-    }
-
-    /// How many bytes a block has.
-    pub(crate) async fn block_bytes(&self, cid: Cid) -> Result<Option<u32>, StorageError> {
-        self.blocking(move |this| Ok(this.store.block_bytes(&cid)?))
-            .await
-    }
-
-    fn tell_damage<T>(&self, read: Result<T, ReadError>) -> Result<T, StorageError> {
-        if read
-            .as_ref()
-            .is_err_and(|error| !matches!(error, ReadError::Index(_)))
-        {
-            self.shared.damaged.notify_one();
-        }
-        Ok(read?)
-    }
-
-    /// Those of the blocks that are not here.
-    pub(crate) async fn absent(&self, cids: Vec<Cid>) -> Result<Vec<Cid>, StorageError> {
-        if cids.is_empty() {
-            return Ok(cids);
-        }
-        self.blocking(move |this| {
-            let mut absent = Vec::new();
-            for cid in cids {
-                if !this.store.has(&cid)? {
-                    absent.push(cid);
-                }
-            }
-            Ok(absent)
-        })
-        .await
-    }
-
     /// What is kept about a name.
     pub(crate) async fn kept(&self, name: Name) -> Result<Option<NameState>, StorageError> {
         self.blocking(move |this| {
-            let head = this.store.head(&name)?;
-            head.map(|head| this.with_facts(&name, head)).transpose()
+            let Some(head) = this.store.head(&name)? else {
+                return Ok(None);
+            };
+            this.name_state(&name, head)
         })
         .await
     }
@@ -296,28 +252,46 @@ impl Storage {
         after: Option<Name>,
         limit: usize,
     ) -> Result<Vec<(Name, NameState)>, StorageError> {
+        let mut after = after;
         self.blocking(move |this| {
-            let heads = this.store.heads(after.as_ref(), limit)?;
-            heads
-                .into_iter()
-                .map(|(name, head)| Ok((name, this.with_facts(&name, head)?)))
-                .collect()
+            loop {
+                let heads = this.store.heads(after.as_ref(), limit)?;
+                let Some((last, _)) = heads.last() else {
+                    return Ok(Vec::new());
+                };
+                after = Some(*last);
+                let mut names = Vec::with_capacity(heads.len());
+                for (name, head) in heads {
+                    names.extend(this.name_state(&name, head)?.map(|kept| (name, kept)));
+                }
+                // Only an empty page is the end.
+                if !names.is_empty() {
+                    return Ok(names);
+                }
+            }
         })
         .await
     }
 
-    fn with_facts(&self, name: &Name, head: HeadRow) -> Result<NameState, StorageError> {
+    /// What is kept about the name of a head. One whose record cannot be read is set aside like any row that cannot, and the
+    /// name is looked for elsewhere.
+    fn name_state(&self, name: &Name, head: HeadRow) -> Result<Option<NameState>, StorageError> {
+        let Some(record) = name_state::record_of(&head) else {
+            tracing::error!(%name, "the record of a name cannot be read in the store; it is looked for elsewhere");
+            self.store.set_head_aside(name, &head);
+            return Ok(None);
+        };
         // A row that cannot be read is as one that was never written: the pin scan walks the name and writes it anew.
         let facts = self.row(&key(FACTS, name.as_bytes()), GraphFacts::from_bytes)?;
-        Ok(NameState {
+        Ok(Some(NameState {
             sequence: head.sequence,
             head: head.head(),
             valid_until: head.valid_until,
             stored_at: head.stored_at,
-            record: head.record,
+            record,
             facts: facts.unwrap_or_else(GraphFacts::unknown),
             followed: self.followed(name)?,
-        })
+        }))
     }
 
     /// Whether the key of a name has signed two values with one sequence.
@@ -329,8 +303,8 @@ impl Storage {
     /// Makes a change durable, all of it or nothing.
     pub(crate) async fn commit(&self, change: NameChange) -> Result<(), ChangeError> {
         let name = change.name;
-        let mut batch = Batch::new();
-        batch.owner(name.as_bytes());
+        let reason = PinReason::Head(name);
+        let mut batch = reason.batch();
         if let Some(due) = change.lost {
             batch.dequeue(LOST_HEADS, name.as_bytes(), due);
         }
@@ -342,16 +316,15 @@ impl Storage {
         }
         let row = HeadRow::new(&change.record, change.stored_at);
         if let Some(head) = row.head() {
-            let pin = key(HEAD, name.as_bytes());
             match change.facts.pin {
-                Pin::Pinned => batch.pin(&pin, head),
+                Pin::Pinned => reason.pin(&mut batch, head),
                 // What comes in bit by bit is held as well.
                 Pin::Queued | Pin::Incomplete { .. } => {
                     batch.enqueue(FETCH, name.as_bytes(), rt::now(), Vec::new());
-                    batch.pin_ahead(&pin, head)
+                    reason.pin_ahead(&mut batch, head);
                 }
-                Pin::RecordOnly => batch.unpin(&pin),
-            };
+                Pin::RecordOnly => reason.unpin(&mut batch),
+            }
         }
         let facts = change.facts.to_bytes().map_err(StorageError::from)?;
         batch.put_meta(&key(FACTS, name.as_bytes()), facts);

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use perennis_net::bitswap::BlockSource;
 use perennis_net::{
     Blocks, Keypair, Multiaddr, Net, NetConfig, NetLimits, PubsubConfig, StartError, TransportError,
 };
 use perennis_rt as rt;
+use perennis_shared::cid::{Block, Cid};
 use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 use tokio::sync::mpsc;
@@ -18,7 +20,7 @@ use crate::config::{Config, DEFAULT_P2P_LISTEN};
 use crate::demand::SharedDemand;
 use crate::ingest::Ingest;
 use crate::shutdown::Stop;
-use crate::storage::{DhtRows, Storage, StoredBlocks};
+use crate::storage::{DhtRows, HeldBlocks, Storage};
 
 /// Time between two sweeps of what has expired.
 const SWEEP: Duration = Duration::from_secs(3_600);
@@ -37,9 +39,10 @@ impl Swarm {
         identity: Keypair,
         canary: Name,
         storage: Storage,
+        held: Arc<dyn HeldBlocks>,
         demand: SharedDemand,
     ) -> Result<Swarm, StartError> {
-        let blocks = Blocks::new(StoredBlocks(storage.clone()));
+        let blocks = Blocks::new(ServedBlocks(held));
         let (rows, offered) = DhtRows::new(storage, demand, canary);
         let net = match &config.p2p.listen {
             Some(listen) => start(config, identity, &rows, &blocks, listen.clone()).await?,
@@ -130,6 +133,24 @@ async fn start(
         ..NetConfig::new(identity, rows.clone())
     };
     Net::start(peer).await
+}
+
+/// What is held, as bitswap serves it. A block that cannot be read is one that is not here.
+struct ServedBlocks(Arc<dyn HeldBlocks>);
+
+impl BlockSource for ServedBlocks {
+    async fn sizes(&self, cids: &[Cid]) -> Vec<Option<usize>> {
+        let sizes = self.0.sizes(cids).await.into_iter();
+        sizes.map(|size| size.ok().flatten()).collect()
+    }
+
+    async fn blocks(&self, cids: &[Cid]) -> Vec<Option<Bytes>> {
+        let blocks = self.0.blocks(cids).await.into_iter();
+        let bytes = |block: Block| block.bytes().clone();
+        blocks
+            .map(|block| block.ok().flatten().map(bytes))
+            .collect()
+    }
 }
 
 async fn sweep(rows: Arc<DhtRows>, mut stop: Stop) {

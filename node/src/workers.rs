@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use perennis_net::dht::Sweep;
-use perennis_rt::{self as rt, http::HttpError};
+use perennis_rt as rt;
 use perennis_shared::error::chain;
 use perennis_shared::time::Millis;
 use serde::Serialize;
@@ -20,6 +19,7 @@ use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::read::Read;
+use crate::routes::Routes;
 use crate::storage::Storage;
 
 mod checkpoint;
@@ -40,7 +40,6 @@ mod scan;
 mod scrub;
 
 use crate::shutdown::Stop;
-use follow::Routes;
 use reprovide::Reprovide;
 use republish::Republish;
 
@@ -160,16 +159,16 @@ impl Workers {
         ingest: &Arc<Ingest>,
         republish: &Arc<Republish>,
         reprovide: &Arc<Reprovide>,
-        sweep: &Sweep,
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
         stopped: &watch::Receiver<bool>,
-    ) -> Result<JoinSet<()>, HttpError> {
+    ) -> JoinSet<()> {
         let stop = || Stop(stopped.clone());
         let mut tasks = JoinSet::new();
         let unhad = Arc::new(Notify::new());
         let scan = scan::Scan {
             storage: storage.clone(),
+            read: Arc::clone(read),
             ingest: Arc::clone(ingest),
             metrics: Arc::clone(metrics),
             period: config.pins.scan_period,
@@ -178,11 +177,11 @@ impl Workers {
         let row = self.row("pin scan", "at most half of the time");
         tasks.spawn(scan.run(row, stop()));
 
-        let fetch = fetch::Fetch::new(config, storage, read, ingest, routes, metrics)?;
+        let fetch = fetch::Fetch::new(config, storage, read, ingest, routes, metrics);
         let row = self.row("pin fetch", "one name at a time, 8 blocks at once");
         tasks.spawn(fetch.run(row, stop()));
 
-        let refetch = refetch::Refetch::new(config, storage, read, routes, metrics, &unhad)?;
+        let refetch = refetch::Refetch::new(storage, read, routes, metrics, &unhad);
         let throttle = format!("{} blocks at once", refetch::AT_ONCE);
         let row = self.row("refetch", &throttle);
         tasks.spawn(refetch.run(row, stop()));
@@ -233,7 +232,7 @@ impl Workers {
         }
         if config.p2p.accelerated && config.p2p.has_dht() {
             let map = map::MapWorker {
-                sweep: sweep.clone(),
+                sweep: routes.sweep().clone(),
                 metrics: Arc::clone(metrics),
             };
             let row = self.row("dht map", "16 lookups at once");
@@ -263,7 +262,7 @@ impl Workers {
         };
         let row = self.row("reclaim", "at most half of the time");
         tasks.spawn(reclaim.run(row, stop()));
-        Ok(tasks)
+        tasks
     }
 
     /// Starts to tell and hear records by gossip, and to look for others who do.

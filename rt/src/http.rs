@@ -50,6 +50,7 @@ pub struct Http {
     client: reqwest::Client,
     times: HttpTimes,
     rule: Option<AddressRule>,
+    forwarder: Option<&'static str>,
 }
 
 /// One request to an absolute `http` or `https` URL.
@@ -60,7 +61,6 @@ pub struct Request {
     accept: Option<&'static str>,
     body: Option<(&'static str, Bytes)>,
     authorization: Option<HeaderValue>,
-    forwarded_by: Option<&'static str>,
     deadline: Option<Duration>,
 }
 
@@ -135,6 +135,7 @@ impl Http {
             client,
             times,
             rule: None,
+            forwarder: None,
         })
     }
 
@@ -151,7 +152,16 @@ impl Http {
             client,
             times,
             rule: Some(rule),
+            forwarder: None,
         })
+    }
+
+    /// The same connections, as who asks on behalf of others: every request says so (RFC 8586, `CDN-Loop`), so that
+    /// a question does not go in circles. Not for browsers, which would ask each server for leave first.
+    #[must_use]
+    pub fn forwarding(mut self, forwarder: &'static str) -> Self {
+        self.forwarder = Some(forwarder);
+        self
     }
 
     /// Sends `request` and waits for the head of the answer. Whatever its status, an answer is a success.
@@ -173,7 +183,7 @@ impl Http {
         if let Some(authorization) = request.authorization {
             builder = builder.header(AUTHORIZATION, authorization);
         }
-        if let Some(forwarder) = request.forwarded_by {
+        if let Some(forwarder) = self.forwarder {
             builder = builder.header("cdn-loop", forwarder);
         }
         if let Some((content_type, body)) = request.body {
@@ -244,14 +254,6 @@ impl Request {
         self
     }
 
-    /// Says who passes somebody else's question on (RFC 8586, `CDN-Loop`), so that it does not go in circles. Not for
-    /// browsers, which would ask each endpoint for leave first.
-    #[must_use]
-    pub fn forwarded_by(mut self, forwarder: &'static str) -> Self {
-        self.forwarded_by = Some(forwarder);
-        self
-    }
-
     /// Gives the whole exchange this long instead of [`HttpTimes::whole`].
     #[must_use]
     pub fn within(mut self, deadline: Duration) -> Self {
@@ -266,7 +268,6 @@ impl Request {
             accept: None,
             body: None,
             authorization: None,
-            forwarded_by: None,
             deadline: None,
         }
     }

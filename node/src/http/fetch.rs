@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use perennis_net::Multiaddr;
 use perennis_rt as rt;
-use perennis_sdk::exchange::{DagLimits, FetchError, Progress, fetch_dag};
+use perennis_sdk::exchange::{FetchError, Progress, fetch_dag};
 use perennis_shared::cid::Cid;
 use perennis_shared::error::chain;
 use perennis_shared::time::Millis;
@@ -26,7 +26,7 @@ use super::parameter::parse_block_cid;
 use super::query;
 use super::refusal::Refusal;
 use crate::http::site::Site;
-use crate::storage::{FetchSink, Fetched};
+use crate::storage::Fetched;
 
 /// Time between two lines about the progress.
 const STEP: Duration = Duration::from_millis(200);
@@ -74,20 +74,16 @@ pub(super) async fn start(call: Call) -> Result<Answer, Refusal> {
         })?;
         named.push(node.swarm.net.connect_to(&address).await?);
     }
-    node.storage().begin_fetch(&cid).await?;
+    let sink = node.ingest.begin_fetch(&cid).await?;
     let session = node.swarm.net.fetch_session(&cid, &named);
     let (lines, mut told) = mpsc::channel(16);
     let (seen, progress) = watch::channel(Progress::default());
     let node = call.node;
     tokio::spawn(async move {
         let started = rt::monotonic();
-        let sink = FetchSink {
-            storage: node.storage().clone(),
-            root: cid,
-        };
         let fetching = async {
             let roots = [cid];
-            let fetch = fetch_dag(&session, &roots, &sink, DagLimits::default(), |step| {
+            let fetch = fetch_dag(&session, &roots, &sink, sink.limits(), |step| {
                 seen.send_replace(step);
             });
             fetch.await
@@ -161,7 +157,7 @@ async fn finish(
         blocks: blocks + held,
         bytes,
     };
-    if let Err(error) = node.storage().finish_fetch(fetched).await {
+    if let Err(error) = node.ingest.finish_fetch(fetched).await {
         let message = chain(&error);
         return line(&Line::Failed {
             code: "storage",
@@ -232,7 +228,7 @@ struct Released {
 /// Keeps a DAG no longer; its blocks are collected when nothing else holds them.
 pub(super) async fn release(call: Call) -> Result<Answer, Refusal> {
     let cid = parse_block_cid(&call.parameter)?;
-    let released = call.node.storage().release(&cid).await?;
+    let released = call.node.ingest.release(&cid).await?;
     if !released {
         let message = format!("{cid} was not fetched");
         return Err(Refusal::not_found(

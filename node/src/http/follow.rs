@@ -84,7 +84,7 @@ async fn find(node: &Site, name: &Name, sources: &[String]) -> Result<Vec<u8>, R
     };
     let kept = node.read.kept(name).await?;
     if let Some(kept) = kept.filter(|kept| kept.valid_until >= rt::now()) {
-        return Ok(kept.record.to_vec());
+        return Ok(kept.record.bytes().to_vec());
     }
     Err(Refusal::not_found(
         format!("no record was found: {error}"),

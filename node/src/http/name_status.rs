@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use perennis_rt as rt;
-use perennis_shared::ipns::{Name, UnverifiedRecord};
+use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
@@ -118,10 +118,7 @@ impl LadderStatus {
         if ladder.is_empty() {
             return Ok(None);
         }
-        let live = UnverifiedRecord::parse(&kept.record)
-            .and_then(|record| record.verify_at_any_time(name))
-            .map_err(Refusal::internal)?;
-        let ladder = ladder.above(&live);
+        let ladder = ladder.above(&kept.record);
         let now = rt::now();
         let left = ladder.rungs().iter().filter(|rung| !rung.is_expired(now));
         Ok(ladder
@@ -130,7 +127,7 @@ impl LadderStatus {
             .map(|end| LadderStatus {
                 rungs: left.count(),
                 next_release: ladder
-                    .next_release(live.validity())
+                    .next_release(kept.record.validity())
                     .map(|at| at.to_string()),
                 alive_until: end.to_millis().to_string(),
             }))

@@ -21,7 +21,8 @@ use super::{gateway, query};
 use crate::http::site::Site;
 use crate::metrics::LookupResult;
 use crate::read::ServedRecord;
-use crate::resolve::{FORWARDER, Reach};
+use crate::resolve::Reach;
+use crate::routes::FORWARDER;
 
 const RECORD: &str = "application/vnd.ipfs.ipns-record";
 const RECORD_TYPE: HeaderValue = HeaderValue::from_static(RECORD);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use perennis_sdk::exchange::DagLimits;
 use perennis_shared::ipns::Name;
 use quick_cache::sync::Cache;
 
@@ -76,6 +77,24 @@ impl Admission {
 
     pub(super) fn most_blocks(&self) -> u64 {
         self.rules.name_blocks
+    }
+
+    /// How much one fetch on demand may bring. It belongs to no name.
+    pub(super) fn fetch_limits(&self) -> DagLimits {
+        DagLimits::default()
+    }
+
+    /// Whether more may come in with a fetch that has brought so many bytes.
+    pub(super) fn check_fetched(&self, bytes: u64) -> Result<(), IngestError> {
+        let allowed = self.fetch_limits().bytes;
+        if bytes > allowed {
+            return Err(IngestError::Quota {
+                what: "bytes",
+                needed: bytes,
+                allowed,
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn check_names(&self, names: u64) -> Result<(), IngestError> {

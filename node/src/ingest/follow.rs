@@ -8,7 +8,7 @@
 use perennis_rt as rt;
 use perennis_shared::cid::Block;
 use perennis_shared::codec;
-use perennis_shared::ipns::{Ladder, Name, UnverifiedRecord, compare};
+use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord, compare};
 use perennis_shared::time::Millis;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -94,19 +94,18 @@ impl Ingest {
         // What is kept may be newer: then that is followed.
         let record = match &kept {
             Some(kept) => {
-                let stored = UnverifiedRecord::parse(&kept.record)?.verify_at_any_time(name)?;
-                if compare(&record, &stored).is_gt() {
+                if compare(&record, &kept.record).is_gt() {
                     self.is_known(name, Some(kept), &record).await?;
                     record
                 } else {
-                    stored
+                    kept.record.clone()
                 }
             }
             None => record,
         };
         let is_same = kept
             .as_ref()
-            .is_some_and(|kept| kept.record == *record.bytes());
+            .is_some_and(|kept| kept.record.bytes() == record.bytes());
         let before = kept.as_ref().and_then(|kept| kept.followed.as_ref());
         // Of a block that breaks the rules of its codec nobody could tell what it leads to. One that nothing leads to
         // goes with the next collection of garbage.
@@ -245,9 +244,9 @@ impl Ingest {
     }
 
     /// Takes in the record of a followed name that was found elsewhere; true when it is newer than what was kept.
-    pub(crate) async fn found(&self, name: &Name, bytes: &[u8]) -> Result<bool, IngestError> {
+    pub(crate) async fn found(&self, name: &Name, record: Record) -> Result<bool, IngestError> {
         let now = rt::now();
-        let record = UnverifiedRecord::parse(bytes)?.verify(name, now)?;
+        let record = record.still_valid(now)?;
         let Some(kept) = self.storage.kept(*name).await? else {
             return Ok(false);
         };
@@ -274,10 +273,8 @@ impl Ingest {
         let Some(head) = kept.head else {
             return Ok(true);
         };
-        let (storage, most) = (self.storage.clone(), self.most_blocks());
-        let walked = rt::blocking(move || walk(&storage, head, most, || false)).await;
-        let walked = walked.map_err(|_| StorageError::Interrupted)??;
-        let Some(walked) = walked else {
+        let held = self.read.held().as_ref();
+        let Some(walked) = walk(held, head, self.most_blocks(), || false).await? else {
             return Ok(false);
         };
         self.settle_walked(name, &kept, &walked).await?;

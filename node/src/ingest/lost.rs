@@ -1,7 +1,7 @@
 //! Heads that were acknowledged and lost by damage, and are found again elsewhere.
 
 use perennis_rt as rt;
-use perennis_shared::ipns::{Ladder, UnverifiedRecord};
+use perennis_shared::ipns::{Ladder, Record};
 
 use super::{Ingest, IngestError, facts_below};
 use crate::storage::{LostHead, NameChange};
@@ -12,11 +12,11 @@ impl Ingest {
     pub(crate) async fn found_again(
         &self,
         lost: &LostHead,
-        bytes: &[u8],
+        record: Record,
     ) -> Result<(), IngestError> {
         let now = rt::now();
         let name = &lost.name;
-        let record = UnverifiedRecord::parse(bytes)?.verify(name, now)?;
+        let record = record.still_valid(now)?;
         let offered = record.sequence();
         let kept = self.storage.kept(*name).await?;
         if self.is_known(name, kept.as_ref(), &record).await? {

@@ -3,7 +3,7 @@
 //! A released rung goes through the same door as any record. It has the sequence and the value of the record before,
 //! so that it contradicts nothing, and ends later, so that it wins.
 
-use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord};
+use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
 
 use super::{Ingest, IngestError};
@@ -52,8 +52,8 @@ impl Ingest {
         let Some(kept) = self.storage.kept(*name).await? else {
             return Ok(Renewal::Nothing);
         };
-        let live = UnverifiedRecord::parse(&kept.record)?.verify_at_any_time(name)?;
-        let ladder = self.storage.ladder(*name).await?.above(&live);
+        let live = &kept.record;
+        let ladder = self.storage.ladder(*name).await?.above(live);
         let Some(rung) = ladder.due(live.validity(), now) else {
             let next = ladder.next_release(live.validity());
             // One that is due and already over cannot be released any more.

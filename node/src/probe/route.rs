@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use perennis_net::dht::DhtError;
-use perennis_net::{Net, Pubsub, PubsubError};
+use perennis_net::{Pubsub, PubsubError};
 use perennis_rt as rt;
-use perennis_rt::http::{HttpError, HttpTimes};
-use perennis_sdk::router::{Dht, Http, RouteError, Router};
+use perennis_sdk::router::{RouteError, Router};
 use perennis_shared::backoff::Backoff;
 use perennis_shared::ipns::{Name, Record};
 
-use crate::config::{Config, DHT_ROUTER};
-use crate::resolve::FORWARDER;
+use crate::config::DHT_ROUTER;
+use crate::routes::Routes;
 
 /// The first pause before peers are asked again that have not heard of a record by gossip yet; it doubles.
 const HEARING: Duration = Duration::from_millis(20);
@@ -41,35 +40,30 @@ pub(super) enum Miss {
 }
 
 impl Route {
-    /// Every route that the configuration has.
-    ///
-    /// # Errors
-    /// No HTTP client can be set up.
-    pub(super) fn all(config: &Config, net: &Net) -> Result<Vec<Route>, HttpError> {
-        let mut routes = Vec::new();
-        if config.p2p.has_dht() {
-            routes.push(Route::Router {
+    /// Every route that the node has.
+    pub(super) fn all(routes: &Routes) -> Vec<Route> {
+        let mut all = Vec::new();
+        if let Some(dht) = routes.dht() {
+            all.push(Route::Router {
                 label: DHT_ROUTER.to_owned(),
-                router: Box::new(Dht::new(net.clone())),
+                router: Box::new(dht),
             });
         }
-        if let Some(pubsub) = net.pubsub() {
-            routes.push(Route::Gossip(pubsub.clone()));
+        if let Some(pubsub) = routes.pubsub() {
+            all.push(Route::Gossip(pubsub.clone()));
         }
-        let http = rt::http::Http::new(HttpTimes::default())?;
         // What is measured is one request.
         let once = Backoff {
             attempts: 1,
             ..Backoff::default()
         };
-        for (label, endpoint) in config.ipns.endpoints() {
-            let router = Http::new(http.clone(), endpoint, once).forwarding(FORWARDER);
-            routes.push(Route::Router {
-                label: label.clone(),
+        for (label, router) in routes.labelled_endpoints(once) {
+            all.push(Route::Router {
+                label: label.to_owned(),
                 router: Box::new(router),
             });
         }
-        Ok(routes)
+        all
     }
 
     pub(super) fn label(&self) -> &str {

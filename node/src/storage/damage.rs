@@ -1,6 +1,6 @@
 //! What was found damaged or lost: counted and told, and the queues of what is to be had again.
 
-use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes, parse_multihash_bytes};
+use perennis_shared::cid::{Block, Cid, Codec, parse_multihash_bytes};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{
@@ -8,12 +8,7 @@ use perennis_store::{
     Queue, QueueRow, REFETCH, ReadError, SetAside, StoreId,
 };
 
-use super::Pin;
-use super::fetched::FETCHED;
-use super::{ChangeError, HEAD, Storage, StorageError, hex};
-
-/// Rows that are looked through for pins to mend.
-const MENDED: usize = 65_536;
+use super::{ChangeError, Storage, StorageError};
 
 /// A block that was set aside and is due to be fetched again.
 #[derive(Clone, Debug)]
@@ -243,52 +238,6 @@ impl Storage {
         let mut batch = Batch::new();
         batch.enqueue(LOST_HEADS, lost.name.as_bytes(), due, failures);
         self.write(batch).await
-    }
-
-    /// Pins anew what pins have kept whose rows cannot be read: what it was stands in their keys, or follows from the name.
-    pub(crate) async fn mend_pins(&self) -> Result<(), StorageError> {
-        let batches = self.blocking(|this| {
-            let rows = this.store.rows_set_aside(MENDED)?;
-            let pins = rows.iter().filter_map(|row| row.key.strip_prefix(b"p"));
-            let mut batches = Vec::new();
-            for key in pins {
-                batches.extend(this.mended_pin(key)?);
-            }
-            Ok(batches)
-        });
-        for batch in batches.await? {
-            self.write(batch).await?;
-        }
-        Ok(())
-    }
-
-    /// The batch that writes a pin anew; none where it is not known yet what it kept.
-    fn mended_pin(&self, key: &[u8]) -> Result<Option<Batch>, StorageError> {
-        let mut batch = Batch::new();
-        if let Some(root) = key.strip_prefix(FETCHED) {
-            let Ok(root) = parse_cid_bytes(root) else {
-                return Ok(None);
-            };
-            batch.owner(&root.hash().to_bytes());
-            batch.pin_ahead(key, root);
-        } else if let Some(name) = key.strip_prefix(HEAD)
-            && let Ok(name) = Name::from_bytes(name)
-            && let Some(head) = self.store.head(&name)?
-        {
-            let kept = self.with_facts(&name, head)?;
-            batch.owner(name.as_bytes());
-            match kept.head.filter(|_| kept.facts.pin != Pin::RecordOnly) {
-                Some(head) => batch.pin_ahead(key, head),
-                None => batch.unpin(key),
-            };
-        } else {
-            return Ok(None);
-        }
-        tracing::info!(
-            key = hex(key),
-            "a pin whose row was damaged is written anew"
-        );
-        Ok(Some(batch))
     }
 
     /// The sequence below which no record of a name is accepted, where one that was acknowledged is lost.

@@ -1,14 +1,10 @@
-//! DAGs that were fetched on demand, and the store as bitswap reads and fills it.
+//! DAGs that were fetched on demand: the row beside the pin of each.
 
-use bytes::Bytes;
-use perennis_net::bitswap::BlockSource;
-use perennis_rt as rt;
-use perennis_sdk::exchange::{Held, Sink};
-use perennis_sdk::store::StoreError;
-use perennis_shared::cid::{Block, Cid, Codec, parse_cid_bytes};
+use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
 use perennis_shared::time::Millis;
 use perennis_store::Batch;
 
+use super::roots::PinReason;
 use super::{Storage, StorageError, key};
 
 pub(super) const FETCHED: &[u8] = b"x/";
@@ -25,9 +21,22 @@ pub(crate) struct Fetched {
 impl Storage {
     /// Holds what comes in below a root, so that it is not collected while it is fetched.
     pub(crate) async fn begin_fetch(&self, root: &Cid) -> Result<(), StorageError> {
-        let mut batch = Batch::new();
-        batch.owner(&root.hash().to_bytes());
-        batch.pin_ahead(&key(FETCHED, &root.to_bytes()), *root);
+        let reason = PinReason::Fetched(*root);
+        let mut batch = reason.batch();
+        reason.pin_ahead(&mut batch, *root);
+        self.write(batch).await
+    }
+
+    /// Stores blocks below a root that is being fetched.
+    pub(crate) async fn keep_fetched(
+        &self,
+        root: &Cid,
+        blocks: Vec<Block>,
+    ) -> Result<(), StorageError> {
+        let mut batch = PinReason::Fetched(*root).batch();
+        for block in blocks {
+            batch.put_block(block);
+        }
         self.write(batch).await
     }
 
@@ -35,9 +44,9 @@ impl Storage {
     pub(crate) async fn finish_fetch(&self, fetched: Fetched) -> Result<(), StorageError> {
         let row = key(FETCHED, &fetched.root.to_bytes());
         let numbers = [fetched.at.0, fetched.blocks, fetched.bytes];
-        let mut batch = Batch::new();
-        batch.owner(&fetched.root.hash().to_bytes());
-        batch.pin(&row, fetched.root);
+        let reason = PinReason::Fetched(fetched.root);
+        let mut batch = reason.batch();
+        reason.pin(&mut batch, fetched.root);
         batch.put_meta(&row, numbers.map(u64::to_be_bytes).concat());
         self.write(batch).await
     }
@@ -51,7 +60,7 @@ impl Storage {
             return Ok(false);
         }
         let mut batch = Batch::new();
-        batch.unpin(&row);
+        PinReason::Fetched(*root).unpin(&mut batch);
         batch.delete_meta(&row);
         self.write(batch).await?;
         Ok(true)
@@ -102,81 +111,4 @@ fn parse(root: Cid, value: &[u8]) -> Option<Fetched> {
         blocks: u64::from_be_bytes(*blocks),
         bytes: u64::from_be_bytes(*bytes),
     })
-}
-
-/// The blocks of the store, served to peers. Each is checked against its CID when it is read.
-#[derive(Clone)]
-pub(crate) struct StoredBlocks(pub(crate) Storage);
-
-impl BlockSource for StoredBlocks {
-    async fn sizes(&self, cids: &[Cid]) -> Vec<Option<usize>> {
-        let (this, cids) = (self.0.clone(), cids.to_vec());
-        let count = cids.len();
-        let sizes = rt::blocking(move || {
-            let size = |cid: &Cid| this.store.block_bytes(cid).ok().flatten();
-            cids.iter()
-                .map(|cid| size(cid).map(|bytes| bytes as usize))
-                .collect()
-        });
-        sizes.await.unwrap_or_else(|_| vec![None; count])
-    }
-
-    async fn blocks(&self, cids: &[Cid]) -> Vec<Option<Bytes>> {
-        let (this, cids) = (self.0.clone(), cids.to_vec());
-        let count = cids.len();
-        let blocks = rt::blocking(move || {
-            let read = |cid: &Cid| this.read(cid).ok().flatten();
-            cids.iter()
-                .map(|cid| read(cid).map(|block| block.bytes().clone()))
-                .collect()
-        });
-        blocks.await.unwrap_or_else(|_| vec![None; count])
-    }
-}
-
-/// Fills the store with what is fetched below a root.
-pub(crate) struct FetchSink {
-    pub(crate) storage: Storage,
-    pub(crate) root: Cid,
-}
-
-impl Sink for FetchSink {
-    async fn held(&self, cids: &[Cid]) -> Result<Vec<Held>, StoreError> {
-        let (this, cids) = (self.storage.clone(), cids.to_vec());
-        let held = rt::blocking(move || {
-            cids.iter()
-                .map(|cid| {
-                    // A leaf need not be read to know what is below it, and a damaged block is fetched anew.
-                    if cid.codec() == Codec::Raw.code() {
-                        return if this.store.has(cid).unwrap_or(false) {
-                            Held::Whole
-                        } else {
-                            Held::Absent
-                        };
-                    }
-                    this.read(cid)
-                        .ok()
-                        .flatten()
-                        .map_or(Held::Absent, Held::Block)
-                })
-                .collect()
-        });
-        held.await.map_err(failed)
-    }
-
-    async fn keep(&self, blocks: Vec<Block>) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        batch.owner(&self.root.hash().to_bytes());
-        for block in blocks {
-            batch.put_block(block);
-        }
-        self.storage.write(batch).await.map_err(failed)
-    }
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Backend {
-        action: "keep blocks that were fetched",
-        source: Box::new(error),
-    }
 }

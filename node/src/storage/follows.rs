@@ -7,8 +7,9 @@ use perennis_store::{Batch, LOST_HEADS};
 
 use super::FollowState;
 use super::queues::put_key;
+use super::roots::PinReason;
 use super::{
-    ChangeError, FACTS, FETCH, FETCHES, FOLLOW, FOLLOWED, Follow, HEAD, LADDER, OpenError, RUNGS,
+    ChangeError, FACTS, FETCH, FETCHES, FOLLOW, FOLLOWED, Follow, LADDER, OpenError, RUNGS,
     Storage, StorageError, key,
 };
 use super::{GraphFacts, Pin};
@@ -94,7 +95,7 @@ impl Storage {
         let mut batch = Batch::new();
         leave(&mut batch, &name, &due);
         batch.delete_head(&name);
-        batch.unpin(&key(HEAD, name.as_bytes()));
+        PinReason::Head(name).unpin(&mut batch);
         for table in [FACTS, FETCHES, RUNGS] {
             batch.delete_meta(&key(table, name.as_bytes()));
         }

@@ -1,17 +1,18 @@
 //! What the node keeps about a name: its record, and facts found while storing it.
 
-use bytes::Bytes;
 use perennis_shared::cid::Cid;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
+use perennis_shared::ipns::Record;
 use perennis_shared::time::Millis;
+use perennis_store::HeadRow;
 
 use super::FollowState;
 
 /// A name's newest record and what is known about its graph.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NameState {
-    /// The signed record.
-    pub(crate) record: Bytes,
+    /// The record. It was verified when it came in, and is not verified again.
+    pub(crate) record: Record,
     /// Its sequence.
     pub(crate) sequence: u64,
     /// The CID its value points at, when it is exactly `/ipfs/<CID>`.
@@ -24,6 +25,17 @@ pub(crate) struct NameState {
     pub(crate) facts: GraphFacts,
     /// Whether and how the operator follows it.
     pub(crate) followed: Option<FollowState>,
+}
+
+/// The record in the row of a head; none where the row does not hold the record that it says.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "these are the store's own rows, and this is the one place that reads them"
+)]
+pub(super) fn record_of(head: &HeadRow) -> Option<Record> {
+    let record = Record::from_own_store(head.record.clone()).ok()?;
+    let is_of_row = record.sequence() == head.sequence && record.value() == &head.value[..];
+    is_of_row.then_some(record)
 }
 
 /// What was found about a name, beside its record. Stored as DAG-CBOR beside the head.
@@ -156,9 +168,75 @@ pub(super) fn nullable<T: perennis_shared::codec::FromValue>(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::time::Duration;
+
     use perennis_shared::cid::{Codec, cid_of};
+    use perennis_shared::ipns::{Name, RecordFields, create};
+    use perennis_shared::sign::SigningKey;
+    use perennis_shared::time::Timestamp;
+    use perennis_store::Batch;
 
     use super::*;
+    use crate::storage::Storage;
+
+    fn name(number: u8) -> Name {
+        Name::from_public_key(&SigningKey::from_seed(&[number; 32]).public())
+    }
+
+    fn record(number: u8) -> Record {
+        let fields = RecordFields {
+            value: "/ipfs/bafkqaaa",
+            sequence: 3,
+            validity: Timestamp::from(Millis(4_000_000_000_000)),
+            ttl: Duration::from_secs(60),
+        };
+        create(&SigningKey::from_seed(&[number; 32]), &fields).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_head_whose_record_cannot_be_read_is_set_aside_and_looked_for_and_the_rest_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        let mut batch = Batch::new();
+        batch.put_head(name(1), HeadRow::new(&record(1), Millis(5)));
+        let no_record = HeadRow {
+            record: b"no record".as_slice().into(),
+            ..HeadRow::new(&record(2), Millis(5))
+        };
+        batch.put_head(name(2), no_record);
+        // A record of its own that is not the one the row tells of.
+        let other = HeadRow {
+            sequence: 4,
+            ..HeadRow::new(&record(3), Millis(5))
+        };
+        batch.put_head(name(3), other);
+        storage.write(batch).await.unwrap();
+
+        let kept = storage.kept(name(1)).await.unwrap().unwrap();
+        assert_eq!(kept.record, record(1));
+        for damaged in [name(2), name(3)] {
+            assert_eq!(storage.kept(damaged).await.unwrap(), None);
+        }
+        // A page that has nothing else does not end the pages.
+        let mut names = Vec::new();
+        while let [(name, _)] = storage.names(names.last().copied(), 1).await.unwrap()[..] {
+            names.push(name);
+        }
+        assert_eq!(names, [name(1)]);
+        storage.write(Batch::new()).await.unwrap();
+        assert_eq!(storage.store.damage().unwrap().rows_set_aside, 2);
+        let mut lost: Vec<Name> = storage
+            .lost_heads_due(Millis(u64::MAX), 10)
+            .await
+            .unwrap()
+            .iter()
+            .map(|lost| lost.name)
+            .collect();
+        lost.sort_unstable();
+        let mut damaged = [name(2), name(3)];
+        damaged.sort_unstable();
+        assert_eq!(lost, damaged);
+    }
 
     fn facts(pin: Pin) -> GraphFacts {
         GraphFacts {

@@ -61,16 +61,7 @@ impl Storage {
             };
             match strategy {
                 ProvideStrategy::Off => {}
-                ProvideStrategy::Roots => {
-                    let mut after: Option<Vec<u8>> = None;
-                    loop {
-                        let pins = this.store.pins(after.as_deref(), READ)?;
-                        // A page may lack rows that cannot be read: only an empty one is the end.
-                        let Some((last, _)) = pins.last() else { break };
-                        after = Some(last.clone());
-                        pins.into_iter().for_each(|(_, root)| take(root));
-                    }
-                }
+                ProvideStrategy::Roots => this.each_root(take)?,
                 ProvideStrategy::All => {
                     let mut after: Option<Cid> = None;
                     loop {

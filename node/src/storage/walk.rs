@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use perennis_shared::cid::{Block, Cid, is_identity};
 use perennis_shared::codec;
 
-use super::{Storage, StorageError};
+use super::{HeldBlocks, StorageError};
 
 /// What lies below a head.
 #[derive(Debug, Default)]
@@ -22,9 +22,12 @@ pub(crate) struct Walked {
 /// Most missing blocks that one walk gathers.
 const MISSING: usize = 65_536;
 
-/// Walks the graph below a root, reading and checking every block. For a thread that may wait for the disk.
-pub(crate) fn walk(
-    storage: &Storage,
+/// Blocks that are read at once; with the largest of them it bounds the memory.
+const AT_ONCE: usize = 16;
+
+/// Walks the graph below a root, reading and checking every block. `None` when it is to stop.
+pub(crate) async fn walk(
+    held: &dyn HeldBlocks,
     root: Cid,
     most_blocks: u64,
     is_stopping: impl Fn() -> bool,
@@ -32,23 +35,27 @@ pub(crate) fn walk(
     let mut walked = Walked::default();
     let mut seen = HashSet::from([root]);
     let mut ahead = vec![root];
-    while let Some(cid) = ahead.pop() {
+    while !ahead.is_empty() {
         if is_stopping() {
             return Ok(None);
         }
-        match storage.read(&cid) {
-            Ok(Some(block)) => {
-                walked.blocks += 1;
-                walked.bytes += block.bytes().len() as u64;
-                ahead.extend(links(&block).into_iter().filter(|link| seen.insert(*link)));
+        let cids = ahead.split_off(ahead.len().saturating_sub(AT_ONCE));
+        let blocks = held.blocks(&cids).await;
+        for (cid, block) in cids.into_iter().zip(blocks) {
+            match block {
+                Ok(Some(block)) => {
+                    walked.blocks += 1;
+                    walked.bytes += block.bytes().len() as u64;
+                    ahead.extend(links(&block).into_iter().filter(|link| seen.insert(*link)));
+                }
+                // A damaged block was set aside; it is missing like any other.
+                Ok(None) | Err(StorageError::Corrupt) => walked.missing.push(cid),
+                Err(error) => return Err(error),
             }
-            // A damaged block was set aside; it is missing like any other.
-            Ok(None) | Err(StorageError::Corrupt) => walked.missing.push(cid),
-            Err(error) => return Err(error),
-        }
-        if seen.len() as u64 > most_blocks || walked.missing.len() > MISSING {
-            walked.is_too_large = true;
-            break;
+            if seen.len() as u64 > most_blocks || walked.missing.len() > MISSING {
+                walked.is_too_large = true;
+                return Ok(Some(walked));
+            }
         }
     }
     Ok(Some(walked))

@@ -11,9 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perennis_rt as rt;
-use perennis_rt::http::{Http, HttpError, HttpTimes};
 use perennis_sdk::NodeUrl;
-use perennis_sdk::exchange::{Exchange, FetchLimits};
+use perennis_sdk::exchange::Exchange;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::cid::{Block, Cid};
 use perennis_shared::codec;
@@ -21,14 +20,13 @@ use perennis_shared::did::DidDocument;
 use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
 
-use super::follow::Routes;
 use super::{Ending, Worker, later};
 use crate::config::Config;
 use crate::ingest::{FetchedGraph, Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
+use crate::routes::{Dial, Routes};
 use crate::shutdown::Stop;
-use crate::ssrf_guard::is_public;
 use crate::storage::{NameState, Pin};
 use crate::storage::{Storage, StorageError};
 use crate::storage::{links, walk};
@@ -55,11 +53,6 @@ pub(super) struct Fetch {
     ingest: Arc<Ingest>,
     metrics: Arc<Metrics>,
     routes: Arc<Routes>,
-    /// Dials what the operator named.
-    trusted: Http,
-    /// Dials what a document names.
-    guarded: Http,
-    sources: Vec<NodeUrl>,
     memory_bytes: u64,
 }
 
@@ -71,24 +64,15 @@ impl Fetch {
         ingest: &Arc<Ingest>,
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
-    ) -> Result<Fetch, HttpError> {
-        let trusted = Http::new(HttpTimes::default())?;
-        let guarded = if config.pins.allow_private_sources {
-            trusted.clone()
-        } else {
-            Http::guarded(HttpTimes::default(), is_public)?
-        };
-        Ok(Fetch {
+    ) -> Fetch {
+        Fetch {
             storage: storage.clone(),
             read: Arc::clone(read),
             ingest: Arc::clone(ingest),
             metrics: Arc::clone(metrics),
             routes: Arc::clone(routes),
-            trusted,
-            guarded,
-            sources: urls(config.pins.sources.iter().map(String::as_str)),
             memory_bytes: config.admission.memory_bytes,
-        })
+        }
     }
 
     pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
@@ -158,10 +142,9 @@ impl Fetch {
         if kept.valid_until < rt::now() && kept.followed.is_none() {
             return Ok(true);
         }
-        let most = self.ingest.most_blocks();
-        let storage = self.storage.clone();
-        let walked = rt::blocking(move || walk(&storage, head, most, || false)).await;
-        let Some(walked) = walked.map_err(|_| StorageError::Interrupted)?? else {
+        let held = self.read.held().as_ref();
+        let walked = walk(held, head, self.ingest.most_blocks(), || false).await?;
+        let Some(walked) = walked else {
             return Ok(false);
         };
         if walked.is_too_large {
@@ -266,7 +249,7 @@ impl Fetch {
         let mut seen: HashSet<Cid> = fetched.blocks.keys().copied().collect();
         let mut level: Vec<Cid> = wanted.into_iter().filter(|cid| seen.insert(*cid)).collect();
         while !level.is_empty() {
-            let absent = self.storage.absent(level).await?;
+            let absent = self.read.held().absent(level).await?;
             let mut next = Vec::new();
             for cids in absent.chunks(FETCHES) {
                 let asked = cids.iter().map(|cid| self.one(cid, sources));
@@ -362,20 +345,17 @@ impl Fetch {
         }
         // The operator has named both.
         let followed = kept.followed.iter().flat_map(|row| &row.sources);
-        let mut trusted = self.sources.clone();
+        let mut trusted = self.routes.gateways().to_vec();
         trusted.extend(urls(followed.map(String::as_str)));
-        let exchange = |http: &Http, sources: Vec<NodeUrl>| {
-            let limits = FetchLimits::default();
-            (!sources.is_empty())
-                .then(|| Exchange::new(http.clone(), sources, Backoff::default(), limits))
+        let exchange = |dial: Dial, sources: Vec<NodeUrl>| {
+            (!sources.is_empty()).then(|| self.routes.exchange(dial, sources))
         };
         Ok(Sources {
-            trusted: exchange(&self.trusted, trusted),
-            guarded: exchange(&self.guarded, listed),
+            trusted: exchange(Dial::Any, trusted),
+            guarded: exchange(Dial::Public, listed),
             peers: kept.head.filter(|_| kept.followed.is_some()).map(|head| {
-                let limits = FetchLimits::default();
-                Exchange::new(self.guarded.clone(), Vec::new(), Backoff::default(), limits)
-                    .with_source(self.routes.peers(&head))
+                let peers = self.routes.exchange(Dial::Public, Vec::new());
+                peers.with_source(self.routes.providers(&head))
             }),
         })
     }

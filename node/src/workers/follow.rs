@@ -9,25 +9,17 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use parking_lot::Mutex;
-use perennis_net::Net;
-use perennis_net::bitswap::Session;
 use perennis_rt as rt;
-use perennis_rt::http::{HttpError, HttpTimes};
-use perennis_sdk::NodeUrl;
-use perennis_sdk::router::{
-    Composite, CompositeTimes, Dht, Gathered, Http, PubSub, RouteError, Router, Scores,
-};
+use perennis_sdk::router::Gathered;
 use perennis_shared::backoff::Backoff;
-use perennis_shared::cid::Cid;
 use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 
 use super::republish::spread;
 use super::{Ending, Worker, later};
-use crate::config::Config;
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
+use crate::routes::Routes;
 use crate::shutdown::Stop;
 use crate::storage::FollowState;
 use crate::storage::{Due, FOLLOW, Storage, StorageError};
@@ -43,76 +35,6 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// How long an error message is kept, in characters.
 const ERROR_CHARS: usize = 300;
-
-/// Where records of names that are not ours are found, and what is below their heads.
-pub(crate) struct Routes {
-    http: rt::http::Http,
-    /// The routers of the configuration, the DHT, and the peers that follow a name.
-    routers: Vec<Arc<dyn Router>>,
-    net: Net,
-    /// How the routers and sources did so far.
-    scores: Arc<Mutex<Scores>>,
-}
-
-impl Routes {
-    /// The routers of the configuration, and the network.
-    ///
-    /// # Errors
-    /// No HTTP client can be set up.
-    pub(crate) fn new(config: &Config, net: Net) -> Result<Routes, HttpError> {
-        let http = rt::http::Http::new(HttpTimes::default())?;
-        let mut routes = Routes {
-            http,
-            routers: Vec::new(),
-            net,
-            scores: Arc::default(),
-        };
-        routes.routers = routes.at(&config.ipns.routers);
-        if config.p2p.has_dht() {
-            routes.routers.push(Arc::new(Dht::new(routes.net.clone())));
-        }
-        if let Some(pubsub) = routes.net.pubsub() {
-            routes.routers.push(Arc::new(PubSub::new(pubsub.clone())));
-        }
-        Ok(routes)
-    }
-
-    /// Peers that may have what is below a head.
-    pub(crate) fn peers(&self, head: &Cid) -> Session {
-        self.net.fetch_session(head, &[])
-    }
-
-    /// Peers that are connected, for blocks that anybody may have.
-    pub(crate) fn connected(&self) -> Session {
-        self.net.bitswap().session(&[])
-    }
-
-    fn at(&self, urls: &[String]) -> Vec<Arc<dyn Router>> {
-        let router = |url: &String| {
-            let endpoint: NodeUrl = url.parse().ok()?;
-            let router = Http::new(self.http.clone(), endpoint, Backoff::default());
-            Some(Arc::new(router) as Arc<dyn Router>)
-        };
-        urls.iter().filter_map(router).collect()
-    }
-
-    /// The best valid record of a name that the routers and these sources know.
-    ///
-    /// # Errors
-    /// As [`Composite::gather`].
-    pub(crate) async fn resolve(
-        &self,
-        name: &Name,
-        sources: &[String],
-    ) -> Result<Gathered, RouteError> {
-        let mut routers = self.routers.clone();
-        routers.extend(self.at(sources));
-        let scores = Arc::clone(&self.scores);
-        Composite::with_scores(routers, CompositeTimes::default(), scores)
-            .gather(name)
-            .await
-    }
-}
 
 pub(super) struct FollowWorker {
     pub(super) storage: Storage,
@@ -196,7 +118,7 @@ impl FollowWorker {
 
     /// Takes in what was found. An older record than the one that is here is as good as the same.
     async fn take_in(&self, name: &Name, gathered: &Gathered) -> Result<(), String> {
-        match self.ingest.found(name, gathered.best.bytes()).await {
+        match self.ingest.found(name, gathered.best.clone()).await {
             Ok(is_newer) => {
                 if is_newer {
                     let sequence = gathered.best.sequence();

@@ -13,10 +13,10 @@ use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::error::chain;
 
-use super::follow::Routes;
 use super::{Ending, Worker, later};
 use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Outcome};
+use crate::routes::Routes;
 use crate::shutdown::Stop;
 use crate::storage::{LOST_HEADS, LostHead, Storage, StorageError};
 
@@ -91,7 +91,7 @@ impl LostHeads {
         let sources = followed.map_or_else(Vec::new, |row| row.sources);
         let found = match self.routes.resolve(&name, &sources).await {
             Ok(gathered) => {
-                let taken = self.ingest.found_again(&lost, gathered.best.bytes()).await;
+                let taken = self.ingest.found_again(&lost, gathered.best.clone()).await;
                 taken
                     .map(|()| gathered.best.sequence())
                     .map_err(|error| chain(&error))

@@ -11,7 +11,7 @@ use perennis_net::{Pubsub, PubsubError};
 use perennis_rt as rt;
 use perennis_shared::error::Retryable as _;
 use perennis_shared::error::chain;
-use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
+use perennis_shared::ipns::{Name, Record};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -81,7 +81,7 @@ impl PubsubWorker {
     pub(super) async fn take_in(self: Arc<Self>, mut stop: Stop) {
         let mut updates = self.pubsub.updates();
         while let Some(Some((name, record))) = stop.or(updates.next()).await {
-            let outcome = match self.taken(&name, &record).await {
+            let outcome = match self.taken(&name, record).await {
                 Ok(()) => Outcome::Ok,
                 Err(IngestError::Stale { .. } | IngestError::NotFollowed) => Outcome::Refused,
                 Err(error) => {
@@ -93,21 +93,19 @@ impl PubsubWorker {
         }
     }
 
-    async fn taken(&self, name: &Name, record: &Record) -> Result<(), IngestError> {
+    async fn taken(&self, name: &Name, record: Record) -> Result<(), IngestError> {
         let Some(kept) = self.storage.kept(*name).await? else {
             // It was forgotten while the message was on its way.
             return Ok(());
         };
         if kept.followed.is_some() {
-            let is_newer = self.ingest.found(name, record.bytes()).await?;
+            let sequence = record.sequence();
+            let is_newer = self.ingest.found(name, record).await?;
             if is_newer {
-                let sequence = record.sequence();
                 tracing::info!(%name, sequence, source = "pubsub", "a followed name has a new record");
             }
         } else {
-            self.ingest
-                .put_record("pubsub", name, record.bytes())
-                .await?;
+            self.ingest.put_verified("pubsub", name, record).await?;
         }
         Ok(())
     }
@@ -130,8 +128,7 @@ impl PubsubWorker {
                 if kept.followed.is_some() != is_followed {
                     continue;
                 }
-                let record = verified(&name, &kept.record);
-                match self.pubsub.follow(name, record).await {
+                match self.pubsub.follow(name, Some(kept.record)).await {
                     Ok(is_new) => {
                         self.joined(name, is_new);
                         worker.stepped();
@@ -154,9 +151,7 @@ impl PubsubWorker {
             let _ = self.pubsub.leave(name).await;
             return Ok(());
         };
-        let Some(record) = verified(&name, &kept.record) else {
-            return Ok(());
-        };
+        let record = kept.record;
         // What came from there has been passed on already.
         if self
             .pubsub
@@ -203,10 +198,4 @@ impl PubsubWorker {
         };
         self.metrics.told(outcome);
     }
-}
-
-/// The record that is kept; it may have ended since.
-fn verified(name: &Name, bytes: &[u8]) -> Option<Record> {
-    let record = UnverifiedRecord::parse(bytes).ok()?;
-    record.verify_at_any_time(name).ok()
 }

@@ -13,19 +13,16 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use perennis_rt as rt;
-use perennis_rt::http::{Http, HttpError, HttpTimes};
-use perennis_sdk::NodeUrl;
-use perennis_sdk::exchange::{Exchange, FetchLimits};
+use perennis_sdk::exchange::Exchange;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::cid::{Block, Cid};
 use tokio::sync::Notify;
 
-use super::follow::Routes;
 use super::{Ending, Worker, later};
-use crate::config::Config;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
+use crate::routes::{Dial, Routes};
 use crate::shutdown::Stop;
 use crate::storage::{DamagedBlock, REFETCH, Storage, StorageError};
 
@@ -57,8 +54,6 @@ pub(super) struct Refetch {
     read: Arc<Read>,
     routes: Arc<Routes>,
     metrics: Arc<Metrics>,
-    http: Http,
-    gateways: Vec<NodeUrl>,
     /// Notified when nobody had a block: a round of the pin scan begins.
     scan: Arc<Notify>,
     lines: Lines,
@@ -74,24 +69,20 @@ struct Lines {
 
 impl Refetch {
     pub(super) fn new(
-        config: &Config,
         storage: &Storage,
         read: &Arc<Read>,
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
         scan: &Arc<Notify>,
-    ) -> Result<Refetch, HttpError> {
-        let gateways = config.pins.sources.iter().map(|url| url.parse());
-        Ok(Refetch {
+    ) -> Refetch {
+        Refetch {
             storage: storage.clone(),
             read: Arc::clone(read),
             routes: Arc::clone(routes),
             metrics: Arc::clone(metrics),
-            http: Http::new(HttpTimes::default())?,
-            gateways: gateways.filter_map(Result::ok).collect(),
             scan: Arc::clone(scan),
             lines: Lines::default(),
-        })
+        }
     }
 
     pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
@@ -199,20 +190,17 @@ impl Refetch {
         if let Some(block) = ask(near, &damaged.cid, NEAR).await {
             return Some(block);
         }
-        let providers = self.routes.peers(&damaged.cid);
-        let far = self.exchange(Vec::new()).with_source(providers);
+        let providers = self.routes.providers(&damaged.cid);
+        let far = self.routes.exchange(Dial::Any, Vec::new());
+        let far = far.with_source(providers);
         ask(&far, &damaged.cid, FAR).await
     }
 
     /// Connected peers and the gateways.
     fn near(&self) -> Exchange {
-        self.exchange(self.gateways.clone())
-            .with_source(self.routes.connected())
-    }
-
-    fn exchange(&self, gateways: Vec<NodeUrl>) -> Exchange {
-        let limits = FetchLimits::default();
-        Exchange::new(self.http.clone(), gateways, Backoff::default(), limits)
+        let gateways = self.routes.gateways().to_vec();
+        let near = self.routes.exchange(Dial::Any, gateways);
+        near.with_source(self.routes.connected())
     }
 }
 

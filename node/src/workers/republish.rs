@@ -10,12 +10,10 @@ use std::time::{Duration, Instant};
 
 use perennis_net::dht::{DhtError, Sweep, point_of, record_key};
 use perennis_rt as rt;
-use perennis_rt::http::{HttpError, HttpTimes};
-use perennis_sdk::NodeUrl;
 use perennis_sdk::router::{Http, RouteError, Router};
 use perennis_shared::backoff::Backoff;
 use perennis_shared::error::chain;
-use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
+use perennis_shared::ipns::{Name, Record};
 use perennis_shared::time::Millis;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -25,6 +23,7 @@ use super::{Ending, Worker, later};
 use crate::config::{Config, DHT_ROUTER};
 use crate::demand::SharedDemand;
 use crate::metrics::{Metrics, Outcome};
+use crate::routes::Routes;
 use crate::shutdown::Stop;
 use crate::storage::{NameState, Pin, PutState};
 use crate::storage::{Scheduled, Storage, StorageError};
@@ -104,26 +103,26 @@ pub(crate) struct TargetState {
 impl Republish {
     pub(crate) fn new(
         config: &Config,
-        sweep: &Sweep,
+        routes: &Routes,
         storage: Storage,
         metrics: Arc<Metrics>,
         demand: SharedDemand,
         reprovide: Arc<Reprovide>,
         soon: Arc<Notify>,
-    ) -> Result<Republish, HttpError> {
-        let http = rt::http::Http::new(HttpTimes::default())?;
-        let target = |(url, endpoint): (&String, NodeUrl)| Target {
-            url: url.clone(),
-            to: Taker::Http(Http::new(http.clone(), endpoint, Backoff::default())),
+    ) -> Republish {
+        let target = |(url, router): (&str, Http)| Target {
+            url: url.to_owned(),
+            to: Taker::Http(router),
         };
-        let mut routers: Vec<Target> = config.ipns.endpoints().map(target).collect();
+        let endpoints = routes.labelled_endpoints(Backoff::default());
+        let mut routers: Vec<Target> = endpoints.map(target).collect();
         if config.p2p.has_dht() {
             routers.push(Target {
                 url: DHT_ROUTER.to_owned(),
-                to: Taker::Dht(sweep.clone()),
+                to: Taker::Dht(routes.sweep().clone()),
             });
         }
-        Ok(Republish {
+        Republish {
             routers,
             period: config.ipns.republish_period,
             hot_period: config.ipns.hot.period.min(config.ipns.republish_period),
@@ -133,7 +132,7 @@ impl Republish {
             demand,
             reprovide,
             soon,
-        })
+        }
     }
 
     pub(crate) fn routers(&self) -> usize {
@@ -283,10 +282,8 @@ impl Republish {
         let name = scheduled.name;
         let now = rt::now();
         let kept = self.storage.kept(name).await?;
-        let record = kept.as_ref().and_then(|kept| {
-            let record = UnverifiedRecord::parse(&kept.record).ok()?;
-            record.verify(&name, now).ok()
-        });
+        let record = kept.as_ref().map(|kept| kept.record.clone());
+        let record = record.filter(|record| !record.is_expired(now));
         let Some(record) = record else {
             // It has ended: no router takes it. A new record puts the name into the queue again.
             self.storage.unschedule(&target.url, &scheduled).await?;
@@ -357,7 +354,7 @@ impl Republish {
 
     async fn is_replaced(&self, name: &Name, put: &Record) -> Result<bool, StorageError> {
         let kept = self.storage.kept(*name).await?;
-        Ok(kept.is_some_and(|kept| kept.record != *put.bytes()))
+        Ok(kept.is_some_and(|kept| kept.record.bytes() != put.bytes()))
     }
 
     /// The delay after a failure: from 30 seconds, doubled each time, to the period.

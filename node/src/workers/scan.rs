@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::{Ending, Worker};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::Metrics;
+use crate::read::Read;
 use crate::shutdown::Stop;
 use crate::storage::walk;
 use crate::storage::{NameState, Pin};
@@ -25,6 +26,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) struct Scan {
     pub(super) storage: Storage,
+    pub(super) read: Arc<Read>,
     pub(super) ingest: Arc<Ingest>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) period: Duration,
@@ -127,10 +129,8 @@ impl Scan {
             return Ok(Some(false));
         }
         let most = self.ingest.most_blocks();
-        let storage = self.storage.clone();
-        let stopping = stop.clone();
-        let walked = rt::blocking(move || walk(&storage, head, most, || stopping.is_now())).await;
-        let Some(walked) = walked.map_err(|_| StorageError::Interrupted)?? else {
+        let held = self.read.held().as_ref();
+        let Some(walked) = walk(held, head, most, || stop.is_now()).await? else {
             return Ok(None);
         };
         let is_list = self.ingest.settle_walked(name, &kept, &walked).await?;

@@ -11,7 +11,7 @@ use crate::keys;
 use crate::kv::{Kv, KvError};
 use crate::pending::read_floor;
 use crate::read::ReadError;
-use crate::rows::{QuarantineRow, Quarantined, Row as _, SetAside};
+use crate::rows::{HeadRow, QuarantineRow, Quarantined, Row as _, SetAside};
 use crate::segment::Location;
 use crate::store::{Inner, Store, wall_clock};
 
@@ -215,6 +215,12 @@ impl Store {
     /// The index fails.
     pub fn floor(&self, name: &Name) -> Result<Option<u64>, ReadError> {
         self.row(keys::floor(name.as_bytes()), read_floor)
+    }
+
+    /// Sets the head of a name aside whose record the caller cannot read, as a row that the store cannot read itself: the name is
+    /// queued in [`crate::LOST_HEADS`]. Does not wait.
+    pub fn set_head_aside(&self, name: &Name, head: &HeadRow) {
+        self.set_row_aside(keys::head(name), head.to_bytes());
     }
 
     /// Sets a row of the caller's aside that the caller cannot read, if it is still as it was read, and puts another in its place

@@ -23,7 +23,7 @@ fn segments(data: &Path) -> Vec<PathBuf> {
 }
 
 /// Flips a bit of the first place in the log that has these bytes.
-fn flip(data: &Path, bytes: &[u8]) {
+pub(crate) fn flip(data: &Path, bytes: &[u8]) {
     for path in segments(data) {
         let mut file = std::fs::read(&path).unwrap();
         let found = file.windows(bytes.len()).position(|window| window == bytes);

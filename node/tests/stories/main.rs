@@ -11,6 +11,7 @@ mod gossiping;
 mod identifiers;
 mod laddering;
 mod limits;
+mod passing_on;
 mod probing;
 mod publishing;
 mod readers;

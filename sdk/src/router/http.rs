@@ -26,7 +26,6 @@ pub struct Http {
     http: http::Http,
     endpoint: NodeUrl,
     backoff: Backoff,
-    forwarder: Option<&'static str>,
 }
 
 impl Http {
@@ -37,15 +36,7 @@ impl Http {
             http,
             endpoint,
             backoff,
-            forwarder: None,
         }
-    }
-
-    /// The same, as who asks on behalf of others: `forwarder` is told to the endpoint, which may be asking here.
-    #[must_use]
-    pub fn forwarding(mut self, forwarder: &'static str) -> Self {
-        self.forwarder = Some(forwarder);
-        self
     }
 
     fn url(&self, name: &Name) -> String {
@@ -53,10 +44,7 @@ impl Http {
     }
 
     async fn fetch(&self, name: &Name) -> Result<Record, RouteError> {
-        let mut request = Request::get(self.url(name)).accepting(RECORD_TYPE);
-        if let Some(forwarder) = self.forwarder {
-            request = request.forwarded_by(forwarder);
-        }
+        let request = Request::get(self.url(name)).accepting(RECORD_TYPE);
         let response = self.http.send(request).await.map_err(RemoteError::from)?;
         match response.status() {
             200 if response.is(RECORD_TYPE) => {

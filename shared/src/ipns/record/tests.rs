@@ -107,6 +107,25 @@ fn any_flipped_bit_is_refused_or_changes_nothing_that_is_signed() {
 }
 
 #[test]
+fn a_stored_record_is_read_back_as_the_one_that_was_verified() {
+    let name = name_of(&key(1));
+    let record = create(&key(1), &fields(VALUE, 3)).unwrap();
+    let stored = Record::from_own_store(record.bytes().clone()).unwrap();
+    assert_eq!(stored, record);
+    assert_eq!(stored.bytes(), record.bytes());
+    assert_eq!(stored.validity(), record.validity());
+    let verified =
+        UnverifiedRecord::parse(stored.bytes()).and_then(|record| record.verify_at_any_time(&name));
+    assert_eq!(verified.unwrap(), stored);
+    assert!(Record::from_own_store(Bytes::from_static(b"no record")).is_err());
+    let large = Bytes::from_static(&[0; RECORD_BYTES + 1]);
+    assert!(matches!(
+        Record::from_own_store(large),
+        Err(RecordError::TooLarge(_))
+    ));
+}
+
+#[test]
 fn records_end_when_they_say() {
     let record = create(&key(1), &fields(VALUE, 1)).unwrap();
     let last = end().to_millis();

@@ -1,0 +1,185 @@
+//! The node's ways out: where its records are put and found, and whom it asks for blocks.
+//!
+//! Owns the connections to HTTP servers, the endpoints and gateways of the configuration, the DHT, the peers that follow
+//! a name, and how each of them did so far. Whoever asks for a record or a block, or puts a record, gets the routers for
+//! it here. Must never touch: the store, decisions about what is asked and when.
+//!
+//! A node asks on behalf of others, and nodes may have each other as endpoints and sources. So that no question goes in
+//! circles, every request says who passes it on ([RFC 8586](https://www.rfc-editor.org/rfc/rfc8586)): it is said by
+//! the clients of this room, and there are no others.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use perennis_net::bitswap::Session;
+use perennis_net::dht::Sweep;
+use perennis_net::{Net, Pubsub};
+use perennis_rt::http::{Http, HttpError, HttpTimes};
+use perennis_sdk::NodeUrl;
+use perennis_sdk::exchange::{Exchange, FetchLimits};
+use perennis_sdk::router::{
+    self, Composite, CompositeTimes, Dht, Gathered, PubSub, RouteError, Router, Scores,
+};
+use perennis_shared::backoff::Backoff;
+use perennis_shared::cid::Cid;
+use perennis_shared::ipns::Name;
+
+use crate::config::Config;
+use crate::ssrf_guard::is_public;
+
+/// What a node calls itself to those that it asks.
+pub(crate) const FORWARDER: &str = "perennis";
+
+/// Which machines may be dialled for a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dial {
+    /// Any: the operator named it.
+    Any,
+    /// Those of the public Internet: a document of somebody else names it.
+    Public,
+}
+
+/// The ways out of a node.
+pub(crate) struct Routes {
+    /// Two pools, since what one may dial is a property of the pool; their times are the same.
+    any: Http,
+    public: Http,
+    /// As they were written, and as URLs.
+    endpoints: Vec<(String, NodeUrl)>,
+    gateways: Vec<NodeUrl>,
+    net: Net,
+    sweep: Sweep,
+    has_dht: bool,
+    /// How the routers and sources did so far, whoever asked.
+    scores: Arc<Mutex<Scores>>,
+}
+
+impl Routes {
+    /// The routers and sources of the configuration, and the network.
+    ///
+    /// # Errors
+    /// No HTTP client can be set up.
+    pub(crate) fn new(config: &Config, net: Net) -> Result<Routes, HttpError> {
+        let any = Http::new(HttpTimes::default())?.forwarding(FORWARDER);
+        let public = if config.pins.allow_private_sources {
+            any.clone()
+        } else {
+            Http::guarded(HttpTimes::default(), is_public)?.forwarding(FORWARDER)
+        };
+        let endpoints = config.ipns.endpoints();
+        Ok(Routes {
+            any,
+            public,
+            endpoints: endpoints.map(|(text, url)| (text.clone(), url)).collect(),
+            gateways: urls(&config.pins.sources),
+            sweep: Sweep::new(net.clone()),
+            net,
+            has_dht: config.p2p.has_dht(),
+            scores: Arc::default(),
+        })
+    }
+
+    /// The endpoints of the configuration, each under the text that stands there.
+    pub(crate) fn labelled_endpoints(
+        &self,
+        backoff: Backoff,
+    ) -> impl Iterator<Item = (&str, router::Http)> {
+        self.endpoints.iter().map(move |(text, url)| {
+            let router = router::Http::new(self.any.clone(), url.clone(), backoff);
+            (text.as_str(), router)
+        })
+    }
+
+    /// The endpoints of the configuration.
+    pub(crate) fn endpoints(&self) -> Vec<Arc<dyn Router>> {
+        let endpoints = self.labelled_endpoints(Backoff::default());
+        endpoints
+            .map(|(_, router)| Arc::new(router) as Arc<dyn Router>)
+            .collect()
+    }
+
+    /// The DHT, and the peers that follow a name.
+    pub(crate) fn peers(&self) -> Vec<Arc<dyn Router>> {
+        let mut routers: Vec<Arc<dyn Router>> = Vec::new();
+        if let Some(dht) = self.dht() {
+            routers.push(Arc::new(dht));
+        }
+        if let Some(pubsub) = self.pubsub() {
+            routers.push(Arc::new(PubSub::new(pubsub.clone())));
+        }
+        routers
+    }
+
+    /// The DHT, where the node takes part in it.
+    pub(crate) fn dht(&self) -> Option<Dht> {
+        self.has_dht.then(|| Dht::new(self.net.clone()))
+    }
+
+    /// The DHT for many puts at once.
+    pub(crate) fn sweep(&self) -> &Sweep {
+        &self.sweep
+    }
+
+    /// The peers that follow a name, where the node gossips.
+    pub(crate) fn pubsub(&self) -> Option<&Pubsub> {
+        self.net.pubsub()
+    }
+
+    /// Several routers as one. How they do counts together with what all others ask.
+    pub(crate) fn composite(
+        &self,
+        routers: Vec<Arc<dyn Router>>,
+        times: CompositeTimes,
+    ) -> Composite {
+        Composite::with_scores(routers, times, Arc::clone(&self.scores))
+    }
+
+    /// The best valid record of a name that anybody knows, or one of these sources.
+    ///
+    /// # Errors
+    /// As [`Composite::gather`].
+    pub(crate) async fn resolve(
+        &self,
+        name: &Name,
+        sources: &[String],
+    ) -> Result<Gathered, RouteError> {
+        let mut routers = self.endpoints();
+        routers.extend(self.peers());
+        for url in urls(sources) {
+            let router = router::Http::new(self.any.clone(), url, Backoff::default());
+            routers.push(Arc::new(router));
+        }
+        let composite = self.composite(routers, CompositeTimes::default());
+        composite.gather(name).await
+    }
+
+    /// The gateways of the configuration, which are asked for blocks.
+    pub(crate) fn gateways(&self) -> &[NodeUrl] {
+        &self.gateways
+    }
+
+    /// Asks these gateways for blocks.
+    pub(crate) fn exchange(&self, dial: Dial, gateways: Vec<NodeUrl>) -> Exchange {
+        let http = match dial {
+            Dial::Any => &self.any,
+            Dial::Public => &self.public,
+        };
+        let limits = FetchLimits::default();
+        Exchange::new(http.clone(), gateways, Backoff::default(), limits)
+    }
+
+    /// Peers that may have what is below a root.
+    pub(crate) fn providers(&self, root: &Cid) -> Session {
+        self.net.fetch_session(root, &[])
+    }
+
+    /// Peers that are connected, for blocks that anybody may have.
+    pub(crate) fn connected(&self) -> Session {
+        self.net.bitswap().session(&[])
+    }
+}
+
+/// What of these is a URL; the configuration and the API have checked theirs.
+fn urls(texts: &[String]) -> Vec<NodeUrl> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
