@@ -53,6 +53,7 @@ mod fetched;
 mod follow_state;
 mod follows;
 mod held;
+mod keys;
 mod ladders;
 mod name_state;
 mod provides;
@@ -63,6 +64,8 @@ mod roots;
 mod rows;
 mod scrub;
 mod walk;
+
+use keys::{FACTS, ROUTER, SCAN};
 
 pub use damage::KnownDamage;
 pub(crate) use damage::{DamagedBlock, LostHead};
@@ -85,15 +88,6 @@ pub(crate) const LADDER: Queue = Queue(2);
 pub(crate) const FOLLOW: Queue = Queue(3);
 const FIRST_ROUTER: u8 = 16;
 const ROUTERS: u8 = 200;
-
-const FACTS: &[u8] = b"n/";
-const PUT: &[u8] = b"p/";
-const ROUTER: &[u8] = b"r/";
-const FETCHES: &[u8] = b"f/";
-const RUNGS: &[u8] = b"l/";
-const FOLLOWED: &[u8] = b"w/";
-const SCAN: &[u8] = b"scan";
-const SCRUBBED: &[u8] = b"scrubbed";
 
 /// Names counted in one step at the start.
 const COUNTED: usize = 1_024;

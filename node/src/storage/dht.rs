@@ -25,11 +25,9 @@ use perennis_shared::time::Millis;
 use perennis_store::Batch;
 use tokio::sync::mpsc;
 
+use super::keys::{PROVIDER, RECORD};
 use super::{Storage, key};
 use crate::demand::SharedDemand;
-
-pub(super) const RECORD: &[u8] = b"d/";
-pub(super) const PROVIDER: &[u8] = b"v/";
 
 /// Changes that are held; further ones are dropped, as a peer that is overwhelmed may do.
 const HELD: usize = 16_384;

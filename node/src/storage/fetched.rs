@@ -4,10 +4,9 @@ use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
 use perennis_shared::time::Millis;
 use perennis_store::Batch;
 
+use super::keys::FETCHED;
 use super::roots::PinReason;
 use super::{Storage, StorageError, key};
-
-pub(super) const FETCHED: &[u8] = b"x/";
 
 /// A DAG that was fetched on demand and is kept until it is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,10 @@ use perennis_shared::time::Millis;
 use perennis_store::{Batch, LOST_HEADS};
 
 use super::FollowState;
+use super::keys::{FACTS, FETCHES, FOLLOWED, RUNGS};
 use super::queues::put_key;
 use super::roots::PinReason;
-use super::{
-    ChangeError, FACTS, FETCH, FETCHES, FOLLOW, FOLLOWED, Follow, LADDER, OpenError, RUNGS,
-    Storage, StorageError, key,
-};
+use super::{ChangeError, FETCH, FOLLOW, Follow, LADDER, OpenError, Storage, StorageError, key};
 use super::{GraphFacts, Pin};
 
 /// Names counted in one step at the start.

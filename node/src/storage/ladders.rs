@@ -4,7 +4,8 @@ use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_store::Batch;
 
-use super::{LADDER, RUNGS, Storage, StorageError, key};
+use super::keys::RUNGS;
+use super::{LADDER, Storage, StorageError, key};
 
 impl Storage {
     /// The rungs that are kept back for a name; some of them may have been released or voided meanwhile

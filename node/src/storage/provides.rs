@@ -5,10 +5,9 @@ use perennis_shared::cid::Cid;
 use perennis_shared::time::Millis;
 use perennis_store::Batch;
 
+use super::keys::PROVIDED;
 use super::{Storage, StorageError};
 use crate::config::ProvideStrategy;
-
-pub(super) const PROVIDED: &[u8] = b"provided";
 
 /// Rows read at once.
 const READ: usize = 4_096;

@@ -7,7 +7,8 @@ use perennis_store::{Batch, Queue, QueueRow};
 
 use super::NameState;
 use super::PutState;
-use super::{FETCH, FETCHES, PUT, Storage, StorageError, key};
+use super::keys::{FETCHES, PUT};
+use super::{FETCH, Storage, StorageError, key};
 
 /// A name that is due at a router.
 pub(crate) struct Scheduled {

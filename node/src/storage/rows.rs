@@ -7,8 +7,11 @@ use std::fmt::{Display, Write as _};
 
 use perennis_store::{Batch, Queue, QueueRow};
 
-use super::{FACTS, FETCHES, FOLLOWED, PUT, ROUTER, RUNGS, SCAN, SCRUBBED, Storage, StorageError};
-use super::{dht, fetched, provides};
+use super::keys::{
+    FACTS, FETCHED, FETCHES, FOLLOWED, PROVIDED, PROVIDER, PUT, RECORD, ROUTER, RUNGS, SCAN,
+    SCRUBBED,
+};
+use super::{Storage, StorageError};
 
 /// The words for the tables of the node's rows, in metrics.
 pub(crate) const TABLES: [&str; 12] = [
@@ -107,14 +110,14 @@ fn table(key: &[u8]) -> &'static str {
         (PUT, "puts"),
         (ROUTER, "routers"),
         (FETCHES, "fetch_failures"),
-        (dht::RECORD, "dht_records"),
-        (dht::PROVIDER, "dht_providers"),
-        (fetched::FETCHED, "fetched"),
+        (RECORD, "dht_records"),
+        (PROVIDER, "dht_providers"),
+        (FETCHED, "fetched"),
         (RUNGS, "ladders"),
         (FOLLOWED, "followed"),
         (SCAN, "places"),
         (SCRUBBED, "places"),
-        (provides::PROVIDED, "places"),
+        (PROVIDED, "places"),
     ];
     let found = tables.iter().find(|(prefix, _)| key.starts_with(prefix));
     found.map_or("other", |(_, word)| word)

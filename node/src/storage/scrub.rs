@@ -4,7 +4,8 @@ use perennis_rt as rt;
 use perennis_shared::time::Millis;
 use perennis_store::{Batch, ScrubStep};
 
-use super::{ReclaimError, SCRUBBED, Storage, StorageError};
+use super::keys::SCRUBBED;
+use super::{ReclaimError, Storage, StorageError};
 
 impl Storage {
     /// Reads the next blocks again, about so many bytes of them. The store remembers its place.
