@@ -10,14 +10,14 @@ use crate::bitswap::{BlockSource, NoBlocks};
 
 /// Some [`BlockSource`]. Cheap to clone; clones are the same.
 #[derive(Clone)]
-pub struct Blocks(Arc<dyn Served>);
+pub struct Blocks(Arc<dyn DynSource>);
 
-trait Served: MaybeSend + MaybeSync {
+trait DynSource: MaybeSend + MaybeSync {
     fn sizes<'a>(&'a self, cids: &'a [Cid]) -> BoxFuture<'a, Vec<Option<usize>>>;
     fn blocks<'a>(&'a self, cids: &'a [Cid]) -> BoxFuture<'a, Vec<Option<Bytes>>>;
 }
 
-impl<S: BlockSource> Served for S {
+impl<S: BlockSource> DynSource for S {
     fn sizes<'a>(&'a self, cids: &'a [Cid]) -> BoxFuture<'a, Vec<Option<usize>>> {
         Box::pin(BlockSource::sizes(self, cids))
     }

@@ -2,7 +2,7 @@
 //!
 //! Public addresses meet under `/ipfs/kad/1.0.0`, private and loopback ones under `/ipfs/lan/kad/1.0.0`. The routing
 //! table and the answers to others are libp2p's. What we ask and put is ours (`lookup`), over long streams (`sender`).
-//! A record that others put here is parsed, verified and compared with the one that is kept *before* it is
+//! A record that others put here is parsed, verified and compared with the one that is stored *before* it is
 //! acknowledged (`records`); one that is looked up is the best of a quorum, and peers that gave an older one are told
 //! the best.
 //!
@@ -13,11 +13,12 @@
 
 use std::time::Duration;
 
-mod ask;
+mod error;
 mod handle;
 mod keyspace;
 mod lookup;
-mod provide;
+mod providers;
+mod quorum;
 mod records;
 mod sender;
 mod size;
@@ -25,11 +26,12 @@ mod store;
 mod sweep;
 
 pub use crate::{network::Network, peers::Contact};
-pub use ask::{DhtError, PutReport, QuorumRecord};
+pub use error::{DhtError, PutReport};
 pub use handle::Dht;
 pub(crate) use handle::{Answer, DhtCommand};
 pub use keyspace::{Point, point_of};
-pub use provide::Providers;
+pub use providers::Providers;
+pub use quorum::QuorumRecord;
 pub(crate) use records::Records;
 pub use records::{parse_key, record_key};
 pub use sender::SendError;

@@ -20,7 +20,7 @@
 //! use perennis_net::{
 //!     Net, OpenError, PeerId,
 //!     framing::{read_frame, write_frame},
-//!     protocol::{Handler, Protocol, Served, Stream},
+//!     protocol::{Handler, Protocol, ServeResult, Stream},
 //! };
 //! use perennis_rt::BoxFuture;
 //!
@@ -35,7 +35,7 @@
 //! struct Echo;
 //!
 //! impl Handler for Echo {
-//!     fn serve(&self, _peer: PeerId, mut stream: Stream) -> BoxFuture<'_, Served> {
+//!     fn serve(&self, _peer: PeerId, mut stream: Stream) -> BoxFuture<'_, ServeResult> {
 //!         Box::pin(async move {
 //!             let message = read_frame(&mut stream, MESSAGE_BYTES).await?;
 //!             write_frame(&mut stream, &message).await?;
@@ -114,13 +114,13 @@ pub struct Protocol {
 }
 
 /// What became of a stream. An error is logged for whoever looks for it, and the stream is reset.
-pub type Served = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+pub type ServeResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Answers the streams that other peers open for a protocol.
 pub trait Handler: MaybeSend + MaybeSync + 'static {
     /// Serves one stream of a peer, in a task of its own. It is dropped at the deadline of the protocol, when the
     /// registration is dropped, and when the peer stops.
-    fn serve(&self, peer: PeerId, stream: Stream) -> BoxFuture<'_, Served>;
+    fn serve(&self, peer: PeerId, stream: Stream) -> BoxFuture<'_, ServeResult>;
 }
 
 impl Protocol {

@@ -12,7 +12,7 @@
 //! - `newest`: the best record of each name that is followed, and what a record is compared with it.
 //! - `asks`: which peer is asked about which name, and when. Pure.
 //! - `fetch`: the streams of the fetch protocol, both ends.
-//! - `meet`: how followers of a name find each other in the DHT.
+//! - `rendezvous`: how followers of a name find each other in the DHT.
 //! - `filter`: which topics of other peers are remembered.
 //! - [`Pubsub`]: the handle.
 //!
@@ -32,16 +32,16 @@ mod asks;
 mod fetch;
 mod filter;
 mod handle;
-mod meet;
 mod newest;
+mod rendezvous;
 
 pub(crate) use asks::{AskOutcome, Asks, AsksInput, AsksOutput};
 pub(crate) use fetch::ask;
 pub(crate) use filter::NameTopics;
 pub(crate) use handle::PubsubCommand;
 pub use handle::{Pubsub, PubsubError, Updates};
-pub use meet::{meet, rendezvous};
 pub(crate) use newest::{Newest, Verdict, judge};
+pub use rendezvous::{meet, rendezvous};
 
 /// How long the id of a message is known, so that it is not taken twice. As the Go implementation.
 const SEEN: Duration = Duration::from_secs(120);

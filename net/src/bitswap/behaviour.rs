@@ -35,7 +35,7 @@ use super::{
     handle::{Answer, Command},
     handler::{Handler, HandlerConfig, Input, Output, SendError},
     outbox::Outbox,
-    server::{Found, Server},
+    server::{JobResult, Server},
 };
 
 /// Commands taken at once before the swarm has its turn again.
@@ -60,7 +60,7 @@ pub struct Behaviour<S> {
     replies: HashMap<WantId, oneshot::Sender<Answer>>,
     to_hash: VecDeque<(PeerId, Vec<Payload>, Loan)>,
     hashing: FuturesUnordered<BoxFuture<'static, Hashed>>,
-    reading: FuturesUnordered<BoxFuture<'static, Found>>,
+    reading: FuturesUnordered<BoxFuture<'static, JobResult>>,
     timer: Option<(Duration, BoxFuture<'static, ()>)>,
     events: VecDeque<ToSwarm<Event, Input>>,
 }
@@ -360,7 +360,7 @@ impl<S: BlockSource> Behaviour<S> {
         }
         self.carry_out(out);
         while let Poll::Ready(Some(found)) = self.reading.poll_next_unpin(cx) {
-            let (peer, reply) = self.server.found(found);
+            let (peer, reply) = self.server.finished(found);
             if let Some(known) = self.peers.get_mut(&peer) {
                 known.outbox.answer(reply.payload, reply.presences);
                 self.touched.insert(peer);

@@ -15,10 +15,10 @@ use parking_lot::Mutex;
 
 /// Bytes that may be lent. Cheap to clone; clones are the same budget.
 #[derive(Clone, Debug)]
-pub(super) struct Budget(Arc<Mutex<State>>);
+pub(super) struct Budget(Arc<Mutex<Available>>);
 
 #[derive(Debug)]
-struct State {
+struct Available {
     left: usize,
     waiting: VecDeque<Waker>,
 }
@@ -29,33 +29,33 @@ pub struct Loan(Vec<(Budget, usize)>);
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(Available {
             left: bytes,
             waiting: VecDeque::new(),
         })))
     }
 
     fn poll_take(&self, bytes: usize, cx: &Context<'_>) -> Poll<()> {
-        let mut state = self.0.lock();
-        if state.left >= bytes {
-            state.left -= bytes;
+        let mut available = self.0.lock();
+        if available.left >= bytes {
+            available.left -= bytes;
             return Poll::Ready(());
         }
-        if !state
+        if !available
             .waiting
             .iter()
             .any(|known| known.will_wake(cx.waker()))
         {
-            state.waiting.push_back(cx.waker().clone());
+            available.waiting.push_back(cx.waker().clone());
         }
         Poll::Pending
     }
 
     fn give_back(&self, bytes: usize) {
         let waiting = {
-            let mut state = self.0.lock();
-            state.left += bytes;
-            std::mem::take(&mut state.waiting)
+            let mut available = self.0.lock();
+            available.left += bytes;
+            std::mem::take(&mut available.waiting)
         };
         waiting.into_iter().for_each(Waker::wake);
     }

@@ -119,7 +119,7 @@ impl Session {
     pub fn block(&self, cid: &Cid) -> Wanted {
         if let Some(known) = without_asking(cid) {
             return Wanted {
-                state: State::Known(Some(known)),
+                origin: Origin::Cid(Some(known)),
             };
         }
         let (handle, session) = (&self.0.handle, self.0.id);
@@ -134,7 +134,7 @@ impl Session {
             is_done: false,
         };
         Wanted {
-            state: State::Asked(asked),
+            origin: Origin::Peers(asked),
         }
     }
 }
@@ -149,13 +149,15 @@ impl Drop for Open {
 #[derive(Debug)]
 #[must_use = "dropping it takes the want back"]
 pub struct Wanted {
-    state: State,
+    origin: Origin,
 }
 
+/// Where the answer comes from.
 #[derive(Debug)]
-enum State {
-    Known(Option<Answer>),
-    Asked(Asked),
+enum Origin {
+    /// The CID alone says it; `None` once it was taken.
+    Cid(Option<Answer>),
+    Peers(Asked),
 }
 
 #[derive(Debug)]
@@ -171,9 +173,9 @@ impl Future for Wanted {
     type Output = Result<Block, BitswapError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.state {
-            State::Known(known) => Poll::Ready(known.take().unwrap_or(Err(BitswapError::Closed))),
-            State::Asked(asked) => Pin::new(&mut asked.answer).poll(cx).map(|answer| {
+        match &mut self.origin {
+            Origin::Cid(known) => Poll::Ready(known.take().unwrap_or(Err(BitswapError::Closed))),
+            Origin::Peers(asked) => Pin::new(&mut asked.answer).poll(cx).map(|answer| {
                 asked.is_done = true;
                 answer.unwrap_or(Err(BitswapError::Closed))
             }),

@@ -41,11 +41,11 @@ pub(super) struct Peer {
 struct Ask {
     kind: WantKind,
     at: Duration,
-    state: State,
+    state: AskState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum AskState {
     /// An answer is waited for.
     Open,
     /// The peer has said that it does not have the block. It still sends it should it come by it.
@@ -64,7 +64,7 @@ impl Peer {
     /// Notes that the peer is asked. Whether the question has to be sent.
     pub(super) fn ask(&mut self, now: Duration, cid: Cid, kind: WantKind) -> bool {
         if let Some(ask) = self.asks.get(&cid)
-            && ask.state == State::Open
+            && ask.state == AskState::Open
             && ask.kind >= kind
         {
             return false;
@@ -75,7 +75,7 @@ impl Peer {
             Ask {
                 kind,
                 at: now,
-                state: State::Open,
+                state: AskState::Open,
             },
         );
         *self.prefixes.entry(Prefix::of(&cid)).or_default() += 1;
@@ -86,7 +86,7 @@ impl Peer {
 
     /// Notes that a question is taken back. Whether the peer has to be told.
     pub(super) fn cancel(&mut self, cid: &Cid) -> bool {
-        if !self.close(cid, State::Cancelled) {
+        if !self.close(cid, AskState::Cancelled) {
             return false;
         }
         self.cancelled.push_back(*cid);
@@ -95,7 +95,7 @@ impl Peer {
             && self
                 .asks
                 .get(&oldest)
-                .is_some_and(|ask| ask.state == State::Cancelled)
+                .is_some_and(|ask| ask.state == AskState::Cancelled)
         {
             self.take(&oldest);
         }
@@ -108,7 +108,7 @@ impl Peer {
             return false;
         };
         self.late = 0;
-        if ask.state == State::Open && (ask.kind == WantKind::Block || self.latency.is_none()) {
+        if ask.state == AskState::Open && (ask.kind == WantKind::Block || self.latency.is_none()) {
             self.measure(now.saturating_sub(ask.at));
         }
         true
@@ -119,10 +119,10 @@ impl Peer {
         let is_open = self
             .asks
             .get(cid)
-            .is_some_and(|ask| ask.state == State::Open);
+            .is_some_and(|ask| ask.state == AskState::Open);
         if is_open {
             self.late = 0;
-            self.close(cid, State::Denied);
+            self.close(cid, AskState::Denied);
         }
         is_open
     }
@@ -130,7 +130,7 @@ impl Peer {
     /// Whether the peer is being asked for the block itself.
     pub(super) fn is_asked_for(&self, cid: &Cid) -> bool {
         let ask = self.asks.get(cid);
-        ask.is_some_and(|ask| ask.kind == WantKind::Block && ask.state == State::Open)
+        ask.is_some_and(|ask| ask.kind == WantKind::Block && ask.state == AskState::Open)
     }
 
     /// What of a message can be an answer, as far as that is known without hashing. The rest is dropped and counted.
@@ -192,12 +192,12 @@ impl Peer {
     }
 
     /// Changes the state of a question that is not taken back. Whether there is one.
-    fn close(&mut self, cid: &Cid, state: State) -> bool {
+    fn close(&mut self, cid: &Cid, state: AskState) -> bool {
         let ask = self.asks.get_mut(cid);
-        let Some(ask) = ask.filter(|ask| ask.state != State::Cancelled) else {
+        let Some(ask) = ask.filter(|ask| ask.state != AskState::Cancelled) else {
             return false;
         };
-        if std::mem::replace(&mut ask.state, state) == State::Open {
+        if std::mem::replace(&mut ask.state, state) == AskState::Open {
             self.open -= 1;
             self.blocks_open -= usize::from(ask.kind == WantKind::Block);
         }
@@ -206,7 +206,7 @@ impl Peer {
 
     fn take(&mut self, cid: &Cid) -> Option<Ask> {
         let ask = self.asks.remove(cid)?;
-        if ask.state == State::Open {
+        if ask.state == AskState::Open {
             self.open -= 1;
             self.blocks_open -= usize::from(ask.kind == WantKind::Block);
         }

@@ -70,11 +70,11 @@ struct Entry {
     kind: WantKind,
     tell_absent: bool,
     order: u64,
-    state: State,
+    state: WantState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum WantState {
     Queued,
     Reading,
     Absent,
@@ -97,7 +97,7 @@ pub(super) struct Lease {
 
 /// What a job found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct JobResult {
     lease: Lease,
     /// Nothing where looking up broke off.
     answers: Option<Vec<(Cid, Answer)>>,
@@ -169,7 +169,7 @@ impl Server {
                     continue;
                 };
                 if let Some(entry) = ledger.wants.get_mut(cid) {
-                    entry.state = State::Queued;
+                    entry.state = WantState::Queued;
                     ledger.absent.remove(&(entry.order, *cid));
                     ledger.queue.insert(entry.rank(cid));
                     woken.insert(peer);
@@ -204,7 +204,7 @@ impl Server {
                     break;
                 };
                 if let Some(entry) = ledger.wants.get_mut(&cid) {
-                    entry.state = State::Reading;
+                    entry.state = WantState::Reading;
                     wants.push((cid, entry.kind));
                 }
             }
@@ -222,9 +222,9 @@ impl Server {
     }
 
     /// Turns what a job found into what is sent. Its payload counts as held until [`Server::sent`].
-    pub(super) fn found(&mut self, found: Found) -> (PeerId, Reply) {
+    pub(super) fn finished(&mut self, result: JobResult) -> (PeerId, Reply) {
         self.jobs -= 1;
-        let (lease, mut reply) = (found.lease, Reply::default());
+        let (lease, mut reply) = (result.lease, Reply::default());
         let peer = lease.peer;
         let ledger = self.ledgers.get_mut(&peer);
         let Some(ledger) = ledger.filter(|ledger| ledger.epoch == lease.epoch) else {
@@ -232,16 +232,16 @@ impl Server {
             return (peer, reply);
         };
         let mut held = 0;
-        if found.answers.is_none() {
+        if result.answers.is_none() {
             ledger
                 .wants
-                .retain(|_, entry| entry.state != State::Reading);
+                .retain(|_, entry| entry.state != WantState::Reading);
         }
-        for (cid, answer) in found.answers.into_iter().flatten() {
+        for (cid, answer) in result.answers.into_iter().flatten() {
             let Some(entry) = ledger.wants.get_mut(&cid) else {
                 continue; // Cancelled while it was looked up.
             };
-            if entry.state != State::Reading {
+            if entry.state != WantState::Reading {
                 continue; // Cancelled, and wanted anew.
             }
             match answer {
@@ -253,7 +253,7 @@ impl Server {
                 }
                 // Asked for word of it, and for the block while it was looked up.
                 Answer::Here if entry.kind == WantKind::Block => {
-                    entry.state = State::Queued;
+                    entry.state = WantState::Queued;
                     ledger.queue.insert(entry.rank(&cid));
                 }
                 Answer::Here => {
@@ -261,11 +261,11 @@ impl Server {
                     ledger.wants.remove(&cid);
                 }
                 Answer::Later => {
-                    entry.state = State::Queued;
+                    entry.state = WantState::Queued;
                     ledger.queue.insert(entry.rank(&cid));
                 }
                 Answer::Absent => {
-                    entry.state = State::Absent;
+                    entry.state = WantState::Absent;
                     ledger.absent.insert((entry.order, cid));
                     self.absent.entry(cid).or_default().push(peer);
                     if entry.tell_absent {
@@ -328,14 +328,14 @@ impl Server {
             entry.kind = entry.kind.max(want.kind);
             entry.tell_absent |= want.tell_absent;
             match entry.state {
-                State::Reading => {}
-                State::Queued => {
+                WantState::Reading => {}
+                WantState::Queued => {
                     ledger.queue.remove(&rank);
                     ledger.queue.insert(entry.rank(&want.cid));
                 }
                 // It may have come meanwhile: it is looked up anew.
-                State::Absent => {
-                    entry.state = State::Queued;
+                WantState::Absent => {
+                    entry.state = WantState::Queued;
                     ledger.absent.remove(&(entry.order, want.cid));
                     ledger.queue.insert(entry.rank(&want.cid));
                     self.forget_absent(&peer, &want.cid);
@@ -351,7 +351,7 @@ impl Server {
             kind: want.kind,
             tell_absent: want.tell_absent,
             order: self.order,
-            state: State::Queued,
+            state: WantState::Queued,
         };
         let ledger = self.ledgers.entry(peer).or_default();
         ledger.queue.insert(entry.rank(&want.cid));
@@ -372,7 +372,7 @@ impl Server {
         let asked = dropped.and_then(|cid| ledger.wants.get(&cid)).map_or(
             want.tell_absent,
             // Of one that is not here the peer has been told.
-            |entry| entry.tell_absent && entry.state == State::Queued,
+            |entry| entry.tell_absent && entry.state == WantState::Queued,
         );
         if asked {
             reply.presences.push(Presence {
@@ -439,7 +439,7 @@ impl Entry {
 
 impl Job {
     /// Looks the wants up. At least one block is read; more until the bytes of the job are used up.
-    pub(super) async fn run<S: BlockSource>(self, source: &S) -> Found {
+    pub(super) async fn run<S: BlockSource>(self, source: &S) -> JobResult {
         let cids: Vec<Cid> = self.wants.iter().map(|(cid, _)| *cid).collect();
         let sizes = source.sizes(&cids).await;
         let mut answers = Vec::with_capacity(cids.len());
@@ -469,7 +469,7 @@ impl Job {
                 }
             }
         }
-        Found {
+        JobResult {
             lease: self.lease,
             answers: Some(answers),
         }
@@ -482,8 +482,8 @@ impl Job {
 
 impl Lease {
     /// What is found when looking up broke off. What it was for is wanted no longer.
-    pub(super) fn broken(self) -> Found {
-        Found {
+    pub(super) fn broken(self) -> JobResult {
+        JobResult {
             lease: self,
             answers: None,
         }

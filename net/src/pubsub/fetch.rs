@@ -17,7 +17,7 @@ use super::Shared;
 use crate::{
     dht::{DhtStore, parse_key, record_key},
     framing::{read_frame, write_frame},
-    protocol::{Handler, OpenError, Protocol, Served, Stream, Streams},
+    protocol::{Handler, OpenError, Protocol, ServeResult, Stream, Streams},
 };
 
 /// How long a question and its answer may take. As the Go implementation.
@@ -78,7 +78,7 @@ impl Answering {
 }
 
 impl Handler for Answering {
-    fn serve(&self, _peer: PeerId, mut stream: Stream) -> BoxFuture<'_, Served> {
+    fn serve(&self, _peer: PeerId, mut stream: Stream) -> BoxFuture<'_, ServeResult> {
         Box::pin(async move { Ok(answer(&mut stream, &self.shared, &*self.store).await?) })
     }
 }

@@ -9,7 +9,7 @@ use futures_util::{AsyncReadExt, AsyncWriteExt, future::join_all};
 use perennis_net::{
     AcceptError, ConnectError, Net, NetError, OpenError, PeerId,
     framing::{read_frame, write_frame},
-    protocol::{Handler, Protocol, Served, Stream},
+    protocol::{Handler, Protocol, ServeResult, Stream},
 };
 use perennis_rt::BoxFuture;
 use perennis_shared::{
@@ -41,7 +41,7 @@ struct Held;
 struct Echo(#[expect(dead_code, reason = "it is only seen to be dropped")] Arc<Held>);
 
 impl Handler for Echo {
-    fn serve(&self, _peer: PeerId, mut stream: Stream) -> BoxFuture<'_, Served> {
+    fn serve(&self, _peer: PeerId, mut stream: Stream) -> BoxFuture<'_, ServeResult> {
         Box::pin(async move {
             let message = read_frame(&mut stream, MESSAGE_BYTES).await?;
             assert!(message != b"panic", "the message asks for it");
@@ -58,7 +58,7 @@ struct Waiting {
 }
 
 impl Handler for Waiting {
-    fn serve(&self, peer: PeerId, mut stream: Stream) -> BoxFuture<'_, Served> {
+    fn serve(&self, peer: PeerId, mut stream: Stream) -> BoxFuture<'_, ServeResult> {
         Box::pin(async move {
             let _turn = self.may_answer.acquire().await?;
             write_frame(&mut stream, &peer.to_bytes()).await?;

@@ -32,7 +32,7 @@ impl BlockSource for Numbered {
     }
 }
 
-fn run(job: Job, source: &Numbered) -> Found {
+fn run(job: Job, source: &Numbered) -> JobResult {
     job.run(source).now_or_never().unwrap()
 }
 
@@ -67,7 +67,7 @@ fn wants_are_answered_by_kind_and_forgotten_once_they_are() {
     ];
     assert!(server.wants(peer, wants, false).presences.is_empty());
     let found = run(server.next_job().unwrap(), &source);
-    let (to, reply) = server.found(found);
+    let (to, reply) = server.finished(found);
     assert_eq!(to, peer);
     let sizes: Vec<usize> = reply
         .payload
@@ -99,12 +99,12 @@ fn what_arrives_is_given_to_who_waits_and_to_nobody_who_cancelled() {
     for peer in [stays, leaves] {
         server.wants(peer, vec![block(1, 1)], false);
         let found = run(server.next_job().unwrap(), &empty);
-        server.found(found);
+        server.finished(found);
     }
     server.wants(leaves, vec![Want::cancel(cid(1))], false);
     server.have_now(&[cid(1)]);
     let found = run(server.next_job().unwrap(), &Numbered(vec![(1, 9)]));
-    let (to, reply) = server.found(found);
+    let (to, reply) = server.finished(found);
     assert_eq!((to, reply.payload.len()), (stays, 1));
     assert!(server.next_job().is_none());
 }
@@ -114,7 +114,7 @@ fn a_full_ledger_drops_what_is_not_here_then_what_is_least_urgent() {
     let (mut server, peer) = (small(), PeerId::random());
     server.wants(peer, vec![block(1, 5)], false);
     let found = run(server.next_job().unwrap(), &Numbered(vec![]));
-    server.found(found);
+    server.finished(found);
     server.wants(peer, vec![block(2, 5), block(3, 2), block(4, 5)], false);
     let reply = server.wants(peer, vec![block(5, 1)], false);
     assert_eq!(absent(&reply), [], "of the first it has been told");
@@ -147,7 +147,7 @@ fn a_peer_that_takes_nothing_stops_at_its_share() {
         server.wants(stalled, vec![block(number, 1)], false);
         while let Some(job) = server.next_job() {
             let found = run(job, &source);
-            server.found(found);
+            server.finished(found);
         }
     }
     assert!(server.bytes() <= 3_000 + 2 * 128, "{}", server.bytes());
@@ -167,7 +167,7 @@ fn large_blocks_wait_for_the_next_batch() {
     server.wants(peer, vec![block(1, 3), block(2, 2), block(3, 1)], false);
     for expected in [800, 800, 5_000] {
         let found = run(server.next_job().unwrap(), &source);
-        let (_, reply) = server.found(found);
+        let (_, reply) = server.finished(found);
         assert_eq!(reply.payload.len(), 1);
         assert_eq!(reply.payload[0].data().len(), expected);
     }
@@ -181,10 +181,10 @@ fn a_peer_that_comes_back_owes_nothing_for_a_job_of_before() {
     let before = server.next_job().unwrap();
     server.gone(&peer);
     server.wants(peer, vec![block(1, 1)], false);
-    let (_, reply) = server.found(run(before, &source));
+    let (_, reply) = server.finished(run(before, &source));
     assert!(reply.payload.is_empty());
     let found = run(server.next_job().unwrap(), &source);
-    let (_, reply) = server.found(found);
+    let (_, reply) = server.finished(found);
     assert_eq!(reply.payload.len(), 1);
     server.sent(&peer, 628);
     assert_eq!(server.bytes(), 0);
@@ -195,7 +195,7 @@ fn a_source_that_breaks_costs_its_wants_and_no_memory() {
     let (mut server, peer) = (small(), PeerId::random());
     server.wants(peer, vec![block(1, 1)], false);
     let job = server.next_job().unwrap();
-    server.found(job.lease().broken());
+    server.finished(job.lease().broken());
     assert_eq!((server.wants_of(&peer), server.bytes()), (0, 0));
 }
 
@@ -252,7 +252,7 @@ proptest! {
                 Step::Begin => jobs.extend(server.next_job()),
                 Step::End => {
                     if let Some(job) = jobs.pop_front() {
-                        let (to, reply) = server.found(run(job, &source));
+                        let (to, reply) = server.finished(run(job, &source));
                         let at = peers.iter().position(|peer| *peer == to).unwrap();
                         unsent[at] += reply.payload.iter().map(weight).sum::<usize>();
                     }
@@ -263,7 +263,7 @@ proptest! {
             prop_assert!(peers.iter().all(|peer| server.wants_of(peer) <= 4));
         }
         for job in jobs {
-            server.found(run(job, &source));
+            server.finished(run(job, &source));
         }
         for peer in peers {
             server.gone(&peer);

@@ -39,11 +39,11 @@ pub(super) struct Walk {
 #[derive(Debug)]
 struct Candidate {
     contact: Contact,
-    state: State,
+    state: CandidateState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum CandidateState {
     Heard,
     Asked { since: Duration },
     Slow,
@@ -69,11 +69,11 @@ impl Walk {
             .candidates
             .values_mut()
             .filter_map(|candidate| match &mut candidate.state {
-                State::Asked { since } if now.saturating_sub(*since) >= SLOW => {
-                    candidate.state = State::Slow;
+                CandidateState::Asked { since } if now.saturating_sub(*since) >= SLOW => {
+                    candidate.state = CandidateState::Slow;
                     None
                 }
-                State::Asked { .. } => Some(()),
+                CandidateState::Asked { .. } => Some(()),
                 _ => None,
             })
             .count();
@@ -83,17 +83,17 @@ impl Walk {
         let next = self
             .candidates
             .values_mut()
-            .filter(|candidate| candidate.state != State::Slow)
+            .filter(|candidate| candidate.state != CandidateState::Slow)
             .take(REPLICAS)
-            .find(|candidate| candidate.state == State::Heard)?;
-        next.state = State::Asked { since: now };
+            .find(|candidate| candidate.state == CandidateState::Heard)?;
+        next.state = CandidateState::Asked { since: now };
         Some(next.contact.clone())
     }
 
     /// Takes in what a peer answered: the peers it knows to be closer.
     pub(super) fn answered(&mut self, peer: &PeerId, closer: Vec<Contact>) {
         if let Some(candidate) = self.candidates.get_mut(&self.place_of(peer)) {
-            candidate.state = State::Answered;
+            candidate.state = CandidateState::Answered;
         }
         self.hear(closer);
     }
@@ -107,20 +107,20 @@ impl Walk {
     /// Whether nobody is left to be asked or waited for.
     pub(super) fn is_over(&self) -> bool {
         let mut nearest = self.states().take(REPLICAS);
-        nearest.all(|state| state == State::Answered)
+        nearest.all(|state| state == CandidateState::Answered)
     }
 
     /// Whether all but slow peers have answered.
     pub(super) fn is_waiting_for_slow_ones(&self) -> bool {
-        let is_open = |state| matches!(state, State::Heard | State::Asked { .. });
-        let quick = self.states().filter(|state| *state != State::Slow);
+        let is_open = |state| matches!(state, CandidateState::Heard | CandidateState::Asked { .. });
+        let quick = self.states().filter(|state| *state != CandidateState::Slow);
         !quick.take(REPLICAS).any(is_open)
     }
 
     /// The peers closest to the key of those that answered, nearest first, at most [`REPLICAS`].
     pub(super) fn closest(&self) -> Vec<Contact> {
         let answered = self.candidates.values();
-        let answered = answered.filter(|candidate| candidate.state == State::Answered);
+        let answered = answered.filter(|candidate| candidate.state == CandidateState::Answered);
         let contacts = answered.map(|candidate| candidate.contact.clone());
         contacts.take(REPLICAS).collect()
     }
@@ -131,7 +131,7 @@ impl Walk {
         candidates.map(|(distance, candidate)| (distance, &candidate.contact))
     }
 
-    fn states(&self) -> impl Iterator<Item = State> {
+    fn states(&self) -> impl Iterator<Item = CandidateState> {
         self.candidates.values().map(|candidate| candidate.state)
     }
 
@@ -146,7 +146,7 @@ impl Walk {
                     peer: contact.peer,
                     addresses: Vec::new(),
                 },
-                state: State::Heard,
+                state: CandidateState::Heard,
             });
             if known.contact.addresses.is_empty() {
                 known.contact.addresses = contact.addresses;

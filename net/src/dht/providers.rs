@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Contact, Dht, DhtCommand, DhtError, Network, PutReport, SendError, Sender, Size,
-    ask::Tally,
+    quorum::Tally,
     sender::Expect,
     size::{are_nearest, is_near},
 };

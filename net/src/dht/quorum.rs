@@ -1,4 +1,4 @@
-//! What a caller asks of the DHT: the best record of a name, a put, the closest peers.
+//! Records under a quorum: the best of those that the closest peers have, and a put to the closest peers.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,13 +7,12 @@ use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use libp2p::PeerId;
 use perennis_rt as rt;
 use perennis_shared::{
-    error::{ErrorKind, Retryable},
     ipns::{Equivocation, Name, Record, UnverifiedRecord, compare, equivocates},
     wire::{self, kad::Question},
 };
 
 use super::{
-    Contact, Dht, DhtCommand, Network, QUORUM, REPLICAS, SendError,
+    Contact, Dht, DhtCommand, DhtError, Network, PutReport, QUORUM, REPLICAS, SendError,
     lookup::{Heard, LOOKUP, Lookup},
     record_key,
     sender::Expect,
@@ -34,75 +33,6 @@ pub struct QuorumRecord {
     pub corrected: usize,
     /// Two records of the best sequence that contradict each other.
     pub equivocation: Option<Equivocation>,
-}
-
-/// What became of a record that was put to the closest peers.
-#[derive(Debug, Default)]
-pub struct PutReport {
-    /// Peers that took it.
-    pub reached: Vec<PeerId>,
-    /// Peers that did not, and why.
-    pub failed: Vec<(PeerId, SendError)>,
-    /// Peers that had not answered when a quorum had; they may take it yet.
-    pub late: usize,
-}
-
-/// Why the DHT has no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DhtError {
-    /// No peer that was asked has a valid record.
-    #[error("no record of {name} was found in the DHT")]
-    NotFound {
-        /// The name.
-        name: Name,
-    },
-    /// There is nobody to ask.
-    #[error("no peers of the DHT are known")]
-    NoPeers,
-    /// Too few of the closest peers took the record.
-    #[error("{reached} of {wanted} peers took the record")]
-    Quorum {
-        /// Peers that took it.
-        reached: usize,
-        /// Peers that had to.
-        wanted: usize,
-        /// All that was tried.
-        report: Box<PutReport>,
-    },
-    /// The lookup ran out of time.
-    #[error("no answer within {} ms", .after.as_millis())]
-    Deadline {
-        /// The time it was given.
-        after: Duration,
-    },
-    /// This peer gives no answer.
-    #[error(transparent)]
-    Net(#[from] NetError),
-}
-
-impl DhtError {
-    /// A stable name for scripts.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound { .. } => "not_found",
-            Self::NoPeers => "no_peers",
-            Self::Quorum { .. } => "no_quorum",
-            Self::Deadline { .. } => "deadline",
-            Self::Net(_) => "stopped",
-        }
-    }
-}
-
-impl Retryable for DhtError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::NotFound { .. } => ErrorKind::Reject,
-            Self::NoPeers | Self::Quorum { .. } | Self::Deadline { .. } => ErrorKind::Retry,
-            Self::Net(error) => error.kind(),
-        }
-    }
 }
 
 impl Dht {
