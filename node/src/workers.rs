@@ -181,7 +181,7 @@ impl Workers {
         let row = self.row("pin fetch", "one name at a time, 8 blocks at once");
         tasks.spawn(fetch.run(row, stop()));
 
-        let refetch = refetch::Refetch::new(storage, read, routes, metrics, &unhad);
+        let refetch = refetch::Refetch::new(storage, read, ingest, routes, metrics, &unhad);
         let throttle = format!("{} blocks at once", refetch::AT_ONCE);
         let row = self.row("refetch", &throttle);
         tasks.spawn(refetch.run(row, stop()));
@@ -258,6 +258,7 @@ impl Workers {
 
         let reclaim = reclaim::Reclaim {
             storage: storage.clone(),
+            ingest: Arc::clone(ingest),
             metrics: Arc::clone(metrics),
         };
         let row = self.row("reclaim", "at most half of the time");

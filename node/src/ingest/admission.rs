@@ -171,6 +171,17 @@ mod tests {
     }
 
     #[test]
+    fn a_fetch_on_demand_has_a_limit_of_its_own() {
+        let admission = admission(|rules| rules.name_bytes = 1);
+        let limits = admission.fetch_limits();
+        admission.check_fetched(limits.bytes).unwrap();
+        let refused = admission.check_fetched(limits.bytes + 1).unwrap_err();
+        assert!(
+            matches!(refused, IngestError::Quota { what: "bytes", allowed, .. } if allowed == limits.bytes)
+        );
+    }
+
+    #[test]
     fn a_name_has_its_rate_and_gets_it_back_with_time() {
         let admission = admission(|rules| rules.name_rate = 2);
         let peer = IpAddr::from([127, 0, 0, 1]);

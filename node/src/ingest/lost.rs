@@ -1,10 +1,11 @@
-//! Heads that were acknowledged and lost by damage, and are found again elsewhere.
+//! What was lost by damage and is had again: heads and blocks from elsewhere, and pins from what their keys tell.
 
 use perennis_rt as rt;
+use perennis_shared::cid::Block;
 use perennis_shared::ipns::{Ladder, Record};
 
 use super::{Ingest, IngestError, facts_below};
-use crate::storage::{LostHead, NameChange};
+use crate::storage::{DamagedBlock, LostHead, NameChange, StorageError};
 
 impl Ingest {
     /// Takes in a record that was found of a name whose head is lost. What is older than the lost one is refused, as from
@@ -34,5 +35,19 @@ impl Ingest {
             ..NameChange::of(*name, record, now)
         };
         self.commit(change, kept.as_ref()).await
+    }
+
+    /// Takes in a damaged block that was fetched again. False where the disk did not keep it: it is set aside again.
+    pub(crate) async fn refetched(
+        &self,
+        damaged: &DamagedBlock,
+        block: Block,
+    ) -> Result<bool, StorageError> {
+        self.storage.refetched(damaged, block).await
+    }
+
+    /// Keeps again what pins have kept whose rows cannot be read.
+    pub(crate) async fn mend_pins(&self) -> Result<(), StorageError> {
+        self.storage.mend_pins().await
     }
 }

@@ -14,6 +14,7 @@ use perennis_shared::time::Millis;
 use perennis_store::{CollectProgress, Collection};
 
 use super::{Ending, Worker, later};
+use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Upkeep};
 use crate::shutdown::Stop;
 use crate::storage::{ReclaimError, Storage};
@@ -36,6 +37,7 @@ const RETRY: Backoff = Backoff {
 
 pub(super) struct Reclaim {
     pub(super) storage: Storage,
+    pub(super) ingest: Arc<Ingest>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -119,7 +121,7 @@ impl Reclaim {
     /// Drops what no pin reaches; tells how many blocks that were.
     async fn collect(&self, worker: &Worker, stop: &mut Stop) -> Result<u64, ReclaimError> {
         // What a pin that cannot be read keeps is not known: nothing is dropped before it is mended.
-        self.storage.mend_pins().await?;
+        self.ingest.mend_pins().await?;
         let mut collection = self.storage.collect().await?;
         loop {
             let started = Instant::now();

@@ -19,6 +19,7 @@ use perennis_shared::cid::{Block, Cid};
 use tokio::sync::Notify;
 
 use super::{Ending, Worker, later};
+use crate::ingest::Ingest;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
@@ -52,6 +53,7 @@ const RETRY: Backoff = Backoff {
 pub(super) struct Refetch {
     storage: Storage,
     read: Arc<Read>,
+    ingest: Arc<Ingest>,
     routes: Arc<Routes>,
     metrics: Arc<Metrics>,
     /// Notified when nobody had a block: a round of the pin scan begins.
@@ -71,6 +73,7 @@ impl Refetch {
     pub(super) fn new(
         storage: &Storage,
         read: &Arc<Read>,
+        ingest: &Arc<Ingest>,
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
         scan: &Arc<Notify>,
@@ -78,6 +81,7 @@ impl Refetch {
         Refetch {
             storage: storage.clone(),
             read: Arc::clone(read),
+            ingest: Arc::clone(ingest),
             routes: Arc::clone(routes),
             metrics: Arc::clone(metrics),
             scan: Arc::clone(scan),
@@ -160,7 +164,7 @@ impl Refetch {
     async fn fetch(&self, damaged: DamagedBlock, near: &Exchange) -> Result<(), StorageError> {
         let cid = damaged.cid;
         if let Some(block) = self.block(&damaged, near).await {
-            if self.storage.refetched(&damaged, block).await? {
+            if self.ingest.refetched(&damaged, block).await? {
                 self.metrics.damage.refetched(Outcome::Ok);
                 if self.lines.fetched.is_told(rt::monotonic(), damaged.file) {
                     tracing::info!(%cid, "a damaged block was fetched again");

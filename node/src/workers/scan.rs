@@ -69,7 +69,7 @@ impl Scan {
 
     /// Walks all heads, from the saved place on.
     async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<(), StorageError> {
-        self.storage.mend_pins().await?;
+        self.ingest.mend_pins().await?;
         let mut place = self.storage.scan_place().await?;
         let is_whole = place.is_none();
         let mut counted = Counted::default();
