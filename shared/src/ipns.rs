@@ -12,7 +12,6 @@
 //! - A [`Record`] is verified; bytes from outside are an [`UnverifiedRecord`] until then.
 
 mod create;
-mod der;
 mod key;
 mod ladder;
 mod name;

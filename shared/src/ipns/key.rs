@@ -13,6 +13,8 @@
 
 use alloc::boxed::Box;
 
+use der::asn1::{BitStringRef, UintRef};
+use der::{Decode as _, Reader as _, SliceReader};
 use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use k256::elliptic_curve::scalar::IsHigh;
 use rsa::BoxedUint;
@@ -20,7 +22,6 @@ use rsa::pkcs1v15::Pkcs1v15Sign;
 use rsa::traits::SignatureScheme;
 use sha2::{Digest, Sha256};
 
-use crate::ipns::der;
 use crate::limits::{RSA_BITS_MAX, RSA_BITS_MIN};
 use crate::sign::{BadSignature, PUBLIC_KEY_BYTES, PublicKey, Signature};
 
@@ -214,27 +215,38 @@ fn rsa(data: &[u8]) -> Result<rsa::RsaPublicKey, NameKeyError> {
 
 /// Modulus and exponent of a `SubjectPublicKeyInfo` (RFC 5280, section 4.1.2.7; RFC 8017, appendix A.1.1).
 fn rsa_numbers(spki: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut outer = der::Reader::new(spki);
-    let mut info = outer.sequence()?;
-    outer.finish()?;
-    info.exactly(&RSA_ALGORITHM)?;
-    let mut bits = der::Reader::new(info.bit_string()?);
-    info.finish()?;
-    let mut key = bits.sequence()?;
-    bits.finish()?;
-    let numbers = (key.positive()?, key.positive()?);
-    key.finish()?;
-    Some(numbers)
+    let bits = sequence(spki, |info| {
+        let algorithm = info.tlv_bytes()?;
+        let is_rsa = algorithm == RSA_ALGORITHM;
+        let bits = BitStringRef::decode(info)?;
+        Ok(bits.as_bytes().filter(|_| is_rsa))
+    });
+    sequence(bits??, |key| Ok((positive(key)?, positive(key)?)))
+        .and_then(|(modulus, exponent)| Some((modulus?, exponent?)))
 }
 
 /// r and s of an ECDSA signature in DER (RFC 3279, section 2.2.3).
 fn ecdsa_scalars(signature: &[u8]) -> Option<([u8; 32], [u8; 32])> {
-    let mut outer = der::Reader::new(signature);
-    let mut pair = outer.sequence()?;
-    outer.finish()?;
-    let (r, s) = (padded(pair.positive()?)?, padded(pair.positive()?)?);
-    pair.finish()?;
-    Some((r, s))
+    let (r, s) = sequence(signature, |pair| Ok((positive(pair)?, positive(pair)?)))?;
+    Some((padded(r?)?, padded(s?)?))
+}
+
+/// Reads bytes that are one sequence in DER (ITU-T X.690) and nothing else. Every value has one encoding: what another encoder
+/// would have written differently is refused, so that nobody but the signer can vary a signature.
+fn sequence<'a, T>(
+    bytes: &'a [u8],
+    read: impl FnOnce(&mut SliceReader<'a>) -> der::Result<T>,
+) -> Option<T> {
+    let mut reader = SliceReader::new(bytes).ok()?;
+    let value = reader.sequence(read).ok()?;
+    reader.finish().ok()?;
+    Some(value)
+}
+
+/// An integer as its big-endian bytes without a leading zero; `None` of zero.
+fn positive<'a>(reader: &mut SliceReader<'a>) -> der::Result<Option<&'a [u8]>> {
+    let number = UintRef::decode(reader)?.as_bytes();
+    Ok(Some(number).filter(|number| number.first().is_some_and(|byte| *byte != 0)))
 }
 
 fn padded(number: &[u8]) -> Option<[u8; 32]> {

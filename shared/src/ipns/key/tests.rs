@@ -1,3 +1,4 @@
+use alloc::vec;
 use alloc::vec::Vec;
 
 use k256::ecdsa::signature::hazmat::PrehashSigner;
@@ -297,5 +298,75 @@ proptest! {
                 prop_assert_eq!(key.verify_parts(&[&data], &data), Err(BadSignature));
             }
         }
+    }
+}
+
+#[test]
+fn integers_have_one_encoding_and_are_positive() {
+    let pair = |number: &[u8]| {
+        let content = [number, &[2, 1, 1]].concat();
+        ecdsa_scalars(&[&[0x30, content.len() as u8][..], &content].concat())
+    };
+    let ends_with = |last: u8| {
+        let mut bytes = [0; 32];
+        bytes[31] = last;
+        bytes
+    };
+    assert_eq!(pair(&[2, 1, 1]), Some((ends_with(1), ends_with(1))));
+    assert_eq!(
+        pair(&[2, 2, 0, 0x80]),
+        Some((ends_with(0x80), ends_with(1)))
+    );
+    let refused: [&[u8]; 8] = [
+        &[2, 1, 0],
+        &[2, 0],
+        &[2, 1, 0x80],
+        &[2, 2, 0, 0x7f],
+        &[2, 0x81, 1, 1],
+        &[2, 0x82, 0, 1, 1],
+        &[2, 2, 1],
+        &[3, 1, 1],
+    ];
+    for bytes in refused {
+        assert_eq!(pair(bytes), None, "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn lengths_are_read_in_their_shortest_form_only() {
+    let all = |reader: &mut SliceReader<'_>| {
+        let length = reader.remaining_len();
+        reader.read_slice(length).map(<[u8]>::len)
+    };
+    for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff] {
+        let mut bytes = match length {
+            0..0x80 => vec![0x30, length as u8],
+            0x80..0x100 => vec![0x30, 0x81, length as u8],
+            _ => vec![0x30, 0x82, (length >> 8) as u8, length as u8],
+        };
+        bytes.extend(vec![7; length]);
+        assert_eq!(sequence(&bytes, all), Some(length));
+        assert_eq!(sequence(&bytes[..bytes.len() - 1], all), None);
+        bytes.push(0);
+        assert_eq!(sequence(&bytes, all), None);
+    }
+    for bytes in [
+        &[0x30, 0x80][..],
+        &[0x30, 0x80, 0, 0],
+        &[0x30, 0x81, 0x7f],
+        &[0x30, 0x82, 0, 0x80],
+        &[0x30, 0x83, 0, 0, 0],
+    ] {
+        let long = [bytes, &[0; 0x100]].concat();
+        for bytes in [bytes, &long] {
+            assert_eq!(sequence(bytes, all), None, "{bytes:02x?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
+        let _ = (rsa_numbers(&bytes), ecdsa_scalars(&bytes));
     }
 }
