@@ -172,6 +172,7 @@ impl Both {
     }
 
     fn our_car(&mut self) -> Result<String> {
+        self.person.publish("@helia_imports", &self.node)?;
         let file = self.dir.join("ours.car");
         self.person.export(&file)?;
         let roots = self.peer.import_car(&file)?;

@@ -214,6 +214,7 @@ impl Both {
     }
 
     fn our_car(&mut self) -> Result<String> {
+        self.person.publish("@kubo_imports", &self.node)?;
         let file = self.scratch.join("ours.car");
         self.person.export(&file)?;
         let file = file.to_str().context("a path in UTF-8")?;
