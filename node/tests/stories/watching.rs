@@ -14,7 +14,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::support::{Author, Reply, TestNode};
+use crate::support::{Author, TestNode};
 
 const ACCEPT: (&str, &str) = ("Accept", "application/vnd.ipfs.ipns-record");
 const TOKEN: &str = "a-token-nobody-may-see";
@@ -265,7 +265,7 @@ async fn spans_tell_name_and_route_and_nothing_tells_a_secret() {
 #[cfg(feature = "rocksdb")]
 #[tokio::test]
 async fn a_segment_that_is_gone_is_not_told_block_by_block() {
-    use crate::support::with_index_on_disk;
+    use crate::support::{Reply, with_index_on_disk};
 
     let node = TestNode::with(with_index_on_disk).await;
     let message = Author::new(1).publish_many(200);
