@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid};
+use perennis_shared::error::chain;
 use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
 use perennis_store::{
@@ -270,10 +271,13 @@ impl Storage {
     /// What is kept about the name of a head. One whose record cannot be read is set aside like any row that cannot, and the
     /// name is looked for elsewhere.
     fn name_state(&self, name: &Name, head: HeadRow) -> Result<Option<NameState>, StorageError> {
-        let Some(record) = name_state::record_of(&head) else {
-            tracing::error!(%name, "the record of a name cannot be read in the store; it is looked for elsewhere");
-            self.store.set_head_aside(name, &head);
-            return Ok(None);
+        let record = match name_state::record_of(&head) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(%name, error = %chain(&error), "the row of a name is damaged; its record is looked for elsewhere");
+                self.store.set_head_aside(name, &head);
+                return Ok(None);
+            }
         };
         // A row that cannot be read is as one that was never written: the pin scan walks the name and writes it anew.
         let facts = self.row(&key(FACTS, name.as_bytes()), GraphFacts::from_bytes)?;

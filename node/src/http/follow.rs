@@ -7,7 +7,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
 use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
-use perennis_shared::ipns::Name;
+use perennis_shared::ipns::{Name, Record};
 use perennis_shared::limits::RECORD_BYTES;
 
 use super::answer::{Answer, answer};
@@ -41,7 +41,8 @@ pub(super) async fn follow(call: Call) -> Result<Answer, Refusal> {
         }
         BodyKind::Record => {
             let upload = Upload::new(request, RECORD_BYTES as u64, &node.config.http)?;
-            Adoption::of_record(upload.whole().await?, sources, next)
+            let bytes = upload.whole().await?;
+            Adoption::of_bytes(&name, &bytes, sources, next)?
         }
         BodyKind::Car => {
             let mut message = node.ingest.receive();
@@ -51,7 +52,7 @@ pub(super) async fn follow(call: Call) -> Result<Answer, Refusal> {
                     .push(&part)
                     .map_err(|error| Refusal::from(error).closing())?;
             }
-            let mut adoption = Adoption::of_message(message, sources, next)?;
+            let mut adoption = Adoption::of_message(&name, message, sources, next)?;
             adoption.is_part = is_part;
             adoption
         }
@@ -77,14 +78,14 @@ pub(super) async fn unfollow(call: Call) -> Result<Answer, Refusal> {
 }
 
 /// The record of a name that comes without one: the best that routers and sources know, else the one that is kept.
-async fn find(node: &Site, name: &Name, sources: &[String]) -> Result<Vec<u8>, Refusal> {
+async fn find(node: &Site, name: &Name, sources: &[String]) -> Result<Record, Refusal> {
     let error = match node.routes.resolve(name, sources).await {
-        Ok(gathered) => return Ok(gathered.best.bytes().to_vec()),
+        Ok(gathered) => return Ok(gathered.best),
         Err(error) => error,
     };
     let kept = node.read.kept(name).await?;
     if let Some(kept) = kept.filter(|kept| kept.valid_until >= rt::now()) {
-        return Ok(kept.record.bytes().to_vec());
+        return Ok(kept.record);
     }
     Err(Refusal::not_found(
         format!("no record was found: {error}"),

@@ -20,8 +20,8 @@ use crate::storage::{Walked, walk};
 
 /// A name to follow, and what came with the request.
 pub(crate) struct Adoption {
-    /// The serialized record.
-    pub(crate) record: Vec<u8>,
+    /// Its record.
+    record: Record,
     /// Blocks below its head, if any were brought along; the rest is fetched.
     pub(crate) blocks: Vec<Block>,
     /// Where to look for the record and the blocks, beside the places of the configuration.
@@ -36,7 +36,7 @@ pub(crate) struct Adoption {
 
 impl Adoption {
     /// A record alone.
-    pub(crate) fn of_record(record: Vec<u8>, sources: Vec<String>, next: Millis) -> Adoption {
+    pub(crate) fn of_record(record: Record, sources: Vec<String>, next: Millis) -> Adoption {
         Adoption {
             record,
             blocks: Vec::new(),
@@ -47,21 +47,30 @@ impl Adoption {
         }
     }
 
+    /// A record alone, as it was sent.
+    pub(crate) fn of_bytes(
+        name: &Name,
+        bytes: &[u8],
+        sources: Vec<String>,
+        next: Millis,
+    ) -> Result<Adoption, IngestError> {
+        let record = UnverifiedRecord::parse(bytes)?.verify(name, rt::now())?;
+        Ok(Adoption::of_record(record, sources, next))
+    }
+
     /// Takes record and blocks from a message of the form of a publish. Rungs in it are left out: they are for the
     /// nodes their owner has chosen.
     pub(crate) fn of_message(
+        name: &Name,
         message: Message,
         sources: Vec<String>,
         next: Millis,
     ) -> Result<Adoption, IngestError> {
         let message = message.finish()?;
         Ok(Adoption {
-            record: message.record.bytes().to_vec(),
             blocks: message.blocks,
-            sources,
-            next,
-            is_part: false,
             permits: message.permits,
+            ..Adoption::of_bytes(name, message.record.bytes(), sources, next)?
         })
     }
 }
@@ -89,7 +98,7 @@ impl Ingest {
     pub(crate) async fn follow(&self, name: &Name, adoption: Adoption) -> Result<(), IngestError> {
         let now = rt::now();
         let _share = adoption.permits;
-        let record = UnverifiedRecord::parse(&adoption.record)?.verify(name, now)?;
+        let record = adoption.record.still_valid(now)?;
         let kept = self.storage.kept(*name).await?;
         // What is kept may be newer: then that is followed.
         let record = match &kept {

@@ -2,7 +2,7 @@
 
 use perennis_shared::cid::Cid;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
-use perennis_shared::ipns::Record;
+use perennis_shared::ipns::{Record, RecordError};
 use perennis_shared::time::Millis;
 use perennis_store::HeadRow;
 
@@ -27,15 +27,28 @@ pub(crate) struct NameState {
     pub(crate) followed: Option<FollowState>,
 }
 
-/// The record in the row of a head; none where the row does not hold the record that it says.
+/// Why the row of a head is damaged, though the store can read it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HeadError {
+    /// What it holds is no record.
+    #[error("what it holds is no record")]
+    Record(#[from] RecordError),
+    /// It holds a record of another sequence or value than it says.
+    #[error("it holds another record than it says")]
+    OtherRecord,
+}
+
+/// The record in the row of a head.
 #[allow(
     clippy::disallowed_methods,
     reason = "these are the store's own rows, and this is the one place that reads them"
 )]
-pub(super) fn record_of(head: &HeadRow) -> Option<Record> {
-    let record = Record::from_own_store(head.record.clone()).ok()?;
-    let is_of_row = record.sequence() == head.sequence && record.value() == &head.value[..];
-    is_of_row.then_some(record)
+pub(super) fn record_of(head: &HeadRow) -> Result<Record, HeadError> {
+    let record = Record::from_own_store(head.record.clone())?;
+    if record.sequence() != head.sequence || record.value() != &head.value[..] {
+        return Err(HeadError::OtherRecord);
+    }
+    Ok(record)
 }
 
 /// What was found about a name, beside its record. Stored as DAG-CBOR beside the head.
