@@ -94,7 +94,7 @@ pub use registry::Registration;
 pub(crate) use registry::Serving;
 pub(crate) use streams::Streams;
 
-/// Longest name of a protocol with its version, in bytes (multistream-select has a limit of 140 for Go peers).
+/// Longest name of a protocol with its version, in bytes: each connection is told the names of all.
 const NAME_BYTES: usize = 140;
 
 /// How long a stream is served when the protocol does not say.
@@ -117,6 +117,8 @@ pub struct Protocol {
 pub type ServeResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Answers the streams that other peers open for a protocol.
+///
+/// One that holds a [`Net`](crate::Net) keeps the peer running until its registration is dropped or the peer is stopped.
 pub trait Handler: MaybeSend + MaybeSync + 'static {
     /// Serves one stream of a peer, in a task of its own. It is dropped at the deadline of the protocol, when the
     /// registration is dropped, and when the peer stops.

@@ -48,7 +48,7 @@ impl Retryable for AcceptError {
 pub enum OpenError {
     /// There is no connection with it.
     #[error("no connection")]
-    Connect(#[source] ConnectError),
+    Connect(#[source] Box<ConnectError>),
     /// It does not speak the protocol.
     #[error("the peer does not speak {protocol}")]
     Unsupported {

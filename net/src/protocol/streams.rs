@@ -62,7 +62,7 @@ impl Streams {
                 Ok(()) => self.open_connected(peer, protocol, within).await,
                 Err(ConnectError::Deadline { after }) => Err(OpenError::Deadline { after }),
                 Err(ConnectError::Net(error)) => Err(error.into()),
-                Err(error) => Err(OpenError::Connect(error)),
+                Err(error) => Err(OpenError::Connect(Box::new(error))),
             }
         };
         match rt::timeout(within, opening).await {
