@@ -21,7 +21,7 @@ use perennis_shared::ipns::{
 };
 use perennis_shared::log::{Entry, UnverifiedEntry};
 use perennis_shared::time::Millis;
-use tokio::sync::{Notify, RwLock, Semaphore};
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::changed_names::ChangedNames;
 use crate::config::Config;
@@ -60,16 +60,8 @@ pub(crate) struct Ingest {
     metrics: Arc<Metrics>,
     admission: Admission,
     memory: Arc<Semaphore>,
-    /// Rung when a head was stored whose blocks are not all here.
-    pub(crate) incomplete: Arc<Notify>,
-    /// Rung when a record was stored that routers are to be told about.
-    pub(crate) fresh: Arc<Notify>,
-    /// Rung when rungs were stored that are to be released in their time.
-    pub(crate) laddered: Arc<Notify>,
-    /// Rung when a name was followed.
-    pub(crate) following: Arc<Notify>,
     /// Names whose record was stored or that were forgotten.
-    pub(crate) news: ChangedNames,
+    pub(crate) changed_names: ChangedNames,
     /// Held for writing while a name is forgotten, so that no change made from what was read before brings it back.
     forgetting: RwLock<()>,
     routers: Vec<String>,
@@ -94,11 +86,7 @@ impl Ingest {
             metrics,
             admission: Admission::new(&config.admission),
             memory: Arc::new(Semaphore::new(memory)),
-            incomplete: Arc::new(Notify::new()),
-            fresh: Arc::new(Notify::new()),
-            laddered: Arc::new(Notify::new()),
-            following: Arc::new(Notify::new()),
-            news: ChangedNames::default(),
+            changed_names: ChangedNames::default(),
             forgetting: RwLock::new(()),
             routers: config.routers(),
             message_bytes: config.admission.message_bytes,
@@ -355,13 +343,7 @@ impl Ingest {
         }
         let is_list = change.facts.is_pinned_list();
         let was_list = before.is_some_and(|kept| kept.facts.is_pinned_list());
-        let wakes_routers = change.is_new_record;
-        let wakes_ladder = change.ladder.is_some();
-        let wakes_follow = change
-            .followed
-            .as_ref()
-            .is_some_and(|follow| follow.next.is_some());
-        let wakes_fetch = matches!(change.facts.pin, Pin::Queued | Pin::Incomplete { .. });
+        let is_new_record = change.is_new_record;
         change.routers = self.routers.clone();
         let committed = self.storage.commit(change).await;
         committed.map_err(|error| refused(error, offered))?;
@@ -373,18 +355,8 @@ impl Ingest {
             i64::from(before.is_none()),
             i64::from(is_list) - i64::from(was_list),
         );
-        if wakes_routers {
-            self.fresh.notify_waiters();
-            self.news.add(name);
-        }
-        if wakes_fetch {
-            self.incomplete.notify_one();
-        }
-        if wakes_ladder {
-            self.laddered.notify_one();
-        }
-        if wakes_follow {
-            self.following.notify_one();
+        if is_new_record {
+            self.changed_names.add(name);
         }
         Ok(())
     }

@@ -197,10 +197,9 @@ impl Ingest {
         };
         left.map_err(|error| refused(error, kept.sequence))?;
         self.read.changed(name);
-        self.incomplete.notify_one();
         self.metrics.followed(-1);
         if !row.is_published {
-            self.news.add(*name);
+            self.changed_names.add(*name);
             self.storage.name_removed();
             self.metrics.changed(-1, -i64::from(is_list));
         }

@@ -19,26 +19,23 @@ use perennis_shared::codec;
 use perennis_shared::did::DidDocument;
 use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
+use perennis_shared::time::Millis;
 
-use super::{Ending, Worker, later};
+use super::Job;
+use super::status::Status;
+use super::timing::later;
 use crate::config::Config;
 use crate::ingest::{FetchedGraph, Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
 use crate::routes::{Dial, Routes};
-use crate::shutdown::Stop;
+use crate::storage::{DueFetch, FETCH, FetchEnd, TypedQueue};
 use crate::storage::{NameState, Pin};
 use crate::storage::{Storage, StorageError};
 use crate::storage::{links, walk};
 
 /// How long one block may take from one kind of sources.
 const BLOCK: Duration = Duration::from_secs(60);
-
-/// Names looked at between two looks at the clock.
-const BATCH: usize = 16;
-
-/// Longest wait when nothing is due.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// Delays after a fetch that did not bring everything.
 const RETRY: Backoff = Backoff {
@@ -47,7 +44,7 @@ const RETRY: Backoff = Backoff {
     attempts: u32::MAX,
 };
 
-pub(super) struct Fetch {
+pub(crate) struct FetchJob {
     storage: Storage,
     read: Arc<Read>,
     ingest: Arc<Ingest>,
@@ -56,16 +53,16 @@ pub(super) struct Fetch {
     memory_bytes: u64,
 }
 
-impl Fetch {
-    pub(super) fn new(
+impl FetchJob {
+    pub(crate) fn new(
         config: &Config,
         storage: &Storage,
         read: &Arc<Read>,
         ingest: &Arc<Ingest>,
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
-    ) -> Fetch {
-        Fetch {
+    ) -> FetchJob {
+        FetchJob {
             storage: storage.clone(),
             read: Arc::clone(read),
             ingest: Arc::clone(ingest),
@@ -74,64 +71,61 @@ impl Fetch {
             memory_bytes: config.admission.memory_bytes,
         }
     }
+}
 
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        loop {
-            let next = self.due(&worker, &mut stop).await;
-            if !worker
-                .rest(next, IDLE, &self.ingest.incomplete, &mut stop)
-                .await
-            {
-                return;
-            }
-        }
+impl Job for FetchJob {
+    type Key = Name;
+    type Payload = ();
+    type Due = DueFetch;
+
+    const QUEUE: TypedQueue<Name> = FETCH;
+    const BATCH: usize = 16;
+    const AT_ONCE: usize = 1;
+
+    fn name(&self) -> String {
+        "pin fetch".to_owned()
     }
 
-    /// Tries every name that is due; tells how long to wait for the next.
-    async fn due(&self, worker: &Worker, stop: &mut Stop) -> Result<Duration, StorageError> {
-        loop {
-            let now = rt::now();
-            let rows = self.storage.fetches_due(now, BATCH).await?;
-            if rows.is_empty() {
-                let next = self.storage.next_fetch().await?;
-                let wait = next.map_or(IDLE, |due| {
-                    Duration::from_millis(due.0.saturating_sub(now.0))
-                });
-                return Ok(wait.min(IDLE));
-            }
-            for row in rows {
-                worker.working(format!("fetching what is missing below {}", row.name));
-                let fetched = stop.or(self.name(&row.name)).await;
-                let Some(fetched) = fetched else {
-                    return Ok(IDLE);
-                };
-                let again = match fetched {
-                    Ok(is_done) => !is_done,
-                    // Somebody published meanwhile.
-                    Err(IngestError::Stale { .. }) => true,
-                    // Somebody unfollowed it meanwhile.
-                    Err(IngestError::NotFollowed) => false,
-                    Err(error) => {
-                        worker.failed(&error);
-                        true
-                    }
-                };
-                worker.stepped();
-                if again {
-                    let failures = row.failures.saturating_add(1);
-                    let delay = RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max);
-                    let due = later(delay);
-                    self.storage.fetch_again(&row, due, failures).await?;
-                } else {
-                    self.storage.fetch_done(&row).await?;
-                }
-            }
-        }
+    fn throttle(&self) -> String {
+        format!("one name at a time, {FETCHES} blocks at once")
     }
 
+    fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<DueFetch>, StorageError> {
+        self.storage.fetches_due(now, limit).await
+    }
+
+    async fn work(&self, fetch: DueFetch, status: &Status) -> Result<(), StorageError> {
+        status.working(format!("fetching what is missing below {}", fetch.name));
+        let again = match self.below_name(&fetch.name).await {
+            Ok(is_done) => !is_done,
+            // Somebody published meanwhile.
+            Err(IngestError::Stale { .. }) => true,
+            // Somebody unfollowed it meanwhile.
+            Err(IngestError::NotFollowed) => false,
+            Err(error) => {
+                status.failed(&error);
+                true
+            }
+        };
+        let end = match again {
+            true => {
+                let failures = fetch.failures.saturating_add(1);
+                let delay = RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max);
+                FetchEnd::Later(later(delay))
+            }
+            false => FetchEnd::Done,
+        };
+        self.storage.end_due_fetch(&fetch, end).await
+    }
+}
+
+impl FetchJob {
     /// Fetches what is missing below one head; true when nothing more is to be fetched.
-    async fn name(&self, name: &Name) -> Result<bool, IngestError> {
+    async fn below_name(&self, name: &Name) -> Result<bool, IngestError> {
         let Some(kept) = self.storage.kept(*name).await? else {
             return Ok(true);
         };

@@ -192,6 +192,14 @@ impl Batch {
         self
     }
 
+    /// The queues that it puts entries into, one for each entry.
+    pub fn enqueued(&self) -> impl Iterator<Item = Queue> {
+        self.rows.iter().filter_map(|change| match change {
+            Change::Enqueue { queue, .. } => Some(*queue),
+            _ => None,
+        })
+    }
+
     /// Sets a row of the caller's.
     pub fn put_meta(&mut self, key: &[u8], value: impl Into<Vec<u8>>) -> &mut Self {
         self.rows
