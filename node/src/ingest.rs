@@ -29,7 +29,7 @@ use crate::keystore::Keystore;
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
 use crate::storage::FollowState;
-use crate::storage::{ChangeError, Follow, NameChange, Storage};
+use crate::storage::{ChangeError, EndedFetch, Follow, NameChange, Storage};
 use crate::storage::{GraphFacts, NameState, Pin};
 
 mod admission;
@@ -40,6 +40,8 @@ mod lost;
 mod message;
 mod receipt;
 mod renew;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use error::IngestError;
 pub(crate) use follow::Adoption;
@@ -243,13 +245,14 @@ impl Ingest {
     }
 
     /// Stores blocks that were fetched for a head that is kept, and what was found about it. `blocks` hold whatever
-    /// was missing below the head.
+    /// was missing below the head; the row of the fetch becomes what it said, in the same batch.
     pub(crate) async fn adopt(
         &self,
         name: &Name,
         kept: &NameState,
         blocks: Vec<Block>,
         found: FetchedGraph,
+        fetch: Option<EndedFetch>,
     ) -> Result<(), IngestError> {
         let record = kept.record.clone();
         let facts = match found {
@@ -283,6 +286,7 @@ impl Ingest {
             facts,
             blocks,
             is_new_record: false,
+            fetch,
             ..NameChange::of(*name, record, kept.stored_at)
         };
         self.commit(change, Some(kept)).await

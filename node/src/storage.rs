@@ -70,7 +70,7 @@ pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
 pub(crate) use fetched::Fetched;
-pub(crate) use fetches::{DueFetch, FetchEnd};
+pub(crate) use fetches::{DueFetch, EndedFetch, FetchAttempt, FetchEnd};
 pub(crate) use follow_state::FollowState;
 pub(crate) use held::HeldBlocks;
 pub(crate) use name_state::{GraphFacts, NameState, Pin};
@@ -78,7 +78,7 @@ pub(crate) use provides::ProvideRound;
 pub(crate) use put_state::PutState;
 pub(crate) use puts::QueuedPut;
 pub(crate) use queues::{Attempts, FETCH, FOLLOW, LADDER, LOST_HEADS, REFETCH};
-pub(crate) use queues::{Payload, QueueEntry, QueueKey, TypedQueue};
+pub(crate) use queues::{FinishedRow, Payload, QueueEntry, QueueKey, TypedQueue};
 pub(crate) use reclaim::ReclaimError;
 pub(crate) use rows::{TABLES, hex};
 pub(crate) use walk::{Walked, links, walk};
@@ -128,8 +128,10 @@ pub(crate) struct NameChange {
     pub(crate) ladder: Option<Ladder>,
     /// What is kept about following the name; `None` leaves it.
     pub(crate) followed: Option<Follow>,
-    /// Since when the head was looked for that this record makes up for.
-    pub(crate) lost: Option<Millis>,
+    /// The row of a queue that this is done for.
+    pub(crate) finished: Option<FinishedRow>,
+    /// The fetch that this is what came of; without one, missing blocks are due to be fetched at once.
+    pub(crate) fetch: Option<EndedFetch>,
 }
 
 /// What a change does about following a name.
@@ -153,7 +155,8 @@ impl NameChange {
             routers: Vec::new(),
             ladder: None,
             followed: None,
-            lost: None,
+            finished: None,
+            fetch: None,
         }
     }
 }
@@ -293,8 +296,9 @@ impl Storage {
         let name = change.name;
         let reason = PinReason::Head(name);
         let mut batch = reason.batch();
-        if let Some(due) = change.lost {
-            LOST_HEADS.take(&mut batch, &name, due);
+        // First: what the change puts into the same queue stays.
+        if let Some(finished) = &change.finished {
+            finished.take_out(&mut batch);
         }
         if let Some(ladder) = &change.ladder {
             ladders::set(&mut batch, &name, ladder, &change.record)?;
@@ -308,11 +312,16 @@ impl Storage {
                 Pin::Pinned => reason.pin(&mut batch, head),
                 // What comes in bit by bit is held as well.
                 Pin::Queued | Pin::Incomplete { .. } => {
-                    FETCH.put(&mut batch, &name, rt::now(), &());
+                    if change.fetch.is_none() {
+                        FETCH.put(&mut batch, &name, rt::now(), &());
+                    }
                     reason.pin_ahead(&mut batch, head);
                 }
                 Pin::RecordOnly => reason.unpin(&mut batch),
             }
+        }
+        if let Some(fetch) = &change.fetch {
+            fetch.apply(&mut batch);
         }
         let facts = change.facts.to_bytes().map_err(StorageError::from)?;
         batch.put_meta(&key(FACTS, name.as_bytes()), facts);

@@ -1,7 +1,11 @@
 //! Heads with missing blocks: when they are fetched, and how often that failed.
 //!
-//! A name is in the queue until everything below its head is here, or nothing more is to be fetched for it.
+//! A name is in the queue until everything below its head is here, or nothing more is to be fetched for it. What a fetch came
+//! to and what becomes of its row are one batch.
 
+use std::time::Duration;
+
+use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::Batch;
@@ -19,28 +23,61 @@ pub(crate) struct DueFetch {
     pub(crate) due: Millis,
 }
 
-/// What becomes of the row of a fetch.
+/// A fetch that is under way.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum FetchEnd {
-    /// Nothing more is to be fetched.
-    Done,
-    /// Something was not had; it is due again then.
-    Later(Millis),
+pub(crate) struct FetchAttempt {
+    pub(crate) row: DueFetch,
+    /// How long after its end the next one follows, where something is not had.
+    pub(crate) delay: Duration,
 }
 
-impl DueFetch {
-    /// Says in a batch what becomes of the row.
-    pub(super) fn end(&self, batch: &mut Batch, end: FetchEnd) {
-        let row = key(FETCHES, self.name.as_bytes());
-        match end {
+/// What becomes of the row of a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FetchEnd {
+    /// Nothing more is to be fetched: the row leaves its queue, unless it was put in again meanwhile.
+    Done,
+    /// The fetch goes on, and the row stays as it is.
+    GoesOn,
+    /// Something was not had; it is due again after the delay.
+    Later,
+}
+
+/// What becomes of the row of a fetch, for the batch that records what it came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndedFetch {
+    row: DueFetch,
+    end: FetchEnd,
+    again: Millis,
+}
+
+impl FetchAttempt {
+    pub(crate) fn ends(&self, end: FetchEnd) -> EndedFetch {
+        EndedFetch {
+            row: self.row,
+            end,
+            again: rt::now() + self.delay,
+        }
+    }
+}
+
+impl EndedFetch {
+    /// Says it in a batch.
+    pub(super) fn apply(&self, batch: &mut Batch) {
+        let DueFetch {
+            name,
+            failures,
+            due,
+        } = self.row;
+        let row = key(FETCHES, name.as_bytes());
+        match self.end {
             FetchEnd::Done => {
-                FETCH.take(batch, &self.name, self.due);
+                FETCH.take(batch, &name, due);
                 batch.delete_meta(&row);
             }
-            FetchEnd::Later(due) => {
-                FETCH.put(batch, &self.name, due, &());
-                let failures = self.failures.saturating_add(1);
-                batch.put_meta(&row, failures.to_be_bytes());
+            FetchEnd::GoesOn => {}
+            FetchEnd::Later => {
+                FETCH.put(batch, &name, self.again, &());
+                batch.put_meta(&row, failures.saturating_add(1).to_be_bytes());
             }
         }
     }
@@ -70,13 +107,9 @@ impl Storage {
     }
 
     /// Ends a fetch that has changed nothing else.
-    pub(crate) async fn end_due_fetch(
-        &self,
-        fetch: &DueFetch,
-        end: FetchEnd,
-    ) -> Result<(), StorageError> {
+    pub(crate) async fn fetch_ended(&self, ended: EndedFetch) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        fetch.end(&mut batch, end);
+        ended.apply(&mut batch);
         self.write(batch).await
     }
 }

@@ -149,6 +149,21 @@ pub(crate) struct QueueEntry<K, P = ()> {
     pub(crate) due: Millis,
 }
 
+/// A row of a queue for which everything was done: it leaves its queue in the batch that records that, if it is still due
+/// then.
+#[derive(Clone, Debug)]
+pub(crate) struct FinishedRow {
+    queue: Queue,
+    key: Vec<u8>,
+    due: Millis,
+}
+
+impl FinishedRow {
+    pub(super) fn take_out(&self, batch: &mut Batch) {
+        batch.dequeue(self.queue, &self.key, self.due);
+    }
+}
+
 impl<K: QueueKey, P: Payload> TypedQueue<K, P> {
     const fn new(number: Queue) -> TypedQueue<K, P> {
         TypedQueue {
@@ -170,6 +185,17 @@ impl<K: QueueKey, P: Payload> TypedQueue<K, P> {
     /// Takes a row out if it is still due then: one that was put in again meanwhile stays.
     pub(super) fn take(self, batch: &mut Batch, key: &K, due: Millis) {
         batch.dequeue(self.number, &key.to_key(), due);
+    }
+}
+
+impl<K: QueueKey, P: Payload> TypedQueue<K, P> {
+    /// A row for which everything is done when the batch is durable that this goes into.
+    pub(crate) fn finished(self, key: &K, due: Millis) -> FinishedRow {
+        FinishedRow {
+            queue: self.number,
+            key: key.to_key(),
+            due,
+        }
     }
 }
 

@@ -73,20 +73,19 @@ impl Job for FollowJob {
         let Some(row) = kept.and_then(|kept| kept.followed) else {
             return self.storage.take_out(FOLLOW, &due).await;
         };
+        let next = later(spread(self.period, rt::jitter()));
         let found = match self.routes.resolve(&name, &row.sources).await {
-            Ok(gathered) => self.take_in(&name, &gathered).await,
+            Ok(gathered) => self.take_in(&name, &gathered, next).await,
             Err(error) => Err(chain(&error)),
         };
-        let (row, wait) = match found {
-            Ok(()) => {
+        let (row, next) = match found {
+            Ok(is_newer) => {
                 self.metrics.looked(Outcome::Ok);
-                let row = FollowState {
-                    found_at: Some(rt::now()),
-                    failures: 0,
-                    last_error: None,
-                    ..row
-                };
-                (row, spread(self.period, rt::jitter()))
+                if is_newer {
+                    // The batch that stored the record has said so.
+                    return Ok(());
+                }
+                (row.found(rt::now()), next)
             }
             Err(error) => {
                 self.metrics.looked(Outcome::Failed);
@@ -97,25 +96,31 @@ impl Job for FollowJob {
                     last_error: Some(error.chars().take(ERROR_CHARS).collect()),
                     ..row
                 };
-                (row, self.retry(failures))
+                (row, later(self.retry(failures)))
             }
         };
-        self.ingest.save_followed(&name, row, later(wait)).await
+        self.ingest.save_followed(&name, row, next).await
     }
 }
 
 impl FollowJob {
-    /// Takes in what was found. An older record than the one that is here is as good as the same.
-    async fn take_in(&self, name: &Name, gathered: &Gathered) -> Result<(), String> {
-        match self.ingest.found(name, gathered.best.clone()).await {
+    /// Takes in what was found; true when it is newer than what was here. An older record is as good as the same.
+    async fn take_in(
+        &self,
+        name: &Name,
+        gathered: &Gathered,
+        next: Millis,
+    ) -> Result<bool, String> {
+        let record = gathered.best.clone();
+        match self.ingest.found(name, record, Some(next)).await {
             Ok(is_newer) => {
                 if is_newer {
                     let sequence = gathered.best.sequence();
                     tracing::info!(%name, sequence, source = %gathered.source, "a followed name has a new record");
                 }
-                Ok(())
+                Ok(is_newer)
             }
-            Err(IngestError::Stale { .. } | IngestError::NotFollowed) => Ok(()),
+            Err(IngestError::Stale { .. } | IngestError::NotFollowed) => Ok(false),
             Err(error) => Err(chain(&error)),
         }
     }

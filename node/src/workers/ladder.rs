@@ -1,7 +1,7 @@
 //! The ladder worker: releases the rungs that the nodes of an owner keep back, each in its time.
 //!
-//! A name with rungs waits in a durable queue until the next one is due. The release takes the rung out of the ladder
-//! and puts the next time into the queue in the same batch, so that nothing is lost or done twice by a restart.
+//! A name with rungs waits in a durable queue until the next one is due. The release takes the rung out of the ladder and its
+//! row out of the queue, and puts the next one in, in the same batch: nothing is lost or done twice by a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,11 +55,10 @@ impl Job for LadderJob {
     async fn work(&self, due: QueueEntry<Name>, status: &Status) -> Result<(), StorageError> {
         let name = due.key;
         status.working(format!("releasing the next rung of {name}"));
-        match self.ingest.renew(&name, rt::now()).await {
+        match self.ingest.renew(&due, rt::now()).await {
             Ok(Renewal::Released) => {
                 self.metrics.released(Outcome::Ok);
-                // The batch has put in the next rung; what is still due here had none behind it.
-                self.storage.take_out(LADDER, &due).await
+                Ok(())
             }
             Ok(Renewal::Later(until)) => self.storage.put_off(LADDER, &name, until, ()).await,
             Ok(Renewal::Nothing) => self.storage.take_out(LADDER, &due).await,

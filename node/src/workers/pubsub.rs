@@ -171,7 +171,7 @@ impl Gossip {
         };
         if kept.followed.is_some() {
             let sequence = record.sequence();
-            let is_newer = self.ingest.found(name, record).await?;
+            let is_newer = self.ingest.found(name, record, None).await?;
             if is_newer {
                 tracing::info!(%name, sequence, source = "pubsub", "a followed name has a new record");
             }

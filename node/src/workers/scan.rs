@@ -178,7 +178,10 @@ impl ScanWorker {
         let Some(walked) = walked else {
             return Ok(None);
         };
-        let is_list = self.ingest.settle_walked(name, &kept, &walked).await?;
+        let is_list = self
+            .ingest
+            .settle_walked(name, &kept, &walked, None)
+            .await?;
         Ok(Some(is_list))
     }
 }
