@@ -192,7 +192,8 @@ impl Storage {
         due: Millis,
     ) -> Result<(), StorageError> {
         let failures = Attempts(damaged.failures.saturating_add(1));
-        self.put_off(REFETCH, &damaged.key, due, failures).await
+        // Also where the store has put it in once more, since the disk did not keep what was fetched.
+        self.queue_put(REFETCH, &damaged.key, due, failures).await
     }
 
     /// Names whose lost heads are due to be looked for, the longest due first.
@@ -231,7 +232,9 @@ impl Storage {
         due: Millis,
     ) -> Result<(), StorageError> {
         let failures = Attempts(lost.failures.saturating_add(1));
-        self.put_off(LOST_HEADS, &lost.name, due, failures).await
+        let mut batch = Batch::new();
+        LOST_HEADS.put_off(&mut batch, &lost.name, lost.due, due, &failures);
+        self.write(batch).await
     }
 
     /// The sequence below which no record of a name is accepted, where one that was acknowledged is lost.

@@ -38,7 +38,7 @@ pub(crate) enum FetchEnd {
     Done,
     /// The fetch goes on, and the row stays as it is.
     GoesOn,
-    /// Something was not had; it is due again after the delay.
+    /// Something was not had; it is due again after the delay, unless it was put in again meanwhile.
     Later,
 }
 
@@ -76,7 +76,7 @@ impl EndedFetch {
             }
             FetchEnd::GoesOn => {}
             FetchEnd::Later => {
-                FETCH.put(batch, &name, self.again, &());
+                FETCH.put_off(batch, &name, due, self.again, &());
                 batch.put_meta(&row, failures.saturating_add(1).to_be_bytes());
             }
         }

@@ -72,17 +72,18 @@ impl Storage {
         Ok(row.unwrap_or_default())
     }
 
-    /// Keeps what a put came to, and when the name is due at the router again.
+    /// Keeps what a put came to, and when the name is due at the router again. One that a newer record has made due meanwhile
+    /// stays due.
     pub(crate) async fn put_again(
         &self,
         queue: TypedQueue<Name>,
-        name: &Name,
+        queued: &QueuedPut,
         due: Millis,
         put: &PutState,
     ) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        queue.put(&mut batch, name, due, &());
-        batch.put_meta(&put_key(queue, name), put.to_bytes()?);
+        queue.put_off(&mut batch, &queued.name, queued.due, due, &());
+        batch.put_meta(&put_key(queue, &queued.name), put.to_bytes()?);
         self.write(batch).await
     }
 
@@ -175,4 +176,41 @@ pub(super) fn router_queues(
 /// The row of what is kept about a name at the router of a queue.
 pub(super) fn put_key(queue: TypedQueue<Name>, name: &Name) -> Vec<u8> {
     [PUT, &[queue.number().0], name.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::sign::SigningKey;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_a_newer_record_made_due_stays_due_when_an_older_put_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let router = "http://router.example".to_owned();
+        let storage = Storage::open(dir.path(), std::slice::from_ref(&router)).unwrap();
+        let queue = storage.router_queue(&router).unwrap();
+        let name = Name::from_public_key(&SigningKey::from_seed(&[1; 32]).public());
+        let put_in = |due| storage.queue_put(queue, &name, due, ());
+        let due = |now| storage.puts_due(queue, now, 8);
+        put_in(Millis(1)).await.unwrap();
+        let older = due(Millis(1)).await.unwrap();
+        put_in(Millis(2)).await.unwrap();
+        let put = PutState {
+            failures: 3,
+            ..PutState::default()
+        };
+        let ended = storage.put_again(queue, &older[0], Millis(9), &put);
+        ended.await.unwrap();
+        let newer = due(Millis(2)).await.unwrap();
+        assert_eq!((newer[0].due, &newer[0].put), (Millis(2), &put));
+
+        // Nothing came in meanwhile.
+        let ended = storage.put_again(queue, &newer[0], Millis(9), &put);
+        ended.await.unwrap();
+        assert!(due(Millis(8)).await.unwrap().is_empty());
+        assert_eq!(due(Millis(9)).await.unwrap().len(), 1);
+    }
 }

@@ -182,6 +182,18 @@ impl<K: QueueKey, P: Payload> TypedQueue<K, P> {
         batch.enqueue(self.number, &key.to_key(), due, payload.to_bytes());
     }
 
+    /// Puts a row off that is due at `from`: one that was put in again meanwhile stays as it is.
+    pub(super) fn put_off(
+        self,
+        batch: &mut Batch,
+        key: &K,
+        from: Millis,
+        until: Millis,
+        payload: &P,
+    ) {
+        batch.put_off(self.number, &key.to_key(), from, until, payload.to_bytes());
+    }
+
     /// Takes a row out if it is still due then: one that was put in again meanwhile stays.
     pub(super) fn take(self, batch: &mut Batch, key: &K, due: Millis) {
         batch.dequeue(self.number, &key.to_key(), due);
@@ -230,16 +242,28 @@ impl Storage {
         self.shared.queues.of(queue.number).notified().await;
     }
 
-    /// Puts a row off until then.
-    pub(crate) async fn put_off<K: QueueKey, P: Payload>(
+    /// Puts a row in, in place of one with the same key.
+    pub(crate) async fn queue_put<K: QueueKey, P: Payload>(
         &self,
         queue: TypedQueue<K, P>,
         key: &K,
-        until: Millis,
+        due: Millis,
         payload: P,
     ) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        queue.put(&mut batch, key, until, &payload);
+        queue.put(&mut batch, key, due, &payload);
+        self.write(batch).await
+    }
+
+    /// Puts a row off until then, unless it was put in again meanwhile.
+    pub(crate) async fn put_off<K: QueueKey, P: Payload>(
+        &self,
+        queue: TypedQueue<K, P>,
+        entry: &QueueEntry<K, P>,
+        until: Millis,
+    ) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        queue.put_off(&mut batch, &entry.key, entry.due, until, &entry.payload);
         self.write(batch).await
     }
 
@@ -379,12 +403,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path(), &[]).unwrap();
         storage
-            .put_off(FOLLOW, &name(1), Millis(1), ())
+            .queue_put(FOLLOW, &name(1), Millis(1), ())
             .await
             .unwrap();
         storage.queue_notified(FOLLOW).await;
-        // Of another queue nobody is told, and taking rows out tells nobody.
+        // Of another queue nobody is told, and putting rows off or taking them out tells nobody.
         let due = storage.queue_due(FOLLOW, Millis(1), 1).await.unwrap();
+        storage.put_off(FOLLOW, &due[0], Millis(2)).await.unwrap();
+        let due = storage.queue_due(FOLLOW, Millis(2), 1).await.unwrap();
         storage.take_out(FOLLOW, &due[0]).await.unwrap();
         for queue in [FOLLOW, LADDER] {
             let mut told = std::pin::pin!(storage.queue_notified(queue));

@@ -60,7 +60,7 @@ impl Job for LadderJob {
                 self.metrics.released(Outcome::Ok);
                 Ok(())
             }
-            Ok(Renewal::Later(until)) => self.storage.put_off(LADDER, &name, until, ()).await,
+            Ok(Renewal::Later(until)) => self.storage.put_off(LADDER, &due, until).await,
             Ok(Renewal::Nothing) => self.storage.take_out(LADDER, &due).await,
             Err(error) => {
                 // A new head voids the ladder; then there is nothing to try again, and the next look finds that.
@@ -70,7 +70,7 @@ impl Job for LadderJob {
                     status.failed(&error);
                     self.metrics.released(Outcome::Failed);
                 }
-                self.storage.put_off(LADDER, &name, later(RETRY), ()).await
+                self.storage.put_off(LADDER, &due, later(RETRY)).await
             }
         }
     }

@@ -89,7 +89,7 @@ impl Republish {
             }
             // A record that comes in meanwhile makes it due at this moment too.
             self.storage
-                .put_off(target.queue, &name, rt::now(), ())
+                .queue_put(target.queue, &name, rt::now(), ())
                 .await?;
         }
         Ok(is_done)

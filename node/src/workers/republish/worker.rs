@@ -198,7 +198,7 @@ impl Puts {
         let due = later(wait);
         republish
             .storage
-            .put_again(target.queue, &name, due, &put)
+            .put_again(target.queue, &queued, due, &put)
             .await?;
         Ok(Put::Done)
     }
