@@ -32,13 +32,16 @@ use crate::shutdown::Stop;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
-use crate::workers::Workers;
 use crate::workers::folder::FolderWorker;
 use crate::workers::meet::MeetWorker;
 use crate::workers::probe::ProbeWorker;
-use crate::workers::pubsub::PubsubWorker;
+use crate::workers::pubsub::{Gossip, PubsubWorker};
 use crate::workers::reprovide::Reprovide;
 use crate::workers::republish::Republish;
+
+mod background;
+
+use background::{Background, Parts};
 
 /// A node that runs. Dropping it stops the node without waiting; [`RunningNode::shutdown`] waits.
 pub struct RunningNode {
@@ -112,32 +115,40 @@ impl RunningNode {
             Arc::clone(&metrics),
             Arc::clone(&demand),
             Arc::clone(&reprovide),
-            Arc::clone(&ingest.fresh),
         ));
         let (stop, stopped) = watch::channel(false);
-        let workers = Workers::new();
-        let mut tasks = workers.start(
-            &config, &storage, &read, &ingest, &republish, &reprovide, &routes, &metrics, &stopped,
-        );
-        let to_stop = || Stop(stopped.clone());
-        swarm.work(&mut tasks, &ingest, &to_stop);
+        let mut background = Background::new(stopped.clone());
+        background.start_all(&Parts {
+            config: &config,
+            storage: &storage,
+            read: &read,
+            ingest: &ingest,
+            republish: &republish,
+            reprovide: &reprovide,
+            routes: &routes,
+            metrics: &metrics,
+        });
+        swarm.work(&mut background.tasks, &ingest, &|| Stop(stopped.clone()));
         if let Some(pubsub) = swarm.net.pubsub() {
-            let (joined, names) = mpsc::unbounded_channel();
-            let worker = PubsubWorker {
+            let (joined, joining) = mpsc::unbounded_channel();
+            let gossip = Arc::new(Gossip {
                 pubsub: pubsub.clone(),
                 storage: storage.clone(),
                 ingest: Arc::clone(&ingest),
                 metrics: Arc::clone(&metrics),
-                period: config.p2p.pubsub_period,
                 joined,
-            };
-            let meet = config.p2p.has_dht().then(|| MeetWorker {
-                net: swarm.net.clone(),
-                pubsub: pubsub.clone(),
-                sweep: routes.sweep().clone(),
-                joined: names,
             });
-            workers.gossip(worker, meet, &mut tasks, &to_stop);
+            let stop = background.stop();
+            background.tasks.spawn(Arc::clone(&gossip).take_in(stop));
+            background.start(PubsubWorker::new(gossip, config.p2p.pubsub_period));
+            if config.p2p.has_dht() {
+                background.start(MeetWorker::new(
+                    swarm.net.clone(),
+                    pubsub.clone(),
+                    routes.sweep().clone(),
+                    joining,
+                ));
+            }
         }
         let resolve = Resolve::new(&config, &routes, storage.clone());
         let (probe, rounds) = Probe::new(
@@ -146,17 +157,9 @@ impl RunningNode {
             Arc::clone(&keystore),
             Arc::clone(&metrics),
         );
-        let worker = ProbeWorker {
-            probe: Arc::clone(&probe),
-            rounds,
-        };
-        workers.probe(worker, &mut tasks, to_stop());
+        background.start(ProbeWorker::new(Arc::clone(&probe), rounds));
         let (tell_gone, gone) = watch::channel(None);
-        let worker = FolderWorker {
-            folder: storage.folder().clone(),
-            gone: tell_gone,
-        };
-        workers.watch_folder(worker, &mut tasks, to_stop());
+        background.start(FolderWorker::new(storage.folder().clone(), tell_gone));
         let node = Arc::new(Site::new(Node {
             config,
             swarm,
@@ -171,7 +174,7 @@ impl RunningNode {
             demand,
             routes,
             probe,
-            workers,
+            workers: background.workers,
             token,
             started_at: rt::now(),
             storage,
@@ -185,7 +188,7 @@ impl RunningNode {
             http_addr,
             stop,
             server: tokio::spawn(server),
-            workers: tasks,
+            workers: background.tasks,
             gone,
         })
     }

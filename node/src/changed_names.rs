@@ -1,7 +1,7 @@
 //! Names whose record has changed, for whoever tells others of it.
 //!
-//! A set and a bell: a name that changes often is told of once, and memory is bounded by the names kept here. What is lost
-//! at a restart is told of at the next turn of the worker that tells.
+//! A set, and a notification when it grows: a name that changes often is told of once, and memory is bounded by the names
+//! kept here. What is lost at a restart is told of at the next turn of the worker that tells.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ const WAITING: usize = 65_536;
 #[derive(Debug, Default)]
 pub(crate) struct ChangedNames {
     names: Mutex<BTreeSet<Name>>,
-    rung: Notify,
+    added: Notify,
 }
 
 impl ChangedNames {
@@ -27,18 +27,17 @@ impl ChangedNames {
             names.insert(name);
         }
         drop(names);
-        self.rung.notify_one();
+        self.added.notify_one();
     }
 
-    /// A name that has changed; waits for one.
-    pub(crate) async fn next(&self) -> Name {
-        loop {
-            let rung = self.rung.notified();
-            if let Some(name) = self.names.lock().pop_first() {
-                return name;
-            }
-            rung.await;
-        }
+    /// A name that has changed, where there is one.
+    pub(crate) fn pop(&self) -> Option<Name> {
+        self.names.lock().pop_first()
+    }
+
+    /// Waits until a name was added since the last time that this ended.
+    pub(crate) async fn added(&self) {
+        self.added.notified().await;
     }
 }
 
@@ -50,14 +49,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_told_of_once() {
-        let news = ChangedNames::default();
+        let changed = ChangedNames::default();
         let name = |seed: u8| Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public());
         for _ in 0..3 {
-            news.add(name(1));
+            changed.add(name(1));
         }
-        news.add(name(2));
-        let told = BTreeSet::from([news.next().await, news.next().await]);
+        changed.add(name(2));
+        changed.added().await;
+        let told = BTreeSet::from_iter(std::iter::from_fn(|| changed.pop()));
         assert_eq!(told, BTreeSet::from([name(1), name(2)]));
-        assert!(news.names.lock().is_empty());
+        assert!(changed.pop().is_none());
     }
 }

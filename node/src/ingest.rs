@@ -21,7 +21,7 @@ use perennis_shared::ipns::{
 };
 use perennis_shared::log::{Entry, UnverifiedEntry};
 use perennis_shared::time::Millis;
-use tokio::sync::{Notify, RwLock, Semaphore};
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::changed_names::ChangedNames;
 use crate::config::Config;
@@ -29,7 +29,7 @@ use crate::keystore::Keystore;
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
 use crate::storage::FollowState;
-use crate::storage::{ChangeError, Follow, NameChange, Storage};
+use crate::storage::{ChangeError, EndedFetch, Follow, NameChange, Storage};
 use crate::storage::{GraphFacts, NameState, Pin};
 
 mod admission;
@@ -40,6 +40,8 @@ mod lost;
 mod message;
 mod receipt;
 mod renew;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use error::IngestError;
 pub(crate) use follow::Adoption;
@@ -60,16 +62,8 @@ pub(crate) struct Ingest {
     metrics: Arc<Metrics>,
     admission: Admission,
     memory: Arc<Semaphore>,
-    /// Rung when a head was stored whose blocks are not all here.
-    pub(crate) incomplete: Arc<Notify>,
-    /// Rung when a record was stored that routers are to be told about.
-    pub(crate) fresh: Arc<Notify>,
-    /// Rung when rungs were stored that are to be released in their time.
-    pub(crate) laddered: Arc<Notify>,
-    /// Rung when a name was followed.
-    pub(crate) following: Arc<Notify>,
     /// Names whose record was stored or that were forgotten.
-    pub(crate) news: ChangedNames,
+    pub(crate) changed_names: ChangedNames,
     /// Held for writing while a name is forgotten, so that no change made from what was read before brings it back.
     forgetting: RwLock<()>,
     routers: Vec<String>,
@@ -94,11 +88,7 @@ impl Ingest {
             metrics,
             admission: Admission::new(&config.admission),
             memory: Arc::new(Semaphore::new(memory)),
-            incomplete: Arc::new(Notify::new()),
-            fresh: Arc::new(Notify::new()),
-            laddered: Arc::new(Notify::new()),
-            following: Arc::new(Notify::new()),
-            news: ChangedNames::default(),
+            changed_names: ChangedNames::default(),
             forgetting: RwLock::new(()),
             routers: config.routers(),
             message_bytes: config.admission.message_bytes,
@@ -255,13 +245,14 @@ impl Ingest {
     }
 
     /// Stores blocks that were fetched for a head that is kept, and what was found about it. `blocks` hold whatever
-    /// was missing below the head.
+    /// was missing below the head; the row of the fetch becomes what it said, in the same batch.
     pub(crate) async fn adopt(
         &self,
         name: &Name,
         kept: &NameState,
         blocks: Vec<Block>,
         found: FetchedGraph,
+        fetch: Option<EndedFetch>,
     ) -> Result<(), IngestError> {
         let record = kept.record.clone();
         let facts = match found {
@@ -295,6 +286,7 @@ impl Ingest {
             facts,
             blocks,
             is_new_record: false,
+            fetch,
             ..NameChange::of(*name, record, kept.stored_at)
         };
         self.commit(change, Some(kept)).await
@@ -355,13 +347,7 @@ impl Ingest {
         }
         let is_list = change.facts.is_pinned_list();
         let was_list = before.is_some_and(|kept| kept.facts.is_pinned_list());
-        let wakes_routers = change.is_new_record;
-        let wakes_ladder = change.ladder.is_some();
-        let wakes_follow = change
-            .followed
-            .as_ref()
-            .is_some_and(|follow| follow.next.is_some());
-        let wakes_fetch = matches!(change.facts.pin, Pin::Queued | Pin::Incomplete { .. });
+        let is_new_record = change.is_new_record;
         change.routers = self.routers.clone();
         let committed = self.storage.commit(change).await;
         committed.map_err(|error| refused(error, offered))?;
@@ -373,18 +359,8 @@ impl Ingest {
             i64::from(before.is_none()),
             i64::from(is_list) - i64::from(was_list),
         );
-        if wakes_routers {
-            self.fresh.notify_waiters();
-            self.news.add(name);
-        }
-        if wakes_fetch {
-            self.incomplete.notify_one();
-        }
-        if wakes_ladder {
-            self.laddered.notify_one();
-        }
-        if wakes_follow {
-            self.following.notify_one();
+        if is_new_record {
+            self.changed_names.add(name);
         }
         Ok(())
     }

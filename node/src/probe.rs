@@ -48,7 +48,7 @@ pub(crate) struct Probe {
     period: Option<Duration>,
     metrics: Arc<Metrics>,
     rounds: watch::Receiver<Rounds>,
-    /// Rung when somebody wants a round.
+    /// Notified when somebody wants a round.
     pub(crate) wanted: Notify,
 }
 

@@ -1,7 +1,7 @@
 //! The store as the node uses it: asynchronous, in terms of names, records and routers.
 //!
 //! Owns the keys of the node's own rows and the numbers of its queues, and keeps waiting for the disk away from the
-//! tasks that serve requests. Must never touch: decisions. Whether something may be stored is the write door's.
+//! tasks that serve requests. A batch that is durable notifies the workers of the queues that it put rows into. Must never touch: decisions. Whether something may be stored is the write door's.
 //!
 //! | row | key | value |
 //! |---|---|---|
@@ -18,14 +18,10 @@
 //! | meta | `scan` | the name the pin scan has walked last |
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
 //! | meta | `provided` | when the round of provider records was begun, u64, and the region that is next, u16, big-endian |
-//! | queue 0 | multihash | damaged blocks, by when they are fetched again; the store's own |
-//! | queue 1 | name | heads with missing blocks |
-//! | queue 2 | name | ladders, by when the next rung is to be released |
-//! | queue 3 | name | followed names, by when their record is looked for again |
-//! | queue 4 | name | lost heads, by when they are looked for again; the store's own |
-//! | queue 16 and up | name | records to be put, a queue for each router |
+//!
+//! The queues and their numbers are in [`queues`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,20 +33,19 @@ use perennis_shared::error::chain;
 use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
 use perennis_store::{
-    Batch, HeadRow, IndexEngine, IndexOptions, Queue, ReadError, RebuildProgress, Store,
-    StoreOptions, StoreState,
+    Batch, HeadRow, IndexEngine, IndexOptions, Queue, RebuildProgress, Store, StoreOptions,
+    StoreState,
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::data_folder::DataFolder;
 use roots::PinReason;
-
-pub(crate) use perennis_store::{LOST_HEADS, REFETCH};
 
 mod damage;
 mod dht;
 mod errors;
 mod fetched;
+mod fetches;
 mod follow_state;
 mod follows;
 mod held;
@@ -59,6 +54,7 @@ mod ladders;
 mod name_state;
 mod provides;
 mod put_state;
+mod puts;
 mod queues;
 mod reclaim;
 mod roots;
@@ -66,7 +62,8 @@ mod rows;
 mod scrub;
 mod walk;
 
-use keys::{FACTS, ROUTER, SCAN};
+use keys::{FACTS, SCAN};
+use queues::Notifications;
 
 pub use damage::KnownDamage;
 pub(crate) use damage::{DamagedBlock, LostHead};
@@ -74,21 +71,18 @@ pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};
 pub(crate) use fetched::Fetched;
+pub(crate) use fetches::{DueFetch, EndedFetch, FetchAttempt, FetchEnd};
 pub(crate) use follow_state::FollowState;
 pub(crate) use held::HeldBlocks;
 pub(crate) use name_state::{GraphFacts, NameState, Pin};
 pub(crate) use provides::ProvideRound;
 pub(crate) use put_state::PutState;
-pub(crate) use queues::{Due, Scheduled};
+pub(crate) use puts::QueuedPut;
+pub(crate) use queues::{Attempts, FETCH, FOLLOW, LADDER, LOST_HEADS, REFETCH};
+pub(crate) use queues::{FinishedRow, Payload, QueueEntry, QueueKey, TypedQueue};
 pub(crate) use reclaim::ReclaimError;
 pub(crate) use rows::{TABLES, hex};
 pub(crate) use walk::{Walked, links, walk};
-
-const FETCH: Queue = Queue(1);
-pub(crate) const LADDER: Queue = Queue(2);
-pub(crate) const FOLLOW: Queue = Queue(3);
-const FIRST_ROUTER: u8 = 16;
-const ROUTERS: u8 = 200;
 
 /// Names counted in one step at the start.
 const COUNTED: usize = 1_024;
@@ -103,12 +97,12 @@ pub(crate) struct Storage {
 struct Shared {
     folder: DataFolder,
     /// The queue of each router.
-    routers: HashMap<String, Queue>,
+    routers: HashMap<String, TypedQueue<Name>>,
+    /// Notified when rows were put into queues.
+    queues: Notifications,
     names: AtomicU64,
     /// Rows that could not be read since the start, by their table.
     unreadable: Mutex<BTreeMap<&'static str, u64>>,
-    /// Notified when a block was found damaged or lost.
-    damaged: Notify,
 }
 
 /// How much is stored, and whether more can be.
@@ -135,8 +129,10 @@ pub(crate) struct NameChange {
     pub(crate) ladder: Option<Ladder>,
     /// What is kept about following the name; `None` leaves it.
     pub(crate) followed: Option<Follow>,
-    /// Since when the head was looked for that this record makes up for.
-    pub(crate) lost: Option<Millis>,
+    /// The row of a queue that this is done for.
+    pub(crate) finished: Option<FinishedRow>,
+    /// The fetch that this is what came of; without one, missing blocks are due to be fetched at once.
+    pub(crate) fetch: Option<EndedFetch>,
 }
 
 /// What a change does about following a name.
@@ -160,7 +156,8 @@ impl NameChange {
             routers: Vec::new(),
             ladder: None,
             followed: None,
-            lost: None,
+            finished: None,
+            fetch: None,
         }
     }
 }
@@ -184,7 +181,7 @@ impl Storage {
             ..StoreOptions::default()
         };
         let store = Store::open_telling(directory, &options, progress)?;
-        let routers = router_queues(&store, routers)?;
+        let routers = puts::router_queues(&store, routers)?;
         let folder = DataFolder::of(directory).map_err(|source| OpenError::Folder {
             path: directory.to_owned(),
             source,
@@ -195,8 +192,8 @@ impl Storage {
                 folder,
                 routers,
                 names: AtomicU64::new(0),
+                queues: Notifications::new(),
                 unreadable: Mutex::default(),
-                damaged: Notify::new(),
             }),
         })
     }
@@ -303,8 +300,9 @@ impl Storage {
         let name = change.name;
         let reason = PinReason::Head(name);
         let mut batch = reason.batch();
-        if let Some(due) = change.lost {
-            batch.dequeue(LOST_HEADS, name.as_bytes(), due);
+        // First: what the change puts into the same queue stays.
+        if let Some(finished) = &change.finished {
+            finished.take_out(&mut batch);
         }
         if let Some(ladder) = &change.ladder {
             ladders::set(&mut batch, &name, ladder, &change.record)?;
@@ -318,11 +316,16 @@ impl Storage {
                 Pin::Pinned => reason.pin(&mut batch, head),
                 // What comes in bit by bit is held as well.
                 Pin::Queued | Pin::Incomplete { .. } => {
-                    batch.enqueue(FETCH, name.as_bytes(), rt::now(), Vec::new());
+                    if change.fetch.is_none() {
+                        FETCH.put(&mut batch, &name, rt::now(), &());
+                    }
                     reason.pin_ahead(&mut batch, head);
                 }
                 Pin::RecordOnly => reason.unpin(&mut batch),
             }
+        }
+        if let Some(fetch) = &change.fetch {
+            fetch.apply(&mut batch);
         }
         let facts = change.facts.to_bytes().map_err(StorageError::from)?;
         batch.put_meta(&key(FACTS, name.as_bytes()), facts);
@@ -336,7 +339,7 @@ impl Storage {
         if change.is_new_record {
             for router in &change.routers {
                 if let Some(queue) = self.shared.routers.get(router) {
-                    batch.enqueue(*queue, name.as_bytes(), rt::now(), Vec::new());
+                    queue.put(&mut batch, &name, rt::now(), &());
                 }
             }
         }
@@ -358,9 +361,17 @@ impl Storage {
             return Err(StorageError::Gone.into());
         }
         let (answer, answered) = oneshot::channel();
-        // A receiver that is gone has nothing to be told.
-        self.store
-            .submit(batch, move |result| drop(answer.send(result)));
+        let queues: BTreeSet<Queue> = batch.enqueued().collect();
+        let shared = Arc::clone(&self.shared);
+        self.store.submit(batch, move |result| {
+            if result.is_ok() {
+                queues
+                    .into_iter()
+                    .for_each(|queue| shared.queues.notify(queue));
+            }
+            // A receiver that is gone has nothing to be told.
+            drop(answer.send(result));
+        });
         match answered.await {
             Ok(result) => {
                 result?;
@@ -453,48 +464,6 @@ impl Storage {
             read_only: stats.state != StoreState::Writable,
         }
     }
-}
-
-fn router_queues(store: &Store, routers: &[String]) -> Result<HashMap<String, Queue>, OpenError> {
-    let failed = |source: ReadError| OpenError::Rows(source);
-    let rows = store
-        .metas(ROUTER, None, usize::from(ROUTERS))
-        .map_err(failed)?;
-    let mut numbers = HashMap::new();
-    let mut taken = Vec::new();
-    for (key, url) in rows {
-        let Some(number) = key.get(ROUTER.len()).copied() else {
-            continue;
-        };
-        // What is in the queue of an URL that cannot be read belongs to nobody else.
-        taken.push(number);
-        match String::from_utf8(url) {
-            Ok(url) => drop(numbers.insert(url, number)),
-            Err(_) => tracing::error!(
-                number,
-                "the URL of a router cannot be read; its records are put in line again"
-            ),
-        }
-    }
-    let mut queues = HashMap::new();
-    for url in routers {
-        let number = match numbers.get(url) {
-            Some(number) => *number,
-            None => {
-                let number = (0..ROUTERS)
-                    .find(|number| !taken.contains(number))
-                    .ok_or(OpenError::TooManyRouters)?;
-                let mut batch = Batch::new();
-                batch.put_meta(&key(ROUTER, &[number]), url.as_bytes());
-                store.commit(batch).map_err(OpenError::Commit)?;
-                taken.push(number);
-                numbers.insert(url.clone(), number);
-                number
-            }
-        };
-        queues.insert(url.clone(), Queue(FIRST_ROUTER + number));
-    }
-    Ok(queues)
 }
 
 fn key(table: &[u8], rest: &[u8]) -> Vec<u8> {

@@ -13,7 +13,7 @@ use super::parameter::parse_name;
 use super::refusal::Refusal;
 use crate::http::site::Site;
 use crate::storage::{FollowState, NameState};
-use crate::workers::republish::TargetState;
+use crate::workers::republish::RouterPut;
 
 /// What a page tells about a name.
 #[derive(Serialize)]
@@ -39,14 +39,14 @@ impl NameSummary {
     pub(super) fn new(
         name: &Name,
         kept: &NameState,
-        puts: &[TargetState],
+        puts: &[RouterPut],
         hot: bool,
         now: Millis,
     ) -> NameSummary {
-        let last = puts.iter().max_by_key(|put| put.row.last_put);
-        let last_put = last.and_then(|put| put.row.last_put);
+        let last = puts.iter().max_by_key(|put| put.put.last_put);
+        let last_put = last.and_then(|put| put.put.last_put);
         // The DHT's own count, whoever was the last to take the record.
-        let peers = puts.iter().filter_map(|put| put.row.peers).max();
+        let peers = puts.iter().filter_map(|put| put.put.peers).max();
         let next_due = puts.iter().map(|put| put.due).min();
         NameSummary {
             name: name.to_string(),
@@ -135,13 +135,13 @@ impl LadderStatus {
 }
 
 impl RouterStatus {
-    fn new(state: TargetState) -> RouterStatus {
+    fn new(state: RouterPut) -> RouterStatus {
         RouterStatus {
             url: state.url,
-            last_put: state.row.last_put.map(|at| at.to_string()),
-            peers_reached: state.row.peers,
-            last_error: state.row.last_error,
-            failures: state.row.failures,
+            last_put: state.put.last_put.map(|at| at.to_string()),
+            peers_reached: state.put.peers,
+            last_error: state.put.last_error,
+            failures: state.put.failures,
             next_due: state.due.to_string(),
         }
     }

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{FetchedGraph, Ingest, IngestError, Message, facts_below, refused};
 use crate::storage::FollowState;
-use crate::storage::{Follow, NameChange, StorageError};
+use crate::storage::{FetchAttempt, FetchEnd, Follow, NameChange, StorageError};
 use crate::storage::{GraphFacts, NameState, Pin};
 use crate::storage::{Walked, walk};
 
@@ -160,7 +160,7 @@ impl Ingest {
         if sent == 0 || adoption.is_part {
             return Ok(());
         }
-        match self.settle(name).await {
+        match self.settle(name, None).await {
             Err(error @ IngestError::Quota { .. }) if is_new => {
                 self.unfollow(name).await?;
                 Err(error)
@@ -206,10 +206,9 @@ impl Ingest {
         };
         left.map_err(|error| refused(error, kept.sequence))?;
         self.read.changed(name);
-        self.incomplete.notify_one();
         self.metrics.followed(-1);
         if !row.is_published {
-            self.news.add(*name);
+            self.changed_names.add(*name);
             self.storage.name_removed();
             self.metrics.changed(-1, -i64::from(is_list));
         }
@@ -252,56 +251,79 @@ impl Ingest {
         })
     }
 
-    /// Takes in the record of a followed name that was found elsewhere; true when it is newer than what was kept.
-    pub(crate) async fn found(&self, name: &Name, record: Record) -> Result<bool, IngestError> {
+    /// Takes in the record of a followed name that was found elsewhere; true when it is newer than what was kept. A search
+    /// that found it says when the next one follows: that is kept in the same batch, and only where the record is newer.
+    pub(crate) async fn found(
+        &self,
+        name: &Name,
+        record: Record,
+        next: Option<Millis>,
+    ) -> Result<bool, IngestError> {
         let now = rt::now();
         let record = record.still_valid(now)?;
         let Some(kept) = self.storage.kept(*name).await? else {
             return Ok(false);
         };
-        if kept.followed.is_none() || self.is_known(name, Some(&kept), &record).await? {
+        let Some(row) = kept.followed.clone() else {
+            return Ok(false);
+        };
+        if self.is_known(name, Some(&kept), &record).await? {
             return Ok(false);
         }
         let ladder = self
             .ladder_after(name, Some(&kept), &record, Ladder::default())
             .await?;
+        let followed = next.map(|next| Follow {
+            row: row.found(now),
+            next: Some(next),
+        });
         let change = NameChange {
             facts: facts_below(Some(&kept), &record),
             ladder,
+            followed,
             ..NameChange::of(*name, record, now)
         };
         self.commit(change, Some(&kept)).await?;
         Ok(true)
     }
 
-    /// Walks what is below the head of a name and keeps what was found; true when everything is here.
-    pub(crate) async fn settle(&self, name: &Name) -> Result<bool, IngestError> {
-        let Some(kept) = self.storage.kept(*name).await? else {
-            return Ok(true);
-        };
-        let Some(head) = kept.head else {
+    /// Walks what is below the head of a name and keeps what was found; true when everything is here. A fetch that came to
+    /// this ends with it: its row becomes what was found, in the same batch.
+    pub(crate) async fn settle(
+        &self,
+        name: &Name,
+        fetch: Option<&FetchAttempt>,
+    ) -> Result<bool, IngestError> {
+        let kept = self.storage.kept(*name).await?;
+        let Some((kept, head)) = kept.and_then(|kept| Some((kept.clone(), kept.head?))) else {
+            self.fetch_ended(fetch, FetchEnd::Done).await?;
             return Ok(true);
         };
         let held = self.read.held().as_ref();
         let Some(walked) = walk(held, head, self.most_blocks(), || false).await? else {
+            self.fetch_ended(fetch, FetchEnd::Later).await?;
             return Ok(false);
         };
-        self.settle_walked(name, &kept, &walked).await?;
+        self.settle_walked(name, &kept, &walked, fetch).await?;
         Ok(walked.missing.is_empty() && !walked.is_too_large)
     }
 
-    /// Keeps what a walk below a head has found. Tells whether it is a complete tag list.
+    /// Keeps what a walk below a head has found, as [`Ingest::settle`] does. Tells whether it is a complete tag list.
     pub(crate) async fn settle_walked(
         &self,
         name: &Name,
         kept: &NameState,
         walked: &Walked,
+        fetch: Option<&FetchAttempt>,
     ) -> Result<bool, IngestError> {
         if !walked.missing.is_empty() || walked.is_too_large {
             let missing = walked.missing.len() as u64;
             if kept.facts.pin != (Pin::Incomplete { missing }) {
                 let found = FetchedGraph::Incomplete { missing };
-                self.adopt(name, kept, Vec::new(), found).await?;
+                let fetch = fetch.map(|fetch| fetch.ends(FetchEnd::Later));
+                self.adopt(name, kept, Vec::new(), found, fetch).await?;
+            } else {
+                self.fetch_ended(fetch, FetchEnd::Later).await?;
             }
             return Ok(false);
         }
@@ -309,14 +331,28 @@ impl Ingest {
             && kept.facts.bytes == walked.bytes
             && kept.facts.blocks == walked.blocks;
         if is_counted {
+            self.fetch_ended(fetch, FetchEnd::Done).await?;
             return Ok(kept.facts.did.is_some());
         }
-        self.adopt_whole(name, kept, Vec::new(), walked.bytes, walked.blocks)
+        let (bytes, count) = (walked.bytes, walked.blocks);
+        self.adopt_whole(name, kept, Vec::new(), bytes, count, fetch)
             .await
     }
 
-    /// Stores the last of what was missing below a head. Tells whether it is a tag list; what is none is held where
-    /// the name is followed, and let go otherwise.
+    /// Ends a fetch that has changed nothing else.
+    async fn fetch_ended(
+        &self,
+        fetch: Option<&FetchAttempt>,
+        end: FetchEnd,
+    ) -> Result<(), StorageError> {
+        match fetch {
+            Some(fetch) => self.storage.fetch_ended(fetch.ends(end)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stores the last of what was missing below a head, which ends a fetch. Tells whether it is a tag list; what is none is
+    /// held where the name is followed, and let go otherwise.
     pub(crate) async fn adopt_whole(
         &self,
         name: &Name,
@@ -324,18 +360,20 @@ impl Ingest {
         blocks: Vec<Block>,
         bytes: u64,
         count: u64,
+        fetch: Option<&FetchAttempt>,
     ) -> Result<bool, IngestError> {
+        let fetch = fetch.map(|fetch| fetch.ends(FetchEnd::Done));
         let found = FetchedGraph::Complete { bytes, count };
-        match self.adopt(name, kept, blocks.clone(), found).await {
+        match self.adopt(name, kept, blocks.clone(), found, fetch).await {
             Ok(()) => Ok(true),
             Err(IngestError::Head(_)) if kept.followed.is_some() => {
                 let found = FetchedGraph::Other { bytes, count };
-                self.adopt(name, kept, blocks, found).await?;
+                self.adopt(name, kept, blocks, found, fetch).await?;
                 Ok(false)
             }
             Err(IngestError::Head(_)) => {
-                self.adopt(name, kept, Vec::new(), FetchedGraph::Foreign)
-                    .await?;
+                let found = FetchedGraph::Foreign;
+                self.adopt(name, kept, Vec::new(), found, fetch).await?;
                 Ok(false)
             }
             Err(error) => Err(error),

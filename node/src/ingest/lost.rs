@@ -5,7 +5,7 @@ use perennis_shared::cid::Block;
 use perennis_shared::ipns::{Ladder, Record};
 
 use super::{Ingest, IngestError, facts_below};
-use crate::storage::{DamagedBlock, LostHead, NameChange, StorageError};
+use crate::storage::{DamagedBlock, LOST_HEADS, LostHead, NameChange, StorageError};
 
 impl Ingest {
     /// Takes in a record that was found of a name whose head is lost. What is older than the lost one is refused, as from
@@ -31,7 +31,7 @@ impl Ingest {
         let change = NameChange {
             facts: facts_below(kept.as_ref(), &record),
             ladder,
-            lost: Some(lost.due),
+            finished: Some(LOST_HEADS.finished(name, lost.due)),
             ..NameChange::of(*name, record, now)
         };
         self.commit(change, kept.as_ref()).await

@@ -7,13 +7,12 @@ use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
 
 use super::{Ingest, IngestError};
-use crate::storage::NameChange;
-use crate::storage::NameState;
+use crate::storage::{LADDER, NameChange, NameState, QueueEntry};
 
 /// What became of a name whose ladder was due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
-    /// A rung is the record now; the next one is due in the queue.
+    /// A rung is the record now, and the next one is due in the queue where there is one.
     Released,
     /// It is not time yet; it is then.
     Later(Millis),
@@ -47,8 +46,13 @@ impl Ingest {
         Ok(Some(after).filter(|after| *after != before))
     }
 
-    /// Releases the rung of a name that is due.
-    pub(crate) async fn renew(&self, name: &Name, now: Millis) -> Result<Renewal, IngestError> {
+    /// Releases the rung of a name that is due. The row that asks for it goes in the batch that stores the record.
+    pub(crate) async fn renew(
+        &self,
+        due: &QueueEntry<Name>,
+        now: Millis,
+    ) -> Result<Renewal, IngestError> {
+        let name = &due.key;
         let Some(kept) = self.storage.kept(*name).await? else {
             return Ok(Renewal::Nothing);
         };
@@ -65,6 +69,7 @@ impl Ingest {
         let change = NameChange {
             facts: kept.facts.clone(),
             ladder: Some(ladder.above(rung)),
+            finished: Some(LADDER.finished(name, due.due)),
             ..NameChange::of(*name, rung.clone(), now)
         };
         self.commit(change, Some(&kept)).await?;

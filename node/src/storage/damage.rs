@@ -1,13 +1,14 @@
 //! What was found damaged or lost: counted and told, and the queues of what is to be had again.
 
-use perennis_shared::cid::{Block, Cid, Codec, parse_multihash_bytes};
+use perennis_shared::cid::{Block, Cid, Codec, Multihash};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{
-    Batch, DamageCounts, FileNumber, Inspection, LOST_HEADS, LookedAgain, Loss, QuarantineRow,
-    Queue, QueueRow, REFETCH, ReadError, SetAside, StoreId,
+    Batch, DamageCounts, FileNumber, Inspection, LookedAgain, Loss, QuarantineRow, ReadError,
+    SetAside, StoreId,
 };
 
+use super::queues::{Attempts, LOST_HEADS, Payload, QueueEntry, QueueKey, REFETCH, TypedQueue};
 use super::{ChangeError, Storage, StorageError};
 
 /// A block that was set aside and is due to be fetched again.
@@ -21,7 +22,7 @@ pub(crate) struct DamagedBlock {
     pub(crate) file: Option<FileNumber>,
     /// Attempts that failed.
     pub(crate) failures: u32,
-    key: Vec<u8>,
+    key: Multihash,
     due: Millis,
 }
 
@@ -100,9 +101,14 @@ impl Storage {
         .await
     }
 
-    /// Waits until damage is found, and is in the queues.
-    pub(crate) async fn damage_found(&self) {
-        self.shared.damaged.notified().await;
+    /// A block was set aside: the store puts it into the queue behind what is being committed.
+    pub(super) fn block_set_aside(&self) {
+        self.shared.queues.notify(REFETCH.number());
+    }
+
+    /// Waits until damaged blocks come into their queue.
+    pub(crate) async fn refetch_notified(&self) {
+        self.queue_notified(REFETCH).await;
         // What was found is set aside behind what is being committed; so is this. On a full disk it is not, and the queue is
         // looked at again later.
         let _ = self.write(Batch::new()).await;
@@ -131,14 +137,10 @@ impl Storage {
         limit: usize,
     ) -> Result<Vec<DamagedBlock>, StorageError> {
         self.blocking(move |this| {
-            let rows = this.store.queue_due(REFETCH, now, limit)?;
-            let is_nameless = |row: &&QueueRow| parse_multihash_bytes(&row.key).is_err();
-            this.take_out_nameless(REFETCH, rows.iter().filter(is_nameless));
-            let mut due = Vec::with_capacity(rows.len());
-            for row in rows {
-                let Ok(hash) = parse_multihash_bytes(&row.key) else {
-                    continue;
-                };
+            let entries = this.entries_due(REFETCH, now, limit)?;
+            let mut due = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let hash = entry.key;
                 let known = this.store.quarantined(&hash)?;
                 // Without a row in quarantine it was put again; or its row was damaged as well, and any codec will do.
                 let file = known.as_ref().map(|row| row.file);
@@ -147,16 +149,16 @@ impl Storage {
                 let first = cids.next();
                 let cid = first.unwrap_or_else(|| Cid::new_v1(Codec::Raw.code(), hash));
                 if this.store.has(&cid)? {
-                    this.take_out_row(REFETCH, &row);
+                    this.leave_out(REFETCH, &entry);
                     continue;
                 }
                 due.push(DamagedBlock {
                     cid,
                     others: cids.collect(),
                     file,
-                    failures: failures(&row),
-                    key: row.key,
-                    due: row.due,
+                    failures: entry.payload.0,
+                    key: hash,
+                    due: entry.due,
                 });
             }
             Ok(due)
@@ -172,7 +174,7 @@ impl Storage {
     ) -> Result<bool, StorageError> {
         let mut batch = Batch::new();
         batch.put_block(block);
-        batch.dequeue(REFETCH, &damaged.key, damaged.due);
+        REFETCH.take(&mut batch, &damaged.key, damaged.due);
         self.write(batch).await?;
         let cid = damaged.cid;
         self.blocking(move |this| match this.store.block_uncached(&cid) {
@@ -189,10 +191,9 @@ impl Storage {
         damaged: &DamagedBlock,
         due: Millis,
     ) -> Result<(), StorageError> {
-        let failures = damaged.failures.saturating_add(1).to_be_bytes();
-        let mut batch = Batch::new();
-        batch.enqueue(REFETCH, &damaged.key, due, failures);
-        self.write(batch).await
+        let failures = Attempts(damaged.failures.saturating_add(1));
+        // Also where the store has put it in once more, since the disk did not keep what was fetched.
+        self.queue_put(REFETCH, &damaged.key, due, failures).await
     }
 
     /// Names whose lost heads are due to be looked for, the longest due first.
@@ -202,25 +203,21 @@ impl Storage {
         limit: usize,
     ) -> Result<Vec<LostHead>, StorageError> {
         self.blocking(move |this| {
-            let rows = this.store.queue_due(LOST_HEADS, now, limit)?;
-            let is_nameless = |row: &&QueueRow| Name::from_bytes(&row.key).is_err();
-            this.take_out_nameless(LOST_HEADS, rows.iter().filter(is_nameless));
-            let mut due = Vec::with_capacity(rows.len());
-            for row in rows {
-                let Ok(name) = Name::from_bytes(&row.key) else {
-                    continue;
-                };
+            let entries = this.entries_due(LOST_HEADS, now, limit)?;
+            let mut due = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let name = entry.key;
                 let floor = this.store.floor(&name)?;
                 // The batch that stored a head as new as the lost one has taken the floor away.
                 if floor.is_none() && this.store.head(&name)?.is_some() {
-                    this.take_out_row(LOST_HEADS, &row);
+                    this.leave_out(LOST_HEADS, &entry);
                     continue;
                 }
                 due.push(LostHead {
                     name,
                     floor,
-                    failures: failures(&row),
-                    due: row.due,
+                    failures: entry.payload.0,
+                    due: entry.due,
                 });
             }
             Ok(due)
@@ -234,9 +231,9 @@ impl Storage {
         lost: &LostHead,
         due: Millis,
     ) -> Result<(), StorageError> {
-        let failures = lost.failures.saturating_add(1).to_be_bytes();
+        let failures = Attempts(lost.failures.saturating_add(1));
         let mut batch = Batch::new();
-        batch.enqueue(LOST_HEADS, lost.name.as_bytes(), due, failures);
+        LOST_HEADS.put_off(&mut batch, &lost.name, lost.due, due, &failures);
         self.write(batch).await
     }
 
@@ -248,24 +245,20 @@ impl Storage {
 
     /// Whether the head of a name is lost and looked for.
     pub(crate) async fn is_head_lost(&self, name: Name) -> Result<bool, StorageError> {
-        self.blocking(move |this| {
-            let due = this.store.queue_entry(LOST_HEADS, name.as_bytes())?;
-            Ok(due.is_some())
-        })
-        .await
+        self.blocking(move |this| Ok(this.entry_due(LOST_HEADS, &name)?.is_some()))
+            .await
     }
 
-    fn take_out_row(&self, queue: Queue, row: &QueueRow) {
+    /// Takes a row out for which nothing is left to do, and waits for nobody.
+    fn leave_out<K: QueueKey, P: Payload>(
+        &self,
+        queue: TypedQueue<K, P>,
+        entry: &QueueEntry<K, P>,
+    ) {
         let mut batch = Batch::new();
-        batch.dequeue(queue, &row.key, row.due);
+        queue.take(&mut batch, &entry.key, entry.due);
         self.store.submit(batch, |_| {});
     }
-}
-
-/// Attempts that failed. The store puts a row in with none.
-fn failures(row: &QueueRow) -> u32 {
-    let bytes = row.payload.as_slice().try_into();
-    bytes.map_or(0, u32::from_be_bytes)
 }
 
 #[cfg(test)]
@@ -281,10 +274,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path(), &[]).unwrap();
         let block = Block::new(Codec::DagCbor, vec![0x80]).unwrap();
-        let key = block.cid().hash().to_bytes();
         let mut batch = Batch::new();
-        batch.enqueue(REFETCH, &key, Millis(1), Vec::new());
-        batch.enqueue(REFETCH, b"no multihash", Millis(1), Vec::new());
+        REFETCH.put(&mut batch, block.cid().hash(), Millis(1), &Attempts(0));
+        batch.enqueue(REFETCH.number(), b"no multihash", Millis(1), Vec::new());
         storage.write(batch).await.unwrap();
         let mut due = storage.refetches_due(Millis(2), 10).await.unwrap();
         let damaged = due.pop().unwrap();
@@ -302,10 +294,10 @@ mod tests {
         assert_eq!(again[0].failures, 1);
         storage.refetched(&again[0], block.clone()).await.unwrap();
         assert!(storage.store.has(block.cid()).unwrap());
-        assert_eq!(storage.store.queue_len(REFETCH).unwrap(), 0);
+        assert_eq!(storage.store.queue_len(REFETCH.number()).unwrap(), 0);
         // Somebody else has put it meanwhile.
         let mut batch = Batch::new();
-        batch.enqueue(REFETCH, &key, Millis(1), Vec::new());
+        REFETCH.put(&mut batch, block.cid().hash(), Millis(1), &Attempts(0));
         storage.write(batch).await.unwrap();
         assert!(
             storage
@@ -315,7 +307,7 @@ mod tests {
                 .is_empty()
         );
         storage.write(Batch::new()).await.unwrap();
-        assert_eq!(storage.store.queue_len(REFETCH).unwrap(), 0);
+        assert_eq!(storage.store.queue_len(REFETCH.number()).unwrap(), 0);
     }
 
     #[tokio::test]
@@ -324,8 +316,8 @@ mod tests {
         let storage = Storage::open(dir.path(), &[]).unwrap();
         let name = Name::from_public_key(&SigningKey::from_seed(&[1; 32]).public());
         let mut batch = Batch::new();
-        batch.enqueue(LOST_HEADS, name.as_bytes(), Millis(1), Vec::new());
-        batch.enqueue(LOST_HEADS, b"nobody", Millis(1), Vec::new());
+        LOST_HEADS.put(&mut batch, &name, Millis(1), &Attempts(0));
+        batch.enqueue(LOST_HEADS.number(), b"nobody", Millis(1), Vec::new());
         storage.write(batch).await.unwrap();
         let due = storage.lost_heads_due(Millis(2), 10).await.unwrap();
         let [lost] = due.as_slice() else {

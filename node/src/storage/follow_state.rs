@@ -39,6 +39,16 @@ impl FollowState {
         }
     }
 
+    /// What is known once a record of the name was found.
+    pub(crate) fn found(self, now: Millis) -> FollowState {
+        FollowState {
+            found_at: Some(now),
+            failures: 0,
+            last_error: None,
+            ..self
+        }
+    }
+
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
         let sources = self.sources.iter().map(|url| Value::from(url.clone()));
         let text = self.last_error.clone();

@@ -1,15 +1,16 @@
-//! FollowState names: the row beside the head, and forgetting a name.
+//! Followed names: the row beside the head, and forgetting a name.
 
 use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
-use perennis_store::{Batch, LOST_HEADS};
+use perennis_store::Batch;
 
 use super::FollowState;
 use super::keys::{FACTS, FETCHES, FOLLOWED, RUNGS};
-use super::queues::put_key;
+use super::puts::put_key;
+use super::queues::{FETCH, FOLLOW, TypedQueue, queues_of_names};
 use super::roots::PinReason;
-use super::{ChangeError, FETCH, FOLLOW, Follow, LADDER, OpenError, Storage, StorageError, key};
+use super::{ChangeError, Follow, OpenError, Storage, StorageError, key};
 use super::{GraphFacts, Pin};
 
 /// Names counted in one step at the start.
@@ -57,7 +58,7 @@ impl Storage {
 
     /// When the record of a followed name is looked for again.
     pub(crate) async fn next_look(&self, name: Name) -> Result<Option<Millis>, StorageError> {
-        self.blocking(move |this| Ok(this.store.queue_entry(FOLLOW, name.as_bytes())?))
+        self.blocking(move |this| this.entry_due(FOLLOW, &name))
             .await
     }
 
@@ -80,7 +81,7 @@ impl Storage {
         let mut batch = Batch::new();
         leave(&mut batch, &name, &due);
         if facts.pin == Pin::Queued {
-            batch.enqueue(FETCH, name.as_bytes(), rt::now(), Vec::new());
+            FETCH.put(&mut batch, &name, rt::now(), &());
         }
         let facts = facts.to_bytes().map_err(StorageError::from)?;
         batch.put_meta(&key(FACTS, name.as_bytes()), facts);
@@ -98,22 +99,19 @@ impl Storage {
             batch.delete_meta(&key(table, name.as_bytes()));
         }
         for (queue, due) in due {
-            batch.dequeue(queue, name.as_bytes(), due);
+            queue.take(&mut batch, &name, due);
             batch.delete_meta(&put_key(queue, &name));
         }
         self.submit(batch).await
     }
 
     /// Every queue the name is in, and when it is due there.
-    async fn dues(&self, name: Name) -> Result<Vec<(perennis_store::Queue, Millis)>, StorageError> {
+    async fn dues(&self, name: Name) -> Result<Vec<(TypedQueue<Name>, Millis)>, StorageError> {
         self.blocking(move |this| {
             let routers = this.shared.routers.values().copied();
             let mut dues = Vec::new();
-            for queue in [FETCH, LADDER, FOLLOW, LOST_HEADS]
-                .into_iter()
-                .chain(routers)
-            {
-                if let Some(due) = this.store.queue_entry(queue, name.as_bytes())? {
+            for queue in queues_of_names().chain(routers) {
+                if let Some(due) = this.entry_due(queue, &name)? {
                     dues.push((queue, due));
                 }
             }
@@ -124,17 +122,18 @@ impl Storage {
 }
 
 /// Takes a name out of what is followed.
-fn leave(batch: &mut Batch, name: &Name, dues: &[(perennis_store::Queue, Millis)]) {
+fn leave(batch: &mut Batch, name: &Name, dues: &[(TypedQueue<Name>, Millis)]) {
     batch.delete_meta(&key(FOLLOWED, name.as_bytes()));
-    for (queue, due) in dues.iter().filter(|(queue, _)| *queue == FOLLOW) {
-        batch.dequeue(*queue, name.as_bytes(), *due);
+    let is_follow = |queue: &TypedQueue<Name>| queue.number() == FOLLOW.number();
+    for (queue, due) in dues.iter().filter(|(queue, _)| is_follow(queue)) {
+        queue.take(batch, name, *due);
     }
 }
 
 pub(super) fn set(batch: &mut Batch, name: &Name, follow: &Follow) -> Result<(), StorageError> {
     batch.put_meta(&key(FOLLOWED, name.as_bytes()), follow.row.to_bytes()?);
     if let Some(next) = follow.next {
-        batch.enqueue(FOLLOW, name.as_bytes(), next, Vec::new());
+        FOLLOW.put(batch, name, next, &());
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ impl Storage {
             .as_ref()
             .is_err_and(|error| !matches!(error, ReadError::Index(_)))
         {
-            self.shared.damaged.notify_one();
+            self.block_set_aside();
         }
         Ok(read?)
     }

@@ -5,7 +5,8 @@ use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_store::Batch;
 
 use super::keys::RUNGS;
-use super::{LADDER, Storage, StorageError, key};
+use super::queues::LADDER;
+use super::{Storage, StorageError, key};
 
 impl Storage {
     /// The rungs that are kept back for a name; some of them may have been released or voided meanwhile
@@ -38,7 +39,7 @@ pub(super) fn set(
         Some(due) => {
             let rungs = ladder.rungs().iter().map(|rung| &rung.bytes()[..]);
             batch.put_meta(&row, rungs_to_bytes(rungs)?);
-            batch.enqueue(LADDER, name.as_bytes(), due, Vec::new());
+            LADDER.put(batch, name, due, &());
         }
         None => {
             batch.delete_meta(&row);

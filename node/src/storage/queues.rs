@@ -1,264 +1,420 @@
-//! The queues: heads whose blocks are to be fetched, and records that are to be put to routers.
+//! The queues of the node: which there are, what is in them, and who is notified when something comes into one.
+//!
+//! A queue is declared once, in the table below: its name, its number on disk, and the types of its keys and payloads. A
+//! row leaves its queue in the batch that records what came of it, and the worker of a queue is notified when a batch that
+//! puts rows into it is durable ([`Storage::submit`]), whoever has committed it. A row whose key cannot be read is told and
+//! taken out: it would be due for ever. Must never touch: what the rows are for.
 
-use perennis_rt as rt;
+use std::marker::PhantomData;
+
+use perennis_shared::cid::{Multihash, parse_multihash_bytes};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{Batch, Queue, QueueRow};
+use tokio::sync::Notify;
 
-use super::NameState;
-use super::PutState;
-use super::keys::{FETCHES, PUT};
-use super::{FETCH, Storage, StorageError, key};
+use super::{Storage, StorageError};
 
-/// A name that is due at a router.
-pub(crate) struct Scheduled {
-    pub(crate) name: Name,
+/// Declares the queues, and a table of all of them.
+macro_rules! queues {
+    (
+        range $(#[$range_doc:meta])* $range:ident = $first:literal..=$last:literal;
+        $($(#[$doc:meta])* $name:ident: $key:ty, $payload:ty = $number:expr;)*
+    ) => {
+        $($(#[$doc])* pub(crate) const $name: TypedQueue<$key, $payload> = TypedQueue::new(Queue($number));)*
+
+        $(#[$range_doc])*
+        pub(super) const $range: std::ops::RangeInclusive<u8> = $first..=$last;
+
+        /// Every queue that is declared alone: its name, its number, and whether its keys are names.
+        const TABLE: &[(&str, Queue, bool)] =
+            &[$((stringify!($name), Queue($number), <$key as QueueKey>::IS_NAME)),*];
+    };
+}
+
+queues! {
+    range
+    /// Names whose record is to be put to a router, by when; a queue for each router that was ever configured.
+    ROUTERS = 16..=215;
+    /// Damaged blocks, by when they are fetched again. The store puts them in.
+    REFETCH: Multihash, Attempts = perennis_store::REFETCH.0;
+    /// Names with missing blocks, by when these are fetched.
+    FETCH: Name, () = 1;
+    /// Names with rungs of a ladder, by when the next one is to be released.
+    LADDER: Name, () = 2;
+    /// Followed names, by when their record is looked for again.
+    FOLLOW: Name, () = 3;
+    /// Names whose head is lost, by when it is looked for again. The store puts them in.
+    LOST_HEADS: Name, Attempts = perennis_store::LOST_HEADS.0;
+}
+
+/// The queues whose rows are of names, but for those of routers.
+pub(super) fn queues_of_names() -> impl Iterator<Item = TypedQueue<Name>> {
+    let of_names = TABLE.iter().filter(|(_, _, is_of_names)| *is_of_names);
+    of_names.map(|(_, number, _)| TypedQueue::new(*number))
+}
+
+/// The queue of the router with this number; none of one that has no place.
+pub(super) fn router_queue(router: u8) -> Option<TypedQueue<Name>> {
+    let number = ROUTERS.start().checked_add(router)?;
+    ROUTERS
+        .contains(&number)
+        .then_some(TypedQueue::new(Queue(number)))
+}
+
+/// A queue whose rows have keys and payloads of these types.
+pub(crate) struct TypedQueue<K, P = ()> {
+    number: Queue,
+    row: PhantomData<fn() -> (K, P)>,
+}
+
+impl<K, P> Clone for TypedQueue<K, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, P> Copy for TypedQueue<K, P> {}
+
+/// What a queue holds at most once.
+pub(crate) trait QueueKey: Sized {
+    /// Whether it is a name.
+    const IS_NAME: bool;
+
+    fn to_key(&self) -> Vec<u8>;
+
+    /// `None` of bytes that are no such key.
+    fn from_key(key: &[u8]) -> Option<Self>;
+}
+
+impl QueueKey for Name {
+    const IS_NAME: bool = true;
+
+    fn to_key(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+
+    fn from_key(key: &[u8]) -> Option<Name> {
+        Name::from_bytes(key).ok()
+    }
+}
+
+impl QueueKey for Multihash {
+    const IS_NAME: bool = false;
+
+    fn to_key(&self) -> Vec<u8> {
+        self.to_bytes()
+    }
+
+    fn from_key(key: &[u8]) -> Option<Multihash> {
+        parse_multihash_bytes(key).ok()
+    }
+}
+
+/// What a row says beside its key and when it is due.
+pub(crate) trait Payload {
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// Reads any bytes: a row must not be lost for a payload that is damaged.
+    fn from_bytes(bytes: &[u8]) -> Self;
+}
+
+impl Payload for () {
+    fn to_bytes(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn from_bytes(_: &[u8]) {}
+}
+
+/// Attempts that failed: u32, big-endian. The store puts a row in without any bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attempts(pub(crate) u32);
+
+impl Payload for Attempts {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Attempts {
+        Attempts(bytes.try_into().map_or(0, u32::from_be_bytes))
+    }
+}
+
+/// A row of a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueEntry<K, P = ()> {
+    pub(crate) key: K,
+    pub(crate) payload: P,
     pub(crate) due: Millis,
-    pub(crate) row: PutState,
 }
 
-/// A name that is due in a queue.
-#[derive(Clone, Copy)]
-pub(crate) struct Due {
-    pub(crate) name: Name,
-    pub(crate) at: Millis,
-}
-
-/// A name whose missing blocks are due to be fetched.
-pub(crate) struct FetchRow {
-    pub(crate) name: Name,
-    pub(crate) failures: u32,
+/// A row of a queue for which everything was done: it leaves its queue in the batch that records that, if it is still due
+/// then.
+#[derive(Clone, Debug)]
+pub(crate) struct FinishedRow {
+    queue: Queue,
+    key: Vec<u8>,
     due: Millis,
 }
 
+impl FinishedRow {
+    pub(super) fn take_out(&self, batch: &mut Batch) {
+        batch.dequeue(self.queue, &self.key, self.due);
+    }
+}
+
+impl<K: QueueKey, P: Payload> TypedQueue<K, P> {
+    const fn new(number: Queue) -> TypedQueue<K, P> {
+        TypedQueue {
+            number,
+            row: PhantomData,
+        }
+    }
+
+    /// Its number on disk.
+    pub(super) const fn number(self) -> Queue {
+        self.number
+    }
+
+    /// Puts a row in, in place of one with the same key.
+    pub(super) fn put(self, batch: &mut Batch, key: &K, due: Millis, payload: &P) {
+        batch.enqueue(self.number, &key.to_key(), due, payload.to_bytes());
+    }
+
+    /// Puts a row off that is due at `from`: one that was put in again meanwhile stays as it is.
+    pub(super) fn put_off(
+        self,
+        batch: &mut Batch,
+        key: &K,
+        from: Millis,
+        until: Millis,
+        payload: &P,
+    ) {
+        batch.put_off(self.number, &key.to_key(), from, until, payload.to_bytes());
+    }
+
+    /// Takes a row out if it is still due then: one that was put in again meanwhile stays.
+    pub(super) fn take(self, batch: &mut Batch, key: &K, due: Millis) {
+        batch.dequeue(self.number, &key.to_key(), due);
+    }
+}
+
+impl<K: QueueKey, P: Payload> TypedQueue<K, P> {
+    /// A row for which everything is done when the batch is durable that this goes into.
+    pub(crate) fn finished(self, key: &K, due: Millis) -> FinishedRow {
+        FinishedRow {
+            queue: self.number,
+            key: key.to_key(),
+            due,
+        }
+    }
+}
+
 impl Storage {
-    /// Names that are due in a queue, the longest due first.
-    pub(crate) async fn due(
+    /// Rows that are due, the longest due first.
+    pub(crate) async fn queue_due<K, P>(
         &self,
-        queue: Queue,
+        queue: TypedQueue<K, P>,
         now: Millis,
         limit: usize,
-    ) -> Result<Vec<Due>, StorageError> {
-        self.blocking(move |this| this.names_due(queue, now, limit))
+    ) -> Result<Vec<QueueEntry<K, P>>, StorageError>
+    where
+        K: QueueKey + Send + 'static,
+        P: Payload + Send + 'static,
+    {
+        self.blocking(move |this| this.entries_due(queue, now, limit))
             .await
     }
 
-    /// When the next name of a queue is due.
-    pub(crate) async fn next_due(&self, queue: Queue) -> Result<Option<Millis>, StorageError> {
-        self.blocking(move |this| Ok(this.store.queue_next(queue)?.map(|row| row.due)))
-            .await
-    }
-
-    /// Puts a name off until then.
-    pub(crate) async fn put_off(
+    /// When the next row of a queue is due.
+    pub(crate) async fn queue_next<K: QueueKey + 'static, P: Payload + 'static>(
         &self,
-        queue: Queue,
-        name: Name,
+        queue: TypedQueue<K, P>,
+    ) -> Result<Option<Millis>, StorageError> {
+        self.blocking(move |this| Ok(this.store.queue_next(queue.number)?.map(|row| row.due)))
+            .await
+    }
+
+    /// Waits until rows were put into a queue since the last time that this ended. Of those who wait for one queue only one
+    /// is notified.
+    pub(crate) async fn queue_notified<K: QueueKey, P: Payload>(&self, queue: TypedQueue<K, P>) {
+        self.shared.queues.of(queue.number).notified().await;
+    }
+
+    /// Puts a row in, in place of one with the same key.
+    pub(crate) async fn queue_put<K: QueueKey, P: Payload>(
+        &self,
+        queue: TypedQueue<K, P>,
+        key: &K,
+        due: Millis,
+        payload: P,
+    ) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        queue.put(&mut batch, key, due, &payload);
+        self.write(batch).await
+    }
+
+    /// Puts a row off until then, unless it was put in again meanwhile.
+    pub(crate) async fn put_off<K: QueueKey, P: Payload>(
+        &self,
+        queue: TypedQueue<K, P>,
+        entry: &QueueEntry<K, P>,
         until: Millis,
     ) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        batch.enqueue(queue, name.as_bytes(), until, Vec::new());
+        queue.put_off(&mut batch, &entry.key, entry.due, until, &entry.payload);
         self.write(batch).await
     }
 
-    /// Takes a name out of a queue, unless it was put in again meanwhile.
-    pub(crate) async fn take_out(&self, queue: Queue, due: Due) -> Result<(), StorageError> {
-        let mut batch = Batch::new();
-        batch.dequeue(queue, due.name.as_bytes(), due.at);
-        self.write(batch).await
-    }
-
-    /// Names whose missing blocks are due to be fetched.
-    pub(crate) async fn fetches_due(
+    /// Takes a row out of which nothing comes, unless it was put in again meanwhile.
+    pub(crate) async fn take_out<K: QueueKey, P: Payload>(
         &self,
+        queue: TypedQueue<K, P>,
+        entry: &QueueEntry<K, P>,
+    ) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        queue.take(&mut batch, &entry.key, entry.due);
+        self.write(batch).await
+    }
+
+    /// As [`Storage::queue_due`]. Waits for the disk.
+    pub(super) fn entries_due<K: QueueKey, P: Payload>(
+        &self,
+        queue: TypedQueue<K, P>,
         now: Millis,
         limit: usize,
-    ) -> Result<Vec<FetchRow>, StorageError> {
-        self.blocking(move |this| {
-            let rows = this.names_due(FETCH, now, limit)?;
-            let row = |Due { name, at }| {
-                let failures = this.row(&key(FETCHES, name.as_bytes()), parse_failures)?;
-                Ok(FetchRow {
-                    name,
-                    failures: failures.unwrap_or(0),
-                    due: at,
-                })
+    ) -> Result<Vec<QueueEntry<K, P>>, StorageError> {
+        let mut entries = Vec::new();
+        let mut nameless = Batch::new();
+        for row in self.store.queue_due(queue.number, now, limit)? {
+            let QueueRow { key, due, payload } = row;
+            let Some(name) = K::from_key(&key) else {
+                self.unreadable("queues", &key, &"it names nothing");
+                nameless.dequeue(queue.number, &key, due);
+                continue;
             };
-            rows.into_iter().map(row).collect()
-        })
-        .await
-    }
-
-    /// When the next fetch is due.
-    pub(crate) async fn next_fetch(&self) -> Result<Option<Millis>, StorageError> {
-        self.blocking(|this| Ok(this.store.queue_next(FETCH)?.map(|row| row.due)))
-            .await
-    }
-
-    /// A fetch did not bring everything; it is due again then.
-    pub(crate) async fn fetch_again(
-        &self,
-        row: &FetchRow,
-        due: Millis,
-        failures: u32,
-    ) -> Result<(), StorageError> {
-        let name = row.name.as_bytes();
-        let mut batch = Batch::new();
-        batch.enqueue(FETCH, name, due, Vec::new());
-        batch.put_meta(&key(FETCHES, name), failures.to_be_bytes());
-        self.write(batch).await
-    }
-
-    /// Nothing more is to be fetched for a name.
-    pub(crate) async fn fetch_done(&self, row: &FetchRow) -> Result<(), StorageError> {
-        let name = row.name.as_bytes();
-        let mut batch = Batch::new();
-        batch.dequeue(FETCH, name, row.due);
-        batch.delete_meta(&key(FETCHES, name));
-        self.write(batch).await
-    }
-
-    /// Names that are due at a router, the longest due first.
-    pub(crate) async fn puts_due(
-        &self,
-        router: &str,
-        now: Millis,
-        limit: usize,
-    ) -> Result<Vec<Scheduled>, StorageError> {
-        let Some(queue) = self.shared.routers.get(router).copied() else {
-            return Ok(Vec::new());
-        };
-        self.blocking(move |this| {
-            let rows = this.names_due(queue, now, limit)?;
-            let scheduled = |Due { name, at: due }| {
-                let row = this.put_row(queue, &name)?;
-                Ok(Scheduled { name, due, row })
-            };
-            rows.into_iter().map(scheduled).collect()
-        })
-        .await
-    }
-
-    /// When the next name is due at a router.
-    pub(crate) async fn next_put(&self, router: &str) -> Result<Option<Millis>, StorageError> {
-        let Some(queue) = self.shared.routers.get(router).copied() else {
-            return Ok(None);
-        };
-        self.blocking(move |this| Ok(this.store.queue_next(queue)?.map(|row| row.due)))
-            .await
-    }
-
-    /// How each of some names is at a router; `None` for those that are not in its queue.
-    pub(crate) async fn scheduled(
-        &self,
-        router: &str,
-        names: Vec<Name>,
-    ) -> Result<Vec<Option<Scheduled>>, StorageError> {
-        let Some(queue) = self.shared.routers.get(router).copied() else {
-            return Ok(names.iter().map(|_| None).collect());
-        };
-        self.blocking(move |this| {
-            let scheduled = |name: Name| {
-                let Some(due) = this.store.queue_entry(queue, name.as_bytes())? else {
-                    return Ok(None);
-                };
-                let row = this.put_row(queue, &name)?;
-                Ok(Some(Scheduled { name, due, row }))
-            };
-            names.into_iter().map(scheduled).collect()
-        })
-        .await
-    }
-
-    fn put_row(&self, queue: Queue, name: &Name) -> Result<PutState, StorageError> {
-        let row = self.row(&put_key(queue, name), PutState::from_bytes)?;
-        Ok(row.unwrap_or_default())
-    }
-
-    fn names_due(&self, queue: Queue, now: Millis, limit: usize) -> Result<Vec<Due>, StorageError> {
-        let rows = self.store.queue_due(queue, now, limit)?;
-        let due = |row: &QueueRow| {
-            let name = Name::from_bytes(&row.key).ok()?;
-            Some(Due { name, at: row.due })
-        };
-        self.take_out_nameless(queue, rows.iter().filter(|row| due(row).is_none()));
-        Ok(rows.iter().filter_map(due).collect())
-    }
-
-    /// Sets when a name is due at a router again, and what is known about it there.
-    pub(crate) async fn schedule(
-        &self,
-        router: &str,
-        name: Name,
-        due: Millis,
-        row: &PutState,
-    ) -> Result<(), StorageError> {
-        let Some(queue) = self.shared.routers.get(router).copied() else {
-            return Ok(());
-        };
-        let mut batch = Batch::new();
-        batch.enqueue(queue, name.as_bytes(), due, Vec::new());
-        batch.put_meta(&put_key(queue, &name), row.to_bytes()?);
-        self.write(batch).await
-    }
-
-    /// Makes a name due at a router at once.
-    pub(crate) async fn make_due(&self, router: &str, name: Name) -> Result<(), StorageError> {
-        let Some(queue) = self.shared.routers.get(router).copied() else {
-            return Ok(());
-        };
-        let mut batch = Batch::new();
-        batch.enqueue(queue, name.as_bytes(), rt::now(), Vec::new());
-        self.write(batch).await
-    }
-
-    /// Takes a name out of the queue of a router, unless it was put in again meanwhile.
-    pub(crate) async fn unschedule(
-        &self,
-        router: &str,
-        scheduled: &Scheduled,
-    ) -> Result<(), StorageError> {
-        let Some(queue) = self.shared.routers.get(router).copied() else {
-            return Ok(());
-        };
-        let mut batch = Batch::new();
-        batch.dequeue(queue, scheduled.name.as_bytes(), scheduled.due);
-        self.write(batch).await
-    }
-
-    /// Puts a name into the queues of routers that were configured after it was stored.
-    pub(crate) async fn schedule_missing_routers(
-        &self,
-        name: Name,
-        kept: &NameState,
-    ) -> Result<(), StorageError> {
-        let now = rt::now();
-        if kept.valid_until < now || self.shared.routers.is_empty() {
-            return Ok(());
+            entries.push(QueueEntry {
+                key: name,
+                payload: P::from_bytes(&payload),
+                due,
+            });
         }
-        let batch = self
-            .blocking(move |this| {
-                let mut batch = Batch::new();
-                for queue in this.shared.routers.values() {
-                    if this.store.queue_entry(*queue, name.as_bytes())?.is_none() {
-                        batch.enqueue(*queue, name.as_bytes(), now, Vec::new());
-                    }
-                }
-                Ok(batch)
-            })
-            .await?;
-        if batch.is_empty() {
-            return Ok(());
+        if !nameless.is_empty() {
+            self.store.submit(nameless, |_| {});
         }
-        self.write(batch).await
+        Ok(entries)
+    }
+
+    /// When a row is due; none where it is not in the queue. Waits for the disk.
+    pub(super) fn entry_due<K: QueueKey, P: Payload>(
+        &self,
+        queue: TypedQueue<K, P>,
+        key: &K,
+    ) -> Result<Option<Millis>, StorageError> {
+        Ok(self.store.queue_entry(queue.number, &key.to_key())?)
     }
 }
 
-pub(super) fn put_key(queue: Queue, name: &Name) -> Vec<u8> {
-    [PUT, &[queue.0], name.as_bytes()].concat()
+/// For each queue, who waits for rows of it.
+pub(super) struct Notifications(Vec<Notify>);
+
+impl Notifications {
+    pub(super) fn new() -> Notifications {
+        Notifications((0..=u8::MAX).map(|_| Notify::new()).collect())
+    }
+
+    /// Rows were put into a queue.
+    pub(super) fn notify(&self, queue: Queue) {
+        self.of(queue).notify_one();
+    }
+
+    fn of(&self, queue: Queue) -> &Notify {
+        // There is one for each number.
+        &self.0[usize::from(queue.0)]
+    }
 }
 
-fn parse_failures(bytes: &[u8]) -> Result<u32, &'static str> {
-    let bytes = bytes.try_into().map_err(|_| "it is no number")?;
-    Ok(u32::from_be_bytes(bytes))
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::collections::BTreeSet;
+
+    use perennis_shared::sign::SigningKey;
+
+    use super::*;
+
+    fn name(seed: u8) -> Name {
+        Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public())
+    }
+
+    #[test]
+    fn no_two_queues_have_one_number_and_numbers_on_disk_stay() {
+        let numbers: Vec<u8> = TABLE.iter().map(|(_, queue, _)| queue.0).collect();
+        let all: BTreeSet<u8> = numbers.iter().copied().chain(ROUTERS).collect();
+        assert_eq!(all.len(), numbers.len() + ROUTERS.count());
+        let table: Vec<(&str, u8)> = TABLE
+            .iter()
+            .map(|(name, queue, _)| (*name, queue.0))
+            .collect();
+        let on_disk = [
+            ("REFETCH", 0),
+            ("FETCH", 1),
+            ("LADDER", 2),
+            ("FOLLOW", 3),
+            ("LOST_HEADS", 4),
+        ];
+        assert_eq!(table, on_disk);
+        assert_eq!(router_queue(0).unwrap().number(), Queue(16));
+        assert_eq!(router_queue(199).unwrap().number(), Queue(215));
+        assert!(router_queue(200).is_none());
+        assert!(router_queue(u8::MAX).is_none());
+    }
+
+    #[test]
+    fn payloads_are_read_back_and_damaged_ones_as_none_that_failed() {
+        assert_eq!(Attempts(7).to_bytes(), [0, 0, 0, 7]);
+        assert_eq!(Attempts::from_bytes(&[0, 0, 0, 7]), Attempts(7));
+        for damaged in [b"".as_slice(), b"1", b"12345"] {
+            assert_eq!(Attempts::from_bytes(damaged), Attempts(0));
+        }
+        assert!(().to_bytes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_row_that_names_nothing_is_taken_out_and_the_others_are_due() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        let mut batch = Batch::new();
+        batch.enqueue(LADDER.number(), b"nothing", Millis(1), Vec::new());
+        LADDER.put(&mut batch, &name(1), Millis(2), &());
+        storage.write(batch).await.unwrap();
+        let due = storage.queue_due(LADDER, Millis(3), 10).await.unwrap();
+        let keys: Vec<Name> = due.iter().map(|entry| entry.key).collect();
+        assert_eq!(keys, [name(1)]);
+        storage.take_out(LADDER, &due[0]).await.unwrap();
+        assert_eq!(storage.queue_next(LADDER).await.unwrap(), None);
+        assert!(storage.unreadable_rows().contains(&("queues", 1)));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_queue_is_notified_by_the_commit_that_puts_a_row_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        storage
+            .queue_put(FOLLOW, &name(1), Millis(1), ())
+            .await
+            .unwrap();
+        storage.queue_notified(FOLLOW).await;
+        // Of another queue nobody is told, and putting rows off or taking them out tells nobody.
+        let due = storage.queue_due(FOLLOW, Millis(1), 1).await.unwrap();
+        storage.put_off(FOLLOW, &due[0], Millis(2)).await.unwrap();
+        let due = storage.queue_due(FOLLOW, Millis(2), 1).await.unwrap();
+        storage.take_out(FOLLOW, &due[0]).await.unwrap();
+        for queue in [FOLLOW, LADDER] {
+            let mut told = std::pin::pin!(storage.queue_notified(queue));
+            assert!(futures_util::poll!(told.as_mut()).is_pending());
+        }
+    }
 }

@@ -5,8 +5,6 @@
 
 use std::fmt::{Display, Write as _};
 
-use perennis_store::{Batch, Queue, QueueRow};
-
 use super::keys::{
     FACTS, FETCHED, FETCHES, FOLLOWED, PROVIDED, PROVIDER, PUT, RECORD, ROUTER, RUNGS, SCAN,
     SCRUBBED,
@@ -84,22 +82,6 @@ impl Storage {
         let counts = self.shared.unreadable.lock();
         let count = |table| (table, counts.get(table).copied().unwrap_or(0));
         TABLES.into_iter().map(count).collect()
-    }
-
-    /// Takes rows of a queue out that name nothing: they would be due for ever.
-    pub(super) fn take_out_nameless<'a>(
-        &self,
-        queue: Queue,
-        rows: impl Iterator<Item = &'a QueueRow>,
-    ) {
-        let mut batch = Batch::new();
-        for row in rows {
-            self.unreadable("queues", &row.key, &"it names nothing");
-            batch.dequeue(queue, &row.key, row.due);
-        }
-        if !batch.is_empty() {
-            self.store.submit(batch, |_| {});
-        }
     }
 }
 

@@ -14,7 +14,7 @@ impl Storage {
         let step = rt::blocking(move || store.scrub(bytes)).await;
         let step = step.map_err(|_| ReclaimError::Interrupted)??;
         if !step.damaged.is_empty() || !step.unreadable.is_empty() {
-            self.shared.damaged.notify_one();
+            self.block_set_aside();
         }
         Ok(step)
     }

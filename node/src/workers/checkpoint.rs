@@ -7,10 +7,9 @@ use std::time::Duration;
 use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
 
-use super::{Ending, Worker, later};
+use super::{Context, Step, Worker};
 use crate::metrics::{Metrics, Upkeep};
-use crate::shutdown::Stop;
-use crate::storage::Storage;
+use crate::storage::{ReclaimError, Storage};
 
 /// How often it is asked whether one is due.
 const LOOK: Duration = Duration::from_secs(5);
@@ -22,45 +21,42 @@ const RETRY: Backoff = Backoff {
     attempts: u32::MAX,
 };
 
-pub(super) struct Checkpoint {
-    pub(super) storage: Storage,
-    pub(super) metrics: Arc<Metrics>,
+pub(crate) struct CheckpointWorker {
+    pub(crate) storage: Storage,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
-impl Checkpoint {
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        let mut failures = 0_u32;
-        loop {
-            let mut wait = LOOK;
-            if self.storage.is_checkpoint_due() {
-                worker.working("writing the rows of the index down");
-                let step = self.storage.checkpoint().await;
-                self.metrics.damage.kept_up(Upkeep::Checkpoint, &step);
-                match step {
-                    Ok(step) => {
-                        failures = 0;
-                        if step.damaged > 0 {
-                            let damaged = step.damaged;
-                            tracing::warn!(damaged, "damaged checkpoints were removed");
-                        }
-                        worker.stepped();
-                        worker.working(format!(
-                            "up to group {}, {} bytes",
-                            step.group, step.file_bytes
-                        ));
-                    }
-                    Err(error) => {
-                        worker.failed(&error);
-                        failures = failures.saturating_add(1);
-                        wait = RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max);
-                    }
-                }
+impl Worker for CheckpointWorker {
+    type Error = ReclaimError;
+
+    fn name(&self) -> String {
+        "checkpoint".to_owned()
+    }
+
+    fn throttle(&self) -> String {
+        "one at a time".to_owned()
+    }
+
+    async fn step(&mut self, context: &mut Context) -> Result<Step, ReclaimError> {
+        if self.storage.is_checkpoint_due() {
+            context.working("writing the rows of the index down");
+            let written = self.storage.checkpoint().await;
+            self.metrics.damage.kept_up(Upkeep::Checkpoint, &written);
+            let written = written?;
+            if written.damaged > 0 {
+                let damaged = written.damaged;
+                tracing::warn!(damaged, "damaged checkpoints were removed");
             }
-            worker.waiting(Some(later(wait)));
-            if stop.is_now() || stop.sleep(wait).await {
-                return;
-            }
+            context.stepped();
+            context.working(format!(
+                "up to group {}, {} bytes",
+                written.group, written.file_bytes
+            ));
         }
+        Ok(Step::idle(LOOK))
+    }
+
+    fn retry(&self, failures: u32) -> Duration {
+        RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max)
     }
 }

@@ -19,26 +19,22 @@ use perennis_shared::codec;
 use perennis_shared::did::DidDocument;
 use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
+use perennis_shared::time::Millis;
 
-use super::{Ending, Worker, later};
+use super::Job;
+use super::status::Status;
 use crate::config::Config;
 use crate::ingest::{FetchedGraph, Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
 use crate::routes::{Dial, Routes};
-use crate::shutdown::Stop;
+use crate::storage::{DueFetch, FETCH, FetchAttempt, FetchEnd, TypedQueue};
 use crate::storage::{NameState, Pin};
 use crate::storage::{Storage, StorageError};
 use crate::storage::{links, walk};
 
 /// How long one block may take from one kind of sources.
 const BLOCK: Duration = Duration::from_secs(60);
-
-/// Names looked at between two looks at the clock.
-const BATCH: usize = 16;
-
-/// Longest wait when nothing is due.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// Delays after a fetch that did not bring everything.
 const RETRY: Backoff = Backoff {
@@ -47,7 +43,7 @@ const RETRY: Backoff = Backoff {
     attempts: u32::MAX,
 };
 
-pub(super) struct Fetch {
+pub(crate) struct FetchJob {
     storage: Storage,
     read: Arc<Read>,
     ingest: Arc<Ingest>,
@@ -56,16 +52,16 @@ pub(super) struct Fetch {
     memory_bytes: u64,
 }
 
-impl Fetch {
-    pub(super) fn new(
+impl FetchJob {
+    pub(crate) fn new(
         config: &Config,
         storage: &Storage,
         read: &Arc<Read>,
         ingest: &Arc<Ingest>,
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
-    ) -> Fetch {
-        Fetch {
+    ) -> FetchJob {
+        FetchJob {
             storage: storage.clone(),
             read: Arc::clone(read),
             ingest: Arc::clone(ingest),
@@ -74,85 +70,98 @@ impl Fetch {
             memory_bytes: config.admission.memory_bytes,
         }
     }
+}
 
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        loop {
-            let next = self.due(&worker, &mut stop).await;
-            if !worker
-                .rest(next, IDLE, &self.ingest.incomplete, &mut stop)
-                .await
-            {
-                return;
-            }
-        }
+impl Job for FetchJob {
+    type Key = Name;
+    type Payload = ();
+    type Due = DueFetch;
+
+    const QUEUE: TypedQueue<Name> = FETCH;
+    const BATCH: usize = 16;
+    const AT_ONCE: usize = 1;
+
+    fn name(&self) -> String {
+        "pin fetch".to_owned()
     }
 
-    /// Tries every name that is due; tells how long to wait for the next.
-    async fn due(&self, worker: &Worker, stop: &mut Stop) -> Result<Duration, StorageError> {
-        loop {
-            let now = rt::now();
-            let rows = self.storage.fetches_due(now, BATCH).await?;
-            if rows.is_empty() {
-                let next = self.storage.next_fetch().await?;
-                let wait = next.map_or(IDLE, |due| {
-                    Duration::from_millis(due.0.saturating_sub(now.0))
-                });
-                return Ok(wait.min(IDLE));
-            }
-            for row in rows {
-                worker.working(format!("fetching what is missing below {}", row.name));
-                let fetched = stop.or(self.name(&row.name)).await;
-                let Some(fetched) = fetched else {
-                    return Ok(IDLE);
-                };
-                let again = match fetched {
-                    Ok(is_done) => !is_done,
-                    // Somebody published meanwhile.
-                    Err(IngestError::Stale { .. }) => true,
-                    // Somebody unfollowed it meanwhile.
-                    Err(IngestError::NotFollowed) => false,
-                    Err(error) => {
-                        worker.failed(&error);
-                        true
-                    }
-                };
-                worker.stepped();
-                if again {
-                    let failures = row.failures.saturating_add(1);
-                    let delay = RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max);
-                    let due = later(delay);
-                    self.storage.fetch_again(&row, due, failures).await?;
-                } else {
-                    self.storage.fetch_done(&row).await?;
-                }
-            }
-        }
+    fn throttle(&self) -> String {
+        format!("one name at a time, {FETCHES} blocks at once")
     }
 
-    /// Fetches what is missing below one head; true when nothing more is to be fetched.
-    async fn name(&self, name: &Name) -> Result<bool, IngestError> {
+    fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<DueFetch>, StorageError> {
+        self.storage.fetches_due(now, limit).await
+    }
+
+    async fn work(&self, fetch: DueFetch, status: &Status) -> Result<(), StorageError> {
+        status.working(format!("fetching what is missing below {}", fetch.name));
+        let failures = fetch.failures.saturating_add(1);
+        let attempt = FetchAttempt {
+            row: fetch,
+            delay: RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max),
+        };
+        let left = match self.attempt(&attempt).await {
+            Ok(left) => left,
+            // Somebody published meanwhile: the row is looked at again, with what is there now.
+            Err(IngestError::Stale { .. }) => Left::Nothing,
+            // Somebody unfollowed it meanwhile.
+            Err(IngestError::NotFollowed) => Left::End(FetchEnd::Done),
+            Err(error) => {
+                status.failed(&error);
+                Left::End(FetchEnd::Later)
+            }
+        };
+        match left {
+            Left::Nothing => Ok(()),
+            Left::End(end) => self.storage.fetch_ended(attempt.ends(end)).await,
+        }
+    }
+}
+
+/// What is left to be said about the row of a fetch.
+enum Left {
+    /// Nothing: the batch that records what the fetch came to has said it.
+    Nothing,
+    /// It has changed nothing, and its row becomes this.
+    End(FetchEnd),
+}
+
+impl FetchJob {
+    /// Fetches what is missing below one head.
+    async fn attempt(&self, attempt: &FetchAttempt) -> Result<Left, IngestError> {
+        const DONE: Left = Left::End(FetchEnd::Done);
+        let name = &attempt.row.name;
         let Some(kept) = self.storage.kept(*name).await? else {
-            return Ok(true);
+            return Ok(DONE);
         };
         let (Some(head), Pin::Queued | Pin::Incomplete { .. }) = (kept.head, kept.facts.pin) else {
-            return Ok(true);
+            return Ok(DONE);
         };
         // What is followed is brought here whether or not its record has lapsed.
         if kept.valid_until < rt::now() && kept.followed.is_none() {
-            return Ok(true);
+            return Ok(DONE);
         }
         let held = self.read.held().as_ref();
         let walked = walk(held, head, self.ingest.most_blocks(), || false).await?;
         let Some(walked) = walked else {
-            return Ok(false);
+            return Ok(Left::End(FetchEnd::Later));
         };
         if walked.is_too_large {
-            return Ok(true);
+            return Ok(DONE);
         }
+        let mut target = Target {
+            attempt,
+            kept: &kept,
+            bytes: walked.bytes,
+            count: walked.blocks,
+        };
         let mut fetched = Fetched::default();
         if walked.missing.contains(&head) && !self.head(&kept, head, &mut fetched).await? {
-            return self.incomplete(name, &kept, 1).await;
+            return self.incomplete(&target, 1, FetchEnd::Later).await;
         }
         let sources = self.sources_of(&kept, &fetched).await?;
         let wanted: Vec<Cid> = walked
@@ -161,20 +170,13 @@ impl Fetch {
             .filter(|cid| *cid != head)
             .chain(fetched.ahead(&head))
             .collect();
-        let mut target = Target {
-            name,
-            kept: &kept,
-            bytes: walked.bytes,
-            count: walked.blocks,
-        };
         let missing = match self
             .below(wanted, &sources, &mut fetched, &mut target)
             .await
         {
             Err(error @ IngestError::Quota { .. }) => {
                 tracing::warn!(%name, %error, "what is below the head is not fetched to its end");
-                self.incomplete(name, &kept, 1).await?;
-                return Ok(true);
+                return self.incomplete(&target, 1, FetchEnd::Done).await;
             }
             missing => missing?,
         };
@@ -183,33 +185,50 @@ impl Fetch {
             self.store_part(&mut fetched, &mut target, missing).await?;
         }
         if missing > 0 {
-            return self.incomplete(name, &kept, missing).await;
+            return self.incomplete(&target, missing, FetchEnd::Later).await;
         }
         if kept.followed.is_some() {
             // Something else may have left a block here without what is below it: only a walk tells.
-            return self.ingest.settle(name).await;
+            self.ingest.settle(name, Some(attempt)).await?;
+            return Ok(Left::Nothing);
         }
         let bytes = target.bytes + fetched.bytes;
         let count = target.count + fetched.blocks.len() as u64;
         let blocks = fetched.blocks.into_values().collect();
         self.ingest
-            .adopt_whole(name, &kept, blocks, bytes, count)
+            .adopt_whole(name, &kept, blocks, bytes, count, Some(attempt))
             .await?;
         tracing::info!(%name, "everything below the head is here");
-        Ok(true)
+        Ok(Left::Nothing)
     }
 
+    /// Keeps how many blocks are missing, where that is new, and what becomes of the row.
     async fn incomplete(
         &self,
-        name: &Name,
-        kept: &NameState,
+        target: &Target<'_>,
         missing: u64,
-    ) -> Result<bool, IngestError> {
-        if kept.facts.pin != (Pin::Incomplete { missing }) {
-            let found = FetchedGraph::Incomplete { missing };
-            self.ingest.adopt(name, kept, Vec::new(), found).await?;
+        end: FetchEnd,
+    ) -> Result<Left, IngestError> {
+        if target.kept.facts.pin == (Pin::Incomplete { missing }) {
+            return Ok(Left::End(end));
         }
-        Ok(false)
+        self.adopt_incomplete(target, Vec::new(), missing, end)
+            .await?;
+        Ok(Left::Nothing)
+    }
+
+    async fn adopt_incomplete(
+        &self,
+        target: &Target<'_>,
+        blocks: Vec<Block>,
+        missing: u64,
+        end: FetchEnd,
+    ) -> Result<(), IngestError> {
+        let found = FetchedGraph::Incomplete { missing };
+        let (name, ended) = (&target.attempt.row.name, target.attempt.ends(end));
+        self.ingest
+            .adopt(name, target.kept, blocks, found, Some(ended))
+            .await
     }
 
     /// Fetches the head and the DID document from the operator's sources and those that were known before.
@@ -291,10 +310,7 @@ impl Fetch {
         target.bytes += std::mem::take(&mut fetched.bytes);
         target.count += fetched.blocks.len() as u64;
         let blocks = std::mem::take(&mut fetched.blocks).into_values().collect();
-        let missing = missing.max(1);
-        let found = FetchedGraph::Incomplete { missing };
-        self.ingest
-            .adopt(target.name, target.kept, blocks, found)
+        self.adopt_incomplete(target, blocks, missing.max(1), FetchEnd::GoesOn)
             .await
     }
 
@@ -372,7 +388,7 @@ const PART_BYTES: u64 = 8 << 20;
 
 /// The name whose blocks are fetched, and how much of it is stored.
 struct Target<'a> {
-    name: &'a Name,
+    attempt: &'a FetchAttempt,
     kept: &'a NameState,
     bytes: u64,
     count: u64,

@@ -4,16 +4,15 @@
 //! there again a moment later, such as one that was renamed and back, ends that. One that stays away ends the process:
 //! whoever runs it must hear of it, and nothing here can be saved.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use perennis_rt as rt;
 use perennis_shared::error::chain;
 use tokio::sync::watch;
 
-use super::{Ending, Worker};
+use super::{Context, Step, Worker};
 use crate::data_folder::{DataFolder, FolderGone};
-use crate::shutdown::Stop;
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -22,52 +21,73 @@ const PERIOD: Duration = Duration::from_secs(1);
 const PATIENCE: u32 = 4;
 
 pub(crate) struct FolderWorker {
-    pub(crate) folder: DataFolder,
+    folder: DataFolder,
     /// Told once it stays away.
-    pub(crate) gone: watch::Sender<Option<FolderGone>>,
+    gone: watch::Sender<Option<FolderGone>>,
+    /// Looks in a row that did not find it.
+    in_vain: u32,
 }
 
 impl FolderWorker {
-    pub(crate) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        let mut in_vain = 0;
-        loop {
-            worker.waiting(None);
-            if stop.sleep(PERIOD).await {
-                return;
-            }
-            worker.working("looking for the data folder");
-            let folder = self.folder.clone();
-            // On a disk that is slow this waits, and the node goes on.
-            let looked = match stop.or(rt::blocking(move || folder.look())).await {
-                None => return,
-                // No thread could be had; the next look will.
-                Some(Err(_)) => continue,
-                Some(Ok(looked)) => looked,
-            };
-            worker.stepped();
-            match looked {
-                Ok(()) => {
-                    if in_vain > 0 {
-                        tracing::warn!("the data folder is whole again");
-                    }
-                    in_vain = 0;
+    pub(crate) fn new(folder: DataFolder, gone: watch::Sender<Option<FolderGone>>) -> FolderWorker {
+        FolderWorker {
+            folder,
+            gone,
+            in_vain: 0,
+        }
+    }
+
+    /// It was not found; true when it stays away.
+    fn missed(&mut self, gone: FolderGone, context: &Context) -> bool {
+        if self.in_vain == 0 {
+            context.failed(&gone);
+            tracing::error!(
+                error = %chain(&gone),
+                "the data folder, or a part of it, is gone: nothing is taken any more, and the node ends unless it comes back"
+            );
+        }
+        self.in_vain += 1;
+        let stays_away = self.in_vain >= PATIENCE;
+        if stays_away {
+            self.gone.send_replace(Some(gone));
+        }
+        stays_away
+    }
+}
+
+impl Worker for FolderWorker {
+    type Error = Infallible;
+
+    fn name(&self) -> String {
+        "data folder".to_owned()
+    }
+
+    fn throttle(&self) -> String {
+        "one look a second".to_owned()
+    }
+
+    async fn step(&mut self, context: &mut Context) -> Result<Step, Infallible> {
+        context.working("looking for the data folder");
+        let folder = self.folder.clone();
+        // On a disk that is slow this waits, and the node goes on.
+        let looking = rt::blocking(move || folder.look());
+        match context.or_stop(looking).await {
+            None => return Ok(Step::Done),
+            // No thread could be had; the next look will.
+            Some(Err(_)) => return Ok(Step::listen(PERIOD)),
+            Some(Ok(Ok(()))) => {
+                if self.in_vain > 0 {
+                    tracing::warn!("the data folder is whole again");
                 }
-                Err(gone) => {
-                    if in_vain == 0 {
-                        worker.failed(&gone);
-                        tracing::error!(
-                            error = %chain(&gone),
-                            "the data folder, or a part of it, is gone: nothing is taken any more, and the node ends unless it comes back"
-                        );
-                    }
-                    in_vain += 1;
-                    if in_vain >= PATIENCE {
-                        self.gone.send_replace(Some(gone));
-                        return;
-                    }
+                self.in_vain = 0;
+            }
+            Some(Ok(Err(gone))) => {
+                if self.missed(gone, context) {
+                    return Ok(Step::Done);
                 }
             }
         }
+        context.stepped();
+        Ok(Step::listen(PERIOD))
     }
 }

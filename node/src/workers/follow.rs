@@ -1,4 +1,4 @@
-//! The follow worker: looks for newer records of followed names, since their owners do not know this node.
+//! Following: looks for newer records of followed names, since their owners do not know this node.
 //!
 //! Every place that may know a record is asked under one deadline, and the best valid answer is taken in through the
 //! write door. A name whose record cannot be found keeps the one that is here, which is put to the routers unchanged
@@ -7,28 +7,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use perennis_rt as rt;
 use perennis_sdk::router::Gathered;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
+use perennis_shared::time::Millis;
 
-use super::republish::spread;
-use super::{Ending, Worker, later};
+use super::Job;
+use super::status::Status;
+use super::timing::{later, spread};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::routes::Routes;
-use crate::shutdown::Stop;
 use crate::storage::FollowState;
-use crate::storage::{Due, FOLLOW, Storage, StorageError};
-
-/// Names looked for at the same time.
-const AT_ONCE: usize = 8;
-
-/// Longest wait when nothing is due.
-const IDLE: Duration = Duration::from_secs(60);
+use crate::storage::{FOLLOW, QueueEntry, Storage, StorageError, TypedQueue};
 
 /// The first delay after a search that found nothing; it doubles up to the period.
 const RETRY: Duration = Duration::from_secs(60);
@@ -36,97 +29,98 @@ const RETRY: Duration = Duration::from_secs(60);
 /// How long an error message is kept, in characters.
 const ERROR_CHARS: usize = 300;
 
-pub(super) struct FollowWorker {
-    pub(super) storage: Storage,
-    pub(super) ingest: Arc<Ingest>,
-    pub(super) routes: Arc<Routes>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) period: Duration,
+pub(crate) struct FollowJob {
+    pub(crate) storage: Storage,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) period: Duration,
 }
 
-impl FollowWorker {
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        loop {
-            let next = self.look_due(&worker, &mut stop).await;
-            if !worker
-                .rest(next, IDLE, &self.ingest.following, &mut stop)
-                .await
-            {
-                return;
-            }
-        }
+impl Job for FollowJob {
+    type Key = Name;
+    type Payload = ();
+    type Due = QueueEntry<Name>;
+
+    const QUEUE: TypedQueue<Name> = FOLLOW;
+    const BATCH: usize = 8;
+    const AT_ONCE: usize = 8;
+
+    fn name(&self) -> String {
+        "follow".to_owned()
     }
 
-    /// Looks for the record of every name that is due; tells how long to wait for the next.
-    async fn look_due(&self, worker: &Worker, stop: &mut Stop) -> Result<Duration, StorageError> {
-        loop {
-            let now = rt::now();
-            let due = self.storage.due(FOLLOW, now, AT_ONCE).await?;
-            if due.is_empty() {
-                let next = self.storage.next_due(FOLLOW).await?;
-                return Ok(next.map_or(IDLE, |due| due - now).min(IDLE));
-            }
-            worker.working(format!("looking for the records of {} names", due.len()));
-            let mut looks: FuturesUnordered<_> =
-                due.into_iter().map(|due| self.look(due)).collect();
-            while let Some(looked) = stop.or(looks.next()).await {
-                let Some(looked) = looked else { break };
-                looked?;
-                worker.stepped();
-            }
-            if stop.is_now() {
-                return Ok(IDLE);
-            }
-        }
+    fn throttle(&self) -> String {
+        format!("{} names at once", Self::AT_ONCE)
     }
 
-    async fn look(&self, due: Due) -> Result<(), StorageError> {
-        let kept = self.storage.kept(due.name).await?;
+    fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<Self::Due>, StorageError> {
+        self.storage.queue_due(FOLLOW, now, limit).await
+    }
+
+    fn progress(&self, due: &[Self::Due]) -> Option<String> {
+        Some(format!("looking for the records of {} names", due.len()))
+    }
+
+    /// Looks for the record of a name.
+    async fn work(&self, due: QueueEntry<Name>, _status: &Status) -> Result<(), StorageError> {
+        let name = due.key;
+        let kept = self.storage.kept(name).await?;
         let Some(row) = kept.and_then(|kept| kept.followed) else {
-            return self.storage.take_out(FOLLOW, due).await;
+            return self.storage.take_out(FOLLOW, &due).await;
         };
-        let found = match self.routes.resolve(&due.name, &row.sources).await {
-            Ok(gathered) => self.take_in(&due.name, &gathered).await,
+        let next = later(spread(self.period, rt::jitter()));
+        let found = match self.routes.resolve(&name, &row.sources).await {
+            Ok(gathered) => self.take_in(&name, &gathered, next).await,
             Err(error) => Err(chain(&error)),
         };
-        let (row, wait) = match found {
-            Ok(()) => {
+        let (row, next) = match found {
+            Ok(is_newer) => {
                 self.metrics.looked(Outcome::Ok);
-                let row = FollowState {
-                    found_at: Some(rt::now()),
-                    failures: 0,
-                    last_error: None,
-                    ..row
-                };
-                (row, spread(self.period, rt::jitter()))
+                if is_newer {
+                    // The batch that stored the record has said so.
+                    return Ok(());
+                }
+                (row.found(rt::now()), next)
             }
             Err(error) => {
                 self.metrics.looked(Outcome::Failed);
-                tracing::debug!(name = %due.name, error, "no record was found");
+                tracing::debug!(%name, error, "no record was found");
                 let failures = row.failures.saturating_add(1);
                 let row = FollowState {
                     failures,
                     last_error: Some(error.chars().take(ERROR_CHARS).collect()),
                     ..row
                 };
-                (row, self.retry(failures))
+                (row, later(self.retry(failures)))
             }
         };
-        self.ingest.save_followed(&due.name, row, later(wait)).await
+        self.ingest.save_followed(&name, row, next).await
     }
+}
 
-    /// Takes in what was found. An older record than the one that is here is as good as the same.
-    async fn take_in(&self, name: &Name, gathered: &Gathered) -> Result<(), String> {
-        match self.ingest.found(name, gathered.best.clone()).await {
+impl FollowJob {
+    /// Takes in what was found; true when it is newer than what was here. An older record is as good as the same.
+    async fn take_in(
+        &self,
+        name: &Name,
+        gathered: &Gathered,
+        next: Millis,
+    ) -> Result<bool, String> {
+        let record = gathered.best.clone();
+        match self.ingest.found(name, record, Some(next)).await {
             Ok(is_newer) => {
                 if is_newer {
                     let sequence = gathered.best.sequence();
                     tracing::info!(%name, sequence, source = %gathered.source, "a followed name has a new record");
                 }
-                Ok(())
+                Ok(is_newer)
             }
-            Err(IngestError::Stale { .. } | IngestError::NotFollowed) => Ok(()),
+            Err(IngestError::Stale { .. } | IngestError::NotFollowed) => Ok(false),
             Err(error) => Err(chain(&error)),
         }
     }

@@ -1,86 +1,76 @@
 //! The ladder worker: releases the rungs that the nodes of an owner keep back, each in its time.
 //!
-//! A name with rungs waits in a durable queue until the next one is due. The release takes the rung out of the ladder
-//! and puts the next time into the queue in the same batch, so that nothing is lost or done twice by a restart.
+//! A name with rungs waits in a durable queue until the next one is due. The release takes the rung out of the ladder and its
+//! row out of the queue, and puts the next one in, in the same batch: nothing is lost or done twice by a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use perennis_rt as rt;
+use perennis_shared::ipns::Name;
+use perennis_shared::time::Millis;
 
-use super::{Ending, Worker, later};
+use super::Job;
+use super::status::Status;
+use super::timing::later;
 use crate::ingest::{Ingest, IngestError, Renewal};
 use crate::metrics::{Metrics, Outcome};
-use crate::shutdown::Stop;
-use crate::storage::{Due, LADDER, Storage, StorageError};
-
-/// Names looked at between two looks at the clock.
-const BATCH: usize = 64;
-
-/// Longest wait when nothing is due.
-const IDLE: Duration = Duration::from_secs(60);
+use crate::storage::{LADDER, QueueEntry, Storage, StorageError, TypedQueue};
 
 /// The delay after a release that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
-pub(super) struct LadderWorker {
-    pub(super) storage: Storage,
-    pub(super) ingest: Arc<Ingest>,
-    pub(super) metrics: Arc<Metrics>,
+pub(crate) struct LadderJob {
+    pub(crate) storage: Storage,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
-impl LadderWorker {
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        loop {
-            let next = self.release_due(&worker, &stop).await;
-            if !worker
-                .rest(next, IDLE, &self.ingest.laddered, &mut stop)
-                .await
-            {
-                return;
-            }
-        }
+impl Job for LadderJob {
+    type Key = Name;
+    type Payload = ();
+    type Due = QueueEntry<Name>;
+
+    const QUEUE: TypedQueue<Name> = LADDER;
+    const BATCH: usize = 64;
+    const AT_ONCE: usize = 1;
+    const FINISHES: bool = true;
+
+    fn name(&self) -> String {
+        "ladder".to_owned()
     }
 
-    /// Releases every rung that is due; tells how long to wait for the next.
-    async fn release_due(&self, worker: &Worker, stop: &Stop) -> Result<Duration, StorageError> {
-        loop {
-            let now = rt::now();
-            let due = self.storage.due(LADDER, now, BATCH).await?;
-            if due.is_empty() {
-                let next = self.storage.next_due(LADDER).await?;
-                return Ok(next.map_or(IDLE, |due| due - now).min(IDLE));
-            }
-            for due in due {
-                if stop.is_now() {
-                    return Ok(IDLE);
-                }
-                worker.working(format!("releasing the next rung of {}", due.name));
-                self.release(due, worker).await?;
-                worker.stepped();
-            }
-        }
+    fn throttle(&self) -> String {
+        "one name at a time".to_owned()
     }
 
-    async fn release(&self, due: Due, worker: &Worker) -> Result<(), StorageError> {
-        match self.ingest.renew(&due.name, rt::now()).await {
+    fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<Self::Due>, StorageError> {
+        self.storage.queue_due(LADDER, now, limit).await
+    }
+
+    async fn work(&self, due: QueueEntry<Name>, status: &Status) -> Result<(), StorageError> {
+        let name = due.key;
+        status.working(format!("releasing the next rung of {name}"));
+        match self.ingest.renew(&due, rt::now()).await {
             Ok(Renewal::Released) => {
                 self.metrics.released(Outcome::Ok);
-                // The batch has put in the next rung; what is still due here had none behind it.
-                self.storage.take_out(LADDER, due).await
+                Ok(())
             }
-            Ok(Renewal::Later(until)) => self.storage.put_off(LADDER, due.name, until).await,
-            Ok(Renewal::Nothing) => self.storage.take_out(LADDER, due).await,
+            Ok(Renewal::Later(until)) => self.storage.put_off(LADDER, &due, until).await,
+            Ok(Renewal::Nothing) => self.storage.take_out(LADDER, &due).await,
             Err(error) => {
                 // A new head voids the ladder; then there is nothing to try again, and the next look finds that.
                 let is_voided =
                     matches!(error, IngestError::Stale { .. } | IngestError::NotFollowed);
                 if !is_voided {
-                    worker.failed(&error);
+                    status.failed(&error);
                     self.metrics.released(Outcome::Failed);
                 }
-                self.storage.put_off(LADDER, due.name, later(RETRY)).await
+                self.storage.put_off(LADDER, &due, later(RETRY)).await
             }
         }
     }

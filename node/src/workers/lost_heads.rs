@@ -7,25 +7,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
 use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::error::chain;
+use perennis_shared::ipns::Name;
+use perennis_shared::time::Millis;
 
-use super::{Ending, Worker, later};
+use super::Job;
+use super::status::Status;
+use super::timing::later;
 use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Outcome};
 use crate::routes::Routes;
-use crate::shutdown::Stop;
-use crate::storage::{LOST_HEADS, LostHead, Storage, StorageError};
-
-/// Names looked for at the same time.
-pub(super) const AT_ONCE: usize = 8;
-
-/// Longest wait when nothing is due, and the shortest.
-const IDLE: Duration = Duration::from_secs(60);
-const SHORTEST: Duration = Duration::from_millis(100);
+use crate::storage::{Attempts, LOST_HEADS, LostHead, Storage, StorageError, TypedQueue};
 
 /// Delays after a search that found nothing new enough.
 const RETRY: Backoff = Backoff {
@@ -34,58 +28,43 @@ const RETRY: Backoff = Backoff {
     attempts: u32::MAX,
 };
 
-pub(super) struct LostHeads {
-    pub(super) storage: Storage,
-    pub(super) ingest: Arc<Ingest>,
-    pub(super) routes: Arc<Routes>,
-    pub(super) metrics: Arc<Metrics>,
+pub(crate) struct LostHeadsJob {
+    pub(crate) storage: Storage,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
-impl LostHeads {
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        loop {
-            let wait = match self.look_due(&worker, &mut stop).await {
-                Ok(wait) => wait,
-                Err(error) => {
-                    worker.failed(&error);
-                    IDLE
-                }
-            };
-            if stop.is_now() {
-                return;
-            }
-            worker.waiting(Some(later(wait)));
-            if stop.sleep(wait).await {
-                return;
-            }
-        }
+impl Job for LostHeadsJob {
+    type Key = Name;
+    type Payload = Attempts;
+    type Due = LostHead;
+
+    const QUEUE: TypedQueue<Name, Attempts> = LOST_HEADS;
+    const BATCH: usize = 8;
+    const AT_ONCE: usize = 8;
+
+    fn name(&self) -> String {
+        "lost heads".to_owned()
     }
 
-    /// Looks for every head that is due; tells how long to wait for the next.
-    async fn look_due(&self, worker: &Worker, stop: &mut Stop) -> Result<Duration, StorageError> {
-        loop {
-            let now = rt::now();
-            let due = self.storage.lost_heads_due(now, AT_ONCE).await?;
-            if due.is_empty() {
-                let next = self.storage.next_due(LOST_HEADS).await?;
-                return Ok(next.map_or(IDLE, |due| due - now).clamp(SHORTEST, IDLE));
-            }
-            worker.working(format!("looking for {} lost records", due.len()));
-            let mut looks = stream::iter(due)
-                .map(|lost| self.look(lost))
-                .buffer_unordered(AT_ONCE);
-            while let Some(Some(looked)) = stop.or(looks.next()).await {
-                looked?;
-                worker.stepped();
-            }
-            if stop.is_now() {
-                return Ok(IDLE);
-            }
-        }
+    fn throttle(&self) -> String {
+        format!("{} names at once", Self::AT_ONCE)
     }
 
-    async fn look(&self, lost: LostHead) -> Result<(), StorageError> {
+    fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<LostHead>, StorageError> {
+        self.storage.lost_heads_due(now, limit).await
+    }
+
+    fn progress(&self, due: &[LostHead]) -> Option<String> {
+        Some(format!("looking for {} lost records", due.len()))
+    }
+
+    async fn work(&self, lost: LostHead, _status: &Status) -> Result<(), StorageError> {
         let name = lost.name;
         let followed = self.storage.followed_row(name).await?;
         let sources = followed.map_or_else(Vec::new, |row| row.sources);

@@ -4,6 +4,7 @@
 //! A record that changed here is told of at once, whether or not its name has a place; each name's record is told of
 //! again once in a period, since messages get lost. What others tell goes through the write door, as any record does.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use perennis_shared::ipns::{Name, Record};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Ending, Worker};
+use super::{Context, Step, Worker};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::shutdown::Stop;
@@ -28,57 +29,127 @@ const PAGE: usize = 256;
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) struct PubsubWorker {
+    gossip: Arc<Gossip>,
+    stage: Stage,
+    /// The time in which each record is told of again.
+    period: Duration,
+    /// Names whose records have not been told of again in this period.
+    turn: Vec<Name>,
+    /// The pause between two of them.
+    pause: Duration,
+    /// When the next one is told of.
+    next: Instant,
+}
+
+/// What the worker is at.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// It joins the topics of names that are kept, behind this one. Those the operator asked for must have their places
+    /// before the others.
+    Joining {
+        is_followed: bool,
+        after: Option<Name>,
+    },
+    /// It tells of records.
+    Telling,
+}
+
+impl PubsubWorker {
+    pub(crate) fn new(gossip: Arc<Gossip>, period: Duration) -> PubsubWorker {
+        PubsubWorker {
+            gossip,
+            stage: Stage::Joining {
+                is_followed: true,
+                after: None,
+            },
+            period,
+            turn: Vec::new(),
+            pause: period,
+            next: Instant::now() + period,
+        }
+    }
+
+    /// Joins the topics of a page of names; returns what is to be done next.
+    async fn join(&mut self, is_followed: bool, after: Option<Name>, context: &Context) -> Stage {
+        match self.gossip.follow_kept(is_followed, after, context).await {
+            Ok(Some(after)) => {
+                return Stage::Joining {
+                    is_followed,
+                    after: Some(after),
+                };
+            }
+            Ok(None) => {}
+            Err(error) => context.failed(&error),
+        }
+        if is_followed {
+            return Stage::Joining {
+                is_followed: false,
+                after: None,
+            };
+        }
+        self.next = Instant::now() + self.period;
+        Stage::Telling
+    }
+}
+
+impl Worker for PubsubWorker {
+    type Error = Infallible;
+
+    fn name(&self) -> String {
+        "pubsub".to_owned()
+    }
+
+    fn throttle(&self) -> String {
+        "one name at a time".to_owned()
+    }
+
+    async fn step(&mut self, context: &mut Context) -> Result<Step, Infallible> {
+        if let Stage::Joining { is_followed, after } = self.stage {
+            self.stage = self.join(is_followed, after, context).await;
+            return Ok(Step::Again);
+        }
+        if let Some(name) = self.gossip.ingest.changed_names.pop() {
+            context.working(format!("telling of {name}"));
+            if let Err(error) = self.gossip.changed(name).await {
+                context.failed(&error);
+            }
+            context.stepped();
+            return Ok(Step::Again);
+        }
+        if self.turn.is_empty() {
+            self.turn = self.gossip.pubsub.names();
+            let names = u32::try_from(self.turn.len().max(1)).unwrap_or(u32::MAX);
+            self.pause = (self.period / names).max(PAUSE);
+        }
+        let wait = self.next.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            return Ok(Step::listen(wait));
+        }
+        self.next = Instant::now() + self.pause;
+        if let Some(name) = self.turn.pop() {
+            self.gossip.tell_again(name).await;
+        }
+        Ok(Step::Again)
+    }
+
+    async fn notified(&mut self) {
+        self.gossip.ingest.changed_names.added().await;
+    }
+}
+
+/// What is told and heard of records by gossip.
+pub(crate) struct Gossip {
     pub(crate) pubsub: Pubsub,
     pub(crate) storage: Storage,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) metrics: Arc<Metrics>,
-    /// The time in which each record is told of again.
-    pub(crate) period: Duration,
     /// Told of each name that is newly followed.
     pub(crate) joined: mpsc::UnboundedSender<Name>,
 }
 
-impl PubsubWorker {
-    /// Follows and tells.
-    pub(super) async fn run(self: Arc<Self>, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        // Those the operator asked for must have their places before the others.
-        for is_followed in [true, false] {
-            if let Err(error) = self.follow_kept(is_followed, &worker, &stop).await {
-                worker.failed(&error);
-            }
-        }
-        let mut turn = Vec::new();
-        let mut pause = self.period;
-        let mut next = Instant::now() + pause;
-        loop {
-            if turn.is_empty() {
-                turn = self.pubsub.names();
-                let names = u32::try_from(turn.len().max(1)).unwrap_or(u32::MAX);
-                pause = (self.period / names).max(PAUSE);
-            }
-            worker.waiting(None);
-            tokio::select! {
-                changed = stop.or(self.ingest.news.next()) => {
-                    let Some(name) = changed else { return };
-                    worker.working(format!("telling of {name}"));
-                    if let Err(error) = self.changed(name).await {
-                        worker.failed(&error);
-                    }
-                    worker.stepped();
-                }
-                () = tokio::time::sleep_until(next) => {
-                    next = Instant::now() + pause;
-                    if let Some(name) = turn.pop() {
-                        self.tell_again(name).await;
-                    }
-                }
-            }
-        }
-    }
-
+impl Gossip {
     /// Takes in what others tell.
-    pub(super) async fn take_in(self: Arc<Self>, mut stop: Stop) {
+    pub(crate) async fn take_in(self: Arc<Self>, mut stop: Stop) {
         let mut updates = self.pubsub.updates();
         while let Some(Some((name, record))) = stop.or(updates.next()).await {
             let outcome = match self.taken(&name, record).await {
@@ -100,7 +171,7 @@ impl PubsubWorker {
         };
         if kept.followed.is_some() {
             let sequence = record.sequence();
-            let is_newer = self.ingest.found(name, record).await?;
+            let is_newer = self.ingest.found(name, record, None).await?;
             if is_newer {
                 tracing::info!(%name, sequence, source = "pubsub", "a followed name has a new record");
             }
@@ -110,38 +181,33 @@ impl PubsubWorker {
         Ok(())
     }
 
+    /// Joins the topics of a page of names, behind `after`; tells where to go on, or `None` when nothing is left to join.
     async fn follow_kept(
         &self,
         is_followed: bool,
-        worker: &Worker,
-        stop: &Stop,
-    ) -> Result<(), StorageError> {
-        let mut after = None;
-        loop {
-            let rows = self.storage.names(after, PAGE).await?;
-            let Some((last, _)) = rows.last() else {
-                return Ok(());
-            };
-            after = Some(*last);
-            worker.working(format!("joining the topics of names, now {last}"));
-            for (name, kept) in rows {
-                if kept.followed.is_some() != is_followed {
-                    continue;
-                }
-                match self.pubsub.follow(name, Some(kept.record)).await {
-                    Ok(is_new) => {
-                        self.joined(name, is_new);
-                        worker.stepped();
-                    }
-                    // The rest is told of when it changes.
-                    Err(PubsubError::TooMany { .. } | PubsubError::Net(_)) => return Ok(()),
-                    Err(error) => worker.failed(&error),
-                }
+        after: Option<Name>,
+        context: &Context,
+    ) -> Result<Option<Name>, StorageError> {
+        let rows = self.storage.names(after, PAGE).await?;
+        let Some(last) = rows.last().map(|(name, _)| *name) else {
+            return Ok(None);
+        };
+        context.working(format!("joining the topics of names, now {last}"));
+        for (name, kept) in rows {
+            if kept.followed.is_some() != is_followed {
+                continue;
             }
-            if stop.is_now() {
-                return Ok(());
+            match self.pubsub.follow(name, Some(kept.record)).await {
+                Ok(is_new) => {
+                    self.joined(name, is_new);
+                    context.stepped();
+                }
+                // The rest is told of when it changes.
+                Err(PubsubError::TooMany { .. } | PubsubError::Net(_)) => return Ok(None),
+                Err(error) => context.failed(&error),
             }
         }
+        Ok(Some(last))
     }
 
     /// Tells of the record of a name that has changed; leaves the topic of one that is forgotten.

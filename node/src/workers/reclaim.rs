@@ -13,10 +13,9 @@ use perennis_shared::backoff::Backoff;
 use perennis_shared::time::Millis;
 use perennis_store::{CollectProgress, Collection};
 
-use super::{Ending, Worker, later};
+use super::{Context, Step, Worker, later};
 use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Upkeep};
-use crate::shutdown::Stop;
 use crate::storage::{ReclaimError, Storage};
 
 /// Time between two rounds.
@@ -35,107 +34,184 @@ const RETRY: Backoff = Backoff {
     attempts: u32::MAX,
 };
 
-pub(super) struct Reclaim {
-    pub(super) storage: Storage,
-    pub(super) ingest: Arc<Ingest>,
-    pub(super) metrics: Arc<Metrics>,
+pub(crate) struct ReclaimWorker {
+    storage: Storage,
+    ingest: Arc<Ingest>,
+    metrics: Arc<Metrics>,
+    /// When the next round begins, whether or not the disk is full.
+    next: Millis,
+    /// When one begins if it is.
+    next_when_full: Millis,
+    /// Rounds in a row that failed.
+    failures: u32,
+    stage: Stage,
 }
 
-impl Reclaim {
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        // A disk that runs full between two rounds is dealt with at once.
-        let mut next_when_full = rt::now();
-        let mut failures = 0_u32;
-        loop {
-            // The first round waits as well: a node that just started has more urgent things to do.
-            let wait = match failures {
-                0 => PERIOD,
-                _ => RETRY.delay(failures, rt::jitter()).unwrap_or(PERIOD),
-            };
-            let next = later(wait);
-            if self
-                .wait(&worker, &mut stop, next, &mut next_when_full)
-                .await
-                || stop.is_now()
-            {
-                return;
+/// How far a round is.
+enum Stage {
+    /// None is under way.
+    Waiting,
+    /// Blocks are looked for that no pin reaches.
+    Collecting(Collection),
+    /// The space of dead blocks is given back.
+    Compacting(Compaction),
+}
+
+/// What a round has come to so far.
+struct Compaction {
+    dropped_blocks: u64,
+    freed_bytes: u64,
+    has_collected: bool,
+}
+
+impl Worker for ReclaimWorker {
+    type Error = ReclaimError;
+
+    fn name(&self) -> String {
+        "reclaim".to_owned()
+    }
+
+    fn throttle(&self) -> String {
+        "at most half of the time".to_owned()
+    }
+
+    async fn step(&mut self, context: &mut Context) -> Result<Step, ReclaimError> {
+        let started = Instant::now();
+        let is_waiting = match std::mem::replace(&mut self.stage, Stage::Waiting) {
+            Stage::Waiting => !self.begin(context).await,
+            Stage::Collecting(collection) => {
+                self.collect(collection, context).await;
+                false
             }
-            failures = match self.round(&worker, &mut stop).await {
-                Ok(()) => 0,
-                Err(_) => failures.saturating_add(1),
-            };
-            next_when_full = later(FULL_PERIOD);
+            Stage::Compacting(compaction) => {
+                self.compact(compaction, context).await;
+                false
+            }
+        };
+        if is_waiting {
+            return Ok(Step::Idle {
+                wait: LOOK,
+                next: Some(self.next),
+            });
+        }
+        // As long again for everybody else.
+        Ok(Step::Pause(started.elapsed()))
+    }
+}
+
+impl ReclaimWorker {
+    /// The first round waits as well: a node that just started has more urgent things to do.
+    pub(crate) fn new(
+        storage: Storage,
+        ingest: Arc<Ingest>,
+        metrics: Arc<Metrics>,
+    ) -> ReclaimWorker {
+        ReclaimWorker {
+            storage,
+            ingest,
+            metrics,
+            next: later(PERIOD),
+            // A disk that runs full between two rounds is dealt with at once.
+            next_when_full: rt::now(),
+            failures: 0,
+            stage: Stage::Waiting,
         }
     }
 
-    /// Waits for the next round; true when the node is stopping.
-    async fn wait(
-        &self,
-        worker: &Worker,
-        stop: &mut Stop,
-        next: Millis,
-        next_when_full: &mut Millis,
-    ) -> bool {
-        worker.waiting(Some(next));
-        loop {
-            if stop.sleep(LOOK).await {
-                return true;
+    /// Begins a round where one is due; false when none is.
+    async fn begin(&mut self, context: &Context) -> bool {
+        let now = rt::now();
+        let is_full = match self.storage.is_still_full().await {
+            Ok(is_full) => is_full,
+            Err(error) => {
+                context.failed(&error);
+                false
             }
-            let now = rt::now();
-            let is_full = match self.storage.is_still_full().await {
-                Ok(is_full) => is_full,
-                Err(error) => {
-                    worker.failed(&error);
-                    false
-                }
-            };
-            if !is_full {
-                *next_when_full = now;
-            }
-            if now >= next || (is_full && now >= *next_when_full) {
-                return false;
-            }
+        };
+        if !is_full {
+            self.next_when_full = now;
         }
+        if now < self.next && !(is_full && now >= self.next_when_full) {
+            return false;
+        }
+        match self.begin_collection().await {
+            Ok(collection) => self.stage = Stage::Collecting(collection),
+            Err(error) => self.collected(Err(error), context),
+        }
+        true
     }
 
-    async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<(), ReclaimError> {
-        let collected = self.collect(worker, stop).await;
-        self.told(worker, Upkeep::Collection, &collected);
-        let dropped = collected.as_ref().copied().unwrap_or_default();
-        if stop.is_now() {
-            return Ok(());
-        }
-        let compacted = self.compact(worker, stop, dropped).await;
-        self.told(worker, Upkeep::Compaction, &compacted);
-        collected.map(drop).and(compacted)
-    }
-
-    fn told<T>(&self, worker: &Worker, task: Upkeep, result: &Result<T, ReclaimError>) {
-        self.metrics.damage.kept_up(task, result);
-        if let Err(error) = result {
-            worker.failed(error);
-        }
-    }
-
-    /// Drops what no pin reaches; tells how many blocks that were.
-    async fn collect(&self, worker: &Worker, stop: &mut Stop) -> Result<u64, ReclaimError> {
+    async fn begin_collection(&self) -> Result<Collection, ReclaimError> {
         // What a pin that cannot be read keeps is not known: nothing is dropped before it is mended.
         self.ingest.mend_pins().await?;
-        let mut collection = self.storage.collect().await?;
-        loop {
-            let started = Instant::now();
-            let progress;
-            (collection, progress) = self.storage.collect_step(collection).await?;
-            let dropped = progress.dropped_blocks;
-            worker.stepped();
-            worker.working(format!("{dropped} blocks dropped"));
-            if progress.done {
-                self.tell(&collection, &progress);
+        self.storage.collect().await
+    }
+
+    /// Drops some of what no pin reaches.
+    async fn collect(&mut self, collection: Collection, context: &Context) {
+        let (collection, progress) = match self.storage.collect_step(collection).await {
+            Ok(stepped) => stepped,
+            Err(error) => return self.collected(Err(error), context),
+        };
+        let dropped = progress.dropped_blocks;
+        context.stepped();
+        context.working(format!("{dropped} blocks dropped"));
+        if progress.done {
+            self.tell(&collection, &progress);
+            self.collected(Ok(dropped), context);
+        } else {
+            self.stage = Stage::Collecting(collection);
+        }
+    }
+
+    /// A collection has ended. What is dead already is given back even where it failed.
+    fn collected(&mut self, collected: Result<u64, ReclaimError>, context: &Context) {
+        self.told(context, Upkeep::Collection, &collected);
+        self.stage = Stage::Compacting(Compaction {
+            has_collected: collected.is_ok(),
+            dropped_blocks: collected.unwrap_or_default(),
+            freed_bytes: 0,
+        });
+    }
+
+    /// Gives some of the space of dead blocks back.
+    async fn compact(&mut self, mut compaction: Compaction, context: &Context) {
+        let compacted = match self.storage.compact_step().await {
+            Ok(step) => {
+                compaction.freed_bytes += step.freed_bytes;
+                let (dropped, freed) = (compaction.dropped_blocks, compaction.freed_bytes);
+                context.stepped();
+                context.working(format!("{dropped} blocks dropped, {freed} bytes freed"));
+                if !step.done {
+                    self.stage = Stage::Compacting(compaction);
+                    return;
+                }
+                Ok(())
             }
-            if progress.done || stop.sleep(started.elapsed()).await {
-                return Ok(dropped);
-            }
+            Err(error) => Err(error),
+        };
+        self.told(context, Upkeep::Compaction, &compacted);
+        self.end(compaction.has_collected && compacted.is_ok());
+    }
+
+    /// The round has ended; says when the next one begins.
+    fn end(&mut self, is_whole: bool) {
+        self.failures = match is_whole {
+            true => 0,
+            false => self.failures.saturating_add(1),
+        };
+        let wait = match self.failures {
+            0 => PERIOD,
+            failures => RETRY.delay(failures, rt::jitter()).unwrap_or(PERIOD),
+        };
+        self.next = later(wait);
+        self.next_when_full = later(FULL_PERIOD);
+    }
+
+    fn told<T>(&self, context: &Context, task: Upkeep, result: &Result<T, ReclaimError>) {
+        self.metrics.damage.kept_up(task, result);
+        if let Err(error) = result {
+            context.failed(error);
         }
     }
 
@@ -154,26 +230,6 @@ impl Reclaim {
                 %first,
                 "pinned blocks are damaged: what may hang below them was kept until they are fetched again"
             );
-        }
-    }
-
-    /// Gives the space of dead blocks back.
-    async fn compact(
-        &self,
-        worker: &Worker,
-        stop: &mut Stop,
-        dropped: u64,
-    ) -> Result<(), ReclaimError> {
-        let mut freed = 0;
-        loop {
-            let started = Instant::now();
-            let step = self.storage.compact_step().await?;
-            freed += step.freed_bytes;
-            worker.stepped();
-            worker.working(format!("{dropped} blocks dropped, {freed} bytes freed"));
-            if step.done || stop.sleep(started.elapsed()).await {
-                return Ok(());
-            }
         }
     }
 }

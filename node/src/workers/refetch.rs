@@ -10,38 +10,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use parking_lot::Mutex;
 use perennis_rt as rt;
 use perennis_sdk::exchange::Exchange;
 use perennis_shared::backoff::Backoff;
-use perennis_shared::cid::{Block, Cid};
+use perennis_shared::cid::{Block, Cid, Multihash};
+use perennis_shared::time::Millis;
 use tokio::sync::Notify;
 
-use super::{Ending, Worker, later};
+use super::status::Status;
+use super::timing::{IDLE, later};
+use super::{Context, Job};
 use crate::ingest::Ingest;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
 use crate::routes::{Dial, Routes};
-use crate::shutdown::Stop;
-use crate::storage::{DamagedBlock, REFETCH, Storage, StorageError};
-
-/// Blocks asked for at the same time; with the largest of them it bounds the memory.
-pub(super) const AT_ONCE: usize = 16;
-
-/// Blocks taken from the queue at once.
-const BATCH: usize = 64;
+use crate::storage::{Attempts, DamagedBlock, REFETCH, Storage, StorageError, TypedQueue};
 
 /// How long one block may take from connected peers and gateways.
 const NEAR: Duration = Duration::from_secs(15);
 
 /// How long one block may take from those who provide it.
 const FAR: Duration = Duration::from_secs(60);
-
-/// Longest wait when nothing is due, and the shortest.
-const IDLE: Duration = Duration::from_secs(60);
-const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Delays after nobody had a block.
 const RETRY: Backoff = Backoff {
@@ -50,7 +41,7 @@ const RETRY: Backoff = Backoff {
     attempts: u32::MAX,
 };
 
-pub(super) struct Refetch {
+pub(crate) struct RefetchJob {
     storage: Storage,
     read: Arc<Read>,
     ingest: Arc<Ingest>,
@@ -58,6 +49,8 @@ pub(super) struct Refetch {
     metrics: Arc<Metrics>,
     /// Notified when nobody had a block: a round of the pin scan begins.
     scan: Arc<Notify>,
+    /// Connected peers and the gateways, while something is due.
+    near: Mutex<Option<Arc<Exchange>>>,
     lines: Lines,
 }
 
@@ -69,63 +62,42 @@ struct Lines {
     not_found: LogTally,
 }
 
-impl Refetch {
-    pub(super) fn new(
+impl RefetchJob {
+    pub(crate) fn new(
         storage: &Storage,
         read: &Arc<Read>,
         ingest: &Arc<Ingest>,
         routes: &Arc<Routes>,
         metrics: &Arc<Metrics>,
         scan: &Arc<Notify>,
-    ) -> Refetch {
-        Refetch {
+    ) -> RefetchJob {
+        RefetchJob {
             storage: storage.clone(),
             read: Arc::clone(read),
             ingest: Arc::clone(ingest),
             routes: Arc::clone(routes),
             metrics: Arc::clone(metrics),
             scan: Arc::clone(scan),
+            near: Mutex::default(),
             lines: Lines::default(),
         }
     }
 
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        self.look_again(&worker, &stop).await;
-        loop {
-            let wait = match self.fetch_due(&worker, &mut stop).await {
-                Ok(wait) => wait,
-                Err(error) => {
-                    worker.failed(&error);
-                    IDLE
-                }
-            };
-            self.lines.tell(|line| line.untold(rt::monotonic()));
-            let wait = self.lines.wait().map_or(wait, |line| line.min(wait));
-            worker.waiting(Some(later(wait)));
-            let woken = tokio::time::timeout(wait, self.storage.damage_found());
-            if stop.is_now() || stop.or(woken).await.is_none() {
-                self.lines.tell(LogTally::rest);
-                return;
-            }
-        }
-    }
-
     /// Stores those again that are whole where they lay: somebody may have put files back while the node was stopped.
-    async fn look_again(&self, worker: &Worker, stop: &Stop) {
+    async fn look_again(&self, context: &Context) {
         let (mut after, mut stored) = (None, 0);
-        while !stop.is_now() {
-            match self.storage.look_again(after, BATCH).await {
+        while !context.stop().is_now() {
+            match self.storage.look_again(after, Self::BATCH).await {
                 Ok(looked) => {
                     stored += looked.stored;
-                    worker.stepped();
+                    context.stepped();
                     match looked.last {
                         Some(last) => after = Some(last),
                         None => break,
                     }
                 }
                 Err(error) => {
-                    worker.failed(&error);
+                    context.failed(&error);
                     break;
                 }
             }
@@ -135,35 +107,69 @@ impl Refetch {
         }
     }
 
-    /// Asks for every block that is due; tells how long to wait for the next.
-    async fn fetch_due(&self, worker: &Worker, stop: &mut Stop) -> Result<Duration, StorageError> {
-        // One session for all of them: it learns who has what.
-        let near = self.near();
-        loop {
-            let now = rt::now();
-            let due = self.storage.refetches_due(now, BATCH).await?;
-            if due.is_empty() {
-                let next = self.storage.next_due(REFETCH).await?;
-                return Ok(next.map_or(IDLE, |due| due - now).clamp(SHORTEST, IDLE));
-            }
-            worker.working(format!("fetching {} damaged blocks again", due.len()));
-            let mut fetches = stream::iter(due)
-                .map(|damaged| self.fetch(damaged, &near))
-                .buffer_unordered(AT_ONCE);
-            while let Some(Some(fetched)) = stop.or(fetches.next()).await {
-                fetched?;
-                worker.stepped();
-            }
-            if stop.is_now() {
-                return Ok(IDLE);
-            }
-            self.lines.tell(|line| line.untold(rt::monotonic()));
+    async fn block(&self, damaged: &DamagedBlock, near: &Exchange) -> Option<Block> {
+        let mut cids = [&damaged.cid].into_iter().chain(&damaged.others);
+        if let Some(block) = cids.find_map(|cid| self.read.cached_block(cid)) {
+            return Some(block);
         }
+        if let Some(block) = ask(near, &damaged.cid, NEAR).await {
+            return Some(block);
+        }
+        let providers = self.routes.providers(&damaged.cid);
+        let far = self.routes.exchange(Dial::Any, Vec::new());
+        let far = far.with_source(providers);
+        ask(&far, &damaged.cid, FAR).await
     }
 
-    async fn fetch(&self, damaged: DamagedBlock, near: &Exchange) -> Result<(), StorageError> {
+    /// Connected peers and the gateways. One session serves until nothing is due: it learns who has what.
+    fn near(&self) -> Arc<Exchange> {
+        let session = || {
+            let gateways = self.routes.gateways().to_vec();
+            let near = self.routes.exchange(Dial::Any, gateways);
+            Arc::new(near.with_source(self.routes.connected()))
+        };
+        Arc::clone(self.near.lock().get_or_insert_with(session))
+    }
+}
+
+impl Job for RefetchJob {
+    type Key = Multihash;
+    type Payload = Attempts;
+    type Due = DamagedBlock;
+
+    const QUEUE: TypedQueue<Multihash, Attempts> = REFETCH;
+    const BATCH: usize = 64;
+    /// With the largest of them it bounds the memory.
+    const AT_ONCE: usize = 16;
+
+    fn name(&self) -> String {
+        "refetch".to_owned()
+    }
+
+    fn throttle(&self) -> String {
+        format!("{} blocks at once", Self::AT_ONCE)
+    }
+
+    fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    async fn begin(&self, context: &Context) {
+        self.look_again(context).await;
+    }
+
+    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<DamagedBlock>, StorageError> {
+        self.storage.refetches_due(now, limit).await
+    }
+
+    fn progress(&self, due: &[DamagedBlock]) -> Option<String> {
+        Some(format!("fetching {} damaged blocks again", due.len()))
+    }
+
+    async fn work(&self, damaged: DamagedBlock, _status: &Status) -> Result<(), StorageError> {
+        let near = self.near();
         let cid = damaged.cid;
-        if let Some(block) = self.block(&damaged, near).await {
+        if let Some(block) = self.block(&damaged, &near).await {
             if self.ingest.refetched(&damaged, block).await? {
                 self.metrics.damage.refetched(Outcome::Ok);
                 if self.lines.fetched.is_told(rt::monotonic(), damaged.file) {
@@ -186,25 +192,23 @@ impl Refetch {
         self.storage.refetch_later(&damaged, later(delay)).await
     }
 
-    async fn block(&self, damaged: &DamagedBlock, near: &Exchange) -> Option<Block> {
-        let mut cids = [&damaged.cid].into_iter().chain(&damaged.others);
-        if let Some(block) = cids.find_map(|cid| self.read.cached_block(cid)) {
-            return Some(block);
+    fn pause(&self, is_idle: bool) -> Duration {
+        if is_idle {
+            *self.near.lock() = None;
         }
-        if let Some(block) = ask(near, &damaged.cid, NEAR).await {
-            return Some(block);
-        }
-        let providers = self.routes.providers(&damaged.cid);
-        let far = self.routes.exchange(Dial::Any, Vec::new());
-        let far = far.with_source(providers);
-        ask(&far, &damaged.cid, FAR).await
+        self.lines.tell(|line| line.untold(rt::monotonic()));
+        self.lines.wait().unwrap_or(IDLE)
     }
 
-    /// Connected peers and the gateways.
-    fn near(&self) -> Exchange {
-        let gateways = self.routes.gateways().to_vec();
-        let near = self.routes.exchange(Dial::Any, gateways);
-        near.with_source(self.routes.connected())
+    async fn notified(&self) {
+        self.storage.refetch_notified().await;
+    }
+}
+
+/// The node is stopping: nobody tells the rest later.
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.tell(LogTally::rest);
     }
 }
 

@@ -18,10 +18,9 @@ use perennis_shared::cid::Cid;
 use perennis_shared::time::Millis;
 use tokio::sync::Notify;
 
-use super::{Ending, Worker};
+use super::{Context, Step, Worker};
 use crate::config::{Config, ProvideConfig, ProvideStrategy};
 use crate::metrics::{Metrics, Outcome};
-use crate::shutdown::Stop;
 use crate::storage::{ProvideRound, Storage, StorageError};
 
 /// Parts of the keyspace.
@@ -75,7 +74,7 @@ impl Reprovide {
     }
 
     /// Whether the DHT is told of anything.
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.is_on
     }
 
@@ -95,71 +94,46 @@ impl Reprovide {
         is_new
     }
 
-    pub(super) async fn run(self: Arc<Self>, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        loop {
-            let woken = self.wake.notified();
-            let until = match self.work(&worker, &mut stop).await {
-                Ok(until) => until,
-                Err(error) => {
-                    worker.failed(&error);
-                    rt::now() + RETRY
-                }
-            };
-            if stop.is_now() {
-                return;
-            }
-            worker.waiting(Some(until));
-            let wait = until - rt::now();
-            if stop.or(tokio::time::timeout(wait, woken)).await.is_none() {
-                return;
-            }
+    /// Tells of what has just come here; false when the rest waits.
+    async fn tell_new(&self, context: &mut Context) -> bool {
+        let soon: Vec<Wanted> = self.soon.lock().drain(..).collect();
+        if soon.is_empty() {
+            return true;
         }
+        context.working(format!("telling the DHT of {} new blocks", soon.len()));
+        self.tell(soon, context).await
     }
 
-    /// Tells what is due; returns when to come again.
-    async fn work(&self, worker: &Worker, stop: &mut Stop) -> Result<Millis, StorageError> {
-        let soon: Vec<Wanted> = self.soon.lock().drain(..).collect();
-        if !soon.is_empty() {
-            worker.working(format!("telling the DHT of {} new blocks", soon.len()));
-            if !self.tell(soon, worker, stop).await {
-                return Ok(rt::now() + RETRY);
-            }
+    /// Tells of the region that is due.
+    async fn tell_region(&self, context: &mut Context) -> Result<Region, StorageError> {
+        let now = rt::now();
+        let round = self.storage.provide_round().await?;
+        let round = round.unwrap_or(ProvideRound {
+            // Everything is due.
+            begun: now - self.config.period,
+            region: 0,
+        });
+        let due = self.due(round);
+        if due > now {
+            return Ok(Region::NotDue(due));
         }
-        loop {
-            let now = rt::now();
-            let round = self.storage.provide_round().await?;
-            let round = round.unwrap_or(ProvideRound {
-                // Everything is due.
-                begun: now - self.config.period,
-                region: 0,
-            });
-            let due = self.due(round);
-            if due > now {
-                let has_failed = !self.soon.lock().is_empty();
-                return Ok(if has_failed {
-                    due.min(now + RETRY)
-                } else {
-                    due
-                });
-            }
-            let cids = self
-                .storage
-                .provided_in(round.region, REGIONS, self.config.strategy)
-                .await?;
-            if !cids.is_empty() {
-                worker.working(format!(
-                    "telling the DHT of {} blocks, part {} of {REGIONS}",
-                    cids.len(),
-                    round.region + 1
-                ));
-            }
-            let wanted = cids.into_iter().map(|cid| Wanted { cid, failures: 0 });
-            if !self.tell(wanted.collect(), worker, stop).await {
-                return Ok(now + RETRY);
-            }
-            self.storage.save_provide_round(next(round, now)).await?;
+        let cids = self
+            .storage
+            .provided_in(round.region, REGIONS, self.config.strategy)
+            .await?;
+        if !cids.is_empty() {
+            context.working(format!(
+                "telling the DHT of {} blocks, part {} of {REGIONS}",
+                cids.len(),
+                round.region + 1
+            ));
         }
+        let wanted = cids.into_iter().map(|cid| Wanted { cid, failures: 0 });
+        if !self.tell(wanted.collect(), context).await {
+            return Ok(Region::Untold);
+        }
+        self.storage.save_provide_round(next(round, now)).await?;
+        Ok(Region::Told)
     }
 
     fn due(&self, round: ProvideRound) -> Millis {
@@ -168,7 +142,7 @@ impl Reprovide {
     }
 
     /// Tells of blocks. False when the node stops or nobody could be asked; what is left waits then.
-    async fn tell(&self, wanted: Vec<Wanted>, worker: &Worker, stop: &mut Stop) -> bool {
+    async fn tell(&self, wanted: Vec<Wanted>, context: &mut Context) -> bool {
         let mut left: HashMap<Cid, Wanted> =
             wanted.iter().map(|wanted| (wanted.cid, *wanted)).collect();
         let telling = stream::iter(wanted).map(|wanted| async move {
@@ -181,18 +155,18 @@ impl Reprovide {
             (wanted, provided)
         });
         let mut telling = pin!(telling.buffer_unordered(self.config.concurrency));
-        while let Some(next) = stop.or(telling.next()).await {
+        while let Some(next) = context.or_stop(telling.next()).await {
             let Some((wanted, provided)) = next else {
                 return true;
             };
             match provided {
                 Ok(_) => {
                     self.metrics.provided(Outcome::Ok);
-                    worker.stepped();
+                    context.stepped();
                 }
                 Err(error) => {
                     self.metrics.provided(Outcome::Failed);
-                    worker.failed(&error);
+                    context.failed(&error);
                     if matches!(error, DhtError::NoPeers | DhtError::Net(_)) {
                         break;
                     }
@@ -211,6 +185,79 @@ impl Reprovide {
             self.put_in(wanted);
         }
         false
+    }
+}
+
+/// What became of the region that is next.
+enum Region {
+    /// It was told; the one behind it may be due as well.
+    Told,
+    /// Nobody could be asked.
+    Untold,
+    /// It is due then.
+    NotDue(Millis),
+}
+
+/// Works for a [`Reprovide`].
+pub(crate) struct ReprovideWorker {
+    reprovide: Arc<Reprovide>,
+    /// Whether what is new was told of, and the regions have their turn.
+    is_new_told: bool,
+}
+
+impl ReprovideWorker {
+    pub(crate) fn new(reprovide: Arc<Reprovide>) -> ReprovideWorker {
+        ReprovideWorker {
+            reprovide,
+            is_new_told: false,
+        }
+    }
+}
+
+impl Worker for ReprovideWorker {
+    type Error = StorageError;
+
+    fn name(&self) -> String {
+        "provide".to_owned()
+    }
+
+    fn throttle(&self) -> String {
+        format!("{} blocks at once", self.reprovide.config.concurrency)
+    }
+
+    async fn step(&mut self, context: &mut Context) -> Result<Step, StorageError> {
+        let this = &self.reprovide;
+        // What fails waits until the regions had their turn.
+        if !std::mem::replace(&mut self.is_new_told, false) {
+            self.is_new_told = this.tell_new(context).await;
+            return Ok(match self.is_new_told {
+                true => Step::Again,
+                false => Step::idle(RETRY),
+            });
+        }
+        match this.tell_region(context).await? {
+            Region::Told => {
+                self.is_new_told = true;
+                Ok(Step::Again)
+            }
+            Region::Untold => Ok(Step::idle(RETRY)),
+            Region::NotDue(due) => {
+                let wait = due - rt::now();
+                let has_failed = !this.soon.lock().is_empty();
+                Ok(Step::idle(match has_failed {
+                    true => wait.min(RETRY),
+                    false => wait,
+                }))
+            }
+        }
+    }
+
+    async fn notified(&mut self) {
+        self.reprovide.wake.notified().await;
+    }
+
+    fn retry(&self, _failures: u32) -> Duration {
+        RETRY
     }
 }
 

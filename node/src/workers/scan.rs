@@ -2,18 +2,17 @@
 //!
 //! Its place is saved after each page of names, so that a restart goes on where it was.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use tokio::sync::Notify;
 
-use super::{Ending, Worker};
+use super::{Context, Step, Worker};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::Metrics;
 use crate::read::Read;
-use crate::shutdown::Stop;
 use crate::storage::walk;
 use crate::storage::{NameState, Pin};
 use crate::storage::{Storage, StorageError};
@@ -24,104 +23,149 @@ const PAGE: usize = 64;
 /// Pause when the store fails, before the round goes on.
 const PAUSE: Duration = Duration::from_secs(10);
 
-pub(super) struct Scan {
-    pub(super) storage: Storage,
-    pub(super) read: Arc<Read>,
-    pub(super) ingest: Arc<Ingest>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) period: Duration,
+pub(crate) struct ScanWorker {
+    storage: Storage,
+    read: Arc<Read>,
+    ingest: Arc<Ingest>,
+    metrics: Arc<Metrics>,
+    period: Duration,
     /// Notified when nobody has a block that was found damaged: a round begins at once, to find out whose it is.
-    pub(super) unhad: Arc<Notify>,
+    wanted: Arc<Notify>,
+    round: Option<Round>,
 }
 
-/// What a round has counted so far.
-#[derive(Clone, Copy, Default)]
-struct Counted {
+/// A round that is under way.
+struct Round {
+    /// The last name of the page at hand.
+    place: Option<Name>,
+    /// The place that is saved, for the next start.
+    saved: Option<Name>,
+    /// Names of that page that are not walked yet.
+    page: VecDeque<(Name, NameState)>,
+    /// Whether it was begun at the first name.
+    is_whole: bool,
+    /// Names walked so far, and the complete tag lists among them.
     names: u64,
     lists: u64,
 }
 
-impl Scan {
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        loop {
-            match self.round(&worker, &mut stop).await {
-                Ok(()) => {
-                    let next = rt::now().0.saturating_add(self.period.as_millis() as u64);
-                    worker.waiting(Some(perennis_shared::time::Millis(next)));
-                    let rung = tokio::time::timeout(self.period, self.unhad.notified());
-                    if stop.or(rung).await.is_none() {
-                        return;
-                    }
+impl Worker for ScanWorker {
+    type Error = StorageError;
+
+    fn name(&self) -> String {
+        "pin scan".to_owned()
+    }
+
+    fn throttle(&self) -> String {
+        "at most half of the time".to_owned()
+    }
+
+    async fn step(&mut self, context: &mut Context) -> Result<Step, StorageError> {
+        // A round that fails is begun again at the saved place.
+        let mut round = match self.round.take() {
+            Some(round) => round,
+            None => self.begin().await?,
+        };
+        if round.page.is_empty() && !self.turn_page(&mut round).await? {
+            self.end(&round).await?;
+            return Ok(Step::idle(self.period));
+        }
+        let started = Instant::now();
+        if let Some((name, kept)) = round.page.pop_front() {
+            context.working(format!("{} names walked, now {name}", round.names));
+            match self.walk(&name, kept, context).await {
+                Ok(Some(is_list)) => {
+                    round.names += 1;
+                    round.lists += u64::from(is_list);
+                    context.stepped();
                 }
-                Err(error) => {
-                    worker.failed(&error);
-                    if stop.sleep(PAUSE).await {
-                        return;
-                    }
-                }
+                Ok(None) => return Ok(Step::Done),
+                // A publish was faster; the next round looks at what it stored.
+                Err(
+                    IngestError::Stale { .. }
+                    | IngestError::Equivocation { .. }
+                    | IngestError::NotFollowed,
+                ) => {}
+                Err(error) => context.failed(&error),
             }
-            if stop.is_now() {
-                return;
-            }
+        }
+        self.round = Some(round);
+        // As long again for everybody else.
+        Ok(Step::Pause(started.elapsed()))
+    }
+
+    async fn notified(&mut self) {
+        self.wanted.notified().await;
+    }
+
+    fn retry(&self, _failures: u32) -> Duration {
+        PAUSE
+    }
+}
+
+impl ScanWorker {
+    pub(crate) fn new(
+        storage: Storage,
+        read: Arc<Read>,
+        ingest: Arc<Ingest>,
+        metrics: Arc<Metrics>,
+        period: Duration,
+        wanted: Arc<Notify>,
+    ) -> ScanWorker {
+        ScanWorker {
+            storage,
+            read,
+            ingest,
+            metrics,
+            period,
+            wanted,
+            round: None,
         }
     }
 
-    /// Walks all heads, from the saved place on.
-    async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<(), StorageError> {
+    async fn begin(&self) -> Result<Round, StorageError> {
         self.ingest.mend_pins().await?;
-        let mut place = self.storage.scan_place().await?;
-        let is_whole = place.is_none();
-        let mut counted = Counted::default();
-        loop {
-            let rows = self.storage.names(place, PAGE).await?;
-            let Some((last, _)) = rows.last() else { break };
-            place = Some(*last);
-            for (name, kept) in rows {
-                worker.working(format!("{} names walked, now {name}", counted.names));
-                let started = Instant::now();
-                match self.name(&name, kept, stop).await {
-                    Ok(Some(is_list)) => {
-                        counted.names += 1;
-                        counted.lists += u64::from(is_list);
-                        worker.stepped();
-                    }
-                    Ok(None) => return Ok(()),
-                    // A publish was faster; the next round looks at what it stored.
-                    Err(
-                        IngestError::Stale { .. }
-                        | IngestError::Equivocation { .. }
-                        | IngestError::NotFollowed,
-                    ) => {}
-                    Err(error) => worker.failed(&error),
-                }
-                // As long again for everybody else.
-                if stop.sleep(started.elapsed()).await {
-                    return Ok(());
-                }
-            }
-            self.storage.save_scan_place(place).await?;
+        let place = self.storage.scan_place().await?;
+        Ok(Round {
+            place,
+            saved: place,
+            page: VecDeque::new(),
+            is_whole: place.is_none(),
+            names: 0,
+            lists: 0,
+        })
+    }
+
+    /// Saves the place and reads the next page; false at the end of the round.
+    async fn turn_page(&self, round: &mut Round) -> Result<bool, StorageError> {
+        if round.place != round.saved {
+            self.storage.save_scan_place(round.place).await?;
+            round.saved = round.place;
         }
+        round.page = self.storage.names(round.place, PAGE).await?.into();
+        let last = round.page.back().map(|(name, _)| *name);
+        round.place = last.or(round.place);
+        Ok(last.is_some())
+    }
+
+    async fn end(&self, round: &Round) -> Result<(), StorageError> {
         self.storage.save_scan_place(None).await?;
-        if is_whole {
-            self.metrics.counted(counted.names, counted.lists);
+        let (names, lists) = (round.names, round.lists);
+        if round.is_whole {
+            self.metrics.counted(names, lists);
         }
-        tracing::debug!(
-            names = counted.names,
-            lists = counted.lists,
-            "all heads were walked"
-        );
+        tracing::debug!(names, lists, "all heads were walked");
         Ok(())
     }
 
     /// Walks one head. Tells whether it is a complete tag list; `None` when the node is stopping.
-    async fn name(
+    async fn walk(
         &self,
         name: &Name,
         kept: NameState,
-        stop: &Stop,
+        context: &Context,
     ) -> Result<Option<bool>, IngestError> {
-        self.storage.schedule_missing_routers(*name, &kept).await?;
+        self.storage.put_to_new_routers(*name, &kept).await?;
         let Some(head) = kept.head else {
             return Ok(Some(false));
         };
@@ -130,10 +174,14 @@ impl Scan {
         }
         let most = self.ingest.most_blocks();
         let held = self.read.held().as_ref();
-        let Some(walked) = walk(held, head, most, || stop.is_now()).await? else {
+        let walked = walk(held, head, most, || context.stop().is_now()).await?;
+        let Some(walked) = walked else {
             return Ok(None);
         };
-        let is_list = self.ingest.settle_walked(name, &kept, &walked).await?;
+        let is_list = self
+            .ingest
+            .settle_walked(name, &kept, &walked, None)
+            .await?;
         Ok(Some(is_list))
     }
 }

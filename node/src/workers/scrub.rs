@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use perennis_rt as rt;
 use perennis_shared::error::chain;
 
-use super::{Ending, Worker, later};
+use super::{Context, Step, Worker, later};
 use crate::config::ScrubConfig;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Upkeep};
 use crate::read::Read;
-use crate::shutdown::Stop;
 use crate::storage::{ReclaimError, Storage};
 
 /// Most bytes that are read in one step.
@@ -26,11 +25,13 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Longest sleep: a clock that is set back must not put the next round off for years.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-pub(super) struct Scrub {
-    pub(super) storage: Storage,
-    pub(super) read: Arc<Read>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) config: ScrubConfig,
+pub(crate) struct ScrubWorker {
+    storage: Storage,
+    read: Arc<Read>,
+    metrics: Arc<Metrics>,
+    config: ScrubConfig,
+    /// The lines of the round that is under way.
+    round: Option<Lines>,
 }
 
 /// What the log tells of blocks in one round: of a file that is damaged it would be thousands of lines.
@@ -52,31 +53,63 @@ impl Lines {
     }
 }
 
-impl Scrub {
-    pub(super) async fn run(self, worker: Arc<Worker>, mut stop: Stop) {
-        let _ending = Ending(Arc::clone(&worker));
-        loop {
-            let wait = match self.due().await {
-                wait if wait.is_zero() => {
-                    let round = self.round(&worker, &mut stop).await;
-                    match &round {
-                        Ok(false) => return,
-                        _ => self.metrics.damage.kept_up(Upkeep::Scrub, &round),
-                    }
-                    match round {
-                        Ok(_) => self.config.period,
-                        Err(error) => {
-                            worker.failed(&error);
-                            PAUSE
-                        }
-                    }
+/// A round has ended, or the node is stopping: nobody tells the rest later.
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.tell(LogTally::rest);
+    }
+}
+
+impl Worker for ScrubWorker {
+    type Error = ReclaimError;
+
+    fn name(&self) -> String {
+        "scrub".to_owned()
+    }
+
+    fn throttle(&self) -> String {
+        format!("{} bytes a second", self.config.bytes_per_second)
+    }
+
+    async fn step(&mut self, context: &mut Context) -> Result<Step, ReclaimError> {
+        let lines = match self.round.take() {
+            Some(lines) => lines,
+            None => {
+                let wait = self.due().await;
+                if !wait.is_zero() {
+                    return Ok(idle(wait));
                 }
-                wait => wait,
-            };
-            worker.waiting(Some(later(wait)));
-            if stop.is_now() || stop.sleep(wait.min(IDLE)).await {
-                return;
+                Lines::default()
             }
+        };
+        let read = self.read_some(context, &lines).await;
+        if let Ok(Some(pause)) = read {
+            self.round = Some(lines);
+            return Ok(Step::Pause(pause));
+        }
+        drop(lines);
+        self.metrics.damage.kept_up(Upkeep::Scrub, &read);
+        read.map(|_| idle(self.config.period))
+    }
+
+    fn retry(&self, _failures: u32) -> Duration {
+        PAUSE
+    }
+}
+
+impl ScrubWorker {
+    pub(crate) fn new(
+        storage: Storage,
+        read: Arc<Read>,
+        metrics: Arc<Metrics>,
+        config: ScrubConfig,
+    ) -> ScrubWorker {
+        ScrubWorker {
+            storage,
+            read,
+            metrics,
+            config,
+            round: None,
         }
     }
 
@@ -92,55 +125,51 @@ impl Scrub {
         Duration::from_millis(due.saturating_sub(now.0))
     }
 
-    /// Reads to the end of the round; false when the node is stopping first.
-    async fn round(&self, worker: &Worker, stop: &mut Stop) -> Result<bool, ReclaimError> {
-        let lines = Lines::default();
-        let ended = self.steps(worker, stop, &lines).await;
-        lines.tell(LogTally::rest);
-        ended
-    }
-
-    async fn steps(
+    /// Reads the next blocks; tells how long to pause, or `None` at the end of the round.
+    async fn read_some(
         &self,
-        worker: &Worker,
-        stop: &mut Stop,
+        context: &Context,
         lines: &Lines,
-    ) -> Result<bool, ReclaimError> {
+    ) -> Result<Option<Duration>, ReclaimError> {
+        let started = Instant::now();
         let bytes = STEP_BYTES.min(self.config.bytes_per_second);
-        loop {
-            let started = Instant::now();
-            let step = self.storage.scrub_step(bytes).await?;
-            self.metrics.scrubbed(
-                step.checked_blocks,
-                step.damaged.len() as u64,
-                step.unreadable.len() as u64,
-            );
-            for cid in &step.damaged {
-                if lines.damaged.is_told(rt::monotonic(), None) {
-                    tracing::error!(%cid, "a damaged block was found and set aside");
-                }
-                self.read.dropped(cid);
+        let step = self.storage.scrub_step(bytes).await?;
+        self.metrics.scrubbed(
+            step.checked_blocks,
+            step.damaged.len() as u64,
+            step.unreadable.len() as u64,
+        );
+        for cid in &step.damaged {
+            if lines.damaged.is_told(rt::monotonic(), None) {
+                tracing::error!(%cid, "a damaged block was found and set aside");
             }
-            for cid in &step.unreadable {
-                if lines.unreadable.is_told(rt::monotonic(), None) {
-                    tracing::error!(%cid, "the disk does not give out a block");
-                }
-            }
-            for loss in &step.files {
-                tracing::error!(%loss, "a file of the store is not what was written");
-            }
-            lines.tell(|line| line.untold(rt::monotonic()));
-            worker.stepped();
-            worker.working(format!("{} blocks read in this round", step.round_blocks));
-            if step.round_done {
-                self.storage.save_scrub_end(rt::now()).await?;
-                return Ok(true);
-            }
-            let share = step.checked_bytes as f64 / self.config.bytes_per_second as f64;
-            let pause = Duration::from_secs_f64(share).saturating_sub(started.elapsed());
-            if stop.sleep(pause).await {
-                return Ok(false);
+            self.read.dropped(cid);
+        }
+        for cid in &step.unreadable {
+            if lines.unreadable.is_told(rt::monotonic(), None) {
+                tracing::error!(%cid, "the disk does not give out a block");
             }
         }
+        for loss in &step.files {
+            tracing::error!(%loss, "a file of the store is not what was written");
+        }
+        lines.tell(|line| line.untold(rt::monotonic()));
+        context.stepped();
+        context.working(format!("{} blocks read in this round", step.round_blocks));
+        if step.round_done {
+            self.storage.save_scrub_end(rt::now()).await?;
+            return Ok(None);
+        }
+        let share = step.checked_bytes as f64 / self.config.bytes_per_second as f64;
+        let pause = Duration::from_secs_f64(share).saturating_sub(started.elapsed());
+        Ok(Some(pause))
+    }
+}
+
+/// Waits for the next round.
+fn idle(wait: Duration) -> Step {
+    Step::Idle {
+        wait: wait.min(IDLE),
+        next: Some(later(wait)),
     }
 }

@@ -46,6 +46,8 @@ pub(crate) enum Change {
     Enqueue {
         queue: Queue,
         key: Vec<u8>,
+        /// When an entry with this key must be due; any may be there, or none, without this.
+        from: Option<Millis>,
         due: Millis,
         payload: Vec<u8>,
     },
@@ -176,6 +178,26 @@ impl Batch {
         self.rows.push(Change::Enqueue {
             queue,
             key: key.to_vec(),
+            from: None,
+            due,
+            payload: payload.into(),
+        });
+        self
+    }
+
+    /// Puts an entry of a queue off that is due at `from`: one that was taken out or put in again meanwhile stays as it is.
+    pub fn put_off(
+        &mut self,
+        queue: Queue,
+        key: &[u8],
+        from: Millis,
+        due: Millis,
+        payload: impl Into<Vec<u8>>,
+    ) -> &mut Self {
+        self.rows.push(Change::Enqueue {
+            queue,
+            key: key.to_vec(),
+            from: Some(from),
             due,
             payload: payload.into(),
         });
@@ -190,6 +212,16 @@ impl Batch {
             due,
         });
         self
+    }
+
+    /// The queues that it puts entries into, one for each entry. One that is put off was there before.
+    pub fn enqueued(&self) -> impl Iterator<Item = Queue> {
+        self.rows.iter().filter_map(|change| match change {
+            Change::Enqueue {
+                queue, from: None, ..
+            } => Some(*queue),
+            _ => None,
+        })
     }
 
     /// Sets a row of the caller's.

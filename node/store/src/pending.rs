@@ -298,9 +298,14 @@ impl<'a> Pending<'a> {
             Change::Enqueue {
                 queue,
                 key,
+                from,
                 due,
                 payload,
-            } => self.enqueue(part, queue, &key, due, &payload)?,
+            } => {
+                if from.is_none() || self.due(part, queue, &key)? == from {
+                    self.enqueue(part, queue, &key, due, &payload)?;
+                }
+            }
             Change::Dequeue { queue, key, due } => self.dequeue(part, queue, &key, due)?,
         }
         Ok(())

@@ -206,6 +206,19 @@ fn a_queue_holds_each_entry_once_and_gives_what_is_due_in_order() {
     assert_eq!(keys(100), ["then", "soon"]);
     assert_eq!(store.queue_entry(QUEUE, b"soon").unwrap(), Some(Millis(40)));
     assert_eq!(store.queue_next(QUEUE).unwrap().unwrap().payload, b"2");
+
+    // So does one that would be put off, and none comes in by it.
+    let mut batch = Batch::new();
+    batch
+        .put_off(QUEUE, b"soon", Millis(10), Millis(50), b"5".to_vec())
+        .put_off(QUEUE, b"late", Millis(5), Millis(50), b"5".to_vec())
+        .put_off(QUEUE, b"then", Millis(20), Millis(60), b"6".to_vec());
+    assert_eq!(batch.enqueued().count(), 0);
+    store.commit(batch).unwrap();
+    assert_eq!(keys(100), ["soon", "then"]);
+    assert_eq!(store.queue_entry(QUEUE, b"soon").unwrap(), Some(Millis(40)));
+    assert_eq!(store.queue_entry(QUEUE, b"then").unwrap(), Some(Millis(60)));
+    assert_eq!(store.queue_next(QUEUE).unwrap().unwrap().payload, b"4");
 }
 
 #[test]

@@ -1,0 +1,189 @@
+//! A row leaves its queue in the batch that records what came of it: no second write is needed, and none can fail in between.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use perennis_rt as rt;
+use perennis_shared::cid::{Block, Codec};
+use perennis_shared::ipns::{Ladder, LadderPlan, Name, Record, RecordFields, create};
+use perennis_shared::sign::SigningKey;
+use perennis_shared::time::{Millis, Timestamp};
+
+use super::{Adoption, FetchedGraph, Ingest, Renewal};
+use crate::config::Config;
+use crate::keystore::Keystore;
+use crate::metrics::Metrics;
+use crate::read::Read;
+use crate::storage::{FETCH, FetchAttempt, FetchEnd, LADDER, NameChange, NameState, Storage};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A write door, and the store behind it.
+struct Door {
+    storage: Storage,
+    ingest: Ingest,
+    name: Name,
+}
+
+impl Door {
+    fn open(dir: &Path) -> Door {
+        let config = Config::default();
+        let storage = Storage::open(dir, &config.routers()).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let read = Read::new(storage.clone(), &config.cache, Arc::clone(&metrics));
+        let keystore = Arc::new(Keystore::open(dir, None).unwrap());
+        let ingest = Ingest::new(&config, storage.clone(), Arc::new(read), keystore, metrics);
+        Door {
+            storage,
+            ingest,
+            name: Name::from_public_key(&key().public()),
+        }
+    }
+
+    async fn kept(&self) -> NameState {
+        self.storage.kept(self.name).await.unwrap().unwrap()
+    }
+
+    /// Stores a record without what is below its head; returns the fetch of that.
+    async fn fetch(&self) -> FetchAttempt {
+        let bytes = record(1).bytes().clone();
+        self.ingest
+            .put_record("test", &self.name, &bytes)
+            .await
+            .unwrap();
+        let due = self.storage.fetches_due(rt::now(), 8).await.unwrap();
+        assert_eq!((due.len(), due[0].failures), (1, 0));
+        FetchAttempt {
+            row: due[0],
+            delay: DAY,
+        }
+    }
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_seed(&[1; 32])
+}
+
+fn block() -> Block {
+    Block::new(Codec::Raw, b"below a head".to_vec()).unwrap()
+}
+
+/// A record that ends in ten days.
+fn record(sequence: u64) -> Record {
+    let value = format!("/ipfs/{}", block().cid());
+    let fields = RecordFields {
+        value: &value,
+        sequence,
+        validity: Timestamp::from(rt::now() + 10 * DAY),
+        ttl: Duration::from_secs(60),
+    };
+    create(&key(), &fields).unwrap()
+}
+
+#[tokio::test]
+async fn a_released_rung_leaves_its_queue_in_the_batch_that_stores_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let door = Door::open(dir.path());
+    let base = record(1);
+    let plan = LadderPlan {
+        rungs: 2,
+        step: 30 * DAY,
+    };
+    let change = NameChange {
+        ladder: Some(Ladder::sign(&key(), &base, &plan).unwrap()),
+        ..NameChange::of(door.name, base, rt::now())
+    };
+    door.storage.commit(change).await.unwrap();
+    // The first is due five days ago, the second in 25.
+    let mut now = rt::now();
+    for is_last in [false, true] {
+        let due = door.storage.queue_due(LADDER, now, 8).await.unwrap();
+        assert_eq!(due.len(), 1);
+        let renewed = door.ingest.renew(&due[0], now).await.unwrap();
+        assert_eq!(renewed, Renewal::Released);
+        let next = door.storage.queue_next(LADDER).await.unwrap();
+        assert_eq!(next.is_none(), is_last);
+        now = next.unwrap_or(now);
+    }
+    // Ten days, and two rungs.
+    assert!(door.kept().await.valid_until > rt::now() + 69 * DAY);
+}
+
+#[tokio::test]
+async fn a_search_that_found_a_record_is_put_off_in_the_batch_that_stores_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let door = Door::open(dir.path());
+    let adoption = Adoption::of_record(record(1).bytes().to_vec(), Vec::new(), Millis(1));
+    door.ingest.follow(&door.name, adoption).await.unwrap();
+    let next_look = || async { door.storage.next_look(door.name).await.unwrap() };
+    assert_eq!(next_look().await, Some(Millis(1)));
+    let before = door.kept().await.followed.unwrap();
+
+    let next = rt::now() + DAY;
+    let newer = record(2);
+    let found = door
+        .ingest
+        .found(&door.name, newer.clone(), Some(next))
+        .await;
+    assert!(found.unwrap());
+    assert_eq!(next_look().await, Some(next));
+    let after = door.kept().await.followed.unwrap();
+    assert!(after.found_at >= before.found_at);
+    assert_eq!(after.sources, before.sources);
+
+    // What is known already changes nothing.
+    let found = door.ingest.found(&door.name, newer, Some(Millis(2))).await;
+    assert!(!found.unwrap());
+    assert_eq!(next_look().await, Some(next));
+}
+
+#[tokio::test]
+async fn a_fetch_that_brought_all_leaves_its_queue_in_the_batch_that_stores_the_last_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let door = Door::open(dir.path());
+    let attempt = door.fetch().await;
+    let kept = door.kept().await;
+    let blocks = vec![block()];
+    let bytes = blocks[0].bytes().len() as u64;
+    // It is no list of ours, and nobody follows it: then its blocks are let go.
+    let is_list = door
+        .ingest
+        .adopt_whole(&door.name, &kept, blocks, bytes, 1, Some(&attempt))
+        .await
+        .unwrap();
+    assert!(!is_list);
+    assert_eq!(door.storage.queue_next(FETCH).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_fetch_that_lacks_a_block_is_put_off_in_the_batch_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let door = Door::open(dir.path());
+    let attempt = door.fetch().await;
+    let kept = door.kept().await;
+    let incomplete = |missing| FetchedGraph::Incomplete { missing };
+    // A part of it came first: its row stays as it is.
+    let ended = attempt.ends(FetchEnd::GoesOn);
+    let adopted = door
+        .ingest
+        .adopt(&door.name, &kept, Vec::new(), incomplete(2), Some(ended))
+        .await;
+    adopted.unwrap();
+    let next = door.storage.queue_next(FETCH).await.unwrap();
+    assert_eq!(next, Some(attempt.row.due));
+
+    let begun = rt::now();
+    let ended = attempt.ends(FetchEnd::Later);
+    let adopted = door
+        .ingest
+        .adopt(&door.name, &kept, Vec::new(), incomplete(1), Some(ended))
+        .await;
+    adopted.unwrap();
+    let next = door.storage.queue_next(FETCH).await.unwrap().unwrap();
+    assert!(next >= begun + DAY);
+    let due = door.storage.fetches_due(next, 8).await.unwrap();
+    assert_eq!((due.len(), due[0].failures), (1, 1));
+}

@@ -1,0 +1,159 @@
+//! A job: a queue, what is to be done for each row that is due in it, and the worker that does it.
+//!
+//! The worker reads the rows that are due, works at some of them at once, and waits when none is left: until the next is due,
+//! or until a commit that puts rows into the queue notifies it. Must never touch: what becomes of a row. The job says that,
+//! in the batch that records what came of it.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use perennis_rt as rt;
+use perennis_shared::time::Millis;
+
+use super::status::Status;
+use super::timing::IDLE;
+use super::{Context, Step, Worker};
+use crate::storage::{Payload, QueueKey, Storage, StorageError, TypedQueue};
+
+/// Shortest wait: rows that are taken out beside may be seen once more.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// What is done for the rows of a queue.
+pub(crate) trait Job: Send + Sync + 'static {
+    /// What a row is about.
+    type Key: QueueKey + Send + 'static;
+    /// What a row says beside that.
+    type Payload: Payload + Send + 'static;
+    /// A row that is due, with what else is known about it.
+    type Due: Send;
+
+    /// Its queue.
+    const QUEUE: TypedQueue<Self::Key, Self::Payload>;
+
+    /// Rows that are read at once.
+    const BATCH: usize;
+
+    /// Rows that are worked at at the same time.
+    const AT_ONCE: usize;
+
+    /// Whether a row that was begun is finished when the node stops: so where it waits for nobody else.
+    const FINISHES: bool = false;
+
+    /// Its name, for the operator.
+    fn name(&self) -> String;
+
+    /// How it holds itself back, for the operator.
+    fn throttle(&self) -> String;
+
+    /// The store that its queue is in.
+    fn storage(&self) -> &Storage;
+
+    /// Rows that are due, the longest due first.
+    fn due(
+        &self,
+        now: Millis,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Self::Due>, StorageError>> + Send;
+
+    /// Does what is to be done for a row, and says in the store what becomes of it.
+    fn work(
+        &self,
+        due: Self::Due,
+        status: &Status,
+    ) -> impl Future<Output = Result<(), StorageError>> + Send;
+
+    /// What it is at with these rows, for people; `None` where each row says that itself.
+    fn progress(&self, due: &[Self::Due]) -> Option<String> {
+        let _ = due;
+        None
+    }
+
+    /// What is done once before the first row.
+    fn begin(&self, context: &Context) -> impl Future<Output = ()> + Send {
+        let _ = context;
+        async {}
+    }
+
+    /// Some rows were worked at, or none is due. Tells the longest wait before this is to be called again.
+    fn pause(&self, is_idle: bool) -> Duration {
+        let _ = is_idle;
+        IDLE
+    }
+
+    /// Waits until rows come into its queue.
+    fn notified(&self) -> impl Future<Output = ()> + Send {
+        self.storage().queue_notified(Self::QUEUE)
+    }
+}
+
+/// The worker of a job.
+pub(crate) struct JobWorker<J> {
+    job: J,
+    has_begun: bool,
+}
+
+impl<J: Job> JobWorker<J> {
+    pub(crate) fn new(job: J) -> JobWorker<J> {
+        JobWorker {
+            job,
+            has_begun: false,
+        }
+    }
+}
+
+impl<J: Job> Worker for JobWorker<J> {
+    type Error = StorageError;
+
+    fn name(&self) -> String {
+        self.job.name()
+    }
+
+    fn throttle(&self) -> String {
+        self.job.throttle()
+    }
+
+    async fn step(&mut self, context: &mut Context) -> Result<Step, StorageError> {
+        let job = &self.job;
+        if !std::mem::replace(&mut self.has_begun, true) {
+            job.begin(context).await;
+        }
+        let now = rt::now();
+        let due = job.due(now, J::BATCH).await?;
+        if due.is_empty() {
+            let next = job.storage().queue_next(J::QUEUE).await?;
+            let wait = next.map_or(IDLE, |due| due - now).clamp(SHORTEST, IDLE);
+            return Ok(Step::idle(wait.min(job.pause(true))));
+        }
+        if let Some(progress) = job.progress(&due) {
+            context.working(progress);
+        }
+        let status = context.status().clone();
+        let mut rows = due.into_iter();
+        let mut works = FuturesUnordered::new();
+        loop {
+            let free = J::AT_ONCE - works.len();
+            let begun = rows.by_ref().take(free).map(|due| job.work(due, &status));
+            works.extend(begun);
+            let worked = match J::FINISHES {
+                true => works.next().await,
+                false => context.or_stop(works.next()).await.flatten(),
+            };
+            match worked {
+                Some(worked) => worked?,
+                // None is left, or the node is stopping.
+                None => break,
+            }
+            context.stepped();
+            if context.stop().is_now() {
+                break;
+            }
+        }
+        job.pause(false);
+        Ok(Step::Again)
+    }
+
+    async fn notified(&mut self) {
+        self.job.notified().await;
+    }
+}
