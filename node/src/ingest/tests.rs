@@ -116,7 +116,7 @@ async fn a_released_rung_leaves_its_queue_in_the_batch_that_stores_it() {
 async fn a_search_that_found_a_record_is_put_off_in_the_batch_that_stores_it() {
     let dir = tempfile::tempdir().unwrap();
     let door = Door::open(dir.path());
-    let adoption = Adoption::of_record(record(1).bytes().to_vec(), Vec::new(), Millis(1));
+    let adoption = Adoption::of_record(record(1), Vec::new(), Millis(1));
     door.ingest.follow(&door.name, adoption).await.unwrap();
     let next_look = || async { door.storage.next_look(door.name).await.unwrap() };
     assert_eq!(next_look().await, Some(Millis(1)));
