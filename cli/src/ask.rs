@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a request that changes something does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum Method {
     Post,
     Put,
     Delete,
@@ -90,16 +90,16 @@ impl NodeClient {
     /// Asks for a change, with a JSON document or nothing, where anything but 200 is a failure.
     pub(crate) async fn send(
         &self,
-        method: Change,
+        method: Method,
         path: &str,
         document: Option<&Value>,
     ) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.url);
         let body = document.map_or_else(Bytes::new, |document| document.to_string().into());
         let request = match method {
-            Change::Post => Request::post(url, "application/json", body),
-            Change::Put => Request::put(url, "application/json", body),
-            Change::Delete => Request::delete(url),
+            Method::Post => Request::post(url, "application/json", body),
+            Method::Put => Request::put(url, "application/json", body),
+            Method::Delete => Request::delete(url),
         };
         let (status, body) = self.ask(request.within(CHANGE)).await?;
         self.expected(status, body)

@@ -2,6 +2,9 @@
 
 use std::fmt::{Display, Write as _};
 
+use indicatif::{HumanBytes, HumanCount};
+use unicode_width::UnicodeWidthStr as _;
+
 /// Colours, or none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paint {
@@ -95,20 +98,21 @@ impl Page {
                 let content = rows
                     .iter()
                     .filter_map(|row| row.get(column))
-                    .map(|cell| cell.chars().count())
+                    .map(|cell| cell.width())
                     .max()
                     .unwrap_or(0);
                 if content == 0 {
                     0
                 } else {
-                    content.max(head[column].chars().count())
+                    content.max(head[column].width())
                 }
             })
             .collect();
         let line = |cells: &mut dyn Iterator<Item = &str>| {
             let mut line = String::new();
             for (cell, width) in cells.zip(&widths).filter(|(_, width)| **width > 0) {
-                let _ = write!(line, "{cell:<width$}  ", width = *width);
+                let gap = width.saturating_sub(cell.width()) + 2;
+                let _ = write!(line, "{cell}{:gap$}", "");
             }
             line.trim_end().to_owned()
         };
@@ -150,30 +154,12 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 
 /// `1,234,567`
 pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
 }
 
-/// `512 B`, `3.4 KiB`, `1.2 GiB`
+/// `512 B`, `3.42 KiB`, `1.20 GiB`
 pub(crate) fn bytes_text(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut tenths = u128::from(bytes) * 10 / 1024;
-    let mut unit = 0;
-    while tenths >= 10_240 && unit + 1 < UNITS.len() {
-        tenths /= 1024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    HumanBytes(bytes).to_string()
 }
 
 #[cfg(test)]
@@ -193,6 +179,23 @@ mod tests {
         assert_eq!(
             page.text(),
             "HANDLE       LABEL\n@a           spam\n@longer_one  bot\n"
+        );
+    }
+
+    #[test]
+    fn what_is_wide_on_a_terminal_takes_its_width() {
+        let mut page = Page::new(Paint::new(false));
+        page.table(
+            &["HANDLE", "LABEL"],
+            &[
+                vec!["@\u{540d}\u{524d}".into(), "spam".into()],
+                vec!["@e\u{301}lise".into(), "bot".into()],
+                vec!["@longer".into(), "bot".into()],
+            ],
+        );
+        assert_eq!(
+            page.text(),
+            "HANDLE   LABEL\n@\u{540d}\u{524d}    spam\n@e\u{301}lise   bot\n@longer  bot\n"
         );
     }
 
@@ -219,7 +222,7 @@ mod tests {
         assert_eq!(count(1, "label"), "1 label");
         assert_eq!(count(2, "entry"), "2 entries");
         assert_eq!(bytes_text(1023), "1023 B");
-        assert_eq!(bytes_text(1536), "1.5 KiB");
-        assert_eq!(bytes_text(u64::MAX), "15.9 EiB");
+        assert_eq!(bytes_text(1536), "1.50 KiB");
+        assert_eq!(bytes_text(u64::MAX), "16.00 EiB");
     }
 }

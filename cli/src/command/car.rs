@@ -40,7 +40,7 @@ struct Verdict {
 
 /// What was found in the file so far.
 #[derive(Default)]
-struct Found {
+struct CarContent {
     roots: Vec<Cid>,
     present: BTreeSet<Cid>,
     linked: BTreeSet<Cid>,
@@ -55,7 +55,7 @@ struct Refusal {
 }
 
 fn verify(context: &Context<'_>, arguments: &CarVerify) -> Result<(), Failure> {
-    let mut found = Found::default();
+    let mut found = CarContent::default();
     let refusal = read(context, arguments, &mut found)?;
     let missing: Vec<&Cid> = found
         .roots
@@ -118,7 +118,7 @@ fn verify(context: &Context<'_>, arguments: &CarVerify) -> Result<(), Failure> {
 fn read(
     context: &Context<'_>,
     arguments: &CarVerify,
-    found: &mut Found,
+    found: &mut CarContent,
 ) -> Result<Option<Refusal>, Failure> {
     let size = fs::metadata(&arguments.file).map_or(0, |metadata| metadata.len());
     let mut source = files::open(&arguments.file)?;
@@ -145,7 +145,7 @@ fn read(
     Ok(refusal)
 }
 
-fn take_events(decoder: &mut Decoder, found: &mut Found) -> Result<(), Refusal> {
+fn take_events(decoder: &mut Decoder, found: &mut CarContent) -> Result<(), Refusal> {
     while let Some(event) = decoder.next_event().map_err(|error| refusal_of(&error))? {
         match event {
             Event::Header(header) => found.roots = header.roots,

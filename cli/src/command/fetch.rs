@@ -13,7 +13,7 @@ use super::names::{foot, take_rows, text};
 use super::peers::checked_cid;
 use crate::Context;
 use crate::args::{Fetch, PinList, PinRemove};
-use crate::ask::{Change, NodeClient, page_query};
+use crate::ask::{Method, NodeClient, page_query};
 use crate::failure::{Exit, Failure};
 use crate::page::{bytes_text, count, plain};
 use crate::session::block_on;
@@ -196,7 +196,7 @@ pub(crate) async fn list(context: &Context<'_>, arguments: &PinList) -> Result<(
 pub(crate) async fn remove(context: &Context<'_>, arguments: &PinRemove) -> Result<(), Failure> {
     let node = NodeClient::new(context, &arguments.node)?;
     let path = format!("/v1/fetched/{}", checked_cid(&arguments.cid)?);
-    let body = node.send(Change::Delete, &path, None).await?;
+    let body = node.send(Method::Delete, &path, None).await?;
     context.output.answer(&body, |page| {
         let line = page.paint.good("released");
         page.line(format!("{line} {}", text(&body, "cid")));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::node::value_text;
 use crate::Context;
 use crate::args::{PeersBan, PeersCommand, PeersConnect, PeersList, Provide, Providers};
-use crate::ask::{Change, NodeClient};
+use crate::ask::{Method, NodeClient};
 use crate::failure::Failure;
 use crate::page::{count, plain};
 use crate::session::block_on;
@@ -53,7 +53,7 @@ async fn connect(context: &Context<'_>, arguments: &PeersConnect) -> Result<(), 
     let node = NodeClient::new(context, &arguments.node)?;
     let wanted = json!({ "address": arguments.address });
     let body = node
-        .send(Change::Post, "/v1/peers/connect", Some(&wanted))
+        .send(Method::Post, "/v1/peers/connect", Some(&wanted))
         .await?;
     context.output.answer(&body, |page| {
         let line = page.paint.good("connected");
@@ -63,7 +63,7 @@ async fn connect(context: &Context<'_>, arguments: &PeersConnect) -> Result<(), 
 
 async fn ban(context: &Context<'_>, arguments: &PeersBan, banned: bool) -> Result<(), Failure> {
     let node = NodeClient::new(context, &arguments.node)?;
-    let method = if banned { Change::Put } else { Change::Delete };
+    let method = if banned { Method::Put } else { Method::Delete };
     let path = format!("/v1/peers/{}/ban", segment(&arguments.peer)?);
     let body = node.send(method, &path, None).await?;
     context.output.answer(&body, |page| {
@@ -77,7 +77,7 @@ pub(crate) fn provide(context: &Context<'_>, arguments: &Provide) -> Result<(), 
     block_on(async {
         let node = NodeClient::new(context, &arguments.node)?;
         let path = format!("/v1/providers/{}", checked_cid(&arguments.cid)?);
-        let body = node.send(Change::Post, &path, None).await?;
+        let body = node.send(Method::Post, &path, None).await?;
         context.output.answer(&body, |page| {
             let line = page.paint.good("told");
             page.line(format!("{line} {} peers", value_text(&body["reached"])));

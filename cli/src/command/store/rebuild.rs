@@ -19,11 +19,11 @@ struct Document {
     blocks: u64,
     seconds: f64,
     /// What was found damaged meanwhile.
-    found: Vec<FoundDocument>,
+    found: Vec<FindingDocument>,
 }
 
 #[derive(Serialize)]
-struct FoundDocument {
+struct FindingDocument {
     kind: &'static str,
     loss: bool,
     message: String,
@@ -52,7 +52,7 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreRebuild) -> Result<(),
     });
     bars.end();
     let store = rebuilt.map_err(unopened)?;
-    let found = store.found_at_start().iter().map(|loss| FoundDocument {
+    let found = store.found_at_start().iter().map(|loss| FindingDocument {
         kind: loss.kind.word(),
         loss: loss.kind.is_of_acknowledged_data(),
         message: loss.to_string(),

@@ -159,16 +159,16 @@ fn migrate(database: &Database) -> Result<(), Failure> {
 }
 
 /// What reading every row found.
-struct Found {
+struct RowsInspection {
     tally: Tally,
     has_damaged: bool,
     /// A row that is there is not found under its name, or its order is wrong.
     is_unreachable: bool,
 }
 
-fn inspect(reading: &ReadTransaction) -> Result<Found, Failure> {
+fn inspect(reading: &ReadTransaction) -> Result<RowsInspection, Failure> {
     let rows = reading.open_table(ROWS)?;
-    let mut found = Found {
+    let mut found = RowsInspection {
         tally: Tally::default(),
         has_damaged: false,
         is_unreachable: false,
@@ -190,7 +190,7 @@ fn inspect(reading: &ReadTransaction) -> Result<Found, Failure> {
     Ok(found)
 }
 
-impl Found {
+impl RowsInspection {
     /// How many rows are gone, by what was counted at the last commit.
     fn missing(&self, counted: Option<Tally>) -> u64 {
         let Some(counted) = counted else {
@@ -205,7 +205,12 @@ impl Found {
 }
 
 /// Writes anew what the rows themselves tell.
-fn mend(database: &Database, found: &Found, tally: bool, format: bool) -> Result<(), Failure> {
+fn mend(
+    database: &Database,
+    found: &RowsInspection,
+    tally: bool,
+    format: bool,
+) -> Result<(), Failure> {
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);
     if found.is_unreachable {

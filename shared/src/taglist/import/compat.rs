@@ -107,11 +107,11 @@ struct Objects<'a> {
     at: usize,
     line: u64,
     in_array: bool,
-    state: State,
+    state: Position,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum State {
+enum Position {
     /// At the beginning of the text.
     Start,
     /// In an array, before its first object or its end.
@@ -131,7 +131,7 @@ impl<'a> Objects<'a> {
             at: 0,
             line: 1,
             in_array: false,
-            state: State::Start,
+            state: Position::Start,
         }
     }
 
@@ -142,24 +142,26 @@ impl<'a> Objects<'a> {
             match (byte, self.state) {
                 (b'\n', _) => self.line += 1,
                 (b' ' | b'\t' | b'\r', _) => {}
-                (b'[', State::Start) => {
+                (b'[', Position::Start) => {
                     self.in_array = true;
-                    self.state = State::First;
+                    self.state = Position::First;
                 }
-                (b']', State::First | State::Between) if self.in_array => self.state = State::End,
-                (b',', State::Between) if self.in_array => self.state = State::Comma,
-                (b'{', State::Start | State::First | State::Comma) => {
+                (b']', Position::First | Position::Between) if self.in_array => {
+                    self.state = Position::End
+                }
+                (b',', Position::Between) if self.in_array => self.state = Position::Comma,
+                (b'{', Position::Start | Position::First | Position::Comma) => {
                     return self.object().map(Some);
                 }
-                (b'{', State::Between) if !self.in_array => return self.object().map(Some),
+                (b'{', Position::Between) if !self.in_array => return self.object().map(Some),
                 _ => return Err(failed),
             }
             self.at += 1;
         }
         let is_whole = match self.state {
-            State::End => true,
-            State::Between => !self.in_array,
-            State::Start | State::First | State::Comma => false,
+            Position::End => true,
+            Position::Between => !self.in_array,
+            Position::Start | Position::First | Position::Comma => false,
         };
         if is_whole {
             Ok(None)
@@ -185,7 +187,7 @@ impl<'a> Objects<'a> {
                 let object = &self.text[start..=start + offset];
                 self.at = start + offset + 1;
                 self.line += count_lines(object.as_bytes());
-                self.state = State::Between;
+                self.state = Position::Between;
                 return Ok((line, object));
             }
         }
