@@ -90,6 +90,7 @@ const STEPS: &[Step] = &[
     }),
     // Its packages are linted together: alone, one would select other features, and have RocksDB compiled for them.
     whole("clippy", |_| clippy()),
+    whole("clippy-no-rocksdb", |_| clippy_no_rocksdb()),
     whole("clippy-wasm", |_| clippy_wasm()),
     whole("doc", |_| documents()),
     in_parts("fuzz", TARGETS, |run| fuzz::smoke(&run.filter)),
@@ -239,6 +240,14 @@ fn clippy() -> Result<()> {
         "-D",
         "warnings",
     ]))
+}
+
+/// What a newcomer compiles: a node and its store with the index in memory.
+fn clippy_no_rocksdb() -> Result<()> {
+    let mut cargo = shell::cargo();
+    cargo.args(["clippy", "--release", "--locked", "--all-targets"]);
+    cargo.args(["-p", "perennis-node", "-p", "perennis-store"]);
+    shell::run(cargo.args(["--no-default-features", "--", "-D", "warnings"]))
 }
 
 fn clippy_wasm() -> Result<()> {
