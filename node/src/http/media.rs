@@ -32,12 +32,10 @@ pub(super) fn accepted<T>(
         .map(MediaRange::parse);
     let mut best: Option<(f32, T)> = None;
     for range in ranges {
+        // What is no number is not more than any.
         let quality = range.quality();
-        // The negation also holds for what is no number.
-        if !(quality > best.as_ref().map_or(0.0, |(best, _)| *best)) {
-            continue;
-        }
-        if let Some(served) = serve(&range) {
+        let is_more = quality > best.as_ref().map_or(0.0, |(best, _)| *best);
+        if is_more && let Some(served) = serve(&range) {
             best = Some((quality, served));
         }
     }

@@ -34,10 +34,10 @@ pub(super) struct Refusal {
     code: &'static str,
     message: String,
     hint: String,
-    missing: Vec<Cid>,
+    missing: Box<[Cid]>,
     headers: Vec<(HeaderName, HeaderValue)>,
     closes: bool,
-    cause: Option<Cause>,
+    cause: Option<Box<Cause>>,
 }
 
 impl Refusal {
@@ -60,7 +60,7 @@ impl Refusal {
     pub(super) fn internal(cause: impl Error) -> Refusal {
         let message = "the node failed to answer";
         let mut refusal = Refusal::new(INTERNAL, message, "look into the node's log");
-        refusal.cause = Some(Cause(chain(&cause)));
+        refusal.cause = Some(Box::new(Cause(chain(&cause))));
         refusal
     }
 
@@ -75,7 +75,7 @@ impl Refusal {
             code,
             message,
             hint,
-            missing: Vec::new(),
+            missing: Box::default(),
             headers: Vec::new(),
             closes: false,
             cause: None,
@@ -121,7 +121,7 @@ impl Refusal {
         }
         headers.extend(self.headers);
         if let Some(cause) = self.cause {
-            answer.extensions_mut().insert(cause);
+            answer.extensions_mut().insert(*cause);
         }
         answer
     }
@@ -136,8 +136,9 @@ impl<E: ClientError> From<E> for Refusal {
         let status = status::of(code, error.kind(), E::IS_RELAYED);
         let hint = error.hint().to_owned();
         let mut refusal = Refusal::with_status(status, code, error.message(), hint);
-        refusal.missing = error.missing().to_vec();
-        refusal.cause = error.hides_causes().then(|| Cause(chain(&error)));
+        refusal.missing = error.missing().into();
+        let hidden = || Box::new(Cause(chain(&error)));
+        refusal.cause = error.hides_causes().then(hidden);
         if let Some(after) = error.retry_after() {
             refusal = refusal.retry_after(after);
         }

@@ -16,7 +16,7 @@ use super::answer::{self, Answer, Cause, text_header};
 use super::call::Call;
 use super::query;
 use super::refusal::Refusal;
-use super::route::{Counting, Route};
+use super::route::{Counting, InMemory, Route};
 use super::router::{self, Matched};
 use super::site::Site;
 
@@ -30,9 +30,8 @@ pub(super) async fn respond(node: Arc<Site>, peer: IpAddr, request: Request<Inco
         }
         Matched::Nothing => return unrouted(&node, no_such_path(), started),
     };
-    let in_memory = route.from_memory;
-    let in_memory = in_memory.and_then(|answer| answer(&node, parameter, &request));
-    let mut answer = match in_memory {
+    let in_memory = |find: InMemory| find(&node, parameter, &request);
+    let mut answer = match route.in_memory.and_then(in_memory) {
         Some(answer) => answer,
         None => {
             let parameter = query::decoded(parameter);

@@ -17,7 +17,7 @@ use super::site::Site;
 pub(super) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Refusal>>;
 
 /// Answers from memory, where the request is one of those that can be; the text is the parameter, still percent-encoded.
-pub(super) type FromMemory = fn(&Site, &str, &Request<Incoming>) -> Option<Answer>;
+pub(super) type InMemory = fn(&Site, &str, &Request<Incoming>) -> Option<Answer>;
 
 /// One route.
 pub(super) struct Route {
@@ -32,7 +32,7 @@ pub(super) struct Route {
     pub(super) scope: Scope,
     pub(super) handler: Handler,
     /// Tried before the handler. Routes that have it are matched before all others.
-    pub(super) from_memory: Option<FromMemory>,
+    pub(super) in_memory: Option<InMemory>,
     pub(super) counting: Counting,
     pub(super) summary: &'static str,
     pub(super) query: &'static [Query],
@@ -149,7 +149,7 @@ impl Route {
             also: &[],
             scope,
             handler,
-            from_memory: None,
+            in_memory: None,
             counting: Counting::WhenMade,
             summary: "",
             query: &[],
@@ -163,8 +163,8 @@ impl Route {
         self
     }
 
-    pub(super) const fn from_memory(mut self, from_memory: FromMemory) -> Route {
-        self.from_memory = Some(from_memory);
+    pub(super) const fn in_memory(mut self, in_memory: InMemory) -> Route {
+        self.in_memory = Some(in_memory);
         self
     }
 

@@ -54,7 +54,7 @@ impl Router {
         let mut first = Vec::new();
         let mut paths: Vec<Path> = Vec::new();
         for route in routes {
-            if route.from_memory.is_some() {
+            if route.in_memory.is_some() {
                 first.extend(Prefix::new(route));
             }
             match paths.iter_mut().find(|path| path.pattern == route.path) {

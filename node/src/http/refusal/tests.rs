@@ -173,7 +173,7 @@ fn reading_and_the_peers_say_what_failed() {
 
 #[test]
 fn what_an_answer_leaves_out_goes_with_it_to_the_log() {
-    let cause = |refusal: Refusal| refusal.cause.map(|Cause(text)| text);
+    let cause = |refusal: Refusal| refusal.cause.map(|cause| cause.0);
     let hidden = Refusal::from(ReadError::Storage(StorageError::Row(codec())));
     assert!(hidden.document().error.message.contains("failed to answer"));
     let text = cause(hidden).unwrap();

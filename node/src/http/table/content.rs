@@ -7,7 +7,7 @@ use crate::http::{gateway, identifiers, records};
 
 pub(super) static ROUTES: &[Route] = &[
     Route::get("/ipfs/{*cid}", "block", handler!(gateway::block))
-        .from_memory(gateway::cached)
+        .in_memory(gateway::cached)
         .counting(Counting::ByHandler)
         .summary("A block or a whole graph of blocks (trustless gateway specification).")
         .query(&[
@@ -51,7 +51,7 @@ pub(super) static ROUTES: &[Route] = &[
             406 "a format that is not served" ERROR,
         ]),
     Route::get("/routing/v1/ipns/{name}", "record_get", handler!(records::routing))
-        .from_memory(records::cached)
+        .in_memory(records::cached)
         .summary("The newest record of a name (Delegated Routing V1). A missing record is 200 with another content type, as the specification has it.")
         .answers(documented![
             200 "the record, or a document that says there is none" &[
