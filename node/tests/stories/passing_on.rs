@@ -104,7 +104,7 @@ async fn every_request_to_others_says_that_a_node_passes_it_on() {
 
     // So does it ask the sources that the document of a list names.
     let mut author = Author::new(2);
-    author.set_sources(&[source.url.clone()]);
+    author.set_sources(std::slice::from_ref(&source.url));
     let whole = author.publish_many(50);
     node.publish(&whole).await.ok();
     let next = author.publish(&[("@bob", "spam")]);

@@ -107,6 +107,7 @@ fn any_flipped_bit_is_refused_or_changes_nothing_that_is_signed() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "this is its test")]
 fn a_stored_record_is_read_back_as_the_one_that_was_verified() {
     let name = name_of(&key(1));
     let record = create(&key(1), &fields(VALUE, 3)).unwrap();
