@@ -16,8 +16,8 @@ use perennis_shared::time::Millis;
 
 use crate::disk::{Disk, DiskFile, make_dir};
 use crate::kv::{KvError, Row};
+use crate::location::{FileNumber, StoreId};
 use crate::log::Position;
-use crate::segment::{FileNumber, StoreId};
 
 mod format;
 #[cfg(test)]

@@ -12,16 +12,19 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::batch::{Batch, Reclaim};
 use crate::checkpoint::{Checkpoints, Header};
+use crate::clock::wall_clock;
 use crate::compact::UpkeepError;
 use crate::disk::Disk;
 use crate::index::Index;
 use crate::keys;
 use crate::kv::{KvError, KvSnapshot};
+use crate::location::{FileNumber, StoreId};
 use crate::log::Position;
+use crate::options::StoreOptions;
 use crate::rows::{FileKind, Loss, LossKind};
-use crate::segment::{FileNumber, GROUPS_START, StoreId};
+use crate::segment::GROUPS_START;
 use crate::start::has_lost_groups;
-use crate::store::{Store, StoreOptions, StoreState, wall_clock};
+use crate::store::{Store, StoreState};
 
 /// Where there is one checkpoint only, another is due after this share of what is logged otherwise.
 const SOON: u64 = 16;

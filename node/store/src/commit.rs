@@ -16,17 +16,17 @@ use parking_lot::Mutex;
 use perennis_shared::cid::Cid;
 
 use crate::batch::{Batch, Commit, CommitError};
+use crate::clock::wall_clock;
 use crate::collect::Marks;
-use crate::disk::{Disk, is_full};
+use crate::disk::is_full;
 use crate::group::Op;
 use crate::index::Index;
-use crate::layout::RESERVE;
+use crate::location::FileNumber;
 use crate::log::{self, Log, LogBatch, Position};
 use crate::pending::Pending;
+use crate::reserve::Reserve;
 use crate::rows::{Loss, LossKind};
-use crate::segment::FileNumber;
 use crate::start;
-use crate::store::wall_clock;
 
 /// Most bytes of one group, unless a single batch is larger.
 const GROUP_BYTES: usize = 8 << 20;
@@ -89,38 +89,6 @@ pub(crate) struct Young {
     pub(crate) kept: Marks,
     /// Roots that were pinned, noted once their blocks can be read: they are marked before anything is dropped.
     pub(crate) roots: Vec<Cid>,
-}
-
-/// A file that is given up when the disk is full, so that garbage collection can write.
-#[derive(Debug)]
-pub(crate) struct Reserve {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) dir: PathBuf,
-    pub(crate) bytes: u64,
-}
-
-impl Reserve {
-    fn path(&self) -> PathBuf {
-        self.dir.join(RESERVE)
-    }
-
-    /// Takes the space unless it is taken.
-    pub(crate) fn take(&self) -> io::Result<()> {
-        if let Ok(file) = self.disk.open(&self.path())
-            && file.length()? >= self.bytes
-        {
-            return Ok(());
-        }
-        self.disk.create(&self.path(), self.bytes).map(drop)
-    }
-
-    pub(crate) fn release(&self) {
-        // Where it cannot be removed there is nothing to be gained either.
-        let _ = self
-            .disk
-            .remove(&self.path())
-            .and_then(|()| self.disk.sync_dir(&self.dir));
-    }
 }
 
 /// An index that did not take what it should.

@@ -20,11 +20,12 @@ use perennis_shared::cid::{Cid, Codec, verify};
 use crate::batch::{Adoption, Batch, CommitError, Reclaim};
 use crate::checkpoint::CheckpointError;
 use crate::commit::Work;
+use crate::disk::is_lost;
 use crate::kv::KvError;
+use crate::location::FileNumber;
 use crate::pack::{PACK_BYTES, PackBlock, PackError, PackPlan, PackWriter, split, weight};
 use crate::read::ReadError;
-use crate::segment::FileNumber;
-use crate::store::{Store, StoreState, is_lost, quarantine};
+use crate::store::{Store, StoreState, quarantine};
 
 mod choose;
 mod remove;

@@ -18,6 +18,7 @@ mod batch;
 mod block_table;
 mod checkpoint;
 mod checkpointing;
+mod clock;
 mod collect;
 mod commit;
 mod compact;
@@ -35,16 +36,18 @@ mod keys;
 pub mod kv;
 pub mod layout;
 mod leader;
+mod location;
 mod log;
 mod migrate;
+mod open_error;
 mod opening;
+mod options;
 mod pack;
-mod packs;
 mod pending;
-mod places;
 mod read;
 mod rebuild;
 mod region;
+mod reserve;
 mod returned;
 mod rows;
 mod scrub;
@@ -66,24 +69,19 @@ pub use damage::{DamageCounts, LookedAgain};
 pub use format::FORMAT;
 pub use frame::CHUNK_BYTES;
 pub use inspect::{Inspection, inspect};
-pub use keys::Queue;
+pub use keys::{LOST_HEADS, Queue, REFETCH};
 pub use kv::{IndexEngine, IndexOptions};
+pub use location::{FileNumber, Location, StoreId};
+pub use open_error::OpenError;
+pub use options::StoreOptions;
 pub use pack::{PACK_BYTES, PACK_ENTRIES, PackError, PackName, verify_pack};
 pub use read::ReadError;
 pub use rebuild::{RebuildProgress, RebuildStage};
 pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
 pub use scrub::ScrubStep;
-pub use segment::{FileNumber, Location, StoreId};
 pub use snapshot::{Snapshot, SnapshotError};
-pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
+pub use store::{Store, StoreState, StoreStats};
 pub use store_id::store_id;
 pub use verify::{
     Finding, FindingKind, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
 };
-
-/// The queue of damaged blocks that wait to be fetched again; the key is the binary multihash.
-pub const REFETCH: Queue = Queue(0);
-
-/// The queue of names whose head was acknowledged and is lost; the key is the binary name. A record that is at least as new as the
-/// lost one has to be found; until then lower sequences are refused.
-pub const LOST_HEADS: Queue = Queue(4);

@@ -41,18 +41,20 @@ use self::rows::convert_rows;
 use self::sink::Sink;
 use self::view::{Changes, View};
 use crate::checkpoint::{CheckpointError, Checkpoints, Header};
-use crate::commit::Reserve;
+use crate::clock::wall_clock;
 use crate::disk::{Disk, is_full};
 use crate::format::{self, FORMAT};
 use crate::format1::{Gap, Segment, Tail, Unread, read_tail, row};
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome};
+use crate::layout::{packs, segments};
+use crate::location::{FileNumber, StoreId};
 use crate::log::{Position, copy_tail};
-use crate::packs::packs;
+use crate::open_error::OpenError;
+use crate::options::StoreOptions;
 use crate::rebuild::Progress;
+use crate::reserve::Reserve;
 use crate::rows::{Loss, LossKind, Row as _};
-use crate::segment::{FileNumber, StoreId};
-use crate::store::{OpenError, StoreOptions, segments, wall_clock};
 
 /// Names of the indexes that put rows in order.
 const CHANGES: &str = "changes";

@@ -15,25 +15,27 @@ use std::sync::atomic::AtomicBool;
 use perennis_shared::time::Millis;
 
 use crate::checkpoint::Checkpoints;
+use crate::clock::wall_clock;
 use crate::disk::Disk;
 use crate::group::Op;
 use crate::index::Index;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome, Watched};
-use crate::layout::{NEWEST, RESERVE};
+use crate::layout::{NEWEST, RESERVE, packs, segments};
+use crate::location::{FileNumber, StoreId};
 use crate::log::{
     FoundOut, Group, Heard, Known, Log, Newest, Position, Replay, Said, move_torn, replay,
     survey_files,
 };
-use crate::pack::PackName;
-use crate::packs::{Packs, packs};
+use crate::open_error::OpenError;
+use crate::options::StoreOptions;
+use crate::pack::{PackName, Packs};
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
 use crate::returned::returned;
 use crate::rows::{FileRow, Loss, LossKind, Row as _};
-use crate::segment::{FileNumber, Segment, StoreId};
+use crate::segment::Segment;
 use crate::soundness::{check_file, is_needed};
 use crate::start;
-use crate::store::{OpenError, StoreOptions, segments, wall_clock};
 
 /// What is opened, and where.
 #[derive(Clone, Copy)]

@@ -15,13 +15,13 @@ use crate::commit::Shared;
 use crate::group::{Op, PackOp};
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
+use crate::location::FileNumber;
 use crate::log::LogBatch;
 use crate::pack::Entry;
 use crate::rows::{
     HeadRow, PinRow, Place, Quarantined, Row as _, SetAside, merge_tags, owner_tag, read_due,
     read_plain, write_due, write_payload, write_plain,
 };
-use crate::segment::FileNumber;
 
 /// Places that are looked up at once when a pack is taken into use.
 const ADOPT_ROWS: usize = 1024;
@@ -402,12 +402,12 @@ impl<'a> Pending<'a> {
                         // What is due, and when, is in the key.
                         Some(&keys::QUEUE) => instead = Some(write_payload(&[])),
                         Some(&keys::HEAD) => {
-                            self.enqueue(part, crate::LOST_HEADS, &key[1..], now, &[])?;
+                            self.enqueue(part, keys::LOST_HEADS, &key[1..], now, &[])?;
                         }
                         // Where it lies is not known any more, so it is gone unless it is fetched again.
                         Some(&keys::BLOCK | &keys::QUARANTINE) => {
                             self.shared.quarantined.store(true, Ordering::Release);
-                            self.enqueue(part, crate::REFETCH, &key[1..], now, &[])?;
+                            self.enqueue(part, keys::REFETCH, &key[1..], now, &[])?;
                         }
                         _ => {}
                     }
@@ -461,7 +461,7 @@ impl<'a> Pending<'a> {
                         }
                     }
                     let key = keys::quarantine(&hash);
-                    self.enqueue(part, crate::REFETCH, &key[1..], now, &[])?;
+                    self.enqueue(part, keys::REFETCH, &key[1..], now, &[])?;
                     part.commit.reclaimed_blocks += 1;
                 }
             }

@@ -7,14 +7,15 @@ use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
 use crate::batch::Batch;
+use crate::disk::is_lost;
 use crate::keys::{self, Queue};
 use crate::kv::{KvError, Row};
+use crate::location::Location;
 use crate::rows::{
     HeadRow, Loss, PinRow, Place, QuarantineRow, Quarantined, QueueRow, Row as _, SetAside,
     read_due, read_payload, read_plain,
 };
-use crate::segment::Location;
-use crate::store::{Inner, Store, is_lost};
+use crate::store::{Inner, Store};
 
 /// Why a read failed.
 #[non_exhaustive]

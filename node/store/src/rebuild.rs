@@ -21,16 +21,17 @@ use std::sync::Arc;
 use perennis_shared::cid::Multihash;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Header};
+use crate::clock::wall_clock;
 use crate::disk::{Disk, is_full};
 use crate::group::Op;
 use crate::index::Losses;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
+use crate::layout::segments;
+use crate::location::{FileNumber, StoreId};
 use crate::log::{Files, Known, Position, survey_files};
 use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen, SetAside};
-use crate::segment::{FileNumber, StoreId};
 use crate::start;
-use crate::store::{segments, wall_clock};
 
 mod counts;
 mod dead;

@@ -70,7 +70,7 @@ mod tests {
     use perennis_shared::cid::{Block, Codec, HashFn, Multihash};
 
     use super::*;
-    use crate::store::segments;
+    use crate::layout::segments;
     use crate::{Batch, StoreOptions};
 
     const CHUNK: u32 = CHUNK_BYTES as u32;

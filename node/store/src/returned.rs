@@ -14,9 +14,10 @@ use crate::group::{Entry, Op};
 use crate::index::Index;
 use crate::keys;
 use crate::kv::KvError;
+use crate::location::FileNumber;
 use crate::log::{Files, Groups, Position};
 use crate::rows::{Loss, LossKind, write_plain};
-use crate::segment::{FileNumber, Segment};
+use crate::segment::Segment;
 
 /// Bytes of blocks that are stored with one commit, unless one block is larger.
 const BATCH_BYTES: usize = 8 << 20;

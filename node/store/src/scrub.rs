@@ -10,13 +10,16 @@ use std::ops::Bound::{Excluded, Unbounded};
 use perennis_shared::cid::{Cid, Multihash};
 
 use crate::batch::{Batch, Change, Reclaim};
+use crate::clock::wall_clock;
 use crate::compact::UpkeepError;
+use crate::disk::is_lost;
 use crate::keys;
+use crate::location::{FileNumber, Location};
 use crate::read::ReadError;
 use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, read_location};
-use crate::segment::{FileNumber, Location, Segment};
+use crate::segment::Segment;
 use crate::soundness::{check_file, check_frames, is_needed};
-use crate::store::{Store, is_lost, wall_clock};
+use crate::store::Store;
 
 /// Most blocks of one step.
 const STEP_ROWS: usize = 4096;

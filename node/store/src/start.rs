@@ -17,13 +17,13 @@ use crate::group::{Op, PackOp};
 use crate::index::Index;
 use crate::keys::{self, Queue};
 use crate::kv::{Kv, KvError};
+use crate::location::FileNumber;
 use crate::log::{FoundOut, Replay};
 use crate::pack::{self, Footer, PackName};
 use crate::pending::{quarantine_ops, write_floor};
 use crate::rows::{
     HeadRow, Loss, LossKind, Place, Quarantined, Row as _, read_due, write_due, write_payload,
 };
-use crate::segment::FileNumber;
 
 /// How long a file is kept in which blocks were found damaged, in milliseconds: 30 days.
 const KEPT_MS: u64 = 30 * 24 * 3_600_000;
@@ -63,7 +63,7 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
             let reason = "its bytes in the log are damaged".to_owned();
             ops.extend(quarantine_ops(hash, place, reason, now));
             let key = keys::quarantine(hash);
-            enqueue(kv, crate::REFETCH, &key[1..], now, &mut ops)?;
+            enqueue(kv, keys::REFETCH, &key[1..], now, &mut ops)?;
         }
     }
     Ok(ops)
@@ -76,11 +76,11 @@ fn settle_floor(
     now: Millis,
     ops: &mut Vec<Op>,
 ) -> Result<(), KvError> {
-    let due = kv.value(&keys::queue_key(crate::LOST_HEADS, name))?;
+    let due = kv.value(&keys::queue_key(keys::LOST_HEADS, name))?;
     let due = due.and_then(|row| read_due(&row));
     if due != Some(now) {
         // A later group has put it in again, or taken it out.
-        let row = keys::queue_row(crate::LOST_HEADS, now, name);
+        let row = keys::queue_row(keys::LOST_HEADS, now, name);
         if kv.value(&row)?.is_some() {
             ops.push(Op::Delete(row));
         }
@@ -91,7 +91,7 @@ fn settle_floor(
         Some(sequence) if !stands => set_floor(kv, (name, *sequence), now, ops),
         None if stands => {
             ops.push(Op::Delete(key));
-            dequeue(kv, crate::LOST_HEADS, name, ops)
+            dequeue(kv, keys::LOST_HEADS, name, ops)
         }
         _ => Ok(()),
     }
@@ -108,7 +108,7 @@ fn set_floor(
     let stored = stored.and_then(|row| HeadRow::from_bytes(&row));
     if stored.is_none_or(|head| head.sequence < sequence) {
         ops.push(Op::Put(keys::floor(name), write_floor(sequence)));
-        enqueue(kv, crate::LOST_HEADS, name, now, ops)?;
+        enqueue(kv, keys::LOST_HEADS, name, now, ops)?;
     }
     Ok(())
 }
@@ -315,7 +315,7 @@ fn write_missing(
                 loss.blocks += 1;
                 let reason = format!("file {:08x} is not there", place.location.file.0);
                 ops.extend(quarantine_ops(&hash, place, reason, now));
-                enqueue(index.kv.as_ref(), crate::REFETCH, &key[1..], now, &mut ops)
+                enqueue(index.kv.as_ref(), keys::REFETCH, &key[1..], now, &mut ops)
                     .map_err(index_failed)?;
             }
         }

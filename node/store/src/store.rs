@@ -8,62 +8,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use perennis_shared::cid::Multihash;
-use perennis_shared::time::Millis;
 
 use crate::batch::{Batch, Commit, CommitError, Reclaim};
 use crate::checkpointing::Checkpointing;
-use crate::commit::{Committer, Reserve, Shared, Work};
+use crate::clock::wall_clock;
+use crate::commit::{Committer, Shared, Work};
 use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real, make_dir};
 use crate::format;
-use crate::kv::{IndexOptions, KvHome};
-use crate::layout;
+use crate::kv::KvHome;
+use crate::layout::{self, packs, segments};
 use crate::leader::Leader;
+use crate::location::{FileNumber, Location};
 use crate::migrate::bring_up;
+use crate::open_error::OpenError;
 use crate::opening::{Opened, Opening, OpeningError};
-use crate::packs::{Packs, packs};
+use crate::options::StoreOptions;
+use crate::pack::Packs;
 use crate::rebuild::RebuildProgress;
+use crate::reserve::Reserve;
 use crate::returned::take_blocks;
 use crate::rows::{FileRow, Loss, LossKind};
-use crate::segment::{FileNumber, Location};
 use crate::start;
 
 mod anew;
-mod open_error;
-
-pub use open_error::OpenError;
-
-/// How a store is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoreOptions {
-    /// Space of a segment, in bytes: 4 to 16 MiB outside tests.
-    pub segment_bytes: u64,
-    /// Space kept for garbage collection on a full disk, in bytes.
-    pub reserve_bytes: u64,
-    /// The index is flushed after this many logged bytes; it bounds the replay after a crash.
-    pub flush_bytes: u64,
-    /// A checkpoint is due after this many logged bytes, or as many as the last one has, whichever is more. What is logged
-    /// since the last bounds what is replayed where the index has to be made anew.
-    pub checkpoint_bytes: u64,
-    /// Where the index is held, and its memory.
-    pub index: IndexOptions,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 16 << 20,
-            reserve_bytes: 64 << 20,
-            flush_bytes: 128 << 20,
-            checkpoint_bytes: 64 << 20,
-            index: IndexOptions::default(),
-        }
-    }
-}
 
 /// Whether the store takes writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -557,10 +528,6 @@ impl Drop for Inner {
     }
 }
 
-pub(crate) fn segments(dir: &Path) -> PathBuf {
-    dir.join(layout::SEGMENTS)
-}
-
 /// Whether a folder names its format and has nothing that a store begins with: neither a log nor an index, nor a checkpoint to make
 /// one from. The folder of the log is there before the format is named.
 fn lacks_all(dir: &Path) -> Result<bool, OpenError> {
@@ -581,20 +548,4 @@ pub(crate) fn quarantine(hash: &Multihash, at: Location, reason: &dyn std::error
         reason: reason.to_string(),
         now: wall_clock(),
     })
-}
-
-/// Whether bytes will not come back: a file that ends too early or is gone. Other failures may pass.
-pub(crate) fn is_lost(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
-    )
-}
-
-/// The time for the rows the store writes by itself.
-pub(crate) fn wall_clock() -> Millis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,17 +1,17 @@
 //! Which store a folder holds, told without its lock: whoever is told that a process has it open can find out whether that is
 //! the process it speaks with.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::checkpoint::Checkpoints;
 use crate::disk::{Disk as _, LookOnly};
+use crate::layout::segments;
+use crate::location::{FileNumber, StoreId};
 use crate::log::most_common_store;
 use crate::read::ReadError;
-use crate::segment::{FileNumber, StoreId};
-use crate::store::{Store, segments};
+use crate::store::Store;
 
 /// Attempts to read headers while the process that has the store open removes files.
 const ATTEMPTS: usize = 3;
@@ -57,12 +57,6 @@ impl Store {
     /// The index fails.
     pub fn id(&self) -> Result<Option<StoreId>, ReadError> {
         Ok(self.inner().shared.index.store()?)
-    }
-}
-
-impl fmt::Display for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

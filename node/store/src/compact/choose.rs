@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::location::FileNumber;
 use crate::rows::{FileKind, FileRow};
-use crate::segment::FileNumber;
 
 /// Bytes of blocks that one step moves, unless a single file has more.
 const JOB_BYTES: u64 = 256 << 20;

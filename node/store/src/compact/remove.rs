@@ -6,13 +6,15 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use crate::block_table::BlockTable;
-use crate::disk::Disk;
+use crate::clock::wall_clock;
+use crate::disk::{Disk, is_lost};
 use crate::keys;
+use crate::location::FileNumber;
 use crate::pack::{Footer, PackError, PackName, is_remains};
 use crate::rows::{FileKind, FileRow};
-use crate::segment::{FileNumber, Header, Segment};
+use crate::segment::{Header, Segment};
 use crate::start::{awaited_files, has_lost_groups, may_need_packs};
-use crate::store::{Store, is_lost, wall_clock};
+use crate::store::Store;
 
 use super::{CompactStep, UpkeepError};
 

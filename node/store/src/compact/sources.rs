@@ -6,12 +6,14 @@ use std::io;
 use perennis_shared::cid::Multihash;
 
 use crate::block_table::BlockTable;
+use crate::disk::is_lost;
 use crate::keys;
+use crate::location::{FileNumber, Location};
 use crate::log::Groups;
 use crate::pack::PackError;
 use crate::rows::{FileKind, FileRow, Place, Row as _};
-use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
-use crate::store::{Store, is_lost};
+use crate::segment::{GROUPS_START, Segment};
+use crate::store::Store;
 
 use super::UpkeepError;
 

@@ -12,8 +12,8 @@ use super::row;
 use super::segment::HEADER_BYTES;
 use crate::disk::Disk;
 use crate::kv::{Kv, KvBatch};
+use crate::location::{FileNumber, Location};
 use crate::log::Position;
-use crate::segment::{FileNumber, Location};
 
 /// A store of format 1 while it is made: the segments, and the index as far as it is told to follow.
 #[derive(Debug)]

@@ -20,9 +20,9 @@
 use bytes::Bytes;
 use perennis_shared::time::Millis;
 
+use crate::location::{FileNumber, Location};
 use crate::log::Position;
 use crate::rows::HeadRow;
-use crate::segment::{FileNumber, Location};
 
 pub(crate) const BLOCK: u8 = b'b';
 pub(crate) const QUARANTINE: u8 = b'x';

@@ -8,7 +8,7 @@ use crc32fast::Hasher;
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 
 use crate::disk::{Disk, DiskFile};
-use crate::segment::FileNumber;
+use crate::location::FileNumber;
 
 /// Bytes before the first record.
 pub(crate) const HEADER_BYTES: u64 = 64;

@@ -11,8 +11,8 @@ use std::path::Path;
 use super::change::{Change, GroupEnd};
 use super::segment::{Broken, HEADER_BYTES, Record, Records, Segment};
 use crate::disk::Disk;
+use crate::location::{FileNumber, Location};
 use crate::log::Position;
-use crate::segment::{FileNumber, Location};
 
 /// A group that was acknowledged, or, as the last one, may have been.
 #[derive(Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use super::{BY_PLACE, MigrateError, Migration};
 use crate::format1::row;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvLoad};
+use crate::location::{FileNumber, Location};
 use crate::rows::{NOBODY, Place, Quarantined, Row as _};
-use crate::segment::{FileNumber, Location};
 
 /// What a row is: a place at which the block lies, a note that it was found damaged, or that it waits to be fetched again.
 const PLACE: u8 = 0;

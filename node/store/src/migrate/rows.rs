@@ -125,7 +125,7 @@ impl Rows<'_> {
         let Some((queue, due, entry)) = row::read_queue_row(key) else {
             return Ok(Some("its key is no queue, time and entry"));
         };
-        if Queue(queue) == crate::REFETCH {
+        if Queue(queue) == keys::REFETCH {
             let Ok(cid) = parse_cid_bytes(entry) else {
                 return Ok(Some("its entry is no CID"));
             };
@@ -159,7 +159,7 @@ impl Rows<'_> {
         if !self.is_queued(queue, due, entry)? {
             return Ok(Some("what was to be done then is not known any more"));
         }
-        if Queue(queue) == crate::REFETCH {
+        if Queue(queue) == keys::REFETCH {
             // It is made anew, by multihash.
             return Ok(None);
         }

@@ -13,8 +13,8 @@ use crate::format1::Change;
 use crate::format1::maker::{Made, Maker, apply, block_key};
 use crate::frame::chunk_crcs;
 use crate::kv::KvBatch;
+use crate::location::Location;
 use crate::rows::{FileKind, FileRow, PinRow, Quarantined, SetAside, write_due, write_payload};
-use crate::segment::Location;
 use crate::testing::{Durable, LyingDisk, MortalHome, MortalKv, Power};
 
 const NOW: Millis = Millis(0x0102);

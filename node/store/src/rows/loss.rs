@@ -5,7 +5,7 @@ use std::fmt;
 use perennis_shared::time::Millis;
 
 use super::version::{Never, Reader, Row};
-use crate::segment::FileNumber;
+use crate::location::FileNumber;
 
 /// Something that was found damaged or missing, and what it takes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

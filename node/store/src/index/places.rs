@@ -12,7 +12,7 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::segment::{FileNumber, Location};
+use crate::location::{FileNumber, Location};
 
 /// Parts with a lock of their own.
 const SHARDS: usize = 64;

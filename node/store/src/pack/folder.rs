@@ -7,7 +7,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile};
-use crate::pack::{Footer, Footers, PackError, PackName};
+use crate::layout::packs;
+
+use super::{Footer, Footers, PackError, PackName};
 
 /// Memory for footers that were read lately.
 const FOOTER_BYTES: u64 = 8 << 20;
@@ -77,11 +79,6 @@ impl Packs {
         *self.held.lock() = footers;
         Held(self)
     }
-}
-
-/// The folder of packs of the store in `dir`.
-pub(crate) fn packs(dir: &Path) -> PathBuf {
-    dir.join(crate::layout::PACKS)
 }
 
 /// Footers that are held. One compaction at a time holds any.

@@ -1,4 +1,6 @@
-//! Why a store cannot be opened.
+//! Why a store cannot be opened: one enum for all that opening goes through, from the lock of the folder to the index.
+//!
+//! What a person does about it depends on which it is, so each says the folder and keeps its cause. Nothing here looks at a folder.
 
 use std::io;
 use std::path::PathBuf;
