@@ -21,9 +21,8 @@ use crate::kv::{KvError, KvSnapshot};
 use crate::location::{FileNumber, StoreId};
 use crate::log::Position;
 use crate::options::StoreOptions;
-use crate::rows::{FileKind, Loss, LossKind};
+use crate::rows::{FileKind, Loss, LossKind, has_lost_groups};
 use crate::segment::GROUPS_START;
-use crate::start::has_lost_groups;
 use crate::store::{Store, StoreState};
 
 /// Where there is one checkpoint only, another is due after this share of what is logged otherwise.

@@ -33,16 +33,15 @@ use crate::compact::UpkeepError;
 use crate::keys;
 use crate::kv::Row;
 use crate::rows::{PinRow, Place, Row as _};
+use crate::shared::Marks;
 use crate::store::Store;
 
 mod held;
 mod links;
-mod marks;
 mod open;
 mod walk;
 
 use held::Held;
-pub(crate) use marks::Marks;
 use open::{OpenBlocks, codec_of, linked, linked_codecs};
 use walk::Scan;
 

@@ -11,9 +11,8 @@ use crate::clock::wall_clock;
 use crate::keys;
 use crate::kv::{Kv, KvError};
 use crate::location::Location;
-use crate::pending::read_floor;
 use crate::read::ReadError;
-use crate::rows::{HeadRow, QuarantineRow, Quarantined, Row as _, SetAside};
+use crate::rows::{HeadRow, QuarantineRow, Quarantined, Row as _, SetAside, read_floor};
 use crate::store::{Inner, Store};
 
 /// Rows that are counted at once.

@@ -18,12 +18,16 @@ use crate::rows::{
 use crate::segment::GROUPS_START;
 
 mod adopt;
+mod awaited;
 mod losses;
 mod places;
+mod quarantine;
 
 use adopt::Adopting;
+pub(crate) use awaited::{awaited_files, may_need_packs, missing_files};
 pub(crate) use losses::Losses;
 use places::Places;
+pub(crate) use quarantine::quarantine_ops;
 
 /// Counts over all blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

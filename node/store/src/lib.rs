@@ -52,6 +52,7 @@ mod returned;
 mod rows;
 mod scrub;
 mod segment;
+mod shared;
 mod snapshot;
 mod soundness;
 mod start;

@@ -32,7 +32,7 @@ use crate::options::StoreOptions;
 use crate::pack::{PackName, Packs};
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
 use crate::returned::returned;
-use crate::rows::{FileRow, Loss, LossKind, Row as _};
+use crate::rows::{FileRow, Loss, LossKind, Row as _, found_at};
 use crate::segment::Segment;
 use crate::soundness::{check_file, is_needed};
 use crate::start;
@@ -167,7 +167,7 @@ impl Opening<'_> {
             Ok(!rows.is_empty())
         };
         Ok(Opened {
-            found: start::found(&replay.losses, now),
+            found: found_at(now, &replay.losses),
             owed: start::owed(&index, &replay, now)?,
             has_quarantine: !replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?,
             has_floors: !replay.floors.is_empty() || has_rows(keys::FLOOR)?,

@@ -11,8 +11,8 @@ use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
 use crate::batch::{Adoption, Batch, Change, Commit, CommitError, Reclaim};
-use crate::commit::Shared;
 use crate::group::{Op, PackOp};
+use crate::index::quarantine_ops;
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
 use crate::location::FileNumber;
@@ -20,8 +20,9 @@ use crate::log::LogBatch;
 use crate::pack::Entry;
 use crate::rows::{
     HeadRow, PinRow, Place, Quarantined, Row as _, SetAside, merge_tags, owner_tag, read_due,
-    read_plain, write_due, write_payload, write_plain,
+    read_floor, write_due, write_payload, write_plain,
 };
+use crate::shared::Shared;
 
 /// Places that are looked up at once when a pack is taken into use.
 const ADOPT_ROWS: usize = 1024;
@@ -548,37 +549,6 @@ fn seen_since(entry: &Entry<'_>, place: &Place) -> Vec<Op> {
         ops.extend(place.codecs.first().copied().map(saw));
     }
     ops
-}
-
-/// What sets a damaged block aside.
-pub(crate) fn quarantine_ops(
-    hash: &Multihash,
-    place: Place,
-    reason: String,
-    now: Millis,
-) -> [Op; 2] {
-    let row = Quarantined {
-        at: now,
-        location: place.location,
-        tag: place.tag,
-        codecs: place.codecs,
-        reason,
-    };
-    [
-        Op::Forget(*hash),
-        Op::Put(keys::quarantine(hash), row.to_bytes()),
-    ]
-}
-
-/// The value of a floor.
-pub(crate) fn write_floor(sequence: u64) -> Vec<u8> {
-    write_plain(1, &sequence.to_le_bytes())
-}
-
-/// The sequence in a floor.
-pub(crate) fn read_floor(value: &[u8]) -> Option<u64> {
-    let sequence = read_plain(1, value)?.try_into().ok()?;
-    Some(u64::from_le_bytes(sequence))
 }
 
 fn index_failed(error: KvError) -> CommitError {

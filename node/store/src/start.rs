@@ -14,34 +14,25 @@ use perennis_shared::time::Millis;
 use crate::batch::CommitError;
 use crate::commit::Committer;
 use crate::group::{Op, PackOp};
-use crate::index::Index;
+use crate::index::{Index, may_need_packs, missing_files, quarantine_ops};
 use crate::keys::{self, Queue};
 use crate::kv::{Kv, KvError};
 use crate::location::FileNumber;
 use crate::log::{FoundOut, Replay};
 use crate::pack::{self, Footer, PackName};
-use crate::pending::{quarantine_ops, write_floor};
 use crate::rows::{
-    HeadRow, Loss, LossKind, Place, Quarantined, Row as _, read_due, write_due, write_payload,
+    HeadRow, Loss, LossKind, Place, Row as _, found_at, read_due, write_due, write_floor,
+    write_payload,
 };
-
-/// How long a file is kept in which blocks were found damaged, in milliseconds: 30 days.
-const KEPT_MS: u64 = 30 * 24 * 3_600_000;
 
 /// Rows of the index that are looked through at once.
 const PAGE_ROWS: usize = 4096;
-
-/// What is told of a start.
-pub(crate) fn found<'a>(losses: impl IntoIterator<Item = &'a Loss>, now: Millis) -> Vec<Loss> {
-    let losses = losses.into_iter().cloned();
-    losses.map(|loss| Loss { found: now, ..loss }).collect()
-}
 
 /// What is written into the index with a group that is replayed. Blocks of it that are damaged are found by who reads them, whatever becomes
 /// of this start.
 pub(crate) fn ops_with(index: &Index, out: &FoundOut, now: Millis) -> Result<Vec<Op>, KvError> {
     let mut ops = Vec::new();
-    index.note_losses(found(&out.losses, now), &mut ops);
+    index.note_losses(found_at(now, &out.losses), &mut ops);
     for (name, sequence) in &out.floors {
         set_floor(index.kv.as_ref(), (name, *sequence), now, &mut ops)?;
     }
@@ -52,7 +43,7 @@ pub(crate) fn ops_with(index: &Index, out: &FoundOut, now: Millis) -> Result<Vec
 pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op>, KvError> {
     let mut ops = Vec::new();
     let kv = index.kv.as_ref();
-    index.note_losses(found(&replay.losses, now), &mut ops);
+    index.note_losses(found_at(now, &replay.losses), &mut ops);
     for name in replay.lifted.iter().chain(replay.floors.keys()) {
         settle_floor(kv, (name, replay.floors.get(name)), now, &mut ops)?;
     }
@@ -196,66 +187,12 @@ fn take_in(
     Ok(ops)
 }
 
-/// Whether a pack that no row has in use may be the only copy of its blocks: groups of the log are lost, or blocks are.
-pub(crate) fn may_need_packs(index: &Index, losses: &[Loss]) -> Result<bool, KvError> {
-    let end = keys::end_of(keys::QUARANTINE);
-    let lost = index.kv.scan(&[keys::QUARANTINE], &end, 1)?;
-    Ok(!lost.is_empty() || has_lost_groups(losses))
-}
-
-/// The files of which it is noted that they were missing.
-fn missing_files(losses: &[Loss]) -> HashSet<FileNumber> {
-    let missing = losses
-        .iter()
-        .filter(|loss| loss.kind == LossKind::MissingFile);
-    missing.map(|loss| loss.file).collect()
-}
-
-/// The files that stay though nothing needs them: those that were missing, and for a while, unless the disk is full, those in which blocks
-/// were found damaged. A file that has another's name is all that is left of what is in it.
-pub(crate) fn awaited_files(
-    index: &Index,
-    now: Millis,
-    is_full: bool,
-) -> Result<HashSet<FileNumber>, KvError> {
-    let mut awaited = missing_files(&index.losses());
-    if !is_full {
-        let end = keys::end_of(keys::QUARANTINE);
-        let rows = index.kv.scan(&[keys::QUARANTINE], &end, usize::MAX)?;
-        let blocks = rows
-            .iter()
-            .filter_map(|(_, row)| Quarantined::from_bytes(row));
-        let lately = blocks.filter(|block| now.0.saturating_sub(block.at.0) < KEPT_MS);
-        awaited.extend(lately.map(|block| block.location.file));
-    }
-    Ok(awaited)
-}
-
 /// Whether groups may be gone of which nothing is known but that: one of them may have taken a pack into use.
 fn are_groups_gone(losses: &[Loss]) -> bool {
     // Of a file that the index knew all blocks are set aside.
     losses.iter().any(|loss| {
-        is_of_groups(loss.kind) && (loss.kind != LossKind::MissingFile || loss.group > 0)
+        loss.kind.is_of_groups() && (loss.kind != LossKind::MissingFile || loss.group > 0)
     })
-}
-
-/// Whether acknowledged groups of the log are among these losses, be it in part.
-pub(crate) fn has_lost_groups(losses: &[Loss]) -> bool {
-    losses.iter().any(|loss| is_of_groups(loss.kind))
-}
-
-fn is_of_groups(kind: LossKind) -> bool {
-    matches!(
-        kind,
-        LossKind::DamagedGroup
-            | LossKind::MissingGroups
-            | LossKind::MissingFile
-            | LossKind::UnreadableFile
-            | LossKind::WrongFile
-            | LossKind::ShortFile
-            | LossKind::UnknownEnd
-            | LossKind::LogBehindIndex
-    )
 }
 
 fn index_failed(error: KvError) -> CommitError {
@@ -283,8 +220,7 @@ pub(crate) fn give_up(
         .collect();
     // The losses are told whether or not they could be written.
     let _ = write_missing(committer, &mut losses, now);
-    let losses = losses.into_values();
-    losses.map(|loss| Loss { found: now, ..loss }).collect()
+    found_at(now, losses.values())
 }
 
 fn write_missing(
@@ -324,7 +260,7 @@ fn write_missing(
         }
     }
     let mut ops: Vec<_> = losses.keys().map(|number| Op::Drop(*number)).collect();
-    index.note_losses(found(losses.values(), now), &mut ops);
+    index.note_losses(found_at(now, losses.values()), &mut ops);
     committer.write_ops(ops)
 }
 

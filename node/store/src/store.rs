@@ -15,7 +15,7 @@ use perennis_shared::cid::Multihash;
 use crate::batch::{Batch, Commit, CommitError, Reclaim};
 use crate::checkpointing::Checkpointing;
 use crate::clock::wall_clock;
-use crate::commit::{Committer, Shared, Work};
+use crate::commit::{Committer, Work};
 use crate::compact::Upkeep;
 use crate::disk::{Disk, DiskFile, Real, make_dir};
 use crate::format;
@@ -31,7 +31,8 @@ use crate::pack::Packs;
 use crate::rebuild::RebuildProgress;
 use crate::reserve::Reserve;
 use crate::returned::take_blocks;
-use crate::rows::{FileRow, Loss, LossKind};
+use crate::rows::{FileRow, Loss, LossKind, found_at};
+use crate::shared::Shared;
 use crate::start;
 
 mod anew;
@@ -248,7 +249,7 @@ impl Store {
             checkpointing.want();
         }
         if found.is_empty() {
-            found.extend(start::found(&checkpointing.loss(&index), wall_clock()));
+            found.extend(found_at(wall_clock(), &checkpointing.loss(&index)));
         }
         let shared = Arc::new(Shared {
             index,
@@ -283,10 +284,10 @@ impl Store {
         let packs = committer
             .settle()
             .and_then(|()| start::take_in_packs(&mut committer, &missing));
-        found.extend(start::found(&packs.unwrap_or_default(), wall_clock()));
+        found.extend(found_at(wall_clock(), &packs.unwrap_or_default()));
         found.extend(start::give_up(&mut committer, &missing, wall_clock()));
         let returned = take_blocks(&mut committer, &returned);
-        found.extend(start::found(&returned, wall_clock()));
+        found.extend(found_at(wall_clock(), &returned));
         let leader = Arc::new(Leader::new(committer));
         let thread = Arc::clone(&leader);
         let committer = thread::Builder::new()

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 use crate::block_table::BlockTable;
 use crate::clock::wall_clock;
 use crate::disk::{Disk, is_lost};
+use crate::index::{awaited_files, may_need_packs};
 use crate::keys;
 use crate::location::FileNumber;
 use crate::pack::{Footer, PackError, PackName, is_remains};
-use crate::rows::{FileKind, FileRow};
+use crate::rows::{FileKind, FileRow, has_lost_groups};
 use crate::segment::{Header, Segment};
-use crate::start::{awaited_files, has_lost_groups, may_need_packs};
 use crate::store::Store;
 
 use super::{CompactStep, UpkeepError};

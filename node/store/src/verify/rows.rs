@@ -12,10 +12,9 @@ use crate::disk::DiskFile;
 use crate::keys;
 use crate::kv::{KvError, KvSnapshot};
 use crate::location::FileNumber;
-use crate::pending::read_floor;
 use crate::rows::{
-    FileRow, HeadRow, Loss, PinRow, Place, Quarantined, Row as _, Seen, read_due, read_payload,
-    read_plain,
+    FileRow, HeadRow, Loss, PinRow, Place, Quarantined, Row as _, Seen, read_due, read_floor,
+    read_payload, read_plain,
 };
 
 /// Blocks that are read in the order of the disk.

@@ -53,7 +53,7 @@ impl Marks {
     }
 
     /// Wants the links of a reached block under a codec, given by a number below 8. False where they were wanted before.
-    pub(super) fn want(&mut self, hash: &[u8], codec: u8) -> bool {
+    pub(crate) fn want(&mut self, hash: &[u8], codec: u8) -> bool {
         let value = self.live(hash);
         let is_new = *value & WANTED << codec == 0;
         *value |= WANTED << codec;
@@ -61,29 +61,29 @@ impl Marks {
     }
 
     /// Whether the links of a block under a codec are wanted, be it that they were followed.
-    pub(super) fn is_wanted(&self, hash: &[u8], codec: u8) -> bool {
+    pub(crate) fn is_wanted(&self, hash: &[u8], codec: u8) -> bool {
         let value = self.find(hash).filter(|value| value & LIVE != 0);
         value.is_some_and(|value| value & WANTED << codec != 0)
     }
 
     /// Notes that the links of a block under a codec were followed.
-    pub(super) fn follow(&mut self, hash: &[u8], codec: u8) {
+    pub(crate) fn follow(&mut self, hash: &[u8], codec: u8) {
         *self.live(hash) |= FOLLOWED << codec;
     }
 
     /// Whether the links of a block under a codec are wanted and were not followed.
-    pub(super) fn is_open(&self, hash: &[u8], codec: u8) -> bool {
+    pub(crate) fn is_open(&self, hash: &[u8], codec: u8) -> bool {
         let value = self.find(hash).filter(|value| value & LIVE != 0);
         value.is_some_and(|value| value & WANTED << codec != 0 && value & FOLLOWED << codec == 0)
     }
 
     /// How many links of dead blocks lead to a block; none where it was reached or nothing is known.
-    pub(super) fn parents(&self, hash: &[u8]) -> Option<u32> {
+    pub(crate) fn parents(&self, hash: &[u8]) -> Option<u32> {
         self.find(hash).filter(|value| value & LIVE == 0)
     }
 
     /// Counts one more link of a dead block, unless the block was reached.
-    pub(super) fn add_parent(&mut self, hash: &[u8]) {
+    pub(crate) fn add_parent(&mut self, hash: &[u8]) {
         let value = self.value(hash);
         if *value & LIVE == 0 && *value < LIVE - 1 {
             *value += 1;
@@ -91,7 +91,7 @@ impl Marks {
     }
 
     /// Counts one link of a dead block less; says how many are left. None where none was counted.
-    pub(super) fn drop_parent(&mut self, hash: &[u8]) -> Option<u32> {
+    pub(crate) fn drop_parent(&mut self, hash: &[u8]) -> Option<u32> {
         self.parents(hash).filter(|parents| *parents > 0)?;
         let value = self.value(hash);
         *value -= 1;
@@ -100,7 +100,7 @@ impl Marks {
 
     /// Bytes of memory that it takes.
     #[cfg(test)]
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         let slots = self.shards.iter().map(|shard| shard.slots.len());
         slots.sum::<usize>() * size_of::<Slot>()
     }
