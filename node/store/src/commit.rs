@@ -18,10 +18,15 @@ use crate::disk::is_full;
 use crate::group::Op;
 use crate::location::FileNumber;
 use crate::log::{self, Log, LogBatch, Position};
-use crate::pending::Pending;
 use crate::reserve::Reserve;
 use crate::rows::{Loss, LossKind, found_at};
 use crate::shared::{Shared, Young};
+
+mod leader;
+mod pending;
+
+pub(crate) use leader::Leader;
+use pending::Pending;
 
 /// Most bytes of one group, unless a single batch is larger.
 const GROUP_BYTES: usize = 8 << 20;

@@ -17,6 +17,8 @@ use crate::rows::{
 };
 use crate::store::{Inner, Store};
 
+mod region;
+
 /// Why a read failed.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]

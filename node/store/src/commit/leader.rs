@@ -11,7 +11,7 @@ use std::thread;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::commit::{Committer, Work};
+use super::{Committer, Work};
 
 /// The line and the committer.
 pub(crate) struct Leader {

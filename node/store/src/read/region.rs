@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use perennis_shared::cid::{Cid, is_identity};
 
+use super::ReadError;
 use crate::frame::{CHUNK_BYTES, crc};
-use crate::read::ReadError;
 use crate::rows::Place;
 use crate::store::Store;
 
