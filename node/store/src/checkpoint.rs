@@ -20,11 +20,13 @@ use crate::location::{FileNumber, StoreId};
 use crate::log::Position;
 
 mod format;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use format::{Chunk, FormatError, Header, Summary};
 use format::{Decoder, Encoder, Part};
+pub(crate) use schedule::{HeldCheckpoints, Schedule, ScheduleState};
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 256 << 10;

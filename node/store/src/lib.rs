@@ -17,11 +17,8 @@
 mod batch;
 mod block_table;
 mod checkpoint;
-mod checkpointing;
 mod clock;
-mod collect;
 mod commit;
-mod compact;
 #[cfg(test)]
 mod crash;
 mod damage;
@@ -38,31 +35,26 @@ pub mod layout;
 mod location;
 mod log;
 mod migrate;
+mod open;
 mod open_error;
-mod opening;
 mod options;
 mod pack;
 mod read;
 mod rebuild;
 mod reserve;
-mod returned;
 mod rows;
-mod scrub;
 mod segment;
 mod shared;
 mod snapshot;
 mod soundness;
-mod start;
 mod store;
 mod store_id;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod upkeep;
 mod verify;
 
 pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES};
-pub use checkpointing::CheckpointStep;
-pub use collect::{CollectProgress, Collection};
-pub use compact::{CompactStep, UpkeepError};
 pub use damage::{DamageCounts, LookedAgain};
 pub use format::FORMAT;
 pub use frame::CHUNK_BYTES;
@@ -76,10 +68,12 @@ pub use pack::{PACK_BYTES, PACK_ENTRIES, PackError, PackName, verify_pack};
 pub use read::ReadError;
 pub use rebuild::{RebuildProgress, RebuildStage};
 pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
-pub use scrub::ScrubStep;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use store::{Store, StoreState, StoreStats};
 pub use store_id::store_id;
+pub use upkeep::{
+    CheckpointStep, CollectProgress, Collection, CompactStep, ScrubStep, UpkeepError,
+};
 pub use verify::{
     Finding, FindingKind, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
 };

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::batch::CommitError;
 use crate::block_table::BlockTable;
-use crate::checkpointing::HeldCheckpoints;
+use crate::checkpoint::HeldCheckpoints;
 use crate::commit::Work;
 use crate::format;
 use crate::layout::{CHECKPOINTS, INDEX, packs, segments};

@@ -6,11 +6,11 @@ use perennis_shared::cid::{Cid, Multihash};
 use perennis_shared::codec;
 
 use super::{Collection, codec_of, linked_codecs};
-use crate::compact::UpkeepError;
 use crate::keys;
 use crate::location::Location;
 use crate::read::ReadError;
 use crate::rows::{MANY_OWNERS, Place, Quarantined, Row as _};
+use crate::upkeep::UpkeepError;
 
 /// Most blocks that one collection passes over because the disk does not give them out.
 const UNREAD_BLOCKS: u64 = 64;

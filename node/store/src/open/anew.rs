@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::{OpenError, Store};
 use crate::keys;
 use crate::kv::KvError;
+use crate::open_error::OpenError;
 use crate::rows::Loss;
+use crate::store::Store;
 use crate::verify::wrong_with;
 
 /// Writes all that only the index knows into a checkpoint, where each of its rows can be read, and closes the store. Returns what its
@@ -30,7 +31,7 @@ pub(super) fn written_down(
     };
     match written {
         // It was found damaged by that.
-        Err(_) if store.inner.shared.failed.load(Ordering::Acquire) => {}
+        Err(_) if store.inner().shared.failed.load(Ordering::Acquire) => {}
         Err(error) => return Err(error),
         Ok(()) => {}
     }
@@ -39,7 +40,7 @@ pub(super) fn written_down(
 
 /// Whether all rows but the places of blocks, which a checkpoint does not have, can be read and say what they may.
 fn is_sound(store: &Store) -> Result<bool, KvError> {
-    let index = store.inner.shared.index.kv.snapshot()?;
+    let index = store.inner().shared.index.kv.snapshot()?;
     let (behind, end) = (keys::end_of(keys::BLOCK), [u8::MAX]);
     let before = index.rows(&[0], &[keys::BLOCK]);
     for row in before.chain(index.rows(&behind, &end)) {

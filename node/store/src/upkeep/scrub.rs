@@ -11,7 +11,6 @@ use perennis_shared::cid::{Cid, Multihash};
 
 use crate::batch::{Batch, Change, Reclaim};
 use crate::clock::wall_clock;
-use crate::compact::UpkeepError;
 use crate::disk::is_lost;
 use crate::keys;
 use crate::location::{FileNumber, Location};
@@ -20,6 +19,7 @@ use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, read_location};
 use crate::segment::Segment;
 use crate::soundness::{check_file, check_frames, is_needed};
 use crate::store::Store;
+use crate::upkeep::UpkeepError;
 
 /// Most blocks of one step.
 const STEP_ROWS: usize = 4096;

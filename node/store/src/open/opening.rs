@@ -31,11 +31,12 @@ use crate::open_error::OpenError;
 use crate::options::StoreOptions;
 use crate::pack::{PackName, Packs};
 use crate::rebuild::{Progress, RebuildError, RebuildProgress, RebuildStage, Rebuilt, rebuild};
-use crate::returned::returned;
 use crate::rows::{FileRow, Loss, LossKind, Row as _, found_at};
 use crate::segment::Segment;
 use crate::soundness::{check_file, is_needed};
-use crate::start;
+
+use super::returned::returned;
+use super::start;
 
 /// What is opened, and where.
 #[derive(Clone, Copy)]

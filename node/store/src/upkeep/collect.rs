@@ -29,12 +29,12 @@ use perennis_shared::codec;
 
 use crate::batch::{Batch, CommitError, Reclaim};
 use crate::commit::Work;
-use crate::compact::UpkeepError;
 use crate::keys;
 use crate::kv::Row;
 use crate::rows::{PinRow, Place, Row as _};
 use crate::shared::Marks;
 use crate::store::Store;
+use crate::upkeep::UpkeepError;
 
 mod held;
 mod links;

@@ -10,22 +10,18 @@
 //! and waits longer each time; a file that could not be read is passed over until the next collection of garbage has
 //! finished, so that it does not hold up the others.
 
-use std::collections::BTreeSet;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use perennis_shared::cid::{Cid, Codec, verify};
 
 use crate::batch::{Adoption, Batch, CommitError, Reclaim};
-use crate::checkpoint::CheckpointError;
 use crate::commit::Work;
 use crate::disk::is_lost;
-use crate::kv::KvError;
-use crate::location::FileNumber;
-use crate::pack::{PACK_BYTES, PackBlock, PackError, PackPlan, PackWriter, split, weight};
-use crate::read::ReadError;
-use crate::store::{Store, StoreState, quarantine};
+use crate::pack::{PACK_BYTES, PackBlock, PackPlan, PackWriter, split, weight};
+use crate::store::{Store, StoreState, Upkeep, quarantine};
+
+use super::UpkeepError;
 
 mod choose;
 mod remove;
@@ -49,61 +45,6 @@ pub struct CompactStep {
     pub freed_bytes: u64,
     /// Whether there is nothing else to do.
     pub done: bool,
-}
-
-/// Why a step of compaction, or of garbage collection, ended.
-#[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-pub enum UpkeepError {
-    /// The commit of the step failed.
-    #[error("a step of upkeep was not committed")]
-    Commit(#[from] CommitError),
-    /// A block or the index could not be read.
-    #[error("a step of upkeep could not read")]
-    Read(#[from] ReadError),
-    /// The index failed.
-    #[error("the index failed in a step of upkeep")]
-    Index(#[from] KvError),
-    /// A file of blocks could not be read or removed.
-    #[error("file {:08x} of blocks could not be read or removed", file.0)]
-    File {
-        /// The file.
-        file: FileNumber,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A pack could not be written, or was not found on the disk again as it was written.
-    #[error("a pack could not be written")]
-    Pack(#[from] PackError),
-    /// A folder could not be read or changed.
-    #[error("a folder of the store could not be read or changed")]
-    Folder(#[source] io::Error),
-    /// A checkpoint could not be written or read.
-    #[error("a checkpoint could not be written or read")]
-    Checkpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Pins changed faster than they could be followed. Nothing is wrong; try again later.
-    #[error("pins change too fast to collect garbage now")]
-    Busy,
-}
-
-impl From<CheckpointError> for UpkeepError {
-    fn from(error: CheckpointError) -> Self {
-        match error {
-            CheckpointError::Index(error) => Self::Index(error),
-            error => Self::Checkpoint(Box::new(error)),
-        }
-    }
-}
-
-/// What is remembered from one step of compaction to the next.
-#[derive(Debug, Default)]
-pub(crate) struct Upkeep {
-    /// The collection of garbage that was the last to finish.
-    collected: u64,
-    /// Files that could not be read since then.
-    left_out: BTreeSet<FileNumber>,
-    /// Small packs that would not become fewer by being joined.
-    settled: BTreeSet<FileNumber>,
 }
 
 impl Store {

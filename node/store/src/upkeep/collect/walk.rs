@@ -4,9 +4,9 @@ use perennis_shared::cid::{Multihash, parse_multihash_bytes};
 
 use super::links::Found;
 use super::{Collection, PAGE_ROWS, codec_of, linked};
-use crate::compact::UpkeepError;
 use crate::keys;
 use crate::rows::{MANY_OWNERS, Place, Row as _};
+use crate::upkeep::UpkeepError;
 
 /// Blocks whose links are followed together. They are taken in the order in which they lie, so that a footer serves many.
 const TOGETHER: usize = 4096;
