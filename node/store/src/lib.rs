@@ -12,6 +12,8 @@
 //!
 //! The index is held on the disk, in RocksDB (the feature `rocksdb`, on by default), or in memory, where each start makes it anew.
 //!
+//! Its rooms stand in floors and nothing calls upward: docs/ARCHITECTURE.md lists them, from the seams to disk and index to [`Store::open`].
+//!
 //! This crate knows nothing about networks, asynchronous runtimes, what a head means or who may write.
 
 mod batch;
