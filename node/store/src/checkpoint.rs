@@ -26,7 +26,7 @@ mod tests;
 
 pub(crate) use format::{Chunk, FormatError, Header, Summary};
 use format::{Decoder, Encoder, Part};
-pub(crate) use schedule::{HeldCheckpoints, Schedule, ScheduleState};
+pub(crate) use schedule::{HeldCheckpoints, Schedule};
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 256 << 10;

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::batch::{Batch, Reclaim};
-use crate::checkpoint::{Header, Schedule, ScheduleState};
+use crate::checkpoint::Header;
 use crate::clock::wall_clock;
 use crate::keys;
 use crate::kv::{KvError, KvSnapshot};
@@ -15,9 +15,6 @@ use crate::log::Position;
 use crate::store::{Store, StoreState};
 
 use super::UpkeepError;
-
-/// Where there is one checkpoint only, another is due after this share of what is logged otherwise.
-const SOON: u64 = 16;
 
 /// What one checkpoint was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,27 +31,12 @@ impl Store {
     /// Whether [`Store::checkpoint`] should be called.
     #[must_use]
     pub fn checkpoint_due(&self) -> bool {
-        let inner = self.inner();
-        let Schedule {
-            bytes,
-            is_wanted,
-            state,
-            ..
-        } = &inner.checkpointing;
-        if is_wanted.load(Ordering::Acquire) {
-            return true;
-        }
-        let state = state.lock();
-        if state.newest == Some(inner.shared.groups.load(Ordering::Acquire)) {
-            return false;
-        }
-        let logged = state.logged(inner.shared.logged_bytes.load(Ordering::Relaxed));
-        let due = if state.newest.is_some() && !state.has_older {
-            *bytes / SOON
-        } else {
-            (*bytes).max(state.newest_bytes)
-        };
-        logged >= due
+        let (shared, schedule) = (&self.inner().shared, &self.inner().checkpointing);
+        schedule.is_wanted()
+            || schedule.hold().is_due(
+                shared.groups.load(Ordering::Acquire),
+                shared.logged_bytes.load(Ordering::Relaxed),
+            )
     }
 
     /// Writes all rows but the places of blocks, as they are now, into a file from which the index can be made anew. Commits go
@@ -64,16 +46,11 @@ impl Store {
     /// The index or the disk fails. What was there before stays; calling again begins again.
     pub fn checkpoint(&self) -> Result<CheckpointStep, UpkeepError> {
         let inner = self.inner();
-        let Schedule {
-            checkpoints,
-            is_wanted,
-            state,
-            ..
-        } = &inner.checkpointing;
-        // Held by who writes one: a second waits, and then finds that there is one.
-        let mut state = state.lock();
-        let is_newest = state.newest == Some(inner.shared.groups.load(Ordering::Acquire));
-        if is_newest && is_wanted.load(Ordering::Acquire) {
+        let schedule = &inner.checkpointing;
+        // A second that is to be written waits, and then finds that there is one.
+        let mut held = schedule.hold();
+        let is_newest = held.is_newest(inner.shared.groups.load(Ordering::Acquire));
+        if is_newest && schedule.is_wanted() {
             // Segments wait for two checkpoints that are newer than they, and nothing was logged since the last.
             self.commit(Batch::reclaiming(Reclaim::Mark))?;
         }
@@ -88,8 +65,8 @@ impl Store {
                 damaged: 0,
             });
         };
-        if state.newest == Some(header.group) {
-            is_wanted.store(false, Ordering::Release);
+        if held.is_newest(header.group) {
+            schedule.want_no_more();
             return Ok(CheckpointStep {
                 group: header.group,
                 file_bytes: 0,
@@ -101,15 +78,7 @@ impl Store {
         let before = snapshot.rows(&[0], &[keys::BLOCK]);
         let (behind, end) = (keys::end_of(keys::BLOCK), [u8::MAX]);
         let rows = before.chain(snapshot.rows(&behind, &end));
-        let kept = checkpoints.write(header, rows)?;
-        is_wanted.store(false, Ordering::Release);
-        *state = ScheduleState {
-            newest: Some(header.group),
-            newest_bytes: kept.file_bytes,
-            has_older: kept.older.is_some(),
-            logged_bytes: -i64::try_from(logged).unwrap_or(i64::MAX),
-            in_both: Some(kept.older.unwrap_or(0)),
-        };
+        let kept = held.write(header, rows, logged)?;
         Ok(CheckpointStep {
             group: header.group,
             file_bytes: kept.file_bytes,
@@ -123,27 +92,16 @@ impl Store {
     /// # Errors
     /// A checkpoint cannot be read now.
     pub(crate) fn removable_until(&self) -> Result<u64, UpkeepError> {
-        let Schedule {
-            checkpoints, state, ..
-        } = &self.inner().checkpointing;
-        let mut state = state.lock();
-        if let Some(group) = state.in_both {
-            return Ok(group);
-        }
-        let group = checkpoints.in_both()?.unwrap_or(0);
-        state.in_both = Some(group);
-        Ok(group)
+        Ok(self.inner().checkpointing.hold().in_both()?)
     }
 
     /// Makes a checkpoint due where that is worth it: segments with this many bytes could go after it, and it would be no
     /// larger than they are; or the disk is full.
     pub(crate) fn want_checkpoint(&self, waiting_bytes: u64) {
-        let Schedule {
-            is_wanted, state, ..
-        } = &self.inner().checkpointing;
-        let is_worth_it = waiting_bytes >= state.lock().newest_bytes;
+        let schedule = &self.inner().checkpointing;
+        let is_worth_it = waiting_bytes >= schedule.hold().newest_bytes();
         if is_worth_it || self.state() == StoreState::Full {
-            is_wanted.store(true, Ordering::Release);
+            schedule.want();
         }
     }
 }
