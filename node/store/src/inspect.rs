@@ -24,7 +24,10 @@ use crate::location::{FileNumber, Location, StoreId};
 use crate::log::{Files, Groups, Heard, Known, Position, survey_files};
 use crate::open_error::OpenError;
 use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
-use crate::store_id::store_id;
+
+mod store_id;
+
+pub use store_id::store_id;
 
 /// Places in the order of multihashes from which blocks are sampled.
 const PLACES: usize = 32;

@@ -26,7 +26,6 @@ mod crash;
 mod damage;
 pub mod disk;
 mod format;
-mod format1;
 mod frame;
 mod group;
 mod index;
@@ -50,7 +49,6 @@ mod shared;
 mod snapshot;
 mod soundness;
 mod store;
-mod store_id;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod upkeep;
@@ -60,7 +58,7 @@ pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES}
 pub use damage::{DamageCounts, LookedAgain};
 pub use format::FORMAT;
 pub use frame::CHUNK_BYTES;
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, inspect, store_id};
 pub use keys::{LOST_HEADS, Queue, REFETCH};
 pub use kv::{IndexEngine, IndexOptions};
 pub use location::{FileNumber, Location, StoreId};
@@ -72,7 +70,6 @@ pub use rebuild::{RebuildProgress, RebuildStage};
 pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use store::{Store, StoreState, StoreStats};
-pub use store_id::store_id;
 pub use upkeep::{
     CheckpointStep, CollectProgress, Collection, CompactStep, ScrubStep, UpkeepError,
 };

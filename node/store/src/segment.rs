@@ -1,4 +1,4 @@
-//! Log segments as files: their numbers, their headers, the salt of their marks.
+//! Log segments as files: their headers, and the salt of their marks.
 //!
 //! ```text
 //! segment  header (64 bytes) · zeros · header again (at 4096) · group · group · … · zeros

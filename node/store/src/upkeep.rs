@@ -2,7 +2,7 @@
 //!
 //! Garbage is collected, what outlived that is packed, files that nothing needs are removed, checkpoints are written, and all
 //! bytes are read again in rounds. Each is a step that the caller asks for, with its own time and thread; none waits for another but
-//! where both move files, and a step that fails or is cut off loses nothing. Changes go through commits as everything else does.
+//! where both move files, and a step that fails or is cut off loses nothing. Which blocks there are is changed by commits alone.
 
 mod checkpoint;
 mod collect;

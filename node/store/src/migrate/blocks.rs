@@ -11,10 +11,10 @@ use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
 
 use super::by_place::Copy;
+use super::format1::Segment;
 use super::sink::Sink;
 use super::{MigrateError, Migration};
 use crate::block_table::{BlockTable, TableEntry};
-use crate::format1::Segment;
 use crate::frame::chunk_crcs;
 use crate::keys;
 use crate::kv::{Kv, KvError};

@@ -7,9 +7,9 @@ use perennis_shared::time::Millis;
 
 use super::blocks::{Files, refetch_rows};
 use super::by_place::{ByPlace, Copy};
+use super::format1::row;
 use super::sink::Sink;
 use super::{BY_PLACE, MigrateError, Migration};
-use crate::format1::row;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvLoad};
 use crate::location::{FileNumber, Location};

@@ -7,9 +7,9 @@ use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
 use super::by_hash::ByHash;
+use super::format1::row;
 use super::sink::Sink;
 use super::view::View;
-use crate::format1::row;
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
 use crate::rows::{NOBODY, PinRow, Row as _, SetAside, write_due, write_payload, write_plain};

@@ -10,8 +10,6 @@ use crate::disk::{Disk as _, LookOnly};
 use crate::layout::segments;
 use crate::location::{FileNumber, StoreId};
 use crate::log::most_common_store;
-use crate::read::ReadError;
-use crate::store::Store;
 
 /// Attempts to read headers while the process that has the store open removes files.
 const ATTEMPTS: usize = 3;
@@ -50,22 +48,12 @@ fn read(dir: &Path) -> io::Result<Option<StoreId>> {
     Ok(newest.map(|(header, _)| StoreId(header.store)))
 }
 
-impl Store {
-    /// Which store it is: drawn when it was made, the same in every copy of its folder, and no secret.
-    ///
-    /// # Errors
-    /// The index fails.
-    pub fn id(&self) -> Result<Option<StoreId>, ReadError> {
-        Ok(self.inner().shared.index.store()?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::{Batch, StoreOptions};
+    use crate::{Batch, Store, StoreOptions};
 
     #[test]
     fn an_open_store_and_its_folder_say_the_same_id_and_another_store_another() {

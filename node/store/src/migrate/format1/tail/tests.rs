@@ -3,7 +3,7 @@
 use perennis_shared::cid::{Block, Codec};
 
 use super::*;
-use crate::format1::maker::{Maker, group_end, record};
+use crate::migrate::format1::maker::{Maker, group_end, record};
 use crate::testing::{LyingDisk, Power};
 
 fn block(text: &str) -> Block {
