@@ -48,8 +48,8 @@ mod frame {
     }
 }
 
-/// And of segments.
-mod segment {
+/// And of places.
+mod location {
     #[derive(Clone, Copy, Debug)]
     pub struct FileNumber(pub u32);
 

@@ -11,9 +11,9 @@ use perennis_shared::time::Millis;
 
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
+use crate::location::{FileNumber, Location};
 use crate::pack::{Footer, PackName};
 use crate::rows::{HeadRow, Loss};
-use crate::segment::{FileNumber, Location};
 
 /// Most bytes of blocks and rows in one batch.
 pub const BATCH_BYTES: usize = 64 << 20;

@@ -20,8 +20,8 @@ use perennis_shared::limits::WIRE_BLOCK_BYTES;
 
 use crate::disk::Disk;
 use crate::frame::{CHUNK_BYTES, chunk_count, crc};
+use crate::location::{FileNumber, Location};
 use crate::rows::{NOBODY, Place, Reader};
-use crate::segment::{FileNumber, Location};
 
 const MAGIC: &[u8; 8] = b"PERNTAB1";
 const VERSION: u8 = 1;

@@ -16,15 +16,17 @@ use perennis_shared::time::Millis;
 
 use crate::disk::{Disk, DiskFile, make_dir};
 use crate::kv::{KvError, Row};
+use crate::location::{FileNumber, StoreId};
 use crate::log::Position;
-use crate::segment::{FileNumber, StoreId};
 
 mod format;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use format::{Chunk, FormatError, Header, Summary};
 use format::{Decoder, Encoder, Part};
+pub(crate) use schedule::{HeldCheckpoints, Schedule};
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 256 << 10;

@@ -8,25 +8,25 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use perennis_shared::cid::Cid;
-
 use crate::batch::{Batch, Commit, CommitError};
-use crate::collect::Marks;
-use crate::disk::{Disk, is_full};
+use crate::clock::wall_clock;
+use crate::disk::is_full;
 use crate::group::Op;
-use crate::index::Index;
-use crate::layout::RESERVE;
+use crate::location::FileNumber;
 use crate::log::{self, Log, LogBatch, Position};
-use crate::pending::Pending;
-use crate::rows::{Loss, LossKind};
-use crate::segment::FileNumber;
-use crate::start;
-use crate::store::wall_clock;
+use crate::reserve::Reserve;
+use crate::rows::{Loss, LossKind, found_at};
+use crate::shared::{Shared, Young};
+
+mod leader;
+mod pending;
+
+pub(crate) use leader::Leader;
+use pending::Pending;
 
 /// Most bytes of one group, unless a single batch is larger.
 const GROUP_BYTES: usize = 8 << 20;
@@ -53,74 +53,6 @@ pub(crate) enum Work {
     /// Begins to note what is put, required and pinned, for a collection of garbage.
     /// Answers with the number of the collection.
     Watch(Sender<Result<u64, CommitError>>),
-}
-
-/// What readers, the committer and the upkeep share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) index: Index,
-    pub(crate) full: AtomicBool,
-    /// The index takes no more writes; also set by who finds it damaged.
-    pub(crate) failed: Arc<AtomicBool>,
-    /// The index takes no writes now, and is asked again.
-    pub(crate) stuck: AtomicBool,
-    /// Whether there may be a block in quarantine: without one, no put needs to look for its own.
-    pub(crate) quarantined: AtomicBool,
-    /// Whether there may be a floor below which heads are refused, because a newer one was lost.
-    pub(crate) floors: AtomicBool,
-    /// Whether there may be a row that was set aside: when its key is written again, it is forgotten.
-    pub(crate) set_aside: AtomicBool,
-    /// While garbage is collected.
-    pub(crate) young: Mutex<Option<Young>>,
-    pub(crate) groups: AtomicU64,
-    /// The newest group when the last collection of garbage that was finished began: what is older and alive has outlived it.
-    pub(crate) collected: AtomicU64,
-    pub(crate) batches: AtomicU64,
-    /// Bytes that were logged since the store was opened.
-    pub(crate) logged_bytes: AtomicU64,
-}
-
-/// What happened since a collection of garbage began.
-#[derive(Debug, Default)]
-pub(crate) struct Young {
-    /// The number of the collection: a later one has a higher.
-    pub(crate) generation: u64,
-    /// Blocks that were put or required: they stay.
-    pub(crate) kept: Marks,
-    /// Roots that were pinned, noted once their blocks can be read: they are marked before anything is dropped.
-    pub(crate) roots: Vec<Cid>,
-}
-
-/// A file that is given up when the disk is full, so that garbage collection can write.
-#[derive(Debug)]
-pub(crate) struct Reserve {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) dir: PathBuf,
-    pub(crate) bytes: u64,
-}
-
-impl Reserve {
-    fn path(&self) -> PathBuf {
-        self.dir.join(RESERVE)
-    }
-
-    /// Takes the space unless it is taken.
-    pub(crate) fn take(&self) -> io::Result<()> {
-        if let Ok(file) = self.disk.open(&self.path())
-            && file.length()? >= self.bytes
-        {
-            return Ok(());
-        }
-        self.disk.create(&self.path(), self.bytes).map(drop)
-    }
-
-    pub(crate) fn release(&self) {
-        // Where it cannot be removed there is nothing to be gained either.
-        let _ = self
-            .disk
-            .remove(&self.path())
-            .and_then(|()| self.disk.sync_dir(&self.dir));
-    }
 }
 
 /// An index that did not take what it should.
@@ -371,7 +303,7 @@ impl Committer {
         }
         self.logged_bytes = 0;
         let index = &self.shared.index;
-        let losses = start::found(&index.take_losses(), wall_clock());
+        let losses = found_at(wall_clock(), &index.take_losses());
         // Where they cannot be written down now, the next start comes across them.
         index.note_losses(losses, &mut self.owed);
         self.shared.stuck.store(false, Ordering::Release);
@@ -404,7 +336,7 @@ impl Committer {
             // The rows in it are in the index, and may be nowhere else now.
             let _ = index.kv.flush(true);
             let loss = Loss::new(LossKind::MissingFile, number, 0);
-            let losses = start::found([&loss], wall_clock());
+            let losses = found_at(wall_clock(), [&loss]);
             // Where it cannot be written down now, the next start misses the file.
             index.note_losses(losses, &mut self.owed);
         }

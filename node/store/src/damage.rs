@@ -7,13 +7,13 @@ use perennis_shared::cid::{Block, Cid, Multihash};
 use perennis_shared::ipns::Name;
 
 use crate::batch::{Batch, CommitError, Reclaim};
+use crate::clock::wall_clock;
 use crate::keys;
 use crate::kv::{Kv, KvError};
-use crate::pending::read_floor;
+use crate::location::Location;
 use crate::read::ReadError;
-use crate::rows::{HeadRow, QuarantineRow, Quarantined, Row as _, SetAside};
-use crate::segment::Location;
-use crate::store::{Inner, Store, wall_clock};
+use crate::rows::{HeadRow, QuarantineRow, Quarantined, Row as _, SetAside, read_floor};
+use crate::store::{Inner, Store};
 
 /// Rows that are counted at once.
 const PAGE_ROWS: usize = 4096;
@@ -53,11 +53,8 @@ impl DamageCounts {
             (vec![keys::LOSS], &mut self.losses),
             (vec![keys::SET_ASIDE], &mut self.rows_set_aside),
             (vec![keys::QUARANTINE], &mut self.quarantined_blocks),
-            (keys::queue_key(crate::REFETCH, &[]), &mut self.refetches),
-            (
-                keys::queue_key(crate::LOST_HEADS, &[]),
-                &mut self.lost_heads,
-            ),
+            (keys::queue_key(keys::REFETCH, &[]), &mut self.refetches),
+            (keys::queue_key(keys::LOST_HEADS, &[]), &mut self.lost_heads),
             (vec![keys::FLOOR], &mut self.floors),
         ]
     }

@@ -82,6 +82,14 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// Whether bytes will not come back: a file that ends too early or is gone. Other failures may pass.
+pub(crate) fn is_lost(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
+    )
+}
+
 /// Makes a folder whose name is durable, in a folder that is there. One that is there may have been made by a process that was killed.
 pub(crate) fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     disk.create_dir(dir)?;

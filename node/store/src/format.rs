@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::disk::{Disk, WITHOUT_WAITING};
 use crate::layout::{FORMAT_FILE as FILE, LOCK};
-use crate::store::OpenError;
+use crate::open_error::OpenError;
 
 /// The version this release writes.
 pub const FORMAT: u32 = 2;
@@ -34,6 +34,26 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
         .map_err(refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+            dir: dir.to_path_buf(),
+        }),
+        Err(TryLockError::Error(source)) => Err(refused(source)),
+    }
+}
+
+/// Takes the lock where its file is; makes none.
+pub(crate) fn lock_if_there(dir: &Path) -> Result<Option<File>, OpenError> {
+    let refused = |source: io::Error| OpenError::NotWritable {
+        dir: dir.to_path_buf(),
+        source,
+    };
+    let file = match File::open(dir.join(LOCK)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refused(error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
             dir: dir.to_path_buf(),
         }),

@@ -11,7 +11,7 @@
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher as _;
 
-use crate::segment::FileNumber;
+use crate::location::FileNumber;
 
 /// Frames begin at multiples of this many bytes.
 pub(crate) const ALIGN: u64 = 8;

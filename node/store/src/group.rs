@@ -17,7 +17,7 @@
 //! The head stands twice, so that no single flipped bit hides where the frames lie; the second has its own offset in its mark.
 
 use crate::frame::{Salt, align, crc, pad};
-use crate::segment::FileNumber;
+use crate::location::FileNumber;
 
 mod payload;
 

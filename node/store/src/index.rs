@@ -9,19 +9,25 @@ use perennis_shared::cid::Multihash;
 use crate::group::Op;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError};
+use crate::location::{FileNumber, Location, StoreId};
 use crate::log::{Group, Position};
-use crate::packs::Packs;
-use crate::places::Places;
+use crate::pack::Packs;
 use crate::rows::{
     FileKind, FileRow, Loss, Place, Row as _, Seen, SetAside, read_location, write_plain,
 };
-use crate::segment::{FileNumber, GROUPS_START, Location, StoreId};
+use crate::segment::GROUPS_START;
 
 mod adopt;
+mod awaited;
 mod losses;
+mod places;
+mod quarantine;
 
 use adopt::Adopting;
+pub(crate) use awaited::{awaited_files, may_need_packs, missing_files};
 pub(crate) use losses::Losses;
+use places::Places;
+pub(crate) use quarantine::quarantine_ops;
 
 /// Counts over all blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

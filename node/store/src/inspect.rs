@@ -5,7 +5,6 @@
 //! not replayed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,13 +19,15 @@ use crate::format;
 use crate::group::Op;
 use crate::keys;
 use crate::kv::{IndexOptions, Kv, KvBatch, KvError, Memory};
-use crate::layout::{INDEX, LOCK};
+use crate::layout::{INDEX, packs, segments};
+use crate::location::{FileNumber, Location, StoreId};
 use crate::log::{Files, Groups, Heard, Known, Position, survey_files};
-use crate::packs::packs;
+use crate::open_error::OpenError;
 use crate::rows::{FileRow, HeadRow, Loss, Place, QuarantineRow, Quarantined, Row as _, SetAside};
-use crate::segment::{FileNumber, Location, StoreId};
-use crate::store::{OpenError, segments};
-use crate::store_id::store_id;
+
+mod store_id;
+
+pub use store_id::store_id;
 
 /// Places in the order of multihashes from which blocks are sampled.
 const PLACES: usize = 32;
@@ -84,7 +85,7 @@ pub struct Inspection {
 /// [`OpenError::Locked`] while a process has it open; a later release wrote it; or its folders or its index cannot be read now. A
 /// damaged index is no error.
 pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenError> {
-    let _lock = lock(dir)?;
+    let _lock = format::lock_if_there(dir)?;
     let Some(format) = format::read(&LookOnly, dir)? else {
         return Ok(None);
     };
@@ -133,26 +134,6 @@ pub fn inspect(dir: &Path, sample: usize) -> Result<Option<Inspection>, OpenErro
         }
     }
     Ok(Some(look.found))
-}
-
-/// Takes the lock where its file is; makes none.
-pub(crate) fn lock(dir: &Path) -> Result<Option<File>, OpenError> {
-    let refused = |source: io::Error| OpenError::NotWritable {
-        dir: dir.to_path_buf(),
-        source,
-    };
-    let file = match File::open(dir.join(LOCK)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refused(error)),
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
-            dir: dir.to_path_buf(),
-        }),
-        Err(TryLockError::Error(source)) => Err(refused(source)),
-    }
 }
 
 struct Look<'a> {

@@ -28,7 +28,7 @@ use perennis_shared::cid::{Multihash, multihash_len, parse_multihash_bytes, writ
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use crate::segment::FileNumber;
+use crate::location::FileNumber;
 
 pub(crate) const BLOCK: u8 = b'b';
 pub(crate) const SEEN: u8 = b'c';
@@ -58,6 +58,13 @@ pub(crate) const UPKEEP: u8 = b'u';
 /// A queue of due rows. Its number is chosen by the caller and stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Queue(pub u8);
+
+/// The queue of damaged blocks that wait to be fetched again; the key is the binary multihash.
+pub const REFETCH: Queue = Queue(0);
+
+/// The queue of names whose head was acknowledged and is lost; the key is the binary name. A record that is at least as new as the
+/// lost one has to be found; until then lower sequences are refused.
+pub const LOST_HEADS: Queue = Queue(4);
 
 pub(crate) fn key(table: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());

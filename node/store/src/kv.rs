@@ -12,6 +12,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+mod engine;
 mod fault;
 mod home;
 mod memory;

@@ -1,5 +1,7 @@
 //! The names in the folder of a store, for whoever looks at it from outside. Nothing but the store writes there.
 
+use std::path::{Path, PathBuf};
+
 /// The folder of the log.
 pub const SEGMENTS: &str = "segments";
 
@@ -38,6 +40,16 @@ pub const STORED: [&str; 3] = [SEGMENTS, PACKS, CHECKPOINTS];
 
 /// The folders without which acknowledged data is missing.
 pub const VITAL: [&str; 4] = [SEGMENTS, PACKS, CHECKPOINTS, INDEX];
+
+/// The folder of the log of the store in `dir`.
+pub(crate) fn segments(dir: &Path) -> PathBuf {
+    dir.join(SEGMENTS)
+}
+
+/// The folder of packs of the store in `dir`.
+pub(crate) fn packs(dir: &Path) -> PathBuf {
+    dir.join(PACKS)
+}
 
 #[cfg(all(test, feature = "rocksdb"))]
 mod tests {

@@ -12,21 +12,20 @@
 //!
 //! The index is held on the disk, in RocksDB (the feature `rocksdb`, on by default), or in memory, where each start makes it anew.
 //!
+//! Its rooms stand in floors and nothing calls upward: docs/ARCHITECTURE.md lists them, from the seams to disk and index to [`Store::open`].
+//!
 //! This crate knows nothing about networks, asynchronous runtimes, what a head means or who may write.
 
 mod batch;
 mod block_table;
 mod checkpoint;
-mod checkpointing;
-mod collect;
+mod clock;
 mod commit;
-mod compact;
 #[cfg(test)]
 mod crash;
 mod damage;
 pub mod disk;
 mod format;
-mod format1;
 mod frame;
 mod group;
 mod index;
@@ -34,56 +33,46 @@ mod inspect;
 mod keys;
 pub mod kv;
 pub mod layout;
-mod leader;
+mod location;
 mod log;
 mod migrate;
-mod opening;
+mod open;
+mod open_error;
+mod options;
 mod pack;
-mod packs;
-mod pending;
-mod places;
 mod read;
 mod rebuild;
-mod region;
-mod returned;
+mod reserve;
 mod rows;
-mod scrub;
 mod segment;
+mod shared;
 mod snapshot;
 mod soundness;
-mod start;
 mod store;
-mod store_id;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod upkeep;
 mod verify;
 
 pub use batch::{BATCH_BYTES, Batch, Commit, CommitError, KEY_BYTES, OWNER_BYTES};
-pub use checkpointing::CheckpointStep;
-pub use collect::{CollectProgress, Collection};
-pub use compact::{CompactStep, UpkeepError};
 pub use damage::{DamageCounts, LookedAgain};
 pub use format::FORMAT;
 pub use frame::CHUNK_BYTES;
-pub use inspect::{Inspection, inspect};
-pub use keys::Queue;
+pub use inspect::{Inspection, inspect, store_id};
+pub use keys::{LOST_HEADS, Queue, REFETCH};
 pub use kv::{IndexEngine, IndexOptions};
+pub use location::{FileNumber, Location, StoreId};
+pub use open_error::OpenError;
+pub use options::StoreOptions;
 pub use pack::{PACK_BYTES, PACK_ENTRIES, PackError, PackName, verify_pack};
 pub use read::ReadError;
 pub use rebuild::{RebuildProgress, RebuildStage};
 pub use rows::{HeadRow, Loss, LossKind, QuarantineRow, QueueRow, SetAside};
-pub use scrub::ScrubStep;
-pub use segment::{FileNumber, Location, StoreId};
 pub use snapshot::{Snapshot, SnapshotError};
-pub use store::{OpenError, Store, StoreOptions, StoreState, StoreStats};
-pub use store_id::store_id;
+pub use store::{Store, StoreState, StoreStats};
+pub use upkeep::{
+    CheckpointStep, CollectProgress, Collection, CompactStep, ScrubStep, UpkeepError,
+};
 pub use verify::{
     Finding, FindingKind, Verification, VerifyEvent, VerifyProgress, VerifyStage, verify,
 };
-
-/// The queue of damaged blocks that wait to be fetched again; the key is the binary multihash.
-pub const REFETCH: Queue = Queue(0);
-
-/// The queue of names whose head was acknowledged and is lost; the key is the binary name. A record that is at least as new as the
-/// lost one has to be found; until then lower sequences are refused.
-pub const LOST_HEADS: Queue = Queue(4);

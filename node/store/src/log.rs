@@ -17,7 +17,8 @@ use crate::group::{
     BATCH_HEAD_BYTES, BatchPayload, Entry, Head, Op, SetHead, close_mark, end_bytes, entry_bytes,
     write_batch_head, write_end, write_entry,
 };
-use crate::segment::{FileNumber, GROUPS_START, Header, Segment, StoreId};
+use crate::location::{FileNumber, StoreId};
+use crate::segment::{GROUPS_START, Header, Segment};
 
 mod lost;
 mod newest;

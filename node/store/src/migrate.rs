@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Rows come from the index, never from a search of the log; what the log holds behind the index is read from where
-//! the index ends, group by group, and what lies behind damage is reported and not applied ([`crate::format1`]). The
+//! the index ends, group by group, and what lies behind damage is reported and not applied ([`format1`]). The
 //! segments stay where they are, as files of blocks: each gets a [table](crate::block_table) of what is in it, made
 //! from the bytes as they were read and verified.
 //!
@@ -24,6 +24,7 @@
 mod blocks;
 mod by_hash;
 mod by_place;
+pub(crate) mod format1;
 mod rows;
 mod sink;
 mod view;
@@ -37,22 +38,24 @@ use perennis_shared::time::Millis;
 
 use self::blocks::{Files, keep_blocks};
 use self::by_hash::ByHash;
+use self::format1::{Gap, Segment, Tail, Unread, read_tail, row};
 use self::rows::convert_rows;
 use self::sink::Sink;
 use self::view::{Changes, View};
 use crate::checkpoint::{CheckpointError, Checkpoints, Header};
-use crate::commit::Reserve;
+use crate::clock::wall_clock;
 use crate::disk::{Disk, is_full};
 use crate::format::{self, FORMAT};
-use crate::format1::{Gap, Segment, Tail, Unread, read_tail, row};
 use crate::keys;
 use crate::kv::{Kv, KvError, KvHome};
+use crate::layout::{packs, segments};
+use crate::location::{FileNumber, StoreId};
 use crate::log::{Position, copy_tail};
-use crate::packs::packs;
+use crate::open_error::OpenError;
+use crate::options::StoreOptions;
 use crate::rebuild::Progress;
+use crate::reserve::Reserve;
 use crate::rows::{Loss, LossKind, Row as _};
-use crate::segment::{FileNumber, StoreId};
-use crate::store::{OpenError, StoreOptions, segments, wall_clock};
 
 /// Names of the indexes that put rows in order.
 const CHANGES: &str = "changes";

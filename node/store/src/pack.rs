@@ -26,11 +26,12 @@
 //! The links are those that [`perennis_shared::codec::links`] finds under version 1. They name content and codec, not the
 //! version of a CID: that is how blocks are stored. They are there so that a collection of garbage need not read blocks.
 //!
-//! This module knows nothing about the index or the log. A pack from elsewhere is hostile input: every size and count is
+//! This room knows nothing about the index or the log. A pack from elsewhere is hostile input: every size and count is
 //! checked before memory is taken for it, and [`verify`] believes nothing that it can compute.
 
 mod draft;
 mod error;
+mod folder;
 mod footer;
 mod footers;
 mod frame;
@@ -42,8 +43,9 @@ mod writer;
 
 pub(crate) use draft::PackBlock;
 pub use error::PackError;
+pub(crate) use folder::Packs;
 pub(crate) use footer::{Entry, Footer};
-pub(crate) use footers::Footers;
+use footers::Footers;
 pub use name::PackName;
 pub(crate) use partitions::Partitions;
 pub(crate) use split::{PackPlan, split, weight};
@@ -55,8 +57,8 @@ pub(crate) use writer::{PackWriter, is_remains};
 pub const PACK_BYTES: usize = 16 << 20;
 /// Most blocks in one pack.
 pub const PACK_ENTRIES: usize = 1 << 16;
-/// Most codecs of one block.
-const CODECS: usize = crate::rows::Place::CODECS;
+/// Most codecs that are kept of one block. A publisher could make up any number of them.
+pub(crate) const CODECS: usize = 8;
 
 /// Whom a block belongs to: the first bytes of the hash of its owner. Its highest byte is the partition.
 pub(crate) type Tag = u32;

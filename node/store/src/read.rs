@@ -7,14 +7,17 @@ use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
 use crate::batch::Batch;
+use crate::disk::is_lost;
 use crate::keys::{self, Queue};
 use crate::kv::{KvError, Row};
+use crate::location::{Location, StoreId};
 use crate::rows::{
     HeadRow, Loss, PinRow, Place, QuarantineRow, Quarantined, QueueRow, Row as _, SetAside,
     read_due, read_payload, read_plain,
 };
-use crate::segment::Location;
-use crate::store::{Inner, Store, is_lost};
+use crate::store::{Inner, Store};
+
+mod region;
 
 /// Why a read failed.
 #[non_exhaustive]
@@ -42,6 +45,14 @@ pub enum ReadError {
 }
 
 impl Store {
+    /// Which store it is: drawn when it was made, the same in every copy of its folder, and no secret.
+    ///
+    /// # Errors
+    /// The index fails.
+    pub fn id(&self) -> Result<Option<StoreId>, ReadError> {
+        Ok(self.inner().shared.index.store()?)
+    }
+
     /// The block, checked against its CID after it left the disk; none if it is not stored. Blocks are found by their
     /// multihash: whatever codec or version the CID has, it is the asker's.
     ///

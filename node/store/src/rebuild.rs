@@ -21,16 +21,16 @@ use std::sync::Arc;
 use perennis_shared::cid::Multihash;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Header};
+use crate::clock::wall_clock;
 use crate::disk::{Disk, is_full};
 use crate::group::Op;
 use crate::index::Losses;
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad};
+use crate::layout::segments;
+use crate::location::{FileNumber, StoreId};
 use crate::log::{Files, Known, Position, survey_files};
-use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen, SetAside};
-use crate::segment::{FileNumber, StoreId};
-use crate::start;
-use crate::store::{segments, wall_clock};
+use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen, SetAside, found_at};
 
 mod counts;
 mod dead;
@@ -366,7 +366,7 @@ impl Filling<'_> {
         }
         // Once it is in its place, nobody finds them again.
         let mut ops = Vec::new();
-        Losses::read(index.as_ref())?.note(start::found(&self.losses, wall_clock()), &mut ops);
+        Losses::read(index.as_ref())?.note(found_at(wall_clock(), &self.losses), &mut ops);
         let mut batch = KvBatch::default();
         for op in ops {
             if let Op::Put(key, row) = op {

@@ -1,4 +1,4 @@
-//! Log segments as files: their numbers, their headers, the salt of their marks.
+//! Log segments as files: their headers, and the salt of their marks.
 //!
 //! ```text
 //! segment  header (64 bytes) · zeros · header again (at 4096) · group · group · … · zeros
@@ -8,13 +8,13 @@
 //! Integers are little-endian. A segment is a file of fixed space, filled from its start and never changed behind that
 //! point. Its salt stands in both headers and in the row of the file in the index: one of the three is enough to read it.
 
-use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{Salt, crc};
+use crate::location::{FileNumber, StoreId};
 
 /// Bytes of a header.
 const HEADER_BYTES: usize = 64;
@@ -25,71 +25,6 @@ pub(crate) const GROUPS_START: u64 = SECOND_HEADER + HEADER_BYTES as u64;
 /// No file of blocks is longer: a body begins within the first 4 GiB, and what is said of a file beyond that is no truth but damage.
 pub(crate) const FILE_BYTES: u64 = 1 << 34;
 const MAGIC: &[u8; 8] = b"PERNSEG2";
-
-/// The number of a file that holds blocks: a log segment or a pack. Later files have higher ones; gaps are allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileNumber(pub u32);
-
-impl FileNumber {
-    /// The one after, where there is one.
-    pub(crate) fn next(self) -> Option<Self> {
-        self.0.checked_add(1).map(Self)
-    }
-
-    /// The path of the segment with this number.
-    pub(crate) fn segment_path(self, dir: &Path) -> PathBuf {
-        dir.join(self.to_string())
-    }
-
-    /// The number in the name of a segment.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        let digits = name.strip_suffix(".seg")?;
-        let is_ours = digits.len() == 8
-            && digits
-                .bytes()
-                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        is_ours.then(|| u32::from_str_radix(digits, 16).ok().map(Self))?
-    }
-}
-
-impl fmt::Display for FileNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}.seg", self.0)
-    }
-}
-
-/// Where the body of a block lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Location {
-    /// The file.
-    pub file: FileNumber,
-    /// The offset of the block's bytes in the file.
-    pub offset: u32,
-    /// How many bytes the block has.
-    pub length: u32,
-}
-
-impl Location {
-    /// The offset behind the last byte.
-    pub(crate) fn end(&self) -> u64 {
-        u64::from(self.offset) + u64::from(self.length)
-    }
-
-    /// Reads the bytes there. What is claimed of a place is held against the file before memory is taken for it.
-    ///
-    /// # Errors
-    /// The disk's; [`io::ErrorKind::UnexpectedEof`] where the file ends before.
-    pub(crate) fn read_from(&self, file: &dyn DiskFile) -> io::Result<Vec<u8>> {
-        if file.length()? < self.end() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        file.read_vec_at(self.length as usize, u64::from(self.offset))
-    }
-}
-
-/// Which store a file belongs to: drawn when the store is made, and no secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoreId(pub(crate) [u8; 16]);
 
 /// What the header of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,24 +182,5 @@ mod tests {
         assert_eq!(both(), [None, Some(header())]);
         segment.file.truncate(100).unwrap();
         assert_eq!(both(), [None, None]);
-    }
-
-    #[test]
-    fn names_are_read_back_and_others_refused() {
-        assert_eq!(
-            FileNumber::parse(&FileNumber(0xab).to_string()),
-            Some(FileNumber(0xab))
-        );
-        for name in [
-            "1.seg",
-            "0000000g.seg",
-            "00000001",
-            "000000001.seg",
-            "+0000001.seg",
-            "0000000A.seg",
-        ] {
-            assert_eq!(FileNumber::parse(name), None, "{name}");
-        }
-        assert_eq!(FileNumber(u32::MAX).next(), None);
     }
 }

@@ -13,15 +13,14 @@ use std::sync::Arc;
 
 use crate::batch::CommitError;
 use crate::block_table::BlockTable;
-use crate::checkpointing::HeldCheckpoints;
+use crate::checkpoint::HeldCheckpoints;
 use crate::commit::Work;
 use crate::format;
-use crate::layout::{CHECKPOINTS, INDEX};
+use crate::layout::{CHECKPOINTS, INDEX, packs, segments};
+use crate::location::FileNumber;
 use crate::log::Newest;
-use crate::packs::packs;
 use crate::rows::FileKind;
-use crate::segment::FileNumber;
-use crate::store::{Store, segments};
+use crate::store::Store;
 
 /// Bytes that are copied at once.
 const COPY_BYTES: usize = 1 << 20;

@@ -7,9 +7,10 @@ use std::io;
 use std::path::Path;
 
 use crate::disk::Disk;
+use crate::location::FileNumber;
 use crate::log::Groups;
 use crate::rows::{FileKind, FileRow, Loss, LossKind};
-use crate::segment::{FileNumber, GROUPS_START, Header, SECOND_HEADER, Segment};
+use crate::segment::{GROUPS_START, Header, SECOND_HEADER, Segment};
 
 /// What is wrong with a file as a whole; none where its length and its header are those of its row.
 ///

@@ -1,69 +1,34 @@
-//! The store: one folder, opened once.
+//! The store while it is open: what it consists of, the way to its committer, and its files of blocks.
+//!
+//! It is put together by [`crate::open`], which stands above: nothing here knows how a start finds its index and its log. What
+//! it does for callers stands above as well, in the rooms that read, look for damage, do upkeep and copy; they add to [`Store`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use perennis_shared::cid::Multihash;
-use perennis_shared::time::Millis;
 
 use crate::batch::{Batch, Commit, CommitError, Reclaim};
-use crate::checkpointing::Checkpointing;
-use crate::commit::{Committer, Reserve, Shared, Work};
-use crate::compact::Upkeep;
-use crate::disk::{Disk, DiskFile, Real, make_dir};
-use crate::format;
-use crate::kv::{IndexOptions, KvHome};
-use crate::layout;
-use crate::leader::Leader;
-use crate::migrate::bring_up;
-use crate::opening::{Opened, Opening, OpeningError};
-use crate::packs::{Packs, packs};
-use crate::rebuild::RebuildProgress;
-use crate::returned::take_blocks;
+use crate::checkpoint::Schedule;
+use crate::clock::wall_clock;
+use crate::commit::{Committer, Leader, Work};
+use crate::disk::{Disk, DiskFile};
+use crate::layout::segments;
+use crate::location::{FileNumber, Location};
+use crate::pack::Packs;
 use crate::rows::{FileRow, Loss, LossKind};
-use crate::segment::{FileNumber, Location};
-use crate::start;
+use crate::shared::Shared;
 
-mod anew;
-mod open_error;
+mod upkeep;
 
-pub use open_error::OpenError;
-
-/// How a store is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoreOptions {
-    /// Space of a segment, in bytes: 4 to 16 MiB outside tests.
-    pub segment_bytes: u64,
-    /// Space kept for garbage collection on a full disk, in bytes.
-    pub reserve_bytes: u64,
-    /// The index is flushed after this many logged bytes; it bounds the replay after a crash.
-    pub flush_bytes: u64,
-    /// A checkpoint is due after this many logged bytes, or as many as the last one has, whichever is more. What is logged
-    /// since the last bounds what is replayed where the index has to be made anew.
-    pub checkpoint_bytes: u64,
-    /// Where the index is held, and its memory.
-    pub index: IndexOptions,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 16 << 20,
-            reserve_bytes: 64 << 20,
-            flush_bytes: 128 << 20,
-            checkpoint_bytes: 64 << 20,
-            index: IndexOptions::default(),
-        }
-    }
-}
+pub(crate) use upkeep::Upkeep;
 
 /// Whether the store takes writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +80,7 @@ pub(crate) struct Inner {
     pub(crate) segment_bytes: u64,
     /// Held by who moves, removes or links files of blocks.
     pub(crate) upkeep: Mutex<Upkeep>,
-    pub(crate) checkpointing: Checkpointing,
+    pub(crate) checkpointing: Schedule,
     /// The segment whose frames the scrub has looked at last, while it looks at frames.
     pub(crate) scrubbed_file: Mutex<Option<FileNumber>>,
     /// Segments with damaged frames, which compaction is to replace whatever is alive in them.
@@ -127,219 +92,61 @@ pub(crate) struct Inner {
     _lock: Option<File>,
 }
 
+/// What a store that is being opened is put together from.
+pub(crate) struct Parts {
+    /// Its folder.
+    pub(crate) dir: PathBuf,
+    pub(crate) disk: Arc<dyn Disk>,
+    /// What commits, with the log and the index.
+    pub(crate) committer: Committer,
+    pub(crate) segment_bytes: u64,
+    pub(crate) checkpointing: Schedule,
+    /// What the start found.
+    pub(crate) found: Vec<Loss>,
+    /// Why the start made the index anew.
+    pub(crate) rebuilt: Option<String>,
+    /// Held for as long as the store is open.
+    pub(crate) lock: Option<File>,
+}
+
 impl Store {
-    /// Opens the store in a folder, making it when it is not there, and replays what a crash left in the log. An index that is
-    /// damaged or gone is made anew.
+    /// Starts the thread that commits, of a store whose index and log fit together.
     ///
     /// # Errors
-    /// Another process has it open, a later release wrote it, or the disk refuses.
-    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
-        Self::open_telling(dir, options, &mut |_| {})
-    }
-
-    /// As [`Store::open`], and tells how far it is where that takes time.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_telling(
-        dir: &Path,
-        options: &StoreOptions,
-        progress: &mut dyn FnMut(RebuildProgress),
-    ) -> Result<Self, OpenError> {
-        Self::open_folder(dir, options, false, progress)
-    }
-
-    /// As [`Store::open_telling`], and makes the index anew whether or not it is damaged. What an index knows that can be read is
-    /// written down first, so that nothing is lost that only it knows.
-    ///
-    /// # Errors
-    /// As [`Store::open`]; also where that cannot be written down. The index stays then.
-    pub fn rebuild(
-        dir: &Path,
-        options: &StoreOptions,
-        progress: &mut dyn FnMut(RebuildProgress),
-    ) -> Result<Self, OpenError> {
-        Self::open_folder(dir, options, true, progress)
-    }
-
-    fn open_folder(
-        dir: &Path,
-        options: &StoreOptions,
-        anew: bool,
-        progress: &mut dyn FnMut(RebuildProgress),
-    ) -> Result<Self, OpenError> {
-        let not_writable = |source| OpenError::NotWritable {
-            dir: dir.to_path_buf(),
-            source,
-        };
-        let is_gone = lacks_all(dir)?;
-        Real.create_dir(dir).map_err(not_writable)?;
-        let lock = format::lock(dir)?;
-        if is_gone {
-            return Err(OpenError::Gone {
-                dir: dir.to_path_buf(),
-            });
-        }
-        Real.create_dir(&segments(dir)).map_err(not_writable)?;
-        let disk: Arc<dyn Disk> = Arc::new(Real);
-        let home = options.index.home(dir);
-        let mut losses = bring_up(dir, options, &disk, home.as_ref(), progress)?;
-        let open = |lock, progress: &mut dyn FnMut(RebuildProgress)| {
-            Self::open_on(
-                dir,
-                options,
-                Arc::clone(&disk),
-                home.clone(),
-                Some(lock),
-                progress,
-            )
-        };
-        let mut store = if anew {
-            let held = lock.try_clone().map_err(not_writable)?;
-            match open(held, progress) {
-                // It was damaged, and that is done.
-                Ok(store) if store.rebuilt().is_some() => store,
-                opened => {
-                    losses.extend(anew::written_down(opened, dir)?);
-                    let condemned = home.condemn("somebody has asked for another");
-                    condemned.map_err(|source| OpeningError::Index(source).at(dir))?;
-                    open(lock, progress).inspect_err(|_| {
-                        // The old one is as good as it was, where it still is the one in use.
-                        let _ = home.acquit();
-                    })?
-                }
-            }
-        } else {
-            open(lock, progress)?
-        };
-        if let Some(inner) = Arc::get_mut(&mut store.inner) {
-            losses.append(&mut inner.found);
-            inner.found = losses;
-        }
-        Ok(store)
-    }
-
-    /// Opens a store on any disk, with an index that lives anywhere.
-    ///
-    /// # Errors
-    /// The disk or the index refuses.
-    pub fn open_on(
-        dir: &Path,
-        options: &StoreOptions,
-        disk: Arc<dyn Disk>,
-        home: Arc<dyn KvHome>,
-        lock: Option<File>,
-        progress: &mut dyn FnMut(RebuildProgress),
-    ) -> Result<Self, OpenError> {
-        let reserve = Reserve {
-            disk: Arc::clone(&disk),
-            dir: dir.to_path_buf(),
-            bytes: options.reserve_bytes,
-        };
-        let failed = |error: OpeningError| error.at(dir);
-        let segments_failed = |source| failed(OpeningError::Segments(source));
-        for dir in [segments(dir), packs(dir)] {
-            make_dir(disk.as_ref(), &dir).map_err(segments_failed)?;
-        }
-        let opening = Opening {
-            dir,
-            options,
-            disk: &disk,
-            home: &home,
-        };
-        // It writes a little: on a full disk the reserve is given up for that.
-        let opened = match opening.open(progress) {
-            Err(error) if error.is_full() => {
-                reserve.release();
-                opening.open(progress)
-            }
-            opened => opened,
-        };
-        let Opened {
-            index,
-            log,
-            last_group,
-            failed: index_damaged,
-            mut found,
-            owed,
-            missing,
-            returned,
-            has_quarantine,
-            has_floors,
-            has_set_aside,
-            rebuilt,
-        } = opened.map_err(failed)?;
-        let checkpointing =
-            Checkpointing::open(&disk, dir, &index, options).map_err(segments_failed)?;
-        let mut kinds = found.iter().map(|loss| loss.kind);
-        if rebuilt.is_some() || kinds.any(|kind| kind == LossKind::DamagedCheckpoint) {
-            // A checkpoint may have been found damaged by that.
-            checkpointing.want();
-        }
-        if found.is_empty() {
-            found.extend(start::found(&checkpointing.loss(&index), wall_clock()));
-        }
-        let shared = Arc::new(Shared {
-            index,
-            full: AtomicBool::new(reserve.take().is_err()),
-            failed: index_damaged,
-            stuck: AtomicBool::new(false),
-            quarantined: AtomicBool::new(has_quarantine),
-            floors: AtomicBool::new(has_floors),
-            set_aside: AtomicBool::new(has_set_aside),
-            young: Mutex::new(None),
-            groups: AtomicU64::new(last_group),
-            collected: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
-            logged_bytes: AtomicU64::new(0),
-        });
-        let is_begun = shared
-            .index
-            .is_begun()
-            .map_err(|error| failed(error.into()))?;
-        let mut committer = Committer {
-            log,
-            shared: Arc::clone(&shared),
-            reserve,
-            flush_bytes: options.flush_bytes,
-            logged_bytes: 0,
-            is_begun,
-            collections: 0,
-            owed,
-            stuck: None,
-        };
-        // Where it cannot be written now, the first commit tries again.
-        let packs = committer
-            .settle()
-            .and_then(|()| start::take_in_packs(&mut committer, &missing));
-        found.extend(start::found(&packs.unwrap_or_default(), wall_clock()));
-        found.extend(start::give_up(&mut committer, &missing, wall_clock()));
-        let returned = take_blocks(&mut committer, &returned);
-        found.extend(start::found(&returned, wall_clock()));
-        let leader = Arc::new(Leader::new(committer));
+    /// The system gives no thread.
+    pub(crate) fn begin(parts: Parts) -> io::Result<Self> {
+        let shared = Arc::clone(&parts.committer.shared);
+        let leader = Arc::new(Leader::new(parts.committer));
         let thread = Arc::clone(&leader);
         let committer = thread::Builder::new()
             .name("store-commit".into())
-            .spawn(move || thread.run())
-            .map_err(segments_failed)?;
+            .spawn(move || thread.run())?;
         Ok(Self {
             inner: Arc::new(Inner {
-                dir: dir.to_path_buf(),
-                disk,
+                dir: parts.dir,
+                disk: parts.disk,
                 shared,
                 files: Mutex::new(HashMap::new()),
                 leader,
                 committer: Mutex::new(Some(committer)),
-                segment_bytes: options.segment_bytes,
+                segment_bytes: parts.segment_bytes,
                 upkeep: Mutex::default(),
-                checkpointing,
+                checkpointing: parts.checkpointing,
                 scrubbed_file: Mutex::default(),
                 damaged_files: Mutex::default(),
-                found,
-                rebuilt,
-                _lock: lock,
+                found: parts.found,
+                rebuilt: parts.rebuilt,
+                _lock: parts.lock,
             }),
         })
+    }
+
+    /// Notes what was found lost before the index was opened. Nobody else has a handle on the store yet.
+    pub(crate) fn found_before(&mut self, mut losses: Vec<Loss>) {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            losses.append(&mut inner.found);
+            inner.found = losses;
+        }
     }
 
     /// Applies a batch and waits until it is durable. Where nothing else is being written, the calling thread does it.
@@ -557,22 +364,6 @@ impl Drop for Inner {
     }
 }
 
-pub(crate) fn segments(dir: &Path) -> PathBuf {
-    dir.join(layout::SEGMENTS)
-}
-
-/// Whether a folder names its format and has nothing that a store begins with: neither a log nor an index, nor a checkpoint to make
-/// one from. The folder of the log is there before the format is named.
-fn lacks_all(dir: &Path) -> Result<bool, OpenError> {
-    let is_named = format::read(&Real, dir)?.is_some();
-    let folders = [
-        segments(dir),
-        dir.join(layout::INDEX),
-        dir.join(layout::CHECKPOINTS),
-    ];
-    Ok(is_named && !folders.iter().any(|folder| folder.exists()))
-}
-
 /// The batch that sets a damaged block aside.
 pub(crate) fn quarantine(hash: &Multihash, at: Location, reason: &dyn std::error::Error) -> Batch {
     Batch::reclaiming(Reclaim::Quarantine {
@@ -581,20 +372,4 @@ pub(crate) fn quarantine(hash: &Multihash, at: Location, reason: &dyn std::error
         reason: reason.to_string(),
         now: wall_clock(),
     })
-}
-
-/// Whether bytes will not come back: a file that ends too early or is gone. Other failures may pass.
-pub(crate) fn is_lost(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
-    )
-}
-
-/// The time for the rows the store writes by itself.
-pub(crate) fn wall_clock() -> Millis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -16,14 +16,13 @@ use perennis_shared::cid::Cid;
 use crate::checkpoint::Checkpoints;
 use crate::disk::{Disk, LookOnly};
 use crate::format;
-use crate::inspect::lock;
 use crate::keys;
 use crate::kv::{IndexOptions, Kv, KvError};
 use crate::layout::{INDEX, STORED};
+use crate::location::{FileNumber, StoreId};
 use crate::log::{Heard, Position};
+use crate::open_error::OpenError;
 use crate::rows::{FileRow, Row as _};
-use crate::segment::{FileNumber, StoreId};
-use crate::store::OpenError;
 
 mod log;
 mod packs;
@@ -205,7 +204,7 @@ pub fn verify(
     dir: &Path,
     tell: &mut dyn FnMut(VerifyEvent),
 ) -> Result<Option<Verification>, OpenError> {
-    let _lock = lock(dir)?;
+    let _lock = format::lock_if_there(dir)?;
     match format::read(&LookOnly, dir)? {
         None => return Ok(None),
         Some(found) if found < format::FORMAT => {

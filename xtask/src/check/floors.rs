@@ -79,6 +79,25 @@ const HOUSES: &[House] = &[
         ],
     },
     House {
+        root: "node/store/src",
+        floors: &[
+            &["clock", "disk", "layout"],
+            &["kv", "location", "reserve"],
+            &["frame", "keys", "open_error", "options"],
+            &["format", "group", "pack", "segment"],
+            &["rows"],
+            &["batch", "block_table", "log"],
+            &["index", "soundness"],
+            &["checkpoint", "shared"],
+            &["commit", "rebuild"],
+            &["migrate", "store"],
+            &["read"],
+            &["damage", "snapshot", "upkeep"],
+            &["inspect", "verify"],
+            &["open"],
+        ],
+    },
+    House {
         root: "node/src",
         floors: &[
             &[

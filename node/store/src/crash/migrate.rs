@@ -10,12 +10,11 @@ use perennis_shared::time::Millis;
 
 use super::{DIR, Machine, options};
 use crate::disk::Disk;
-use crate::format1::Change;
-use crate::format1::maker::{Maker, apply};
-use crate::format1::row;
 use crate::kv::Kv as _;
+use crate::layout::segments;
 use crate::migrate::bring_up;
-use crate::store::segments;
+use crate::migrate::format1::maker::{Maker, apply};
+use crate::migrate::format1::{Change, row};
 use crate::testing::{Durable, Loss, MortalKv, Power};
 use crate::{Batch, LossKind, OpenError, Queue, REFETCH, Store};
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use super::files::told;
 use super::{DIR, Machine};
 use crate::disk::Disk;
-use crate::segment::{FileNumber, GROUPS_START};
+use crate::location::FileNumber;
+use crate::segment::GROUPS_START;
 use crate::testing::{Loss, Power};
 use crate::{Batch, LossKind, Store};
 

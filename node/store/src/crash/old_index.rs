@@ -6,10 +6,11 @@ use perennis_shared::cid::{Block, Codec};
 
 use super::rebuild::{assert_same, rows};
 use super::{DIR, Machine};
+use crate::keys;
 use crate::kv::{KvBatch, KvHome as _};
-use crate::segment::FileNumber;
+use crate::location::FileNumber;
 use crate::testing::Power;
-use crate::{Batch, LossKind, keys};
+use crate::{Batch, LossKind};
 
 #[test]
 fn a_block_that_was_dropped_does_not_come_back_from_an_older_index() {

@@ -14,8 +14,8 @@ use super::{DIR, Machine, run};
 use crate::disk::Disk as _;
 use crate::keys;
 use crate::kv::{KvBatch, KvHome as _};
+use crate::location::FileNumber;
 use crate::rows::{FileRow, Row as _};
-use crate::segment::FileNumber;
 use crate::testing::{Loss, Power};
 use crate::{Batch, CommitError, LossKind, REFETCH, RebuildStage, Store, StoreState};
 

@@ -12,9 +12,10 @@ use super::rebuild::rows;
 use super::{DIR, Machine, migrate};
 use crate::block_table::BlockTable;
 use crate::disk::Disk as _;
+use crate::layout::segments;
+use crate::location::FileNumber;
 use crate::rows::{FileKind, FileRow};
-use crate::segment::{FileNumber, GROUPS_START};
-use crate::store::segments;
+use crate::segment::GROUPS_START;
 use crate::testing::{Loss, Power};
 use crate::{Batch, LossKind, Store};
 

@@ -10,7 +10,7 @@ use super::{Machine, run};
 use crate::disk::Disk as _;
 use crate::keys;
 use crate::kv::KvBatch;
-use crate::segment::FileNumber;
+use crate::location::FileNumber;
 use crate::testing::{Loss, Power};
 use crate::{Batch, CommitError, LossKind, Store, StoreState};
 

@@ -14,7 +14,7 @@
 use perennis_shared::cid::{Multihash, multihash_len, parse_multihash_bytes, write_multihash};
 
 use crate::frame::{CHUNK_BYTES, chunk_count, chunk_crcs, crc};
-use crate::segment::{FileNumber, Location};
+use crate::location::{FileNumber, Location};
 
 /// A block of a batch: where its body lies and what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]

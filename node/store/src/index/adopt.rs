@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::disk::is_lost;
 use crate::group::{Op, PackOp};
 use crate::keys;
 use crate::kv::KvError;
+use crate::location::FileNumber;
 use crate::pack::{Entry, Footer, PackError, PackName};
 use crate::rows::{FileRow, Loss, LossKind, Place, Row as _, Seen};
-use crate::segment::FileNumber;
-use crate::store::is_lost;
 
 use super::IndexChange;
 

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use crate::group::Op;
 use crate::keys;
 use crate::kv::{Kv, KvError};
+use crate::location::FileNumber;
 use crate::rows::{Loss, LossKind, Row as _};
-use crate::segment::FileNumber;
 
 /// What makes a loss the same as another.
 type Identity = (LossKind, FileNumber, u64, u64);

@@ -1,14 +1,7 @@
-//! Which engine holds the index, and how much memory it may use.
+//! In which engine the index is held, and how much memory it may use.
 //!
-//! This is the one place where an engine is chosen. The rest of the store opens whatever [`IndexOptions::home`] gives it; another
-//! engine is another word of [`IndexEngine`] and another arm there.
-
-use std::path::Path;
-use std::sync::Arc;
-
-#[cfg(feature = "rocksdb")]
-use super::RocksHome;
-use super::{KvHome, MemoryHome};
+//! It says what is asked for in the seam's own words, and knows none of the engines; which one that gives is said in
+//! `engine`, beside this.
 
 /// Where the index is held. It is a cache of the log: a store can be opened with the one now and with the other later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,19 +48,6 @@ impl IndexOptions {
         Self {
             engine,
             ..Self::default()
-        }
-    }
-
-    /// The place of the index of the store in `dir`.
-    #[must_use]
-    pub fn home(&self, dir: &Path) -> Arc<dyn KvHome> {
-        match self.engine {
-            #[cfg(feature = "rocksdb")]
-            IndexEngine::Disk => Arc::new(RocksHome::new(dir, *self)),
-            IndexEngine::Memory => {
-                let _ = dir;
-                Arc::new(MemoryHome::default())
-            }
         }
     }
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile, make_dir};
 use crate::layout::LOST;
+use crate::location::FileNumber;
 use crate::rows::LossKind;
-use crate::segment::{FileNumber, Segment};
+use crate::segment::Segment;
 
 use super::Files;
 

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::crc;
 use crate::layout::NEWEST;
+use crate::location::{FileNumber, StoreId};
 use crate::rows::{Loss, LossKind};
-use crate::segment::{FileNumber, StoreId};
 
 use super::{Files, Replay};
 

@@ -1,6 +1,7 @@
 //! Places in the log.
 
-use crate::segment::{FILE_BYTES, FileNumber, GROUPS_START};
+use crate::location::FileNumber;
+use crate::segment::{FILE_BYTES, GROUPS_START};
 
 /// A place in the log: behind the last byte of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

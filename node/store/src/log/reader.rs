@@ -15,7 +15,8 @@ use crate::group::{
     BATCH_HEAD_BYTES, BatchHead, BatchPayload, CLOSE_BYTES, END_HEAD_BYTES, EndHead, Entry,
     FRAME_BYTES, Frame, HEAD_BYTES, Head, SetHead,
 };
-use crate::segment::{GROUPS_START, Location, Segment};
+use crate::location::Location;
+use crate::segment::{GROUPS_START, Segment};
 
 /// Bytes that are looked through at once where frames are searched.
 const WINDOW_BYTES: usize = 1 << 20;

@@ -13,8 +13,9 @@ use perennis_shared::cid::Multihash;
 use crate::disk::{Disk, DiskFile};
 use crate::group::{Op, SetHead};
 use crate::keys;
+use crate::location::{FileNumber, Location};
 use crate::rows::{Loss, LossKind, owner_tag};
-use crate::segment::{FileNumber, Location, Segment};
+use crate::segment::Segment;
 
 use super::lost::{last_written, move_tail};
 use super::reader::{Found, Groups};

@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 
 use crate::disk::{Disk, DiskFile};
+use crate::location::{FileNumber, StoreId};
 use crate::rows::{FileKind, FileRow, Loss, LossKind};
-use crate::segment::{FileNumber, Header, Segment, StoreId};
+use crate::segment::{Header, Segment};
 
 use super::lost::last_written;
 

@@ -11,18 +11,18 @@ use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
 
 use super::by_place::Copy;
+use super::format1::Segment;
 use super::sink::Sink;
 use super::{MigrateError, Migration};
 use crate::block_table::{BlockTable, TableEntry};
-use crate::format1::Segment;
 use crate::frame::chunk_crcs;
 use crate::keys;
 use crate::kv::{Kv, KvError};
+use crate::location::{FileNumber, Location};
 use crate::rebuild::{Progress, RebuildProgress, RebuildStage};
 use crate::rows::{
     FileKind, FileRow, Loss, LossKind, NOBODY, Quarantined, Row as _, write_due, write_payload,
 };
-use crate::segment::{FileNumber, Location};
 
 /// Blocks after which progress is told.
 const TOLD_BLOCKS: u64 = 1024;
@@ -87,10 +87,10 @@ pub(super) fn refetch_rows(
     let mut entry = Vec::new();
     write_multihash(&mut entry, hash);
     target.put(
-        keys::queue_row(crate::REFETCH, due, &entry),
+        keys::queue_row(keys::REFETCH, due, &entry),
         write_payload(&[]),
     )?;
-    target.put(keys::queue_key(crate::REFETCH, &entry), write_due(due))
+    target.put(keys::queue_key(keys::REFETCH, &entry), write_due(due))
 }
 
 struct Keeping<'a> {

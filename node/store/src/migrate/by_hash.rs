@@ -7,13 +7,13 @@ use perennis_shared::time::Millis;
 
 use super::blocks::{Files, refetch_rows};
 use super::by_place::{ByPlace, Copy};
+use super::format1::row;
 use super::sink::Sink;
 use super::{BY_PLACE, MigrateError, Migration};
-use crate::format1::row;
 use crate::keys;
 use crate::kv::{Kv, KvError, KvLoad};
+use crate::location::{FileNumber, Location};
 use crate::rows::{NOBODY, Place, Quarantined, Row as _};
-use crate::segment::{FileNumber, Location};
 
 /// What a row is: a place at which the block lies, a note that it was found damaged, or that it waits to be fetched again.
 const PLACE: u8 = 0;

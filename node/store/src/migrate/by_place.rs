@@ -6,7 +6,7 @@ use perennis_shared::cid::{Multihash, parse_multihash_bytes, write_multihash};
 
 use super::sink::Sink;
 use crate::kv::{Kv, KvError, KvLoad, Row};
-use crate::segment::{FileNumber, Location};
+use crate::location::{FileNumber, Location};
 
 /// The place at which a block is to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

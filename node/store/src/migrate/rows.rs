@@ -7,9 +7,9 @@ use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
 use super::by_hash::ByHash;
+use super::format1::row;
 use super::sink::Sink;
 use super::view::View;
-use crate::format1::row;
 use crate::keys::{self, Queue};
 use crate::kv::KvError;
 use crate::rows::{NOBODY, PinRow, Row as _, SetAside, write_due, write_payload, write_plain};
@@ -125,7 +125,7 @@ impl Rows<'_> {
         let Some((queue, due, entry)) = row::read_queue_row(key) else {
             return Ok(Some("its key is no queue, time and entry"));
         };
-        if Queue(queue) == crate::REFETCH {
+        if Queue(queue) == keys::REFETCH {
             let Ok(cid) = parse_cid_bytes(entry) else {
                 return Ok(Some("its entry is no CID"));
             };
@@ -159,7 +159,7 @@ impl Rows<'_> {
         if !self.is_queued(queue, due, entry)? {
             return Ok(Some("what was to be done then is not known any more"));
         }
-        if Queue(queue) == crate::REFETCH {
+        if Queue(queue) == keys::REFETCH {
             // It is made anew, by multihash.
             return Ok(None);
         }

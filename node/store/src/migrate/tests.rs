@@ -7,14 +7,14 @@ use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::ipns::Name;
 use perennis_shared::sign::SigningKey;
 
+use super::format1::Change;
+use super::format1::maker::{Made, Maker, apply, block_key};
 use super::*;
 use crate::block_table::{BlockTable, TableEntry};
-use crate::format1::Change;
-use crate::format1::maker::{Made, Maker, apply, block_key};
 use crate::frame::chunk_crcs;
 use crate::kv::KvBatch;
+use crate::location::Location;
 use crate::rows::{FileKind, FileRow, PinRow, Quarantined, SetAside, write_due, write_payload};
-use crate::segment::Location;
 use crate::testing::{Durable, LyingDisk, MortalHome, MortalKv, Power};
 
 const NOW: Millis = Millis(0x0102);

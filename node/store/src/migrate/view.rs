@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::format1::{Change, Group, row};
 use super::sink::Sink;
-use crate::format1::{Change, Group, row};
 use crate::kv::{Kv, KvError, KvLoad, KvSnapshot, Row};
 
 /// First byte of a change: a row that is gone, or the row that is there now.

@@ -10,7 +10,7 @@ use super::frame::{HEADER_BYTES, TRAILER_BYTES, Trailer, check_size, read_header
 use super::{CODECS, PackError, Partitions, Tag};
 use crate::disk::DiskFile;
 use crate::frame::{align, chunk_count, crc};
-use crate::segment::{FileNumber, Location};
+use crate::location::{FileNumber, Location};
 
 /// Fewest bytes of an entry: tag, a multihash of 2 bytes under its length, offset, length, a checksum, a codec without links.
 const ENTRY_BYTES: usize = 4 + 1 + 2 + 4 + 4 + 4 + 1 + 2;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError};
+use crate::location::FileNumber;
 use crate::rows::{FileRow, Row as _, read_location};
-use crate::segment::FileNumber;
 
 /// Counts the blocks, and the bytes that are alive in each of these files, by looking at every place.
 ///

@@ -6,7 +6,7 @@ use perennis_shared::cid::Multihash;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Chunk};
 use crate::keys;
-use crate::segment::FileNumber;
+use crate::location::FileNumber;
 
 /// Reads the rows of dead copies in the order of their files.
 pub(super) struct DeadCopies<C> {

@@ -11,8 +11,9 @@ use perennis_shared::cid::{Cid, Codec, Multihash, verify};
 use crate::disk::{Disk, DiskFile};
 use crate::keys;
 use crate::kv::{Kv, KvBatch, KvError};
+use crate::location::{FileNumber, Location};
 use crate::rows::{FileKind, FileRow, Place, Row as _};
-use crate::segment::{FileNumber, GROUPS_START, Location};
+use crate::segment::GROUPS_START;
 
 use super::BATCH_ROWS;
 

@@ -7,11 +7,12 @@ use perennis_shared::cid::Multihash;
 
 use crate::block_table::BlockTable;
 use crate::disk::Disk;
+use crate::layout::packs;
+use crate::location::FileNumber;
 use crate::log::Groups;
 use crate::pack::{Footer, PackError};
-use crate::packs::packs;
 use crate::rows::{FileKind, FileRow, Loss, LossKind, Place, owner_tag};
-use crate::segment::{FileNumber, GROUPS_START, Segment};
+use crate::segment::{GROUPS_START, Segment};
 
 /// Where the files are.
 pub(super) struct Folders<'a> {
@@ -24,7 +25,7 @@ impl<'a> Folders<'a> {
     pub(super) fn of(disk: &'a dyn Disk, dir: &Path) -> Self {
         Self {
             disk,
-            segments: crate::store::segments(dir),
+            segments: crate::layout::segments(dir),
             packs: packs(dir),
         }
     }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::version::{Never, Reader, Row};
 use crate::frame::Salt;
+use crate::layout::{packs, segments};
+use crate::location::FileNumber;
 use crate::pack::PackName;
-use crate::packs::packs;
-use crate::segment::{FILE_BYTES, FileNumber};
-use crate::store::segments;
+use crate::segment::FILE_BYTES;
 
 /// What kind of file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fmt;
 use perennis_shared::time::Millis;
 
 use super::version::{Never, Reader, Row};
-use crate::segment::FileNumber;
+use crate::location::FileNumber;
 
 /// Something that was found damaged or missing, and what it takes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +146,21 @@ impl LossKind {
                 | Self::WrongFile
                 | Self::DamagedFrames
                 | Self::UnknownEnd
+        )
+    }
+
+    /// Whether groups of the log may be gone by it, be it in part.
+    pub(crate) fn is_of_groups(self) -> bool {
+        matches!(
+            self,
+            Self::DamagedGroup
+                | Self::MissingGroups
+                | Self::MissingFile
+                | Self::UnreadableFile
+                | Self::WrongFile
+                | Self::ShortFile
+                | Self::UnknownEnd
+                | Self::LogBehindIndex
         )
     }
 
@@ -370,6 +385,17 @@ impl Row for Loss {
             moved_bytes: rest.u64()?,
         })
     }
+}
+
+/// These losses, with the time at which they were found.
+pub(crate) fn found_at<'a>(now: Millis, losses: impl IntoIterator<Item = &'a Loss>) -> Vec<Loss> {
+    let losses = losses.into_iter().cloned();
+    losses.map(|loss| Loss { found: now, ..loss }).collect()
+}
+
+/// Whether acknowledged groups of the log are among these losses, be it in part.
+pub(crate) fn has_lost_groups(losses: &[Loss]) -> bool {
+    losses.iter().any(|loss| loss.kind.is_of_groups())
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::version::{Never, Reader, Row};
 use crate::frame::{CHUNK_BYTES, chunk_count};
+use crate::location::{FileNumber, Location};
 use crate::pack;
-use crate::segment::{FileNumber, Location};
 
 /// The tag of blocks that nobody owns.
 pub(crate) const NOBODY: u32 = 0;
@@ -48,8 +48,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Most codecs that are kept of one block. A publisher could make up any number of them.
-    pub(crate) const CODECS: usize = 8;
+    /// Most codecs that are kept of one block.
+    pub(crate) const CODECS: usize = pack::CODECS;
 
     /// The row of a block that was just written.
     pub(crate) fn new(location: Location, tag: u32, codec: u64, crcs: &[u32]) -> Self {

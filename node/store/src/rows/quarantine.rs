@@ -4,7 +4,7 @@ use perennis_shared::cid::{Cid, Multihash};
 use perennis_shared::time::Millis;
 
 use super::version::{Never, Reader, Row};
-use crate::segment::{FileNumber, Location};
+use crate::location::{FileNumber, Location};
 
 /// A block that was found damaged. It is no longer served; a new copy that is put takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use crate::disk::DiskFile;
 use crate::group::{HEAD_BYTES, Op};
 use crate::keys;
 use crate::kv::KvSnapshot;
-use crate::layout::{NEWEST, SEGMENTS};
+use crate::layout::{NEWEST, SEGMENTS, segments};
+use crate::location::{FileNumber, Location};
 use crate::log::{Files, Found, Groups, Heard, Known, survey_files};
 use crate::rows::{FileKind, FileRow, Loss, LossKind, read_location};
-use crate::segment::{FileNumber, GROUPS_START, Location, Segment};
-use crate::store::segments;
+use crate::segment::{GROUPS_START, Segment};
 
 /// How far the order of groups was followed.
 struct Order {

@@ -3,10 +3,9 @@
 use std::io;
 
 use super::{FindingKind, Verifier, VerifyStage, chain};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, is_lost};
+use crate::layout::packs;
 use crate::pack::{PackError, PackName, verify};
-use crate::packs::packs;
-use crate::store::is_lost;
 
 impl Verifier<'_> {
     /// Reads every pack, also those that no row knows.

@@ -11,12 +11,11 @@ use super::{FindingKind, Verifier, VerifyStage, chain};
 use crate::disk::DiskFile;
 use crate::keys;
 use crate::kv::{KvError, KvSnapshot};
-use crate::pending::read_floor;
+use crate::location::FileNumber;
 use crate::rows::{
-    FileRow, HeadRow, Loss, PinRow, Place, Quarantined, Row as _, Seen, read_due, read_payload,
-    read_plain,
+    FileRow, HeadRow, Loss, PinRow, Place, Quarantined, Row as _, Seen, read_due, read_floor,
+    read_payload, read_plain,
 };
-use crate::segment::FileNumber;
 
 /// Blocks that are read in the order of the disk.
 const SORTED_BLOCKS: usize = 16 << 10;

@@ -6,9 +6,9 @@ use super::{FindingKind, Verifier};
 use crate::block_table::BlockTable;
 use crate::keys;
 use crate::kv::{KvError, KvSnapshot};
+use crate::layout::segments;
+use crate::location::FileNumber;
 use crate::rows::{FileKind, read_location};
-use crate::segment::FileNumber;
-use crate::store::segments;
 
 impl Verifier<'_> {
     /// Reads the tables of all segments of format 1 that are in use. What is in the segments is held against its hashes

@@ -426,7 +426,7 @@ fn packed() -> Machine {
         while !store.compact(100).unwrap().done {}
     }
     drop(store);
-    let first = FileNumber(1).segment_path(&crate::store::segments(Path::new(DIR)));
+    let first = FileNumber(1).segment_path(&crate::layout::segments(Path::new(DIR)));
     assert!(machine.disk.bytes(&first).is_none());
     assert_eq!(machine.kinds(), []);
     machine
