@@ -8,11 +8,11 @@ use perennis_sdk::remote::kind_of_status;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::Context;
 use super::args::{OneNode, Operator, PageArgs};
 use super::failure::{Exit, Failure};
 use super::files::{self, name_of};
 use super::session::nodes_to_ask;
+use crate::context::Context;
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES: usize = 16 << 20;

@@ -17,6 +17,7 @@ use clap::{CommandFactory, Parser};
 mod args;
 mod ask;
 mod command;
+mod context;
 mod failure;
 mod files;
 mod home;
@@ -30,9 +31,9 @@ mod umask;
 mod unlock;
 mod when;
 
-use args::{Cli, Command, Global, NodeCommand};
+use args::{Cli, Command, NodeCommand};
+use context::Context;
 use failure::Failure;
-use home::Home;
 use output::Output;
 
 /// Runs the command line of this process and returns its exit code: 0 done, 1 failed, 2 usage,
@@ -51,22 +52,6 @@ fn main() -> ExitCode {
             output.failure(&failure);
             failure.exit.into()
         }
-    }
-}
-
-/// What every command is given.
-struct Context<'a> {
-    output: &'a Output,
-    global: &'a Global,
-}
-
-impl Context<'_> {
-    fn home(&self) -> Result<Home, Failure> {
-        Home::locate(self.global.home.as_deref())
-    }
-
-    fn passphrase_file(&self) -> Option<&std::path::Path> {
-        self.global.passphrase_file.as_deref()
     }
 }
 

@@ -11,10 +11,10 @@ use perennis_shared::keywrap::{self, OpenError};
 use perennis_shared::limits::KEY_FILE_BYTES;
 use zeroize::Zeroizing;
 
-use super::Context;
 use super::failure::{Failure, with_causes};
 use super::files::{self, Existing, write_atomically};
 use super::secret::Passphrase;
+use crate::context::Context;
 
 /// Labels of the root secret in a key file, by profile.
 const LABELS: [(&str, Profile); 2] = [("root/v1", Profile::V1), ("root/v2", Profile::V2)];

@@ -9,10 +9,10 @@ use perennis_sdk::store::{Disk, DiskOptions};
 use perennis_shared::did::Did;
 use perennis_shared::ipns::Name;
 
-use super::Context;
 use super::failure::Failure;
 use super::home::{DEFAULT_NODE, Home, HomeLock};
 use super::page::plain;
+use crate::context::Context;
 
 /// A home that this process works in.
 pub(crate) struct Session {

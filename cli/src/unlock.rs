@@ -3,12 +3,12 @@
 use perennis_rt as rt;
 use perennis_shared::did::{Identity, Profile};
 
-use super::Context;
 use super::args::{Derivation, ProfileName};
 use super::failure::{Failure, with_causes};
 use super::home::{Home, KnownIdentity};
 use super::sealed;
 use super::secret::{Passphrase, read_passphrase};
+use crate::context::Context;
 
 /// Derives the identity; takes about as long as the profile's scrypt does, so a spinner shows it.
 pub(crate) fn derive(

@@ -1,7 +1,8 @@
 //! The HTTP server: connections, routes, and the way of each request to the read door or the write door.
 //!
-//! Owns sockets, timeouts, sizes and the form of answers. Must never touch the store: handlers call
-//! [`Read`](crate::read::Read) and [`Ingest`](crate::ingest::Ingest) only. Requests are served by hyper directly, and
+//! Owns sockets, timeouts, sizes and the form of answers. Handlers read and write through the parts of a
+//! [`Node`](crate::node::Node): [`Read`](crate::read::Read), [`Ingest`](crate::ingest::Ingest), resolving, routers, the peer. Must never
+//! touch: the store itself; of [`Storage`](crate::storage::Storage) only what is counted or listed there. Requests are served by hyper directly, and
 //! what is in memory is matched first ([`router`]), since blocks and records are answered in a few microseconds and a
 //! framework would cost as much again. From low to high: answers and refusals, what a call is, handlers, the [`table`] of
 //! routes, the router, connections, the server.

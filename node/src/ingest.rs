@@ -336,14 +336,14 @@ impl Ingest {
         let offered = change.record.sequence();
         let _not_forgetting = self.forgetting.read().await;
         // Only followed names are forgotten.
-        if before.is_some_and(|before| before.followed.is_some())
-            && self
-                .storage
-                .kept(name)
-                .await?
-                .is_none_or(|kept| kept.followed.is_none())
-        {
-            return Err(IngestError::NotFollowed);
+        if let Some(before) = before.and_then(|before| before.followed.as_ref()) {
+            let now = self.storage.kept(name).await?;
+            let Some(now) = now.and_then(|now| now.followed) else {
+                return Err(IngestError::NotFollowed);
+            };
+            if let Some(follow) = &mut change.followed {
+                follow.row.keep_changes(before, &now);
+            }
         }
         let is_list = change.facts.is_pinned_list();
         let was_list = before.is_some_and(|kept| kept.facts.is_pinned_list());

@@ -2,8 +2,8 @@
 //!
 //! An answer younger than its TTL, and not older than a minute, is given as it is. An older one is given too, as long as
 //! it is valid, and renewed in the background (RFC 5861, stale-while-revalidate), so that a reader of a known name never
-//! waits for the network. Those who ask for one unknown name at a time wait for one lookup. Must never touch: the
-//! store. What is resolved here is served, not kept.
+//! waits for the network. Those who ask for one unknown name at a time wait for one lookup. It reads what
+//! is kept here as one place among others. Must never touch: writing. What is resolved here is served, not kept.
 //!
 //! All places are asked together: the store, and the [`Routes`] of the node. A question that another node has passed on
 //! goes to peers alone. Whatever others say, a name that is kept here does not go back behind the record that is kept,

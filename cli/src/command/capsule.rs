@@ -8,8 +8,8 @@ use perennis_sdk::client::{CapsuleReader, CapsuleSummary};
 use serde::Serialize;
 
 use super::id::Facts;
-use crate::Context;
 use crate::args::{Export, Import};
+use crate::context::Context;
 use crate::failure::{Failure, file_failure};
 use crate::files;
 use crate::page::{bytes_text, count};

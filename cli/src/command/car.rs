@@ -9,8 +9,8 @@ use perennis_shared::codec::car::{CarError, Decoder, Event};
 use perennis_shared::codec::{CodecError, links};
 use serde::Serialize;
 
-use crate::Context;
 use crate::args::{CarCommand, CarVerify};
+use crate::context::Context;
 use crate::failure::{Failure, file_failure, with_causes};
 use crate::files::{self, name_of};
 use crate::page::{bytes_text, count};

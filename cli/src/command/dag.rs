@@ -5,8 +5,8 @@ use perennis_shared::codec::{CodecError, Value, dag_cbor, dag_json, dag_pb};
 use perennis_shared::limits::JSON_BYTES;
 use serde::Serialize;
 
-use crate::Context;
 use crate::args::{DagCodec, DagCommand, DagConvert};
+use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::files::{self, Existing, name_of, write_atomically};
 use crate::page::bytes_text;

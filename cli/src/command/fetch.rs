@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::names::{foot, take_rows, text};
 use super::peers::checked_cid;
-use crate::Context;
 use crate::args::{Fetch, PinList, PinRemove};
 use crate::ask::{Method, NodeClient, page_query};
+use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::page::{bytes_text, count, plain};
 use crate::session::block_on;

@@ -3,8 +3,8 @@
 use perennis_sdk::client::{StateCheck, StateDamage};
 use serde::Serialize;
 
-use crate::Context;
 use crate::args::{HomeCheck, HomeCommand};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::page::{count, plain};

@@ -8,8 +8,8 @@ use perennis_shared::passphrase::{self, RANDOM_BYTES_PER_WORD};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::Context;
 use crate::args::{IdCommand, IdDerive, IdNew};
+use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::files::{Existing, write_atomically};
 use crate::home::KnownIdentity;

@@ -5,8 +5,8 @@ use perennis_shared::taglist::{Colour, Handle, Key, Label, LabelError, Note, Op,
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
-use crate::Context;
 use crate::args::{LabelAdd, LabelCommand, LabelList, LabelRemove};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{Page, count, plain};
 use crate::session::{Session, block_on, parse_did, told};

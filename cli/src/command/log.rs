@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::label::{LabelDocument, PAGE_LABELS};
 use super::publish::{PublishDocument, document, send};
-use crate::Context;
 use crate::args::{Diff, LogCommand, LogCompact, LogShow};
+use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::page::{count, plain};
 use crate::session::{Session, block_on, parse_did, told};

@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::node::value_text;
-use crate::Context;
 use crate::args::{NameCommand, NameList, NameShow, PinCommand, PinList};
 use crate::ask::{NodeClient, page_query};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{Page, bytes_text, count, plain};
 use crate::session::{block_on, parse_name};

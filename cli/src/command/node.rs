@@ -4,9 +4,9 @@ use perennis_node::damage::Report;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Context;
 use crate::args::{NodeCommand, NodeStatus};
 use crate::ask::NodeClient;
+use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::page::{Page, plain};
 use crate::session::block_on;

@@ -4,9 +4,9 @@ use perennis_shared::cid::{Cid, parse_cid};
 use serde_json::{Value, json};
 
 use super::node::value_text;
-use crate::Context;
 use crate::args::{PeersBan, PeersCommand, PeersConnect, PeersList, Provide, Providers};
 use crate::ask::{Method, NodeClient};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{count, plain};
 use crate::session::block_on;

@@ -6,8 +6,8 @@ use perennis_shared::ipns::LadderPlan;
 use perennis_shared::limits::{LADDER_RUNGS, LADDER_STEP_MAX, LADDER_STEP_MIN};
 use serde::Serialize;
 
-use crate::Context;
 use crate::args::Publish;
+use crate::context::Context;
 use crate::failure::{Exit, Failure, next_step, with_causes};
 use crate::page::Page;
 use crate::session::{Session, block_on, told};

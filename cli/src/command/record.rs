@@ -7,8 +7,8 @@ use perennis_shared::limits::RECORD_BYTES;
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
-use crate::Context;
 use crate::args::{RecordCommand, RecordInspect, RecordVerify};
+use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::files;
 use crate::page::{bytes_text, plain};

@@ -3,8 +3,8 @@
 use perennis_sdk::client::Resolved;
 use serde::Serialize;
 
-use crate::Context;
 use crate::args::Resolve;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::session::{Session, block_on, parse_did, told};
 use crate::when::{moment_text, now};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use perennis_node::config::{self, Origin, Problem, Sources};
 use serde::Serialize;
 
-use crate::Context;
 use crate::args::{ConfigCheck, ConfigCommand};
+use crate::context::Context;
 use crate::failure::Failure;
 
 pub(crate) fn run(context: &Context<'_>, command: &ConfigCommand) -> Result<(), Failure> {

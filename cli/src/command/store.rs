@@ -8,8 +8,8 @@ use perennis_node::config::{self, Config, Sources};
 use perennis_node::data_folder::{has_index, has_stored, in_the_way, missing_log};
 
 use super::node::config_failure;
-use crate::Context;
 use crate::args::{OneNode, StoreCommand, StorePlace};
+use crate::context::Context;
 use crate::failure::{Exit, Failure, with_causes};
 
 mod bars;

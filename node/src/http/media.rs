@@ -42,6 +42,18 @@ pub(super) fn accepted<T>(
     best.map(|(_, served)| served)
 }
 
+/// How much a client asks for one media type by its name: its highest quality, 0 where it does not.
+pub(super) fn named_quality(headers: &HeaderMap, media_type: &str) -> f32 {
+    let values = headers.get_all(header::ACCEPT).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| split(value, ','))
+        .map(MediaRange::parse)
+        .filter(|range| range.is_one_of(&[media_type]))
+        .map(|range| range.quality())
+        .fold(0.0, f32::max)
+}
+
 /// The media type of a body, without its parameters.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
@@ -103,6 +115,21 @@ mod tests {
 
     const RAW: &str = "application/vnd.ipld.raw";
     const CAR: &str = "application/vnd.ipld.car";
+
+    #[test]
+    fn a_type_is_asked_for_as_much_as_its_highest_quality_says() {
+        let quality = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
+            named_quality(&headers, RAW)
+        };
+        assert_eq!(named_quality(&HeaderMap::new(), RAW), 0.0);
+        assert_eq!(quality("*/*, application/*"), 0.0);
+        assert_eq!(quality("application/vnd.ipld.raw;q=x"), 0.0);
+        assert_eq!(quality("text/plain, application/vnd.ipld.RAW;q=0.5"), 0.5);
+        let twice = "application/vnd.ipld.raw;q=0.5, application/vnd.ipld.raw";
+        assert_eq!(quality(twice), 1.0);
+    }
 
     fn chosen(accept: &[&str]) -> Option<&'static str> {
         let mut headers = HeaderMap::new();

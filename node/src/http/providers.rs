@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::{Answer, JSON, answer};
 use super::call::Call;
 use super::document::{json, json_as};
-use super::media::accepted;
+use super::media::named_quality;
 use super::parameter::{parse_block_cid, parse_peer};
 use super::query;
 use super::refusal::Refusal;
@@ -196,10 +196,9 @@ fn routed<D: Serialize>(
     records: Vec<PeerRecord>,
     document: impl FnOnce(Vec<PeerRecord>) -> D,
 ) -> Answer {
-    let lines = accepted(call.request.headers(), false, |range| {
-        range.is_one_of(&[NDJSON]).then_some(true)
-    });
-    if lines != Some(true) {
+    let headers = call.request.headers();
+    let lines = named_quality(headers, NDJSON);
+    if lines == 0.0 || lines < named_quality(headers, "application/json") {
         return json_as(StatusCode::OK, JSON, &document(records));
     }
     let mut text = Vec::new();

@@ -3,11 +3,16 @@
 //! A released rung goes through the same door as any record. It has the sequence and the value of the record before,
 //! so that it contradicts nothing, and ends later, so that it wins.
 
+use std::time::Duration;
+
 use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
 
 use super::{Ingest, IngestError};
 use crate::storage::{LADDER, NameChange, NameState, QueueEntry};
+
+/// How long a ladder is put off whose head is lost and looked for.
+const LOST: Duration = Duration::from_secs(600);
 
 /// What became of a name whose ladder was due.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +59,13 @@ impl Ingest {
     ) -> Result<Renewal, IngestError> {
         let name = &due.key;
         let Some(kept) = self.storage.kept(*name).await? else {
-            return Ok(Renewal::Nothing);
+            // The rungs above a head that is lost are of use when it is found.
+            let is_lost = self.storage.is_head_lost(*name).await?;
+            return Ok(if is_lost {
+                Renewal::Later(now + LOST)
+            } else {
+                Renewal::Nothing
+            });
         };
         let live = &kept.record;
         let ladder = self.storage.ladder(*name).await?.above(live);

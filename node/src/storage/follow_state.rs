@@ -49,6 +49,14 @@ impl FollowState {
         }
     }
 
+    /// Takes over what somebody else has changed since `before` was read, as far as this does not change it too.
+    pub(crate) fn keep_changes(&mut self, before: &FollowState, now: &FollowState) {
+        self.is_published |= now.is_published;
+        if self.sources == before.sources {
+            self.sources.clone_from(&now.sources);
+        }
+    }
+
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
         let sources = self.sources.iter().map(|url| Value::from(url.clone()));
         let text = self.last_error.clone();
@@ -118,6 +126,31 @@ mod tests {
             );
         }
         assert!(FollowState::from_bytes(b"\xa0").is_err());
+    }
+
+    #[test]
+    fn what_others_changed_meanwhile_stays() {
+        let before = row();
+        let now = FollowState {
+            sources: vec!["http://127.0.0.2:4780".into()],
+            is_published: true,
+            ..row()
+        };
+        let mut found = FollowState {
+            failures: 0,
+            ..row()
+        };
+        found.keep_changes(&before, &now);
+        assert_eq!(found.sources, now.sources);
+        assert!(found.is_published);
+        assert_eq!(found.failures, 0);
+        // Who names sources means those.
+        let mut named = FollowState {
+            sources: Vec::new(),
+            ..row()
+        };
+        named.keep_changes(&before, &now);
+        assert!(named.sources.is_empty());
     }
 
     #[test]

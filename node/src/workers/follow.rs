@@ -71,6 +71,10 @@ impl Job for FollowJob {
         let name = due.key;
         let kept = self.storage.kept(name).await?;
         let Some(row) = kept.and_then(|kept| kept.followed) else {
+            // A head that is lost is looked for by another worker; the name is still followed when it is found.
+            if self.storage.is_head_lost(name).await? {
+                return self.storage.put_off(FOLLOW, &due, later(RETRY)).await;
+            }
             return self.storage.take_out(FOLLOW, &due).await;
         };
         let next = later(spread(self.period, rt::jitter()));

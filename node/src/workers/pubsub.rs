@@ -108,27 +108,28 @@ impl Worker for PubsubWorker {
             self.stage = self.join(is_followed, after, context).await;
             return Ok(Step::Again);
         }
-        if let Some(name) = self.gossip.ingest.changed_names.pop() {
-            context.working(format!("telling of {name}"));
-            if let Err(error) = self.gossip.changed(name).await {
-                context.failed(&error);
-            }
-            context.stepped();
-            return Ok(Step::Again);
-        }
         if self.turn.is_empty() {
             self.turn = self.gossip.pubsub.names();
             let names = u32::try_from(self.turn.len().max(1)).unwrap_or(u32::MAX);
             self.pause = (self.period / names).max(PAUSE);
         }
+        // What is due again comes first: it is due now and then, while names may change without a pause.
         let wait = self.next.saturating_duration_since(Instant::now());
-        if !wait.is_zero() {
+        if wait.is_zero() {
+            self.next = Instant::now() + self.pause;
+            if let Some(name) = self.turn.pop() {
+                self.gossip.tell_again(name).await;
+            }
+            return Ok(Step::Again);
+        }
+        let Some(name) = self.gossip.ingest.changed_names.pop() else {
             return Ok(Step::listen(wait));
+        };
+        context.working(format!("telling of {name}"));
+        if let Err(error) = self.gossip.changed(name).await {
+            context.failed(&error);
         }
-        self.next = Instant::now() + self.pause;
-        if let Some(name) = self.turn.pop() {
-            self.gossip.tell_again(name).await;
-        }
+        context.stepped();
         Ok(Step::Again)
     }
 

@@ -70,7 +70,7 @@ impl Staged {
 }
 
 impl<S: BlockStore + 'static> Client<S> {
-    /// Keeps changes of the own list, all or none, until [`Client::publish`] signs them. No identity is needed.
+    /// Keeps changes of the own list, all or none, until [`Client::publish`] signs them. No passphrase is needed.
     /// Gives the number of changes that wait now. Damaged ones that wait do not hinder it, and are not counted.
     ///
     /// # Errors

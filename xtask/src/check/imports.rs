@@ -276,7 +276,8 @@ fn paths(tokens: &[String]) -> Vec<Path> {
         let begins_here = matches!(word.as_str(), "crate" | "super" | "self")
             && tokens.get(index + 1).is_some_and(|next| next == "::")
             // A visibility imports nothing, and in the middle of a path it begins none.
-            && !before.is_some_and(|before| before == "in" || before == "::");
+            // The crate of a macro is where it is called.
+            && !before.is_some_and(|before| ["in", "::", "$"].contains(&before.as_str()));
         if is_use || begins_here {
             index = tree(tokens, index, &[], is_use, &mut found).max(index + 1);
         } else {

@@ -10,8 +10,8 @@ use perennis_shared::taglist::{Key, Label, Op, export as text};
 use serde::Serialize;
 
 use super::{PAGE_LABELS, filter_of, waiting};
-use crate::Context;
 use crate::args::{LabelExport, LabelFormat, LabelImport};
+use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::files::{self, Existing, is_dash, name_of, write_atomically};
 use crate::page::{Page, bytes_text, count, thousands};

@@ -7,8 +7,8 @@ use perennis_shared::taglist::{Handle, Key, Tag};
 use serde::Serialize;
 
 use super::{LabelDocument, parse_handle, parse_tags};
-use crate::Context;
 use crate::args::{LabelProve, LabelVerify};
+use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::files::{Existing, is_dash, read_start, write_atomically};
 use crate::page::{Page, bytes_text};

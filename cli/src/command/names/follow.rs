@@ -18,9 +18,9 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::tell;
-use crate::Context;
 use crate::args::{NameFollow, NameUnfollow};
 use crate::ask::{NodeClient, escaped, read_token, with_token};
+use crate::context::Context;
 use crate::failure::{Failure, file_failure, with_causes};
 use crate::files::{self, name_of};
 use crate::output::Output;

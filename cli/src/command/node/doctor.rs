@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::open_files;
 use super::run::config_failure;
-use crate::Context;
 use crate::args::NodeDoctor;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::bytes_text;
 

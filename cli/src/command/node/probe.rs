@@ -7,9 +7,9 @@ use perennis_rt::http::Request;
 use serde_json::Value;
 
 use super::value_text;
-use crate::Context;
 use crate::args::NodeProbe;
 use crate::ask::{NodeClient, read_token, with_token};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{Page, plain};
 

@@ -7,8 +7,8 @@ use perennis_node::config::{self, Config, ConfigError, LogFormat, Sources};
 use serde::Serialize;
 
 use super::open_files;
-use crate::Context;
 use crate::args::NodeRun;
+use crate::context::Context;
 use crate::failure::{Exit, Failure, with_causes};
 use crate::log_lines;
 

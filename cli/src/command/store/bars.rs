@@ -2,7 +2,7 @@
 
 use indicatif::ProgressBar;
 
-use crate::Context;
+use crate::context::Context;
 
 /// A bar for each stage.
 pub(super) struct Bars<'a> {

@@ -11,9 +11,9 @@ use super::running::same_store;
 use super::{
     INDEX_HINT, LOG_HINT, ask_running, configured, index_trouble, log_trouble, no_store, unopened,
 };
-use crate::Context;
 use crate::args::{OneNode, StoreLosses};
 use crate::ask::{NodeClient, read_token, with_token};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{Page, plain};
 use crate::session::block_on;

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::bars::Bars;
 use super::{configured, in_use, no_store, unopened};
-use crate::Context;
 use crate::args::StoreRebuild;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{plain, thousands};
 

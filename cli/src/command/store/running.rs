@@ -8,8 +8,8 @@ use perennis_store::store_id;
 use serde_json::Value;
 
 use super::node_of;
-use crate::Context;
 use crate::ask::NodeClient;
+use crate::context::Context;
 use crate::failure::Failure;
 
 /// How the right address is given.

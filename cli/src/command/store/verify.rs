@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::bars::Bars;
 use super::{configured, in_use, no_store, unopened};
-use crate::Context;
 use crate::args::StoreVerify;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{bytes_text, plain};
 

@@ -14,10 +14,10 @@ use perennis_shared::time::Millis;
 use perennis_store::{FORMAT, Inspection, OpenError, inspect};
 
 use super::Check;
-use crate::Context;
 use crate::command::store::{
     FORMAT_HINT, INDEX_HINT, LOG_HINT, ask_running, index_trouble, log_trouble,
 };
+use crate::context::Context;
 use crate::failure::with_causes;
 use crate::page::plain;
 use crate::session::block_on;
