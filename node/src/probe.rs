@@ -204,7 +204,7 @@ impl Probe {
     pub(crate) fn plot(&self) -> String {
         let rows = self.routes.iter().map(|probed| {
             let state = probed.state.lock();
-            plot::Row {
+            plot::RouteRow {
                 label: probed.route.label().to_owned(),
                 idle: state.idle,
                 publish: state.publish.samples().copied().collect(),

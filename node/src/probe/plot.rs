@@ -11,7 +11,7 @@ use super::history::{Sample, percentile};
 use crate::metrics::ProbeOutcome;
 
 /// What is drawn of one route.
-pub(super) struct Row {
+pub(super) struct RouteRow {
     pub(super) label: String,
     pub(super) idle: Option<&'static str>,
     pub(super) publish: Vec<Sample>,
@@ -40,7 +40,7 @@ svg{color-scheme:light dark;font:12px system-ui,sans-serif}\
 .publish{fill:#f0a35e;stroke:#f0a35e}.resolve{fill:#6cb8f6;stroke:#6cb8f6}.stale{fill:none}}";
 
 /// Draws the routes below each other.
-pub(super) fn draw(rows: &[Row]) -> String {
+pub(super) fn draw(rows: &[RouteRow]) -> String {
     let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     let height = HEAD + count.max(1).saturating_mul(PANEL).saturating_add(FOOT);
     let mut svg = format!(
@@ -74,7 +74,7 @@ struct Times {
 }
 
 impl Times {
-    fn of(rows: &[Row]) -> Option<Times> {
+    fn of(rows: &[RouteRow]) -> Option<Times> {
         let all = || {
             rows.iter()
                 .flat_map(|row| row.publish.iter().chain(&row.resolve))
@@ -110,7 +110,7 @@ fn legend(svg: &mut String) {
     }
 }
 
-fn panel(svg: &mut String, top: u32, row: &Row, times: Option<&Times>) {
+fn panel(svg: &mut String, top: u32, row: &RouteRow, times: Option<&Times>) {
     let medians: Vec<String> = [("publish", &row.publish), ("resolve", &row.resolve)]
         .into_iter()
         .filter_map(|(word, samples)| Some(format!("{word} {} ms", median(samples)?)))
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn each_sample_is_a_mark_inside_of_its_panel() {
-        let row = Row {
+        let row = RouteRow {
             label: "https://a.example/<&>".to_owned(),
             idle: None,
             publish: vec![
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn without_measurements_it_says_so() {
-        let row = Row {
+        let row = RouteRow {
             label: "dht".to_owned(),
             idle: Some("no peers of the DHT are known"),
             publish: Vec::new(),

@@ -32,13 +32,13 @@ pub struct Batch {
     pub(crate) blocks: Vec<Block>,
     pub(crate) heads: Vec<(Name, HeadRow)>,
     pub(crate) required: Vec<Cid>,
-    pub(crate) rows: Vec<Change>,
+    pub(crate) rows: Vec<RowChange>,
     pub(crate) reclaim: Option<Reclaim>,
 }
 
 /// A change of a row.
 #[derive(Debug)]
-pub(crate) enum Change {
+pub(crate) enum RowChange {
     Put(Vec<u8>, Vec<u8>),
     Delete(Vec<u8>),
     Pin(Vec<u8>, Cid),
@@ -143,27 +143,30 @@ impl Batch {
 
     /// Forgets the head of a name, and with it the mark below which no head is accepted.
     pub fn delete_head(&mut self, name: &Name) -> &mut Self {
-        self.rows.push(Change::Delete(keys::head(name)));
-        self.rows.push(Change::Delete(keys::floor(name.as_bytes())));
+        self.rows.push(RowChange::Delete(keys::head(name)));
+        self.rows
+            .push(RowChange::Delete(keys::floor(name.as_bytes())));
         self
     }
 
     /// Keeps all that is reachable from `root`, under a key of the caller's. The root must be stored.
     pub fn pin(&mut self, key: &[u8], root: Cid) -> &mut Self {
         self.required.push(root);
-        self.rows.push(Change::Pin(keys::key(keys::PIN, key), root));
+        self.rows
+            .push(RowChange::Pin(keys::key(keys::PIN, key), root));
         self
     }
 
     /// Keeps all that is reachable from `root`, which need not be stored yet.
     pub fn pin_ahead(&mut self, key: &[u8], root: Cid) -> &mut Self {
-        self.rows.push(Change::Pin(keys::key(keys::PIN, key), root));
+        self.rows
+            .push(RowChange::Pin(keys::key(keys::PIN, key), root));
         self
     }
 
     /// Lets go of a pin.
     pub fn unpin(&mut self, key: &[u8]) -> &mut Self {
-        self.rows.push(Change::Unpin(keys::key(keys::PIN, key)));
+        self.rows.push(RowChange::Unpin(keys::key(keys::PIN, key)));
         self
     }
 
@@ -175,7 +178,7 @@ impl Batch {
         due: Millis,
         payload: impl Into<Vec<u8>>,
     ) -> &mut Self {
-        self.rows.push(Change::Enqueue {
+        self.rows.push(RowChange::Enqueue {
             queue,
             key: key.to_vec(),
             from: None,
@@ -194,7 +197,7 @@ impl Batch {
         due: Millis,
         payload: impl Into<Vec<u8>>,
     ) -> &mut Self {
-        self.rows.push(Change::Enqueue {
+        self.rows.push(RowChange::Enqueue {
             queue,
             key: key.to_vec(),
             from: Some(from),
@@ -206,7 +209,7 @@ impl Batch {
 
     /// Takes an entry out of a queue, if it is still due at `due`: one that was put in again meanwhile stays.
     pub fn dequeue(&mut self, queue: Queue, key: &[u8], due: Millis) -> &mut Self {
-        self.rows.push(Change::Dequeue {
+        self.rows.push(RowChange::Dequeue {
             queue,
             key: key.to_vec(),
             due,
@@ -217,7 +220,7 @@ impl Batch {
     /// The queues that it puts entries into, one for each entry. One that is put off was there before.
     pub fn enqueued(&self) -> impl Iterator<Item = Queue> {
         self.rows.iter().filter_map(|change| match change {
-            Change::Enqueue {
+            RowChange::Enqueue {
                 queue, from: None, ..
             } => Some(*queue),
             _ => None,
@@ -227,13 +230,14 @@ impl Batch {
     /// Sets a row of the caller's.
     pub fn put_meta(&mut self, key: &[u8], value: impl Into<Vec<u8>>) -> &mut Self {
         self.rows
-            .push(Change::Put(keys::key(keys::META, key), value.into()));
+            .push(RowChange::Put(keys::key(keys::META, key), value.into()));
         self
     }
 
     /// Removes a row of the caller's.
     pub fn delete_meta(&mut self, key: &[u8]) -> &mut Self {
-        self.rows.push(Change::Delete(keys::key(keys::META, key)));
+        self.rows
+            .push(RowChange::Delete(keys::key(keys::META, key)));
         self
     }
 
@@ -246,7 +250,7 @@ impl Batch {
             return name.as_bytes().to_vec();
         }
         let pins = self.rows.iter().filter_map(|change| match change {
-            Change::Pin(_, root) => Some(root.hash()),
+            RowChange::Pin(_, root) => Some(root.hash()),
             _ => None,
         });
         pins.take(1).fold(Vec::new(), |mut owner, hash| {
@@ -268,10 +272,10 @@ impl Batch {
     /// Whether it lets go of something and does nothing else. On a full disk nothing can be collected before that. An empty
     /// batch does not: it asks whether there is space.
     pub(crate) fn only_lets_go(&self) -> bool {
-        let lets_go = |change: &Change| {
+        let lets_go = |change: &RowChange| {
             matches!(
                 change,
-                Change::Delete(_) | Change::Unpin(_) | Change::Dequeue { .. }
+                RowChange::Delete(_) | RowChange::Unpin(_) | RowChange::Dequeue { .. }
             )
         };
         self.blocks.is_empty()
@@ -305,10 +309,10 @@ impl Batch {
             .rows
             .iter()
             .map(|change| match change {
-                Change::Put(key, value) => key.len() + value.len(),
-                Change::Enqueue { key, payload, .. } => 2 * key.len() + payload.len() + 32,
-                Change::Pin(key, _) => key.len() + 64,
-                Change::Delete(key) | Change::Unpin(key) | Change::Dequeue { key, .. } => {
+                RowChange::Put(key, value) => key.len() + value.len(),
+                RowChange::Enqueue { key, payload, .. } => 2 * key.len() + payload.len() + 32,
+                RowChange::Pin(key, _) => key.len() + 64,
+                RowChange::Delete(key) | RowChange::Unpin(key) | RowChange::Dequeue { key, .. } => {
                     key.len() + 16
                 }
             })
@@ -338,12 +342,12 @@ impl Batch {
         LimitExceeded::check("owner bytes", OWNER_BYTES, self.owner.len())?;
         for change in &self.rows {
             let key = match change {
-                Change::Put(key, _)
-                | Change::Delete(key)
-                | Change::Pin(key, _)
-                | Change::Unpin(key)
-                | Change::Enqueue { key, .. }
-                | Change::Dequeue { key, .. } => key,
+                RowChange::Put(key, _)
+                | RowChange::Delete(key)
+                | RowChange::Pin(key, _)
+                | RowChange::Unpin(key)
+                | RowChange::Enqueue { key, .. }
+                | RowChange::Dequeue { key, .. } => key,
             };
             LimitExceeded::check("key bytes", KEY_BYTES, key.len())?;
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use perennis_shared::time::Millis;
 
 use crate::disk::{Disk, DiskFile, make_dir};
-use crate::kv::{KvError, Row};
+use crate::kv::{KvError, KvRow};
 use crate::location::{FileNumber, StoreId};
 use crate::log::Position;
 
@@ -181,7 +181,7 @@ impl Checkpoints {
     pub(crate) fn write(
         &self,
         header: Header,
-        rows: impl Iterator<Item = Result<Row, KvError>>,
+        rows: impl Iterator<Item = Result<KvRow, KvError>>,
     ) -> Result<Kept, CheckpointError> {
         make_dir(self.disk.as_ref(), &self.dir)?;
         let path = self.dir.join(format!("{:016x}{UNFINISHED}", header.group));
@@ -198,7 +198,7 @@ impl Checkpoints {
         &self,
         path: &Path,
         header: Header,
-        rows: impl Iterator<Item = Result<Row, KvError>>,
+        rows: impl Iterator<Item = Result<KvRow, KvError>>,
     ) -> Result<u64, CheckpointError> {
         let group = header.group;
         let file = self.disk.create(path, 0)?;

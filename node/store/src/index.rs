@@ -42,13 +42,13 @@ pub(crate) struct Index {
     /// Say where the blocks are that a pack takes over.
     pub(crate) packs: Arc<Packs>,
     places: Places,
-    state: Mutex<State>,
+    state: Mutex<IndexState>,
     /// Packs that could not be taken into use in a replay.
     lost: Mutex<Vec<Loss>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct IndexState {
     files: BTreeMap<FileNumber, FileRow>,
     totals: Totals,
     dead: DeadCopies,
@@ -66,9 +66,9 @@ struct DeadCopies {
 impl Index {
     /// Reads the small tables that are kept in memory.
     pub(crate) fn open(kv: Arc<dyn Kv>, packs: Arc<Packs>) -> Result<Self, KvError> {
-        let mut state = State {
+        let mut state = IndexState {
             losses: Losses::read(kv.as_ref())?,
-            ..State::default()
+            ..IndexState::default()
         };
         for (key, value) in kv.scan(&[keys::FILE], &keys::end_of(keys::FILE), usize::MAX)? {
             if let (Some(number), Some(row)) = (keys::number_of(&key), FileRow::from_bytes(&value))

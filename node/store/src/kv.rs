@@ -53,7 +53,7 @@ pub enum KvError {
 }
 
 /// A row as it was read: key and value.
-pub type Row = (Vec<u8>, Vec<u8>);
+pub type KvRow = (Vec<u8>, Vec<u8>);
 
 /// One change of the index, whole or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub trait Kv: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// The index's own.
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, KvError>;
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<KvRow>, KvError>;
 
     /// Applies a batch. Durable after the next [`flush`](Kv::flush), or before.
     ///
@@ -135,7 +135,7 @@ pub trait KvSnapshot: Send + fmt::Debug {
     ///
     /// # Errors
     /// The index's own.
-    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Row>, KvError>;
+    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<KvRow>, KvError>;
 }
 
 /// Bytes of keys and values that are held at once where a snapshot is read through.
@@ -147,7 +147,7 @@ impl dyn KvSnapshot + '_ {
         &'a self,
         from: &[u8],
         to: &'a [u8],
-    ) -> impl Iterator<Item = Result<Row, KvError>> + 'a {
+    ) -> impl Iterator<Item = Result<KvRow, KvError>> + 'a {
         let mut next = Some(from.to_vec());
         let mut page = Vec::new().into_iter();
         std::iter::from_fn(move || {

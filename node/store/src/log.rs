@@ -30,8 +30,8 @@ mod survey;
 pub(crate) use lost::{copy_tail, move_torn};
 pub(crate) use newest::{Heard, Newest, Said};
 pub(crate) use position::Position;
-pub(crate) use reader::{Found, Groups};
-pub(crate) use replay::{FoundOut, Replay, replay};
+pub(crate) use reader::{FoundGroup, Groups};
+pub(crate) use replay::{GroupFindings, Replay, replay};
 pub(crate) use survey::{Files, Known, most_common_store, survey_files};
 
 /// Bodies from this size on are written from where they lie instead of being copied together.

@@ -41,7 +41,7 @@ use self::by_hash::ByHash;
 use self::format1::{Gap, Segment, Tail, Unread, read_tail, row};
 use self::rows::convert_rows;
 use self::sink::Sink;
-use self::view::{Changes, View};
+use self::view::{LoggedChanges, View};
 use crate::checkpoint::{CheckpointError, Checkpoints, Header};
 use crate::clock::wall_clock;
 use crate::disk::{Disk, is_full};
@@ -211,7 +211,7 @@ impl Migration<'_> {
         let index = self.home.read()?;
         let mut target = Sink::new(self.home.begin()?);
         let mut by_hash = ByHash::new(self.home.begin_scratch(BY_HASH)?);
-        let mut changes = Changes::new(self.home.begin_scratch(CHANGES)?);
+        let mut changes = LoggedChanges::new(self.home.begin_scratch(CHANGES)?);
         let tail = read_tail(
             self.disk.as_ref(),
             &self.dir(),

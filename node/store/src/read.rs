@@ -9,7 +9,7 @@ use perennis_shared::time::Millis;
 use crate::batch::Batch;
 use crate::disk::is_lost;
 use crate::keys::{self, Queue};
-use crate::kv::{KvError, Row};
+use crate::kv::{KvError, KvRow};
 use crate::location::{Location, StoreId};
 use crate::rows::{
     HeadRow, Loss, PinRow, Place, QuarantineRow, Quarantined, QueueRow, Row as _, SetAside,
@@ -311,7 +311,7 @@ impl Store {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<Row>, ReadError> {
+    ) -> Result<Vec<KvRow>, ReadError> {
         let from = after.map_or_else(
             || keys::key(keys::META, prefix),
             |after| keys::after(keys::key(keys::META, after)),
@@ -408,7 +408,12 @@ impl Store {
         Ok(rows)
     }
 
-    fn rows(&self, table: u8, after: Option<Vec<u8>>, limit: usize) -> Result<Vec<Row>, ReadError> {
+    fn rows(
+        &self,
+        table: u8,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<KvRow>, ReadError> {
         let from = after.map_or_else(|| vec![table], keys::after);
         Ok(self
             .inner()
@@ -435,7 +440,7 @@ impl Store {
     }
 
     /// Those of the rows that can be read. The others are set aside, and the rest goes on.
-    fn readable<T>(&self, rows: Vec<Row>, read: impl Fn(&[u8], &[u8]) -> Option<T>) -> Vec<T> {
+    fn readable<T>(&self, rows: Vec<KvRow>, read: impl Fn(&[u8], &[u8]) -> Option<T>) -> Vec<T> {
         let mut found = Vec::with_capacity(rows.len());
         for (key, value) in rows {
             match read(&key, &value) {

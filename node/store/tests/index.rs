@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use perennis_store::IndexOptions;
-use perennis_store::kv::{Kv, KvBatch, KvError, KvHome, Memory, MemoryHome, Rocks, RocksHome, Row};
+use perennis_store::kv::{
+    Kv, KvBatch, KvError, KvHome, KvRow, Memory, MemoryHome, Rocks, RocksHome,
+};
 use perennis_store::testing::{Durable, MortalHome, MortalKv, Power};
 
 fn put(kv: &dyn Kv, rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
@@ -18,11 +20,11 @@ fn put(kv: &dyn Kv, rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
     kv.write(batch).unwrap();
 }
 
-fn number(number: u32) -> Row {
+fn number(number: u32) -> KvRow {
     (number.to_be_bytes().to_vec(), vec![7; number as usize % 90])
 }
 
-fn is_sorted_and_whole(rows: &[Row], from: u32, to: u32) {
+fn is_sorted_and_whole(rows: &[KvRow], from: u32, to: u32) {
     assert_eq!(rows, (from..to).map(number).collect::<Vec<_>>());
 }
 
@@ -50,15 +52,15 @@ fn suite(kv: &dyn Kv) {
         Some(number(1500).1)
     );
     assert_eq!(snapshot.value(b"later").unwrap(), None);
-    let rows: Vec<Row> = snapshot.rows(&from, &to).map(Result::unwrap).collect();
+    let rows: Vec<KvRow> = snapshot.rows(&from, &to).map(Result::unwrap).collect();
     is_sorted_and_whole(&rows, 1000, 2000);
-    let rows: Vec<Row> = snapshot.rows(&[], &[0xff]).map(Result::unwrap).collect();
+    let rows: Vec<KvRow> = snapshot.rows(&[], &[0xff]).map(Result::unwrap).collect();
     is_sorted_and_whole(&rows, 0, 3000);
     assert_eq!(snapshot.rows(&to, &from).count(), 0);
     // A page has as much as was asked for, at least one row, and never one behind its end.
     assert_eq!(snapshot.page(&from, &to, 0).unwrap().len(), 1);
     let page = snapshot.page(&from, &to, 1000).unwrap();
-    let bytes = |rows: &[Row]| {
+    let bytes = |rows: &[KvRow]| {
         rows.iter()
             .map(|(key, value)| key.len() + value.len())
             .sum::<usize>()

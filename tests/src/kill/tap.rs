@@ -14,11 +14,11 @@ type Then = Box<dyn FnOnce() + Send>;
 /// A listener on a free port of loopback that passes everything on to a server. It begins closed: whoever connects waits.
 pub(super) struct Tap {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<TapState>,
 }
 
 #[derive(Default)]
-struct State {
+struct TapState {
     gate: Mutex<Gate>,
     changed: Condvar,
 }
@@ -36,7 +36,7 @@ impl Tap {
     pub(super) fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
-        let state = Arc::new(State::default());
+        let state = Arc::new(TapState::default());
         let (shared, server) = (Arc::clone(&state), server.to_owned());
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -84,7 +84,7 @@ impl Drop for Tap {
     }
 }
 
-impl State {
+impl TapState {
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -52,7 +52,7 @@ fn named_tests(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// One row: `| A1 | part | works | `path::test`, … |`.
-struct Row<'a> {
+struct FeatureRow<'a> {
     id: &'a str,
     status: &'a str,
     tests: Vec<&'a str>,
@@ -60,7 +60,7 @@ struct Row<'a> {
 
 fn findings(table: &str, read: impl Fn(&str) -> Option<String>) -> Findings {
     let mut findings = Findings::new();
-    let rows: Vec<Row<'_>> = table.lines().filter_map(parse_row).collect();
+    let rows: Vec<FeatureRow<'_>> = table.lines().filter_map(parse_row).collect();
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for row in &rows {
         *seen.entry(row.id).or_default() += 1;
@@ -98,7 +98,7 @@ fn findings(table: &str, read: impl Fn(&str) -> Option<String>) -> Findings {
     findings
 }
 
-fn parse_row(line: &str) -> Option<Row<'_>> {
+fn parse_row(line: &str) -> Option<FeatureRow<'_>> {
     let mut cells = line.trim().strip_prefix('|')?.split('|').map(str::trim);
     let id = cells.next()?;
     let is_id = id.len() >= 2
@@ -110,7 +110,7 @@ fn parse_row(line: &str) -> Option<Row<'_>> {
     let _part = cells.next()?;
     let status = cells.next()?;
     let tests = cells.next()?.split('`').skip(1).step_by(2).collect();
-    Some(Row { id, status, tests })
+    Some(FeatureRow { id, status, tests })
 }
 
 /// `path/to/file.rs::name` or `path/to/file.mjs::words of its title`.

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::disk::Disk;
 use crate::index::Index;
-use crate::kv::{KvError, Row};
+use crate::kv::{KvError, KvRow};
 use crate::location::FileNumber;
 use crate::log::Position;
 use crate::options::StoreOptions;
@@ -203,7 +203,7 @@ impl HeldCheckpoints<'_> {
     pub(crate) fn write(
         &mut self,
         header: Header,
-        rows: impl Iterator<Item = Result<Row, KvError>>,
+        rows: impl Iterator<Item = Result<KvRow, KvError>>,
         logged: u64,
     ) -> Result<Kept, CheckpointError> {
         let kept = self.schedule.checkpoints.write(header, rows)?;

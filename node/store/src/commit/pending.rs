@@ -10,7 +10,7 @@ use perennis_shared::cid::{Block, Cid, Multihash, is_identity};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use crate::batch::{Adoption, Batch, Change, Commit, CommitError, Reclaim};
+use crate::batch::{Adoption, Batch, Commit, CommitError, Reclaim, RowChange};
 use crate::group::{Op, PackOp};
 use crate::index::quarantine_ops;
 use crate::keys::{self, Queue};
@@ -272,20 +272,20 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
-    fn change(&self, part: &mut Part, change: Change) -> Result<(), CommitError> {
+    fn change(&self, part: &mut Part, change: RowChange) -> Result<(), CommitError> {
         match change {
-            Change::Put(key, value) => {
+            RowChange::Put(key, value) => {
                 self.settle(part, &key)?;
                 part.put(key, value);
             }
             // On a full disk this is written into the reserve: what is not there must not use it up.
-            Change::Delete(key) | Change::Unpin(key) => {
+            RowChange::Delete(key) | RowChange::Unpin(key) => {
                 self.settle(part, &key)?;
                 if self.value(part, &key)?.is_some() || self.has_floor(part, &key)? {
                     part.delete(key);
                 }
             }
-            Change::Pin(key, root) => {
+            RowChange::Pin(key, root) => {
                 self.settle(part, &key)?;
                 let stored = self
                     .value(part, &key)?
@@ -296,7 +296,7 @@ impl<'a> Pending<'a> {
                     part.put(key, PinRow { root, tag }.to_bytes());
                 }
             }
-            Change::Enqueue {
+            RowChange::Enqueue {
                 queue,
                 key,
                 from,
@@ -307,7 +307,7 @@ impl<'a> Pending<'a> {
                     self.enqueue(part, queue, &key, due, &payload)?;
                 }
             }
-            Change::Dequeue { queue, key, due } => self.dequeue(part, queue, &key, due)?,
+            RowChange::Dequeue { queue, key, due } => self.dequeue(part, queue, &key, due)?,
         }
         Ok(())
     }

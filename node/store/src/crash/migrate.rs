@@ -14,7 +14,7 @@ use crate::kv::Kv as _;
 use crate::layout::segments;
 use crate::migrate::bring_up;
 use crate::migrate::format1::maker::{Maker, apply};
-use crate::migrate::format1::{Change, row};
+use crate::migrate::format1::{Format1Change, row};
 use crate::testing::{Durable, Loss, MortalKv, Power};
 use crate::{Batch, LossKind, OpenError, Queue, REFETCH, Store};
 
@@ -50,16 +50,16 @@ pub(super) fn folder() -> Folder {
             group.push(Block::verified(cid, again.bytes().clone()).unwrap());
         }
         let (key, value) = (vec![b'm', number as u8 % 3], vec![number as u8]);
-        let mut changes = vec![Change::Put(key.clone(), value.clone())];
+        let mut changes = vec![Format1Change::Put(key.clone(), value.clone())];
         metas.insert(key[1..].to_vec(), value);
         if number % 2 == 0 {
             let entry = [number as u8];
             let due = Millis(number as u64);
-            changes.push(Change::Put(
+            changes.push(Format1Change::Put(
                 row::queue_row(QUEUE.0, due, &entry),
                 b"do".to_vec(),
             ));
-            changes.push(Change::Put(
+            changes.push(Format1Change::Put(
                 row::queue_key(QUEUE.0, &entry),
                 due.0.to_le_bytes().to_vec(),
             ));
@@ -74,7 +74,7 @@ pub(super) fn folder() -> Folder {
         if number % 2 == 1 {
             maker.fail(
                 &[raw(50 + number)],
-                &[Change::Put(b"mfailed".to_vec(), vec![])],
+                &[Format1Change::Put(b"mfailed".to_vec(), vec![])],
             );
             maker.begin(number as u32 + 2);
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{Kv, KvBatch, KvError, KvSnapshot, Row};
+use super::{Kv, KvBatch, KvError, KvRow, KvSnapshot};
 
 mod home;
 
@@ -25,8 +25,8 @@ pub struct Memory {
     rows: RwLock<Arc<Map>>,
 }
 
-impl FromIterator<Row> for Memory {
-    fn from_iter<T: IntoIterator<Item = Row>>(rows: T) -> Self {
+impl FromIterator<KvRow> for Memory {
+    fn from_iter<T: IntoIterator<Item = KvRow>>(rows: T) -> Self {
         let rows: Map = rows.into_iter().collect();
         Self {
             rows: RwLock::new(Arc::new(rows)),
@@ -39,7 +39,7 @@ impl Kv for Memory {
         Ok(self.rows.read().get(key).cloned())
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<KvRow>, KvError> {
         Ok(range(&self.rows.read(), from, to).take(limit).collect())
     }
 
@@ -78,7 +78,7 @@ impl KvSnapshot for MemorySnapshot {
         Ok(self.0.get(key).cloned())
     }
 
-    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Row>, KvError> {
+    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<KvRow>, KvError> {
         let mut taken = 0;
         Ok(range(&self.0, from, to)
             .take_while(|(key, value)| {
@@ -90,7 +90,7 @@ impl KvSnapshot for MemorySnapshot {
     }
 }
 
-fn range<'a>(rows: &'a Map, from: &'a [u8], to: &'a [u8]) -> impl Iterator<Item = Row> + 'a {
+fn range<'a>(rows: &'a Map, from: &'a [u8], to: &'a [u8]) -> impl Iterator<Item = KvRow> + 'a {
     // A map does not take a range that ends before it begins.
     let to = to.max(from);
     let bounds = (Bound::Included(from), Bound::Excluded(to));

@@ -16,7 +16,7 @@ use rocksdb::{
     IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
-use super::{IndexOptions, Kv, KvBatch, KvError, KvSnapshot, Row};
+use super::{IndexOptions, Kv, KvBatch, KvError, KvRow, KvSnapshot};
 use crate::disk::{Disk as _, Real};
 
 mod fault;
@@ -126,7 +126,7 @@ impl Kv for Rocks {
         Ok(values.collect::<Result<_, _>>()?)
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<KvRow>, KvError> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(to);
         let rows = self
@@ -206,7 +206,7 @@ impl KvSnapshot for RocksSnapshot<'_> {
         Ok(self.0.get(key)?)
     }
 
-    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Row>, KvError> {
+    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<KvRow>, KvError> {
         // RocksDB asserts it.
         if from >= to {
             return Ok(Vec::new());

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Kv, KvBatch, KvError, KvHome, KvSnapshot, Row};
+use super::{Kv, KvBatch, KvError, KvHome, KvRow, KvSnapshot};
 
 /// An index that is watched.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Kv for Watched {
         self.watch.see(self.index.values(keys))
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<KvRow>, KvError> {
         self.watch.see(self.index.scan(from, to, limit))
     }
 
@@ -101,7 +101,7 @@ impl KvSnapshot for WatchedSnapshot<'_> {
         self.watch.see(self.snapshot.value(key))
     }
 
-    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Row>, KvError> {
+    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<KvRow>, KvError> {
         self.watch.see(self.snapshot.page(from, to, bytes))
     }
 }

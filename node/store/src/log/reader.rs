@@ -23,7 +23,7 @@ const WINDOW_BYTES: usize = 1 << 20;
 
 /// A group as it was found, whole or not.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct FoundGroup {
     pub(crate) group: u64,
     /// None where neither head nor end mark is whole.
     pub(crate) previous: Option<u64>,
@@ -42,7 +42,7 @@ pub(crate) struct Found {
     pub(crate) damaged_bodies: Vec<(Multihash, Location)>,
 }
 
-impl Found {
+impl FoundGroup {
     /// Whether nothing of it is missing.
     pub(crate) fn is_whole(&self) -> bool {
         self.expected
@@ -153,7 +153,7 @@ impl<'a> Groups<'a> {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<FoundGroup>> {
         loop {
             match self.frame_at(self.offset)? {
                 Some(Frame::Head(head, false)) => return self.group(head, self.offset).map(Some),
@@ -235,8 +235,8 @@ impl<'a> Groups<'a> {
     }
 
     /// Reads the group whose head is whole.
-    fn group(&mut self, head: Head, start: u64) -> io::Result<Found> {
-        let mut found = Found {
+    fn group(&mut self, head: Head, start: u64) -> io::Result<FoundGroup> {
+        let mut found = FoundGroup {
             group: head.group,
             previous: Some(head.previous),
             start,
@@ -264,7 +264,7 @@ impl<'a> Groups<'a> {
         Ok(found)
     }
 
-    fn read_batches(&self, bytes: &[u8], batches_at: u64, found: &mut Found) {
+    fn read_batches(&self, bytes: &[u8], batches_at: u64, found: &mut FoundGroup) {
         let Segment { salt, number, .. } = *self.segment;
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
@@ -290,7 +290,7 @@ impl<'a> Groups<'a> {
         Ok(end.heads(&payload))
     }
 
-    fn check_bodies(&self, found: &mut Found) -> io::Result<()> {
+    fn check_bodies(&self, found: &mut FoundGroup) -> io::Result<()> {
         let entries = found.batches.iter().flat_map(|(_, batch)| &batch.entries);
         let mut damaged = Vec::new();
         for entry in entries {
@@ -312,7 +312,7 @@ impl<'a> Groups<'a> {
     /// Looks for the next frame from here on.
     fn search(&mut self) -> io::Result<Search> {
         let Segment { salt, number, .. } = *self.segment;
-        let mut orphan: Option<Found> = None;
+        let mut orphan: Option<FoundGroup> = None;
         let mut at = self.offset;
         while at < self.length {
             let window = self.part(at, WINDOW_BYTES as u64)?;
@@ -372,7 +372,7 @@ impl<'a> Groups<'a> {
     }
 
     /// Gives out the orphan first, where there is one; what follows it is found again from its end.
-    fn give(&mut self, orphan: Option<Found>, next: Search) -> Search {
+    fn give(&mut self, orphan: Option<FoundGroup>, next: Search) -> Search {
         let Some(mut found) = orphan else { return next };
         if let Search::Head(start) = next {
             found.end = found.end.max(start);
@@ -395,13 +395,13 @@ enum Search {
     /// Nothing follows.
     End,
     /// A group of which both heads are damaged.
-    Group(Found),
+    Group(FoundGroup),
     /// A whole head, or a close mark, begins here.
     Head(u64),
 }
 
-fn orphan_of(group: u64, start: u64) -> Found {
-    Found {
+fn orphan_of(group: u64, start: u64) -> FoundGroup {
+    FoundGroup {
         group,
         previous: None,
         start,
@@ -414,7 +414,7 @@ fn orphan_of(group: u64, start: u64) -> Found {
     }
 }
 
-fn take_batch(batch: &BatchHead, payload: &[u8], found: &mut Found) {
+fn take_batch(batch: &BatchHead, payload: &[u8], found: &mut FoundGroup) {
     // They stand in the order of their numbers; one that repeats a number was never written by us.
     let is_next = found
         .batches

@@ -18,7 +18,7 @@ use crate::rows::{Loss, LossKind, owner_tag};
 use crate::segment::Segment;
 
 use super::lost::{last_written, move_tail};
-use super::reader::{Found, Groups};
+use super::reader::{FoundGroup, Groups};
 use super::survey::Files;
 use super::{Group, Heard, Logged, Newest, Position, Said};
 
@@ -55,7 +55,7 @@ pub(crate) struct Replay {
 
 /// What is found out of a group that counts, and of what is missing before it. Once the group is applied nobody finds that again.
 #[derive(Debug, Default)]
-pub(crate) struct FoundOut {
+pub(crate) struct GroupFindings {
     pub(crate) losses: Vec<Loss>,
     /// Heads that its lost batches set: binary name and sequence.
     pub(crate) floors: BTreeMap<Vec<u8>, u64>,
@@ -93,7 +93,7 @@ pub(crate) fn replay<E: From<io::Error>>(
     applied: Position,
     files: &Files,
     (heard, newest): (&Heard, &mut Newest),
-    mut apply: impl FnMut(&Group, FoundOut) -> Result<(), E>,
+    mut apply: impl FnMut(&Group, GroupFindings) -> Result<(), E>,
 ) -> Result<Replay, E> {
     let said = heard.said.as_ref();
     let mut summaries = Vec::new();
@@ -149,7 +149,7 @@ pub(crate) fn replay<E: From<io::Error>>(
                 if counted.contains(&(*number, found.start)) {
                     replay.last_group = found.group;
                     replay.damaged.extend(found.damaged_bodies.iter().copied());
-                    let mut out = FoundOut::default();
+                    let mut out = GroupFindings::default();
                     if !found.is_whole() {
                         note_heads(&found, &mut out.floors, &mut BTreeSet::new());
                     }
@@ -314,7 +314,7 @@ fn read_summaries(
     Ok((ending, are_whole && groups.damage().is_empty()))
 }
 
-fn summary_of(file: FileNumber, found: &Found) -> Summary {
+fn summary_of(file: FileNumber, found: &FoundGroup) -> Summary {
     let is_whole = found.is_whole();
     let mut loss = Loss::new(LossKind::DamagedGroup, file, found.start);
     let is_read = found
@@ -392,7 +392,11 @@ fn decide(
 }
 
 /// Notes the heads that the lost batches of a group set. What a whole batch says of a name later takes the place of it.
-fn note_heads(found: &Found, floors: &mut BTreeMap<Vec<u8>, u64>, lifted: &mut BTreeSet<Vec<u8>>) {
+fn note_heads(
+    found: &FoundGroup,
+    floors: &mut BTreeMap<Vec<u8>, u64>,
+    lifted: &mut BTreeSet<Vec<u8>>,
+) {
     let mut lost = found.lost_heads().peekable();
     for (index, batch) in &found.batches {
         while let Some(head) = lost.next_if(|head| head.batch < *index) {
@@ -414,7 +418,7 @@ fn note_lost(head: &SetHead, floors: &mut BTreeMap<Vec<u8>, u64>) {
     *floor = head.sequence.max(*floor);
 }
 
-fn group_of(segment: &Segment, found: Found) -> Group {
+fn group_of(segment: &Segment, found: FoundGroup) -> Group {
     let batches = found.batches.into_iter().map(|(_, batch)| Logged {
         tag: owner_tag(&batch.owner),
         entries: batch.entries,

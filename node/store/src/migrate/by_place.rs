@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perennis_shared::cid::{Multihash, parse_multihash_bytes, write_multihash};
 
 use super::sink::Sink;
-use crate::kv::{Kv, KvError, KvLoad, Row};
+use crate::kv::{Kv, KvError, KvLoad, KvRow};
 use crate::location::{FileNumber, Location};
 
 /// The place at which a block is to be kept.
@@ -55,7 +55,7 @@ impl ByPlace {
 }
 
 impl Copy {
-    pub(super) fn read((key, value): &Row) -> Self {
+    pub(super) fn read((key, value): &KvRow) -> Self {
         let number = |bytes: &[u8]| -> [u8; 4] { bytes.try_into().expect("a slice of four bytes") };
         let (codecs, _) = value[5..].as_chunks::<8>();
         Self {

@@ -18,6 +18,6 @@ pub(crate) mod row;
 mod segment;
 mod tail;
 
-pub(crate) use change::Change;
+pub(crate) use change::Format1Change;
 pub(crate) use segment::Segment;
 pub(crate) use tail::{Gap, Group, Tail, Unread, read_tail};

@@ -1,4 +1,4 @@
-//! Rows other than blocks: each as it is now, those that cannot be read set aside.
+//! RowMigration other than blocks: each as it is now, those that cannot be read set aside.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(super) fn convert_rows(
     target: &mut Sink,
     now: Millis,
 ) -> Result<(), KvError> {
-    let mut rows = Rows {
+    let mut rows = RowMigration {
         view,
         blocks,
         target,
@@ -40,7 +40,7 @@ pub(super) fn convert_rows(
 /// Why a row is set aside; none where it was taken over.
 type Refusal = Option<&'static str>;
 
-struct Rows<'a> {
+struct RowMigration<'a> {
     view: &'a View<'a>,
     blocks: &'a mut ByHash,
     target: &'a mut Sink,
@@ -48,7 +48,7 @@ struct Rows<'a> {
     adopted: BTreeSet<Vec<u8>>,
 }
 
-impl Rows<'_> {
+impl RowMigration<'_> {
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<Refusal, KvError> {
         match key.first().copied() {
             Some(row::BLOCK) => self.block(key, value),

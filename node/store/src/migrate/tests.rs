@@ -7,7 +7,7 @@ use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::ipns::Name;
 use perennis_shared::sign::SigningKey;
 
-use super::format1::Change;
+use super::format1::Format1Change;
 use super::format1::maker::{Made, Maker, apply, block_key};
 use super::*;
 use crate::block_table::{BlockTable, TableEntry};
@@ -42,7 +42,7 @@ impl Folder {
     }
 
     /// A group in the log and in the index.
-    fn commit(&mut self, blocks: &[Block], changes: &[Change]) -> Made {
+    fn commit(&mut self, blocks: &[Block], changes: &[Format1Change]) -> Made {
         let made = self.maker.commit(blocks, changes);
         apply(
             &MortalKv::open(&self.index, &Power::default()),
@@ -178,8 +178,8 @@ fn quarantined(at: Millis, location: Option<Location>, codecs: &[u64], reason: &
     row.to_bytes()
 }
 
-fn put(key: &[u8], value: &[u8]) -> Change {
-    Change::Put(key.to_vec(), value.to_vec())
+fn put(key: &[u8], value: &[u8]) -> Format1Change {
+    Format1Change::Put(key.to_vec(), value.to_vec())
 }
 
 fn name() -> Name {
@@ -206,12 +206,12 @@ fn what_the_index_had_not_yet_is_applied_over_it() {
     let mut folder = Folder::new();
     let blocks = ["one", "two", "three", "four"].map(raw);
     folder.commit(&blocks[..2], &[put(b"ma", b"1"), put(b"mb", b"1")]);
-    let changes = [put(b"ma", b"2"), Change::Delete(b"mb".to_vec())];
+    let changes = [put(b"ma", b"2"), Format1Change::Delete(b"mb".to_vec())];
     folder.maker.commit(&blocks[2..3], &changes);
     folder.maker.fail(&blocks[3..], &[put(b"mfailed", b"x")]);
     folder.maker.begin(2);
     // Moved by a compaction, and dropped by a collection.
-    let forget = Change::Forget(blocks[1].cid().to_bytes());
+    let forget = Format1Change::Forget(blocks[1].cid().to_bytes());
     let moved = folder.maker.commit(&blocks[..1], &[forget]);
     folder.write();
     let (rows, losses) = folder.migrate();

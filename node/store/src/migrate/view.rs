@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::format1::{Change, Group, row};
+use super::format1::{Format1Change, Group, row};
 use super::sink::Sink;
-use crate::kv::{Kv, KvError, KvLoad, KvSnapshot, Row};
+use crate::kv::{Kv, KvError, KvLoad, KvRow, KvSnapshot};
 
 /// First byte of a change: a row that is gone, or the row that is there now.
 const GONE: u8 = 0;
@@ -15,11 +15,11 @@ const END: [u8; 1] = [u8::MAX];
 
 /// What the log changes in the index.
 #[derive(Debug)]
-pub(super) struct Changes {
+pub(super) struct LoggedChanges {
     sink: Sink,
 }
 
-impl Changes {
+impl LoggedChanges {
     pub(super) fn new(load: Box<dyn KvLoad>) -> Self {
         Self {
             sink: Sink::new(load),
@@ -34,9 +34,9 @@ impl Changes {
         }
         for change in group.changes {
             match change {
-                Change::Put(key, value) => self.set(key, &value)?,
-                Change::Delete(key) => self.sink.put(key, vec![GONE])?,
-                Change::Forget(cid) => {
+                Format1Change::Put(key, value) => self.set(key, &value)?,
+                Format1Change::Delete(key) => self.sink.put(key, vec![GONE])?,
+                Format1Change::Forget(cid) => {
                     let key = [&[row::BLOCK], cid.as_slice()].concat();
                     self.sink.put(key, vec![GONE])?;
                 }
@@ -76,7 +76,7 @@ impl<'a> View<'a> {
     }
 
     /// All rows in the order of their keys. Ends with the first error.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Row, KvError>> + 'a {
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<KvRow, KvError>> + 'a {
         let old = self.index.into_iter();
         let mut old = old.flat_map(|index| index.rows(&[], &END)).peekable();
         let mut new = self.changes.rows(&[], &END).peekable();
@@ -146,16 +146,16 @@ mod tests {
                 }
             }
             let changes = changes.into_iter().map(|(key, value)| match value {
-                Some(value) => Change::Put(key, value),
-                None => Change::Delete(key),
+                Some(value) => Format1Change::Put(key, value),
+                None => Format1Change::Delete(key),
             });
             let group = Group { number: 1, blocks: Vec::new(), changes: changes.collect() };
-            let mut changes = Changes::new(load());
+            let mut changes = LoggedChanges::new(load());
             changes.apply(group).unwrap();
             let changes = changes.finish().unwrap();
             let (index, changes) = (index.snapshot().unwrap(), changes.snapshot().unwrap());
             let view = View::new(is_there.then_some(index.as_ref()), changes.as_ref());
-            let seen: Vec<Row> = view.rows().collect::<Result<_, _>>().unwrap();
+            let seen: Vec<KvRow> = view.rows().collect::<Result<_, _>>().unwrap();
             for (key, value) in &seen {
                 let found = view.value(key).unwrap();
                 prop_assert_eq!(found.as_ref(), Some(value));

@@ -24,7 +24,7 @@ use crate::kv::{Kv, KvError, KvHome, Watched};
 use crate::layout::{NEWEST, RESERVE, packs, segments};
 use crate::location::{FileNumber, StoreId};
 use crate::log::{
-    FoundOut, Group, Heard, Known, Log, Newest, Position, Replay, Said, move_torn, replay,
+    Group, GroupFindings, Heard, Known, Log, Newest, Position, Replay, Said, move_torn, replay,
     survey_files,
 };
 use crate::open_error::OpenError;
@@ -270,7 +270,7 @@ impl Opening<'_> {
             heard.said = None;
         }
         let mut behind = Behind::of(&files, applied)?;
-        let apply = |group: &Group, out: FoundOut| {
+        let apply = |group: &Group, out: GroupFindings| {
             let ops = start::ops_with(index, &out, now)?;
             index.apply_with(group, &ops, false)?;
             progress(behind.until(group.end));

@@ -18,7 +18,7 @@ use crate::index::{Index, may_need_packs, missing_files, quarantine_ops};
 use crate::keys::{self, Queue};
 use crate::kv::{Kv, KvError};
 use crate::location::FileNumber;
-use crate::log::{FoundOut, Replay};
+use crate::log::{GroupFindings, Replay};
 use crate::pack::{self, Footer, PackName};
 use crate::rows::{
     HeadRow, Loss, LossKind, Place, Row as _, found_at, read_due, write_due, write_floor,
@@ -30,7 +30,11 @@ const PAGE_ROWS: usize = 4096;
 
 /// What is written into the index with a group that is replayed. Blocks of it that are damaged are found by who reads them, whatever becomes
 /// of this start.
-pub(crate) fn ops_with(index: &Index, out: &FoundOut, now: Millis) -> Result<Vec<Op>, KvError> {
+pub(crate) fn ops_with(
+    index: &Index,
+    out: &GroupFindings,
+    now: Millis,
+) -> Result<Vec<Op>, KvError> {
     let mut ops = Vec::new();
     index.note_losses(found_at(now, &out.losses), &mut ops);
     for (name, sequence) in &out.floors {

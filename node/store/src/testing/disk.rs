@@ -45,11 +45,11 @@ struct Inode {
     seen: Vec<u8>,
     /// As it is after a power cut that loses everything.
     kept: Vec<u8>,
-    pending: Vec<Change>,
+    pending: Vec<FileChange>,
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+enum FileChange {
     Write { offset: usize, bytes: Vec<u8> },
     Length(usize),
 }
@@ -284,7 +284,7 @@ impl World {
 }
 
 impl Inode {
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: FileChange) {
         change.apply(&mut self.seen);
         self.pending.push(change);
     }
@@ -293,12 +293,12 @@ impl Inode {
         let mut kept = self.kept.clone();
         for change in &self.pending {
             match change {
-                Change::Length(_) => {
+                FileChange::Length(_) => {
                     if dice.survives() {
                         change.apply(&mut kept);
                     }
                 }
-                Change::Write { offset, bytes } => {
+                FileChange::Write { offset, bytes } => {
                     // Lost, whole, or torn at its sectors.
                     let fate = dice.prefix(2);
                     for (at, sector) in sectors(*offset, bytes) {
@@ -317,7 +317,7 @@ impl Inode {
     }
 }
 
-impl Change {
+impl FileChange {
     fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
             Self::Write { offset, bytes: new } => write(bytes, *offset, new),
@@ -342,7 +342,7 @@ impl Disk for LyingDisk {
             world.next += 1;
             made = world.next;
             let mut file = Inode::default();
-            file.change(Change::Length(length));
+            file.change(FileChange::Length(length));
             world.files.insert(made, file);
             Ok(Renaming::new(path, None, Some((path, made))))
         })?;
@@ -457,7 +457,7 @@ impl LyingFile {
     }
 
     /// Makes a change of the file, of which `half` happens where it fails.
-    fn change(&self, grown: usize, whole: Change, half: Option<Change>) -> io::Result<()> {
+    fn change(&self, grown: usize, whole: FileChange, half: Option<FileChange>) -> io::Result<()> {
         let step = self.disk.power.step();
         if step == Step::Off {
             return Err(off());
@@ -487,7 +487,7 @@ impl LyingFile {
     fn set_length(&self, bytes: u64) -> io::Result<()> {
         let length = usize::try_from(bytes).unwrap_or(usize::MAX);
         let now = self.with(|file| file.seen.len())?;
-        self.change(length.saturating_sub(now), Change::Length(length), None)
+        self.change(length.saturating_sub(now), FileChange::Length(length), None)
     }
 }
 
@@ -517,11 +517,11 @@ impl DiskFile for LyingFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let now = self.with(|file| file.seen.len())?;
-        let half = Change::Write {
+        let half = FileChange::Write {
             offset,
             bytes: bytes[..bytes.len() / 2].to_vec(),
         };
-        let whole = Change::Write {
+        let whole = FileChange::Write {
             offset,
             bytes: bytes.to_vec(),
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::kv::{KvBatch, KvError, Row};
+use crate::kv::{KvBatch, KvError, KvRow};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -45,7 +45,7 @@ impl Durable {
 
     /// All rows, those included that a crash may lose.
     #[must_use]
-    pub fn rows(&self) -> Vec<Row> {
+    pub fn rows(&self) -> Vec<KvRow> {
         let mut written = self.0.lock().clone();
         written.settle();
         written.flushed.into_iter().collect()

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::durable::Durable;
 use super::power::{Loss, Power, Step};
-use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad, KvSnapshot, Memory, Row};
+use crate::kv::{Kv, KvBatch, KvError, KvHome, KvLoad, KvRow, KvSnapshot, Memory};
 
 /// The index in memory over what is [`Durable`], on the same power as a [`LyingDisk`](super::LyingDisk).
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Kv for MortalKv {
         self.live.value(key)
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<KvRow>, KvError> {
         self.durable.check(from, to)?;
         self.live.scan(from, to, limit)
     }
@@ -102,7 +102,7 @@ impl KvSnapshot for MortalSnapshot<'_> {
         self.rows.value(key)
     }
 
-    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<Row>, KvError> {
+    fn page(&self, from: &[u8], to: &[u8], bytes: usize) -> Result<Vec<KvRow>, KvError> {
         self.durable.check(from, to)?;
         self.rows.page(from, to, bytes)
     }

@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 
 /// The power that the doubles hang on. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Power(Arc<Mutex<State>>);
+pub struct Power(Arc<Mutex<PowerState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct PowerState {
     points: u64,
     cut_at: Option<u64>,
     off: bool,

@@ -30,7 +30,7 @@ use perennis_shared::codec;
 use crate::batch::{Batch, CommitError, Reclaim};
 use crate::commit::Work;
 use crate::keys;
-use crate::kv::Row;
+use crate::kv::KvRow;
 use crate::rows::{PinRow, Place, Row as _};
 use crate::shared::Marks;
 use crate::store::Store;
@@ -431,7 +431,7 @@ impl Collection {
     }
 
     /// The blocks in these rows that nothing reached.
-    fn dead(&self, rows: &[Row]) -> Vec<(Multihash, Place)> {
+    fn dead(&self, rows: &[KvRow]) -> Vec<(Multihash, Place)> {
         let dead = rows
             .iter()
             .filter(|(key, _)| !self.marks.is_live(&key[1..]));
@@ -439,7 +439,7 @@ impl Collection {
             .collect()
     }
 
-    fn page(&self, from: &[u8], to: &[u8]) -> Result<Vec<Row>, UpkeepError> {
+    fn page(&self, from: &[u8], to: &[u8]) -> Result<Vec<KvRow>, UpkeepError> {
         Ok(self
             .store
             .inner()

@@ -9,7 +9,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use perennis_shared::cid::{Cid, Multihash};
 
-use crate::batch::{Batch, Change, Reclaim};
+use crate::batch::{Batch, Reclaim, RowChange};
 use crate::clock::wall_clock;
 use crate::disk::is_lost;
 use crate::keys;
@@ -101,7 +101,7 @@ impl Store {
         };
         if place.as_deref() != Some(next.as_slice()) {
             let mut batch = Batch::new();
-            batch.rows.push(Change::Put(vec![keys::UPKEEP], next));
+            batch.rows.push(RowChange::Put(vec![keys::UPKEEP], next));
             self.commit(batch)?;
         }
         Ok(step)

@@ -11,7 +11,7 @@ use crate::keys;
 use crate::kv::KvSnapshot;
 use crate::layout::{NEWEST, SEGMENTS, segments};
 use crate::location::{FileNumber, Location};
-use crate::log::{Files, Found, Groups, Heard, Known, survey_files};
+use crate::log::{Files, FoundGroup, Groups, Heard, Known, survey_files};
 use crate::rows::{FileKind, FileRow, Loss, LossKind, read_location};
 use crate::segment::{GROUPS_START, Segment};
 
@@ -214,7 +214,7 @@ impl Verifier<'_> {
     }
 
     /// One of the two heads is enough for the group to be read, so the other may be damaged.
-    fn check_heads(&mut self, segment: &Segment, found: &Found) -> io::Result<()> {
+    fn check_heads(&mut self, segment: &Segment, found: &FoundGroup) -> io::Result<()> {
         if found.expected.is_none() {
             return Ok(());
         }
@@ -229,7 +229,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn check_group(&mut self, number: FileNumber, found: &Found) {
+    fn check_group(&mut self, number: FileNumber, found: &FoundGroup) {
         let here = found.batches.len();
         let detail = match found.expected {
             None => "both heads of the group are damaged".to_owned(),
@@ -255,7 +255,7 @@ impl Verifier<'_> {
     }
 
     /// Whether the group that this one follows was there.
-    fn check_order(&mut self, number: FileNumber, found: &Found, order: &mut Order) {
+    fn check_order(&mut self, number: FileNumber, found: &FoundGroup, order: &mut Order) {
         let Some(previous) = found.previous else {
             order.last = order.last.max(found.group);
             return;

@@ -142,7 +142,7 @@ impl Writer {
         }
     }
 
-    /// Changes the tree below `old` and returns the new root.
+    /// NodeChanges the tree below `old` and returns the new root.
     fn rewrite<B: Blocks + ?Sized>(
         &mut self,
         root: Cid,
@@ -157,7 +157,7 @@ impl Writer {
                 level,
                 nodes: &nodes,
                 writer: self,
-                changes: Changes::default(),
+                changes: NodeChanges::default(),
             }
             .rewrite(&edits)?;
             if changes.removed == changes.inserted {
@@ -295,17 +295,17 @@ struct Level<'a, B: ?Sized> {
     level: u8,
     nodes: &'a Nodes<'a, B>,
     writer: &'a mut Writer,
-    changes: Changes,
+    changes: NodeChanges,
 }
 
 /// The nodes of a level that were given up and those that were written, by their separators.
 #[derive(Default)]
-struct Changes {
+struct NodeChanges {
     removed: BTreeMap<KeyBytes, Cid>,
     inserted: BTreeMap<KeyBytes, Cid>,
 }
 
-impl Changes {
+impl NodeChanges {
     /// The changes as edits of the level above; nodes written as they were are left out.
     fn into_edits(self) -> Vec<Edit> {
         let mut edits: BTreeMap<KeyBytes, Option<Body>> = BTreeMap::new();
@@ -324,7 +324,7 @@ impl Changes {
 }
 
 impl<B: Blocks + ?Sized> Level<'_, B> {
-    fn rewrite(mut self, edits: &[Edit]) -> Result<Changes, TreeError> {
+    fn rewrite(mut self, edits: &[Edit]) -> Result<NodeChanges, TreeError> {
         let mut cursor = Cursor::new(self.root.clone(), self.level, self.nodes);
         let mut rest = edits;
         while let Some((key, _)) = rest.first() {

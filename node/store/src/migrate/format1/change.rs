@@ -12,7 +12,7 @@
 
 /// A change of the index that is not a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum Format1Change {
     /// Sets a row.
     Put(Vec<u8>, Vec<u8>),
     /// Removes a row.
@@ -26,7 +26,7 @@ pub(crate) enum Change {
 pub(crate) struct GroupEnd {
     pub(crate) previous: u64,
     pub(crate) blocks: u32,
-    pub(crate) changes: Vec<Change>,
+    pub(crate) changes: Vec<Format1Change>,
 }
 
 impl GroupEnd {
@@ -53,10 +53,10 @@ impl GroupEnd {
                     let (value, after) =
                         after.split_at_checked(u32::from_le_bytes(*value_length) as usize)?;
                     rest = after;
-                    Change::Put(key.to_vec(), value.to_vec())
+                    Format1Change::Put(key.to_vec(), value.to_vec())
                 }
-                2 => Change::Delete(key.to_vec()),
-                3 => Change::Forget(key.to_vec()),
+                2 => Format1Change::Delete(key.to_vec()),
+                3 => Format1Change::Forget(key.to_vec()),
                 _ => return None,
             });
         }
@@ -87,9 +87,9 @@ mod tests {
         assert_eq!(
             end.changes,
             [
-                Change::Put(b"k".to_vec(), b"value".to_vec()),
-                Change::Delete(b"gone".to_vec()),
-                Change::Forget(b"cid".to_vec()),
+                Format1Change::Put(b"k".to_vec(), b"value".to_vec()),
+                Format1Change::Delete(b"gone".to_vec()),
+                Format1Change::Forget(b"cid".to_vec()),
             ]
         );
         for cut in 0..GOLDEN.len() {

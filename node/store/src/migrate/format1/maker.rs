@@ -7,7 +7,7 @@ use std::path::Path;
 use crc32fast::Hasher;
 use perennis_shared::cid::Block;
 
-use super::change::Change;
+use super::change::Format1Change;
 use super::row;
 use super::segment::HEADER_BYTES;
 use crate::disk::Disk;
@@ -43,14 +43,14 @@ impl Maker {
     }
 
     /// Appends a group that is acknowledged.
-    pub(crate) fn commit(&mut self, blocks: &[Block], changes: &[Change]) -> Made {
+    pub(crate) fn commit(&mut self, blocks: &[Block], changes: &[Format1Change]) -> Made {
         let made = self.fail(blocks, changes);
         self.last_group = made.end.group;
         made
     }
 
     /// Appends a group that is whole and was never acknowledged. The store begins another segment then.
-    pub(crate) fn fail(&mut self, blocks: &[Block], changes: &[Change]) -> Made {
+    pub(crate) fn fail(&mut self, blocks: &[Block], changes: &[Format1Change]) -> Made {
         let group = self.next_group;
         self.next_group += 1;
         let (number, bytes) = self.segments.last_mut().unwrap();
@@ -106,7 +106,7 @@ pub(crate) struct Made {
 }
 
 /// Applies a group to an index as the first releases did.
-pub(crate) fn apply(index: &dyn Kv, made: &Made, blocks: &[Block], changes: &[Change]) {
+pub(crate) fn apply(index: &dyn Kv, made: &Made, blocks: &[Block], changes: &[Format1Change]) {
     let mut batch = KvBatch::default();
     for (block, place) in blocks.iter().zip(&made.places) {
         batch.put(
@@ -116,9 +116,9 @@ pub(crate) fn apply(index: &dyn Kv, made: &Made, blocks: &[Block], changes: &[Ch
     }
     for change in changes {
         match change {
-            Change::Put(key, value) => batch.put(key.as_slice(), value.as_slice()),
-            Change::Delete(key) => batch.delete(key.as_slice()),
-            Change::Forget(cid) => batch.delete(block_key(cid)),
+            Format1Change::Put(key, value) => batch.put(key.as_slice(), value.as_slice()),
+            Format1Change::Delete(key) => batch.delete(key.as_slice()),
+            Format1Change::Forget(cid) => batch.delete(block_key(cid)),
         }
     }
     let mut applied = made.end.file.0.to_le_bytes().to_vec();
@@ -158,15 +158,15 @@ pub(crate) fn record(kind: u8, group: u64, key: &[u8], body: &[u8]) -> Vec<u8> {
 }
 
 /// The body of a record of kind 2.
-pub(crate) fn group_end(previous: u64, blocks: u32, changes: &[Change]) -> Vec<u8> {
+pub(crate) fn group_end(previous: u64, blocks: u32, changes: &[Format1Change]) -> Vec<u8> {
     let mut bytes = previous.to_le_bytes().to_vec();
     bytes.extend_from_slice(&blocks.to_le_bytes());
     bytes.extend_from_slice(&(changes.len() as u32).to_le_bytes());
     for change in changes {
         let (code, key, value) = match change {
-            Change::Put(key, value) => (1, key, Some(value)),
-            Change::Delete(key) => (2, key, None),
-            Change::Forget(cid) => (3, cid, None),
+            Format1Change::Put(key, value) => (1, key, Some(value)),
+            Format1Change::Delete(key) => (2, key, None),
+            Format1Change::Forget(cid) => (3, cid, None),
         };
         bytes.push(code);
         bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());

@@ -8,7 +8,7 @@
 use std::io;
 use std::path::Path;
 
-use super::change::{Change, GroupEnd};
+use super::change::{Format1Change, GroupEnd};
 use super::segment::{Broken, HEADER_BYTES, Record, Records, Segment};
 use crate::disk::Disk;
 use crate::location::{FileNumber, Location};
@@ -20,7 +20,7 @@ pub(crate) struct Group {
     pub(crate) number: u64,
     /// Binary CIDs, and where their blocks lie.
     pub(crate) blocks: Vec<(Vec<u8>, Location)>,
-    pub(crate) changes: Vec<Change>,
+    pub(crate) changes: Vec<Format1Change>,
 }
 
 /// Bytes that were written to a segment behind its last whole group.

@@ -57,7 +57,7 @@ pub(super) fn current(store: &Store, writer: usize) -> u64 {
 
 /// What a store shows of a writer.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct WriterView {
     pub(super) number: u64,
     pub(super) lost: bool,
     pub(super) half: bool,
@@ -66,12 +66,12 @@ pub(super) struct Found {
 
 /// Looks whether the newest batch of a writer is there as a whole, is none older than what was acknowledged and none
 /// that was never sent, and whether all that is pinned can be read.
-pub(super) fn look(store: &Store, writer: usize, acknowledged: u64) -> Found {
+pub(super) fn look(store: &Store, writer: usize, acknowledged: u64) -> WriterView {
     let number = current(store, writer);
-    let mut found = Found {
+    let mut found = WriterView {
         number,
         lost: number < acknowledged,
-        ..Found::default()
+        ..WriterView::default()
     };
     if found.lost || number > acknowledged + 1 {
         found.wrong = Some(format!("shows {number}, acknowledged {acknowledged}"));

@@ -20,7 +20,7 @@ type Take<'a> = &'a mut dyn FnMut(&[u8], u64);
 
 /// What became of looking for the links of a block.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum LinkLookup {
     /// They were given out.
     Links,
     /// The block is not stored.
@@ -48,16 +48,16 @@ impl Collection {
         place: &Place,
         codec: u64,
         take: Take,
-    ) -> Result<Found, UpkeepError> {
+    ) -> Result<LinkLookup, UpkeepError> {
         if self.packed_links(hash, place.location, codec, take) {
-            return Ok(Found::Links);
+            return Ok(LinkLookup::Links);
         }
         let cid = Cid::new_v1(codec, *hash);
         let block = match self.store.block(&cid) {
             Ok(Some(block)) => block,
-            Ok(None) => return Ok(Found::Missing),
-            Err(ReadError::Corrupt { .. }) => return Ok(Found::Damaged),
-            Err(error @ ReadError::Disk { .. }) => return Ok(Found::Unread(error)),
+            Ok(None) => return Ok(LinkLookup::Missing),
+            Err(ReadError::Corrupt { .. }) => return Ok(LinkLookup::Damaged),
+            Err(error @ ReadError::Disk { .. }) => return Ok(LinkLookup::Unread(error)),
             Err(error) => return Err(error.into()),
         };
         match codec::links(&cid, block.bytes()) {
@@ -65,9 +65,9 @@ impl Collection {
                 for link in links {
                     take(&link.hash().to_bytes(), link.codec());
                 }
-                Ok(Found::Links)
+                Ok(LinkLookup::Links)
             }
-            Err(_) => Ok(Found::Unclear),
+            Err(_) => Ok(LinkLookup::Unclear),
         }
     }
 
@@ -108,7 +108,7 @@ impl Collection {
         let is_full = place.codecs.len() == Place::CODECS;
         for codec in linked_codecs().filter(|codec| is_full || is_seen(codec)) {
             let found = self.links(hash, place, codec, &mut |link, _| take(link))?;
-            if let Found::Unread(error) = found {
+            if let LinkLookup::Unread(error) = found {
                 self.pass_over(error)?;
                 return Ok(false);
             }

@@ -2,7 +2,7 @@
 
 use perennis_shared::cid::{Multihash, parse_multihash_bytes};
 
-use super::links::Found;
+use super::links::LinkLookup;
 use super::{Collection, PAGE_ROWS, codec_of, linked};
 use crate::keys;
 use crate::rows::{MANY_OWNERS, Place, Row as _};
@@ -122,19 +122,19 @@ impl Collection {
                 }
                 found
             }
-            None if self.has_unread_row(&hash)? => Found::Damaged,
-            None => Found::Missing,
+            None if self.has_unread_row(&hash)? => LinkLookup::Damaged,
+            None => LinkLookup::Missing,
         };
         match found {
-            Found::Links => Ok(()),
+            LinkLookup::Links => Ok(()),
             // It was stored when it was reached: somebody has found it damaged meanwhile.
-            Found::Missing => self.reach_lost(&bytes, codec),
-            Found::Unclear => {
+            LinkLookup::Missing => self.reach_lost(&bytes, codec),
+            LinkLookup::Unclear => {
                 self.progress.unclear_blocks += 1;
                 Ok(())
             }
-            Found::Damaged | Found::Unread(_) => {
-                if let Found::Unread(error) = found {
+            LinkLookup::Damaged | LinkLookup::Unread(_) => {
+                if let LinkLookup::Unread(error) = found {
                     self.pass_over(error)?;
                 }
                 let tag = place.map_or(MANY_OWNERS, |place| place.tag);

@@ -10,8 +10,8 @@ fn block(text: &str) -> Block {
     Block::new(Codec::Raw, text.as_bytes().to_vec()).unwrap()
 }
 
-fn put(key: u8) -> Change {
-    Change::Put(vec![key], vec![key; 3])
+fn put(key: u8) -> Format1Change {
+    Format1Change::Put(vec![key], vec![key; 3])
 }
 
 /// Reads the tail of what was made.
@@ -147,7 +147,7 @@ fn a_flip_anywhere_loses_what_follows_in_its_segment_only_and_never_silently() {
 
 /// A block whose bytes are records of a group with any number, at any place.
 fn forged(group: u64, previous: u64) -> Block {
-    let change = Change::Delete(b"somebody's".to_vec());
+    let change = Format1Change::Delete(b"somebody's".to_vec());
     let mut bytes = b"before ".to_vec();
     bytes.extend_from_slice(&record(
         1,
