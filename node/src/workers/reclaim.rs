@@ -52,7 +52,7 @@ enum Stage {
     /// None is under way.
     Waiting,
     /// Blocks are looked for that no pin reaches.
-    Collecting(Collection),
+    Collecting(Box<Collection>),
     /// The space of dead blocks is given back.
     Compacting(Compaction),
 }
@@ -80,7 +80,7 @@ impl Worker for ReclaimWorker {
         let is_waiting = match std::mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Waiting => !self.begin(context).await,
             Stage::Collecting(collection) => {
-                self.collect(collection, context).await;
+                self.collect(*collection, context).await;
                 false
             }
             Stage::Compacting(compaction) => {
@@ -135,7 +135,7 @@ impl ReclaimWorker {
             return false;
         }
         match self.begin_collection().await {
-            Ok(collection) => self.stage = Stage::Collecting(collection),
+            Ok(collection) => self.stage = Stage::Collecting(Box::new(collection)),
             Err(error) => self.collected(Err(error), context),
         }
         true
@@ -160,7 +160,7 @@ impl ReclaimWorker {
             self.tell(&collection, &progress);
             self.collected(Ok(dropped), context);
         } else {
-            self.stage = Stage::Collecting(collection);
+            self.stage = Stage::Collecting(Box::new(collection));
         }
     }
 

@@ -138,11 +138,14 @@ pub(super) async fn run<W: Worker>(mut worker: W, status: Status, stop: Stop) {
         }
         match step {
             Step::Again => {}
-            Step::Pause(pause) => drop(context.stop.sleep(pause).await),
+            Step::Pause(pause) => {
+                // Whether it is time to stop is asked before the next step.
+                let _ = context.stop.sleep(pause).await;
+            }
             Step::Idle { wait, next } => {
                 context.status.waiting(next);
                 let notified = tokio::time::timeout(wait, worker.notified());
-                drop(context.stop.or(notified).await);
+                let _ = context.stop.or(notified).await;
             }
             Step::Done => return,
         }

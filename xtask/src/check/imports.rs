@@ -242,8 +242,8 @@ fn string(text: &str) -> Option<usize> {
     if quoted.starts_with('"') {
         return Some(prefix + quoted_length(quoted, '"'));
     }
-    if quoted.starts_with('\'') {
-        let mut inside = quoted[1..].chars();
+    if let Some(inside) = quoted.strip_prefix('\'') {
+        let mut inside = inside.chars();
         let (first, second) = (inside.next()?, inside.next());
         // Else it is a lifetime.
         if first == '\\' || second == Some('\'') {
