@@ -13,6 +13,7 @@ use crate::support::{Author, DAY, Message, Reply, TestNode};
 const ACCEPT: (&str, &str) = ("Accept", "application/vnd.ipfs.ipns-record");
 
 /// A peer on loopback that is found by nobody.
+#[cfg(feature = "rocksdb")]
 fn as_peer(config: &mut Config) {
     config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
 }
