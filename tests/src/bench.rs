@@ -1,6 +1,6 @@
 //! Measures the product, here and now, against a peer in the same run where there is one.
 //!
-//! A part gives figures by name; [`goals`] says what each is called and what it should reach; [`report`] writes them as
+//! A part gives figures by name; `goals` says what each is called and what it should reach; `report` writes them as
 //! measured, missed goals too. A part whose peer is not here says so in one line and is measured without it.
 #![allow(
     clippy::print_stdout,
