@@ -54,7 +54,11 @@ impl Storage {
     pub(crate) async fn release(&self, root: &Cid) -> Result<bool, StorageError> {
         let row = key(FETCHED, &root.to_bytes());
         let known = row.clone();
-        let is_kept = self.blocking(move |this| Ok(this.store.meta(&known)?.is_some()));
+        let pin = PinReason::Fetched(*root).key();
+        // A fetch that failed has left its pin alone.
+        let is_kept = self.blocking(move |this| {
+            Ok(this.store.meta(&known)?.is_some() || this.store.pin(&pin)?.is_some())
+        });
         if !is_kept.await? {
             return Ok(false);
         }
@@ -110,4 +114,29 @@ fn parse(root: Cid, value: &[u8]) -> Option<Fetched> {
         blocks: u64::from_be_bytes(*blocks),
         bytes: u64::from_be_bytes(*bytes),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::cid::Codec;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_fetch_that_failed_has_left_is_released() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        let block = Block::new(Codec::Raw, b"a part".to_vec()).unwrap();
+        let root = *block.cid();
+        assert!(!storage.release(&root).await.unwrap());
+        storage.begin_fetch(&root).await.unwrap();
+        storage.keep_fetched(&root, vec![block]).await.unwrap();
+        let pin = PinReason::Fetched(root).key();
+        assert_eq!(storage.store.pin(&pin).unwrap(), Some(root));
+        assert!(storage.release(&root).await.unwrap());
+        assert_eq!(storage.store.pin(&pin).unwrap(), None);
+        assert!(!storage.release(&root).await.unwrap());
+    }
 }

@@ -19,8 +19,10 @@ use perennis_shared::{
 use super::{FetchError, Source, SourceError};
 use crate::store::{BlockStore, Changes, StoreError};
 
-/// CIDs the sink is asked about at once.
-const CHECKED: usize = 256;
+/// CIDs the sink is asked about at once: it may answer with as many of the largest blocks.
+const CHECKED: usize = 32;
+/// Absent blocks beside which it is not asked about more.
+const READY: usize = 256;
 /// Size that is assumed of blocks before any has come.
 const FIRST_GUESS: usize = 256 << 10;
 
@@ -219,7 +221,7 @@ where
 
     fn begin(&mut self) {
         let (source, sink) = (self.source, self.sink);
-        if !self.is_checking && self.absent.len() < CHECKED && !self.unchecked.is_empty() {
+        if !self.is_checking && self.absent.len() < READY && !self.unchecked.is_empty() {
             self.is_checking = true;
             let at = self.unchecked.len().saturating_sub(CHECKED);
             let mut cids = self.unchecked.split_off(at);
