@@ -140,10 +140,14 @@ async fn a_flipped_byte_is_told_and_the_block_comes_again_from_another_peer() {
     has_all(&node, &message.blocks).await;
 }
 
+/// An index that is made anew has found the damage before a scrub comes by.
+#[cfg(feature = "rocksdb")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scrub_finds_damage_and_gateways_bring_the_blocks_again() {
+    use crate::support::with_index_on_disk;
+
     let other = TestNode::start().await;
-    let node = TestNode::start().await;
+    let node = TestNode::with(with_index_on_disk).await;
     let message = Author::new(1).publish_many(50);
     for node in [&other, &node] {
         node.publish(&message).await.ok();
@@ -153,13 +157,17 @@ async fn a_scrub_finds_damage_and_gateways_bring_the_blocks_again() {
         flip(node.dir.path(), block.bytes());
     }
     // The round that was read at the start has ended: the next one is due at once.
-    let store = opened(node.dir.path());
+    let store = Store::open(node.dir.path(), &StoreOptions::default()).unwrap();
     let mut batch = Batch::new();
     batch.delete_meta(b"scrubbed");
     store.commit(batch).unwrap();
     drop(store);
     let url = other.url();
-    let node = TestNode::again(node.dir, |config| config.pins.sources = vec![url]).await;
+    let node = TestNode::again(node.dir, |config| {
+        with_index_on_disk(config);
+        config.pins.sources = vec![url];
+    })
+    .await;
     for block in &message.blocks {
         let path = format!("/ipfs/{}?format=raw", block.cid());
         // Before the scrub comes by, a damaged block is refused when it is read.
