@@ -7,6 +7,7 @@ pub(crate) mod dag;
 pub(crate) mod fetch;
 pub(crate) mod home;
 pub(crate) mod id;
+mod invalid_config;
 pub(crate) mod label;
 pub(crate) mod log;
 pub(crate) mod names;

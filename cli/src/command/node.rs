@@ -16,8 +16,6 @@ mod open_files;
 mod probe;
 mod run;
 
-pub(super) use run::config_failure;
-
 pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Failure> {
     match command {
         NodeCommand::Run(arguments) => run::serve(context, arguments),

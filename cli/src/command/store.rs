@@ -7,7 +7,7 @@ use perennis_node::OpenError;
 use perennis_node::config::{self, Config, Sources};
 use perennis_node::data_folder::{has_index, has_stored, in_the_way, missing_log};
 
-use super::node::config_failure;
+use super::invalid_config::config_failure;
 use crate::args::{OneNode, StoreCommand, StorePlace};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, with_causes};

@@ -10,8 +10,8 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use super::open_files;
-use super::run::config_failure;
 use crate::args::NodeDoctor;
+use crate::command::invalid_config::config_failure;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::bytes_text;

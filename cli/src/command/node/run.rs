@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use perennis_node::app::{DataGone, RunningNode, StartError};
-use perennis_node::config::{self, Config, ConfigError, LogFormat, Sources};
+use perennis_node::config::{self, Config, LogFormat, Sources};
 use serde::Serialize;
 
 use super::open_files;
 use crate::args::NodeRun;
+use crate::command::invalid_config::config_failure;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, with_causes};
 use crate::log_lines;
@@ -148,14 +149,6 @@ fn load(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Result<Config, F
     config::load(&Sources::of_process(file, flags))
         .map(|loaded| loaded.config)
         .map_err(|error| config_failure(&error))
-}
-
-pub(crate) fn config_failure(error: &ConfigError) -> Failure {
-    let first = error.problems.first();
-    Failure::invalid("invalid_config", error.to_string()).hint(first.map_or_else(
-        || "run `perennis config check FILE`".to_owned(),
-        |problem| problem.fix.clone(),
-    ))
 }
 
 fn start_failure(error: &StartError) -> Failure {
