@@ -22,16 +22,11 @@ pub(super) fn accepted<T>(
     otherwise: T,
     serve: impl Fn(&MediaRange<'_>) -> Option<T>,
 ) -> Option<T> {
-    let mut values = headers.get_all(header::ACCEPT).iter().peekable();
-    if values.peek().is_none() {
+    if !headers.contains_key(header::ACCEPT) {
         return Some(otherwise);
     }
-    let ranges = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| split(value, ','))
-        .map(MediaRange::parse);
     let mut best: Option<(f32, T)> = None;
-    for range in ranges {
+    for range in ranges(headers) {
         // What is no number is not more than any.
         let quality = range.quality();
         let is_more = quality > best.as_ref().map_or(0.0, |(best, _)| *best);
@@ -44,14 +39,19 @@ pub(super) fn accepted<T>(
 
 /// How much a client asks for one media type by its name: its highest quality, 0 where it does not.
 pub(super) fn named_quality(headers: &HeaderMap, media_type: &str) -> f32 {
+    ranges(headers)
+        .filter(|range| range.is_one_of(&[media_type]))
+        .map(|range| range.quality())
+        .fold(0.0, f32::max)
+}
+
+/// Every media range that the headers `Accept` name, in their order.
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = MediaRange<'_>> {
     let values = headers.get_all(header::ACCEPT).iter();
     values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| split(value, ','))
         .map(MediaRange::parse)
-        .filter(|range| range.is_one_of(&[media_type]))
-        .map(|range| range.quality())
-        .fold(0.0, f32::max)
 }
 
 /// The media type of a body, without its parameters.

@@ -13,10 +13,10 @@ use perennis_shared::cid::{Cid, parse_cid_bytes};
 use perennis_shared::ipns::Name;
 use perennis_store::Batch;
 
+use super::keys::FETCHED;
 use super::{Pin, Storage, StorageError, hex, key};
 
 const HEAD: &[u8] = b"h/";
-const FETCHED: &[u8] = b"x/";
 
 /// Roots that are read at once.
 const PAGE: usize = 4_096;
