@@ -77,7 +77,7 @@ fn build() -> PathBuf {
             "--bin",
             "perennis",
             "--example",
-            "tour",
+            "interop",
             "--profile",
             profile,
         ])

@@ -41,7 +41,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "demo",
-        about: "build, start a node on the embedded default, and take the tour on real input; `demo --page` builds the page for a browser too",
+        about: "build, start a node on the embedded default, and take the tour on real input; `--page` builds the page for a browser too, `--rocksdb` the index on the disk",
         run: demo::run,
     },
     Task {

@@ -1,8 +1,9 @@
 //! The product as tasks run it: the program `perennis`, and the programs of `tests` that take the tour, run beside others
 //! and measure.
 //!
-//! All of it is built in the release profile and with what the tests turn on, so that RocksDB is compiled once, whichever task
-//! comes first. Nothing here knows what a program does: it is built and given its arguments.
+//! All of it is built in the release profile. The tour is built without RocksDB, which takes longer to compile than everything
+//! else; all others with what the tests turn on, so that RocksDB is compiled once, whichever task comes first. Nothing here knows
+//! what a program does: it is built and given its arguments.
 
 use std::{path::PathBuf, process::Command};
 
@@ -21,7 +22,7 @@ pub(crate) fn perennis() -> Result<PathBuf> {
     match std::env::var_os(PERENNIS) {
         Some(program) => Ok(PathBuf::from(program)),
         // An example is built with what the tests turn on, and this is the smallest.
-        None => build("tour", true).map(|()| built("perennis")),
+        None => build("interop", true).map(|()| built("perennis")),
     }
 }
 
@@ -33,6 +34,28 @@ pub(crate) fn program(name: &str) -> Result<Command> {
     let given = std::env::var_os(PERENNIS);
     build(name, given.is_none())?;
     let mut command = shell::command(built("examples").join(name));
+    if given.is_none() {
+        command.env(PERENNIS, built("perennis"));
+    }
+    Ok(command)
+}
+
+/// The tour and the program that it runs, ready to be given arguments. `index_on_disk` says whether the program has RocksDB.
+///
+/// # Errors
+/// Something does not build.
+pub(crate) fn tour(index_on_disk: bool) -> Result<Command> {
+    let given = std::env::var_os(PERENNIS);
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--workspace", "--release", "--locked"]);
+    if !index_on_disk {
+        cargo.arg("--no-default-features");
+    }
+    if given.is_none() {
+        cargo.args(["--bin", "perennis"]);
+    }
+    shell::run(cargo.args(["--bin", "tour"]))?;
+    let mut command = shell::command(built("tour"));
     if given.is_none() {
         command.env(PERENNIS, built("perennis"));
     }

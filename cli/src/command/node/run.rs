@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use perennis_node::app::{DataGone, RunningNode, StartError};
 use perennis_node::config::{self, Config, LogFormat, Sources};
+use perennis_store::IndexEngine;
 use serde::Serialize;
 
 use super::open_files;
@@ -12,6 +13,10 @@ use crate::command::invalid_config::config_failure;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, with_causes};
 use crate::log_lines;
+
+/// What a person is told of an index that is not on the disk.
+const MEMORY: &str =
+    "in memory, made anew from the log at each start: this program was built without RocksDB";
 
 /// The first line of `node run --json`.
 #[derive(Serialize)]
@@ -22,6 +27,7 @@ struct Ready<'a> {
     peer_id: String,
     p2p: Vec<String>,
     data: String,
+    index: String,
     version: &'static str,
 }
 
@@ -60,6 +66,7 @@ pub(super) fn serve(context: &Context<'_>, arguments: &NodeRun) -> Result<(), Fa
 
 async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<(), Failure> {
     let data = config.data.display().to_string();
+    let index = config.index;
     // Before the node starts: a signal that comes early must not kill it half-way.
     let mut stop = StopSignals::new()?;
     let mut node = tokio::select! {
@@ -73,6 +80,7 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
         peer_id: node.peer_id(),
         p2p: node.p2p_addresses(),
         data: data.clone(),
+        index: index.to_string(),
         version: env!("CARGO_PKG_VERSION"),
     };
     let told = context.output.answer(&ready, |page| {
@@ -80,6 +88,7 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
         page.line(format!("{line} {url}"));
         page.fields(&[
             ("data", Some(data.clone())),
+            ("index", (index == IndexEngine::Memory).then(|| MEMORY.to_owned())),
             (
                 "peer",
                 Some(

@@ -3,6 +3,8 @@
 //! It says what is asked for in the seam's own words, and knows none of the engines; which one that gives is said in
 //! `engine`, beside this.
 
+use std::fmt;
+
 /// Where the index is held. It is a cache of the log: a store can be opened with the one now and with the other later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IndexEngine {
@@ -14,6 +16,17 @@ pub enum IndexEngine {
     /// have them.
     #[cfg_attr(not(feature = "rocksdb"), default)]
     Memory,
+}
+
+impl fmt::Display for IndexEngine {
+    /// `disk` or `memory`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Disk => "disk",
+            Self::Memory => "memory",
+        })
+    }
 }
 
 /// How the index is held.
