@@ -122,6 +122,10 @@ impl Retryable for HttpError {
             Self::Setup(_) => ErrorKind::Fatal,
         }
     }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Connect(_))
+    }
 }
 
 impl Http {

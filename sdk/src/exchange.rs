@@ -210,6 +210,10 @@ impl Retryable for SourceError {
             _ => None,
         }
     }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Remote(error) if error.is_unreachable())
+    }
 }
 
 impl Exchange {

@@ -1,16 +1,17 @@
 //! Talking to a server over HTTP: what it refuses, and when to ask again.
 
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use perennis_rt::{
     self as rt,
-    http::{HttpError, Response},
+    http::{HttpError, Request, Response},
 };
 use perennis_shared::{
     backoff::Backoff,
     error::{ErrorKind, Retryable},
 };
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 /// Most bytes of a refusal that are read.
 const REFUSAL_BYTES: usize = 256 << 10;
@@ -83,6 +84,36 @@ impl Retryable for RemoteError {
             Self::Http(_) | Self::Answer { .. } => None,
         }
     }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Http(error) if error.is_unreachable())
+    }
+}
+
+/// The bearer token of a node, which calls that change something there carry (RFC 6750). Wiped when dropped, and never shown.
+#[derive(Clone)]
+pub struct BearerToken(Zeroizing<String>);
+
+impl BearerToken {
+    /// The token in a text, white space around it left out; none where the rest is empty or not of visible ASCII characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let token = text.trim_ascii();
+        let is_visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+        (!token.is_empty() && is_visible).then(|| Self(Zeroizing::new(token.to_owned())))
+    }
+
+    /// The request, carrying it.
+    #[must_use]
+    pub fn carried_by(&self, request: Request) -> Request {
+        request.with_token(&self.0)
+    }
+}
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken(..)")
+    }
 }
 
 /// What may be done about an answer with an error status.
@@ -132,7 +163,7 @@ struct ErrorFields {
 }
 
 /// Calls `attempt` until it succeeds, fails in a way no retry helps, or the policy ends. A pause the server
-/// asked for is honoured, up to half a minute; it is not shortened to fit.
+/// asked for is honoured, up to half a minute; it is not shortened to fit. Where nobody is there to be asked, it ends sooner.
 pub(crate) async fn with_retries<T, E, F>(
     backoff: &Backoff,
     mut attempt: impl FnMut() -> F,
@@ -149,11 +180,76 @@ where
         };
         failures += 1;
         let asked = error.retry_after().unwrap_or_default();
-        match backoff.delay(failures, rt::jitter()) {
+        let policy = match error.is_unreachable() {
+            true => backoff.unreachable(),
+            false => *backoff,
+        };
+        match policy.delay(failures, rt::jitter()) {
             Some(pause) if error.kind() == ErrorKind::Retry && asked <= LONGEST_PAUSE => {
                 rt::sleep(pause.max(asked)).await;
             }
             _ => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no luck")]
+    struct NoLuck {
+        is_unreachable: bool,
+    }
+
+    impl Retryable for NoLuck {
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Retry
+        }
+
+        fn is_unreachable(&self) -> bool {
+            self.is_unreachable
+        }
+    }
+
+    /// How many attempts there were, and how they ended, where the first so many fail.
+    async fn attempts(failures: u32, is_unreachable: bool) -> (u32, bool) {
+        let backoff = Backoff {
+            base: Duration::from_millis(1),
+            max: Duration::from_millis(2),
+            attempts: 5,
+        };
+        let made = Cell::new(0);
+        let ended = with_retries(&backoff, || {
+            made.set(made.get() + 1);
+            std::future::ready(match made.get() <= failures {
+                true => Err(NoLuck { is_unreachable }),
+                false => Ok(()),
+            })
+        });
+        let ended = ended.await;
+        (made.get(), ended.is_ok())
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_is_asked_less_often_than_who_is_busy() {
+        assert_eq!(attempts(9, false).await, (5, false));
+        assert_eq!(attempts(9, true).await, (4, false));
+        assert_eq!(attempts(3, true).await, (4, true));
+    }
+
+    #[test]
+    fn a_token_is_visible_ascii_and_never_shown() {
+        let token = BearerToken::parse(" 0123456789abcdef\n").unwrap();
+        assert_eq!(token.0.as_str(), "0123456789abcdef");
+        assert_eq!(format!("{token:?}"), "BearerToken(..)");
+        for text in ["", " \n", "two words", "tökén"] {
+            assert!(BearerToken::parse(text).is_none(), "{text}");
         }
     }
 }

@@ -155,6 +155,10 @@ impl Retryable for RouteError {
             _ => None,
         }
     }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Remote(error) if error.is_unreachable())
+    }
 }
 
 #[cfg(feature = "net")]

@@ -16,6 +16,27 @@ pub enum ErrorKind {
     Fatal,
 }
 
+impl ErrorKind {
+    /// The word for it in what programs read.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Reject => "reject",
+            Self::Corrupt => "corrupt",
+            Self::Fatal => "fatal",
+        }
+    }
+
+    /// The kind with this word, if there is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Retry, Self::Reject, Self::Corrupt, Self::Fatal]
+            .into_iter()
+            .find(|kind| kind.word() == word)
+    }
+}
+
 /// Why an operation that can be tried again failed.
 pub trait Retryable {
     /// What the caller may do.
@@ -24,6 +45,12 @@ pub trait Retryable {
     /// The pause the other side asked for, when it named one.
     fn retry_after(&self) -> Option<core::time::Duration> {
         None
+    }
+
+    /// Whether no connection came about: nobody was there to be asked, and it is known at once. Who tries again does so sooner
+    /// and not for as long ([`Backoff::unreachable`](crate::backoff::Backoff::unreachable)).
+    fn is_unreachable(&self) -> bool {
+        false
     }
 }
 
@@ -40,4 +67,23 @@ pub fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_one_word() {
+        for (kind, word) in [
+            (ErrorKind::Retry, "retry"),
+            (ErrorKind::Reject, "reject"),
+            (ErrorKind::Corrupt, "corrupt"),
+            (ErrorKind::Fatal, "fatal"),
+        ] {
+            assert_eq!(kind.word(), word);
+            assert_eq!(ErrorKind::from_word(word), Some(kind));
+        }
+        assert_eq!(ErrorKind::from_word("Retry"), None);
+    }
 }

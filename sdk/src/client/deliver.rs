@@ -27,7 +27,7 @@ use super::{
 use crate::{
     exchange::{FetchError, Walk},
     node_url::NodeUrl,
-    remote::{Refusal, RemoteError, with_retries},
+    remote::{BearerToken, Refusal, RemoteError, with_retries},
     store::{BlockStore, Changes, StoreError},
 };
 
@@ -141,9 +141,7 @@ impl<S: BlockStore + 'static> Client<S> {
         };
         match self.outbox(&facts.name).await? {
             Some(outbox) => {
-                let sent = self
-                    .send(&facts.name, &outbox.record, &outbox.ladder, &outbox.waiting)
-                    .await;
+                let sent = self.send(&facts.name, &outbox, &outbox.waiting, None).await;
                 sent.map(Some)
             }
             None => Ok(None),
@@ -161,14 +159,15 @@ impl<S: BlockStore + 'static> Client<S> {
     pub(super) async fn send(
         &self,
         name: &Name,
-        record: &Record,
-        ladder: &Ladder,
+        outbox: &Outbox,
         to: &[NodeUrl],
+        token: Option<&BearerToken>,
     ) -> Result<PublishOutcome, StoreError> {
+        let (record, ladder) = (&outbox.record, &outbox.ladder);
         let head = record.head().unwrap_or_default();
         let mut under_way = FuturesUnordered::new();
         for (index, url) in to.iter().enumerate() {
-            let sent = self.send_to(name, record, ladder, &head, url);
+            let sent = self.send_to(name, outbox, &head, url, token);
             let sending = async move { (index, sent.await) };
             let sending: BoxFuture<'_, _> = Box::pin(sending);
             under_way.push(sending);
@@ -206,11 +205,12 @@ impl<S: BlockStore + 'static> Client<S> {
     async fn send_to(
         &self,
         name: &Name,
-        record: &Record,
-        ladder: &Ladder,
+        outbox: &Outbox,
         head: &Cid,
         url: &NodeUrl,
+        token: Option<&BearerToken>,
     ) -> Result<(), DeliverError> {
+        let (record, ladder) = (&outbox.record, &outbox.ladder);
         let known = self.acknowledged(name, url).await?;
         let mut blocks = self
             .unknown_to(name, head, known.map(|known| known.head))
@@ -221,7 +221,12 @@ impl<S: BlockStore + 'static> Client<S> {
             let shared = &self.shared;
             let deadline = shared.config.publish_time;
             let reply = with_retries(&shared.config.backoff, || {
-                message::post(&shared.http, url, name, record, body.clone(), deadline)
+                let request = message::request(url, name, body.clone()).within(deadline);
+                let request = match token {
+                    Some(token) => token.carried_by(request),
+                    None => request,
+                };
+                message::send(&shared.http, request, record)
             });
             let missing = match reply.await? {
                 Reply::Stored => return Ok(()),

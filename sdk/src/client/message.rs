@@ -50,17 +50,17 @@ pub(super) enum Reply {
     Superseded(Refusal),
 }
 
-/// Hands one message over and waits for the acknowledgement.
-pub(super) async fn post(
+/// The request that hands one message over.
+pub(super) fn request(node: &NodeUrl, name: &Name, body: Bytes) -> Request {
+    Request::post(node.at(&format!("v1/names/{name}/publish")), CAR_TYPE, body)
+}
+
+/// Hands one message over and waits for the acknowledgement of this record.
+pub(super) async fn send(
     http: &Http,
-    node: &NodeUrl,
-    name: &Name,
+    request: Request,
     record: &Record,
-    body: Bytes,
-    deadline: std::time::Duration,
 ) -> Result<Reply, RemoteError> {
-    let url = node.at(&format!("v1/names/{name}/publish"));
-    let request = Request::post(url, CAR_TYPE, body).within(deadline);
     let response = http.send(request).await?;
     if response.status() == 200 {
         let body = response.bytes(ANSWER_BYTES).await?;

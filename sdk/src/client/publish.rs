@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     node_url::NodeUrl,
+    remote::BearerToken,
     router::{RouteError, mark_changes},
     store::{BlockStore, Changes, StoreError},
 };
@@ -47,6 +48,9 @@ pub struct PublishOptions {
     pub ladder: Option<LadderPlan>,
     /// Where the DID document says that blocks can be fetched. None adds the nodes that are published to.
     pub sources: Option<Vec<NodeUrl>>,
+    /// The token that the nodes ask for, where they do. Every node that is published to is sent it, so they should be of one
+    /// operator. It is kept nowhere: [`Client::deliver`] sends none.
+    pub token: Option<BearerToken>,
 }
 
 impl Default for PublishOptions {
@@ -57,6 +61,7 @@ impl Default for PublishOptions {
             ttl: Duration::from_secs(5 * 60),
             ladder: Some(LadderPlan::default()),
             sources: None,
+            token: None,
         }
     }
 }
@@ -162,7 +167,7 @@ impl<S: BlockStore + 'static> Client<S> {
                 return Ok(outcome.clone());
             }
             let outcome = self
-                .send(&facts.name, &outbox.record, &outbox.ladder, &nodes)
+                .send(&facts.name, &outbox, &nodes, options.token.as_ref())
                 .await?;
             let is_superseded = outcome
                 .nodes
