@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use perennis_shared::cid::{Block, Cid, Multihash, write_multihash};
+use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_shared::ipns::Name;
 use perennis_shared::limits::LimitExceeded;
 use perennis_shared::time::Millis;
@@ -414,4 +415,60 @@ pub enum CommitError {
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
+}
+
+impl Retryable for CommitError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Stale { .. }
+            | Self::Equivocation { .. }
+            | Self::MissingBlocks(_)
+            | Self::TooLarge(_) => ErrorKind::Reject,
+            Self::PinsChanged | Self::Closed => ErrorKind::Retry,
+            // An index that has failed takes no write until a start has made it anew, even where it is damaged: nothing that the
+            // caller could ask elsewhere.
+            Self::Full | Self::Disk(_) | Self::Index(_) => ErrorKind::Fatal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn every_commit_that_fails_has_its_kind() {
+        let key = perennis_shared::sign::SigningKey::from_seed(&[1; 32]);
+        let name = || Box::new(Name::from_public_key(&key.public()));
+        let too_large = LimitExceeded::check("bytes", 1, 2).unwrap_err();
+        let stale = CommitError::Stale {
+            name: name(),
+            stored: 2,
+            offered: 1,
+        };
+        let equivocation = CommitError::Equivocation {
+            name: name(),
+            sequence: 1,
+            stored: Bytes::new(),
+        };
+        let damaged = KvError::Damaged {
+            reason: "a bit".to_owned(),
+        };
+        let disk = io::Error::other("no luck");
+        for (error, kind) in [
+            (stale, ErrorKind::Reject),
+            (equivocation, ErrorKind::Reject),
+            (CommitError::MissingBlocks(Vec::new()), ErrorKind::Reject),
+            (CommitError::TooLarge(too_large), ErrorKind::Reject),
+            (CommitError::Full, ErrorKind::Fatal),
+            (CommitError::PinsChanged, ErrorKind::Retry),
+            (CommitError::Disk(Arc::new(disk)), ErrorKind::Fatal),
+            (CommitError::Index(Arc::new(damaged)), ErrorKind::Fatal),
+            (CommitError::Closed, ErrorKind::Retry),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
 }

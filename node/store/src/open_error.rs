@@ -5,6 +5,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use perennis_shared::error::{ErrorKind, Retryable};
+
 use crate::kv::KvError;
 
 /// Why a store cannot be opened.
@@ -113,4 +115,110 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl Retryable for OpenError {
+    /// What stands in the way waits for a person, damage too: what can be mended without one was mended before this is told. A
+    /// newer format is no trouble of this installation: it is refused, and nothing was touched.
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NewerFormat { .. } => ErrorKind::Reject,
+            Self::Locked { .. }
+            | Self::OlderFormat { .. }
+            | Self::NotAStore { .. }
+            | Self::NotWritable { .. }
+            | Self::Full { .. }
+            | Self::Index { .. }
+            | Self::NotWrittenDown { .. }
+            | Self::Rebuild { .. }
+            | Self::Migration { .. }
+            | Self::Gone { .. }
+            | Self::Segments { .. } => ErrorKind::Fatal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_kind() {
+        let dir = || PathBuf::from("/data");
+        let io = || io::Error::other("no luck");
+        let cause = || "no luck".into();
+        for (error, kind) in [
+            (OpenError::Locked { dir: dir() }, ErrorKind::Fatal),
+            (
+                OpenError::NewerFormat {
+                    dir: dir(),
+                    found: 9,
+                    known: 2,
+                },
+                ErrorKind::Reject,
+            ),
+            (
+                OpenError::OlderFormat {
+                    dir: dir(),
+                    found: 1,
+                    known: 2,
+                },
+                ErrorKind::Fatal,
+            ),
+            (OpenError::NotAStore { path: dir() }, ErrorKind::Fatal),
+            (
+                OpenError::NotWritable {
+                    dir: dir(),
+                    source: io(),
+                },
+                ErrorKind::Fatal,
+            ),
+            (
+                OpenError::Full {
+                    dir: dir(),
+                    source: io().into(),
+                },
+                ErrorKind::Fatal,
+            ),
+            (
+                OpenError::Index {
+                    dir: dir(),
+                    source: io().into(),
+                },
+                ErrorKind::Fatal,
+            ),
+            (
+                OpenError::NotWrittenDown {
+                    dir: dir(),
+                    source: cause(),
+                },
+                ErrorKind::Fatal,
+            ),
+            (
+                OpenError::Rebuild {
+                    dir: dir(),
+                    reason: "a bit".to_owned(),
+                    source: cause(),
+                },
+                ErrorKind::Fatal,
+            ),
+            (
+                OpenError::Migration {
+                    dir: dir(),
+                    source: cause(),
+                },
+                ErrorKind::Fatal,
+            ),
+            (OpenError::Gone { dir: dir() }, ErrorKind::Fatal),
+            (
+                OpenError::Segments {
+                    dir: dir(),
+                    source: io(),
+                },
+                ErrorKind::Fatal,
+            ),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use perennis_shared::cid::{Block, Cid, VerifyError, is_identity};
+use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
@@ -42,6 +43,16 @@ pub enum ReadError {
     /// The index failed.
     #[error("the index failed")]
     Index(#[from] KvError),
+}
+
+impl Retryable for ReadError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Disk { .. } => ErrorKind::Fatal,
+            Self::Index(error) => error.kind(),
+        }
+    }
 }
 
 impl Store {
@@ -449,5 +460,36 @@ impl Store {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use perennis_shared::cid::{Codec, cid_of};
+
+    use super::*;
+
+    #[test]
+    fn every_read_that_fails_has_its_kind() {
+        let cid = || Box::new(cid_of(Codec::Raw, b"a block"));
+        let corrupt = ReadError::Corrupt {
+            cid: cid(),
+            source: VerifyError::HashNotAllowed { code: 1 },
+        };
+        let disk = ReadError::Disk {
+            cid: cid(),
+            source: io::Error::other("no luck"),
+        };
+        let damaged = KvError::Damaged {
+            reason: "a bit".to_owned(),
+        };
+        for (error, kind) in [
+            (corrupt, ErrorKind::Corrupt),
+            (disk, ErrorKind::Fatal),
+            (damaged.into(), ErrorKind::Corrupt),
+            (KvError::NotKept.into(), ErrorKind::Fatal),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
     }
 }

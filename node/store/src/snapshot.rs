@@ -11,6 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use perennis_shared::error::{ErrorKind, Retryable};
+
 use crate::batch::CommitError;
 use crate::block_table::BlockTable;
 use crate::checkpoint::HeldCheckpoints;
@@ -46,6 +48,16 @@ pub enum SnapshotError {
     /// The index could not be copied.
     #[error("the index could not be copied")]
     Index(#[from] CommitError),
+}
+
+impl Retryable for SnapshotError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Exists { .. } => ErrorKind::Reject,
+            Self::Disk { .. } => ErrorKind::Fatal,
+            Self::Index(error) => error.kind(),
+        }
+    }
 }
 
 /// What a snapshot holds.
@@ -238,3 +250,22 @@ fn failed(dir: &Path, source: io::Error) -> SnapshotError {
 
 #[cfg(all(test, feature = "rocksdb"))]
 mod tests;
+
+#[cfg(test)]
+mod kinds {
+    use super::*;
+
+    #[test]
+    fn every_reason_for_no_snapshot_has_its_kind() {
+        let dir = PathBuf::from("/snapshot");
+        let disk = failed(&dir, io::Error::other("no luck"));
+        for (error, kind) in [
+            (SnapshotError::Exists { dir }, ErrorKind::Reject),
+            (disk, ErrorKind::Fatal),
+            (CommitError::Full.into(), ErrorKind::Fatal),
+            (CommitError::Closed.into(), ErrorKind::Retry),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
+}

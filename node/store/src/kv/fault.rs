@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::fmt;
 
+use perennis_shared::error::{ErrorKind, Retryable};
+
 use super::KvError;
 use crate::disk::is_full;
 
@@ -70,6 +72,44 @@ impl KvError {
             Self::Engine(error) => error.fault == EngineFault::Damage,
             Self::Io(_) | Self::NotKept => false,
             Self::Damaged { .. } => true,
+        }
+    }
+}
+
+impl Retryable for KvError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Engine(error) => match error.fault {
+                EngineFault::Damage => ErrorKind::Corrupt,
+                EngineFault::Full | EngineFault::Other => ErrorKind::Fatal,
+            },
+            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Io(_) | Self::NotKept => ErrorKind::Fatal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn every_failure_of_the_index_has_its_kind() {
+        let engine = |fault| KvError::from(EngineError::new("no luck", fault));
+        let damaged = KvError::Damaged {
+            reason: "a bit".to_owned(),
+        };
+        for (error, kind) in [
+            (engine(EngineFault::Full), ErrorKind::Fatal),
+            (engine(EngineFault::Damage), ErrorKind::Corrupt),
+            (engine(EngineFault::Other), ErrorKind::Fatal),
+            (KvError::Io(io::Error::other("no luck")), ErrorKind::Fatal),
+            (damaged, ErrorKind::Corrupt),
+            (KvError::NotKept, ErrorKind::Fatal),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
         }
     }
 }

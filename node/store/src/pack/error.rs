@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use perennis_shared::cid::{Multihash, VerifyError};
+use perennis_shared::error::{ErrorKind, Retryable};
 
 use super::{PACK_BYTES, PackName};
 
@@ -88,5 +89,65 @@ impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0.to_bytes();
         bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Retryable for PackError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Disk(_) => ErrorKind::Fatal,
+            Self::Version(_) | Self::Cipher(_) => ErrorKind::Reject,
+            Self::Size { .. }
+            | Self::Damaged { .. }
+            | Self::Malformed { .. }
+            | Self::Block { .. }
+            | Self::Sums { .. }
+            | Self::Links { .. }
+            | Self::Twice { .. }
+            | Self::Name { .. } => ErrorKind::Corrupt,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use perennis_shared::cid::{Codec, cid_of};
+
+    use super::*;
+
+    #[test]
+    fn everything_wrong_with_a_pack_has_its_kind() {
+        let hash = || Box::new(*cid_of(Codec::Raw, b"a block").hash());
+        let malformed = PackError::Malformed {
+            part: "footer",
+            offset: 1,
+            rule: "a rule",
+        };
+        let block = PackError::Block {
+            hash: hash(),
+            source: VerifyError::HashNotAllowed { code: 1 },
+        };
+        let name = PackError::Name {
+            expected: PackName([1; 32]),
+            found: PackName([2; 32]),
+        };
+        for (error, kind) in [
+            (
+                PackError::Disk(io::Error::other("no luck")),
+                ErrorKind::Fatal,
+            ),
+            (PackError::Size { bytes: 1 }, ErrorKind::Corrupt),
+            (PackError::Damaged { part: "footer" }, ErrorKind::Corrupt),
+            (PackError::Version(9), ErrorKind::Reject),
+            (PackError::Cipher(9), ErrorKind::Reject),
+            (malformed, ErrorKind::Corrupt),
+            (block, ErrorKind::Corrupt),
+            (PackError::Sums { hash: hash() }, ErrorKind::Corrupt),
+            (PackError::Links { hash: hash() }, ErrorKind::Corrupt),
+            (PackError::Twice { hash: hash() }, ErrorKind::Corrupt),
+            (name, ErrorKind::Corrupt),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
     }
 }

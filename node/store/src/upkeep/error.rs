@@ -2,6 +2,8 @@
 
 use std::io;
 
+use perennis_shared::error::{ErrorKind, Retryable};
+
 use crate::batch::CommitError;
 use crate::checkpoint::CheckpointError;
 use crate::kv::KvError;
@@ -49,6 +51,46 @@ impl From<CheckpointError> for UpkeepError {
         match error {
             CheckpointError::Index(error) => Self::Index(error),
             error => Self::Checkpoint(Box::new(error)),
+        }
+    }
+}
+
+impl Retryable for UpkeepError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Busy => ErrorKind::Retry,
+            Self::Commit(error) => error.kind(),
+            Self::Read(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::Pack(error) => error.kind(),
+            Self::File { .. } | Self::Folder(_) | Self::Checkpoint(_) => ErrorKind::Fatal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_of_a_step_has_its_kind() {
+        let io = || io::Error::other("no luck");
+        let file = UpkeepError::File {
+            file: FileNumber(1),
+            source: io(),
+        };
+        for (error, kind) in [
+            (UpkeepError::Busy, ErrorKind::Retry),
+            (CommitError::PinsChanged.into(), ErrorKind::Retry),
+            (CommitError::Full.into(), ErrorKind::Fatal),
+            (ReadError::Index(io().into()).into(), ErrorKind::Fatal),
+            (KvError::from(io()).into(), ErrorKind::Fatal),
+            (PackError::Version(9).into(), ErrorKind::Reject),
+            (file, ErrorKind::Fatal),
+            (UpkeepError::Folder(io()), ErrorKind::Fatal),
+            (UpkeepError::Checkpoint("no luck".into()), ErrorKind::Fatal),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
         }
     }
 }
