@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use perennis_rt as rt;
-use perennis_shared::error::chain;
+use perennis_shared::error::{ErrorKind, Retryable, chain};
 use perennis_shared::ipns::Name;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -293,8 +293,7 @@ async fn open(
         }
         Ok((storage, keystore, followed))
     })
-    .await
-    .map_err(|_| StartError::Interrupted)?
+    .await?
 }
 
 /// The data folder, or a part of it, is not there any more.
@@ -342,7 +341,25 @@ pub enum StartError {
     Client(#[from] rt::http::HttpError),
     /// The start was interrupted.
     #[error("the start was interrupted")]
-    Interrupted,
+    Interrupted(#[from] rt::Cancelled),
+}
+
+impl Retryable for StartError {
+    /// As of the part that failed. An address that cannot be had is fatal for this installation, though another start may find it
+    /// free: whoever holds it has to be stopped.
+    fn kind(&self) -> ErrorKind {
+        match self {
+            StartError::InTheWay(found) => found.kind(),
+            StartError::Store(error) => error.kind(),
+            StartError::Keystore(error) => error.kind(),
+            StartError::Token(error) => error.kind(),
+            StartError::Peer(error) => error.kind(),
+            StartError::Client(error) => error.kind(),
+            StartError::Bind { .. } | StartError::Data { .. } | StartError::Interrupted(_) => {
+                ErrorKind::Fatal
+            }
+        }
+    }
 }
 
 impl StartError {
@@ -361,7 +378,7 @@ impl StartError {
             StartError::Keystore(_) => "node_key",
             StartError::Token(_) => "token_file",
             StartError::Client(_) => "http_client",
-            StartError::Interrupted => "interrupted",
+            StartError::Interrupted(_) => "interrupted",
         }
     }
 
@@ -393,7 +410,62 @@ impl StartError {
                 "write a token of at least 16 visible characters into the file, readable by the node's user only"
             }
             StartError::Client(_) => "check the system's TLS certificates",
-            StartError::Interrupted => "start the node again",
+            StartError::Interrupted(_) => "start the node again",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_store::OpenError as StoreOpenError;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_reason_not_to_start_has_its_kind() {
+        let path = || PathBuf::from("/data");
+        let io = || io::Error::from(io::ErrorKind::AddrInUse);
+        let bind = StartError::Bind {
+            address: SocketAddr::from(([127, 0, 0, 1], 80)),
+            source: io(),
+        };
+        let data = StartError::Data {
+            path: path(),
+            source: io(),
+        };
+        let in_the_way = InTheWay::NoFolder {
+            path: path(),
+            found: "a file",
+        };
+        let newer = StoreOpenError::NewerFormat {
+            dir: path(),
+            found: 9,
+            known: 2,
+        };
+        let transport = perennis_net::StartError::Transport("no luck".into());
+        let interrupted = rt::blocking::<(), _>(|| panic!("no luck")).await;
+        let interrupted = interrupted.unwrap_err();
+        for (error, kind) in [
+            (bind, ErrorKind::Fatal),
+            (data, ErrorKind::Fatal),
+            (in_the_way.into(), ErrorKind::Fatal),
+            (OpenError::Store(newer).into(), ErrorKind::Reject),
+            (OpenError::TooManyRouters.into(), ErrorKind::Fatal),
+            (transport.into(), ErrorKind::Fatal),
+            (
+                KeystoreError::NoNodeKey { path: path() }.into(),
+                ErrorKind::Fatal,
+            ),
+            (
+                TokenError::Unusable { path: path() }.into(),
+                ErrorKind::Fatal,
+            ),
+            (rt::http::HttpError::Forbidden.into(), ErrorKind::Reject),
+            (interrupted.into(), ErrorKind::Fatal),
+        ] {
+            assert_eq!(StartError::kind(&error), kind, "{error}");
         }
     }
 }

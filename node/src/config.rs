@@ -14,6 +14,7 @@ use perennis_net::{Bootstrap, DhtMode, Multiaddr, NetLimits, PeerId};
 use perennis_shared::ipns::Name;
 use perennis_store::IndexEngine;
 
+mod error;
 mod file;
 mod memory;
 mod routing;

@@ -177,7 +177,7 @@ impl Damage {
         let storage = self.storage.clone();
         rt::blocking(move || storage.damage(most))
             .await
-            .map_err(|_| StorageError::Interrupted)?
+            .map_err(StorageError::interrupted)?
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_store::layout::{
     FILES, FOLDERS, FORMAT_FILE, INDEX, LOCK, PACKS, SEGMENTS, STORED, VITAL,
 };
@@ -61,6 +62,14 @@ impl InTheWay {
             Self::NoFile { .. } => {
                 "move it away and put the file back from a backup; without one, the node makes those anew that it can"
             }
+        }
+    }
+}
+
+impl Retryable for InTheWay {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoFolder { .. } | Self::NoFile { .. } => ErrorKind::Fatal,
         }
     }
 }
@@ -291,6 +300,18 @@ mod tests {
     fn made(path: &Path) {
         fs::create_dir(path).unwrap();
         fs::write(path.join(LOCK), "").unwrap();
+    }
+
+    #[test]
+    fn whatever_is_in_the_way_waits_for_a_person() {
+        let (path, found) = (PathBuf::from("/data"), "a file");
+        let folder = InTheWay::NoFolder {
+            path: path.clone(),
+            found,
+        };
+        for found in [folder, InTheWay::NoFile { path, found }] {
+            assert_eq!(found.kind(), ErrorKind::Fatal, "{found}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use perennis_net::Keypair;
 use perennis_net::config::identity_of;
 use perennis_rt::{self as rt, files};
 use perennis_shared::did::Did;
+use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_shared::kdf::{self, Cost};
 use perennis_shared::keywrap::{self, OpenError, SALT_BYTES, SEED_BYTES, SealError};
 use perennis_shared::sign::SigningKey;
@@ -247,6 +248,20 @@ pub enum KeystoreError {
     Random(#[from] rt::RandomError),
 }
 
+impl Retryable for KeystoreError {
+    /// Fatal, whatever it is: a key that does not open, damaged or not, is had again from nowhere but a person's backup.
+    fn kind(&self) -> ErrorKind {
+        match self {
+            KeystoreError::Io { .. }
+            | KeystoreError::Passphrase { .. }
+            | KeystoreError::Sealed { .. }
+            | KeystoreError::NoNodeKey { .. }
+            | KeystoreError::Seal(_)
+            | KeystoreError::Random(_) => ErrorKind::Fatal,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -268,6 +283,34 @@ mod tests {
         );
         let own = Name::from_public_key(&SigningKey::from_seed(&seed).public());
         assert_ne!(name, own);
+    }
+
+    #[test]
+    fn every_failure_has_its_kind() {
+        let path = || PathBuf::from("/data/node.key");
+        let io = || io::Error::other("no luck");
+        let sealed = KeystoreError::Sealed {
+            path: path(),
+            source: OpenError::Damaged,
+        };
+        let io_failed = KeystoreError::Io {
+            path: path(),
+            source: io(),
+        };
+        let unread = KeystoreError::Passphrase {
+            path: path(),
+            source: io(),
+        };
+        let no_passphrase = keywrap::seal(&[(LABEL, &[1; 32])], "", &[2; SALT_BYTES], Cost::V1);
+        for (error, kind) in [
+            (io_failed, ErrorKind::Fatal),
+            (unread, ErrorKind::Fatal),
+            (sealed, ErrorKind::Fatal),
+            (KeystoreError::NoNodeKey { path: path() }, ErrorKind::Fatal),
+            (no_passphrase.unwrap_err().into(), ErrorKind::Fatal),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
     }
 
     #[test]

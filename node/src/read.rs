@@ -70,7 +70,7 @@ impl Weighter<Cid, Block> for ByBytes {
 pub(crate) enum ReadError {
     /// The stored bytes are not those of the CID; they were set aside.
     #[error("the block is damaged")]
-    Corrupt,
+    Corrupt(#[source] StorageError),
     /// Nothing is kept under such CIDs.
     #[error("no content is accepted under this CID")]
     HashNotAllowed(#[source] VerifyError),
@@ -83,7 +83,7 @@ impl ReadError {
     /// A word for programs, stable between versions; `internal` where nobody outside can do anything with the cause.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
-            ReadError::Corrupt => "corrupt_block",
+            ReadError::Corrupt(_) => "corrupt_block",
             ReadError::HashNotAllowed(_) => "hash_not_allowed",
             ReadError::Storage(error) => error.code(),
         }
@@ -93,7 +93,7 @@ impl ReadError {
 impl Retryable for ReadError {
     fn kind(&self) -> ErrorKind {
         match self {
-            ReadError::Corrupt => ErrorKind::Corrupt,
+            ReadError::Corrupt(_) => ErrorKind::Corrupt,
             ReadError::HashNotAllowed(_) => ErrorKind::Reject,
             ReadError::Storage(error) => error.kind(),
         }
@@ -103,7 +103,7 @@ impl Retryable for ReadError {
 impl From<StorageError> for ReadError {
     fn from(error: StorageError) -> ReadError {
         match error {
-            StorageError::Corrupt => ReadError::Corrupt,
+            StorageError::Corrupt(_) => ReadError::Corrupt(error),
             other => ReadError::Storage(other),
         }
     }
@@ -202,7 +202,7 @@ impl Read {
             let _turn = turn;
             reading.await
         });
-        reading.await.map_err(|_| StorageError::Interrupted)?
+        reading.await.map_err(StorageError::interrupted)?
     }
 
     /// A record that is in memory.

@@ -224,7 +224,7 @@ impl Storage {
         let this = self.clone();
         rt::blocking(move || work(&this))
             .await
-            .map_err(|_| StorageError::Interrupted)?
+            .map_err(StorageError::interrupted)?
     }
 
     /// What is kept about a name.
@@ -358,7 +358,7 @@ impl Storage {
 
     async fn submit(&self, batch: Batch) -> Result<(), ChangeError> {
         if self.shared.folder.is_gone() {
-            return Err(StorageError::Gone.into());
+            self.expect_folder()?;
         }
         let (answer, answered) = oneshot::channel();
         let queues: BTreeSet<Queue> = batch.enqueued().collect();
@@ -378,15 +378,14 @@ impl Storage {
                 // What was made durable in a folder that nobody finds again is not acknowledged.
                 Ok(self.expect_folder()?)
             }
-            Err(_) => Err(ChangeError::Storage(StorageError::Interrupted)),
+            Err(error) => Err(StorageError::interrupted(error).into()),
         }
     }
 
     async fn write(&self, batch: Batch) -> Result<(), StorageError> {
         match self.submit(batch).await {
             Ok(()) => Ok(()),
-            Err(ChangeError::Storage(error)) => Err(error),
-            Err(_) => Err(StorageError::Full),
+            Err(error) => Err(error.without_conditions()),
         }
     }
 
@@ -436,7 +435,7 @@ impl Storage {
     /// Its folder is still the one that was opened.
     pub(crate) fn expect_folder(&self) -> Result<(), StorageError> {
         let looked = self.shared.folder.look();
-        looked.map_err(|_| StorageError::Gone)
+        looked.map_err(StorageError::Gone)
     }
 
     /// The folder it lies in.

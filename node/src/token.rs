@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use perennis_shared::error::{ErrorKind, Retryable};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -72,6 +73,15 @@ pub enum TokenError {
     },
 }
 
+impl Retryable for TokenError {
+    /// Fatal: without its token the node would let everybody write, so it waits for a person.
+    fn kind(&self) -> ErrorKind {
+        match self {
+            TokenError::Io { .. } | TokenError::Unusable { .. } => ErrorKind::Fatal,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -95,6 +105,21 @@ mod tests {
         }
         assert!(!token.admits(None));
         assert!(Token::none().admits(None));
+    }
+
+    #[test]
+    fn every_failure_has_its_kind() {
+        let path = || PathBuf::from("/token");
+        let unread = TokenError::Io {
+            path: path(),
+            source: io::Error::other("no luck"),
+        };
+        for (error, kind) in [
+            (unread, ErrorKind::Fatal),
+            (TokenError::Unusable { path: path() }, ErrorKind::Fatal),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Sink for FetchSink {
                 block.map(|block| block.map_or(Held::Absent, Held::Block))
             };
             answers.push(match answer {
-                Err(error @ StorageError::Interrupted) => return Err(failed(error)),
+                Err(error @ StorageError::Interrupted(_)) => return Err(failed(error)),
                 answer => answer.unwrap_or(Held::Absent),
             });
         }

@@ -93,10 +93,7 @@ impl Storage {
     pub(crate) async fn dismiss_losses(&self) -> Result<(), StorageError> {
         self.blocking(|this| {
             let dismissed = this.store.dismiss_losses();
-            dismissed.map_err(|error| match ChangeError::from(error) {
-                ChangeError::Storage(error) => error,
-                _ => StorageError::Full,
-            })
+            dismissed.map_err(|error| ChangeError::from(error).without_conditions())
         })
         .await
     }
@@ -122,10 +119,7 @@ impl Storage {
     ) -> Result<LookedAgain, StorageError> {
         self.blocking(move |this| {
             let looked = this.store.look_again(after.as_ref(), limit);
-            looked.map_err(|error| match ChangeError::from(error) {
-                ChangeError::Storage(error) => error,
-                _ => StorageError::Full,
-            })
+            looked.map_err(|error| ChangeError::from(error).without_conditions())
         })
         .await
     }

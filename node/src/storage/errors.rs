@@ -1,5 +1,6 @@
 //! Why the store did not answer, did not change, or did not open.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -9,13 +10,15 @@ use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_shared::limits::LimitExceeded;
 use perennis_store::{CommitError, OpenError as StoreOpenError, ReadError};
 
+use crate::data_folder::FolderGone;
+
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum StorageError {
     /// The stored bytes are not those of the CID; the block was set aside.
     #[error("a stored block is damaged")]
-    Corrupt,
+    Corrupt(#[source] ReadError),
     /// It could not be read.
     #[error("the store could not be read")]
     Read(#[source] ReadError),
@@ -30,20 +33,25 @@ pub(crate) enum StorageError {
     Row(#[from] CodecError),
     /// The data folder, or a part of it, is not there any more.
     #[error("the node's data folder, or a part of it, is gone")]
-    Gone,
+    Gone(#[source] FolderGone),
     /// The node is stopping.
     #[error("the node is stopping")]
-    Interrupted,
+    Interrupted(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl StorageError {
+    /// What was asked for did not come to its end, since the node is stopping or the task for it panicked.
+    pub(crate) fn interrupted(cause: impl Into<Box<dyn Error + Send + Sync>>) -> StorageError {
+        StorageError::Interrupted(cause.into())
+    }
+
     /// A word for programs, stable between versions; `internal` where nobody outside can do anything with the cause.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             StorageError::Full => "disk_full",
-            StorageError::Gone => "data_folder_gone",
-            StorageError::Interrupted => "stopping",
-            StorageError::Corrupt
+            StorageError::Gone(_) => "data_folder_gone",
+            StorageError::Interrupted(_) => "stopping",
+            StorageError::Corrupt(_)
             | StorageError::Read(_)
             | StorageError::Commit(_)
             | StorageError::Row(_) => "internal",
@@ -54,12 +62,11 @@ impl StorageError {
 impl Retryable for StorageError {
     fn kind(&self) -> ErrorKind {
         match self {
-            StorageError::Corrupt | StorageError::Row(_) => ErrorKind::Corrupt,
-            StorageError::Read(_)
-            | StorageError::Commit(_)
-            | StorageError::Full
-            | StorageError::Gone => ErrorKind::Fatal,
-            StorageError::Interrupted => ErrorKind::Retry,
+            StorageError::Corrupt(_) | StorageError::Row(_) => ErrorKind::Corrupt,
+            StorageError::Read(error) => error.kind(),
+            StorageError::Commit(error) => error.kind(),
+            StorageError::Full | StorageError::Gone(_) => ErrorKind::Fatal,
+            StorageError::Interrupted(_) => ErrorKind::Retry,
         }
     }
 }
@@ -67,7 +74,7 @@ impl Retryable for StorageError {
 impl From<ReadError> for StorageError {
     fn from(error: ReadError) -> StorageError {
         match error {
-            ReadError::Corrupt { .. } => StorageError::Corrupt,
+            ReadError::Corrupt { .. } => StorageError::Corrupt(error),
             other => StorageError::Read(other),
         }
     }
@@ -95,6 +102,20 @@ pub(crate) enum ChangeError {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl ChangeError {
+    /// Why a change was not made that has no head, requires no block and is small, so that nothing but the store can refuse it.
+    pub(super) fn without_conditions(self) -> StorageError {
+        match self {
+            ChangeError::Storage(error) => error,
+            ChangeError::Stale { .. }
+            | ChangeError::Equivocation
+            | ChangeError::Missing(_)
+            | ChangeError::TooLarge(_)
+            | ChangeError::Full => StorageError::Full,
+        }
+    }
 }
 
 impl Retryable for ChangeError {
@@ -205,3 +226,19 @@ impl OpenError {
         }
     }
 }
+
+impl Retryable for OpenError {
+    /// As of the store, and fatal for all that is the node's own: a person has to look.
+    fn kind(&self) -> ErrorKind {
+        match self {
+            OpenError::Store(error) => error.kind(),
+            OpenError::Folder { .. }
+            | OpenError::Rows(_)
+            | OpenError::Commit(_)
+            | OpenError::TooManyRouters => ErrorKind::Fatal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,9 @@
 use std::ops::Range;
 use std::slice;
 
-use perennis_rt::{self as rt, BoxFuture};
+use perennis_rt::{self as rt, BoxFuture, Cancelled};
 use perennis_shared::cid::{Block, Cid};
+use perennis_shared::error::chain;
 use perennis_store::ReadError;
 
 use super::{Storage, StorageError};
@@ -102,7 +103,11 @@ impl Storage {
         let count = cids.len();
         let (this, cids) = (self.clone(), cids.to_vec());
         let asked = rt::blocking(move || cids.iter().map(|cid| ask(&this, cid)).collect());
-        let interrupted = |_| (0..count).map(|_| Err(StorageError::Interrupted)).collect();
+        let interrupted = |error: Cancelled| {
+            let cause = chain(&error);
+            let answer = || Err(StorageError::interrupted(cause.clone()));
+            (0..count).map(|_| answer()).collect()
+        };
         asked.await.unwrap_or_else(interrupted)
     }
 

@@ -143,8 +143,9 @@ pub(super) fn router_queues(
         taken.push(number);
         match String::from_utf8(url) {
             Ok(url) => drop(numbers.insert(url, number)),
-            Err(_) => tracing::error!(
+            Err(error) => tracing::error!(
                 number,
+                %error,
                 "the URL of a router cannot be read; its records are put in line again"
             ),
         }

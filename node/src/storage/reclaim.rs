@@ -1,6 +1,7 @@
 //! Space that nothing needs any more: garbage collection and compaction, one step at a time.
 
-use perennis_rt as rt;
+use perennis_rt::{self as rt, Cancelled};
+use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_store::{
     Batch, CheckpointStep, CollectProgress, Collection, CommitError, CompactStep, StoreState,
     UpkeepError,
@@ -25,7 +26,17 @@ pub(crate) enum ReclaimError {
     Row(#[from] StorageError),
     /// The node is stopping.
     #[error("the node is stopping")]
-    Interrupted,
+    Interrupted(#[from] Cancelled),
+}
+
+impl Retryable for ReclaimError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            ReclaimError::Upkeep(error) => error.kind(),
+            ReclaimError::Row(error) => error.kind(),
+            ReclaimError::Interrupted(_) => ErrorKind::Retry,
+        }
+    }
 }
 
 impl Storage {
@@ -79,9 +90,7 @@ impl Storage {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ReclaimError> + Send + 'static,
 ) -> Result<T, ReclaimError> {
-    rt::blocking(work)
-        .await
-        .map_err(|_| ReclaimError::Interrupted)?
+    rt::blocking(work).await?
 }
 
 #[cfg(test)]
@@ -90,6 +99,21 @@ mod tests {
 
     use super::*;
     use perennis_shared::cid::{Block, Codec};
+
+    #[tokio::test]
+    async fn every_failure_has_its_kind() {
+        let cancelled = rt::blocking::<(), _>(|| panic!("no luck")).await;
+        let cancelled = cancelled.unwrap_err();
+        let upkeep = |error: UpkeepError| ReclaimError::from(error);
+        for (error, kind) in [
+            (upkeep(UpkeepError::Busy), ErrorKind::Retry),
+            (upkeep(CommitError::Full.into()), ErrorKind::Fatal),
+            (StorageError::Full.into(), ErrorKind::Fatal),
+            (cancelled.into(), ErrorKind::Retry),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
 
     #[tokio::test]
     async fn what_no_pin_reaches_is_dropped_and_the_rest_stays() {

@@ -11,8 +11,7 @@ impl Storage {
     /// Reads the next blocks again, about so many bytes of them. The store remembers its place.
     pub(crate) async fn scrub_step(&self, bytes: u64) -> Result<ScrubStep, ReclaimError> {
         let store = self.store.clone();
-        let step = rt::blocking(move || store.scrub(bytes)).await;
-        let step = step.map_err(|_| ReclaimError::Interrupted)??;
+        let step = rt::blocking(move || store.scrub(bytes)).await??;
         if !step.damaged.is_empty() || !step.unreadable.is_empty() {
             self.block_set_aside();
         }

@@ -49,7 +49,7 @@ pub(crate) async fn walk(
                     ahead.extend(links(&block).into_iter().filter(|link| seen.insert(*link)));
                 }
                 // A damaged block was set aside; it is missing like any other.
-                Ok(None) | Err(StorageError::Corrupt) => walked.missing.push(cid),
+                Ok(None) | Err(StorageError::Corrupt(_)) => walked.missing.push(cid),
                 Err(error) => return Err(error),
             }
             if seen.len() as u64 > most_blocks || walked.missing.len() > MISSING {

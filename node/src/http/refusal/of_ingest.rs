@@ -1,6 +1,7 @@
 //! What the write door says to a client.
 
 use perennis_shared::cid::Cid;
+use perennis_shared::error::chain;
 use perennis_shared::ipns::RecordError;
 
 use super::ClientError;
@@ -9,6 +10,17 @@ use crate::ingest::IngestError;
 impl ClientError for IngestError {
     fn code(&self) -> &'static str {
         IngestError::code(self)
+    }
+
+    fn message(&self) -> String {
+        match self {
+            IngestError::Storage(error) => format!("{self}: {}", error.message()),
+            _ => chain(self),
+        }
+    }
+
+    fn hides_causes(&self) -> bool {
+        matches!(self, IngestError::Storage(error) if error.hides_causes())
     }
 
     fn hint(&self) -> &'static str {

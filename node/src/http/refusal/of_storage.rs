@@ -1,5 +1,7 @@
 //! What the read door and the store say to a client.
 
+use std::error::Error as _;
+
 use perennis_shared::error::chain;
 
 use super::ClientError;
@@ -13,17 +15,26 @@ impl ClientError for ReadError {
 
     fn message(&self) -> String {
         match self {
-            ReadError::Corrupt => {
+            ReadError::Corrupt(_) => {
                 "this block is damaged on this node's disk; it was set aside and is fetched again"
                     .to_owned()
             }
-            _ => chain(self),
+            ReadError::Storage(error) => format!("{self}: {}", error.message()),
+            ReadError::HashNotAllowed(_) => chain(self),
+        }
+    }
+
+    fn hides_causes(&self) -> bool {
+        match self {
+            ReadError::Corrupt(_) => true,
+            ReadError::Storage(error) => error.hides_causes(),
+            ReadError::HashNotAllowed(_) => false,
         }
     }
 
     fn hint(&self) -> &'static str {
         match self {
-            ReadError::Corrupt => "ask another node meanwhile",
+            ReadError::Corrupt(_) => "ask another node meanwhile",
             ReadError::HashNotAllowed(_) => "use a CID with sha2-256",
             ReadError::Storage(error) => error.hint(),
         }
@@ -35,11 +46,20 @@ impl ClientError for StorageError {
         StorageError::code(self)
     }
 
+    /// Causes name files of the node, and are for its operator.
+    fn message(&self) -> String {
+        self.to_string()
+    }
+
+    fn hides_causes(&self) -> bool {
+        self.source().is_some()
+    }
+
     fn hint(&self) -> &'static str {
         match self {
             StorageError::Full => "make room on the disk of the node's data",
-            StorageError::Gone => "use another node: what this one takes would be lost",
-            StorageError::Interrupted => "start the node again",
+            StorageError::Gone(_) => "use another node: what this one takes would be lost",
+            StorageError::Interrupted(_) => "start the node again",
             _ => "look into the node's log",
         }
     }

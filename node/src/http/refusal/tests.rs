@@ -11,6 +11,7 @@ use perennis_shared::ipns::RecordError;
 use perennis_shared::limits::LimitExceeded;
 
 use super::*;
+use crate::data_folder::FolderGone;
 use crate::ingest::IngestError;
 use crate::read::ReadError;
 use crate::storage::StorageError;
@@ -31,6 +32,16 @@ fn too_large() -> LimitExceeded {
 
 fn codec() -> CodecError {
     CodecError::UnknownCodec(7)
+}
+
+fn corrupt() -> ReadError {
+    let source = VerifyError::HashNotAllowed { code: 1 };
+    let cid = Box::new(cid_of(Codec::Raw, b"a block"));
+    StorageError::from(perennis_store::ReadError::Corrupt { cid, source }).into()
+}
+
+fn gone() -> StorageError {
+    StorageError::Gone(FolderGone::Missing("/secret/place".into()))
 }
 
 #[test]
@@ -118,13 +129,8 @@ fn the_write_door_says_what_it_refuses() {
         ),
         (IngestError::TooLarge(too_large()), 413, "too_large", None),
         (IngestError::Full, 507, "disk_full", None),
-        (IngestError::Read(ReadError::Corrupt), 500, "internal", None),
-        (
-            IngestError::Storage(StorageError::Gone),
-            503,
-            "data_folder_gone",
-            None,
-        ),
+        (IngestError::Read(corrupt()), 500, "internal", None),
+        (IngestError::Storage(gone()), 503, "data_folder_gone", None),
         (
             IngestError::Storage(StorageError::Row(codec())),
             500,
@@ -144,7 +150,7 @@ fn reading_and_the_peers_say_what_failed() {
     let after = Duration::from_secs(1);
     let not_allowed = VerifyError::HashNotAllowed { code: 1 };
     for (told, status, code) in [
-        (told(ReadError::Corrupt), 500, "corrupt_block"),
+        (told(corrupt()), 500, "corrupt_block"),
         (
             told(ReadError::HashNotAllowed(not_allowed)),
             400,
@@ -156,7 +162,7 @@ fn reading_and_the_peers_say_what_failed() {
             "internal",
         ),
         (told(StorageError::Full), 507, "disk_full"),
-        (told(StorageError::Interrupted), 503, "stopping"),
+        (told(StorageError::interrupted("no luck")), 503, "stopping"),
         (told(NetError::Stopped), 503, "stopping"),
         (told(ConnectError::Own), 400, "own_peer"),
         (told(ConnectError::Denied { peer }), 400, "peer_denied"),
@@ -180,6 +186,18 @@ fn what_an_answer_leaves_out_goes_with_it_to_the_log() {
     assert!(text.starts_with("the store failed: a row of the store is damaged: "));
     let told = Refusal::from(IngestError::Record(RecordError::WrongKey));
     assert_eq!(cause(told), None);
+    let damaged = Refusal::from(corrupt());
+    assert!(damaged.document().error.message.contains("is damaged"));
+    assert!(cause(damaged).unwrap().contains("the stored bytes of baf"));
+    for refusal in [
+        Refusal::from(gone()),
+        Refusal::from(IngestError::Storage(gone())),
+        Refusal::from(ReadError::Storage(gone())),
+    ] {
+        let message = refusal.document().error.message;
+        assert!(message.ends_with("or a part of it, is gone"), "{message}");
+        assert!(cause(refusal).unwrap().contains("/secret/place"));
+    }
     let failed = Refusal::internal(io::Error::other("no luck")).into_answer();
     let Cause(text) = failed.extensions().get::<Cause>().unwrap();
     assert_eq!(text, "no luck");
