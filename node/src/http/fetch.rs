@@ -13,7 +13,7 @@ use perennis_net::Multiaddr;
 use perennis_rt as rt;
 use perennis_sdk::exchange::{FetchError, Progress, fetch_dag};
 use perennis_shared::cid::Cid;
-use perennis_shared::error::chain;
+use perennis_shared::error::{Retryable as _, chain};
 use perennis_shared::time::Millis;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -56,6 +56,8 @@ enum Line<'a> {
     },
     Failed {
         code: &'a str,
+        /// What the caller may do: retry, reject, corrupt or fatal.
+        kind: &'static str,
         message: String,
         hint: &'a str,
     },
@@ -66,8 +68,7 @@ pub(super) async fn start(call: Call) -> Result<Answer, Refusal> {
     let node = &call.node;
     let cid = parse_block_cid(&call.parameter)?;
     let mut named = Vec::new();
-    if let Some(peer) = query::value(call.query(), "peer") {
-        let text = query::decoded(peer).unwrap_or_default();
+    if let Some(text) = query::value(call.query(), "peer")? {
         let address: Multiaddr = text.parse().map_err(|error| {
             let message = format!("{text:?} is no multiaddr: {error}");
             Refusal::new("invalid_address", message, "write it as /ip4/…/tcp/…/p2p/…")
@@ -146,6 +147,7 @@ async fn finish(
             };
             return line(&Line::Failed {
                 code: error.code(),
+                kind: error.kind().word(),
                 message: chain(&error),
                 hint,
             });
@@ -161,6 +163,7 @@ async fn finish(
         let message = chain(&error);
         return line(&Line::Failed {
             code: "storage",
+            kind: error.kind().word(),
             message,
             hint: "look at the node's log",
         });
@@ -199,7 +202,8 @@ struct FetchedDag {
 /// A page of what was fetched and is kept.
 pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
     let limit = PageQuery::parse_limit(call.query())?;
-    let after = query::value(call.query(), "after")
+    let after = query::value(call.query(), "after")?
+        .as_deref()
         .map(parse_block_cid)
         .transpose()?;
     let rows = call.node.storage().fetched(after, limit).await?;

@@ -31,7 +31,8 @@ const SOURCE_BYTES: usize = 2_048;
 pub(super) async fn follow(call: Call) -> Result<Answer, Refusal> {
     let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
     let sources = sources(call.query()).map_err(Refusal::closing)?;
-    let is_part = query::value(call.query(), "more") == Some("true");
+    let more = query::value(call.query(), "more").map_err(Refusal::closing)?;
+    let is_part = more.as_deref() == Some("true");
     let Call { node, request, .. } = call;
     let next = rt::now() + node.config.follow.period;
     let adoption = match body_kind(&request)? {
@@ -103,15 +104,19 @@ fn body_kind(request: &Request<Incoming>) -> Result<BodyKind, Refusal> {
     if request.body().is_end_stream() {
         return Ok(BodyKind::None);
     }
-    match content_type(request.headers()) {
-        Some("application/vnd.ipfs.ipns-record") => Ok(BodyKind::Record),
-        Some("application/vnd.ipld.car") => Ok(BodyKind::Car),
-        _ => Err(Refusal::new(
+    let sent = content_type(request.headers());
+    let is_sent = |media_type| sent.is_some_and(|sent| sent.is_one_of(&[media_type]));
+    if is_sent("application/vnd.ipfs.ipns-record") {
+        Ok(BodyKind::Record)
+    } else if is_sent("application/vnd.ipld.car") {
+        Ok(BodyKind::Car)
+    } else {
+        Err(Refusal::new(
             "unsupported_media_type",
             "a name is followed with a record, with a CAR file, or with no body",
             "send Content-Type: application/vnd.ipfs.ipns-record or application/vnd.ipld.car",
         )
-        .closing()),
+        .closing())
     }
 }
 
@@ -124,12 +129,14 @@ fn sources(query: Option<&str>) -> Result<Vec<String>, Refusal> {
         )
     };
     let mut sources: Vec<String> = Vec::new();
-    for text in query::values(query, "source") {
-        let url = query::decoded(text)
-            .filter(|url| url.len() <= SOURCE_BYTES)
-            .and_then(|url| url.parse::<NodeUrl>().ok())
-            .ok_or_else(|| refused("`source` is no URL of a node".to_owned()))?
-            .to_string();
+    for text in query::values(query, "source")? {
+        if text.len() > SOURCE_BYTES {
+            return Err(refused("`source` is too long".to_owned()));
+        }
+        let url: NodeUrl = text
+            .parse()
+            .map_err(|error| refused(format!("`source` is no URL of a node: {error}")))?;
+        let url = url.to_string();
         if !sources.contains(&url) {
             sources.push(url);
         }

@@ -296,7 +296,7 @@ async fn graph(
     root: &Cid,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let scope = match query::value(request.uri().query(), "dag-scope") {
+    let scope = match query::value(request.uri().query(), "dag-scope")?.as_deref() {
         None | Some("all") => DagScope::All,
         Some("block") => DagScope::Block,
         Some("entity") => DagScope::Entity,
@@ -336,7 +336,7 @@ fn format(request: &Request<Incoming>) -> Result<Format, Refusal> {
             "ask for ?format=raw or ?format=car, or accept application/vnd.ipld.raw or application/vnd.ipld.car",
         )
     };
-    let wanted = match query::value(request.uri().query(), "format") {
+    let wanted = match query::value(request.uri().query(), "format")?.as_deref() {
         Some("raw") => Some(Format::Raw),
         Some("car") => Some(Format::Car),
         Some(_) => None,

@@ -54,10 +54,10 @@ fn ranges(headers: &HeaderMap) -> impl Iterator<Item = MediaRange<'_>> {
         .map(MediaRange::parse)
 }
 
-/// The media type of a body, without its parameters.
-pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
+/// The media type of a body; none where it is not said.
+pub(super) fn content_type(headers: &HeaderMap) -> Option<MediaRange<'_>> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Some(MediaRange::parse(value).essence)
+    Some(MediaRange::parse(value))
 }
 
 impl<'a> MediaRange<'a> {
@@ -190,9 +190,19 @@ mod tests {
     #[test]
     fn a_body_has_one_media_type() {
         let mut headers = HeaderMap::new();
-        assert_eq!(content_type(&headers), None);
-        let value = HeaderValue::from_static("application/vnd.ipld.car; version=1");
-        headers.insert(header::CONTENT_TYPE, value);
-        assert_eq!(content_type(&headers), Some(CAR));
+        assert!(content_type(&headers).is_none());
+        for (value, is_car) in [
+            (CAR, true),
+            ("application/vnd.ipld.car; version=1", true),
+            (" Application/VND.IPLD.Car ;VERSION=\"1\"", true),
+            (RAW, false),
+            ("application/vnd.ipld.carx", false),
+            ("application/*", false),
+            ("", false),
+        ] {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
+            let sent = content_type(&headers).unwrap();
+            assert_eq!(sent.is_one_of(&[CAR]), is_car, "{value}");
+        }
     }
 }

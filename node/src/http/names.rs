@@ -45,7 +45,8 @@ pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
 pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
     let Call { node, request, .. } = call;
     let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
-    if content_type(request.headers()) != Some("application/vnd.ipld.car") {
+    let sent = content_type(request.headers());
+    if !sent.is_some_and(|sent| sent.is_one_of(&["application/vnd.ipld.car"])) {
         return Err(Refusal::new(
             "unsupported_media_type",
             "a publish message is a CAR file",

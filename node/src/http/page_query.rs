@@ -19,12 +19,12 @@ pub(super) struct PageQuery {
 
 impl PageQuery {
     pub(super) fn parse(query: Option<&str>) -> Result<PageQuery, Refusal> {
-        let after = match query::value(query, "after") {
+        let after = match query::value(query, "after")?.as_deref() {
             None | Some("") => None,
-            Some(cursor) => Some(Name::parse(cursor).map_err(|_| {
+            Some(cursor) => Some(Name::parse(cursor).map_err(|error| {
                 Refusal::new(
                     "invalid_cursor",
-                    "`after` is no cursor of ours",
+                    format!("`after` is no cursor of ours: {error}"),
                     "give the `next` of the page before, or leave it out",
                 )
             })?),
@@ -34,7 +34,7 @@ impl PageQuery {
     }
 
     pub(super) fn parse_limit(query: Option<&str>) -> Result<usize, Refusal> {
-        Ok(match query::value(query, "limit") {
+        Ok(match query::value(query, "limit")? {
             None => PAGE,
             Some(text) => text
                 .parse()

@@ -44,7 +44,7 @@ struct ProviderDocument {
 pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
     let node = &call.node;
     let cid = parse_block_cid(&call.parameter)?;
-    let most = match query::value(call.query(), "limit") {
+    let most = match query::value(call.query(), "limit")? {
         None => USUAL,
         Some(limit) => limit
             .parse()

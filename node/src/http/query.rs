@@ -1,18 +1,49 @@
 //! The query of a request, and percent-encoding (RFC 3986).
 
-/// The value of a query parameter, still percent-encoded.
-pub(super) fn value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    values(query, name).next()
+use std::borrow::Cow;
+
+use super::refusal::Refusal;
+
+/// The value of a query parameter. Key and value are percent-decoded.
+pub(super) fn value<'a>(
+    query: Option<&'a str>,
+    name: &str,
+) -> Result<Option<Cow<'a, str>>, Refusal> {
+    given(query, name).next().transpose()
 }
 
-/// All values of a query parameter, still percent-encoded.
-pub(super) fn values<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = &'a str> {
+/// All values of a query parameter. Keys and values are percent-decoded.
+pub(super) fn values<'a>(query: Option<&'a str>, name: &str) -> Result<Vec<Cow<'a, str>>, Refusal> {
+    given(query, name).collect()
+}
+
+fn given<'a>(
+    query: Option<&'a str>,
+    name: &str,
+) -> impl Iterator<Item = Result<Cow<'a, str>, Refusal>> {
     query
         .into_iter()
         .flat_map(|query| query.split('&'))
         .filter_map(|pair| pair.split_once('='))
-        .filter(move |(key, _)| *key == name)
-        .map(|(_, value)| value)
+        // A key that cannot be decoded is none of ours.
+        .filter(move |(key, _)| unescaped(key).is_some_and(|key| key == name))
+        .map(|(key, value)| {
+            unescaped(value).ok_or_else(|| {
+                Refusal::new(
+                    "invalid_query",
+                    format!("the value of {key} in the query is not percent-encoded UTF-8"),
+                    "write each byte that needs it as % and two hexadecimal digits",
+                )
+            })
+        })
+}
+
+/// As [`decoded`], without a copy where there is nothing to decode.
+fn unescaped(text: &str) -> Option<Cow<'_, str>> {
+    match text.contains('%') {
+        true => decoded(text).map(Cow::Owned),
+        false => Some(Cow::Borrowed(text)),
+    }
 }
 
 /// Decodes `%41`. `None` for what is not well formed or not UTF-8.
@@ -33,6 +64,8 @@ pub(super) fn decoded(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]
@@ -46,13 +79,26 @@ mod tests {
 
     #[test]
     fn query_parameters_are_found() {
-        assert_eq!(
-            value(Some("format=car&dag-scope=all"), "dag-scope"),
-            Some("all")
-        );
-        assert_eq!(value(Some("format"), "format"), None);
-        let all: Vec<&str> = values(Some("a=1&b=2&a=3&a"), "a").collect();
-        assert_eq!(all, ["1", "3"]);
-        assert_eq!(value(None, "format"), None);
+        let found = |query, name| value(query, name).unwrap();
+        let query = Some("format=car&dag-scope=all");
+        assert_eq!(found(query, "dag-scope").as_deref(), Some("all"));
+        assert_eq!(found(Some("format"), "format"), None);
+        assert_eq!(values(Some("a=1&b=2&a=3&a"), "a").unwrap(), ["1", "3"]);
+        assert_eq!(found(None, "format"), None);
+    }
+
+    #[test]
+    fn keys_and_values_are_decoded() {
+        let query = Some("%66ormat=%63ar&dag%2Dscope=all&a%3Db=%26&%zz=2&%=3&c=%zz&d=1+2");
+        let found = |name| value(query, name).unwrap();
+        assert_eq!(found("format").as_deref(), Some("car"));
+        assert_eq!(found("dag-scope").as_deref(), Some("all"));
+        assert_eq!(found("a=b").as_deref(), Some("&"));
+        assert_eq!(found("d").as_deref(), Some("1+2"));
+        assert_eq!(found("%zz"), None);
+        assert_eq!(found("%"), None);
+        let refused = value(query, "c").unwrap_err().into_answer();
+        assert_eq!(refused.status(), 400);
+        assert!(values(Some("a=1&a=%"), "a").is_err());
     }
 }

@@ -68,7 +68,7 @@ pub(super) async fn routing(call: Call) -> Result<Answer, Refusal> {
 /// The record as the gateway specification has it: one that is missing is 404.
 pub(super) async fn gateway(call: Call) -> Result<Answer, Refusal> {
     let (node, text, request) = (&call.node, &*call.parameter, &call.request);
-    let wanted = match query::value(request.uri().query(), "format") {
+    let wanted = match query::value(request.uri().query(), "format")? {
         Some(format) => format == "ipns-record",
         None => accepts_records(request),
     };

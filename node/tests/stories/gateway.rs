@@ -244,3 +244,24 @@ async fn a_block_that_rots_on_the_disk_is_never_served() {
     again.publish(&message).await.ok();
     assert_eq!(again.get(&path).await.ok().body, block.bytes());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_read_percent_encoded_or_not() {
+    let (node, _, message) = published().await;
+    let path = format!("/ipfs/{}", message.head);
+    for query in [
+        "format=car&dag-scope=block",
+        "%66ormat=car&dag%2Dscope=block",
+        "format=%63ar&dag-scope=bl%6Fck",
+        "%zz=1&format=car&dag-scope=block",
+    ] {
+        let reply = node.get(&format!("{path}?{query}")).await;
+        let sent = reply.header("content-type").unwrap_or_default();
+        assert!(sent.starts_with("application/vnd.ipld.car"), "{query}");
+        let blocks: Result<Vec<Block>, _> = car::Reader::new(&reply.ok().body).unwrap().collect();
+        assert_eq!(blocks.unwrap().len(), 1, "{query}");
+    }
+    node.get(&format!("{path}?format=%zz"))
+        .await
+        .refused(400, "invalid_query");
+}

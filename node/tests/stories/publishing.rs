@@ -238,3 +238,21 @@ async fn only_listed_names_publish_where_there_is_a_list() {
         .await
         .refused(403, "not_allowed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_told_by_its_media_type_in_any_case_and_with_parameters() {
+    let node = TestNode::start().await;
+    let message = Author::new(1).publish(&[("@alice", "friend")]);
+    let path = format!("/v1/names/{}/publish", message.name);
+    for (content_type, status) in [
+        ("Application/VND.ipld.CAR", 200),
+        ("application/vnd.ipld.car; version=1", 200),
+        (" application/vnd.ipld.car ;Version=\"1\"", 200),
+        ("application/vnd.ipld.raw", 415),
+        ("application/*", 415),
+    ] {
+        let headers = [("Content-Type", content_type)];
+        let reply = node.ask("POST", &path, &headers, &message.car()).await;
+        assert_eq!(reply.status, status, "{content_type}");
+    }
+}

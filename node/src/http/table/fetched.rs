@@ -14,7 +14,7 @@ pub(super) static ROUTES: &[Route] = &[
             400 "no cursor or no limit" ERROR,
         ]),
     Route::new(Verb::Post, "/v1/fetched/{cid}", "fetch", Scope::Control, handler!(fetch::start))
-        .summary("Fetches the DAG below a CID from peers, verified block by block, and keeps it. Answers with JSON lines: progress, then done or failed.")
+        .summary("Fetches the DAG below a CID from peers, verified block by block, and keeps it. Answers with JSON lines: progress, then done or failed, whose kind says what the caller may do (retry, reject, corrupt or fatal).")
         .query(&[Query {
             name: "peer",
             meaning: "multiaddr of a peer to ask, percent-encoded; without it connected peers and those the DHT names",
