@@ -31,7 +31,7 @@ pub(crate) use label::{
 pub(crate) use log::{Diff, LogCommand, LogCompact, LogShow};
 pub(crate) use node::{
     NameCommand, NameFollow, NameList, NameShow, NameUnfollow, NodeCommand, NodeDoctor, NodeProbe,
-    NodeRun, NodeStatus, OneNode, Operator, PageArgs, PinCommand, PinList,
+    NodeRun, NodeStatus, OneNode, PageArgs, PinCommand, PinList, TokenArgs,
 };
 pub(crate) use peers::{
     Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,
@@ -194,6 +194,42 @@ mod tests {
             assert!(cli.global.json);
             assert_eq!(cli.global.home, Some(PathBuf::from("/h")));
         }
+    }
+
+    /// Every command that changes something at a node over HTTP.
+    const CHANGING: &[&str] = &[
+        "fetch",
+        "log compact",
+        "name follow",
+        "name unfollow",
+        "node probe",
+        "peers ban",
+        "peers connect",
+        "peers unban",
+        "pin remove",
+        "provide",
+        "publish",
+        "store losses",
+    ];
+
+    #[test]
+    fn every_command_that_changes_something_at_a_node_takes_its_token() {
+        fn walk(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+            for command in command.get_subcommands() {
+                let path = format!("{path} {}", command.get_name());
+                if command
+                    .get_arguments()
+                    .any(|argument| argument.get_id() == "token_file")
+                {
+                    found.push(path.trim_start().to_owned());
+                }
+                walk(command, &path, found);
+            }
+        }
+        let mut found = Vec::new();
+        walk(&Cli::command(), "", &mut found);
+        found.sort();
+        assert_eq!(found, CHANGING);
     }
 
     #[test]

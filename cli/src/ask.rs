@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use perennis_rt::http::{Body, Http, HttpError, HttpTimes, Request};
-use perennis_sdk::remote::kind_of_status;
+use perennis_sdk::remote::{BearerToken, RemoteError, kind_of_status};
+use perennis_shared::error::{ErrorKind, Retryable as _};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::args::{OneNode, Operator, PageArgs};
+use super::args::{OneNode, PageArgs, TokenArgs};
 use super::failure::{Exit, Failure};
 use super::files::{self, name_of};
 use super::session::nodes_to_ask;
@@ -38,6 +39,7 @@ pub(crate) enum Method {
 pub(crate) struct NodeClient {
     pub(crate) url: String,
     http: Http,
+    token: Option<BearerToken>,
 }
 
 impl NodeClient {
@@ -49,13 +51,18 @@ impl NodeClient {
             connect: Duration::from_secs(5),
             ..HttpTimes::default()
         };
-        let http = Http::new(times).map_err(|error| {
-            Failure::failed("http_client", "cannot set up the HTTP client").because(&error)
-        })?;
+        let http = Http::new(times).map_err(|error| no_client(&error))?;
         Ok(Self {
             url: nodes.first().map(ToString::to_string).unwrap_or_default(),
             http,
+            token: None,
         })
+    }
+
+    /// The same node, asked for changes with the token in the file that was named, if one was. Questions carry none.
+    pub(crate) fn with_token(self, token: &TokenArgs) -> Result<Self, Failure> {
+        let token = read_token(token)?;
+        Ok(Self { token, ..self })
     }
 
     /// GET; the status and the body as JSON (null when there is none).
@@ -77,7 +84,7 @@ impl NodeClient {
         };
         let (status, body) = answer
             .await
-            .map_err(|error: HttpError| self.silent(&error))?;
+            .map_err(|error: HttpError| self.silent(error))?;
         Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
@@ -101,15 +108,14 @@ impl NodeClient {
             Method::Put => Request::put(url, "application/json", body),
             Method::Delete => Request::delete(url),
         };
-        let (status, body) = self.ask(request.within(CHANGE)).await?;
-        self.expected(status, body)
+        self.change(request.within(CHANGE)).await
     }
 
     /// Asks for a change whose answer is read while it is made.
     pub(crate) async fn stream(&self, path: &str) -> Result<Body, Failure> {
         let url = format!("{}{path}", self.url);
-        self.open(Request::post(url, "application/json", Bytes::new()))
-            .await
+        let request = Request::post(url, "application/json", Bytes::new());
+        self.open(self.carrying_token(request)).await
     }
 
     /// A body that is too large to be held.
@@ -119,12 +125,12 @@ impl NodeClient {
 
     /// The next part of such a body; `None` at its end.
     pub(crate) async fn next_chunk(&self, body: &mut Body) -> Result<Option<Bytes>, Failure> {
-        body.chunk().await.map_err(|error| self.silent(&error))
+        body.chunk().await.map_err(|error| self.silent(error))
     }
 
     async fn open(&self, request: Request) -> Result<Body, Failure> {
         let sent = self.http.send(request.within(LONG)).await;
-        let response = sent.map_err(|error| self.silent(&error))?;
+        let response = sent.map_err(|error| self.silent(error))?;
         let status = response.status();
         if status == 200 {
             return Ok(response.into_body());
@@ -132,7 +138,7 @@ impl NodeClient {
         let body = response
             .bytes(ANSWER_BYTES)
             .await
-            .map_err(|error| self.silent(&error))?;
+            .map_err(|error| self.silent(error))?;
         match self.expected(status, serde_json::from_slice(&body).unwrap_or(Value::Null)) {
             Err(failure) => Err(failure),
             Ok(_) => Err(Failure::unreachable(format!(
@@ -142,16 +148,31 @@ impl NodeClient {
         }
     }
 
-    fn silent(&self, error: &HttpError) -> Failure {
-        Failure::unreachable(format!("the node {} does not answer", self.url))
-            .because(error)
-            .hint("start it with `perennis node run`, or name another one with --node")
+    fn silent(&self, error: HttpError) -> Failure {
+        let error = RemoteError::from(error);
+        let code = match error.kind() {
+            ErrorKind::Retry => "not_reachable",
+            _ => error.code(),
+        };
+        let failure = Failure::of(&error, code);
+        Failure {
+            message: format!("the node {} does not answer: {}", self.url, failure.message),
+            ..failure
+        }
+        .hint("start it with `perennis node run`, or name another one with --node")
     }
 
-    /// Any request, where anything but 200 with a document, or 204, is a failure.
-    pub(crate) async fn expect_of(&self, request: Request) -> Result<Value, Failure> {
-        let (status, body) = self.ask(request).await?;
+    /// Any request for a change, where anything but 200 with a document, or 204, is a failure.
+    pub(crate) async fn change(&self, request: Request) -> Result<Value, Failure> {
+        let (status, body) = self.ask(self.carrying_token(request)).await?;
         self.expected(status, body)
+    }
+
+    fn carrying_token(&self, request: Request) -> Request {
+        match &self.token {
+            Some(token) => token.carried_by(request),
+            None => request,
+        }
     }
 
     fn expected(&self, status: u16, body: Value) -> Result<Value, Failure> {
@@ -164,14 +185,15 @@ impl NodeClient {
                 .map(super::page::plain)
                 .filter(|text| !text.is_empty())
         };
-        let exit = match status {
-            404 => Exit::NotFound,
-            400.. => Exit::from(kind_of_status(status)),
+        let kind = match status {
+            400.. => kind_of_status(status),
             // What answers there is no node.
-            _ => Exit::Unreachable,
+            _ => ErrorKind::Retry,
         };
+        // A node has several codes for what is not there, and another server has none.
+        let of_exit = if status == 404 { "not_found" } else { "" };
         Err(Failure::new(
-            exit,
+            Exit::of(kind, of_exit),
             text("code").unwrap_or_else(|| "http_status".to_owned()),
             text("message").unwrap_or_else(|| format!("{} answered {status}", self.url)),
         )
@@ -179,25 +201,23 @@ impl NodeClient {
     }
 }
 
-/// A request that carries the node's token, where there is one.
-pub(crate) fn with_token(request: Request, token: Option<&Zeroizing<String>>) -> Request {
-    match token {
-        Some(token) => request.with_token(token),
-        None => request,
-    }
-}
-
-/// The token in the file that the operator named.
-pub(crate) fn read_token(operator: &Operator) -> Result<Option<Zeroizing<String>>, Failure> {
-    let Some(file) = &operator.token_file else {
+/// The token in the file that was named; none where none was.
+pub(crate) fn read_token(token: &TokenArgs) -> Result<Option<BearerToken>, Failure> {
+    let Some(file) = &token.token_file else {
         return Ok(None);
     };
     let bytes = Zeroizing::new(files::read_bounded(file, TOKEN_BYTES)?);
-    match std::str::from_utf8(bytes.trim_ascii()) {
-        Ok(token) if !token.is_empty() => Ok(Some(Zeroizing::new(token.to_owned()))),
-        _ => Err(Failure::usage(format!("{} holds no token", name_of(file)))
-            .hint("it is the file that http.token-file names at the node")),
-    }
+    let unusable = || {
+        Failure::usage(format!("{} holds no token", name_of(file)))
+            .hint("it is the file that http.token-file names at the node")
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|error| unusable().because(&error))?;
+    BearerToken::parse(text).map(Some).ok_or_else(unusable)
+}
+
+/// There is no HTTP client.
+pub(crate) fn no_client(error: &HttpError) -> Failure {
+    Failure::of(error, "http_client").hint("check the system's TLS certificates")
 }
 
 /// The query of one page.

@@ -41,6 +41,17 @@ impl From<ErrorKind> for Exit {
     }
 }
 
+impl Exit {
+    /// The exit code of every error of a part below the command line: its kind decides, but for the code for which scripts have a
+    /// word of their own.
+    pub(crate) fn of(kind: ErrorKind, code: &str) -> Self {
+        match code {
+            "not_found" => Self::NotFound,
+            _ => Self::from(kind),
+        }
+    }
+}
+
 /// A command's failure. `message` names the cause, `hint` the next step.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -108,10 +119,7 @@ impl Failure {
 
     /// What a part of the client or the node reports. Its kind decides the exit code, its code the hint.
     pub(crate) fn of<E: Retryable + Error + 'static>(error: &E, code: &str) -> Self {
-        let exit = match code {
-            "not_found" => Exit::NotFound,
-            _ => Exit::from(error.kind()),
-        };
+        let exit = Exit::of(error.kind(), code);
         Self::new(exit, code.to_owned(), with_causes(error)).hint(next_step(code, exit))
     }
 
@@ -258,6 +266,8 @@ mod tests {
             (ErrorKind::Fatal, 1),
         ] {
             assert_eq!(Exit::from(kind) as u8, exit);
+            assert_eq!(Exit::of(kind, "some_code") as u8, exit);
+            assert_eq!(Exit::of(kind, "not_found") as u8, 4);
         }
     }
 

@@ -124,10 +124,11 @@ fn parse_passphrase(bytes: Zeroizing<Vec<u8>>, origin: &str) -> Result<Passphras
     }
     match std::str::from_utf8(content) {
         Ok(text) => Ok(Passphrase(Zeroizing::new(text.to_owned()))),
-        Err(_) => Err(Failure::invalid(
+        Err(error) => Err(Failure::invalid(
             "passphrase_not_text",
             format!("the passphrase from {origin} is not UTF-8 text"),
         )
+        .because(&error)
         .hint("save the file as UTF-8")),
     }
 }

@@ -9,6 +9,7 @@ use perennis_sdk::store::{Disk, DiskOptions};
 use perennis_shared::did::Did;
 use perennis_shared::ipns::Name;
 
+use super::ask::no_client;
 use super::failure::Failure;
 use super::home::{DEFAULT_NODE, Home, HomeLock};
 use super::page::plain;
@@ -36,9 +37,7 @@ impl Session {
             nodes: nodes.clone(),
             ..ClientConfig::default()
         };
-        let client = Client::new(store, config).map_err(|error| {
-            Failure::failed("http_client", "cannot set up the HTTP client").because(&error)
-        })?;
+        let client = Client::new(store, config).map_err(|error| no_client(&error))?;
         Ok(Self {
             home,
             client,

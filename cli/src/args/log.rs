@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::Nodes;
+use super::{Nodes, TokenArgs};
 
 /// Log commands.
 #[derive(Debug, Subcommand)]
@@ -33,6 +33,9 @@ pub(crate) struct LogCompact {
     /// Where the compacted log is published.
     #[command(flatten)]
     pub(crate) nodes: Nodes,
+    /// What the node asks for.
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// `diff OLD NEW`.

@@ -74,9 +74,9 @@ pub(crate) struct NodeProbe {
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,
-    /// How it is asked.
+    /// What it asks for.
     #[command(flatten)]
-    pub(crate) operator: Operator,
+    pub(crate) token: TokenArgs,
 }
 
 /// Name commands.
@@ -109,9 +109,9 @@ pub(crate) struct NameFollow {
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,
-    /// How it is asked.
+    /// What it asks for.
     #[command(flatten)]
-    pub(crate) operator: Operator,
+    pub(crate) token: TokenArgs,
 }
 
 /// `name unfollow`.
@@ -122,14 +122,14 @@ pub(crate) struct NameUnfollow {
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,
-    /// How it is asked.
+    /// What it asks for.
     #[command(flatten)]
-    pub(crate) operator: Operator,
+    pub(crate) token: TokenArgs,
 }
 
-/// A call that only the node's operator may make.
+/// A call that changes something at a node.
 #[derive(Debug, Args)]
-pub(crate) struct Operator {
+pub(crate) struct TokenArgs {
     /// File with the node's bearer token, where it has one
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,

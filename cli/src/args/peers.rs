@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::OneNode;
+use super::{OneNode, TokenArgs};
 
 /// Peer commands.
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,9 @@ pub(crate) struct PeersConnect {
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,
+    /// What it asks for.
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// `peers ban` and `peers unban`.
@@ -45,6 +48,9 @@ pub(crate) struct PeersBan {
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,
+    /// What it asks for.
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// `provide`.
@@ -55,6 +61,9 @@ pub(crate) struct Provide {
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,
+    /// What it asks for.
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// `providers`.
@@ -84,6 +93,9 @@ pub(crate) struct Fetch {
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,
+    /// What it asks for.
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// `pin remove`.
@@ -94,4 +106,7 @@ pub(crate) struct PinRemove {
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,
+    /// What it asks for.
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }

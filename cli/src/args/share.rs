@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Derivation, Nodes};
+use super::{Derivation, Nodes, TokenArgs};
 
 /// `publish`: asks for the passphrase once, signs one entry and one record.
 #[derive(Debug, Args)]
@@ -12,6 +12,9 @@ pub(crate) struct Publish {
     /// Where to publish.
     #[command(flatten)]
     pub(crate) nodes: Nodes,
+    /// What the node asks for.
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
     /// How long the record is valid: 90d, 12h, 4w
     #[arg(long, value_name = "TIME", default_value = "90d")]
     pub(crate) lifetime: String,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{OneNode, Operator};
+use super::{OneNode, TokenArgs};
 
 /// Store commands.
 #[derive(Debug, Subcommand)]
@@ -59,7 +59,7 @@ pub(crate) struct StoreLosses {
     /// The node to ask, instead of looking into a directory.
     #[command(flatten)]
     pub(crate) node: OneNode,
-    /// How it is asked.
+    /// What it asks for.
     #[command(flatten)]
-    pub(crate) operator: Operator,
+    pub(crate) token: TokenArgs,
 }

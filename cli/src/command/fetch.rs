@@ -6,13 +6,14 @@ use std::path::Path;
 
 use perennis_shared::cid::Cid;
 use perennis_shared::codec::car::{CarError, Decoder, Event};
+use perennis_shared::error::ErrorKind;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::names::{foot, take_rows, text};
 use super::peers::checked_cid;
 use crate::args::{Fetch, PinList, PinRemove};
-use crate::ask::{Method, NodeClient, page_query};
+use crate::ask::{Method, NodeClient, escaped, page_query};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::page::{bytes_text, count, plain};
@@ -32,16 +33,11 @@ struct Fetched {
 pub(crate) fn run(context: &Context<'_>, arguments: &Fetch) -> Result<(), Failure> {
     block_on(async {
         let cid = checked_cid(&arguments.cid)?;
-        let node = NodeClient::new(context, &arguments.node)?;
+        let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
         let mut path = format!("/v1/fetched/{cid}");
         if let Some(peer) = &arguments.peer {
             path.push_str("?peer=");
-            path.push_str(
-                &peer
-                    .replace('%', "%25")
-                    .replace('/', "%2F")
-                    .replace('&', "%26"),
-            );
+            path.push_str(&escaped(peer));
         }
         let done = follow(context, &node, &path).await?;
         let out = match &arguments.out {
@@ -80,7 +76,8 @@ async fn follow(context: &Context<'_>, node: &NodeClient, path: &str) -> Result<
                 line.push(byte);
                 continue;
             }
-            let step: Value = serde_json::from_slice(&line).unwrap_or_default();
+            let step: Value =
+                serde_json::from_slice(&line).map_err(|error| not_understood(&error))?;
             line.clear();
             match step["event"].as_str() {
                 Some("progress") => {
@@ -103,14 +100,23 @@ async fn follow(context: &Context<'_>, node: &NodeClient, path: &str) -> Result<
         .hint("look at its log, and try again: what has come stays"))
 }
 
+fn not_understood(error: &serde_json::Error) -> Failure {
+    Failure::failed("answer_not_understood", "a line of the node is no JSON")
+        .because(error)
+        .hint("check that a perennis node runs there")
+}
+
+/// The last line of a fetch that failed. One that says no kind, as a node of an earlier version, failed for good.
 fn failed(step: &Value) -> Failure {
-    let exit = match step["code"].as_str() {
-        Some("block_unavailable" | "no_source") => Exit::NotFound,
-        Some("dag_too_large" | "block_unreadable") => Exit::Invalid,
-        _ => Exit::Failed,
-    };
     let text = |field: &str| step[field].as_str().map(plain).unwrap_or_default();
-    Failure::new(exit, text("code"), text("message")).hint(text("hint"))
+    let kind = ErrorKind::from_word(&text("kind")).unwrap_or(ErrorKind::Fatal);
+    let code = text("code");
+    let of_exit = match code.as_str() {
+        // Nobody has what was asked for.
+        "block_unavailable" | "no_source" => "not_found",
+        other => other,
+    };
+    Failure::new(Exit::of(kind, of_exit), code, text("message")).hint(text("hint"))
 }
 
 /// Writes the DAG as a CAR file, whole or not at all.
@@ -194,11 +200,34 @@ pub(crate) async fn list(context: &Context<'_>, arguments: &PinList) -> Result<(
 }
 
 pub(crate) async fn remove(context: &Context<'_>, arguments: &PinRemove) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
     let path = format!("/v1/fetched/{}", checked_cid(&arguments.cid)?);
     let body = node.send(Method::Delete, &path, None).await?;
     context.output.answer(&body, |page| {
         let line = page.paint.good("released");
         page.line(format!("{line} {}", text(&body, "cid")));
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_kind_of_the_last_line_decides_the_exit_code() {
+        for (code, kind, exit) in [
+            ("block_unavailable", json!("retry"), Exit::NotFound),
+            ("no_source", json!("reject"), Exit::NotFound),
+            ("dag_too_large", json!("reject"), Exit::Invalid),
+            ("block_unreadable", json!("corrupt"), Exit::Invalid),
+            ("storage", json!("fatal"), Exit::Failed),
+            ("storage", json!("retry"), Exit::Unreachable),
+            ("storage", Value::Null, Exit::Failed),
+        ] {
+            let failure = failed(&json!({"code": code, "kind": kind, "message": "no"}));
+            assert_eq!(failure.exit, exit, "{code} {kind}");
+        }
+    }
 }

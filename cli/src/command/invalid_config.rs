@@ -7,7 +7,7 @@ use crate::failure::Failure;
 /// All its problems, and what to write instead of the first.
 pub(super) fn config_failure(error: &ConfigError) -> Failure {
     let first = error.problems.first();
-    Failure::invalid("invalid_config", error.to_string()).hint(first.map_or_else(
+    Failure::of(error, "invalid_config").hint(first.map_or_else(
         || "run `perennis config check FILE`".to_owned(),
         |problem| problem.fix.clone(),
     ))

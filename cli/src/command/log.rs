@@ -9,8 +9,9 @@ use perennis_shared::log::{Entry, EntryKind};
 use serde::Serialize;
 
 use super::label::{LabelDocument, PAGE_LABELS};
-use super::publish::{PublishDocument, document, send};
+use super::publish::{PublishDocument, document, expect_one_node, send};
 use crate::args::{Diff, LogCommand, LogCompact, LogShow};
+use crate::ask::read_token;
 use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::page::{count, plain};
@@ -130,7 +131,12 @@ struct CompactDocument {
 }
 
 async fn compact(context: &Context<'_>, arguments: &LogCompact) -> Result<(), Failure> {
+    let options = PublishOptions {
+        token: read_token(&arguments.token)?,
+        ..PublishOptions::default()
+    };
     let session = Session::open(context, &arguments.nodes.urls).await?;
+    expect_one_node(&session, &options)?;
     let known = session.home.expect_identity()?;
     let before = session.client.backup().await.map_err(told!())?.head;
     let before = before.ok_or_else(|| {
@@ -146,7 +152,7 @@ async fn compact(context: &Context<'_>, arguments: &LogCompact) -> Result<(), Fa
             .map_err(told!())?;
         session
             .client
-            .publish(&identity, &session.nodes, &PublishOptions::default())
+            .publish(&identity, &session.nodes, &options)
             .await
             .map_err(told!())
     };

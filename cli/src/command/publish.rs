@@ -7,6 +7,7 @@ use perennis_shared::limits::{LADDER_RUNGS, LADDER_STEP_MAX, LADDER_STEP_MIN};
 use serde::Serialize;
 
 use crate::args::Publish;
+use crate::ask::read_token;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, next_step, with_causes};
 use crate::page::Page;
@@ -58,9 +59,11 @@ async fn publish(context: &Context<'_>, arguments: &Publish) -> Result<(), Failu
             true => None,
             false => Some(parse_ladder(&arguments.ladder)?).filter(|plan| plan.rungs > 0),
         },
+        token: read_token(&arguments.token)?,
         ..PublishOptions::default()
     };
     let session = Session::open(context, &arguments.nodes.urls).await?;
+    expect_one_node(&session, &options)?;
     let known = session.home.expect_identity()?;
     let identity = unlock(context, &session.home, &known)?;
     let spinner = context.output.spinner("publishing");
@@ -74,6 +77,15 @@ async fn publish(context: &Context<'_>, arguments: &Publish) -> Result<(), Failu
     send(context, &session, &outcome, &told, &told)
 }
 
+/// A token is one node's: no other one is to learn it.
+pub(crate) fn expect_one_node(session: &Session, options: &PublishOptions) -> Result<(), Failure> {
+    if options.token.is_none() || session.nodes.len() == 1 {
+        return Ok(());
+    }
+    let message = "--token-file holds the token of one node, and there are several to publish to";
+    Err(Failure::usage(message).hint("name that node alone with --node URL"))
+}
+
 /// A ladder as `12x30d`: a number of rungs, `x`, and the span between their ends.
 fn parse_ladder(text: &str) -> Result<LadderPlan, Failure> {
     let refused = || {
@@ -84,7 +96,7 @@ fn parse_ladder(text: &str) -> Result<LadderPlan, Failure> {
     };
     let (rungs, step) = text.split_once('x').ok_or_else(refused)?;
     let plan = LadderPlan {
-        rungs: rungs.parse().map_err(|_| refused())?,
+        rungs: rungs.parse().map_err(|error| refused().because(&error))?,
         step: parse_span(step, "--ladder")?,
     };
     let is_usable =
@@ -142,6 +154,7 @@ pub(crate) fn send<T: Serialize>(
 pub(crate) fn document(did: &str, outcome: &PublishOutcome) -> PublishDocument {
     let nodes = outcome.nodes.iter().map(|node| {
         let error = node.error.as_deref();
+        // Not `Exit::of`: that a node refuses is 3, whatever it does not find.
         let exit = error.map(|error| Exit::from(error.kind()));
         NodeDocument {
             url: node.url.to_string(),

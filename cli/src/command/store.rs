@@ -10,7 +10,7 @@ use perennis_node::data_folder::{has_index, has_stored, in_the_way, missing_log}
 use super::invalid_config::config_failure;
 use crate::args::{OneNode, StoreCommand, StorePlace};
 use crate::context::Context;
-use crate::failure::{Exit, Failure, with_causes};
+use crate::failure::Failure;
 
 mod bars;
 mod losses;
@@ -54,7 +54,7 @@ fn configured(place: &StorePlace) -> Result<Config, Failure> {
     let config = checked.config;
     match in_the_way(&config.data) {
         None => Ok(config),
-        Some(found) => Err(Failure::failed(found.code(), found.to_string()).hint(found.hint())),
+        Some(found) => Err(Failure::of(&found, found.code()).hint(found.hint())),
     }
 }
 
@@ -108,15 +108,12 @@ pub(super) fn log_trouble(dir: &Path) -> Option<String> {
     ))
 }
 
-fn in_use(dir: &Path) -> Failure {
-    Failure::failed("data_in_use", format!("a node runs on {}", dir.display()))
+/// A node runs on the folder.
+fn in_use(error: perennis_store::OpenError, hint: &str) -> Failure {
+    unopened(error).hint(hint)
 }
 
 fn unopened(error: perennis_store::OpenError) -> Failure {
     let error = OpenError::Store(error);
-    let exit = match error.code() {
-        "newer_format" => Exit::Invalid,
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, error.code(), with_causes(&error)).hint(error.hint())
+    Failure::of(&error, error.code()).hint(error.hint())
 }

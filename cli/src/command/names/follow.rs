@@ -15,11 +15,10 @@ use perennis_shared::codec::car::{CarError, Decoder, Event, Writer};
 use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
 use perennis_shared::limits::RECORD_BYTES;
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use super::tell;
 use crate::args::{NameFollow, NameUnfollow};
-use crate::ask::{NodeClient, escaped, read_token, with_token};
+use crate::ask::{NodeClient, escaped};
 use crate::context::Context;
 use crate::failure::{Failure, file_failure, with_causes};
 use crate::files::{self, name_of};
@@ -41,12 +40,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) async fn follow(context: &Context<'_>, arguments: &NameFollow) -> Result<(), Failure> {
     let name = parse_name(&arguments.name)?;
-    let token = read_token(&arguments.operator)?;
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
     let ask = Ask {
         node,
         name,
-        token,
         sources: &arguments.sources,
     };
     let record = match &arguments.record {
@@ -76,10 +73,9 @@ pub(super) async fn unfollow(
     arguments: &NameUnfollow,
 ) -> Result<(), Failure> {
     let name = parse_name(&arguments.name)?;
-    let token = read_token(&arguments.operator)?;
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
     let request = Request::delete(node.at(&format!("/v1/names/{name}")));
-    node.expect_of(with_token(request, token.as_ref())).await?;
+    node.change(request).await?;
     let document = UnfollowedDocument {
         url: node.url,
         name: name.to_string(),
@@ -94,7 +90,6 @@ pub(super) async fn unfollow(
 struct Ask<'a> {
     node: NodeClient,
     name: Name,
-    token: Option<Zeroizing<String>>,
     sources: &'a [String],
 }
 
@@ -116,9 +111,7 @@ impl Ask<'_> {
         let path = format!("/v1/names/{}{mark}{}", self.name, query.join("&"));
         let (kind, body) = body.unwrap_or(("application/octet-stream", Bytes::new()));
         let request = Request::put(self.node.at(&path), kind, body).within(PATIENCE);
-        self.node
-            .expect_of(with_token(request, self.token.as_ref()))
-            .await
+        self.node.change(request).await
     }
 
     /// Sends the blocks of a CAR file, part after part, each with the record.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::value_text;
 use crate::args::NodeProbe;
-use crate::ask::{NodeClient, read_token, with_token};
+use crate::ask::NodeClient;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{Page, plain};
@@ -23,13 +23,11 @@ const BAR: u64 = 32;
 const OPERATIONS: [&str; 2] = ["publish", "resolve"];
 
 pub(super) async fn run(context: &Context<'_>, arguments: &NodeProbe) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
     let body = if arguments.now {
-        let token = read_token(&arguments.operator)?;
         let request = Request::post(node.at("/v1/probe"), "application/json", Bytes::new());
-        let request = with_token(request.within(ROUND), token.as_ref());
         let spinner = context.output.spinner("publishing and resolving");
-        let body = node.expect_of(request).await;
+        let body = node.change(request.within(ROUND)).await;
         spinner.finish_and_clear();
         body?
     } else {

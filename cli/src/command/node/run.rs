@@ -161,13 +161,9 @@ fn load(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Result<Config, F
 }
 
 fn start_failure(error: &StartError) -> Failure {
-    let exit = match error.code() {
-        "newer_format" => Exit::Invalid,
-        _ => Exit::Failed,
-    };
-    let message = with_causes(error);
-    let hint = open_files::hint_at(&message).unwrap_or(error.hint());
-    Failure::new(exit, error.code(), message).hint(hint)
+    let failure = Failure::of(error, error.code());
+    let hint = open_files::hint_at(&failure.message).unwrap_or(error.hint());
+    failure.hint(hint)
 }
 
 fn gone_failure(gone: &DataGone, data: &str) -> Failure {

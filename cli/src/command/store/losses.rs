@@ -12,7 +12,7 @@ use super::{
     INDEX_HINT, LOG_HINT, ask_running, configured, index_trouble, log_trouble, no_store, unopened,
 };
 use crate::args::{OneNode, StoreLosses};
-use crate::ask::{NodeClient, read_token, with_token};
+use crate::ask::NodeClient;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{Page, plain};
@@ -66,14 +66,18 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreLosses) -> Result<(), 
         Err(OpenError::Locked { .. }) => {
             return block_on(async {
                 let (node, damage) = ask_running(context, &config).await?;
-                told_by(context, arguments, &node, damage).await
+                told_by(context, arguments, node, damage).await
             });
         }
         Err(error) => return Err(unopened(error)),
     }
     let store = Store::open(dir, &StoreOptions::default()).map_err(unopened)?;
     store.dismiss_losses().map_err(|error| {
-        Failure::failed("store", "the losses could not be dismissed").because(&error)
+        let failure = Failure::of(&error, "store");
+        Failure {
+            message: format!("the losses could not be dismissed: {}", failure.message),
+            ..failure
+        }
     })?;
     drop(store);
     match inspect(dir, 0) {
@@ -109,23 +113,22 @@ async fn ask(
     if arguments.place.dir.is_some() || arguments.place.data.is_some() {
         same_store(&configured(&arguments.place)?.data, &node, &damage)?;
     }
-    told_by(context, arguments, &node, damage).await
+    told_by(context, arguments, node, damage).await
 }
 
 /// Shows what a node has told, or what is left of it once it was dismissed.
 async fn told_by(
     context: &Context<'_>,
     arguments: &StoreLosses,
-    node: &NodeClient,
+    node: NodeClient,
     mut damage: Value,
 ) -> Result<(), Failure> {
+    let node = node.with_token(&arguments.token)?;
     if arguments.dismiss {
-        let token = read_token(&arguments.operator)?;
-        let request = Request::delete(node.at("/v1/damage"));
-        damage = node.expect_of(with_token(request, token.as_ref())).await?;
+        damage = node.change(Request::delete(node.at("/v1/damage"))).await?;
     }
     let document = Document {
-        url: Some(node.url.clone()),
+        url: Some(node.url),
         data: None,
         dismissed: arguments.dismiss,
         damage,

@@ -34,7 +34,9 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreRebuild) -> Result<(),
     let dir = &config.data;
     match inspect(dir, 0) {
         Ok(None) => return Err(no_store(dir)),
-        Err(OpenError::Locked { .. }) => return Err(in_use(dir).hint("stop it first")),
+        Err(error @ OpenError::Locked { .. }) => {
+            return Err(in_use(error, "a node runs on it: stop it first"));
+        }
         Ok(Some(found)) if found.format < FORMAT => {
             return Err(unopened(OpenError::OlderFormat {
                 dir: dir.clone(),

@@ -118,9 +118,10 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreVerify) -> Result<(), 
     let sum = match verified {
         Ok(Some(sum)) => sum,
         Ok(None) => return Err(no_store(dir)),
-        Err(OpenError::Locked { .. }) => {
-            return Err(in_use(dir).hint(
-                "stop it, or verify a snapshot; a running node reads everything by itself again and again",
+        Err(error @ OpenError::Locked { .. }) => {
+            return Err(in_use(
+                error,
+                "a node runs on it: stop it, or verify a snapshot; a running node reads everything by itself again and again",
             ));
         }
         Err(error) => return Err(unopened(error)),

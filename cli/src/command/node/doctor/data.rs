@@ -222,9 +222,9 @@ fn check_running(context: &Context<'_>, config: &Config) -> Check {
     let asked = block_on(async { Ok(ask_running(context, config).await?.1) });
     match asked.map(serde_json::from_value::<Report>) {
         Ok(Ok(report)) => check_damage(&report),
-        Ok(Err(_)) => Check::warning(
+        Ok(Err(error)) => Check::warning(
             "damage",
-            "something else than this node answers at its address",
+            format!("something else than this node answers at its address: {error}"),
             "ask the node with `perennis store losses --node URL`",
         ),
         Err(failure) => Check::warning(
