@@ -25,4 +25,5 @@ mod records;
 mod refusals;
 mod slow_readers;
 mod stopping;
+mod tokens;
 mod user;

@@ -1,0 +1,107 @@
+//! A node that takes changes only with its token: every command that changes something there, with it and without.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use perennis_tests::home::{Home, Ran};
+use perennis_tests::node::Node;
+
+use crate::user::{publish, with_identity};
+
+const TOKEN: &str = "a-token-of-some-length";
+
+/// A block that nobody has.
+const ABSENT: &str = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
+
+/// A peer that does not run.
+const PEER: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+
+/// What a command has printed.
+fn printed(ran: &Ran) -> String {
+    String::from_utf8_lossy(&ran.stdout).into_owned()
+}
+
+/// A node with a token, and the file that holds it.
+fn guarded(user: &Home) -> (Node, String) {
+    let token = user.file("token", format!("{TOKEN}\n"));
+    let config = user.file("node.toml", format!("[http]\ntoken-file = {token:?}\n"));
+    let node = Node::start_with(&user.beside("guarded"), config.as_ref());
+    (node, token)
+}
+
+#[test]
+fn every_command_that_changes_something_carries_the_token() {
+    let (user, phrase) = with_identity();
+    let (node, token) = guarded(&user);
+    let other = Node::start(&user.beside("other"));
+    user.json(&["label", "add", "@one", "spam"]);
+    let name = publish(&user, &phrase, &[&other])["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // What each of them comes to once the node lets it in.
+    let commands: &[(&[&str], i32)] = &[
+        (&["peers", "connect", other.peer()], 0),
+        (&["peers", "ban", PEER], 0),
+        (&["peers", "unban", PEER], 0),
+        (&["provide", ABSENT], 4),
+        (&["fetch", ABSENT], 4),
+        (&["pin", "remove", ABSENT], 4),
+        (&["name", "follow", &name, "--source", other.url()], 0),
+        (&["name", "unfollow", &name], 0),
+        (&["store", "losses", "--dismiss"], 0),
+        (&["node", "probe", "--now"], 0),
+        (&["publish", "--passphrase-file", &phrase], 0),
+        (&["log", "compact", "--passphrase-file", &phrase], 0),
+    ];
+    for (command, code) in commands {
+        let at = [command, &["--node", node.url()][..]].concat();
+        let refused = user.run_json(&at);
+        assert_eq!(refused.code, Some(3), "{command:?}: {}", printed(&refused));
+        assert!(printed(&refused).contains("unauthorized"), "{command:?}");
+        let with_token = [&at[..], &["--token-file", &token]].concat();
+        let done = user.run_json(&with_token);
+        assert_eq!(done.code, Some(*code), "{command:?}: {}", printed(&done));
+        assert!(!printed(&done).contains("unauthorized"), "{command:?}");
+    }
+}
+
+#[test]
+fn a_token_goes_to_the_one_node_that_was_named() {
+    let (user, phrase) = with_identity();
+    let (node, token) = guarded(&user);
+    user.json(&["label", "add", "@one", "spam"]);
+    let publish = [
+        "publish",
+        "--passphrase-file",
+        &phrase,
+        "--token-file",
+        &token,
+    ];
+    let to = |urls: &[&str]| {
+        let nodes = urls.iter().flat_map(|url| ["--node", *url]);
+        let line: Vec<&str> = publish.iter().copied().chain(nodes).collect();
+        user.error(2, &line)["message"].as_str().unwrap().to_owned()
+    };
+    let message = to(&[node.url(), "http://127.0.0.1:9"]);
+    assert!(message.contains("the token of one node"), "{message}");
+    fs::write(&token, "\n").unwrap();
+    let message = to(&[node.url()]);
+    assert!(message.contains("holds no token"), "{message}");
+}
+
+#[test]
+fn a_node_that_refuses_connections_is_told_soon() {
+    let (user, phrase) = with_identity();
+    user.json(&["label", "add", "@one", "spam"]);
+    let refusing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", refusing.local_addr().unwrap());
+    drop(refusing);
+    let started = Instant::now();
+    let told = user.run_json(&["publish", "--passphrase-file", &phrase, "--node", &url]);
+    assert_eq!(told.code, Some(5), "{}", printed(&told));
+    assert!(printed(&told).contains("unreachable"), "{}", printed(&told));
+    // Up to 3 s of pauses; the rest is the passphrase and a slow machine.
+    assert!(started.elapsed() < Duration::from_secs(12));
+}
