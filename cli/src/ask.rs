@@ -51,7 +51,7 @@ impl NodeClient {
             connect: Duration::from_secs(5),
             ..HttpTimes::default()
         };
-        let http = Http::new(times).map_err(|error| no_client(&error))?;
+        let http = Http::new(times).map_err(|error| Failure::of(&error, "http_client"))?;
         Ok(Self {
             url: nodes.first().map(ToString::to_string).unwrap_or_default(),
             http,
@@ -213,11 +213,6 @@ pub(crate) fn read_token(token: &TokenArgs) -> Result<Option<BearerToken>, Failu
     };
     let text = std::str::from_utf8(&bytes).map_err(|error| unusable().because(&error))?;
     BearerToken::parse(text).map(Some).ok_or_else(unusable)
-}
-
-/// There is no HTTP client.
-pub(crate) fn no_client(error: &HttpError) -> Failure {
-    Failure::of(error, "http_client").hint("check the system's TLS certificates")
 }
 
 /// The query of one page.

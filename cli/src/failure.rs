@@ -196,6 +196,7 @@ pub(crate) fn next_step(code: &str, exit: Exit) -> &'static str {
         "store_not_opened" | "store_failed" => {
             "check that the home is a directory this user may write to"
         }
+        "http_client" => "check the system's TLS certificates",
         "unpublished" | "empty_list" => "run `perennis publish` first",
         "older_than_here" => "nothing to do: this home is newer than the file",
         _ => match exit {

@@ -9,7 +9,6 @@ use perennis_sdk::store::{Disk, DiskOptions};
 use perennis_shared::did::Did;
 use perennis_shared::ipns::Name;
 
-use super::ask::no_client;
 use super::failure::Failure;
 use super::home::{DEFAULT_NODE, Home, HomeLock};
 use super::page::plain;
@@ -37,7 +36,8 @@ impl Session {
             nodes: nodes.clone(),
             ..ClientConfig::default()
         };
-        let client = Client::new(store, config).map_err(|error| no_client(&error))?;
+        let client =
+            Client::new(store, config).map_err(|error| Failure::of(&error, "http_client"))?;
         Ok(Self {
             home,
             client,
