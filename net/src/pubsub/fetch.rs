@@ -55,7 +55,7 @@ pub(crate) async fn ask(
     name: Name,
 ) -> Result<Option<Vec<u8>>, AskError> {
     let asking = async {
-        let mut stream = streams.open(peer, &FETCH, PATIENCE).await?;
+        let mut stream = streams.open(peer, &FETCH).await?;
         write_frame(&mut stream, &wire::fetch::request(&record_key(&name))).await?;
         stream.close().await?;
         let answer = read_frame(&mut stream, FETCH_ANSWER_BYTES).await?;
