@@ -7,6 +7,7 @@ use libp2p::PeerId;
 use perennis_rt::{self as rt, BoxFuture};
 use perennis_shared::{
     codec::CodecError,
+    error::{ErrorKind, Retryable},
     ipns::{Name, UnverifiedRecord},
     limits::{FETCH_ANSWER_BYTES, FETCH_REQUEST_BYTES},
     time::Timestamp,
@@ -41,10 +42,13 @@ pub(crate) enum AskError {
     Deadline(#[from] rt::Elapsed),
 }
 
-impl AskError {
-    /// Whether the peer does not speak the protocol at all.
-    pub(crate) fn is_deaf(&self) -> bool {
-        matches!(self, Self::Stream(OpenError::Unsupported { .. }))
+impl Retryable for AskError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Stream(error) => error.kind(),
+            Self::Broken(_) | Self::Deadline(_) => ErrorKind::Retry,
+            Self::Answer(_) => ErrorKind::Corrupt,
+        }
     }
 }
 
