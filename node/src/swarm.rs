@@ -12,7 +12,7 @@ use perennis_net::{
 use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid};
 use perennis_shared::error::chain;
-use perennis_shared::ipns::Name;
+use perennis_shared::ipns::{Name, Record};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ const SWEEP: Duration = Duration::from_secs(3_600);
 pub(crate) struct Swarm {
     pub(crate) net: Net,
     rows: Arc<DhtRows>,
-    offered: Option<mpsc::Receiver<(Name, Bytes)>>,
+    offered: Option<mpsc::Receiver<(Name, Record)>>,
 }
 
 impl Swarm {
@@ -170,10 +170,11 @@ async fn sweep(rows: Arc<DhtRows>, mut stop: Stop) {
     }
 }
 
-/// Records that the DHT has for names that are kept here go through the write door like any other.
-async fn take_in(ingest: Arc<Ingest>, mut offered: mpsc::Receiver<(Name, Bytes)>, mut stop: Stop) {
+/// Records that the DHT has for names that are kept here go through the write door like any other. They were verified when
+/// they came.
+async fn take_in(ingest: Arc<Ingest>, mut offered: mpsc::Receiver<(Name, Record)>, mut stop: Stop) {
     while let Some(Some((name, record))) = stop.or(offered.recv()).await {
-        if let Err(error) = ingest.put_record("dht", &name, &record).await {
+        if let Err(error) = ingest.put_verified("dht", &name, record).await {
             tracing::debug!(%name, error = %chain(&error), "a record from the DHT is not taken");
         }
     }

@@ -8,9 +8,8 @@ use perennis_rt::{self as rt, BoxFuture};
 use perennis_shared::{
     codec::CodecError,
     error::{ErrorKind, Retryable},
-    ipns::{Name, UnverifiedRecord},
+    ipns::{Name, Record},
     limits::{FETCH_ANSWER_BYTES, FETCH_REQUEST_BYTES},
-    time::Timestamp,
     wire,
 };
 
@@ -95,18 +94,18 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     let request = read_frame(stream, FETCH_REQUEST_BYTES).await?;
     let name = parse_key(wire::fetch::parse_request(&request)?);
     let record = name.and_then(|name| newest(&name, shared, store));
-    write_frame(stream, &wire::fetch::answer(record.as_deref())).await?;
+    let bytes = record.as_ref().map(|record| &record.bytes()[..]);
+    write_frame(stream, &wire::fetch::answer(bytes)).await?;
     stream.close().await?;
     Ok(())
 }
 
-fn newest(name: &Name, shared: &Shared, store: &dyn DhtStore) -> Option<Vec<u8>> {
+fn newest(name: &Name, shared: &Shared, store: &dyn DhtStore) -> Option<Record> {
     let now = rt::now();
     if let Some(best) = shared.best(name).filter(|best| !best.is_expired(now)) {
-        return Some(best.bytes().to_vec());
+        return Some(best);
     }
     let stored = store.record(name).filter(|stored| stored.expires > now)?;
-    // It was verified when it came, but may have ended since.
-    let record = UnverifiedRecord::parse(&stored.bytes).ok()?;
-    (record.validity() >= Timestamp::from(now)).then(|| stored.bytes.to_vec())
+    // It was valid when it came, but may have ended since.
+    Some(stored.record).filter(|record| !record.is_expired(now))
 }
