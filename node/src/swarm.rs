@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use perennis_net::bitswap::BlockSource;
 use perennis_net::{
-    Blocks, Keypair, Multiaddr, Net, NetConfig, NetLimits, PubsubConfig, StartError, TransportError,
+    AcceptError, Blocks, Handler, Keypair, Multiaddr, Net, NetConfig, NetLimits, Protocol,
+    PubsubConfig, Registration, StartError, TransportError,
 };
 use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid};
@@ -25,11 +26,13 @@ use crate::storage::{DhtRows, HeldBlocks, Storage};
 /// Time between two sweeps of what has expired.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
-/// A peer, and where it keeps what others put to it.
+/// A peer, where it keeps what others put to it, and what it accepts from them.
 pub(crate) struct Swarm {
     pub(crate) net: Net,
     rows: Arc<DhtRows>,
     offered: Option<mpsc::Receiver<(Name, Record)>>,
+    /// A protocol ends with its registration, so they are kept for as long as the node runs.
+    registrations: Vec<Registration>,
 }
 
 impl Swarm {
@@ -69,6 +72,7 @@ impl Swarm {
             net,
             rows,
             offered: Some(offered),
+            registrations: Vec::new(),
         })
     }
 
@@ -85,6 +89,16 @@ impl Swarm {
         if let Some(offered) = self.offered.take() {
             tasks.spawn(take_in(Arc::clone(ingest), offered, stop()));
         }
+    }
+
+    /// Has a handler answer the streams that other peers open for a protocol, until the node stops.
+    pub(crate) fn accept(
+        &mut self,
+        protocol: Protocol,
+        handler: impl Handler,
+    ) -> Result<(), AcceptError> {
+        self.registrations.push(self.net.accept(protocol, handler)?);
+        Ok(())
     }
 
     /// Leaves the network and finishes what is being written.
