@@ -6,10 +6,7 @@
 //!
 //! Must never touch: what a protocol says. A protocol that is added through [`crate::protocol`] needs no command.
 
-use std::time::Duration;
-
 use libp2p::{Multiaddr, PeerId};
-use perennis_rt as rt;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -20,9 +17,6 @@ use crate::{
 
 /// Commands that may wait for the worker.
 const WAITING: usize = 1_024;
-
-/// How long a dial may take that a caller waits for.
-pub(crate) const DIAL: Duration = Duration::from_secs(15);
 
 /// What is asked about connections.
 pub(crate) enum SwarmCommand {
@@ -101,24 +95,19 @@ impl<C> WeakCommands<C> {
 }
 
 impl WeakCommands<SwarmCommand> {
-    /// Connects to a peer at these addresses or those that are known of it; does nothing when it is connected.
+    /// Connects to a peer at these addresses or those that are known of it; does nothing when it is connected. It waits
+    /// for as long as that takes: whoever calls sets the deadline.
     pub(crate) async fn connect(
         &self,
         peer: PeerId,
         addresses: Vec<Multiaddr>,
-        within: Duration,
     ) -> Result<(), ConnectError> {
         let connecting = self.ask(|reply| SwarmCommand::Connect {
             peer,
             addresses,
             reply,
         });
-        match rt::timeout(within, connecting).await {
-            Ok(answer) => answer?,
-            Err(elapsed) => Err(ConnectError::Deadline {
-                after: elapsed.after,
-            }),
-        }
+        connecting.await?
     }
 }
 

@@ -34,6 +34,8 @@ pub struct NetConfig {
     pub store: Arc<dyn DhtStore>,
     /// The blocks it serves.
     pub blocks: Blocks,
+    /// How long a caller waits until there is a connection, or a stream. 15 seconds unless it is set.
+    pub dial: Duration,
     /// How much of this machine others may take.
     pub limits: NetLimits,
     /// Peers that are never spoken to.
@@ -57,6 +59,7 @@ impl NetConfig {
             pubsub: None,
             store,
             blocks: Blocks::none(),
+            dial: Duration::from_secs(15),
             limits: NetLimits::default(),
             deny: HashSet::new(),
             allow: HashSet::new(),

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, TransportError, swarm::DialError};
+use perennis_rt as rt;
 use perennis_shared::error::{ErrorKind, Retryable};
 
 /// Why the peer gives no answer at all.
@@ -134,6 +135,13 @@ impl ConnectError {
             Self::Deadline { .. } => "deadline",
             Self::Net(_) => "stopped",
         }
+    }
+}
+
+impl From<rt::Elapsed> for ConnectError {
+    fn from(elapsed: rt::Elapsed) -> Self {
+        let rt::Elapsed { after } = elapsed;
+        Self::Deadline { after }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The handle on a peer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, Stream};
 use parking_lot::RwLock;
@@ -9,7 +9,7 @@ use perennis_shared::cid::Cid;
 
 use crate::{
     bitswap,
-    command::{Commands, DIAL, SwarmCommand},
+    command::{Commands, SwarmCommand},
     config::{NetConfig, peer_of},
     dht::Dht,
     error::{ConnectError, NetError, StartError},
@@ -31,6 +31,8 @@ struct Handles {
     peer: PeerId,
     listening: Arc<RwLock<Vec<Multiaddr>>>,
     commands: Commands<SwarmCommand>,
+    /// How long a caller waits for a connection or a stream.
+    dial: Duration,
     dht: Dht,
     streams: Streams,
     bitswap: bitswap::Handle,
@@ -45,6 +47,7 @@ impl Net {
     /// # Errors
     /// An address cannot be listened on, or the transports cannot be set up.
     pub async fn start(config: NetConfig) -> Result<Net, StartError> {
+        let dial = config.dial;
         let Started {
             peer,
             listening,
@@ -57,8 +60,9 @@ impl Net {
         Ok(Net(Arc::new(Handles {
             peer,
             listening,
-            dht: Dht::new(peer, commands.clone(), dht, streams.clone()),
+            dht: Dht::new(peer, commands.clone(), dht, streams.clone(), dial),
             commands,
+            dial,
             streams,
             bitswap,
             pubsub,
@@ -83,10 +87,10 @@ impl Net {
             .collect()
     }
 
-    /// Connects to the peer at the end of an address; does nothing when it is connected.
+    /// Connects to the peer at the end of an address, within [`NetConfig::dial`]; does nothing when it is connected.
     ///
     /// # Errors
-    /// The address names no peer, or the peer cannot be reached there.
+    /// The address names no peer, or the peer cannot be reached there in time.
     pub async fn connect_to(&self, address: &Multiaddr) -> Result<PeerId, ConnectError> {
         let peer = peer_of(address).ok_or_else(|| ConnectError::NoPeer {
             address: address.clone(),
@@ -95,17 +99,18 @@ impl Net {
         Ok(peer)
     }
 
-    /// Connects to a peer at these addresses or those that are known of it; does nothing when it is connected.
+    /// Connects to a peer at these addresses or those that are known of it, within [`NetConfig::dial`]; does nothing when
+    /// it is connected.
     ///
     /// # Errors
-    /// It cannot be reached.
+    /// It cannot be reached in time.
     pub async fn connect(
         &self,
         peer: PeerId,
         addresses: Vec<Multiaddr>,
     ) -> Result<(), ConnectError> {
         let commands = self.0.commands.downgrade();
-        commands.connect(peer, addresses, DIAL).await
+        rt::timeout(self.0.dial, commands.connect(peer, addresses)).await?
     }
 
     /// Closes the connections with a peer and takes none any more. False when that was so already.
@@ -177,12 +182,12 @@ impl Net {
     }
 
     /// Opens a stream for a protocol, and connects before that, at the addresses that are known, where it has to: both
-    /// within 15 seconds. How long the stream lasts is up to the caller, and to the other end.
+    /// within [`NetConfig::dial`]. How long the stream lasts is up to the caller, and to the other end.
     ///
     /// # Errors
     /// The peer cannot be reached in time, does not speak the protocol, or this one has stopped.
     pub async fn open(&self, peer: PeerId, protocol: &Protocol) -> Result<Stream, OpenError> {
-        self.0.streams.open(peer, protocol, DIAL).await
+        rt::timeout(self.0.dial, self.0.streams.open(peer, protocol)).await?
     }
 
     /// Looks up and puts records and providers in the DHT.

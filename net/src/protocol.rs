@@ -125,6 +125,13 @@ pub trait Handler: MaybeSend + MaybeSync + 'static {
     fn serve(&self, peer: PeerId, stream: Stream) -> BoxFuture<'_, ServeResult>;
 }
 
+/// So that handlers of several protocols can stand in one list.
+impl<H: Handler + ?Sized> Handler for Box<H> {
+    fn serve(&self, peer: PeerId, stream: Stream) -> BoxFuture<'_, ServeResult> {
+        (**self).serve(peer, stream)
+    }
+}
+
 impl Protocol {
     /// The protocol that is negotiated as `name`, a slash, and `version`: `/perennis/cluster` and `1.0.0`. A stream is
     /// served for 30 seconds, and 256 at once, 16 of one peer.

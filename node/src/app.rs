@@ -40,8 +40,10 @@ use crate::workers::reprovide::Reprovide;
 use crate::workers::republish::Republish;
 
 mod background;
+mod protocols;
 
 use background::{Background, Parts};
+use protocols::accept_all;
 
 /// A node that runs. Dropping it stops the node without waiting; [`RunningNode::shutdown`] waits.
 pub struct RunningNode {
@@ -118,7 +120,7 @@ impl RunningNode {
         ));
         let (stop, stopped) = watch::channel(false);
         let mut background = Background::new(stopped.clone());
-        background.start_all(&Parts {
+        let parts = Parts {
             config: &config,
             storage: &storage,
             read: &read,
@@ -127,7 +129,9 @@ impl RunningNode {
             reprovide: &reprovide,
             routes: &routes,
             metrics: &metrics,
-        });
+        };
+        background.start_all(&parts);
+        accept_all(&mut swarm, &parts)?;
         swarm.work(&mut background.tasks, &ingest, &|| Stop(stopped.clone()));
         if let Some(pubsub) = swarm.net.pubsub() {
             let (joined, joining) = mpsc::unbounded_channel();
@@ -330,6 +334,9 @@ pub enum StartError {
     /// The peer cannot be started.
     #[error("the peer-to-peer side cannot start")]
     Peer(#[from] perennis_net::StartError),
+    /// Two handlers answer for one protocol between peers.
+    #[error("a protocol between peers cannot be accepted")]
+    Protocol(#[from] perennis_net::AcceptError),
     /// The node's key cannot be used.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
@@ -375,6 +382,7 @@ impl StartError {
             StartError::InTheWay(found) => found.code(),
             StartError::Store(error) => error.code(),
             StartError::Peer(_) => "p2p_listen",
+            StartError::Protocol(error) => error.code(),
             StartError::Keystore(_) => "node_key",
             StartError::Token(_) => "token_file",
             StartError::Client(_) => "http_client",
@@ -403,6 +411,7 @@ impl StartError {
             StartError::Peer(_) => {
                 "give addresses of this machine and free ports with --p2p-listen (port 0 takes a free one), or none"
             }
+            StartError::Protocol(_) => "this is a fault of the program: report it",
             StartError::Keystore(_) => {
                 "restore node.key and its passphrase from a backup; without them remove both files, and the node makes a new key"
             }

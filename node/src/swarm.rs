@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use perennis_net::bitswap::BlockSource;
 use perennis_net::{
-    Blocks, Keypair, Multiaddr, Net, NetConfig, NetLimits, PubsubConfig, StartError, TransportError,
+    AcceptError, Blocks, Handler, Keypair, Multiaddr, Net, NetConfig, NetLimits, Protocol,
+    PubsubConfig, Registration, StartError, TransportError,
 };
 use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid};
 use perennis_shared::error::chain;
-use perennis_shared::ipns::Name;
+use perennis_shared::ipns::{Name, Record};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -25,11 +26,13 @@ use crate::storage::{DhtRows, HeldBlocks, Storage};
 /// Time between two sweeps of what has expired.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
-/// A peer, and where it keeps what others put to it.
+/// A peer, where it keeps what others put to it, and what it accepts from them.
 pub(crate) struct Swarm {
     pub(crate) net: Net,
     rows: Arc<DhtRows>,
-    offered: Option<mpsc::Receiver<(Name, Bytes)>>,
+    offered: Option<mpsc::Receiver<(Name, Record)>>,
+    /// A protocol ends with its registration, so they are kept for as long as the node runs.
+    registrations: Vec<Registration>,
 }
 
 impl Swarm {
@@ -69,6 +72,7 @@ impl Swarm {
             net,
             rows,
             offered: Some(offered),
+            registrations: Vec::new(),
         })
     }
 
@@ -85,6 +89,16 @@ impl Swarm {
         if let Some(offered) = self.offered.take() {
             tasks.spawn(take_in(Arc::clone(ingest), offered, stop()));
         }
+    }
+
+    /// Has a handler answer the streams that other peers open for a protocol, until the node stops.
+    pub(crate) fn accept(
+        &mut self,
+        protocol: Protocol,
+        handler: impl Handler,
+    ) -> Result<(), AcceptError> {
+        self.registrations.push(self.net.accept(protocol, handler)?);
+        Ok(())
     }
 
     /// Leaves the network and finishes what is being written.
@@ -170,10 +184,11 @@ async fn sweep(rows: Arc<DhtRows>, mut stop: Stop) {
     }
 }
 
-/// Records that the DHT has for names that are kept here go through the write door like any other.
-async fn take_in(ingest: Arc<Ingest>, mut offered: mpsc::Receiver<(Name, Bytes)>, mut stop: Stop) {
+/// Records that the DHT has for names that are kept here go through the write door like any other. They were verified when
+/// they came.
+async fn take_in(ingest: Arc<Ingest>, mut offered: mpsc::Receiver<(Name, Record)>, mut stop: Stop) {
     while let Some(Some((name, record))) = stop.or(offered.recv()).await {
-        if let Err(error) = ingest.put_record("dht", &name, &record).await {
+        if let Err(error) = ingest.put_verified("dht", &name, record).await {
             tracing::debug!(%name, error = %chain(&error), "a record from the DHT is not taken");
         }
     }

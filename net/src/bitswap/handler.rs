@@ -22,7 +22,10 @@ use libp2p::{
     },
 };
 use perennis_rt::BoxFuture;
-use perennis_shared::wire::bitswap::{Message, PROTOCOL};
+use perennis_shared::{
+    error::{ErrorKind, Retryable},
+    wire::bitswap::{Message, PROTOCOL},
+};
 
 use super::{
     budget::{Budget, Loan},
@@ -76,6 +79,15 @@ pub enum SendError {
     /// The stream broke or the peer took no more bytes.
     #[error("the stream broke")]
     Stream(#[from] io::Error),
+}
+
+impl Retryable for SendError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unsupported => ErrorKind::Reject,
+            Self::Open | Self::Stream(_) => ErrorKind::Retry,
+        }
+    }
 }
 
 type Reading = BoxFuture<'static, (Stream, Result<Option<(Message, Loan)>, ReadError>)>;

@@ -1,16 +1,17 @@
 //! The handle on the DHT, and what it asks of the task that owns the routing tables.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
+use perennis_rt as rt;
 use perennis_shared::wire::kad::Question;
 use tokio::sync::oneshot;
 
 use super::{Network, Sender, Size};
 use crate::{
-    command::{Commands, DIAL, SwarmCommand},
+    command::{Commands, SwarmCommand},
     error::{ConnectError, NetError},
     peers::Contact,
     protocol::Streams,
@@ -22,6 +23,7 @@ use crate::{
 pub struct Dht {
     own: PeerId,
     swarm: Commands<SwarmCommand>,
+    dial: Duration,
     pub(super) table: Commands<DhtCommand>,
     pub(super) sender: Sender,
     pub(super) sizes: Sizes,
@@ -64,11 +66,13 @@ impl Dht {
         swarm: Commands<SwarmCommand>,
         table: Commands<DhtCommand>,
         streams: Streams,
+        dial: Duration,
     ) -> Self {
         Self {
             own,
             sender: Sender::new(streams, swarm.downgrade()),
             swarm,
+            dial,
             table,
             sizes: Sizes::default(),
         }
@@ -83,7 +87,8 @@ impl Dht {
     /// Connects to a peer; does nothing when it is connected.
     pub(crate) async fn connect(&self, contact: Contact) -> Result<(), ConnectError> {
         let Contact { peer, addresses } = contact;
-        self.swarm.downgrade().connect(peer, addresses, DIAL).await
+        let commands = self.swarm.downgrade();
+        rt::timeout(self.dial, commands.connect(peer, addresses)).await?
     }
 
     pub(super) async fn status(&self) -> Result<NetStatus, NetError> {

@@ -3,7 +3,8 @@
 //! libp2p's behaviour acknowledges a put when [`RecordStore::put`] returns `Ok`, and resets the stream when it does
 //! not. So all checks are here, in one synchronous step: the key is `/ipns/` and a name, the record is within its
 //! limit, valid for the name, not expired, and not worse than the one that is kept. A record that is already here
-//! costs no signature check.
+//! costs no signature check. What passes is a [`perennis_shared::ipns::Record`] from here on, and is neither parsed nor
+//! verified again on its way to the disk.
 
 use std::{
     borrow::Cow,
@@ -26,7 +27,7 @@ use perennis_rt as rt;
 use perennis_shared::{
     ipns::{Name, UnverifiedRecord, compare},
     limits::{PROVIDER_ADDRESSES, PROVIDER_KEY_BYTES, PROVIDERS_PER_GROUP, PROVIDERS_PER_KEY},
-    time::{Millis, Timestamp},
+    time::Millis,
 };
 
 use super::{
@@ -119,12 +120,12 @@ impl RecordStore for Records {
             self.store.forget_record(&name);
             return None;
         }
-        // It was verified when it came, but may have ended since.
-        let record = UnverifiedRecord::parse(&stored.bytes).ok()?;
-        if record.validity() < Timestamp::from(now) {
+        // It was valid when it came, but may have ended since.
+        if stored.record.is_expired(now) {
             return None;
         }
-        Some(Cow::Owned(Record::new(key.clone(), stored.bytes.to_vec())))
+        let bytes = stored.record.bytes().to_vec();
+        Some(Cow::Owned(Record::new(key.clone(), bytes)))
     }
 
     fn put(&mut self, offered: Record) -> Result<()> {
@@ -135,12 +136,12 @@ impl RecordStore for Records {
         let expires = later(now, EXPIRY);
         let kept = self.store.record(&name).filter(|kept| kept.expires > now);
         if let Some(kept) = &kept
-            && kept.bytes == offered.value
+            && *kept.record.bytes() == offered.value
         {
             if kept.expires < later(now, EXPIRY - FRESH) {
-                let bytes = kept.bytes.clone();
+                let record = kept.record.clone();
                 self.store
-                    .keep_record(&name, StoredRecord { bytes, expires });
+                    .keep_record(&name, StoredRecord { record, expires });
             }
             return Ok(());
         }
@@ -150,19 +151,14 @@ impl RecordStore for Records {
                 tracing::debug!(%name, %error, "a record that was put here is not valid");
                 REFUSED
             })?;
-        let best = kept.and_then(|kept| {
-            let kept = UnverifiedRecord::parse(&kept.bytes).ok()?;
-            kept.verify_at_any_time(&name).ok()
-        });
-        if let Some(best) = best
+        if let Some(StoredRecord { record: best, .. }) = kept
             && compare(&record, &best).is_lt()
         {
             tracing::debug!(%name, kept = best.sequence(), offered = record.sequence(), "a stale record was put here");
             return Err(REFUSED);
         }
-        let bytes = Bytes::from(offered.value);
         self.store
-            .keep_record(&name, StoredRecord { bytes, expires });
+            .keep_record(&name, StoredRecord { record, expires });
         Ok(())
     }
 

@@ -24,7 +24,11 @@ use futures_util::AsyncWriteExt;
 use libp2p::{Multiaddr, PeerId, Stream};
 use parking_lot::Mutex;
 use perennis_rt::{self as rt, BoxFuture};
-use perennis_shared::{limits::KAD_MESSAGE_BYTES, wire};
+use perennis_shared::{
+    error::{ErrorKind, Retryable},
+    limits::KAD_MESSAGE_BYTES,
+    wire,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{Contact, Network};
@@ -133,6 +137,35 @@ pub enum SendError {
     /// This peer has stopped.
     #[error("the peer has stopped")]
     Stopped,
+}
+
+impl From<ConnectError> for SendError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Deadline { after } => Self::Deadline { after },
+            ConnectError::Net(_) => Self::Stopped,
+            error => Self::Connect(Arc::new(error)),
+        }
+    }
+}
+
+impl From<rt::Elapsed> for SendError {
+    fn from(elapsed: rt::Elapsed) -> Self {
+        let rt::Elapsed { after } = elapsed;
+        Self::Deadline { after }
+    }
+}
+
+impl Retryable for SendError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Connect(error) => error.kind(),
+            Self::Stream(error) => error.kind(),
+            Self::Broken(_) | Self::Deadline { .. } | Self::Paused => ErrorKind::Retry,
+            Self::Answer => ErrorKind::Corrupt,
+            Self::Stopped => ErrorKind::Fatal,
+        }
+    }
 }
 
 impl Sender {
@@ -341,9 +374,7 @@ impl Lane {
                 Err(elapsed) => {
                     self.health.missed();
                     batch.push_front(request);
-                    return Err(SendError::Deadline {
-                        after: elapsed.after,
-                    });
+                    return Err(elapsed.into());
                 }
             };
             let answer = match judge(answer, &request.expect) {
@@ -365,17 +396,13 @@ impl Lane {
         let Sender {
             streams, commands, ..
         } = &self.sender;
-        match commands.connect(peer, addresses, PATIENCE).await {
-            Ok(()) => {}
-            Err(ConnectError::Deadline { after }) => return Err(SendError::Deadline { after }),
-            Err(ConnectError::Net(_)) => return Err(SendError::Stopped),
-            Err(error) => return Err(SendError::Connect(Arc::new(error))),
-        }
+        rt::timeout(PATIENCE, commands.connect(peer, addresses)).await??;
         let protocol = match network {
             Network::Public => &PUBLIC,
             Network::Lan => &LAN,
         };
-        let opened = streams.open_connected(peer, protocol, PATIENCE).await;
+        let opened = rt::timeout(PATIENCE, streams.open_connected(peer, protocol)).await;
+        let opened = opened.unwrap_or_else(|elapsed| Err(elapsed.into()));
         opened.map_err(|error| SendError::Stream(Arc::new(error)))
     }
 
@@ -401,9 +428,7 @@ async fn wait_aside(
     let asked = Instant::now();
     let judged = match rt::timeout(ANSWER, reading).await {
         Ok((_, answer)) => judge(answer, &request.expect),
-        Err(elapsed) => Err(SendError::Deadline {
-            after: elapsed.after,
-        }),
+        Err(elapsed) => Err(elapsed.into()),
     };
     match &judged {
         Ok(_) => health.answered(SLOW + asked.elapsed()),
@@ -435,21 +460,42 @@ async fn patient<T>(
     patience: Duration,
     io: impl Future<Output = io::Result<T>>,
 ) -> Result<T, SendError> {
-    match rt::timeout(patience, io).await {
-        Ok(done) => done.map_err(|error| SendError::Broken(Arc::new(error))),
-        Err(elapsed) => Err(SendError::Deadline {
-            after: elapsed.after,
-        }),
-    }
+    let done = rt::timeout(patience, io).await?;
+    done.map_err(|error| SendError::Broken(Arc::new(error)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::NetError;
 
     #[test]
     fn what_is_spoken_is_what_the_routing_tables_speak() {
         assert_eq!(PUBLIC.to_string(), Network::Public.protocol());
         assert_eq!(LAN.to_string(), Network::Lan.protocol());
+    }
+
+    #[test]
+    fn what_a_caller_may_do_follows_from_what_went_wrong() {
+        let peer = PeerId::random();
+        let after = ANSWER;
+        for (error, kind) in [
+            (ConnectError::Own.into(), ErrorKind::Reject),
+            (ConnectError::NoAddress { peer }.into(), ErrorKind::Retry),
+            (ConnectError::Deadline { after }.into(), ErrorKind::Retry),
+            (
+                ConnectError::from(NetError::Stopped).into(),
+                ErrorKind::Fatal,
+            ),
+            (
+                SendError::Stream(Arc::new(OpenError::Unsupported { protocol: LAN })),
+                ErrorKind::Reject,
+            ),
+            (SendError::Answer, ErrorKind::Corrupt),
+            (rt::Elapsed { after }.into(), ErrorKind::Retry),
+            (SendError::Paused, ErrorKind::Retry),
+        ] {
+            assert_eq!(error.kind(), kind, "{error:?}");
+        }
     }
 }

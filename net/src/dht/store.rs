@@ -6,20 +6,23 @@ use bytes::Bytes;
 use libp2p::PeerId;
 use parking_lot::Mutex;
 use perennis_rt as rt;
-use perennis_shared::{ipns::Name, time::Millis};
+use perennis_shared::{
+    ipns::{Name, Record},
+    time::Millis,
+};
 
 /// Keeps records and providers for the DHT.
 ///
 /// Called from the task that owns the swarm: an answer must not wait for the network or for a sync of the disk. What
-/// is kept was validated before.
+/// is kept was validated before, and its type says so: nobody parses or verifies a record again on its way to the disk.
 pub trait DhtStore: Send + Sync {
-    /// The record of a name.
+    /// The record of a name, as it was kept; it may have ended since.
     fn record(&self, name: &Name) -> Option<StoredRecord>;
 
     /// Somebody asked for the record of a name; called before [`DhtStore::record`] for each such question.
     fn was_asked(&self, _name: &Name) {}
 
-    /// Keeps the record of a name in place of another.
+    /// Keeps the record of a name in place of another. It was verified as one of this name.
     fn keep_record(&self, name: &Name, record: StoredRecord);
 
     /// Forgets the record of a name.
@@ -38,8 +41,8 @@ pub trait DhtStore: Send + Sync {
 /// A record and when it ceases to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRecord {
-    /// The serialized record.
-    pub bytes: Bytes,
+    /// The record.
+    pub record: Record,
     /// When it is forgotten.
     pub expires: Millis,
 }

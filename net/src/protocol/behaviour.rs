@@ -161,3 +161,84 @@ impl NetworkBehaviour for Behaviour {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use futures_util::task::noop_waker_ref;
+    use libp2p::core::{ConnectedPoint, transport::PortUse};
+    use perennis_rt::BoxFuture;
+
+    use super::*;
+    use crate::protocol::{Handler, Protocol, Registration, ServeResult, Stream};
+
+    struct Silent;
+
+    impl Handler for Silent {
+        fn serve(&self, _: PeerId, _: Stream) -> BoxFuture<'_, ServeResult> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    fn register(behaviour: &Behaviour, version: &'static str) -> Registration {
+        let protocol = Protocol::new("/perennis-test/silent", version);
+        let registry = &behaviour.registry;
+        registry.register(protocol, Box::new(Silent)).unwrap()
+    }
+
+    /// The connections that are told something now.
+    fn told(behaviour: &mut Behaviour) -> Vec<ConnectionId> {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut told = Vec::new();
+        while let Poll::Ready(event) = behaviour.poll(&mut cx) {
+            match event {
+                ToSwarm::NotifyHandler {
+                    handler: NotifyHandler::One(id),
+                    event: Input::ProtocolsChanged,
+                    ..
+                } => told.push(id),
+                other => panic!("{other:?} tells of no protocols"),
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_change_is_told_on_the_connections_that_are_open_and_on_no_other() {
+        let (mut behaviour, _serving) = Behaviour::new();
+        let endpoint = ConnectedPoint::Dialer {
+            address: Multiaddr::empty(),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        };
+        let peer_id = PeerId::random();
+        let [first, second] = [1, 2].map(ConnectionId::new_unchecked);
+        for (other_established, connection_id) in [first, second].into_iter().enumerate() {
+            behaviour.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint: &endpoint,
+                failed_addresses: &[],
+                other_established,
+            }));
+        }
+        let _one = register(&behaviour, "1");
+        assert_eq!(told(&mut behaviour), [first, second]);
+        let close = |behaviour: &mut Behaviour, connection_id, remaining_established| {
+            behaviour.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                endpoint: &endpoint,
+                cause: None,
+                remaining_established,
+            }));
+        };
+        close(&mut behaviour, first, 1);
+        let _two = register(&behaviour, "2");
+        assert_eq!(told(&mut behaviour), [second]);
+        close(&mut behaviour, second, 0);
+        let _three = register(&behaviour, "3");
+        assert!(told(&mut behaviour).is_empty());
+    }
+}

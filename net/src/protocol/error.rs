@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use perennis_rt as rt;
 use perennis_shared::error::{ErrorKind, Retryable};
 
 use super::Protocol;
@@ -80,6 +81,23 @@ impl OpenError {
             Self::Deadline { .. } => "deadline",
             Self::Net(_) => "stopped",
         }
+    }
+}
+
+impl From<ConnectError> for OpenError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Deadline { after } => Self::Deadline { after },
+            ConnectError::Net(error) => Self::Net(error),
+            error => Self::Connect(Box::new(error)),
+        }
+    }
+}
+
+impl From<rt::Elapsed> for OpenError {
+    fn from(elapsed: rt::Elapsed) -> Self {
+        let rt::Elapsed { after } = elapsed;
+        Self::Deadline { after }
     }
 }
 

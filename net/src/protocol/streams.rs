@@ -1,15 +1,14 @@
 //! The handle: protocols are accepted through it, and streams opened.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use libp2p::{PeerId, Stream};
-use perennis_rt as rt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{AcceptError, Handler, OpenError, Protocol, Registration, registry::Registry};
 use crate::{
     command::{SwarmCommand, WeakCommands},
-    error::{ConnectError, NetError},
+    error::NetError,
 };
 
 /// Accepts protocols and opens streams; clones do the same. It does not keep the peer running.
@@ -50,35 +49,22 @@ impl Streams {
         self.registry.register(protocol, Box::new(handler))
     }
 
-    /// Opens a stream, and connects before that where it has to; both within one deadline.
+    /// Opens a stream, and connects before that where it has to. It waits for as long as both take: whoever calls sets
+    /// the deadline.
     pub(crate) async fn open(
         &self,
         peer: PeerId,
         protocol: &Protocol,
-        within: Duration,
     ) -> Result<Stream, OpenError> {
-        let opening = async {
-            match self.commands.connect(peer, Vec::new(), within).await {
-                Ok(()) => self.open_connected(peer, protocol, within).await,
-                Err(ConnectError::Deadline { after }) => Err(OpenError::Deadline { after }),
-                Err(ConnectError::Net(error)) => Err(error.into()),
-                Err(error) => Err(OpenError::Connect(Box::new(error))),
-            }
-        };
-        match rt::timeout(within, opening).await {
-            Ok(opened) => opened,
-            Err(elapsed) => Err(OpenError::Deadline {
-                after: elapsed.after,
-            }),
-        }
+        self.commands.connect(peer, Vec::new()).await?;
+        self.open_connected(peer, protocol).await
     }
 
-    /// Opens a stream with a peer that is connected.
+    /// Opens a stream with a peer that is connected, without a deadline either.
     pub(crate) async fn open_connected(
         &self,
         peer: PeerId,
         protocol: &Protocol,
-        within: Duration,
     ) -> Result<Stream, OpenError> {
         let (reply, opened) = oneshot::channel();
         let opening = Opening {
@@ -86,18 +72,10 @@ impl Streams {
             protocol: *protocol,
             reply,
         };
-        let opened = async {
-            let sent = self.openings.send(opening).await;
-            sent.map_err(|_| NetError::Stopped)?;
-            // The connection closed and took the question with it.
-            opened.await.unwrap_or_else(|_| Err(Opening::lost()))
-        };
-        match rt::timeout(within, opened).await {
-            Ok(opened) => opened,
-            Err(elapsed) => Err(OpenError::Deadline {
-                after: elapsed.after,
-            }),
-        }
+        let sent = self.openings.send(opening).await;
+        sent.map_err(|_| NetError::Stopped)?;
+        // The connection closed and took the question with it.
+        opened.await.unwrap_or_else(|_| Err(Opening::lost()))
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) enum AskOutcome {
     Invalid,
     /// It did not answer.
     Failed,
-    /// It does not speak the protocol.
+    /// It refuses whatever it is asked: it does not speak the protocol.
     Deaf,
 }
 

@@ -7,9 +7,9 @@ use libp2p::PeerId;
 use perennis_rt::{self as rt, BoxFuture};
 use perennis_shared::{
     codec::CodecError,
-    ipns::{Name, UnverifiedRecord},
+    error::{ErrorKind, Retryable},
+    ipns::{Name, Record},
     limits::{FETCH_ANSWER_BYTES, FETCH_REQUEST_BYTES},
-    time::Timestamp,
     wire,
 };
 
@@ -41,10 +41,13 @@ pub(crate) enum AskError {
     Deadline(#[from] rt::Elapsed),
 }
 
-impl AskError {
-    /// Whether the peer does not speak the protocol at all.
-    pub(crate) fn is_deaf(&self) -> bool {
-        matches!(self, Self::Stream(OpenError::Unsupported { .. }))
+impl Retryable for AskError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Stream(error) => error.kind(),
+            Self::Broken(_) | Self::Deadline(_) => ErrorKind::Retry,
+            Self::Answer(_) => ErrorKind::Corrupt,
+        }
     }
 }
 
@@ -55,7 +58,7 @@ pub(crate) async fn ask(
     name: Name,
 ) -> Result<Option<Vec<u8>>, AskError> {
     let asking = async {
-        let mut stream = streams.open(peer, &FETCH, PATIENCE).await?;
+        let mut stream = streams.open(peer, &FETCH).await?;
         write_frame(&mut stream, &wire::fetch::request(&record_key(&name))).await?;
         stream.close().await?;
         let answer = read_frame(&mut stream, FETCH_ANSWER_BYTES).await?;
@@ -91,18 +94,18 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     let request = read_frame(stream, FETCH_REQUEST_BYTES).await?;
     let name = parse_key(wire::fetch::parse_request(&request)?);
     let record = name.and_then(|name| newest(&name, shared, store));
-    write_frame(stream, &wire::fetch::answer(record.as_deref())).await?;
+    let bytes = record.as_ref().map(|record| &record.bytes()[..]);
+    write_frame(stream, &wire::fetch::answer(bytes)).await?;
     stream.close().await?;
     Ok(())
 }
 
-fn newest(name: &Name, shared: &Shared, store: &dyn DhtStore) -> Option<Vec<u8>> {
+fn newest(name: &Name, shared: &Shared, store: &dyn DhtStore) -> Option<Record> {
     let now = rt::now();
     if let Some(best) = shared.best(name).filter(|best| !best.is_expired(now)) {
-        return Some(best.bytes().to_vec());
+        return Some(best);
     }
     let stored = store.record(name).filter(|stored| stored.expires > now)?;
-    // It was verified when it came, but may have ended since.
-    let record = UnverifiedRecord::parse(&stored.bytes).ok()?;
-    (record.validity() >= Timestamp::from(now)).then(|| stored.bytes.to_vec())
+    // It was valid when it came, but may have ended since.
+    Some(stored.record).filter(|record| !record.is_expired(now))
 }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use futures_util::{AsyncWriteExt, future::join_all};
 use libp2p::PeerId;
 use perennis_net::{
@@ -159,7 +158,7 @@ struct Replaying(Record);
 impl DhtStore for Replaying {
     fn record(&self, _: &Name) -> Option<StoredRecord> {
         Some(StoredRecord {
-            bytes: self.0.bytes().clone(),
+            record: self.0.clone(),
             expires: Millis(u64::MAX),
         })
     }
@@ -319,7 +318,7 @@ fn a_full_store_lets_go_of_what_has_expired_and_of_nothing_else() {
     let store = MemoryDhtStore::new(4);
     let now = perennis_rt::now();
     let kept = |expires| StoredRecord {
-        bytes: Bytes::from_static(b"record"),
+        record: record(1, 1),
         expires,
     };
     for number in 1..=4 {

@@ -46,7 +46,7 @@ async fn peers_with_an_older_record_are_told_the_best() {
         .unwrap();
     // One peer alone hears of the newer one.
     let kept = StoredRecord {
-        bytes: new.bytes().clone(),
+        record: new.clone(),
         expires: Millis(u64::MAX),
     };
     network[4].store.keep_record(&name(2), kept);
@@ -58,7 +58,7 @@ async fn peers_with_an_older_record_are_told_the_best() {
         others.iter().all(|peer| {
             peer.store
                 .record(&name(2))
-                .is_some_and(|kept| kept.bytes == *new.bytes())
+                .is_some_and(|kept| kept.record == new)
         })
     })
     .await;

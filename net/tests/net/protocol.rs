@@ -8,6 +8,7 @@ use std::{
 use futures_util::{AsyncReadExt, AsyncWriteExt, future::join_all};
 use perennis_net::{
     AcceptError, ConnectError, Net, NetError, OpenError, PeerId,
+    dht::MemoryDhtStore,
     framing::{read_frame, write_frame},
     protocol::{Handler, Protocol, ServeResult, Stream},
 };
@@ -18,7 +19,10 @@ use perennis_shared::{
 };
 use tokio::sync::Semaphore;
 
-use crate::swarm::{address, peer, until};
+use crate::{
+    raw::Stuck,
+    swarm::{address, config, peer, until},
+};
 
 /// Longest message, in bytes.
 const MESSAGE_BYTES: usize = 4_096;
@@ -250,6 +254,31 @@ async fn opening_dials_where_it_has_to() {
     assert_eq!(nowhere.kind(), ErrorKind::Retry);
     let own = client.open(client.peer_id(), &ECHO).await.unwrap_err();
     assert!(matches!(cause(&own), ConnectError::Own));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opening_has_one_deadline_for_all_that_it_waits_for() {
+    let within = Duration::from_millis(300);
+    let mut hasty = config(2, &MemoryDhtStore::new(1));
+    hasty.dial = within;
+    let client = Net::start(hasty).await.unwrap();
+    // It is connected, and negotiates no stream any more.
+    let stuck = Stuck::connected(&client).await;
+    let late = client.open(stuck.peer(), &ECHO).await.unwrap_err();
+    assert!(
+        matches!(late, OpenError::Deadline { after } if after == within),
+        "{late:?}"
+    );
+    assert_eq!((late.kind(), late.code()), (ErrorKind::Retry, "deadline"));
+    // It listens, and takes nobody in.
+    let dialled = client
+        .connect(PeerId::random(), vec![stuck.address()])
+        .await;
+    let late = dialled.unwrap_err();
+    assert!(
+        matches!(late, ConnectError::Deadline { after } if after == within),
+        "{late:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

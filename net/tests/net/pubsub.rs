@@ -96,7 +96,7 @@ async fn whoever_was_there_first_learns_from_the_late_one() {
 async fn a_record_that_was_put_here_is_given_to_who_asks() {
     let (keeper, asker) = (gossiping(1).await, gossiping(2).await);
     let stored = StoredRecord {
-        bytes: record(4, 3).bytes().clone(),
+        record: record(4, 3),
         expires: Millis(u64::MAX),
     };
     keeper.store.keep_record(&name(4), stored);

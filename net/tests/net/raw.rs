@@ -12,8 +12,10 @@ use libp2p::{
     swarm::{self, NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
     yamux,
 };
-use perennis_net::dht::Network;
+use perennis_net::{Net, dht::Network, peers::PeerInfo};
 use perennis_shared::wire::write_length;
+
+use crate::swarm::until;
 
 /// How long an answer is waited for that is not to come.
 const SILENCE: Duration = Duration::from_millis(700);
@@ -81,6 +83,47 @@ impl Raw {
         stream.write_all(&framed(message)).await.ok()?;
         stream.flush().await.ok()?;
         Some(stream)
+    }
+}
+
+/// A peer that stands still: what is connected stays so, and nothing is answered.
+pub(crate) struct Stuck {
+    swarm: Swarm<libp2p_stream::Behaviour>,
+    address: Multiaddr,
+}
+
+impl Stuck {
+    /// Connects to a peer, and then does nothing any more.
+    pub(crate) async fn connected(to: &Net) -> Stuck {
+        let key = Keypair::generate_ed25519();
+        // Without an executor its connections move only with the swarm.
+        let config = swarm::Config::without_executor();
+        let mut swarm = swarm_of(&key, libp2p_stream::Behaviour::new(), config);
+        swarm.listen_on("/memory/0".parse().unwrap()).unwrap();
+        swarm.dial(to.addresses()[0].clone()).unwrap();
+        let mut address = None;
+        let mut is_connected = false;
+        while !is_connected || address.is_none() {
+            match swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { address: at, .. } => address = Some(at),
+                SwarmEvent::ConnectionEstablished { .. } => is_connected = true,
+                _ => {}
+            }
+        }
+        let address = address.unwrap();
+        let own = *swarm.local_peer_id();
+        let is_there = |peers: Vec<PeerInfo>| peers.iter().any(|info| info.peer == own);
+        until(|| async { is_there(to.peers().await.unwrap()) }).await;
+        Stuck { swarm, address }
+    }
+
+    pub(crate) fn peer(&self) -> PeerId {
+        *self.swarm.local_peer_id()
+    }
+
+    /// Where it listens, without its id.
+    pub(crate) fn address(&self) -> Multiaddr {
+        self.address.clone()
     }
 }
 

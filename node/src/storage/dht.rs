@@ -5,6 +5,8 @@
 //! lose the last of them, as the DHT expects of its peers. What a name's owner published here is another row, and
 //! is durable.
 //!
+//! A record comes verified and goes to the disk, or to the write door, as it is. Whoever reads it from a row parses it, once.
+//!
 //! Their number is bounded. It is counted when what has expired is swept out, and from then on as rows come; above the
 //! limit those that are here are renewed and no new ones kept.
 
@@ -19,13 +21,14 @@ use perennis_net::dht::{DhtStore, StoredProvider, StoredRecord};
 use perennis_rt as rt;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::error::chain;
-use perennis_shared::ipns::Name;
+use perennis_shared::ipns::{Name, Record};
 use perennis_shared::limits::{DHT_PROVIDERS, DHT_RECORDS, PROVIDER_ADDRESSES, PROVIDERS_PER_KEY};
 use perennis_shared::time::Millis;
 use perennis_store::Batch;
 use tokio::sync::mpsc;
 
 use super::keys::{PROVIDER, RECORD};
+use super::name_state::{record_of, stored_record};
 use super::{Storage, key};
 use crate::demand::SharedDemand;
 
@@ -44,7 +47,7 @@ pub(crate) struct DhtRows {
     held: Mutex<Held>,
     wake: Condvar,
     /// Records of names that are kept here for their owners: they go through the write door.
-    offers: mpsc::Sender<(Name, Bytes)>,
+    offers: mpsc::Sender<(Name, Record)>,
     demand: SharedDemand,
     /// The name that this node publishes to measure the DHT. It is not kept here: others have to answer.
     canary: Name,
@@ -84,7 +87,7 @@ impl DhtRows {
         storage: Storage,
         demand: SharedDemand,
         canary: Name,
-    ) -> (Arc<DhtRows>, mpsc::Receiver<(Name, Bytes)>) {
+    ) -> (Arc<DhtRows>, mpsc::Receiver<(Name, Record)>) {
         let (offers, offered) = mpsc::channel(256);
         let rows = Arc::new(DhtRows {
             storage,
@@ -152,7 +155,7 @@ impl DhtRows {
             let (word, expires) = match table {
                 RECORD => (
                     "dht_records",
-                    parse_record(value).map(|record| record.expires),
+                    split_record(value).map(|(expires, _)| expires),
                 ),
                 _ => (
                     "dht_providers",
@@ -255,11 +258,11 @@ impl DhtStore for DhtRows {
         // What the owner published here is at least as new: newer ones from the DHT go through the write door.
         if let Ok(Some(head)) = self.storage.store.head(name) {
             return Some(StoredRecord {
-                bytes: head.record,
+                record: record_of(&head).ok()?,
                 expires: Millis(u64::MAX),
             });
         }
-        parse_record(&self.row(&key(RECORD, name.as_bytes()))?)
+        parse_record(self.row(&key(RECORD, name.as_bytes()))?)
     }
 
     fn keep_record(&self, name: &Name, record: StoredRecord) {
@@ -268,11 +271,10 @@ impl DhtStore for DhtRows {
         }
         if let Ok(Some(_)) = self.storage.store.head(name) {
             // A door that is crowded hears of it again when the name is resolved or followed.
-            let _ = self.offers.try_send((*name, record.bytes));
+            let _ = self.offers.try_send((*name, record.record));
             return;
         }
-        let mut value = record.expires.0.to_be_bytes().to_vec();
-        value.extend_from_slice(&record.bytes);
+        let value = record_bytes(&record);
         self.keep(RECORD, key(RECORD, name.as_bytes()), value);
     }
 
@@ -309,12 +311,23 @@ fn provider_prefix(of: &[u8]) -> Vec<u8> {
     [PROVIDER, &[length], of].concat()
 }
 
-fn parse_record(value: &[u8]) -> Option<StoredRecord> {
+/// When it is forgotten, then the serialized record.
+fn record_bytes(stored: &StoredRecord) -> Vec<u8> {
+    [&stored.expires.0.to_be_bytes()[..], stored.record.bytes()].concat()
+}
+
+/// What [`record_bytes`] put together; nothing is copied.
+fn split_record(value: &[u8]) -> Option<(Millis, &[u8])> {
     let (expires, bytes) = value.split_first_chunk::<8>()?;
-    Some(StoredRecord {
-        expires: Millis(u64::from_be_bytes(*expires)),
-        bytes: Bytes::copy_from_slice(bytes),
-    })
+    Some((Millis(u64::from_be_bytes(*expires)), bytes))
+}
+
+/// The record in a row; `None` where it holds none, as no peer had put one here.
+fn parse_record(value: Vec<u8>) -> Option<StoredRecord> {
+    let value = Bytes::from(value);
+    let (expires, bytes) = split_record(&value)?;
+    let record = stored_record(value.slice_ref(bytes)).ok()?;
+    Some(StoredRecord { record, expires })
 }
 
 fn provider_bytes(provider: &StoredProvider) -> Result<Vec<u8>, CodecError> {
@@ -355,32 +368,51 @@ fn parse_provider(value: &[u8]) -> Result<StoredProvider, CodecError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::time::Duration;
+
+    use perennis_shared::ipns::{RecordFields, create};
     use perennis_shared::sign::SigningKey;
+    use perennis_shared::time::Timestamp;
 
     use super::*;
-    use crate::{config::Config, demand::Demand};
+    use crate::{config::Config, demand::Demand, storage::NameChange};
 
     fn name(number: u8) -> Name {
         Name::from_public_key(&SigningKey::from_seed(&[number; 32]).public())
     }
 
+    /// A record of name `number`.
+    fn signed(number: u8, sequence: u64) -> Record {
+        let fields = RecordFields {
+            value: "/ipfs/bafkqaaa",
+            sequence,
+            validity: Timestamp::from(Millis(4_000_000_000_000)),
+            ttl: Duration::from_secs(60),
+        };
+        create(&SigningKey::from_seed(&[number; 32]), &fields).unwrap()
+    }
+
     fn record(expires: Millis) -> StoredRecord {
         StoredRecord {
-            bytes: Bytes::from_static(b"a record"),
+            record: signed(1, 1),
             expires,
         }
     }
 
-    /// Rows in a store, a few of each kind at most.
     fn rows(dir: &std::path::Path) -> Arc<DhtRows> {
+        rows_and_offers(dir).0
+    }
+
+    /// Rows in a store, a few of each kind at most, and what goes to the write door.
+    fn rows_and_offers(dir: &std::path::Path) -> (Arc<DhtRows>, mpsc::Receiver<(Name, Record)>) {
         let storage = Storage::open(dir, &[]).unwrap();
         let demand = Demand::new(&Config::default().ipns.hot);
         let demand = Arc::new(Mutex::new(demand));
-        let (mut rows, _) = DhtRows::new(storage, demand, name(255));
+        let (mut rows, offered) = DhtRows::new(storage, demand, name(255));
         let few = Arc::get_mut(&mut rows).unwrap();
         few.records.most = 4;
         few.providers.most = 4;
-        rows
+        (rows, offered)
     }
 
     /// Takes to the store what is held, as the thread at the node's end does.
@@ -423,6 +455,53 @@ mod tests {
         assert_eq!(kept(&rows), [1, 2, 3, 9]);
         rows.keep_record(&name(8), record(later));
         assert_eq!(kept(&rows), [1, 2, 3, 9]);
+    }
+
+    #[test]
+    fn a_record_is_read_from_the_disk_as_it_was_put_and_what_is_none_is_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = StoredRecord {
+            record: signed(3, 1),
+            expires: Millis(rt::now().0 + 60_000),
+        };
+        {
+            let rows = rows(dir.path());
+            rows.keep_record(&name(3), kept.clone());
+            assert_eq!(rows.record(&name(3)).unwrap(), kept);
+            // The end of a row, and what is no record of anybody.
+            for (number, value) in [(4, &[0; 7][..]), (5, &[0xff; 40])] {
+                rows.change(key(RECORD, name(number).as_bytes()), Some(value.to_vec()));
+            }
+            written(&rows);
+        }
+        let rows = rows(dir.path());
+        assert_eq!(rows.record(&name(3)).unwrap(), kept);
+        assert_eq!(
+            rows.record(&name(3)).unwrap().record.bytes(),
+            kept.record.bytes()
+        );
+        for number in [4, 5] {
+            assert_eq!(rows.record(&name(number)), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_put_for_a_name_that_is_kept_goes_to_the_write_door_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rows, mut offered) = rows_and_offers(dir.path());
+        let put = |sequence| {
+            let record = signed(3, sequence);
+            let expires = Millis(u64::MAX);
+            rows.keep_record(&name(3), StoredRecord { record, expires });
+        };
+        put(1);
+        assert!(offered.try_recv().is_err(), "nobody keeps the name yet");
+        let kept = NameChange::of(name(3), signed(3, 2), rt::now());
+        rows.storage.commit(kept).await.unwrap();
+        put(3);
+        assert_eq!(offered.try_recv().unwrap(), (name(3), signed(3, 3)));
+        // Until it has passed the door, others are told what is kept.
+        assert_eq!(rows.record(&name(3)).unwrap().record, signed(3, 2));
     }
 
     #[test]

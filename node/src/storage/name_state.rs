@@ -1,5 +1,6 @@
 //! What the node keeps about a name: its record, and facts found while storing it.
 
+use bytes::Bytes;
 use perennis_shared::cid::Cid;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::ipns::{Record, RecordError};
@@ -38,13 +39,18 @@ pub(super) enum HeadError {
     OtherRecord,
 }
 
-/// The record in the row of a head.
+/// A record in one of the store's rows, which was verified when it came in.
 #[allow(
     clippy::disallowed_methods,
     reason = "these are the store's own rows, and this is the one place that reads them"
 )]
+pub(super) fn stored_record(bytes: Bytes) -> Result<Record, RecordError> {
+    Record::from_own_store(bytes)
+}
+
+/// The record in the row of a head.
 pub(super) fn record_of(head: &HeadRow) -> Result<Record, HeadError> {
-    let record = Record::from_own_store(head.record.clone())?;
+    let record = stored_record(head.record.clone())?;
     if record.sequence() != head.sequence || record.value() != &head.value[..] {
         return Err(HeadError::OtherRecord);
     }

@@ -8,7 +8,10 @@ use libp2p::{
     gossipsub::{self, MessageAcceptance, PublishError},
 };
 use perennis_rt as rt;
-use perennis_shared::ipns::{Name, Record};
+use perennis_shared::{
+    error::{ErrorKind, Retryable},
+    ipns::{Name, Record},
+};
 
 use super::Worker;
 use crate::pubsub::{
@@ -67,10 +70,9 @@ async fn ask(pubsub: &Pubsub, peer: PeerId, name: Name) -> AskOutcome {
         Ok(answer) => answer,
         Err(error) => {
             tracing::debug!(%peer, %name, %error, "a peer was asked for a record in vain");
-            return if error.is_deaf() {
-                AskOutcome::Deaf
-            } else {
-                AskOutcome::Failed
+            return match error.kind() {
+                ErrorKind::Reject => AskOutcome::Deaf,
+                _ => AskOutcome::Failed,
             };
         }
     };
@@ -237,5 +239,49 @@ impl Worker {
 
     fn gossip(&mut self) -> Option<&mut Gossip> {
         self.swarm.behaviour_mut().pubsub.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::Arc;
+
+    use perennis_shared::sign::SigningKey;
+
+    use super::*;
+    use crate::{
+        config::{NetConfig, identity_of},
+        dht::MemoryDhtStore,
+        net::Net,
+        pubsub::PubsubConfig,
+    };
+
+    async fn peer(number: u8, pubsub: Option<PubsubConfig>) -> Net {
+        let store = Arc::new(MemoryDhtStore::new(1));
+        let mut config = NetConfig::new(identity_of(&[number; 32]), store);
+        config.listen = vec!["/memory/0".parse().unwrap()];
+        config.pubsub = pubsub;
+        Net::start(config).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_peer_without_the_protocol_is_deaf_and_one_that_is_not_there_may_come() {
+        let asking = peer(1, Some(PubsubConfig::default())).await;
+        let deaf = peer(2, None).await;
+        let hearing = peer(3, Some(PubsubConfig::default())).await;
+        for other in [&deaf, &hearing] {
+            asking.connect_to(&other.addresses()[0]).await.unwrap();
+        }
+        let pubsub = asking.pubsub().unwrap();
+        let name = Name::from_public_key(&SigningKey::from_seed(&[9; 32]).public());
+        for (peer, outcome) in [
+            (deaf.peer_id(), AskOutcome::Deaf),
+            (hearing.peer_id(), AskOutcome::Answered),
+            (PeerId::random(), AskOutcome::Failed),
+        ] {
+            assert_eq!(ask(pubsub, peer, name).await, outcome);
+        }
     }
 }
