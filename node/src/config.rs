@@ -14,6 +14,7 @@ use perennis_store::IndexEngine;
 
 mod admission;
 mod cache;
+mod fetch;
 mod file;
 mod follow;
 mod http;
@@ -32,6 +33,7 @@ mod value;
 
 pub use admission::AdmissionConfig;
 pub use cache::CacheConfig;
+pub use fetch::FetchConfig;
 pub use follow::FollowConfig;
 pub use http::HttpConfig;
 pub use ipns::{HotConfig, IpnsConfig};
@@ -73,6 +75,8 @@ table! {
         admission: AdmissionConfig,
         /// Pinning.
         pins: PinsConfig,
+        /// Fetching what somebody asks for.
+        fetch: FetchConfig,
         /// What is kept in memory for reading.
         cache: CacheConfig,
         /// Reading everything again to find damage.

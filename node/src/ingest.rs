@@ -86,7 +86,7 @@ impl Ingest {
             read,
             keystore,
             metrics,
-            admission: Admission::new(&config.admission),
+            admission: Admission::new(config),
             memory: Arc::new(Semaphore::new(memory)),
             changed_names: ChangedNames::default(),
             forgetting: RwLock::new(()),

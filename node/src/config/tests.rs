@@ -149,6 +149,19 @@ fn a_period_may_be_off() {
 }
 
 #[test]
+fn what_one_fetch_brings_has_its_bounds() {
+    let (_dir, sources) = in_file("fetch.max-size = \"2MiB\"\n");
+    assert_eq!(load(&sources).unwrap().config.fetch.max_bytes, 2 << 20);
+    assert_eq!(Config::default().fetch.max_bytes, 64 << 30);
+    assert_eq!(
+        problems("[fetch]\nmax-size = \"2TiB\"\n"),
+        [
+            "2: fetch.max-size = \"2TiB\" is out of range; write a size such as 64MiB, from 1MiB to 1TiB"
+        ]
+    );
+}
+
+#[test]
 fn words_are_refused_with_all_that_may_be_written() {
     let found = problems(
         "[p2p]\ndht = \"perhaps\"\npubsub = \"true\"\n[provide]\nstrategy = \"some\"\n[log]\nformat = \"xml\"\n",
