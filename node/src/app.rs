@@ -79,7 +79,7 @@ impl RunningNode {
         let opened = opening::answer_while(&listener, &config.http, seen, open(&config, telling));
         let (storage, keystore, followed) = opened.await?;
         damage::tell_start(&storage);
-        metrics.followed(i64::try_from(followed).unwrap_or(i64::MAX));
+        metrics.followed_names.set(followed);
         let keystore = Arc::new(keystore);
         let read = Arc::new(Read::new(
             storage.clone(),

@@ -1,211 +1,108 @@
 //! The node's configuration: a TOML file, the environment and flags, merged and checked as one.
 //!
-//! Owns the list of settings ([`settings`]), their defaults, and every message about a value that is refused.
+//! Owns the list of settings ([`settings`]), their defaults, and every message about a value that is refused. A setting is one
+//! entry in the file of its table.
 //! A later source wins: default, file, environment (`PERENNIS_HTTP_LISTEN` for `http.listen`), flag. A problem
 //! names the setting, where it was given (file and line, variable, flag) and what to write instead, and all
 //! problems are told at once. No setting holds a secret: only the names of files that do.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::LazyLock;
 
-use perennis_net::{Bootstrap, DhtMode, Multiaddr, NetLimits, PeerId};
-use perennis_shared::ipns::Name;
 use perennis_store::IndexEngine;
 
+mod admission;
+mod cache;
 mod error;
+mod fetch;
 mod file;
+mod follow;
+mod http;
+mod ipns;
+mod keystore;
+mod log;
 mod memory;
-mod routing;
-mod settings;
+mod p2p;
+mod pins;
+mod probe;
+mod provide;
+mod scrub;
+mod setting;
+mod syntax;
 mod value;
 
-pub use routing::{HotConfig, IpnsConfig, ProbeConfig, ProvideConfig, ProvideStrategy};
-pub use settings::{Setting, settings};
+pub use admission::AdmissionConfig;
+pub use cache::CacheConfig;
+pub use fetch::FetchConfig;
+pub use follow::FollowConfig;
+pub use http::HttpConfig;
+pub use ipns::{HotConfig, IpnsConfig};
+pub use keystore::KeystoreConfig;
+pub use log::{LogConfig, LogFormat};
+pub use p2p::{DEFAULT_P2P_LISTEN, P2pConfig};
+pub use pins::PinsConfig;
+pub use probe::ProbeConfig;
+pub use provide::{ProvideConfig, ProvideStrategy};
+pub use scrub::ScrubConfig;
+pub use setting::Setting;
+use setting::{Table, table};
 use value::Given;
 
 /// What the variables of settings begin with.
 const VARIABLE_PREFIX: &str = "PERENNIS_";
 
-/// Everything that can be set about a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Directory of the node's data.
-    pub data: PathBuf,
-    /// Where the store's index is held. It is no setting: a node of an operator keeps it on the disk, in RocksDB. What runs a node
-    /// inside its own process, as tests do, may hold it in memory and be built without the feature `rocksdb`.
-    pub index: IndexEngine,
-    /// The HTTP server.
-    pub http: HttpConfig,
-    /// The peer-to-peer network.
-    pub p2p: P2pConfig,
-    /// IPNS records and their republishing.
-    pub ipns: IpnsConfig,
-    /// Names of others that are followed.
-    pub follow: FollowConfig,
-    /// Telling the DHT what is kept here.
-    pub provide: ProvideConfig,
-    /// Measuring the routes of records.
-    pub probe: ProbeConfig,
-    /// Who may store how much.
-    pub admission: AdmissionConfig,
-    /// Pinning.
-    pub pins: PinsConfig,
-    /// What is kept in memory for reading.
-    pub cache: CacheConfig,
-    /// Reading everything again to find damage.
-    pub scrub: ScrubConfig,
-    /// The node's own key.
-    pub keystore: KeystoreConfig,
-    /// Log lines.
-    pub log: LogConfig,
-}
-
-/// The HTTP server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpConfig {
-    /// Address and port; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// File with the token that calls which change something must carry when the address is not a loopback one.
-    pub token_file: Option<PathBuf>,
-    /// Connections served at once; further ones wait to be accepted.
-    pub max_connections: usize,
-    /// How long a client may take to send the head of a request, and how long a connection may be idle.
-    pub header_timeout: Duration,
-    /// How long a client may pause inside a body; and how long it may be slow in taking an answer while others wait for
-    /// the memory of it.
-    pub idle_timeout: Duration,
-    /// How long a body may take altogether.
-    pub body_timeout: Duration,
-    /// Memory in bytes for answers that clients have not taken yet, all together.
-    pub answer_memory_bytes: u64,
-}
-
-/// The peer-to-peer network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct P2pConfig {
-    /// Addresses to listen on; `None` until they are set, which is [`DEFAULT_P2P_LISTEN`] where it is free.
-    pub listen: Option<Vec<Multiaddr>>,
-    /// Addresses to tell others, beside those that are found out.
-    pub announce: Vec<Multiaddr>,
-    /// Whom to dial first.
-    pub bootstrap: Bootstrap,
-    /// The part in the DHT.
-    pub dht: DhtMode,
-    /// Whether records are told and heard by gossip.
-    pub pubsub: bool,
-    /// Most names followed by gossip.
-    pub pubsub_names: usize,
-    /// The time in which each of their records is told of again.
-    pub pubsub_period: Duration,
-    /// Whether a map of the whole DHT is kept, so that puts need no lookups.
-    pub accelerated: bool,
-    /// Connections, from outside and to outside together.
-    pub max_connections: usize,
-    /// Connections that others opened.
-    pub max_inbound: usize,
-    /// Connections that others opened from one address group.
-    pub max_per_group: usize,
-    /// Memory of the process in bytes above which no connection is taken, beside what is set aside for other things.
-    pub memory_bytes: u64,
-    /// Peers that are never spoken to.
-    pub deny: Vec<PeerId>,
-    /// When not empty, the only peers that are spoken to.
-    pub allow: Vec<PeerId>,
-}
-
-/// What a node listens on when it is told nothing; when it is taken, a free port.
-pub const DEFAULT_P2P_LISTEN: &[&str] = &["/ip4/0.0.0.0/tcp/4781", "/ip4/0.0.0.0/udp/4781/quic-v1"];
-
-impl P2pConfig {
-    /// Whether records are put to the DHT.
-    #[must_use]
-    pub fn has_dht(&self) -> bool {
-        self.dht != DhtMode::Off
+table! {
+    /// Everything that can be set about a node.
+    pub struct Config at config {
+        data: PathBuf = PathBuf::from("perennis-data"),
+            "data" as syntax::Path,
+            "directory of the node's data";
+    }
+    tables {
+        /// The HTTP server.
+        http: HttpConfig,
+        /// The peer-to-peer network.
+        p2p: P2pConfig,
+        /// IPNS records and their republishing.
+        ipns: IpnsConfig,
+        /// Telling the DHT what is kept here.
+        provide: ProvideConfig,
+        /// Names of others that are followed.
+        follow: FollowConfig,
+        /// Measuring the routes of records.
+        probe: ProbeConfig,
+        /// Who may store how much.
+        admission: AdmissionConfig,
+        /// Pinning.
+        pins: PinsConfig,
+        /// Fetching what somebody asks for.
+        fetch: FetchConfig,
+        /// What is kept in memory for reading.
+        cache: CacheConfig,
+        /// Reading everything again to find damage.
+        scrub: ScrubConfig,
+        /// The node's own key.
+        keystore: KeystoreConfig,
+        /// Log lines.
+        log: LogConfig,
+    }
+    beside {
+        /// Where the store's index is held. It is no setting: a node of an operator keeps it on the disk, in RocksDB. What runs a node
+        /// inside its own process, as tests do, may hold it in memory and be built without the feature `rocksdb`.
+        index: IndexEngine,
     }
 }
 
-/// Names of others that are followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FollowConfig {
-    /// Time between two searches for the record of one name.
-    pub period: Duration,
-}
-
-/// Who may store how much.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdmissionConfig {
-    /// Names that may publish; empty lets every name.
-    pub allow: Vec<Name>,
-    /// Most names kept.
-    pub max_names: u64,
-    /// Most bytes of blocks kept for one name.
-    pub name_bytes: u64,
-    /// Most blocks kept for one name.
-    pub name_blocks: u64,
-    /// Largest publish message, in bytes.
-    pub message_bytes: u64,
-    /// Memory for messages that are being received, in bytes.
-    pub memory_bytes: u64,
-    /// Writes per minute for one name.
-    pub name_rate: u32,
-    /// Writes per minute from one address; loopback addresses are not counted.
-    pub address_rate: u32,
-}
-
-/// Pinning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PinsConfig {
-    /// Time between two scans of all heads.
-    pub scan_period: Duration,
-    /// Gateways asked for blocks that are missing, beside those a DID document lists.
-    pub sources: Vec<String>,
-    /// Whether sources that a DID document lists may be loopback or private addresses.
-    pub allow_private_sources: bool,
-}
-
-/// What is kept in memory for reading.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheConfig {
-    /// Verified blocks, in bytes.
-    pub block_bytes: u64,
-    /// Encoded records.
-    pub records: usize,
-}
-
-/// Reading everything again to find damage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScrubConfig {
-    /// Time from the end of a round to the next.
-    pub period: Duration,
-    /// Most bytes read in a second.
-    pub bytes_per_second: u64,
-}
-
-/// The node's own key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeystoreConfig {
-    /// File with the passphrase that seals the node's key; without it one is made in the data directory.
-    pub passphrase_file: Option<PathBuf>,
-}
-
-/// Log lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// How they look.
-    pub format: LogFormat,
-    /// Which are written: `error` to `trace`, or a filter such as `info,perennis_node::workers=debug`.
-    pub filter: String,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Human,
-    /// One JSON object a line.
-    Json,
+/// Every setting, in the order of the documentation.
+#[must_use]
+pub fn settings() -> &'static [Setting] {
+    static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+        let mut settings = Vec::new();
+        Config::list(&mut settings);
+        settings
+    });
+    &SETTINGS
 }
 
 /// The name under which the DHT stands among the routers.
@@ -220,95 +117,6 @@ impl Config {
             routers.push(DHT_ROUTER.to_owned());
         }
         routers
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        const MINUTE: Duration = Duration::from_secs(60);
-        const MIB: u64 = 1 << 20;
-        let limits = NetLimits::default();
-        Self {
-            data: PathBuf::from("perennis-data"),
-            index: IndexEngine::default(),
-            http: HttpConfig {
-                listen: SocketAddr::from(([127, 0, 0, 1], 4780)),
-                token_file: None,
-                max_connections: 1_024,
-                header_timeout: Duration::from_secs(10),
-                idle_timeout: Duration::from_secs(10),
-                body_timeout: 2 * MINUTE,
-                answer_memory_bytes: 256 * MIB,
-            },
-            p2p: P2pConfig {
-                listen: None,
-                announce: Vec::new(),
-                bootstrap: Bootstrap::Public,
-                dht: DhtMode::Server,
-                pubsub: true,
-                pubsub_names: 1_024,
-                pubsub_period: 10 * MINUTE,
-                accelerated: false,
-                max_connections: limits.connections as usize,
-                max_inbound: limits.inbound as usize,
-                max_per_group: limits.per_group as usize,
-                memory_bytes: limits.process_bytes as u64,
-                deny: Vec::new(),
-                allow: Vec::new(),
-            },
-            ipns: IpnsConfig {
-                republish_period: 240 * MINUTE,
-                republish_concurrency: 16,
-                routers: Vec::new(),
-                hot: HotConfig {
-                    period: 60 * MINUTE,
-                    resolves: 60,
-                    half_life: 6 * 60 * MINUTE,
-                    names: 10_000,
-                },
-            },
-            follow: FollowConfig {
-                period: 60 * MINUTE,
-            },
-            provide: ProvideConfig {
-                strategy: ProvideStrategy::Roots,
-                period: 22 * 60 * MINUTE,
-                concurrency: 16,
-            },
-            probe: ProbeConfig {
-                period: Some(15 * MINUTE),
-            },
-            admission: AdmissionConfig {
-                allow: Vec::new(),
-                max_names: 1_000_000,
-                name_bytes: 256 * MIB,
-                name_blocks: 262_144,
-                message_bytes: 32 * MIB,
-                memory_bytes: 256 * MIB,
-                name_rate: 60,
-                address_rate: 600,
-            },
-            pins: PinsConfig {
-                scan_period: 60 * MINUTE,
-                sources: Vec::new(),
-                allow_private_sources: false,
-            },
-            cache: CacheConfig {
-                block_bytes: 64 * MIB,
-                records: 65_536,
-            },
-            scrub: ScrubConfig {
-                period: 7 * 24 * 60 * MINUTE,
-                bytes_per_second: 16 * MIB,
-            },
-            keystore: KeystoreConfig {
-                passphrase_file: None,
-            },
-            log: LogConfig {
-                format: LogFormat::Human,
-                filter: "info".to_owned(),
-            },
-        }
     }
 }
 
@@ -591,5 +399,7 @@ fn unreadable(key: &str, path: &Path, loaded: &Loaded) -> Option<Problem> {
     })
 }
 
+#[cfg(test)]
+mod guide;
 #[cfg(test)]
 mod tests;

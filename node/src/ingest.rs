@@ -86,7 +86,7 @@ impl Ingest {
             read,
             keystore,
             metrics,
-            admission: Admission::new(&config.admission),
+            admission: Admission::new(config),
             memory: Arc::new(Semaphore::new(memory)),
             changed_names: ChangedNames::default(),
             forgetting: RwLock::new(()),
@@ -308,7 +308,7 @@ impl Ingest {
             return Ok(true);
         }
         if equivocates(stored, record) {
-            self.metrics.equivocation();
+            self.metrics.equivocations.inc();
             // The store refuses it once more, and keeps it as evidence.
             self.storage.offer(*name, record.clone()).await?;
             return Err(IngestError::Equivocation {
@@ -355,10 +355,9 @@ impl Ingest {
         if before.is_none() {
             self.storage.name_added();
         }
-        self.metrics.changed(
-            i64::from(before.is_none()),
-            i64::from(is_list) - i64::from(was_list),
-        );
+        self.metrics.names.add(i64::from(before.is_none()));
+        let lists = i64::from(is_list) - i64::from(was_list);
+        self.metrics.tag_lists.add(lists);
         if is_new_record {
             self.changed_names.add(name);
         }

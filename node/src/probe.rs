@@ -162,7 +162,7 @@ impl Probe {
             Err(Miss::Failed(error)) => (ProbeOutcome::Failed, Some(chain(error))),
         };
         tracing::debug!(route, ?operation, ?outcome, ?took, error, "probed");
-        self.metrics.probe.probed(route, operation, outcome, took);
+        self.metrics.probe.measured(route, operation, outcome, took);
         let sample = Sample {
             at: rt::now(),
             took,

@@ -130,7 +130,7 @@ impl Read {
     pub(crate) fn cached_block(&self, cid: &Cid) -> Option<Block> {
         let block = self.blocks.get(cid);
         if block.is_some() {
-            self.metrics.block_cache_hit();
+            self.metrics.block_cache_hits.inc();
         }
         block
     }
@@ -144,12 +144,12 @@ impl Read {
         }
         let place = match self.blocks.get_value_or_guard_async(cid).await {
             Ok(block) => {
-                self.metrics.block_cache_hit();
+                self.metrics.block_cache_hits.inc();
                 return Ok(Some(block));
             }
             Err(place) => place,
         };
-        self.metrics.block_cache_miss();
+        self.metrics.block_cache_misses.inc();
         let wanted = *cid;
         let read = |held: Arc<dyn HeldBlocks>| async move { held.block(&wanted).await };
         let found = self.in_turn(read).await?;

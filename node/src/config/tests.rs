@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use super::*;
 
 fn in_file(text: &str) -> (tempfile::TempDir, Sources) {
@@ -139,48 +141,38 @@ fn other_machines_need_a_token() {
 }
 
 #[test]
-fn the_operations_guide_lists_every_setting_with_its_default_and_meaning() {
-    let guide = include_str!("../../../docs/OPERATIONS.md");
-    let rows: Vec<[String; 3]> = guide
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `"))
-        .filter_map(|line| {
-            let mut cells = line.trim_end_matches(" |").split(" | ");
-            let key = cells.next()?.trim_end_matches('`').to_owned();
-            let default = cells.next()?.trim_matches('`').to_owned();
-            Some([key, default, cells.next()?.to_owned()])
-        })
-        .collect();
-    let defaults = Config::default();
-    let expected: Vec<[String; 3]> = settings()
-        .iter()
-        .map(|setting| {
-            let default = match (setting.show)(&defaults) {
-                none if none.is_empty() => match setting.key {
-                    "admission.allow" | "p2p.allow" => "everybody".to_owned(),
-                    _ => "none".to_owned(),
-                },
-                shown => shown,
-            };
-            [setting.key.to_owned(), default, setting.meaning.to_owned()]
-        })
-        .collect();
-    // Numbers have separators in the guide, for people.
-    let plain = |[key, default, meaning]: [String; 3]| {
-        let digits = default.replace(',', "");
-        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-        [key, if is_number { digits } else { default }, meaning]
-    };
-    let rows: Vec<_> = rows.into_iter().map(plain).collect();
-    assert_eq!(rows, expected);
-}
-
-#[test]
 fn a_period_may_be_off() {
     let (_dir, sources) = in_file("probe.period = \"off\"\n");
     assert_eq!(load(&sources).unwrap().config.probe.period, None);
     let found = problems("probe.period = \"never\"\n");
     assert!(found[0].ends_with("from 1s to 7d, or off"), "{}", found[0]);
+}
+
+#[test]
+fn what_one_fetch_brings_has_its_bounds() {
+    let (_dir, sources) = in_file("fetch.max-size = \"2MiB\"\n");
+    assert_eq!(load(&sources).unwrap().config.fetch.max_bytes, 2 << 20);
+    assert_eq!(Config::default().fetch.max_bytes, 64 << 30);
+    assert_eq!(
+        problems("[fetch]\nmax-size = \"2TiB\"\n"),
+        [
+            "2: fetch.max-size = \"2TiB\" is out of range; write a size such as 64MiB, from 1MiB to 1TiB"
+        ]
+    );
+}
+
+#[test]
+fn words_are_refused_with_all_that_may_be_written() {
+    let found = problems(
+        "[p2p]\ndht = \"perhaps\"\npubsub = \"true\"\n[provide]\nstrategy = \"some\"\n[log]\nformat = \"xml\"\n",
+    );
+    let expected = [
+        "2: p2p.dht = \"perhaps\" is no part in the DHT; write server, client or off",
+        "3: p2p.pubsub = \"true\" is neither on nor off; write on or off",
+        "5: provide.strategy = \"some\" is no strategy; write roots, all or off",
+        "7: log.format = \"xml\" is no format; write human or json",
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) fn connection(
 ) -> impl Future<Output = ()> + Send + use<> {
     // An error here means that the connection is gone already; serving it will find that.
     let _ = stream.set_nodelay(true);
-    let open = node.metrics.connection();
+    let open = node.metrics.connection_opened();
     let reader = Arc::new(node.answers.readers.open());
     let service = {
         let (node, reader) = (Arc::clone(node), Arc::clone(&reader));

@@ -24,7 +24,7 @@ use super::document::json;
 use super::page_query::PageQuery;
 use super::parameter::parse_block_cid;
 use super::query;
-use super::refusal::Refusal;
+use super::refusal::{FETCH_TOO_LARGE, Refusal};
 use crate::http::site::Site;
 use crate::storage::Fetched;
 
@@ -139,6 +139,7 @@ async fn finish(
         Ok(done) => done,
         Err(error) => {
             let hint = match &error {
+                FetchError::TooLarge { limit: "bytes", .. } => FETCH_TOO_LARGE,
                 FetchError::TooLarge { .. } => "fetch a part of it",
                 FetchError::Unreadable { .. } => {
                     "the DAG holds a block of a format that is not read here"

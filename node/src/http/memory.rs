@@ -262,7 +262,7 @@ impl AnswerMemory {
 
     /// Tells the operator that somebody found no room: each time by number, in the log now and then.
     fn is_short(&self) -> NoRoom {
-        self.metrics.refused();
+        self.metrics.refused.inc();
         let now = Instant::now();
         let mut told = self.told.lock();
         if told.is_none_or(|told| now >= told + TELL) {
@@ -281,7 +281,7 @@ impl AnswerMemory {
         let ended = self.readers.hurry();
         if ended > 0 {
             tracing::debug!(ended, "slow clients give way to one that waits");
-            self.metrics.gave_way(ended);
+            self.metrics.slow_clients_ended.add(ended as u64);
         }
     }
 
@@ -363,13 +363,14 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::http::answer::{JSON, answer};
+    use crate::metrics::Metrics;
 
     const MIB: usize = 1 << 20;
 
     fn memory(bytes: usize) -> AnswerMemory {
         let mut config = Config::default().http;
         config.answer_memory_bytes = bytes as u64;
-        AnswerMemory::new(&config, AnswerMetrics::default())
+        AnswerMemory::new(&config, Metrics::new().answers)
     }
 
     fn block(byte: u8) -> Block {

@@ -20,15 +20,16 @@ pub(super) async fn metrics(call: Call) -> Result<Answer, Refusal> {
     let node = &call.node;
     // A peer that is busy or has stopped must not keep the other figures back: then the last number stays.
     if let Ok(Ok(status)) = rt::timeout(PEER, node.swarm.net.status()).await {
-        let peers = status.routing.iter().map(|(_, peers)| peers).sum();
-        node.metrics.routed(peers);
+        let peers: usize = status.routing.iter().map(|(_, peers)| peers).sum();
+        node.metrics.dht_peers.set(peers);
     }
     if let Ok(report) = node.damage.report().await {
-        node.metrics.damage.found(&report);
+        node.metrics.damage.set_report(&report);
     }
     let unreadable = node.storage().unreadable_rows();
-    node.metrics.damage.unreadable(&unreadable);
-    node.metrics.answers.taken(node.answers.taken_bytes());
+    node.metrics.damage.set_unreadable_rows(&unreadable);
+    let taken = node.answers.taken_bytes();
+    node.metrics.answers.memory_bytes.set(taken);
     let sizes = node.storage_sizes();
     let text = node.metrics.text(sizes).map_err(Refusal::internal)?;
     Ok(answer(

@@ -23,6 +23,7 @@ mod of_storage;
 mod status;
 
 pub(super) use client_error::ClientError;
+pub(super) use of_ingest::FETCH_TOO_LARGE;
 
 /// The code of what nobody outside can do anything about.
 pub(super) const INTERNAL: &str = "internal";

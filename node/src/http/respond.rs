@@ -50,7 +50,8 @@ pub(super) async fn respond(node: Arc<Site>, peer: IpAddr, request: Request<Inco
     if let Some(Cause(cause)) = answer.extensions_mut().remove() {
         tracing::error!(endpoint = route.name, error = %cause, "a request failed");
     }
-    node.metrics.answered(route.name, answer.status(), started);
+    node.metrics
+        .request_answered(route.name, answer.status(), started);
     answer
 }
 
@@ -82,7 +83,8 @@ fn begin(
 /// The answer to a request without a route.
 fn unrouted(node: &Site, mut answer: Answer, started: Instant) -> Answer {
     answer::finish(&mut answer);
-    node.metrics.answered("none", answer.status(), started);
+    node.metrics
+        .request_answered("none", answer.status(), started);
     answer
 }
 

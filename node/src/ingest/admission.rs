@@ -10,7 +10,7 @@ use perennis_shared::ipns::Name;
 use quick_cache::sync::Cache;
 
 use super::IngestError;
-use crate::config::AdmissionConfig;
+use crate::config::{AdmissionConfig, Config};
 use crate::storage::GraphFacts;
 
 /// Names and addresses whose rate is remembered. Whoever is forgotten starts with a full bucket again.
@@ -19,14 +19,17 @@ const REMEMBERED: usize = 65_536;
 /// The rules of the configuration and the rates seen lately.
 pub(super) struct Admission {
     rules: AdmissionConfig,
+    /// Most bytes of one fetch on demand.
+    fetch_bytes: u64,
     names: Cache<Name, Arc<Bucket>>,
     addresses: Cache<IpAddr, Arc<Bucket>>,
 }
 
 impl Admission {
-    pub(super) fn new(rules: &AdmissionConfig) -> Admission {
+    pub(super) fn new(config: &Config) -> Admission {
         Admission {
-            rules: rules.clone(),
+            rules: config.admission.clone(),
+            fetch_bytes: config.fetch.max_bytes,
             names: Cache::new(REMEMBERED),
             addresses: Cache::new(REMEMBERED),
         }
@@ -81,18 +84,17 @@ impl Admission {
 
     /// How much one fetch on demand may bring. It belongs to no name.
     pub(super) fn fetch_limits(&self) -> DagLimits {
-        DagLimits::default()
+        DagLimits {
+            bytes: self.fetch_bytes,
+            ..DagLimits::default()
+        }
     }
 
     /// Whether more may come in with a fetch that has brought so many bytes.
     pub(super) fn check_fetched(&self, bytes: u64) -> Result<(), IngestError> {
-        let allowed = self.fetch_limits().bytes;
+        let allowed = self.fetch_bytes;
         if bytes > allowed {
-            return Err(IngestError::Quota {
-                what: "bytes",
-                needed: bytes,
-                allowed,
-            });
+            return Err(IngestError::FetchTooLarge { allowed });
         }
         Ok(())
     }
@@ -158,27 +160,28 @@ mod tests {
     use perennis_shared::sign::SigningKey;
 
     use super::*;
-    use crate::config::Config;
 
     fn name(seed: u8) -> Name {
         Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public())
     }
 
     fn admission(change: impl FnOnce(&mut AdmissionConfig)) -> Admission {
-        let mut rules = Config::default().admission;
-        change(&mut rules);
-        Admission::new(&rules)
+        let mut config = Config::default();
+        change(&mut config.admission);
+        Admission::new(&config)
     }
 
     #[test]
-    fn a_fetch_on_demand_has_a_limit_of_its_own() {
-        let admission = admission(|rules| rules.name_bytes = 1);
-        let limits = admission.fetch_limits();
-        admission.check_fetched(limits.bytes).unwrap();
-        let refused = admission.check_fetched(limits.bytes + 1).unwrap_err();
-        assert!(
-            matches!(refused, IngestError::Quota { what: "bytes", allowed, .. } if allowed == limits.bytes)
-        );
+    fn a_fetch_on_demand_has_a_limit_of_its_own_which_is_a_setting() {
+        let mut config = Config::default();
+        config.admission.name_bytes = 1;
+        config.fetch.max_bytes = 1_000;
+        let admission = Admission::new(&config);
+        assert_eq!(admission.fetch_limits().bytes, 1_000);
+        admission.check_fetched(1_000).unwrap();
+        let refused = admission.check_fetched(1_001).unwrap_err();
+        let message = refused.to_string();
+        assert!(message.contains("fetch.max-size"), "{message}");
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub(crate) enum IngestError {
         needed: u64,
         allowed: u64,
     },
+    /// A fetch on demand brings more than one may.
+    #[error("one fetch brings at most {allowed} bytes (fetch.max-size)")]
+    FetchTooLarge { allowed: u64 },
     /// The memory for messages is in use.
     #[error("too many messages are being received")]
     Busy,
@@ -102,6 +105,7 @@ impl IngestError {
             IngestError::NotAllowed => "not_allowed",
             IngestError::TooOften { .. } => "too_many_writes",
             IngestError::Quota { .. } => "quota",
+            IngestError::FetchTooLarge { .. } => "dag_too_large",
             IngestError::Busy => "busy",
             IngestError::Car(_) => "invalid_car",
             IngestError::NotAMessage(_) => "invalid_message",
@@ -132,6 +136,7 @@ impl Retryable for IngestError {
             IngestError::TooOften { .. } | IngestError::Busy => ErrorKind::Retry,
             IngestError::NotAllowed
             | IngestError::Quota { .. }
+            | IngestError::FetchTooLarge { .. }
             | IngestError::Car(_)
             | IngestError::NotAMessage(_)
             | IngestError::Record(_)

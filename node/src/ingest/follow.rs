@@ -154,7 +154,7 @@ impl Ingest {
         };
         self.commit(change, kept.as_ref()).await?;
         if is_new {
-            self.metrics.followed(1);
+            self.metrics.followed_names.add(1);
         }
         // What came along may be everything: then nobody has to wait for the fetch.
         if sent == 0 || adoption.is_part {
@@ -184,7 +184,7 @@ impl Ingest {
                 self.storage.forget(*name).await
             };
             left.map_err(|error| refused(error, 0))?;
-            self.metrics.followed(-1);
+            self.metrics.followed_names.add(-1);
             return Ok(());
         }
         let Some((kept, row)) = kept.and_then(|kept| {
@@ -206,11 +206,12 @@ impl Ingest {
         };
         left.map_err(|error| refused(error, kept.sequence))?;
         self.read.changed(name);
-        self.metrics.followed(-1);
+        self.metrics.followed_names.add(-1);
         if !row.is_published {
             self.changed_names.add(*name);
             self.storage.name_removed();
-            self.metrics.changed(-1, -i64::from(is_list));
+            self.metrics.names.add(-1);
+            self.metrics.tag_lists.add(-i64::from(is_list));
         }
         Ok(())
     }

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
 use serde::Serialize;
+
+use super::instruments::{Counters, Durations, Instruments, Labels};
 
 /// Upper ends of the classes of a histogram, in milliseconds. The last class has none.
 pub(crate) const BOUNDS_MS: [u32; 15] = [
@@ -35,49 +33,53 @@ pub(crate) enum ProbeOutcome {
 
 /// Operations of the probe, by route.
 pub(crate) struct ProbeMetrics {
-    operations: Family<OutcomeLabels, Counter>,
-    seconds: Family<TimeLabels, Histogram, fn() -> Histogram>,
+    operations: Counters<OperationLabels>,
+    durations: Durations<DurationLabels>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
+struct OperationLabels {
     /// `dht`, `pubsub`, or an endpoint of the configuration.
     route: String,
     operation: Operation,
     outcome: ProbeOutcome,
 }
 
+impl Labels for OperationLabels {
+    fn known() -> Vec<Self> {
+        Vec::new()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TimeLabels {
+struct DurationLabels {
     route: String,
     operation: Operation,
 }
 
+impl Labels for DurationLabels {
+    fn known() -> Vec<Self> {
+        Vec::new()
+    }
+}
+
 impl ProbeMetrics {
-    pub(super) fn new() -> ProbeMetrics {
+    pub(super) fn new(make: &mut Instruments<'_>) -> ProbeMetrics {
         ProbeMetrics {
-            operations: Family::default(),
-            seconds: Family::new_with_constructor(|| {
-                Histogram::new(BOUNDS_MS.map(|bound| f64::from(bound) / 1_000.0))
-            }),
+            operations: make.counters(
+                "ipns_probe",
+                "Times the canary name was published or resolved through a route",
+            ),
+            durations: make.durations_by(
+                "ipns_probe_duration",
+                "Time to publish or resolve the canary name through a route, where it ended well",
+                || BOUNDS_MS.map(|bound| f64::from(bound) / 1_000.0).into(),
+            ),
         }
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "ipns_probe",
-            "Times the canary name was published or resolved through a route",
-            self.operations.clone(),
-        );
-        registry.register_with_unit(
-            "ipns_probe_duration",
-            "Time to publish or resolve the canary name through a route, where it ended well",
-            Unit::Seconds,
-            self.seconds.clone(),
-        );
-    }
-
-    pub(crate) fn probed(
+    /// An operation through a route came to this after so long.
+    pub(crate) fn measured(
         &self,
         route: &str,
         operation: Operation,
@@ -86,19 +88,14 @@ impl ProbeMetrics {
     ) {
         let route = route.to_owned();
         if outcome == ProbeOutcome::Ok {
-            let labels = TimeLabels {
-                route: route.clone(),
-                operation,
-            };
-            self.seconds
-                .get_or_create(&labels)
-                .observe(took.as_secs_f64());
+            let route = route.clone();
+            self.durations
+                .observe(DurationLabels { route, operation }, took);
         }
-        let labels = OutcomeLabels {
+        self.operations.inc(OperationLabels {
             route,
             operation,
             outcome,
-        };
-        self.operations.get_or_create(&labels).inc();
+        });
     }
 }

@@ -41,7 +41,9 @@ impl Worker for CheckpointWorker {
         if self.storage.is_checkpoint_due() {
             context.working("writing the rows of the index down");
             let written = self.storage.checkpoint().await;
-            self.metrics.damage.kept_up(Upkeep::Checkpoint, &written);
+            self.metrics
+                .damage
+                .upkeep_ended(Upkeep::Checkpoint, &written);
             let written = written?;
             if written.damaged > 0 {
                 let damaged = written.damaged;

@@ -324,7 +324,7 @@ impl FetchJob {
             };
             match answer {
                 Ok(block) if codec::validate_block(&block).is_ok() => {
-                    self.metrics.fetched(Outcome::Ok);
+                    self.metrics.pin_fetches.inc(Outcome::Ok);
                     return Some(block);
                 }
                 // Every source has the same bytes.
@@ -335,7 +335,7 @@ impl FetchJob {
                 Err(error) => tracing::debug!(%cid, %error, "a block could not be fetched"),
             }
         }
-        self.metrics.fetched(Outcome::Failed);
+        self.metrics.pin_fetches.inc(Outcome::Failed);
         None
     }
 

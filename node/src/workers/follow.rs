@@ -84,7 +84,7 @@ impl Job for FollowJob {
         };
         let (row, next) = match found {
             Ok(is_newer) => {
-                self.metrics.looked(Outcome::Ok);
+                self.metrics.follow_lookups.inc(Outcome::Ok);
                 if is_newer {
                     // The batch that stored the record has said so.
                     return Ok(());
@@ -92,7 +92,7 @@ impl Job for FollowJob {
                 (row.found(rt::now()), next)
             }
             Err(error) => {
-                self.metrics.looked(Outcome::Failed);
+                self.metrics.follow_lookups.inc(Outcome::Failed);
                 tracing::debug!(%name, error, "no record was found");
                 let failures = row.failures.saturating_add(1);
                 let row = FollowState {

@@ -57,7 +57,7 @@ impl Job for LadderJob {
         status.working(format!("releasing the next rung of {name}"));
         match self.ingest.renew(&due, rt::now()).await {
             Ok(Renewal::Released) => {
-                self.metrics.released(Outcome::Ok);
+                self.metrics.ladder_releases.inc(Outcome::Ok);
                 Ok(())
             }
             Ok(Renewal::Later(until)) => self.storage.put_off(LADDER, &due, until).await,
@@ -68,7 +68,7 @@ impl Job for LadderJob {
                     matches!(error, IngestError::Stale { .. } | IngestError::NotFollowed);
                 if !is_voided {
                     status.failed(&error);
-                    self.metrics.released(Outcome::Failed);
+                    self.metrics.ladder_releases.inc(Outcome::Failed);
                 }
                 self.storage.put_off(LADDER, &due, later(RETRY)).await
             }

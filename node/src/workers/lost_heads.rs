@@ -17,7 +17,7 @@ use super::Job;
 use super::status::Status;
 use super::timing::later;
 use crate::ingest::Ingest;
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Attempt, Metrics};
 use crate::routes::Routes;
 use crate::storage::{Attempts, LOST_HEADS, LostHead, Storage, StorageError, TypedQueue};
 
@@ -79,12 +79,12 @@ impl Job for LostHeadsJob {
         };
         match found {
             Ok(sequence) => {
-                self.metrics.damage.looked_for(Outcome::Ok);
+                self.metrics.damage.lost_head_lookups.inc(Attempt::Ok);
                 tracing::info!(%name, sequence, "a lost record was found again");
                 Ok(())
             }
             Err(error) => {
-                self.metrics.damage.looked_for(Outcome::Failed);
+                self.metrics.damage.lost_head_lookups.inc(Attempt::Failed);
                 if lost.failures == 0 {
                     tracing::warn!(%name, error, "a lost record was not found; it is looked for again later");
                 }

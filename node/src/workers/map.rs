@@ -40,7 +40,7 @@ impl Worker for MapWorker {
         let peers: usize = maps.iter().map(|map| map.peers).sum();
         let lookups: usize = maps.iter().map(|map| map.lookups).sum();
         tracing::info!(peers, lookups, "the DHT was looked through");
-        self.metrics.mapped(peers);
+        self.metrics.dht_map_peers.set(peers);
         context.stepped();
         Ok(Step::idle(spread(PERIOD, rt::jitter())))
     }

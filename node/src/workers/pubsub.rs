@@ -161,7 +161,7 @@ impl Gossip {
                     Outcome::Failed
                 }
             };
-            self.metrics.heard(outcome);
+            self.metrics.gossip_received.inc(outcome);
         }
     }
 
@@ -263,6 +263,6 @@ impl Gossip {
                 }
             }
         };
-        self.metrics.told(outcome);
+        self.metrics.gossip_published.inc(outcome);
     }
 }

@@ -209,7 +209,7 @@ impl ReclaimWorker {
     }
 
     fn told<T>(&self, context: &Context, task: Upkeep, result: &Result<T, ReclaimError>) {
-        self.metrics.damage.kept_up(task, result);
+        self.metrics.damage.upkeep_ended(task, result);
         if let Err(error) = result {
             context.failed(error);
         }
@@ -217,7 +217,7 @@ impl ReclaimWorker {
 
     /// Tells what a collection that has ended was held back by.
     fn tell(&self, collection: &Collection, progress: &CollectProgress) {
-        self.metrics.damage.held_back(progress.held_back);
+        self.metrics.damage.held_back_blocks.set(progress.held_back);
         if progress.are_rows_unread {
             tracing::warn!(
                 "rows of pins or of damaged blocks cannot be read, so nothing was dropped; they are mended where they can be"

@@ -23,7 +23,7 @@ use super::timing::{IDLE, later};
 use super::{Context, Job};
 use crate::ingest::Ingest;
 use crate::log_tally::{LogTally, Untold};
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Attempt, Metrics};
 use crate::read::Read;
 use crate::routes::{Dial, Routes};
 use crate::storage::{Attempts, DamagedBlock, REFETCH, Storage, StorageError, TypedQueue};
@@ -171,7 +171,7 @@ impl Job for RefetchJob {
         let cid = damaged.cid;
         if let Some(block) = self.block(&damaged, &near).await {
             if self.ingest.refetched(&damaged, block).await? {
-                self.metrics.damage.refetched(Outcome::Ok);
+                self.metrics.damage.refetches.inc(Attempt::Ok);
                 if self.lines.fetched.is_told(rt::monotonic(), damaged.file) {
                     tracing::info!(%cid, "a damaged block was fetched again");
                 }
@@ -186,7 +186,7 @@ impl Job for RefetchJob {
             }
             self.scan.notify_one();
         }
-        self.metrics.damage.refetched(Outcome::Failed);
+        self.metrics.damage.refetches.inc(Attempt::Failed);
         let failures = damaged.failures.saturating_add(1);
         let delay = RETRY.delay(failures, rt::jitter()).unwrap_or(RETRY.max);
         self.storage.refetch_later(&damaged, later(delay)).await

@@ -161,11 +161,11 @@ impl Reprovide {
             };
             match provided {
                 Ok(_) => {
-                    self.metrics.provided(Outcome::Ok);
+                    self.metrics.provides.inc(Outcome::Ok);
                     context.stepped();
                 }
                 Err(error) => {
-                    self.metrics.provided(Outcome::Failed);
+                    self.metrics.provides.inc(Outcome::Failed);
                     context.failed(&error);
                     if matches!(error, DhtError::NoPeers | DhtError::Net(_)) {
                         break;

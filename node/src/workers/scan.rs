@@ -152,7 +152,8 @@ impl ScanWorker {
         self.storage.save_scan_place(None).await?;
         let (names, lists) = (round.names, round.lists);
         if round.is_whole {
-            self.metrics.counted(names, lists);
+            self.metrics.names.set(names);
+            self.metrics.tag_lists.set(lists);
         }
         tracing::debug!(names, lists, "all heads were walked");
         Ok(())

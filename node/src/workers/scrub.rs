@@ -88,7 +88,7 @@ impl Worker for ScrubWorker {
             return Ok(Step::Pause(pause));
         }
         drop(lines);
-        self.metrics.damage.kept_up(Upkeep::Scrub, &read);
+        self.metrics.damage.upkeep_ended(Upkeep::Scrub, &read);
         read.map(|_| idle(self.config.period))
     }
 
@@ -134,11 +134,12 @@ impl ScrubWorker {
         let started = Instant::now();
         let bytes = STEP_BYTES.min(self.config.bytes_per_second);
         let step = self.storage.scrub_step(bytes).await?;
-        self.metrics.scrubbed(
-            step.checked_blocks,
-            step.damaged.len() as u64,
-            step.unreadable.len() as u64,
-        );
+        let metrics = &self.metrics;
+        metrics.scrubbed_blocks.add(step.checked_blocks);
+        metrics.scrub_damaged_blocks.add(step.damaged.len() as u64);
+        metrics
+            .scrub_unreadable_blocks
+            .add(step.unreadable.len() as u64);
         for cid in &step.damaged {
             if lines.damaged.is_told(rt::monotonic(), None) {
                 tracing::error!(%cid, "a damaged block was found and set aside");

@@ -1,5 +1,8 @@
 //! A node that has only a record fetches what is below it.
 
+use perennis_shared::cid::{Block, Codec};
+use serde_json::Value;
+
 use crate::support::{Author, TestNode};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,4 +64,36 @@ async fn a_name_without_sources_waits_and_its_record_is_served() {
     node.publish(&message).await.ok();
     let status = node.get(&path).await.ok().json();
     assert_eq!(status["pin"], "pinned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_on_demand_brings_what_its_setting_allows_and_no_more() {
+    let has_port = |config: &mut perennis_node::config::Config| {
+        config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
+    };
+    let source = TestNode::with(has_port).await;
+    let root = source
+        .keep(1, &[Block::new(Codec::Raw, vec![7; 2_000]).unwrap()])
+        .await;
+    let peer = source.node.p2p_addresses()[0].to_string();
+    let path = format!("/v1/fetched/{root}?peer={peer}");
+    for (max_bytes, last) in [(1_999, "failed"), (2_000, "done")] {
+        let node = TestNode::with(|config| {
+            has_port(config);
+            config.fetch.max_bytes = max_bytes;
+        })
+        .await;
+        let reply = node.ask("POST", &path, &[], b"").await;
+        let lines = String::from_utf8(reply.ok().body.to_vec()).unwrap();
+        let line: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        assert_eq!(line["event"], last, "{lines}");
+        if last == "failed" {
+            assert_eq!(line["code"], "dag_too_large");
+            let hint = line["hint"].as_str().unwrap();
+            assert!(hint.contains("fetch.max-size"), "{hint}");
+        }
+        let kept = node.get("/v1/fetched").await.ok().json();
+        let count = kept["fetched"].as_array().unwrap().len();
+        assert_eq!(count, usize::from(last == "done"));
+    }
 }

@@ -7,6 +7,10 @@ use perennis_shared::ipns::RecordError;
 use super::ClientError;
 use crate::ingest::IngestError;
 
+/// What helps when a fetch on demand would bring more bytes than it may.
+pub(in crate::http) const FETCH_TOO_LARGE: &str =
+    "fetch a part of it, or ask the node's operator to raise fetch.max-size";
+
 impl ClientError for IngestError {
     fn code(&self) -> &'static str {
         IngestError::code(self)
@@ -32,6 +36,7 @@ impl ClientError for IngestError {
             IngestError::Quota { .. } => {
                 "compact the log, use another node, or ask the operator to raise the quota"
             }
+            IngestError::FetchTooLarge { .. } => FETCH_TOO_LARGE,
             IngestError::Busy => "try again after the time in Retry-After",
             IngestError::Car(_) => "send a CARv1 file whose blocks match their CIDs",
             IngestError::NotAMessage(_) => {

@@ -72,6 +72,12 @@ fn the_write_door_says_what_it_refuses() {
             "quota",
             None,
         ),
+        (
+            IngestError::FetchTooLarge { allowed: 1 },
+            400,
+            "dag_too_large",
+            None,
+        ),
         (IngestError::Busy, 503, "busy", again("1")),
         (
             IngestError::Car(CarError::Version(2)),

@@ -50,7 +50,7 @@ impl Worker for HotWorker {
             self.waiting.retain(|name| demand.is_hot(now, name));
             demand.hot_names()
         };
-        self.republish.metrics.heated(hot);
+        self.republish.metrics.hot_names.set(hot);
         if !self.waiting.is_empty() {
             context.working(format!("{} names have become hot", self.waiting.len()));
         }

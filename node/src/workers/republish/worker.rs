@@ -111,9 +111,8 @@ impl Worker for RepublishWorker {
         let now = rt::now();
         let mut due = republish.storage.puts_due(queue, now, DRAINED).await?;
         let oldest = due.iter().map(|queued| queued.due).min();
-        republish
-            .metrics
-            .lags(oldest.map_or(Duration::ZERO, |due| now - due));
+        let lag = oldest.map_or(Duration::ZERO, |due| now - due);
+        republish.metrics.republish_lag.set(lag.as_secs());
         if due.is_empty() {
             let next = republish.storage.queue_next(queue).await?;
             let wait = next.map_or(IDLE, |due| due - now).min(IDLE);
@@ -164,11 +163,11 @@ impl Puts {
             Ok(_) => Outcome::Ok,
             Err(_) => Outcome::Failed,
         };
-        republish.metrics.put(outcome, took);
+        republish.metrics.republished(outcome, took);
         let (put, wait) = match result {
             Ok(peers) => {
                 if let Some(peers) = peers {
-                    republish.metrics.reached(peers as usize);
+                    republish.metrics.republish_peers.observe(peers as f64);
                     republish.provide_new(kept.as_ref(), &queued.put);
                 }
                 let put = PutState {

@@ -1,0 +1,36 @@
+//! The settings `admission`.
+
+use perennis_shared::ipns::Name;
+
+use super::setting::table;
+use super::syntax::{GIB, KIB, MIB, Names, Number, Size, TIB};
+
+table! {
+    /// Who may store how much.
+    pub struct AdmissionConfig at config.admission {
+        allow: Vec<Name> = Vec::new(),
+            "admission.allow" as Names,
+            "DIDs or IPNS names that may publish; none lets everybody";
+        max_names: u64 = 1_000_000,
+            "admission.max-names" as Number(1, u64::MAX >> 1),
+            "most names kept, from 1";
+        name_bytes: u64 = 256 * MIB,
+            "admission.name-size" as Size(4 * KIB, TIB),
+            "most bytes of blocks kept for one name, 4KiB to 1TiB";
+        name_blocks: u64 = 262_144,
+            "admission.name-blocks" as Number(4, u64::MAX >> 1),
+            "most blocks kept for one name, from 4";
+        message_bytes: u64 = 32 * MIB,
+            "admission.message-size" as Size(16 * KIB, 48 * MIB),
+            "largest publish message, 16KiB to 48MiB";
+        memory_bytes: u64 = 256 * MIB,
+            "admission.memory" as Size(16 * KIB, 64 * GIB),
+            "memory for messages that are being received, 16KiB to 64GiB";
+        name_rate: u32 = 60,
+            "admission.name-rate" as Number(1, 1_000_000),
+            "writes per minute for one name, 1 to 1,000,000";
+        address_rate: u32 = 600,
+            "admission.address-rate" as Number(1, 1_000_000),
+            "writes per minute from one address that is not loopback, 1 to 1,000,000";
+    }
+}
