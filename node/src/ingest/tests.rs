@@ -17,7 +17,8 @@ use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::Metrics;
 use crate::read::Read;
-use crate::storage::{FETCH, FetchAttempt, FetchEnd, LADDER, NameChange, NameState, Storage};
+use crate::storage::queues::{FETCH, LADDER};
+use crate::storage::{FetchAttempt, FetchEnd, NameChange, NameState, Storage};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

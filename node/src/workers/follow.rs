@@ -14,14 +14,14 @@ use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use super::Job;
 use super::status::Status;
 use super::timing::{later, spread};
+use super::{Job, Parts};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::routes::Routes;
-use crate::storage::FollowState;
-use crate::storage::{FOLLOW, QueueEntry, Storage, StorageError, TypedQueue};
+use crate::storage::queues::{FOLLOW, QueueEntry, TypedQueue};
+use crate::storage::{FollowState, Storage, StorageError};
 
 /// The first delay after a search that found nothing; it doubles up to the period.
 const RETRY: Duration = Duration::from_secs(60);
@@ -30,11 +30,23 @@ const RETRY: Duration = Duration::from_secs(60);
 const ERROR_CHARS: usize = 300;
 
 pub(crate) struct FollowJob {
-    pub(crate) storage: Storage,
-    pub(crate) ingest: Arc<Ingest>,
-    pub(crate) routes: Arc<Routes>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) period: Duration,
+    storage: Storage,
+    ingest: Arc<Ingest>,
+    routes: Arc<Routes>,
+    metrics: Arc<Metrics>,
+    period: Duration,
+}
+
+impl FollowJob {
+    pub(crate) fn new(parts: &Parts<'_>) -> FollowJob {
+        FollowJob {
+            storage: parts.storage.clone(),
+            ingest: Arc::clone(parts.ingest),
+            routes: Arc::clone(parts.routes),
+            metrics: Arc::clone(parts.metrics),
+            period: parts.config.follow.period,
+        }
+    }
 }
 
 impl Job for FollowJob {

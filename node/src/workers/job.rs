@@ -14,7 +14,8 @@ use perennis_shared::time::Millis;
 use super::status::Status;
 use super::timing::IDLE;
 use super::{Context, Step, Worker};
-use crate::storage::{Payload, QueueKey, Storage, StorageError, TypedQueue};
+use crate::storage::queues::{Payload, QueueKey, TypedQueue};
+use crate::storage::{Storage, StorageError};
 
 /// Shortest wait: rows that are taken out beside may be seen once more.
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -10,20 +10,31 @@ use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use super::Job;
 use super::status::Status;
 use super::timing::later;
+use super::{Job, Parts};
 use crate::ingest::{Ingest, IngestError, Renewal};
 use crate::metrics::{Metrics, Outcome};
-use crate::storage::{LADDER, QueueEntry, Storage, StorageError, TypedQueue};
+use crate::storage::queues::{LADDER, QueueEntry, TypedQueue};
+use crate::storage::{Storage, StorageError};
 
 /// The delay after a release that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
 pub(crate) struct LadderJob {
-    pub(crate) storage: Storage,
-    pub(crate) ingest: Arc<Ingest>,
-    pub(crate) metrics: Arc<Metrics>,
+    storage: Storage,
+    ingest: Arc<Ingest>,
+    metrics: Arc<Metrics>,
+}
+
+impl LadderJob {
+    pub(crate) fn new(parts: &Parts<'_>) -> LadderJob {
+        LadderJob {
+            storage: parts.storage.clone(),
+            ingest: Arc::clone(parts.ingest),
+            metrics: Arc::clone(parts.metrics),
+        }
+    }
 }
 
 impl Job for LadderJob {
