@@ -29,6 +29,8 @@ pub(crate) mod republish;
 pub(crate) mod scan;
 pub(crate) mod scrub;
 mod status;
+#[cfg(test)]
+mod testing;
 mod timing;
 mod worker;
 

@@ -420,3 +420,6 @@ impl Fetched {
 fn urls<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<NodeUrl> {
     texts.filter_map(|text| text.parse().ok()).collect()
 }
+
+#[cfg(test)]
+mod tests;

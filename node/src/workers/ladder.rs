@@ -86,3 +86,59 @@ impl Job for LadderJob {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::pin::pin;
+
+    use futures_util::poll;
+    use perennis_shared::ipns::{Ladder, LadderPlan, RecordFields, create};
+    use perennis_shared::sign::SigningKey;
+    use perennis_shared::time::Timestamp;
+
+    use super::*;
+    use crate::storage::NameChange;
+    use crate::workers::testing::{TestParts, context};
+    use crate::workers::{JobWorker, Worker as _};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[tokio::test]
+    async fn a_rung_that_was_begun_is_released_when_the_node_stops() {
+        let node = TestParts::new(|_| {}).await;
+        let key = SigningKey::from_seed(&[1; 32]);
+        let name = Name::from_public_key(&key.public());
+        let fields = RecordFields {
+            value: "/ipfs/bafkqaaa",
+            sequence: 1,
+            validity: Timestamp::from(rt::now() + 10 * DAY),
+            ttl: DAY,
+        };
+        let record = create(&key, &fields).unwrap();
+        let plan = LadderPlan {
+            rungs: 1,
+            step: 30 * DAY,
+        };
+        let change = NameChange {
+            ladder: Some(Ladder::sign(&key, &record, &plan).unwrap()),
+            ..NameChange::of(name, record, rt::now())
+        };
+        node.storage.commit(change).await.unwrap();
+
+        let mut worker = JobWorker::new(LadderJob::new(&node.parts()));
+        let (mut context, status, stop) = context();
+        let mut step = pin!(worker.step(&mut context));
+        let progress = || serde_json::to_value(status.now()).unwrap()["progress"].is_string();
+        while !progress() {
+            assert!(poll!(step.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+        stop.send(true).unwrap();
+        step.await.unwrap();
+        assert_eq!(node.storage.queue_next(LADDER).await.unwrap(), None);
+        let kept = node.storage.kept(name).await.unwrap().unwrap();
+        assert!(kept.valid_until > rt::now() + 39 * DAY);
+    }
+}
