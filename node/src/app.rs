@@ -11,7 +11,7 @@ use perennis_rt as rt;
 use perennis_shared::error::{ErrorKind, Retryable, chain};
 use perennis_shared::ipns::Name;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::Config;
@@ -32,17 +32,15 @@ use crate::shutdown::Stop;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
 use crate::token::{Token, TokenError};
-use crate::workers::folder::FolderWorker;
-use crate::workers::meet::MeetWorker;
-use crate::workers::probe::ProbeWorker;
-use crate::workers::pubsub::{Gossip, PubsubWorker};
+use crate::workers::Parts;
+use crate::workers::gossip::Gossip;
 use crate::workers::reprovide::Reprovide;
 use crate::workers::republish::Republish;
 
 mod background;
 mod protocols;
 
-use background::{Background, Parts};
+use background::Background;
 use protocols::accept_all;
 
 /// A node that runs. Dropping it stops the node without waiting; [`RunningNode::shutdown`] waits.
@@ -52,7 +50,6 @@ pub struct RunningNode {
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     workers: JoinSet<()>,
-    gone: watch::Receiver<Option<FolderGone>>,
 }
 
 impl RunningNode {
@@ -118,6 +115,19 @@ impl RunningNode {
             Arc::clone(&demand),
             Arc::clone(&reprovide),
         ));
+        let gossip = Gossip::if_on(
+            &config,
+            &routes,
+            storage.clone(),
+            Arc::clone(&ingest),
+            Arc::clone(&metrics),
+        );
+        let probe = Arc::new(Probe::new(
+            &config,
+            &routes,
+            Arc::clone(&keystore),
+            Arc::clone(&metrics),
+        ));
         let (stop, stopped) = watch::channel(false);
         let mut background = Background::new(stopped.clone());
         let parts = Parts {
@@ -125,45 +135,18 @@ impl RunningNode {
             storage: &storage,
             read: &read,
             ingest: &ingest,
-            republish: &republish,
-            reprovide: &reprovide,
             routes: &routes,
             metrics: &metrics,
+            republish: &republish,
+            reprovide: &reprovide,
+            probe: &probe,
+            gossip: gossip.as_ref(),
+            scan_wanted: Arc::default(),
         };
         background.start_all(&parts);
         accept_all(&mut swarm, &parts)?;
         swarm.work(&mut background.tasks, &ingest, &|| Stop(stopped.clone()));
-        if let Some(pubsub) = swarm.net.pubsub() {
-            let (joined, joining) = mpsc::unbounded_channel();
-            let gossip = Arc::new(Gossip {
-                pubsub: pubsub.clone(),
-                storage: storage.clone(),
-                ingest: Arc::clone(&ingest),
-                metrics: Arc::clone(&metrics),
-                joined,
-            });
-            let stop = background.stop();
-            background.tasks.spawn(Arc::clone(&gossip).take_in(stop));
-            background.start(PubsubWorker::new(gossip, config.p2p.pubsub_period));
-            if config.p2p.has_dht() {
-                background.start(MeetWorker::new(
-                    swarm.net.clone(),
-                    pubsub.clone(),
-                    routes.sweep().clone(),
-                    joining,
-                ));
-            }
-        }
         let resolve = Resolve::new(&config, &routes, storage.clone());
-        let (probe, rounds) = Probe::new(
-            &config,
-            &routes,
-            Arc::clone(&keystore),
-            Arc::clone(&metrics),
-        );
-        background.start(ProbeWorker::new(Arc::clone(&probe), rounds));
-        let (tell_gone, gone) = watch::channel(None);
-        background.start(FolderWorker::new(storage.folder().clone(), tell_gone));
         let node = Arc::new(Site::new(Node {
             config,
             swarm,
@@ -193,7 +176,6 @@ impl RunningNode {
             stop,
             server: tokio::spawn(server),
             workers: background.tasks,
-            gone,
         })
     }
 
@@ -225,14 +207,8 @@ impl RunningNode {
     /// Waits until the data folder was gone for some seconds: removed, unmounted, or swapped for another. The process should
     /// end then, and without [`RunningNode::shutdown`]: closing the store would write into whatever lies under the
     /// folder's name by now.
-    pub async fn data_gone(&mut self) -> DataGone {
-        let told = self.gone.wait_for(Option::is_some).await;
-        let gone: Result<Option<FolderGone>, _> = told.map(|gone| gone.clone());
-        match gone {
-            Ok(gone) => DataGone(gone),
-            // The worker was stopped; then there is nothing to tell.
-            Err(_) => std::future::pending().await,
-        }
+    pub async fn data_gone(&self) -> DataGone {
+        DataGone(self.node.storage.folder().given_up().await)
     }
 
     /// Finishes the requests that were begun, for at most 20 seconds, stops the workers at their next step, and
@@ -303,7 +279,7 @@ async fn open(
 /// The data folder, or a part of it, is not there any more.
 #[derive(Debug, thiserror::Error)]
 #[error("the data directory, or a part of it, is gone")]
-pub struct DataGone(#[source] Option<FolderGone>);
+pub struct DataGone(#[source] FolderGone);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -361,6 +337,7 @@ impl Retryable for StartError {
             StartError::Keystore(error) => error.kind(),
             StartError::Token(error) => error.kind(),
             StartError::Peer(error) => error.kind(),
+            StartError::Protocol(error) => error.kind(),
             StartError::Client(error) => error.kind(),
             StartError::Bind { .. } | StartError::Data { .. } | StartError::Interrupted(_) => {
                 ErrorKind::Fatal

@@ -17,6 +17,7 @@ use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_store::layout::{
     FILES, FOLDERS, FORMAT_FILE, INDEX, LOCK, PACKS, SEGMENTS, STORED, VITAL,
 };
+use tokio::sync::watch;
 
 /// The file with the node's key.
 pub(crate) const KEY_FILE: &str = "node.key";
@@ -179,6 +180,8 @@ struct Inner {
     /// One that is made later is known from when it is first seen.
     vital: [(&'static str, OnceLock<Identity>); VITAL.len()],
     is_gone: AtomicBool,
+    /// Why it was given up.
+    given_up: watch::Sender<Option<FolderGone>>,
 }
 
 /// What a file is, whatever its name.
@@ -218,6 +221,7 @@ impl DataFolder {
                 // Whatever becomes of the working directory.
                 path: std::path::absolute(path)?,
                 is_gone: AtomicBool::new(false),
+                given_up: watch::Sender::default(),
             }),
         })
     }
@@ -235,6 +239,23 @@ impl DataFolder {
     /// Whether it was not there when it was last looked for.
     pub(crate) fn is_gone(&self) -> bool {
         self.inner.is_gone.load(Ordering::Relaxed)
+    }
+
+    /// It stays away: who waits in [`DataFolder::given_up`] is told why.
+    pub(crate) fn give_up(&self, why: FolderGone) {
+        self.inner.given_up.send_replace(Some(why));
+    }
+
+    /// Waits until it was given up.
+    pub(crate) async fn given_up(&self) -> FolderGone {
+        let mut given_up = self.inner.given_up.subscribe();
+        loop {
+            if let Some(why) = given_up.borrow_and_update().clone() {
+                return why;
+            }
+            // This handle keeps the sender, so that it does not end.
+            let _ = given_up.changed().await;
+        }
     }
 }
 

@@ -23,10 +23,10 @@ use perennis_shared::log::{Entry, UnverifiedEntry};
 use perennis_shared::time::Millis;
 use tokio::sync::{RwLock, Semaphore};
 
-use crate::changed_names::ChangedNames;
 use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::{Metrics, Outcome};
+use crate::pending_names::PendingNames;
 use crate::read::Read;
 use crate::storage::FollowState;
 use crate::storage::{ChangeError, EndedFetch, Follow, NameChange, Storage};
@@ -63,7 +63,7 @@ pub(crate) struct Ingest {
     admission: Admission,
     memory: Arc<Semaphore>,
     /// Names whose record was stored or that were forgotten.
-    pub(crate) changed_names: ChangedNames,
+    pub(crate) changed_names: PendingNames,
     /// Held for writing while a name is forgotten, so that no change made from what was read before brings it back.
     forgetting: RwLock<()>,
     routers: Vec<String>,
@@ -88,7 +88,7 @@ impl Ingest {
             metrics,
             admission: Admission::new(config),
             memory: Arc::new(Semaphore::new(memory)),
-            changed_names: ChangedNames::default(),
+            changed_names: PendingNames::default(),
             forgetting: RwLock::new(()),
             routers: config.routers(),
             message_bytes: config.admission.message_bytes,

@@ -6,7 +6,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod app;
-mod changed_names;
 pub mod config;
 pub mod damage;
 pub mod data_folder;
@@ -18,6 +17,7 @@ mod log_tally;
 mod metrics;
 mod node;
 mod opening;
+mod pending_names;
 mod probe;
 mod read;
 mod resolve;

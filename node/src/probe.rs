@@ -47,7 +47,8 @@ pub(crate) struct Probe {
     routes: Vec<Probed>,
     period: Option<Duration>,
     metrics: Arc<Metrics>,
-    rounds: watch::Receiver<Rounds>,
+    /// Told by its worker.
+    pub(crate) rounds: watch::Sender<Rounds>,
     /// Notified when somebody wants a round.
     pub(crate) wanted: Notify,
 }
@@ -57,6 +58,8 @@ pub(crate) struct Probe {
 pub(crate) struct Rounds {
     pub(crate) begun: u64,
     pub(crate) ended: u64,
+    /// None comes any more.
+    pub(crate) are_over: bool,
 }
 
 struct Probed {
@@ -73,27 +76,24 @@ struct RouteState {
 }
 
 impl Probe {
-    /// The probe of a node, and what its worker tells of its rounds by.
     pub(crate) fn new(
         config: &Config,
         routes: &Routes,
         keystore: Arc<Keystore>,
         metrics: Arc<Metrics>,
-    ) -> (Arc<Probe>, watch::Sender<Rounds>) {
+    ) -> Probe {
         let probed = |route| Probed {
             route,
             state: Mutex::default(),
         };
-        let (told, rounds) = watch::channel(Rounds::default());
-        let probe = Probe {
+        Probe {
             canary: Canary::new(keystore),
             routes: Route::all(routes).into_iter().map(probed).collect(),
             period: config.probe.period,
             metrics,
-            rounds,
+            rounds: watch::Sender::default(),
             wanted: Notify::new(),
-        };
-        (Arc::new(probe), told)
+        }
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -107,7 +107,7 @@ impl Probe {
 
     /// Has a round made, or waits for the one that is under way. False when the node stops first.
     pub(crate) async fn measure_now(&self) -> bool {
-        let mut rounds = self.rounds.clone();
+        let mut rounds = self.rounds.subscribe();
         let now = *rounds.borrow();
         let wanted = if now.begun > now.ended {
             now.begun
@@ -115,8 +115,9 @@ impl Probe {
             self.wanted.notify_one();
             now.begun + 1
         };
-        let made = rounds.wait_for(|rounds| rounds.ended >= wanted).await;
-        made.is_ok()
+        let is_made = |rounds: &Rounds| rounds.ended >= wanted;
+        let told = rounds.wait_for(|rounds| rounds.are_over || is_made(rounds));
+        told.await.is_ok_and(|rounds| is_made(&rounds))
     }
 
     /// Publishes and resolves the canary through each route. Tells how many of them could be measured.

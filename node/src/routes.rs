@@ -115,6 +115,11 @@ impl Routes {
         self.has_dht.then(|| Dht::new(self.net.clone()))
     }
 
+    /// The peer that this node is.
+    pub(crate) fn net(&self) -> &Net {
+        &self.net
+    }
+
     /// The DHT for many puts at once.
     pub(crate) fn sweep(&self) -> &Sweep {
         &self.sweep

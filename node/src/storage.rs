@@ -55,7 +55,7 @@ mod name_state;
 mod provides;
 mod put_state;
 mod puts;
-mod queues;
+pub(crate) mod queues;
 mod reclaim;
 mod roots;
 mod rows;
@@ -63,7 +63,7 @@ mod scrub;
 mod walk;
 
 use keys::{FACTS, SCAN};
-use queues::Notifications;
+use queues::{FETCH, FinishedRow, Notifications, TypedQueue};
 
 pub use damage::KnownDamage;
 pub(crate) use damage::{DamagedBlock, LostHead};
@@ -78,8 +78,6 @@ pub(crate) use name_state::{GraphFacts, NameState, Pin};
 pub(crate) use provides::ProvideRound;
 pub(crate) use put_state::PutState;
 pub(crate) use puts::QueuedPut;
-pub(crate) use queues::{Attempts, FETCH, FOLLOW, LADDER, LOST_HEADS, REFETCH};
-pub(crate) use queues::{FinishedRow, Payload, QueueEntry, QueueKey, TypedQueue};
 pub(crate) use reclaim::ReclaimError;
 pub(crate) use rows::{TABLES, hex};
 pub(crate) use walk::{Walked, links, walk};

@@ -13,11 +13,13 @@ pub(crate) mod checkpoint;
 pub(crate) mod fetch;
 pub(crate) mod folder;
 pub(crate) mod follow;
+pub(crate) mod gossip;
 mod job;
 pub(crate) mod ladder;
 pub(crate) mod lost_heads;
 pub(crate) mod map;
 pub(crate) mod meet;
+mod parts;
 pub(crate) mod probe;
 pub(crate) mod pubsub;
 pub(crate) mod reclaim;
@@ -27,10 +29,13 @@ pub(crate) mod republish;
 pub(crate) mod scan;
 pub(crate) mod scrub;
 mod status;
+#[cfg(test)]
+mod testing;
 mod timing;
 mod worker;
 
 pub(crate) use job::{Job, JobWorker};
+pub(crate) use parts::Parts;
 pub(crate) use status::WorkerStatus;
 pub(crate) use worker::{Context, Step, Worker};
 

@@ -6,8 +6,8 @@
 
 use perennis_net::{AcceptError, Handler, Protocol};
 
-use super::background::Parts;
 use crate::swarm::Swarm;
+use crate::workers::Parts;
 
 /// What is accepted, and what makes its handler of the parts of the node.
 const PROTOCOLS: &[(Protocol, Make)] = &[

@@ -19,6 +19,10 @@ use super::refusal::Refusal;
 use super::route::{Counting, InMemory, Route};
 use super::router::{self, Matched};
 use super::site::Site;
+use crate::metrics::Metrics;
+
+/// What requests without a route are counted under.
+const UNROUTED: &str = "none";
 
 /// Answers a request.
 pub(super) async fn respond(node: Arc<Site>, peer: IpAddr, request: Request<Incoming>) -> Answer {
@@ -26,9 +30,10 @@ pub(super) async fn respond(node: Arc<Site>, peer: IpAddr, request: Request<Inco
     let (route, parameter) = match router::find(request.method(), request.uri().path()) {
         Matched::Route(route, parameter) => (route, parameter),
         Matched::OtherMethods(methods) => {
-            return unrouted(&node, other_methods(methods, &request), started);
+            let answer = other_methods(methods, &request);
+            return finish(&node.metrics, UNROUTED, answer, started);
         }
-        Matched::Nothing => return unrouted(&node, no_such_path(), started),
+        Matched::Nothing => return finish(&node.metrics, UNROUTED, no_such_path(), started),
     };
     let in_memory = |find: InMemory| find(&node, parameter, &request);
     let mut answer = match route.in_memory.and_then(in_memory) {
@@ -46,12 +51,21 @@ pub(super) async fn respond(node: Arc<Site>, peer: IpAddr, request: Request<Inco
         let is_told_in_any_case = route.counting == Counting::NeverRefused;
         answer = node.answers.count(answer, is_told_in_any_case);
     }
+    finish(&node.metrics, route.name, answer, started)
+}
+
+/// Finishes an answer, counts it, and tells the log what it does not tell itself.
+fn finish(
+    metrics: &Metrics,
+    endpoint: &'static str,
+    mut answer: Answer,
+    started: Instant,
+) -> Answer {
     answer::finish(&mut answer);
     if let Some(Cause(cause)) = answer.extensions_mut().remove() {
-        tracing::error!(endpoint = route.name, error = %cause, "a request failed");
+        tracing::error!(endpoint, error = %cause, "a request failed");
     }
-    node.metrics
-        .request_answered(route.name, answer.status(), started);
+    metrics.request_answered(endpoint, answer.status(), started);
     answer
 }
 
@@ -80,14 +94,6 @@ fn begin(
     Ok((route.handler)(call))
 }
 
-/// The answer to a request without a route.
-fn unrouted(node: &Site, mut answer: Answer, started: Instant) -> Answer {
-    answer::finish(&mut answer);
-    node.metrics
-        .request_answered("none", answer.status(), started);
-    answer
-}
-
 /// Answers a preflight, or refuses a method that is not for the path.
 fn other_methods(methods: &'static str, request: &Request<Incoming>) -> Answer {
     if request.method() == Method::OPTIONS {
@@ -107,4 +113,63 @@ fn no_such_path() -> Answer {
     Refusal::not_found("no such path", "GET /openapi.json lists all paths")
         .closing()
         .into_answer()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+    use std::io;
+
+    use parking_lot::Mutex;
+    use tracing::field::{Field, Visit};
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+    use super::*;
+
+    /// The lines of the log.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.push_str(&format!("{field}={value:?} "));
+        }
+    }
+
+    impl<S: Subscriber> Layer<S> for Lines {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut line = Line(format!("{} ", event.metadata().level()));
+            event.record(&mut line);
+            self.0.lock().push(line.0);
+        }
+    }
+
+    #[test]
+    fn what_an_answer_does_not_tell_stands_in_the_log_once_with_its_endpoint() {
+        let lines = Lines::default();
+        // While there is one subscriber only, whether a line is of interest is decided by the thread that meets it first.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let subscriber = tracing_subscriber::registry().with(lines.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let finish = |answer| finish(&Metrics::new(), "block", answer, Instant::now());
+
+        let refusal = Refusal::internal(io::Error::other("the disk is on fire"));
+        let answer = finish(refusal.into_answer());
+        assert!(answer.extensions().get::<Cause>().is_none());
+        // What tells all itself needs no line.
+        finish(no_such_path());
+        let lines = lines.0.lock();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in [
+            "ERROR ",
+            "endpoint=\"block\" ",
+            "error=the disk is on fire ",
+        ] {
+            assert!(lines[0].contains(part), "{lines:?}");
+        }
+    }
 }

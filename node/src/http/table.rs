@@ -79,3 +79,52 @@ const PAGE_QUERY: &[Query] = &[
         values: &[],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::http::route::Verb;
+    use crate::http::scope::Scope;
+
+    /// Written down once more by hand: what steers the node may be called by no page of another origin, which takes the scope of
+    /// what an owner has signed from it.
+    #[test]
+    fn each_route_that_changes_something_has_its_scope() {
+        use Scope::{Control, Publish};
+        let meant = BTreeMap::from([
+            ("PUT /routing/v1/ipns/{name}", Publish),
+            ("POST /v1/names/{name}/publish", Publish),
+            ("PUT /v1/names/{name}", Control),
+            ("DELETE /v1/names/{name}", Control),
+            ("POST /v1/fetched/{cid}", Control),
+            ("DELETE /v1/fetched/{cid}", Control),
+            ("POST /v1/peers/connect", Control),
+            ("PUT /v1/peers/{peer}/ban", Control),
+            ("DELETE /v1/peers/{peer}/ban", Control),
+            ("POST /v1/providers/{cid}", Control),
+            ("DELETE /v1/damage", Control),
+            ("POST /v1/probe", Control),
+        ]);
+        let meant: BTreeMap<String, Scope> = meant
+            .into_iter()
+            .map(|(route, scope)| (route.to_owned(), scope))
+            .collect();
+        let (reading, changing): (Vec<&Route>, Vec<&Route>) =
+            routes().partition(|route| route.verb == Verb::Get);
+        let found: BTreeMap<String, Scope> = changing
+            .into_iter()
+            .map(|route| {
+                (
+                    format!("{} {}", route.verb.methods(), route.path),
+                    route.scope,
+                )
+            })
+            .collect();
+        assert_eq!(found, meant);
+        for route in reading {
+            assert_eq!(route.scope, Scope::Read, "{}", route.path);
+        }
+    }
+}

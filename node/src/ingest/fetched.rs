@@ -42,7 +42,7 @@ impl Ingest {
 pub(crate) struct FetchSink {
     ingest: Arc<Ingest>,
     root: Cid,
-    kept_bytes: AtomicU64,
+    pub(super) kept_bytes: AtomicU64,
 }
 
 impl FetchSink {

@@ -5,7 +5,8 @@ use perennis_shared::cid::Block;
 use perennis_shared::ipns::{Ladder, Record};
 
 use super::{Ingest, IngestError, facts_below};
-use crate::storage::{DamagedBlock, LOST_HEADS, LostHead, NameChange, StorageError};
+use crate::storage::queues::LOST_HEADS;
+use crate::storage::{DamagedBlock, LostHead, NameChange, StorageError};
 
 impl Ingest {
     /// Takes in a record that was found of a name whose head is lost. What is older than the lost one is refused, as from

@@ -9,7 +9,8 @@ use perennis_shared::ipns::{Ladder, Name, Record};
 use perennis_shared::time::Millis;
 
 use super::{Ingest, IngestError};
-use crate::storage::{LADDER, NameChange, NameState, QueueEntry};
+use crate::storage::queues::{LADDER, QueueEntry};
+use crate::storage::{NameChange, NameState};
 
 /// How long a ladder is put off whose head is lost and looked for.
 const LOST: Duration = Duration::from_secs(600);

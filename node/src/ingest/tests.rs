@@ -4,10 +4,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use perennis_rt as rt;
+use perennis_sdk::exchange::{Held, Sink as _};
 use perennis_shared::cid::{Block, Codec};
+use perennis_shared::error::chain;
 use perennis_shared::ipns::{Ladder, LadderPlan, Name, Record, RecordFields, create};
 use perennis_shared::sign::SigningKey;
 use perennis_shared::time::{Millis, Timestamp};
@@ -17,14 +20,15 @@ use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::Metrics;
 use crate::read::Read;
-use crate::storage::{FETCH, FetchAttempt, FetchEnd, LADDER, NameChange, NameState, Storage};
+use crate::storage::queues::{FETCH, LADDER};
+use crate::storage::{FetchAttempt, FetchEnd, FollowState, NameChange, NameState, Storage};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A write door, and the store behind it.
 struct Door {
     storage: Storage,
-    ingest: Ingest,
+    ingest: Arc<Ingest>,
     name: Name,
 }
 
@@ -38,7 +42,7 @@ impl Door {
         let ingest = Ingest::new(&config, storage.clone(), Arc::new(read), keystore, metrics);
         Door {
             storage,
-            ingest,
+            ingest: Arc::new(ingest),
             name: Name::from_public_key(&key().public()),
         }
     }
@@ -120,7 +124,15 @@ async fn a_search_that_found_a_record_is_put_off_in_the_batch_that_stores_it() {
     door.ingest.follow(&door.name, adoption).await.unwrap();
     let next_look = || async { door.storage.next_look(door.name).await.unwrap() };
     assert_eq!(next_look().await, Some(Millis(1)));
-    let before = door.kept().await.followed.unwrap();
+    let before = FollowState {
+        failures: 3,
+        last_error: Some("nobody knew it".to_owned()),
+        ..door.kept().await.followed.unwrap()
+    };
+    let saved = door
+        .storage
+        .save_followed(door.name, before.clone(), Millis(1));
+    saved.await.unwrap();
 
     let next = rt::now() + DAY;
     let newer = record(2);
@@ -132,6 +144,7 @@ async fn a_search_that_found_a_record_is_put_off_in_the_batch_that_stores_it() {
     assert_eq!(next_look().await, Some(next));
     let after = door.kept().await.followed.unwrap();
     assert!(after.found_at >= before.found_at);
+    assert_eq!((after.failures, after.last_error), (0, None));
     assert_eq!(after.sources, before.sources);
 
     // What is known already changes nothing.
@@ -186,4 +199,27 @@ async fn a_fetch_that_lacks_a_block_is_put_off_in_the_batch_that_says_so() {
     assert!(next >= begun + DAY);
     let due = door.storage.fetches_due(next, 8).await.unwrap();
     assert_eq!((due.len(), due[0].failures), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_fetched_on_demand_ends_where_admission_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let door = Door::open(dir.path());
+    let root = *block().cid();
+    let sink = door.ingest.begin_fetch(&root).await.unwrap();
+    sink.keep(vec![block()]).await.unwrap();
+    assert!(sink.kept_bytes.load(Ordering::Relaxed) > 0);
+    // As if all that is allowed had come.
+    let allowed = sink.limits().bytes;
+    sink.kept_bytes.store(allowed + 1, Ordering::Relaxed);
+    let more = Block::new(Codec::Raw, b"one block more".to_vec()).unwrap();
+    let cid = *more.cid();
+    let refused = sink.keep(vec![more]).await.unwrap_err();
+    assert!(
+        chain(&refused).contains("are allowed"),
+        "{}",
+        chain(&refused)
+    );
+    let held = sink.held(&[root, cid]).await.unwrap();
+    assert!(matches!(held[..], [Held::Whole, Held::Absent]));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
 
-use super::{Context, Step, Worker};
+use super::{Context, Parts, Step, Worker};
 use crate::metrics::{Metrics, Upkeep};
 use crate::storage::{ReclaimError, Storage};
 
@@ -22,8 +22,17 @@ const RETRY: Backoff = Backoff {
 };
 
 pub(crate) struct CheckpointWorker {
-    pub(crate) storage: Storage,
-    pub(crate) metrics: Arc<Metrics>,
+    storage: Storage,
+    metrics: Arc<Metrics>,
+}
+
+impl CheckpointWorker {
+    pub(crate) fn new(parts: &Parts<'_>) -> CheckpointWorker {
+        CheckpointWorker {
+            storage: parts.storage.clone(),
+            metrics: Arc::clone(parts.metrics),
+        }
+    }
 }
 
 impl Worker for CheckpointWorker {

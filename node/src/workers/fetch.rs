@@ -21,14 +21,14 @@ use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
 use perennis_shared::time::Millis;
 
-use super::Job;
 use super::status::Status;
-use crate::config::Config;
+use super::{Job, Parts};
 use crate::ingest::{FetchedGraph, Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
 use crate::routes::{Dial, Routes};
-use crate::storage::{DueFetch, FETCH, FetchAttempt, FetchEnd, TypedQueue};
+use crate::storage::queues::{FETCH, TypedQueue};
+use crate::storage::{DueFetch, FetchAttempt, FetchEnd};
 use crate::storage::{NameState, Pin};
 use crate::storage::{Storage, StorageError};
 use crate::storage::{links, walk};
@@ -53,21 +53,14 @@ pub(crate) struct FetchJob {
 }
 
 impl FetchJob {
-    pub(crate) fn new(
-        config: &Config,
-        storage: &Storage,
-        read: &Arc<Read>,
-        ingest: &Arc<Ingest>,
-        routes: &Arc<Routes>,
-        metrics: &Arc<Metrics>,
-    ) -> FetchJob {
+    pub(crate) fn new(parts: &Parts<'_>) -> FetchJob {
         FetchJob {
-            storage: storage.clone(),
-            read: Arc::clone(read),
-            ingest: Arc::clone(ingest),
-            metrics: Arc::clone(metrics),
-            routes: Arc::clone(routes),
-            memory_bytes: config.admission.memory_bytes,
+            storage: parts.storage.clone(),
+            read: Arc::clone(parts.read),
+            ingest: Arc::clone(parts.ingest),
+            metrics: Arc::clone(parts.metrics),
+            routes: Arc::clone(parts.routes),
+            memory_bytes: parts.config.admission.memory_bytes,
         }
     }
 }
@@ -427,3 +420,6 @@ impl Fetched {
 fn urls<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<NodeUrl> {
     texts.filter_map(|text| text.parse().ok()).collect()
 }
+
+#[cfg(test)]
+mod tests;

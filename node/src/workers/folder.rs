@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use perennis_rt as rt;
 use perennis_shared::error::chain;
-use tokio::sync::watch;
 
-use super::{Context, Step, Worker};
+use super::{Context, Parts, Step, Worker};
 use crate::data_folder::{DataFolder, FolderGone};
 
 /// Between two looks.
@@ -22,17 +21,14 @@ const PATIENCE: u32 = 4;
 
 pub(crate) struct FolderWorker {
     folder: DataFolder,
-    /// Told once it stays away.
-    gone: watch::Sender<Option<FolderGone>>,
     /// Looks in a row that did not find it.
     in_vain: u32,
 }
 
 impl FolderWorker {
-    pub(crate) fn new(folder: DataFolder, gone: watch::Sender<Option<FolderGone>>) -> FolderWorker {
+    pub(crate) fn new(parts: &Parts<'_>) -> FolderWorker {
         FolderWorker {
-            folder,
-            gone,
+            folder: parts.storage.folder().clone(),
             in_vain: 0,
         }
     }
@@ -49,7 +45,7 @@ impl FolderWorker {
         self.in_vain += 1;
         let stays_away = self.in_vain >= PATIENCE;
         if stays_away {
-            self.gone.send_replace(Some(gone));
+            self.folder.give_up(gone);
         }
         stays_away
     }

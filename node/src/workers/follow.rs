@@ -14,14 +14,14 @@ use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use super::Job;
 use super::status::Status;
 use super::timing::{later, spread};
+use super::{Job, Parts};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::routes::Routes;
-use crate::storage::FollowState;
-use crate::storage::{FOLLOW, QueueEntry, Storage, StorageError, TypedQueue};
+use crate::storage::queues::{FOLLOW, QueueEntry, TypedQueue};
+use crate::storage::{FollowState, Storage, StorageError};
 
 /// The first delay after a search that found nothing; it doubles up to the period.
 const RETRY: Duration = Duration::from_secs(60);
@@ -30,11 +30,23 @@ const RETRY: Duration = Duration::from_secs(60);
 const ERROR_CHARS: usize = 300;
 
 pub(crate) struct FollowJob {
-    pub(crate) storage: Storage,
-    pub(crate) ingest: Arc<Ingest>,
-    pub(crate) routes: Arc<Routes>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) period: Duration,
+    storage: Storage,
+    ingest: Arc<Ingest>,
+    routes: Arc<Routes>,
+    metrics: Arc<Metrics>,
+    period: Duration,
+}
+
+impl FollowJob {
+    pub(crate) fn new(parts: &Parts<'_>) -> FollowJob {
+        FollowJob {
+            storage: parts.storage.clone(),
+            ingest: Arc::clone(parts.ingest),
+            routes: Arc::clone(parts.routes),
+            metrics: Arc::clone(parts.metrics),
+            period: parts.config.follow.period,
+        }
+    }
 }
 
 impl Job for FollowJob {
@@ -136,5 +148,65 @@ impl FollowJob {
             attempts: u32::MAX,
         };
         policy.delay(failures, rt::jitter()).unwrap_or(self.period)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::ipns::{RecordFields, create};
+    use perennis_shared::sign::SigningKey;
+    use perennis_shared::time::Timestamp;
+
+    use super::*;
+    use crate::ingest::Adoption;
+    use crate::workers::testing::{Source, TestParts, context};
+
+    #[tokio::test]
+    async fn a_record_that_is_found_and_is_no_news_ends_the_failures_of_its_name() {
+        let node = TestParts::new(|_| {}).await;
+        let source = Source::new().await;
+        let key = SigningKey::from_seed(&[1; 32]);
+        let name = Name::from_public_key(&key.public());
+        let fields = RecordFields {
+            value: "/ipfs/bafkqaaa",
+            sequence: 1,
+            validity: Timestamp::from(rt::now() + Duration::from_secs(86_400)),
+            ttl: RETRY,
+        };
+        let record = create(&key, &fields).unwrap();
+        let adoption = Adoption::of_record(record.clone(), vec![source.url()], Millis(1));
+        node.ingest.follow(&name, adoption).await.unwrap();
+        let row = node.storage.followed_row(name).await.unwrap().unwrap();
+        let failed = FollowState {
+            found_at: Some(Millis(1)),
+            failures: 3,
+            last_error: Some("nobody knew it".to_owned()),
+            ..row
+        };
+        node.storage
+            .save_followed(name, failed, Millis(1))
+            .await
+            .unwrap();
+
+        let job = FollowJob::new(&node.parts());
+        let (_, status, _stop) = context();
+        let due = job.due(rt::now(), FollowJob::BATCH).await.unwrap();
+        let begun = rt::now();
+        let answer = async {
+            let asked = source.asked().await;
+            assert_eq!(asked.path, format!("/routing/v1/ipns/{name}"));
+            let media_type = "application/vnd.ipfs.ipns-record";
+            asked.answer(media_type, record.bytes()).await;
+        };
+        let (worked, ()) = tokio::join!(job.work(due[0], &status), answer);
+        worked.unwrap();
+        let row = node.storage.followed_row(name).await.unwrap().unwrap();
+        assert_eq!((row.failures, row.last_error), (0, None));
+        assert!(row.found_at >= Some(begun));
+        let next = node.storage.next_look(name).await.unwrap();
+        assert!(next > Some(begun));
+        assert_eq!(node.count("ipns_follow_looks_total{outcome=\"Ok\"}"), 1);
     }
 }

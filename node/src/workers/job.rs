@@ -14,7 +14,8 @@ use perennis_shared::time::Millis;
 use super::status::Status;
 use super::timing::IDLE;
 use super::{Context, Step, Worker};
-use crate::storage::{Payload, QueueKey, Storage, StorageError, TypedQueue};
+use crate::storage::queues::{Payload, QueueKey, TypedQueue};
+use crate::storage::{Storage, StorageError};
 
 /// Shortest wait: rows that are taken out beside may be seen once more.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -132,7 +133,11 @@ impl<J: Job> Worker for JobWorker<J> {
         let mut rows = due.into_iter();
         let mut works = FuturesUnordered::new();
         loop {
-            let free = J::AT_ONCE - works.len();
+            // Once the node is stopping no further row is begun.
+            let free = match context.stop().is_now() {
+                true => 0,
+                false => J::AT_ONCE - works.len(),
+            };
             let begun = rows.by_ref().take(free).map(|due| job.work(due, &status));
             works.extend(begun);
             let worked = match J::FINISHES {
@@ -145,9 +150,6 @@ impl<J: Job> Worker for JobWorker<J> {
                 None => break,
             }
             context.stepped();
-            if context.stop().is_now() {
-                break;
-            }
         }
         job.pause(false);
         Ok(Step::Again)
@@ -155,5 +157,132 @@ impl<J: Job> Worker for JobWorker<J> {
 
     async fn notified(&mut self) {
         self.job.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::poll;
+    use perennis_shared::ipns::Name;
+    use tempfile::TempDir;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::storage::queues::LADDER;
+    use crate::workers::testing::context;
+
+    /// Rows that are due in each test.
+    const ROWS: usize = 5;
+
+    /// How far the work at rows is: each is begun, and ends with a permit.
+    struct Works {
+        begun: AtomicUsize,
+        ended: AtomicUsize,
+        permits: Semaphore,
+    }
+
+    impl Works {
+        fn seen(&self) -> (usize, usize) {
+            let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+            (count(&self.begun), count(&self.ended))
+        }
+    }
+
+    struct Gated<const FINISHES: bool> {
+        works: Arc<Works>,
+        storage: Storage,
+    }
+
+    impl<const FINISHES: bool> Job for Gated<FINISHES> {
+        type Key = Name;
+        type Payload = ();
+        type Due = ();
+
+        const QUEUE: TypedQueue<Name> = LADDER;
+        const BATCH: usize = ROWS;
+        const AT_ONCE: usize = 3;
+        const FINISHES: bool = FINISHES;
+
+        fn name(&self) -> String {
+            "gated".to_owned()
+        }
+
+        fn throttle(&self) -> String {
+            "3 rows at once".to_owned()
+        }
+
+        fn storage(&self) -> &Storage {
+            &self.storage
+        }
+
+        async fn due(&self, _now: Millis, limit: usize) -> Result<Vec<()>, StorageError> {
+            Ok(vec![(); limit])
+        }
+
+        async fn work(&self, _due: (), _status: &Status) -> Result<(), StorageError> {
+            self.works.begun.fetch_add(1, Ordering::Relaxed);
+            self.works.permits.acquire().await.unwrap().forget();
+            self.works.ended.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    fn gated<const FINISHES: bool>() -> (JobWorker<Gated<FINISHES>>, Arc<Works>, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let works = Arc::new(Works {
+            begun: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            permits: Semaphore::new(0),
+        });
+        let job = Gated {
+            works: Arc::clone(&works),
+            storage: Storage::open(dir.path(), &[]).unwrap(),
+        };
+        (JobWorker::new(job), works, dir)
+    }
+
+    #[tokio::test]
+    async fn as_many_rows_are_worked_at_as_the_job_says_and_each_that_ends_makes_room() {
+        let (mut worker, works, _dir) = gated::<false>();
+        let (mut context, _, _stop) = context();
+        let mut step = pin!(worker.step(&mut context));
+        assert!(poll!(step.as_mut()).is_pending());
+        assert_eq!(works.seen(), (3, 0));
+        works.permits.add_permits(1);
+        assert!(poll!(step.as_mut()).is_pending());
+        assert_eq!(works.seen(), (4, 1));
+        works.permits.add_permits(ROWS);
+        assert_eq!(step.await.unwrap(), Step::Again);
+        assert_eq!(works.seen(), (ROWS, ROWS));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_stops_waits_for_no_row_and_begins_none() {
+        let (mut worker, works, _dir) = gated::<false>();
+        let (mut context, _, stop) = context();
+        let mut step = pin!(worker.step(&mut context));
+        assert!(poll!(step.as_mut()).is_pending());
+        stop.send(true).unwrap();
+        step.await.unwrap();
+        assert_eq!(works.seen(), (3, 0));
+    }
+
+    #[tokio::test]
+    async fn rows_that_were_begun_are_finished_where_the_job_says_so() {
+        let (mut worker, works, _dir) = gated::<true>();
+        let (mut context, _, stop) = context();
+        let mut step = pin!(worker.step(&mut context));
+        assert!(poll!(step.as_mut()).is_pending());
+        stop.send(true).unwrap();
+        assert!(poll!(step.as_mut()).is_pending());
+        works.permits.add_permits(ROWS);
+        step.await.unwrap();
+        assert_eq!(works.seen(), (3, 3));
     }
 }

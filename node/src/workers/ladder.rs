@@ -10,20 +10,31 @@ use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use super::Job;
 use super::status::Status;
 use super::timing::later;
+use super::{Job, Parts};
 use crate::ingest::{Ingest, IngestError, Renewal};
 use crate::metrics::{Metrics, Outcome};
-use crate::storage::{LADDER, QueueEntry, Storage, StorageError, TypedQueue};
+use crate::storage::queues::{LADDER, QueueEntry, TypedQueue};
+use crate::storage::{Storage, StorageError};
 
 /// The delay after a release that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
 pub(crate) struct LadderJob {
-    pub(crate) storage: Storage,
-    pub(crate) ingest: Arc<Ingest>,
-    pub(crate) metrics: Arc<Metrics>,
+    storage: Storage,
+    ingest: Arc<Ingest>,
+    metrics: Arc<Metrics>,
+}
+
+impl LadderJob {
+    pub(crate) fn new(parts: &Parts<'_>) -> LadderJob {
+        LadderJob {
+            storage: parts.storage.clone(),
+            ingest: Arc::clone(parts.ingest),
+            metrics: Arc::clone(parts.metrics),
+        }
+    }
 }
 
 impl Job for LadderJob {
@@ -73,5 +84,61 @@ impl Job for LadderJob {
                 self.storage.put_off(LADDER, &due, later(RETRY)).await
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::pin::pin;
+
+    use futures_util::poll;
+    use perennis_shared::ipns::{Ladder, LadderPlan, RecordFields, create};
+    use perennis_shared::sign::SigningKey;
+    use perennis_shared::time::Timestamp;
+
+    use super::*;
+    use crate::storage::NameChange;
+    use crate::workers::testing::{TestParts, context};
+    use crate::workers::{JobWorker, Worker as _};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[tokio::test]
+    async fn a_rung_that_was_begun_is_released_when_the_node_stops() {
+        let node = TestParts::new(|_| {}).await;
+        let key = SigningKey::from_seed(&[1; 32]);
+        let name = Name::from_public_key(&key.public());
+        let fields = RecordFields {
+            value: "/ipfs/bafkqaaa",
+            sequence: 1,
+            validity: Timestamp::from(rt::now() + 10 * DAY),
+            ttl: DAY,
+        };
+        let record = create(&key, &fields).unwrap();
+        let plan = LadderPlan {
+            rungs: 1,
+            step: 30 * DAY,
+        };
+        let change = NameChange {
+            ladder: Some(Ladder::sign(&key, &record, &plan).unwrap()),
+            ..NameChange::of(name, record, rt::now())
+        };
+        node.storage.commit(change).await.unwrap();
+
+        let mut worker = JobWorker::new(LadderJob::new(&node.parts()));
+        let (mut context, status, stop) = context();
+        let mut step = pin!(worker.step(&mut context));
+        let progress = || serde_json::to_value(status.now()).unwrap()["progress"].is_string();
+        while !progress() {
+            assert!(poll!(step.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+        stop.send(true).unwrap();
+        step.await.unwrap();
+        assert_eq!(node.storage.queue_next(LADDER).await.unwrap(), None);
+        let kept = node.storage.kept(name).await.unwrap().unwrap();
+        assert!(kept.valid_until > rt::now() + 39 * DAY);
     }
 }

@@ -13,13 +13,14 @@ use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
-use super::Job;
 use super::status::Status;
 use super::timing::later;
+use super::{Job, Parts};
 use crate::ingest::Ingest;
 use crate::metrics::{Attempt, Metrics};
 use crate::routes::Routes;
-use crate::storage::{Attempts, LOST_HEADS, LostHead, Storage, StorageError, TypedQueue};
+use crate::storage::queues::{Attempts, LOST_HEADS, TypedQueue};
+use crate::storage::{LostHead, Storage, StorageError};
 
 /// Delays after a search that found nothing new enough.
 const RETRY: Backoff = Backoff {
@@ -29,10 +30,21 @@ const RETRY: Backoff = Backoff {
 };
 
 pub(crate) struct LostHeadsJob {
-    pub(crate) storage: Storage,
-    pub(crate) ingest: Arc<Ingest>,
-    pub(crate) routes: Arc<Routes>,
-    pub(crate) metrics: Arc<Metrics>,
+    storage: Storage,
+    ingest: Arc<Ingest>,
+    routes: Arc<Routes>,
+    metrics: Arc<Metrics>,
+}
+
+impl LostHeadsJob {
+    pub(crate) fn new(parts: &Parts<'_>) -> LostHeadsJob {
+        LostHeadsJob {
+            storage: parts.storage.clone(),
+            ingest: Arc::clone(parts.ingest),
+            routes: Arc::clone(parts.routes),
+            metrics: Arc::clone(parts.metrics),
+        }
+    }
 }
 
 impl Job for LostHeadsJob {

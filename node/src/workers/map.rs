@@ -6,7 +6,7 @@ use std::time::Duration;
 use perennis_net::dht::{DhtError, Sweep};
 use perennis_rt as rt;
 
-use super::{Context, Step, Worker, spread};
+use super::{Context, Parts, Step, Worker, spread};
 use crate::metrics::Metrics;
 
 /// Time between two looks through the network. What is known counts for twice that.
@@ -16,8 +16,19 @@ const PERIOD: Duration = Duration::from_secs(3_600);
 const RETRY: Duration = Duration::from_secs(10);
 
 pub(crate) struct MapWorker {
-    pub(crate) sweep: Sweep,
-    pub(crate) metrics: Arc<Metrics>,
+    sweep: Sweep,
+    metrics: Arc<Metrics>,
+}
+
+impl MapWorker {
+    /// None where no map is kept.
+    pub(crate) fn if_on(parts: &Parts<'_>) -> Option<MapWorker> {
+        let p2p = &parts.config.p2p;
+        (p2p.accelerated && p2p.has_dht()).then(|| MapWorker {
+            sweep: parts.routes.sweep().clone(),
+            metrics: Arc::clone(parts.metrics),
+        })
+    }
 }
 
 impl Worker for MapWorker {

@@ -5,16 +5,18 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use perennis_net::dht::{DhtError, Sweep};
+use perennis_net::dht::DhtError;
 use perennis_net::pubsub::{meet, rendezvous};
-use perennis_net::{Net, Pubsub};
 use perennis_shared::ipns::Name;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Context, Step, Worker};
+use super::gossip::Gossip;
+use super::{Context, Parts, Step, Worker};
+use crate::pending_names::PendingNames;
+use crate::routes::Routes;
 
 /// The time in which each name has its turn.
 const PERIOD: Duration = Duration::from_secs(3_600);
@@ -32,13 +34,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ENOUGH: usize = 6;
 
 pub(crate) struct MeetWorker {
-    net: Net,
-    pubsub: Pubsub,
-    sweep: Sweep,
-    /// Names that are newly followed.
-    joining: mpsc::UnboundedReceiver<Name>,
-    /// Whether nobody is left who follows names.
-    is_over: bool,
+    routes: Arc<Routes>,
+    gossip: Arc<Gossip>,
     /// Newly followed names whose turn comes first.
     joined: VecDeque<Name>,
     /// Names that have not had their turn in this period.
@@ -52,43 +49,41 @@ pub(crate) struct MeetWorker {
 }
 
 impl MeetWorker {
-    pub(crate) fn new(
-        net: Net,
-        pubsub: Pubsub,
-        sweep: Sweep,
-        joining: mpsc::UnboundedReceiver<Name>,
-    ) -> MeetWorker {
-        MeetWorker {
-            net,
-            pubsub,
-            sweep,
-            joining,
-            is_over: false,
+    /// None where the node does not gossip, or has no DHT to look for others in.
+    pub(crate) fn if_on(parts: &Parts<'_>) -> Option<MeetWorker> {
+        let gossip = parts.gossip?;
+        gossip.joined_names()?;
+        Some(MeetWorker {
+            routes: Arc::clone(parts.routes),
+            gossip: Arc::clone(gossip),
             joined: VecDeque::new(),
             others: Vec::new(),
             told: HashMap::new(),
             pause: PERIOD,
             next: Instant::now() + PERIOD,
-        }
+        })
     }
 
-    /// A name is newly followed.
-    fn join(&mut self, name: Name) {
-        if self.joined.is_empty() {
-            self.next = Instant::now();
+    /// Looks which names are newly followed.
+    fn look_for_joined(&mut self) {
+        let pending = self.gossip.joined_names();
+        while let Some(name) = pending.and_then(PendingNames::pop) {
+            if self.joined.is_empty() {
+                self.next = Instant::now();
+            }
+            self.joined.push_back(name);
         }
-        self.joined.push_back(name);
     }
 
     /// Begins a period.
     async fn begin(&mut self) {
-        self.others = self.pubsub.names();
+        self.others = self.gossip.pubsub().names();
         let left: Vec<Name> = self.told.keys().copied().collect();
         for name in left {
             if !self.others.contains(&name) {
                 self.told.remove(&name);
                 // The peer may have stopped; then nobody is told anything.
-                let _ = self.net.dht().withdraw(&rendezvous(&name)).await;
+                let _ = self.routes.net().dht().withdraw(&rendezvous(&name)).await;
             }
         }
         let names = u32::try_from(self.others.len().max(1)).unwrap_or(u32::MAX);
@@ -99,11 +94,11 @@ impl MeetWorker {
         let told = self.told.get(&name);
         let is_told = told.is_some_and(|at| at.elapsed() < TOLD);
         if !is_told {
-            self.sweep.provide(&rendezvous(&name)).await?;
+            self.routes.sweep().provide(&rendezvous(&name)).await?;
             self.told.insert(name, Instant::now());
         }
-        if self.pubsub.followers(name).await? < ENOUGH {
-            let met = meet(self.net.dht(), &name).await?;
+        if self.gossip.pubsub().followers(name).await? < ENOUGH {
+            let met = meet(self.routes.net().dht(), &name).await?;
             tracing::debug!(%name, met, "followers were looked for");
         }
         Ok(())
@@ -122,12 +117,7 @@ impl Worker for MeetWorker {
     }
 
     async fn step(&mut self, context: &mut Context) -> Result<Step, Infallible> {
-        while let Ok(name) = self.joining.try_recv() {
-            self.join(name);
-        }
-        if self.is_over {
-            return Ok(Step::Done);
-        }
+        self.look_for_joined();
         let wait = self.next.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
             return Ok(Step::listen(wait));
@@ -160,9 +150,9 @@ impl Worker for MeetWorker {
     }
 
     async fn notified(&mut self) {
-        match self.joining.recv().await {
-            Some(name) => self.join(name),
-            None => self.is_over = true,
+        match self.gossip.joined_names() {
+            Some(names) => names.added().await,
+            None => std::future::pending().await,
         }
     }
 }

@@ -5,19 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perennis_rt as rt;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Context, Step, Worker, spread};
-use crate::probe::{Probe, Rounds};
+use super::{Context, Parts, Step, Worker, spread};
+use crate::probe::Probe;
 
 /// Longest wait for the first round, and for the next while there is nobody to try a route with.
 const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) struct ProbeWorker {
     probe: Arc<Probe>,
-    /// Whoever waits for a round sees that there comes none when this is dropped.
-    rounds: watch::Sender<Rounds>,
     /// When the next round is due; without one they are made when they are wanted.
     due: Option<Instant>,
     /// Whether somebody wants a round.
@@ -25,10 +22,9 @@ pub(crate) struct ProbeWorker {
 }
 
 impl ProbeWorker {
-    pub(crate) fn new(probe: Arc<Probe>, rounds: watch::Sender<Rounds>) -> ProbeWorker {
+    pub(crate) fn new(parts: &Parts<'_>) -> ProbeWorker {
         let mut worker = ProbeWorker {
-            probe,
-            rounds,
+            probe: Arc::clone(parts.probe),
             due: None,
             is_wanted: false,
         };
@@ -46,7 +42,7 @@ impl ProbeWorker {
     async fn round(&mut self, context: &mut Context) -> Step {
         let name = self.probe.name();
         context.working(format!("publishing and resolving {name}"));
-        self.rounds.send_modify(|rounds| rounds.begun += 1);
+        self.probe.rounds.send_modify(|rounds| rounds.begun += 1);
         let Some(measured) = context.or_stop(self.probe.round()).await else {
             return Step::Done;
         };
@@ -56,9 +52,18 @@ impl ProbeWorker {
             routes => (format!("{routes} routes measured"), Duration::MAX),
         };
         context.working(told);
-        self.rounds.send_modify(|rounds| rounds.ended += 1);
+        self.probe.rounds.send_modify(|rounds| rounds.ended += 1);
         self.put_off(longest);
         Step::Again
+    }
+}
+
+/// Whoever waits for a round is told that none comes any more, however the worker has ended.
+impl Drop for ProbeWorker {
+    fn drop(&mut self) {
+        self.probe
+            .rounds
+            .send_modify(|rounds| rounds.are_over = true);
     }
 }
 

@@ -1,29 +1,18 @@
-//! The pubsub worker: follows the names that are kept here by gossip, tells of their records, and takes in newer ones.
+//! The pubsub worker: follows the names that are kept here by gossip, and tells of their records.
 //!
 //! Names that the operator follows come first, then the others, until as many are followed as the configuration lets.
 //! A record that changed here is told of at once, whether or not its name has a place; each name's record is told of
-//! again once in a period, since messages get lost. What others tell goes through the write door, as any record does.
+//! again once in a period, since messages get lost.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perennis_net::{Pubsub, PubsubError};
-use perennis_rt as rt;
-use perennis_shared::error::Retryable as _;
-use perennis_shared::error::chain;
-use perennis_shared::ipns::{Name, Record};
-use tokio::sync::mpsc;
+use perennis_shared::ipns::Name;
 use tokio::time::Instant;
 
-use super::{Context, Step, Worker};
-use crate::ingest::{Ingest, IngestError};
-use crate::metrics::{Metrics, Outcome};
-use crate::shutdown::Stop;
-use crate::storage::{Storage, StorageError};
-
-/// Names read from the store in one step.
-const PAGE: usize = 256;
+use super::gossip::Gossip;
+use super::{Context, Parts, Step, Worker};
 
 /// Shortest pause between two names that are told of again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -55,9 +44,11 @@ enum Stage {
 }
 
 impl PubsubWorker {
-    pub(crate) fn new(gossip: Arc<Gossip>, period: Duration) -> PubsubWorker {
-        PubsubWorker {
-            gossip,
+    /// None where the node does not gossip.
+    pub(crate) fn if_on(parts: &Parts<'_>) -> Option<PubsubWorker> {
+        let period = parts.config.p2p.pubsub_period;
+        parts.gossip.map(|gossip| PubsubWorker {
+            gossip: Arc::clone(gossip),
             stage: Stage::Joining {
                 is_followed: true,
                 after: None,
@@ -66,7 +57,7 @@ impl PubsubWorker {
             turn: Vec::new(),
             pause: period,
             next: Instant::now() + period,
-        }
+        })
     }
 
     /// Joins the topics of a page of names; returns what is to be done next.
@@ -109,7 +100,7 @@ impl Worker for PubsubWorker {
             return Ok(Step::Again);
         }
         if self.turn.is_empty() {
-            self.turn = self.gossip.pubsub.names();
+            self.turn = self.gossip.pubsub().names();
             let names = u32::try_from(self.turn.len().max(1)).unwrap_or(u32::MAX);
             self.pause = (self.period / names).max(PAUSE);
         }
@@ -122,7 +113,7 @@ impl Worker for PubsubWorker {
             }
             return Ok(Step::Again);
         }
-        let Some(name) = self.gossip.ingest.changed_names.pop() else {
+        let Some(name) = self.gossip.changed_names().pop() else {
             return Ok(Step::listen(wait));
         };
         context.working(format!("telling of {name}"));
@@ -134,135 +125,6 @@ impl Worker for PubsubWorker {
     }
 
     async fn notified(&mut self) {
-        self.gossip.ingest.changed_names.added().await;
-    }
-}
-
-/// What is told and heard of records by gossip.
-pub(crate) struct Gossip {
-    pub(crate) pubsub: Pubsub,
-    pub(crate) storage: Storage,
-    pub(crate) ingest: Arc<Ingest>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// Told of each name that is newly followed.
-    pub(crate) joined: mpsc::UnboundedSender<Name>,
-}
-
-impl Gossip {
-    /// Takes in what others tell.
-    pub(crate) async fn take_in(self: Arc<Self>, mut stop: Stop) {
-        let mut updates = self.pubsub.updates();
-        while let Some(Some((name, record))) = stop.or(updates.next()).await {
-            let outcome = match self.taken(&name, record).await {
-                Ok(()) => Outcome::Ok,
-                Err(IngestError::Stale { .. } | IngestError::NotFollowed) => Outcome::Refused,
-                Err(error) => {
-                    tracing::debug!(%name, error = %chain(&error), "a record from pubsub is not taken");
-                    Outcome::Failed
-                }
-            };
-            self.metrics.gossip_received.inc(outcome);
-        }
-    }
-
-    async fn taken(&self, name: &Name, record: Record) -> Result<(), IngestError> {
-        let Some(kept) = self.storage.kept(*name).await? else {
-            // It was forgotten while the message was on its way.
-            return Ok(());
-        };
-        if kept.followed.is_some() {
-            let sequence = record.sequence();
-            let is_newer = self.ingest.found(name, record, None).await?;
-            if is_newer {
-                tracing::info!(%name, sequence, source = "pubsub", "a followed name has a new record");
-            }
-        } else {
-            self.ingest.put_verified("pubsub", name, record).await?;
-        }
-        Ok(())
-    }
-
-    /// Joins the topics of a page of names, behind `after`; tells where to go on, or `None` when nothing is left to join.
-    async fn follow_kept(
-        &self,
-        is_followed: bool,
-        after: Option<Name>,
-        context: &Context,
-    ) -> Result<Option<Name>, StorageError> {
-        let rows = self.storage.names(after, PAGE).await?;
-        let Some(last) = rows.last().map(|(name, _)| *name) else {
-            return Ok(None);
-        };
-        context.working(format!("joining the topics of names, now {last}"));
-        for (name, kept) in rows {
-            if kept.followed.is_some() != is_followed {
-                continue;
-            }
-            match self.pubsub.follow(name, Some(kept.record)).await {
-                Ok(is_new) => {
-                    self.joined(name, is_new);
-                    context.stepped();
-                }
-                // The rest is told of when it changes.
-                Err(PubsubError::TooMany { .. } | PubsubError::Net(_)) => return Ok(None),
-                Err(error) => context.failed(&error),
-            }
-        }
-        Ok(Some(last))
-    }
-
-    /// Tells of the record of a name that has changed; leaves the topic of one that is forgotten.
-    async fn changed(&self, name: Name) -> Result<(), StorageError> {
-        let Some(kept) = self.storage.kept(name).await? else {
-            // The peer may have stopped; then there is nothing to leave.
-            let _ = self.pubsub.leave(name).await;
-            return Ok(());
-        };
-        let record = kept.record;
-        // What came from there has been passed on already.
-        if self
-            .pubsub
-            .newest(&name)
-            .is_some_and(|newest| newest == record)
-        {
-            return Ok(());
-        }
-        match self.pubsub.follow(name, None).await {
-            Ok(is_new) => self.joined(name, is_new),
-            Err(PubsubError::TooMany { .. }) => {}
-            Err(error) => tracing::debug!(%name, %error, "a name is not followed over pubsub"),
-        }
-        self.tell(name, &record).await;
-        Ok(())
-    }
-
-    fn joined(&self, name: Name, is_new: bool) {
-        if is_new {
-            // Without the DHT nobody looks for followers.
-            let _ = self.joined.send(name);
-        }
-    }
-
-    async fn tell_again(&self, name: Name) {
-        let newest = self.pubsub.newest(&name);
-        if let Some(record) = newest.filter(|newest| !newest.is_expired(rt::now())) {
-            self.tell(name, &record).await;
-        }
-    }
-
-    async fn tell(&self, name: Name, record: &Record) {
-        let outcome = match self.pubsub.tell(name, record).await {
-            // Nobody was there to hear it.
-            Ok(0) => return,
-            Ok(_) => Outcome::Ok,
-            Err(error) => {
-                tracing::debug!(%name, error = %chain(&error), kind = ?error.kind(), "a record is not told");
-                match error {
-                    PubsubError::Stale { .. } | PubsubError::Record(_) => Outcome::Refused,
-                    _ => Outcome::Failed,
-                }
-            }
-        };
-        self.metrics.gossip_published.inc(outcome);
+        self.gossip.changed_names().added().await;
     }
 }

@@ -13,7 +13,7 @@ use perennis_shared::backoff::Backoff;
 use perennis_shared::time::Millis;
 use perennis_store::{CollectProgress, Collection};
 
-use super::{Context, Step, Worker, later};
+use super::{Context, Parts, Step, Worker, later};
 use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Upkeep};
 use crate::storage::{ReclaimError, Storage};
@@ -101,15 +101,11 @@ impl Worker for ReclaimWorker {
 
 impl ReclaimWorker {
     /// The first round waits as well: a node that just started has more urgent things to do.
-    pub(crate) fn new(
-        storage: Storage,
-        ingest: Arc<Ingest>,
-        metrics: Arc<Metrics>,
-    ) -> ReclaimWorker {
+    pub(crate) fn new(parts: &Parts<'_>) -> ReclaimWorker {
         ReclaimWorker {
-            storage,
-            ingest,
-            metrics,
+            storage: parts.storage.clone(),
+            ingest: Arc::clone(parts.ingest),
+            metrics: Arc::clone(parts.metrics),
             next: later(PERIOD),
             // A disk that runs full between two rounds is dealt with at once.
             next_when_full: rt::now(),

@@ -20,13 +20,14 @@ use tokio::sync::Notify;
 
 use super::status::Status;
 use super::timing::{IDLE, later};
-use super::{Context, Job};
+use super::{Context, Job, Parts};
 use crate::ingest::Ingest;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Attempt, Metrics};
 use crate::read::Read;
 use crate::routes::{Dial, Routes};
-use crate::storage::{Attempts, DamagedBlock, REFETCH, Storage, StorageError, TypedQueue};
+use crate::storage::queues::{Attempts, REFETCH, TypedQueue};
+use crate::storage::{DamagedBlock, Storage, StorageError};
 
 /// How long one block may take from connected peers and gateways.
 const NEAR: Duration = Duration::from_secs(15);
@@ -48,7 +49,7 @@ pub(crate) struct RefetchJob {
     routes: Arc<Routes>,
     metrics: Arc<Metrics>,
     /// Notified when nobody had a block: a round of the pin scan begins.
-    scan: Arc<Notify>,
+    scan_wanted: Arc<Notify>,
     /// Connected peers and the gateways, while something is due.
     near: Mutex<Option<Arc<Exchange>>>,
     lines: Lines,
@@ -63,21 +64,14 @@ struct Lines {
 }
 
 impl RefetchJob {
-    pub(crate) fn new(
-        storage: &Storage,
-        read: &Arc<Read>,
-        ingest: &Arc<Ingest>,
-        routes: &Arc<Routes>,
-        metrics: &Arc<Metrics>,
-        scan: &Arc<Notify>,
-    ) -> RefetchJob {
+    pub(crate) fn new(parts: &Parts<'_>) -> RefetchJob {
         RefetchJob {
-            storage: storage.clone(),
-            read: Arc::clone(read),
-            ingest: Arc::clone(ingest),
-            routes: Arc::clone(routes),
-            metrics: Arc::clone(metrics),
-            scan: Arc::clone(scan),
+            storage: parts.storage.clone(),
+            read: Arc::clone(parts.read),
+            ingest: Arc::clone(parts.ingest),
+            routes: Arc::clone(parts.routes),
+            metrics: Arc::clone(parts.metrics),
+            scan_wanted: Arc::clone(&parts.scan_wanted),
             near: Mutex::default(),
             lines: Lines::default(),
         }
@@ -184,7 +178,7 @@ impl Job for RefetchJob {
             if self.lines.not_found.is_told(rt::monotonic(), damaged.file) {
                 tracing::warn!(%cid, "nobody has a damaged block; it is asked for again later");
             }
-            self.scan.notify_one();
+            self.scan_wanted.notify_one();
         }
         self.metrics.damage.refetches.inc(Attempt::Failed);
         let failures = damaged.failures.saturating_add(1);

@@ -18,10 +18,12 @@ use perennis_shared::cid::Cid;
 use perennis_shared::time::Millis;
 use tokio::sync::Notify;
 
-use super::{Context, Step, Worker};
+use super::Context;
 use crate::config::{Config, ProvideConfig, ProvideStrategy};
 use crate::metrics::{Metrics, Outcome};
 use crate::storage::{ProvideRound, Storage, StorageError};
+
+pub(crate) mod worker;
 
 /// Parts of the keyspace.
 const REGIONS: u16 = 64;
@@ -32,15 +34,13 @@ const SOON: usize = 65_536;
 /// How long one block may take.
 const PROVIDE: Duration = Duration::from_secs(120);
 
-/// The delay after a failure.
-const RETRY: Duration = Duration::from_secs(60);
-
 /// Times that a block is tried again before it waits for the next round.
 const TRIES: u8 = 4;
 
 /// Blocks that are told of, and how far it has come.
 pub(crate) struct Reprovide {
     config: ProvideConfig,
+    /// Whether the DHT is told of anything.
     is_on: bool,
     sweep: Sweep,
     storage: Storage,
@@ -71,11 +71,6 @@ impl Reprovide {
             soon: Mutex::default(),
             wake: Notify::new(),
         }
-    }
-
-    /// Whether the DHT is told of anything.
-    pub(crate) fn is_on(&self) -> bool {
-        self.is_on
     }
 
     /// A block has come here and the DHT is to hear of it.
@@ -196,69 +191,6 @@ enum Region {
     Untold,
     /// It is due then.
     NotDue(Millis),
-}
-
-/// Works for a [`Reprovide`].
-pub(crate) struct ReprovideWorker {
-    reprovide: Arc<Reprovide>,
-    /// Whether what is new was told of, and the regions have their turn.
-    is_new_told: bool,
-}
-
-impl ReprovideWorker {
-    pub(crate) fn new(reprovide: Arc<Reprovide>) -> ReprovideWorker {
-        ReprovideWorker {
-            reprovide,
-            is_new_told: false,
-        }
-    }
-}
-
-impl Worker for ReprovideWorker {
-    type Error = StorageError;
-
-    fn name(&self) -> String {
-        "provide".to_owned()
-    }
-
-    fn throttle(&self) -> String {
-        format!("{} blocks at once", self.reprovide.config.concurrency)
-    }
-
-    async fn step(&mut self, context: &mut Context) -> Result<Step, StorageError> {
-        let this = &self.reprovide;
-        // What fails waits until the regions had their turn.
-        if !std::mem::replace(&mut self.is_new_told, false) {
-            self.is_new_told = this.tell_new(context).await;
-            return Ok(match self.is_new_told {
-                true => Step::Again,
-                false => Step::idle(RETRY),
-            });
-        }
-        match this.tell_region(context).await? {
-            Region::Told => {
-                self.is_new_told = true;
-                Ok(Step::Again)
-            }
-            Region::Untold => Ok(Step::idle(RETRY)),
-            Region::NotDue(due) => {
-                let wait = due - rt::now();
-                let has_failed = !this.soon.lock().is_empty();
-                Ok(Step::idle(match has_failed {
-                    true => wait.min(RETRY),
-                    false => wait,
-                }))
-            }
-        }
-    }
-
-    async fn notified(&mut self) {
-        self.reprovide.wake.notified().await;
-    }
-
-    fn retry(&self, _failures: u32) -> Duration {
-        RETRY
-    }
 }
 
 fn next(round: ProvideRound, now: Millis) -> ProvideRound {

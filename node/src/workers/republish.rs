@@ -19,14 +19,12 @@ use crate::config::{Config, DHT_ROUTER};
 use crate::demand::SharedDemand;
 use crate::metrics::Metrics;
 use crate::routes::Routes;
+use crate::storage::queues::TypedQueue;
 use crate::storage::{NameState, Pin, PutState};
-use crate::storage::{Storage, StorageError, TypedQueue};
-
-mod worker;
-
-use worker::RepublishWorker;
+use crate::storage::{Storage, StorageError};
 
 pub(crate) mod hot;
+pub(crate) mod worker;
 
 /// The routers and their queues.
 pub(crate) struct Republish {
@@ -107,12 +105,6 @@ impl Republish {
             demand,
             reprovide,
         }
-    }
-
-    /// A worker for each router.
-    pub(crate) fn workers(self: &Arc<Self>) -> Vec<RepublishWorker> {
-        let worker = |target: &Arc<Target>| RepublishWorker::new(self, target);
-        self.routers.iter().map(worker).collect()
     }
 
     /// How a name is at each router.

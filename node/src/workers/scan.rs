@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use perennis_shared::ipns::Name;
 use tokio::sync::Notify;
 
-use super::{Context, Step, Worker};
+use super::{Context, Parts, Step, Worker};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::Metrics;
 use crate::read::Read;
@@ -104,21 +104,14 @@ impl Worker for ScanWorker {
 }
 
 impl ScanWorker {
-    pub(crate) fn new(
-        storage: Storage,
-        read: Arc<Read>,
-        ingest: Arc<Ingest>,
-        metrics: Arc<Metrics>,
-        period: Duration,
-        wanted: Arc<Notify>,
-    ) -> ScanWorker {
+    pub(crate) fn new(parts: &Parts<'_>) -> ScanWorker {
         ScanWorker {
-            storage,
-            read,
-            ingest,
-            metrics,
-            period,
-            wanted,
+            storage: parts.storage.clone(),
+            read: Arc::clone(parts.read),
+            ingest: Arc::clone(parts.ingest),
+            metrics: Arc::clone(parts.metrics),
+            period: parts.config.pins.scan_period,
+            wanted: Arc::clone(&parts.scan_wanted),
             round: None,
         }
     }

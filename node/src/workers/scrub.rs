@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use perennis_rt as rt;
 use perennis_shared::error::chain;
 
-use super::{Context, Step, Worker, later};
+use super::{Context, Parts, Step, Worker, later};
 use crate::config::ScrubConfig;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Metrics, Upkeep};
@@ -98,17 +98,12 @@ impl Worker for ScrubWorker {
 }
 
 impl ScrubWorker {
-    pub(crate) fn new(
-        storage: Storage,
-        read: Arc<Read>,
-        metrics: Arc<Metrics>,
-        config: ScrubConfig,
-    ) -> ScrubWorker {
+    pub(crate) fn new(parts: &Parts<'_>) -> ScrubWorker {
         ScrubWorker {
-            storage,
-            read,
-            metrics,
-            config,
+            storage: parts.storage.clone(),
+            read: Arc::clone(parts.read),
+            metrics: Arc::clone(parts.metrics),
+            config: parts.config.scrub.clone(),
             round: None,
         }
     }

@@ -85,6 +85,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    pub(super) fn new(status: Status, stop: Stop) -> Context {
+        Context { status, stop }
+    }
+
     /// Where tasks of the step tell what they do.
     pub(super) fn status(&self) -> &Status {
         &self.status
@@ -119,7 +123,7 @@ impl Context {
 /// Runs a worker until it is done or the node stops.
 pub(super) async fn run<W: Worker>(mut worker: W, status: Status, stop: Stop) {
     let _stopped = StoppedOnDrop(status.clone());
-    let mut context = Context { status, stop };
+    let mut context = Context::new(status, stop);
     let mut failures = 0_u32;
     while !context.stop.is_now() {
         let step = match worker.step(&mut context).await {

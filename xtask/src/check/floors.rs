@@ -110,11 +110,11 @@ const HOUSES: &[House] = &[
         is_root_the_ground: false,
         floors: &[
             &[
-                "changed_names",
                 "config",
                 "data_folder",
                 "log_tally",
                 "opening",
+                "pending_names",
                 "shutdown",
                 "ssrf_guard",
                 "token",

@@ -69,7 +69,7 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
     let index = config.index;
     // Before the node starts: a signal that comes early must not kill it half-way.
     let mut stop = StopSignals::new()?;
-    let mut node = tokio::select! {
+    let node = tokio::select! {
         started = RunningNode::start(config) => started.map_err(|error| start_failure(&error))?,
         () = stop.received() => return Ok(()),
     };

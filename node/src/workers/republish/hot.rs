@@ -10,7 +10,7 @@ use perennis_shared::time::Millis;
 
 use super::Republish;
 use crate::storage::StorageError;
-use crate::workers::{Context, Step, Worker};
+use crate::workers::{Context, Parts, Step, Worker};
 
 /// Time between two looks at what has become hot, unless the hot period is shorter.
 const LOOK: Duration = Duration::from_secs(30);
@@ -22,11 +22,13 @@ pub(crate) struct HotWorker {
 }
 
 impl HotWorker {
-    pub(crate) fn new(republish: Arc<Republish>) -> HotWorker {
-        HotWorker {
-            republish,
+    /// None where no name is put more often, or to nobody.
+    pub(crate) fn if_on(parts: &Parts<'_>) -> Option<HotWorker> {
+        let has_routers = !parts.republish.routers.is_empty();
+        (has_routers && parts.config.ipns.hot.names > 0).then(|| HotWorker {
+            republish: Arc::clone(parts.republish),
             waiting: Vec::new(),
-        }
+        })
     }
 }
 

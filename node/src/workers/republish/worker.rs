@@ -17,7 +17,7 @@ use crate::metrics::Outcome;
 use crate::storage::{PutState, QueuedPut, StorageError};
 use crate::workers::status::Status;
 use crate::workers::timing::{IDLE, later, spread};
-use crate::workers::{Context, Step, Worker};
+use crate::workers::{Context, Parts, Step, Worker};
 
 /// How long one put may take, retries included.
 const PUT: Duration = Duration::from_secs(60);
@@ -53,7 +53,14 @@ struct Puts {
 }
 
 impl RepublishWorker {
-    pub(super) fn new(republish: &Arc<Republish>, target: &Arc<Target>) -> RepublishWorker {
+    /// One for each router.
+    pub(crate) fn of_routers(parts: &Parts<'_>) -> impl Iterator<Item = RepublishWorker> {
+        let republish = parts.republish;
+        let routers = republish.routers.iter();
+        routers.map(|target| RepublishWorker::new(republish, target))
+    }
+
+    fn new(republish: &Arc<Republish>, target: &Arc<Target>) -> RepublishWorker {
         RepublishWorker {
             puts: Puts {
                 republish: Arc::clone(republish),

@@ -1,7 +1,7 @@
-//! Names whose record has changed, for whoever tells others of it.
+//! Names that wait for a worker: those whose record has changed, and those that are newly followed by gossip.
 //!
-//! A set, and a notification when it grows: a name that changes often is told of once, and memory is bounded by the names
-//! kept here. What is lost at a restart is told of at the next turn of the worker that tells.
+//! A set, and a notification when it grows: a name that comes often is taken once, and memory is bounded by the names
+//! kept here. What is lost at a restart is made up for at the next turn of the worker through all names.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +12,15 @@ use tokio::sync::Notify;
 /// Names that wait; of further ones the worker hears at its next turn through all names.
 const WAITING: usize = 65_536;
 
-/// Names with a new record, or that are kept no more.
+/// Names that one worker takes, each once however often it was added.
 #[derive(Debug, Default)]
-pub(crate) struct ChangedNames {
+pub(crate) struct PendingNames {
     names: Mutex<BTreeSet<Name>>,
     added: Notify,
 }
 
-impl ChangedNames {
-    /// The record of a name has changed, or the name is forgotten.
+impl PendingNames {
+    /// Puts a name in, and notifies who waits.
     pub(crate) fn add(&self, name: Name) {
         let mut names = self.names.lock();
         if names.len() < WAITING {
@@ -30,7 +30,7 @@ impl ChangedNames {
         self.added.notify_one();
     }
 
-    /// A name that has changed, where there is one.
+    /// Takes a name out, where there is one.
     pub(crate) fn pop(&self) -> Option<Name> {
         self.names.lock().pop_first()
     }
@@ -48,16 +48,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_name_is_told_of_once() {
-        let changed = ChangedNames::default();
+    async fn a_name_is_taken_once() {
+        let pending = PendingNames::default();
         let name = |seed: u8| Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public());
         for _ in 0..3 {
-            changed.add(name(1));
+            pending.add(name(1));
         }
-        changed.add(name(2));
-        changed.added().await;
-        let told = BTreeSet::from_iter(std::iter::from_fn(|| changed.pop()));
-        assert_eq!(told, BTreeSet::from([name(1), name(2)]));
-        assert!(changed.pop().is_none());
+        pending.add(name(2));
+        pending.added().await;
+        let taken = BTreeSet::from_iter(std::iter::from_fn(|| pending.pop()));
+        assert_eq!(taken, BTreeSet::from([name(1), name(2)]));
+        assert!(pending.pop().is_none());
     }
 }
