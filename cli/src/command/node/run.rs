@@ -88,7 +88,10 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
         page.line(format!("{line} {url}"));
         page.fields(&[
             ("data", Some(data.clone())),
-            ("index", (index == IndexEngine::Memory).then(|| MEMORY.to_owned())),
+            (
+                "index",
+                (index == IndexEngine::Memory).then(|| MEMORY.to_owned()),
+            ),
             (
                 "peer",
                 Some(
