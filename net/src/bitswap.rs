@@ -49,19 +49,21 @@ pub struct Config {
     /// Blocks read and not sent yet for all peers, in bytes. Peers for whom none are held may have as much again.
     pub serve_bytes: usize,
     /// Messages of one peer that are received or not hashed yet, in bytes. Never less than the largest
-    /// message and a first part on each stream.
+    /// message and the first parts of all that are read at once.
     pub receive_peer_bytes: usize,
     /// Messages of all peers that are received or not hashed yet, in bytes.
     pub receive_bytes: usize,
-    /// Streams one connection may open to us.
+    /// Streams one connection may open to us, beside one for each answer that is waited for. More are reset, and what they may have
+    /// carried is asked for once more.
     pub inbound_streams: usize,
     /// Time in which a message that is being sent or received must move.
     pub stall: Duration,
     /// Blocks wanted at once, of all sessions.
     pub wants: usize,
-    /// Blocks one peer is asked for at once. The Go implementation keeps 1,024 wants of a peer.
+    /// Blocks one peer is asked for at once, fewer where they are large: about 16 MiB of them. The Go implementation keeps 1,024 wants of a peer.
     pub asks_per_peer: usize,
-    /// Time after which a want ends when nothing comes for its session.
+    /// Time after which a want ends when nothing comes for its session. While other blocks come, it ends when its peers were asked six
+    /// times, which takes at least three minutes.
     pub want_timeout: Duration,
     /// Each time a peer has sent so many blocks that nobody asked it for, [`Event::Unrequested`] says so.
     pub unrequested: u64,
@@ -77,7 +79,7 @@ impl Default for Config {
             serve_bytes: 32 << 20,
             receive_peer_bytes: 8 << 20,
             receive_bytes: 48 << 20,
-            inbound_streams: 32,
+            inbound_streams: 64,
             stall: Duration::from_secs(15),
             wants: 16_384,
             asks_per_peer: 512,

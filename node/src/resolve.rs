@@ -2,8 +2,10 @@
 //!
 //! An answer younger than its TTL, and not older than a minute, is given as it is. An older one is given too, as long as
 //! it is valid, and renewed in the background (RFC 5861, stale-while-revalidate), so that a reader of a known name never
-//! waits for the network. Those who ask for one unknown name at a time wait for one lookup. It reads what
-//! is kept here as one place among others. Must never touch: writing. What is resolved here is served, not kept.
+//! waits for the network. Those who ask for one unknown name at a time wait for one lookup. It answers soon after the first
+//! record; the slower places are waited for behind that, the best record of all is what is served next, and places that had a worse
+//! one are given it. It reads what is kept here as one place among others. Must never touch: writing to the store. What is resolved
+//! here is served, not kept.
 //!
 //! All places are asked together: the store, and the [`Routes`] of the node. A question that another node has passed on
 //! goes to peers alone. Whatever others say, a name that is kept here does not go back behind the record that is kept,
@@ -17,9 +19,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use perennis_rt as rt;
-use perennis_sdk::router::{Composite, CompositeTimes, RouteError, Router};
+use perennis_sdk::router::{Composite, CompositeTimes, Gathered, RouteError, Router};
 use perennis_shared::ipns::{Name, Record, compare};
 use quick_cache::sync::Cache;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::config::Config;
 use crate::read::ServedRecord;
@@ -41,6 +44,9 @@ const TIMES: CompositeTimes = CompositeTimes {
 /// Names that are being looked up at once; more are refused, so that strangers cannot make this node ask for ever.
 const LOOKUPS: usize = 256;
 
+/// Lookups that are answered already and wait for slower places; beyond that those are not waited for.
+const BEHIND: usize = 1_024;
+
 type Lookup = Shared<BoxFuture<'static, Option<Known>>>;
 
 /// Who may be asked.
@@ -59,6 +65,8 @@ pub(crate) struct Resolve {
     peers: Composite,
     known: Cache<Name, Known>,
     lookups: Mutex<HashMap<(Name, Reach), Lookup>>,
+    /// Places for lookups that are answered and go on.
+    behind: Semaphore,
 }
 
 /// What the network said about a name.
@@ -95,6 +103,7 @@ impl Resolve {
             peers,
             known: Cache::new(config.cache.records),
             lookups: Mutex::default(),
+            behind: Semaphore::new(BEHIND),
         })
     }
 
@@ -139,33 +148,55 @@ impl Resolve {
             return None;
         }
         let (this, name) = (Arc::clone(self), *name);
-        let lookup = async move {
-            let answer = this.ask(&name, reach).await;
-            let known = this.take(&name, answer, reach);
-            this.lookups.lock().remove(&(name, reach));
-            known
-        };
-        let lookup = lookup.boxed().shared();
-        lookups.insert((name, reach), lookup.clone());
+        let (answer, early) = oneshot::channel();
         // It goes on when nobody waits any more: the next one who asks has use of it.
-        rt::spawn(lookup.clone().map(drop));
+        rt::spawn(async move { this.ask(&name, reach, answer).await });
+        let early = early.map(|early| early.ok().flatten());
+        let lookup = early.boxed().shared();
+        lookups.insert((name, reach), lookup.clone());
         Some(lookup)
     }
 
-    /// Asks everybody. The span tells whose answer was the best.
+    /// Asks everybody, and answers with what is known once the first record has settled. The span tells whose was the best in the end.
     #[tracing::instrument(name = "resolve", skip_all, fields(%name, ?reach, route = tracing::field::Empty))]
-    async fn ask(&self, name: &Name, reach: Reach) -> Result<Record, RouteError> {
+    async fn ask(&self, name: &Name, reach: Reach, answer: oneshot::Sender<Option<Known>>) {
         let composite = match reach {
             Reach::All => &self.all,
             Reach::Peers => &self.peers,
         };
-        let gathered = composite.gather(name).await?;
+        let mut lookup = composite.lookup(name);
+        lookup.settle().await;
+        let early = self.judge(name, lookup.gathered()).await;
+        // Who asked may have gone.
+        let _ = answer.send(self.take(name, early, reach));
+        self.lookups.lock().remove(&(*name, reach));
+        let behind = self.behind.try_acquire();
+        if lookup.is_open() && behind.is_ok() {
+            lookup.finish().await;
+            let all = self.judge(name, lookup.gathered()).await;
+            self.take(name, all, reach);
+        }
+        let Ok(gathered) = lookup.gathered() else {
+            return;
+        };
+        drop(lookup);
         tracing::Span::current().record("route", gathered.source.as_str());
         for asked in &gathered.asked {
             let result = asked.result.as_ref();
             tracing::debug!(%name, router = asked.label, took = ?asked.took, hedged = asked.hedged, ?result, "asked");
         }
-        let best = gathered.best;
+        if !gathered.worse.is_empty() && self.judge(name, Ok(gathered.clone())).await.is_ok() {
+            composite.correct(name, &gathered).await;
+        }
+    }
+
+    /// The best record of those that came, unless a better one was seen before.
+    async fn judge(
+        &self,
+        name: &Name,
+        gathered: Result<Gathered, RouteError>,
+    ) -> Result<Record, RouteError> {
+        let best = gathered?.best;
         // A record that was acknowledged here and is lost counts as seen.
         let floor = self.storage.floor(*name).await.unwrap_or_else(|error| {
             tracing::error!(%name, %error, "whether a record was lost cannot be read");

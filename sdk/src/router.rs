@@ -24,7 +24,7 @@ mod local;
 mod pubsub;
 mod scores;
 
-pub use composite::{Asked, Composite, CompositeTimes, Gathered};
+pub use composite::{Asked, Composite, CompositeTimes, Gathered, Lookup};
 #[cfg(feature = "net")]
 pub use dht::Dht;
 pub use http::Http;

@@ -31,7 +31,7 @@ use super::{
     BlockSource, Config, Event, Handle,
     budget::{Budget, Loan},
     client::{self, Client, WantId},
-    frame::FIRST_BYTES,
+    frame::{FIRST_BYTES, LARGE_AT_ONCE},
     handle::{Answer, Command},
     handler::{Handler, HandlerConfig, Input, Output, SendError},
     outbox::Outbox,
@@ -69,7 +69,8 @@ struct Connected {
     /// The first is the one messages go out on.
     connections: Vec<ConnectionId>,
     outbox: Outbox,
-    is_kept: bool,
+    /// Answers that its connection is told to expect.
+    expected: usize,
     /// Whether the client counts on it.
     is_usable: bool,
 }
@@ -84,7 +85,7 @@ impl<S: BlockSource> Behaviour<S> {
     /// Serves the blocks of `source`.
     #[must_use]
     pub fn new(source: S, mut config: Config) -> Self {
-        let first_parts = config.inbound_streams * FIRST_BYTES;
+        let first_parts = LARGE_AT_ONCE * FIRST_BYTES;
         let least = BITSWAP_MESSAGE_BYTES + first_parts;
         config.receive_peer_bytes = config.receive_peer_bytes.max(least);
         config.receive_bytes = config.receive_bytes.max(BITSWAP_MESSAGE_BYTES);
@@ -230,7 +231,7 @@ impl<S: BlockSource> Behaviour<S> {
         let known = self.peers.entry(peer).or_insert_with(|| Connected {
             connections: Vec::new(),
             outbox: Outbox::default(),
-            is_kept: false,
+            expected: 0,
             is_usable: true,
         });
         known.connections.push(connection);
@@ -252,7 +253,7 @@ impl<S: BlockSource> Behaviour<S> {
         }
         let (now, mut out) = (rt::monotonic(), Vec::new());
         let unsent = known.outbox.clear();
-        known.is_kept = false;
+        known.expected = 0;
         self.server.sent(&peer, unsent);
         if known.connections.is_empty() {
             self.peers.remove(&peer);
@@ -303,9 +304,9 @@ impl<S: BlockSource> Behaviour<S> {
                     event,
                 });
             };
-            let is_kept = self.client.is_engaged(&peer);
-            if std::mem::replace(&mut known.is_kept, is_kept) != is_kept {
-                notify(Input::KeepAlive(is_kept));
+            let expected = expected(self.client.answers_open(&peer), known.expected);
+            if std::mem::replace(&mut known.expected, expected) != expected {
+                notify(Input::Expect(expected));
             }
             while let Some(message) = known.outbox.next(self.config.message_bytes) {
                 notify(Input::Send(Box::new(message)));
@@ -373,6 +374,15 @@ impl<S: BlockSource> Behaviour<S> {
         is_busy |= self.hashing.len() + self.reading.len() > begun;
         self.flush();
         is_busy
+    }
+}
+
+/// How many answers a connection should expect of a peer that owes so many: never too few, and rounded, so that it is not told of each.
+fn expected(open: usize, known: usize) -> usize {
+    match open {
+        0 => 0,
+        open if open <= known && known <= open.next_power_of_two() * 4 => known,
+        open => open.next_power_of_two(),
     }
 }
 
@@ -479,6 +489,7 @@ impl<S: BlockSource> NetworkBehaviour for Behaviour<S> {
             }
             Output::SendFailed(error) if is_first => self.send_failed(peer, error),
             Output::SendFailed(_) => {}
+            Output::Lost => self.client.lost(rt::monotonic(), &peer),
             Output::Garbage(error) => {
                 let event = Event::Garbage { peer, error };
                 self.events.push_back(ToSwarm::GenerateEvent(event));

@@ -4,7 +4,8 @@
 //! have what it is after. All of them are asked whether they have a session's first blocks, and the likeliest
 //! is asked for the block at once; later blocks are asked of those that have proven themselves, each according
 //! to how fast it answers and how much it is busy with. Who says no, goes away or is slower than it uses to be is
-//! followed by the next; slow answers are still taken. The first right answer ends the want everywhere.
+//! followed by the next; slow answers are still taken. Where nobody is left to ask, those who were asked are asked once more, since
+//! an answer may be lost on a connection that stays. The first right answer ends the want everywhere.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -27,6 +28,11 @@ const PROBED_WANTS: usize = 4;
 const ASKED_AT_ONCE: usize = 3;
 /// Peers that one session asks.
 const SESSION_PEERS: usize = 32;
+/// How often the peers of a want are asked once more before it fails while other blocks of its session come. Each time is twice as far
+/// from the next.
+const REPEATS: u32 = 5;
+/// Time after which a peer that has lost an answer is asked for it once more.
+const AFTER_LOSS: Duration = Duration::from_millis(250);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -94,6 +100,10 @@ struct Wanted {
     since: Duration,
     /// When those asked count as late.
     hedge_at: Duration,
+    /// How often somebody was asked once more.
+    repeats: u32,
+    /// When somebody who was asked is to be asked once more.
+    again_at: Duration,
 }
 
 /// What is to be done.
@@ -133,9 +143,9 @@ impl Client {
         self.counts
     }
 
-    /// Whether answers of this peer are waited for.
-    pub(super) fn is_engaged(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(Peer::is_engaged)
+    /// Answers of this peer that are waited for.
+    pub(super) fn answers_open(&self, peer: &PeerId) -> usize {
+        self.peers.get(peer).map_or(0, Peer::answers_open)
     }
 
     /// When [`Client::wake`] has something to do.
@@ -254,6 +264,16 @@ impl Client {
         self.retry_all(now, out);
     }
 
+    /// A peer has sent something that was lost on the way. What it was is not known: all that it was asked for is asked once
+    /// more, unless it comes soon.
+    pub(super) fn lost(&mut self, now: Duration, peer: &PeerId) {
+        let asked = self.wants.values_mut();
+        for wanted in asked.filter(|wanted| wanted.asked.contains(peer)) {
+            let soon = now + AFTER_LOSS * 2_u32.pow(wanted.repeats.min(REPEATS));
+            wanted.again_at = wanted.again_at.min(soon);
+        }
+    }
+
     /// What of a message from a peer is worth hashing.
     pub(super) fn admit(
         &mut self,
@@ -358,10 +378,10 @@ impl Client {
         for cid in late {
             self.advance(now, &cid, true, out);
         }
-        let expired = |wanted: &Wanted| self.expires(wanted) <= now;
+        self.repeat(now, out);
         let wants = self.wants.iter();
         let expired: Vec<Cid> = wants
-            .filter(|(_, wanted)| expired(wanted))
+            .filter(|(_, wanted)| self.has_expired(now, wanted))
             .map(|(cid, _)| *cid)
             .collect();
         for cid in expired {
@@ -370,9 +390,8 @@ impl Client {
         self.fill(now, out);
     }
 
-    /// A want ends when its session has had nothing for the whole time; one among many that come, after four times.
-    fn expires(&self, wanted: &Wanted) -> Duration {
-        let timeout = self.limits.want_timeout;
+    /// Whether a want ends: its session has had nothing for the whole time, or nobody has answered it however often they were asked.
+    fn has_expired(&self, now: Duration, wanted: &Wanted) -> bool {
         let last_block =
             |(session, _): &(SessionId, WantId)| Some(self.sessions.get(session)?.last_block);
         let latest = wanted
@@ -381,7 +400,8 @@ impl Client {
             .filter_map(last_block)
             .max()
             .unwrap_or_default();
-        (latest.max(wanted.since) + timeout).min(wanted.since + 4 * timeout)
+        let is_unanswered = wanted.repeats >= REPEATS && wanted.again_at <= now;
+        is_unanswered || latest.max(wanted.since) + self.limits.want_timeout <= now
     }
 
     fn expire(&mut self, now: Duration, cid: &Cid, out: &mut Out) {
@@ -408,6 +428,7 @@ impl Client {
             known.count_unrequested();
             return;
         }
+        known.received(block.bytes().len());
         let Some(wanted) = self.wants.get(&cid) else {
             self.counts.duplicates += 1;
             return;
@@ -490,6 +511,8 @@ impl Wanted {
             is_pending: false,
             since: now,
             hedge_at: now,
+            repeats: 0,
+            again_at: now,
         }
     }
 

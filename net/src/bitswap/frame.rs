@@ -24,6 +24,8 @@ use super::budget::{Budget, Loan};
 
 /// Memory taken for a message before any of its bytes have come, in bytes.
 pub(super) const FIRST_BYTES: usize = 64 << 10;
+/// Messages larger than that which are read at once from one connection.
+pub(super) const LARGE_AT_ONCE: usize = 16;
 /// Periods after which a transfer is given up even if it moves.
 const PERIODS: u32 = 8;
 
@@ -52,17 +54,18 @@ impl ReadError {
     }
 }
 
-/// Memory for messages: that of one connection and that of all.
+/// Memory for messages: that of one connection and that of all. And how many large ones the connection may be at.
 #[derive(Clone, Copy)]
 pub(super) struct Budgets<'a> {
     pub(super) own: &'a Budget,
     pub(super) shared: &'a Budget,
+    pub(super) large: &'a Budget,
 }
 
 /// Reads the next message; nothing at the end of the stream.
 ///
 /// A small message takes from its connection alone, so that wants and word of blocks pass when blocks have to wait. A
-/// large one asks for all it will need once its first part has come: it never waits again while it holds something
+/// large one waits for its turn before it takes anything, and that is not held against the peer; then it asks for all it will need once its first part has come: it never waits again while it holds something
 /// that others wait for.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
@@ -72,6 +75,10 @@ pub(super) async fn read(
     let Some(length) = length(stream, stall).await? else {
         return Ok(None);
     };
+    let mut turn = Loan::default();
+    if length > FIRST_BYTES {
+        turn.take(budgets.large, 1).await;
+    }
     let mut watch = Watch::new(stall);
     let mut loan = Loan::default();
     let first = length.min(FIRST_BYTES);
@@ -254,6 +261,7 @@ mod tests {
         Budgets {
             own: budget,
             shared: budget,
+            large: budget,
         }
     }
 

@@ -1,8 +1,9 @@
 //! One connection: streams in, one stream out.
 //!
 //! It runs in the connection's own task, so that reading, decoding and writing never hold up the swarm. It knows
-//! nothing of wants or ledgers. Messages go out one after another on one stream that is kept; a peer may open
-//! several, up to a limit, and send any number of messages on each.
+//! nothing of wants or ledgers. Messages go out one after another on one stream that is kept. A peer may open
+//! several and send any number of messages on each; the Go implementation opens one for each message, so there may be as many as
+//! answers are waited for. Large messages are read a few at a time, the others wait: a stream that is reset is an answer lost.
 
 use std::{
     collections::VecDeque,
@@ -29,7 +30,7 @@ use perennis_shared::{
 
 use super::{
     budget::{Budget, Loan},
-    frame::{self, Budgets, ReadError},
+    frame::{self, Budgets, LARGE_AT_ONCE, ReadError},
 };
 
 /// Attempts to send one message, each on a stream of its own after the first has failed.
@@ -49,8 +50,8 @@ pub(super) struct HandlerConfig {
 pub enum Input {
     /// Send this. The behaviour bounds how many wait.
     Send(Box<Message>),
-    /// Whether there is a reason to keep the connection.
-    KeepAlive(bool),
+    /// About so many answers are waited for: so many more streams may be open. With none there is no reason to keep the connection.
+    Expect(usize),
 }
 
 /// What a connection tells the behaviour.
@@ -64,6 +65,8 @@ pub enum Output {
     SendFailed(SendError),
     /// A stream carried what is no message. It was dropped.
     Garbage(ReadError),
+    /// A stream broke in the middle of a message, or was one too many: what it carried is lost.
+    Lost,
 }
 
 /// Why messages could not be sent to a peer.
@@ -97,11 +100,13 @@ type Writing = BoxFuture<'static, (Stream, Box<Message>, io::Result<()>)>;
 pub struct Handler {
     config: HandlerConfig,
     budget: Budget,
+    /// Large messages that may be read at once.
+    large: Budget,
     inbound: FuturesUnordered<Reading>,
     outbound: Outbound,
     queue: VecDeque<Box<Message>>,
     attempts: u32,
-    is_kept: bool,
+    expected: usize,
     events: VecDeque<Output>,
 }
 
@@ -116,23 +121,26 @@ impl Handler {
     pub(super) fn new(config: HandlerConfig) -> Self {
         Self {
             budget: Budget::new(config.connection_bytes),
+            large: Budget::new(LARGE_AT_ONCE),
             config,
             inbound: FuturesUnordered::new(),
             outbound: Outbound::Closed,
             queue: VecDeque::new(),
             attempts: 0,
-            is_kept: false,
+            expected: 0,
             events: VecDeque::new(),
         }
     }
 
     fn read_from(&mut self, mut stream: Stream) {
         let (own, shared) = (self.budget.clone(), self.config.shared.clone());
+        let large = self.large.clone();
         let stall = self.config.stall;
         self.inbound.push(Box::pin(async move {
             let budgets = Budgets {
                 own: &own,
                 shared: &shared,
+                large: &large,
             };
             let read = frame::read(&mut stream, budgets, stall).await;
             (stream, read)
@@ -212,7 +220,11 @@ impl Handler {
                     self.events.push_back(Output::Garbage(error));
                     return;
                 }
-                Err(error) => tracing::debug!(%error, "a stream was dropped"),
+                Err(error) => {
+                    tracing::debug!(%error, "a stream was dropped");
+                    self.events.push_back(Output::Lost);
+                    return;
+                }
             }
         }
     }
@@ -236,7 +248,7 @@ impl ConnectionHandler for Handler {
 
     fn connection_keep_alive(&self) -> bool {
         let is_busy = matches!(self.outbound, Outbound::Opening | Outbound::Writing(_));
-        self.is_kept || is_busy || !self.queue.is_empty()
+        self.expected > 0 || is_busy || !self.queue.is_empty()
     }
 
     fn poll(
@@ -260,7 +272,7 @@ impl ConnectionHandler for Handler {
     fn on_behaviour_event(&mut self, input: Input) {
         match input {
             Input::Send(message) => self.queue.push_back(message),
-            Input::KeepAlive(is_kept) => self.is_kept = is_kept,
+            Input::Expect(answers) => self.expected = answers,
         }
     }
 
@@ -269,13 +281,15 @@ impl ConnectionHandler for Handler {
         event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>,
     ) {
         match event {
-            // Beyond the limit a stream is dropped, and so reset: the peer loses its own messages.
-            ConnectionEvent::FullyNegotiatedInbound(opened)
-                if self.inbound.len() < self.config.inbound_streams =>
-            {
+            ConnectionEvent::FullyNegotiatedInbound(opened) => {
                 let mut stream = opened.protocol;
                 stream.ignore_for_keep_alive();
-                self.read_from(stream);
+                if self.inbound.len() < self.config.inbound_streams + self.expected {
+                    self.read_from(stream);
+                } else {
+                    // It is dropped, and so reset.
+                    self.events.push_back(Output::Lost);
+                }
             }
             ConnectionEvent::FullyNegotiatedOutbound(opened) => {
                 let mut stream = opened.protocol;

@@ -14,6 +14,14 @@ use perennis_shared::{
 const FIRST_GUESS: Duration = Duration::from_millis(250);
 /// Bounds of the time after which another peer is asked as well.
 const HEDGE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
+/// Size of a block that is assumed of a peer that has not sent one yet, in bytes.
+const FIRST_SIZE: usize = 256 << 10;
+/// Bytes of blocks that one peer is asked for at once, as far as their sizes can be guessed: what a multiplexer may have to hold.
+const BYTES_AT_ONCE: usize = 16 << 20;
+/// Blocks that one peer is asked for at once, however large they are.
+const LEAST_AT_ONCE: usize = 16;
+/// Shortest time after which a peer is asked for the same block once more: its answer may have been lost.
+const AGAIN: Duration = Duration::from_secs(3);
 /// Questions taken back that are remembered, as their answers may be on their way.
 const CANCELLED: usize = 1_024;
 
@@ -32,6 +40,8 @@ pub(super) struct Peer {
     /// Payloads taken from messages and not hashed yet.
     hashing: usize,
     latency: Option<Latency>,
+    /// About the largest of its latest blocks, in bytes.
+    size: Option<usize>,
     /// Deadlines missed since the last answer.
     late: u32,
     unrequested: u64,
@@ -82,6 +92,36 @@ impl Peer {
         self.open += 1;
         self.blocks_open += usize::from(kind == WantKind::Block);
         true
+    }
+
+    /// Notes that it is asked once more for a block that it was asked for. Whether it was.
+    pub(super) fn ask_again(&mut self, now: Duration, cid: &Cid) -> bool {
+        let ask = self.asks.get_mut(cid);
+        let ask = ask.filter(|ask| ask.kind == WantKind::Block && ask.state == AskState::Open);
+        if let Some(ask) = ask {
+            ask.at = now;
+            return true;
+        }
+        false
+    }
+
+    /// Notes the size of a block that has come.
+    pub(super) fn received(&mut self, bytes: usize) {
+        let mean = self
+            .size
+            .map_or(bytes, |size| size - size / 16 + bytes / 16);
+        self.size = Some(mean.max(bytes));
+    }
+
+    /// How many blocks it should be asked for at once.
+    pub(super) fn window(&self) -> usize {
+        let size = self.size.unwrap_or(FIRST_SIZE).max(1);
+        (BYTES_AT_ONCE / size).max(LEAST_AT_ONCE)
+    }
+
+    /// How long an answer is waited for before the same peer is asked once more.
+    pub(super) fn again_after(&self) -> Duration {
+        self.hedge_after().max(AGAIN)
     }
 
     /// Notes that a question is taken back. Whether the peer has to be told.
@@ -186,9 +226,9 @@ impl Peer {
         self.blocks_open
     }
 
-    /// Whether an answer is waited for.
-    pub(super) fn is_engaged(&self) -> bool {
-        self.open > 0
+    /// Answers that are waited for.
+    pub(super) fn answers_open(&self) -> usize {
+        self.open
     }
 
     /// Changes the state of a question that is not taken back. Whether there is one.

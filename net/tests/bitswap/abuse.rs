@@ -93,6 +93,53 @@ pub(super) async fn liar(blocks: &[Block]) -> Node {
     node
 }
 
+/// Answers as the Go implementation does: each block in a message of its own, each message on a stream of its own, and those of a
+/// wantlist all at once. The first `lost` answers never come: their streams are reset in the middle.
+async fn stream_for_each(blocks: &[Block], lost: usize) -> Node {
+    let (node, mut control) = raw_peer(&[]).await;
+    let mut streams = control.accept(STREAM).unwrap();
+    let known: HashMap<Cid, Block> = blocks
+        .iter()
+        .map(|block| (*block.cid(), block.clone()))
+        .collect();
+    let lost = Arc::new(AtomicU64::new(lost as u64));
+    tokio::spawn(async move {
+        while let Some((peer, mut stream)) = streams.next().await {
+            let (control, known, lost) = (control.clone(), known.clone(), Arc::clone(&lost));
+            tokio::spawn(async move {
+                while let Some(message) = next(&mut stream).await {
+                    let wants = message.wants.iter().filter(|want| !want.is_cancel);
+                    for block in wants.filter_map(|want| known.get(&want.cid)) {
+                        let answer = Message {
+                            payload: vec![Payload::new(block)],
+                            ..Message::default()
+                        };
+                        let is_lost = |left: u64| left.checked_sub(1);
+                        let order = Ordering::Relaxed;
+                        let is_lost = lost.fetch_update(order, order, is_lost).is_ok();
+                        let mut control = control.clone();
+                        tokio::spawn(async move {
+                            let mut out = control.open_stream(peer, STREAM).await.unwrap();
+                            let bytes = answer.encode().concat();
+                            let end = if is_lost {
+                                bytes.len() / 2
+                            } else {
+                                bytes.len()
+                            };
+                            drop(out.write_all(&bytes[..end]).await);
+                            drop(out.flush().await);
+                            if !is_lost {
+                                drop(out.close().await);
+                            }
+                        });
+                    }
+                }
+            });
+        }
+    });
+    node
+}
+
 pub(super) async fn next(stream: &mut Stream) -> Option<Message> {
     let mut prefix = Vec::with_capacity(LENGTH_BYTES);
     let length = loop {
@@ -272,6 +319,40 @@ async fn blocks_nobody_asked_for_are_dropped_and_their_sender_is_told_of() {
     assert_eq!((counts.unrequested, counts.blocks), (130, 0));
     let got = within(client.handle.block(block.cid(), &[server.peer])).await;
     assert_eq!(got.unwrap(), block);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_on_hundreds_of_streams_at_once_all_come() {
+    for size in [1_000, 66_000, 300_000] {
+        let blocks: Vec<Block> = (0..300_u32)
+            .map(|number| raw([number.to_le_bytes().as_slice(), &vec![7; size]].concat()))
+            .collect();
+        let server = stream_for_each(&blocks, 0).await;
+        let client = node(Blocks::default(), test_config(), &[&server]).await;
+        let session = client.handle.session(&[server.peer]);
+        let wanted: Vec<_> = blocks
+            .iter()
+            .map(|block| session.block(block.cid()))
+            .collect();
+        for (block, wanted) in blocks.iter().zip(wanted) {
+            assert_eq!(within(wanted).await.as_ref(), Ok(block), "{size} bytes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_break_off_are_asked_for_again_and_come() {
+    let blocks: Vec<Block> = (0..40_u8).map(|number| raw(vec![number; 5_000])).collect();
+    let server = stream_for_each(&blocks, 10).await;
+    let client = node(Blocks::default(), test_config(), &[&server]).await;
+    let session = client.handle.session(&[server.peer]);
+    let wanted: Vec<_> = blocks
+        .iter()
+        .map(|block| session.block(block.cid()))
+        .collect();
+    for (block, wanted) in blocks.iter().zip(wanted) {
+        assert_eq!(within(wanted).await.as_ref(), Ok(block));
+    }
 }
 
 #[tokio::test]

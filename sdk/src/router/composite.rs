@@ -2,7 +2,8 @@
 //!
 //! All are asked together under one deadline, and the best valid record wins, not the first: a fast server
 //! with an old record must not hide a slow one with the newest. Once somebody has answered, the rest get a
-//! shorter time, so that one dead endpoint does not hold every reader up.
+//! shorter time, so that one dead endpoint does not hold every reader up; who keeps what was found waits for the rest
+//! behind that ([`Lookup::finish`]), and gives the best to those who had worse ([`Composite::correct`]).
 //!
 //! How each place does is counted ([`Scores`]). While nobody has answered and the place to hope for most takes much
 //! longer than it usually does, it is asked once more: a request that got lost costs one such wait, not the deadline.
@@ -12,7 +13,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use perennis_rt::{self as rt, BoxFuture};
-use perennis_shared::ipns::{self, Equivocation, Name, Record};
+use perennis_shared::{
+    error::chain,
+    ipns::{self, Equivocation, Name, Record},
+};
 
 use super::{RouteError, Router, ScoreInput, Scores};
 
@@ -48,12 +52,14 @@ pub struct Composite {
 }
 
 /// What the places that were asked had to say.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gathered {
     /// The best record among the answers.
     pub best: Record,
     /// The label of who gave it: of several, the one that did best so far.
     pub source: String,
+    /// Who gave a worse record, and which.
+    pub worse: Vec<(String, Record)>,
     /// Two answers that contradict each other at the best record's sequence.
     pub equivocation: Option<Equivocation>,
     /// Who had no valid record, and why.
@@ -80,8 +86,22 @@ struct Asking {
     label: String,
     under_way: usize,
     hedged: bool,
-    answer: Option<Result<Record, RouteError>>,
+    answer: Option<Result<Record, Arc<RouteError>>>,
     took: Duration,
+}
+
+/// A question to all places that is under way. Dropping it ends it, and counts how each place did.
+pub struct Lookup<'a> {
+    composite: &'a Composite,
+    name: &'a Name,
+    /// Places to hope for most first.
+    order: Vec<usize>,
+    places: Vec<Asking>,
+    asked: FuturesUnordered<BoxFuture<'a, (usize, Result<Record, RouteError>)>>,
+    start: Duration,
+    /// Some time after the first record.
+    settles_at: Option<Duration>,
+    hedge_at: Option<Duration>,
 }
 
 impl Composite {
@@ -105,49 +125,61 @@ impl Composite {
         }
     }
 
-    /// Asks everybody and gathers their answers.
+    /// Asks everybody and gathers the answers that come until somebody's record has settled.
     ///
     /// # Errors
     /// [`RouteError::NotFound`] when all agree that there is no record; [`RouteError::Nobody`] with each
     /// answer when none had a valid one.
     pub async fn gather(&self, name: &Name) -> Result<Gathered, RouteError> {
+        let mut lookup = self.lookup(name);
+        lookup.settle().await;
+        lookup.gathered()
+    }
+
+    /// Begins to ask everybody. What has come can be looked at as soon as it has settled, while the rest is still waited for.
+    #[must_use]
+    pub fn lookup<'a>(&'a self, name: &'a Name) -> Lookup<'a> {
         let labels: Vec<String> = self.routers.iter().map(|router| router.label()).collect();
         let order = self.scores.lock().order(rt::now(), &labels);
         let mut places: Vec<Asking> = labels.into_iter().map(Asking::new).collect();
-        let mut asked = FuturesUnordered::new();
+        let asked = FuturesUnordered::new();
         for index in &order {
             asked.push(self.asking(*index, name));
             places[*index].under_way += 1;
         }
         let start = rt::monotonic();
-        let mut ends_at = start + self.times.deadline;
-        let mut hedge_at = order.first().map(|best| start + self.hedge(&places[*best]));
-        while places.iter().any(Asking::is_open) {
-            let now = rt::monotonic();
-            let until = hedge_at.map_or(ends_at, |hedge_at| hedge_at.min(ends_at));
-            let Ok(next) = rt::timeout(until.saturating_sub(now), asked.next()).await else {
-                if rt::monotonic() >= ends_at {
-                    break;
-                }
-                hedge_at = None;
-                if let Some(slow) = order.iter().find(|index| places[**index].is_open()) {
-                    places[*slow].hedged = true;
-                    places[*slow].under_way += 1;
-                    asked.push(self.asking(*slow, name));
-                }
-                continue;
-            };
-            let Some((index, answer)) = next else { break };
-            if places[index].take(answer, rt::monotonic() - start) {
-                hedge_at = None;
-                ends_at = ends_at.min(rt::monotonic() + self.times.settle);
-            }
+        let hedge_at = order.first().map(|best| start + self.hedge(&places[*best]));
+        Lookup {
+            composite: self,
+            name,
+            order,
+            places,
+            asked,
+            start,
+            settles_at: None,
+            hedge_at,
         }
-        drop(asked);
-        let after = rt::monotonic().saturating_sub(start);
-        self.count(&places, after);
-        let places = in_order(places, &order);
-        judge(name, places, after)
+    }
+
+    /// Gives the best record to the places that answered with a worse one. What they say to that is only logged: nobody waits for it,
+    /// and some take no records.
+    pub async fn correct(&self, name: &Name, gathered: &Gathered) {
+        let behind = self.routers.iter().filter(|router| {
+            let label = router.label();
+            let worse = |(worse, _): &(String, Record)| *worse == label;
+            gathered.worse.iter().any(worse)
+        });
+        let puts = behind.map(|router| async move {
+            let put = rt::timeout(self.times.deadline, router.publish(name, &gathered.best));
+            match put.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%name, router = router.label(), error = %chain(&error), "a place keeps its worse record");
+                }
+                Err(_) => tracing::debug!(%name, router = router.label(), "a place did not take a better record in time"),
+            }
+        });
+        join_all(puts).await;
     }
 
     fn asking<'a>(
@@ -171,7 +203,10 @@ impl Composite {
         for place in places {
             let took = place.took;
             let input = match &place.answer {
-                Some(Ok(_) | Err(RouteError::NotFound { .. })) => ScoreInput::Answered { took },
+                Some(Ok(_)) => ScoreInput::Answered { took },
+                Some(Err(error)) if matches!(**error, RouteError::NotFound { .. }) => {
+                    ScoreInput::Answered { took }
+                }
                 Some(Err(_)) => ScoreInput::Failed { took },
                 // It was slower than those that had an answer: that is no failure, but it is slow.
                 None if after < self.times.deadline => ScoreInput::Answered { took: after },
@@ -179,6 +214,79 @@ impl Composite {
             };
             scores.handle(now, &place.label, input);
         }
+    }
+}
+
+impl Lookup<'_> {
+    /// Waits until all have answered, or some time has passed since the first record, or the deadline.
+    pub async fn settle(&mut self) {
+        self.run(true).await;
+    }
+
+    /// Waits until all have answered, or the deadline.
+    pub async fn finish(&mut self) {
+        self.run(false).await;
+    }
+
+    /// Whether answers are still waited for.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        rt::monotonic() < self.start + self.composite.times.deadline
+            && self.places.iter().any(Asking::is_open)
+    }
+
+    /// What has come until now.
+    ///
+    /// # Errors
+    /// As [`Composite::gather`].
+    pub fn gathered(&self) -> Result<Gathered, RouteError> {
+        let after = rt::monotonic().saturating_sub(self.start);
+        let in_order = self.order.iter().map(|index| &self.places[*index]);
+        judge(self.name, in_order, after)
+    }
+
+    async fn run(&mut self, until_settled: bool) {
+        let times = self.composite.times;
+        while self.places.iter().any(Asking::is_open) {
+            let deadline = self.start + times.deadline;
+            let ends_at = match self.settles_at.filter(|_| until_settled) {
+                Some(settles_at) => settles_at.min(deadline),
+                None => deadline,
+            };
+            let now = rt::monotonic();
+            let until = self.hedge_at.map_or(ends_at, |hedge_at| hedge_at.min(ends_at));
+            let Ok(next) = rt::timeout(until.saturating_sub(now), self.asked.next()).await else {
+                if rt::monotonic() >= ends_at {
+                    return;
+                }
+                self.hedge_at = None;
+                self.ask_again();
+                continue;
+            };
+            let Some((index, answer)) = next else { return };
+            let now = rt::monotonic();
+            if self.places[index].take(answer, now - self.start) {
+                self.hedge_at = None;
+                self.settles_at.get_or_insert(now + times.settle);
+            }
+        }
+    }
+
+    /// Asks the place to hope for most once more.
+    fn ask_again(&mut self) {
+        let open = |index: &&usize| self.places[**index].is_open();
+        if let Some(slow) = self.order.iter().find(open).copied() {
+            self.places[slow].hedged = true;
+            self.places[slow].under_way += 1;
+            self.asked.push(self.composite.asking(slow, self.name));
+        }
+    }
+}
+
+impl Drop for Lookup<'_> {
+    fn drop(&mut self) {
+        let after = rt::monotonic().saturating_sub(self.start);
+        self.composite.count(&self.places, after);
     }
 }
 
@@ -202,20 +310,18 @@ impl Asking {
         self.under_way -= 1;
         let is_record = answer.is_ok();
         if is_record || self.answer.is_none() {
-            self.answer = Some(answer);
+            self.answer = Some(answer.map_err(Arc::new));
             self.took = took;
         }
         is_record
     }
 }
 
-fn in_order(places: Vec<Asking>, order: &[usize]) -> Vec<Asking> {
-    let mut places: Vec<Option<Asking>> = places.into_iter().map(Some).collect();
-    let in_order = order.iter().filter_map(|index| places[*index].take());
-    in_order.collect()
-}
-
-fn judge(name: &Name, places: Vec<Asking>, after: Duration) -> Result<Gathered, RouteError> {
+fn judge<'a>(
+    name: &Name,
+    places: impl Iterator<Item = &'a Asking>,
+    after: Duration,
+) -> Result<Gathered, RouteError> {
     let mut records = Vec::new();
     let mut failures = Vec::new();
     let mut asked = Vec::new();
@@ -225,20 +331,22 @@ fn judge(name: &Name, places: Vec<Asking>, after: Duration) -> Result<Gathered, 
         } else {
             after
         };
-        let result = match place.answer.unwrap_or(Err(RouteError::Deadline { after })) {
-            Ok(record) => {
-                let sequence = record.sequence();
-                records.push((place.label.clone(), record));
-                Ok(sequence)
+        let result = match &place.answer {
+            Some(Ok(record)) => {
+                records.push((place.label.clone(), record.clone()));
+                Ok(record.sequence())
             }
-            Err(error) => {
-                let error = Arc::new(error);
+            refused => {
+                let error = match refused {
+                    Some(Err(error)) => Arc::clone(error),
+                    _ => Arc::new(RouteError::Deadline { after }),
+                };
                 failures.push((place.label.clone(), Arc::clone(&error)));
                 Err(error)
             }
         };
         asked.push(Asked {
-            label: place.label,
+            label: place.label.clone(),
             took,
             hedged: place.hedged,
             result,
@@ -264,12 +372,14 @@ fn judge(name: &Name, places: Vec<Asking>, after: Duration) -> Result<Gathered, 
             other: other.clone(),
         });
     let source = records
-        .into_iter()
+        .iter()
         .find(|(_, record)| *record == best)
-        .map_or_else(String::new, |(label, _)| label);
+        .map_or_else(String::new, |(label, _)| label.clone());
+    records.retain(|(_, record)| ipns::compare(record, &best).is_lt());
     Ok(Gathered {
         best,
         source,
+        worse: records,
         equivocation,
         failures,
         asked,

@@ -17,6 +17,7 @@ use perennis_shared::{
     sign::SigningKey,
     time::Timestamp,
 };
+use tokio::sync::Notify;
 
 fn key() -> SigningKey {
     SigningKey::from_seed(&[7; 32])
@@ -43,10 +44,14 @@ enum Turn {
     Absent,
     Fails,
     Silent,
+    /// Gives this once it is let.
+    Later(u64),
 }
 
 struct Double {
     label: &'static str,
+    later: Notify,
+    published: Mutex<Vec<u64>>,
     turns: Mutex<VecDeque<Turn>>,
     asked: AtomicUsize,
 }
@@ -54,6 +59,8 @@ struct Double {
 fn double(label: &'static str, turns: &[Turn]) -> Arc<Double> {
     Arc::new(Double {
         label,
+        later: Notify::new(),
+        published: Mutex::default(),
         turns: Mutex::new(turns.iter().cloned().collect()),
         asked: AtomicUsize::new(0),
     })
@@ -75,11 +82,20 @@ impl Router for Double {
                     after: Duration::ZERO,
                 }),
                 Turn::Silent => std::future::pending().await,
+                Turn::Later(sequence) => {
+                    self.later.notified().await;
+                    Ok(record(sequence))
+                }
             }
         })
     }
 
-    fn publish<'a>(&'a self, _: &'a Name, _: &'a Record) -> BoxFuture<'a, Result<(), RouteError>> {
+    fn publish<'a>(
+        &'a self,
+        _: &'a Name,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), RouteError>> {
+        self.published.lock().push(record.sequence());
         Box::pin(async { Ok(()) })
     }
 }
@@ -143,4 +159,30 @@ async fn results_are_told_for_each_and_the_better_ones_come_first_next_time() {
     assert_eq!(last.asked.last().unwrap().label, "broken");
     // All are asked all the same.
     assert_eq!(broken.asked.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn what_comes_after_an_early_answer_is_gathered_and_corrects_who_was_behind() {
+    let scores = Arc::default();
+    let (fast, slow) = (
+        double("fast", &[Turn::Gives(1)]),
+        double("slow", &[Turn::Later(2)]),
+    );
+    let empty = double("empty", &[Turn::Absent]);
+    let composite = composite(&[&fast, &slow, &empty], 600, &scores);
+    let name = name();
+    let mut lookup = composite.lookup(&name);
+    lookup.settle().await;
+    let early = lookup.gathered().unwrap();
+    assert_eq!((early.best.sequence(), &*early.source), (1, "fast"));
+    assert!(lookup.is_open());
+    slow.later.notify_one();
+    lookup.finish().await;
+    assert!(!lookup.is_open());
+    let all = lookup.gathered().unwrap();
+    assert_eq!((all.best.sequence(), &*all.source), (2, "slow"));
+    composite.correct(&name, &all).await;
+    let published = |place: &Arc<Double>| place.published.lock().clone();
+    assert_eq!(published(&fast), [2]);
+    assert_eq!((published(&slow), published(&empty)), (vec![], vec![]));
 }

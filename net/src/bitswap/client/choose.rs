@@ -8,7 +8,7 @@ use perennis_shared::{
     wire::bitswap::{Want, WantKind},
 };
 
-use super::{ASKED_AT_ONCE, Client, Out, Output, SESSION_PEERS, SessionId, Wanted};
+use super::{ASKED_AT_ONCE, Client, Out, Output, REPEATS, SESSION_PEERS, SessionId, Wanted};
 use crate::bitswap::peers::Peer;
 
 impl Client {
@@ -66,7 +66,8 @@ impl Client {
         let candidates = self.candidates(wanted);
         let is_free = |peer: &PeerId| {
             let known = self.peers.get(peer);
-            known.is_some_and(|known| known.blocks_open() < self.limits.asks_per_peer)
+            let most = self.limits.asks_per_peer;
+            known.is_some_and(|known| known.blocks_open() < most.min(known.window()))
         };
         let rank = |peer: &PeerId| {
             let is_proven = wanted.readers.iter().any(|(session, _)| {
@@ -118,11 +119,31 @@ impl Client {
             return;
         };
         wanted.asked.push(peer);
-        let due = now + known.hedge_after();
-        wanted.hedge_at = due;
+        wanted.hedge_at = now + known.hedge_after();
+        wanted.again_at = now + known.again_after();
         wanted.note(peer);
         if known.ask(now, *cid, WantKind::Block) {
             out.push(Output::Tell(peer, Want::new(*cid, WantKind::Block, 1)));
+        }
+    }
+
+    /// Asks those once more who were asked for blocks and have not answered in their time.
+    pub(super) fn repeat(&mut self, now: Duration, out: &mut Out) {
+        let is_due = |wanted: &Wanted| {
+            !wanted.asked.is_empty() && wanted.repeats < REPEATS && wanted.again_at <= now
+        };
+        let wants = self.wants.iter_mut();
+        for (cid, wanted) in wants.filter(|(_, wanted)| is_due(wanted)) {
+            let turn = wanted.repeats as usize % wanted.asked.len();
+            wanted.repeats += 1;
+            let peer = wanted.asked[turn];
+            let Some(known) = self.peers.get_mut(&peer) else {
+                continue;
+            };
+            wanted.again_at = now + known.again_after() * 2_u32.pow(wanted.repeats);
+            if known.ask_again(now, cid) {
+                out.push(Output::Tell(peer, Want::new(*cid, WantKind::Block, 1)));
+            }
         }
     }
 

@@ -276,7 +276,95 @@ fn a_closed_session_takes_everything_back() {
     world.client.close(1, &mut world.out);
     assert!(matches!(&world.out[..], [Output::Tell(_, want)] if want.is_cancel));
     assert!(world.client.next_wake().is_none());
-    assert!(!world.client.is_engaged(&world.peers[0]));
+    assert!(world.client.answers_open(&world.peers[0]) == 0);
+}
+
+#[test]
+fn an_answer_that_is_lost_is_asked_for_again_while_its_peer_stays() {
+    let mut world = world(1);
+    let peer = world.peers[0];
+    world.open(&[]);
+    world.want(1);
+    world.clear();
+    world.pass(4 * SECOND);
+    assert_eq!(world.asked(), [peer]);
+    world.sends(peer, 1);
+    assert_eq!(world.done(), [(1, Ok(()))]);
+    assert_eq!(world.client.counts().unrequested, 0);
+}
+
+#[test]
+fn what_is_known_to_be_lost_is_asked_for_again_soon() {
+    let mut world = world(1);
+    let peer = world.peers[0];
+    world.open(&[]);
+    world.want(1);
+    world.clear();
+    world.client.lost(world.now, &peer);
+    world.pass(SECOND / 2);
+    assert_eq!(world.asked(), [peer]);
+    // A peer that loses everything is asked less and less often.
+    world.clear();
+    for _ in 0..160 {
+        world.client.lost(world.now, &peer);
+        world.pass(SECOND / 20);
+    }
+    assert!(
+        (1..=4).contains(&world.asked().len()),
+        "{:?}",
+        world.asked()
+    );
+}
+
+#[test]
+fn a_want_nobody_answers_ends_after_its_repeats_although_others_come() {
+    let mut world = world(1);
+    let peer = world.peers[0];
+    world.open(&[]);
+    world.want(1);
+    let mut waited = Duration::ZERO;
+    for number in 2.. {
+        world.want(number);
+        world.pass(5 * SECOND);
+        world.sends(peer, number);
+        waited += 5 * SECOND;
+        let done = world.done();
+        if done.contains(&(1, Err("block_timeout"))) {
+            break;
+        }
+        assert!(waited < 400 * SECOND, "it never ends");
+    }
+    assert!(waited > 120 * SECOND, "{waited:?}");
+    assert_eq!(
+        world.asked().iter().filter(|asked| **asked == peer).count() as u64,
+        0 + waited.as_secs() / 5 + 1 + u64::from(REPEATS)
+    );
+}
+
+#[test]
+fn a_want_that_waits_for_its_turn_does_not_end_while_others_come() {
+    let mut world = world(1);
+    let peer = world.peers[0];
+    world.open(&[]);
+    (1..=8).for_each(|number| world.want(number));
+    for number in 1..=8 {
+        world.pass(9 * SECOND);
+        world.sends(peer, number);
+    }
+    assert_eq!(world.done().len(), 8);
+    assert!(world.done().iter().all(|(_, done)| done.is_ok()));
+}
+
+#[test]
+fn of_large_blocks_fewer_are_asked_for_at_once() {
+    let mut peer = Peer::default();
+    assert_eq!(peer.window(), 64);
+    (0..100).for_each(|_| peer.received(16 << 10));
+    assert_eq!(peer.window(), 1_024);
+    peer.received(1 << 20);
+    assert_eq!(peer.window(), 16);
+    (0..200).for_each(|_| peer.received(64 << 10));
+    assert!((200..=256).contains(&peer.window()), "{}", peer.window());
 }
 
 #[derive(Clone, Debug)]
@@ -349,6 +437,6 @@ proptest! {
             prop_assert!(open.remove(&id).is_some(), "want {id} ended twice");
         }
         prop_assert!(open.is_empty(), "{open:?}");
-        prop_assert!(world.peers.iter().all(|peer| !world.client.is_engaged(peer)));
+        prop_assert!(world.peers.iter().all(|peer| world.client.answers_open(peer) == 0));
     }
 }
