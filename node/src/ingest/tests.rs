@@ -216,7 +216,7 @@ async fn what_is_fetched_on_demand_ends_where_admission_says() {
     let cid = *more.cid();
     let refused = sink.keep(vec![more]).await.unwrap_err();
     assert!(
-        chain(&refused).contains("are allowed"),
+        chain(&refused).contains("fetch.max-size"),
         "{}",
         chain(&refused)
     );
