@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use perennis_shared::cid::{Block, Codec};
 
 use super::model::{self, Step, batch};
-use super::{Machine, run};
+use super::{Machine, options, run};
 use crate::disk::Disk as _;
 use crate::keys;
 use crate::kv::KvBatch;
@@ -65,7 +65,7 @@ fn numbers(store: &Store) -> BTreeSet<FileNumber> {
 
 #[test]
 fn a_number_is_not_given_to_a_second_file_after_the_first_is_gone() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     // They fill a segment. The next has only little in it, so that it is written to until the end.
     let dying = [raw("dies ", 1600), raw("dies too ", 1600)];
@@ -121,7 +121,7 @@ fn a_number_is_not_given_to_a_second_file_after_the_first_is_gone() {
 
 #[test]
 fn what_a_start_could_not_write_down_counts_for_the_first_commit_all_the_same() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     prove(&store);
@@ -167,7 +167,7 @@ fn what_a_start_could_not_write_down_counts_for_the_first_commit_all_the_same() 
 
 #[test]
 fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_floor() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     prove(&store);
@@ -180,7 +180,7 @@ fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_floor() {
 
 #[test]
 fn a_head_that_was_lost_and_deleted_later_is_not_looked_for() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     let mut gone = Batch::new();
@@ -198,7 +198,7 @@ fn a_head_that_was_lost_and_deleted_later_is_not_looked_for() {
 
 #[test]
 fn a_pack_outlives_the_group_that_took_it_into_use() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let blocks: Vec<Block> = (0..12).map(|n| raw(&format!("kept {n} "), 1500)).collect();
     for block in &blocks {
@@ -243,7 +243,7 @@ fn a_pack_outlives_the_group_that_took_it_into_use() {
 
 #[test]
 fn a_checkpoint_with_a_row_of_a_file_that_cannot_be_read_gives_the_rest() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in 1..8 {
         store.commit(batch(number)).unwrap();
@@ -270,13 +270,13 @@ fn a_checkpoint_with_a_row_of_a_file_that_cannot_be_read_gives_the_rest() {
 
 #[test]
 fn more_segments_of_another_store_do_not_make_a_folder_that_store() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let block = raw("ours ", 1000);
     put(&store, &block);
     store.checkpoint().unwrap();
     drop(store);
-    let other = Machine::new(Power::default());
+    let other = Machine::new(Power::default(), options());
     // Of two disks the first draw is the same, and by it the store.
     other.disk.entropy().unwrap();
     let store = other.open().unwrap();
@@ -312,7 +312,7 @@ fn more_segments_of_another_store_do_not_make_a_folder_that_store() {
 
 #[test]
 fn a_floor_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     prove(&store);
@@ -334,7 +334,7 @@ fn a_floor_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
 
 #[test]
 fn what_a_start_could_not_write_down_is_found_by_the_next_one_after_a_clean_stop() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     prove(&store);
