@@ -154,7 +154,7 @@ fn only_what_lets_go_and_does_nothing_else_counts_as_letting_go() {
     assert!(!lets_go(&|batch| batch.blocks = whole.blocks.clone()));
     assert!(!lets_go(&|batch| batch.heads = whole.heads.clone()));
     assert!(!lets_go(&|batch| _ = batch.require(cid)));
-    assert!(!lets_go(&|batch| _ = batch.pin_ahead(b"pin", cid)));
+    assert!(!lets_go(&|batch| _ = batch.pin_unstored(b"pin", cid)));
     assert!(!lets_go(&|batch| _ = batch.put_meta(b"key", b"".to_vec())));
     assert!(!Batch::new().only_lets_go());
 }
@@ -473,7 +473,7 @@ fn a_block_that_was_damaged_in_the_log_and_put_again_stays() {
 }
 
 #[test]
-fn heads_of_a_lost_batch_leave_a_floor_until_their_record_is_back() {
+fn heads_of_a_lost_batch_leave_a_min_sequence_until_their_record_is_back() {
     let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in [1, 2, 5] {

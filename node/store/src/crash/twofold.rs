@@ -166,7 +166,7 @@ fn what_a_start_could_not_write_down_counts_for_the_first_commit_all_the_same() 
 }
 
 #[test]
-fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_floor() {
+fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_min_sequence() {
     let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
@@ -175,7 +175,7 @@ fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_floor() {
     damage(&machine, b"record 2 value");
     damage(&machine, b"record 5 value");
     let store = machine.open().unwrap();
-    assert_eq!(store.floor(&model::name()).unwrap(), Some(5));
+    assert_eq!(store.min_sequence(&model::name()).unwrap(), Some(5));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_head_that_was_lost_and_deleted_later_is_not_looked_for() {
     let store = machine.open().unwrap();
     assert_eq!(store.losses().unwrap().len(), 1);
     assert_eq!(store.head(&model::name()).unwrap(), None);
-    assert_eq!(store.floor(&model::name()).unwrap(), None);
+    assert_eq!(store.min_sequence(&model::name()).unwrap(), None);
     assert_eq!(store.queue_len(crate::LOST_HEADS).unwrap(), 0);
 }
 
@@ -311,7 +311,7 @@ fn more_segments_of_another_store_do_not_make_a_folder_that_store() {
 }
 
 #[test]
-fn a_floor_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
+fn a_min_sequence_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
     let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
@@ -325,7 +325,11 @@ fn a_floor_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
         let cut = cut.restart(Loss::Nothing, Power::default());
         let store = cut.open().unwrap();
         assert!(!store.losses().unwrap().is_empty(), "{point}");
-        assert_eq!(store.floor(&model::name()).unwrap(), Some(5), "{point}");
+        assert_eq!(
+            store.min_sequence(&model::name()).unwrap(),
+            Some(5),
+            "{point}"
+        );
         // A block that is damaged is found by who reads it.
         store.scrub(1 << 20).unwrap();
         assert_eq!(store.quarantine(None, 9).unwrap().len(), 1, "{point}");
@@ -349,11 +353,11 @@ fn what_a_start_could_not_write_down_is_found_by_the_next_one_after_a_clean_stop
         machine.power.fail_at(u64::MAX, ErrorKind::Other);
         let store = machine.open().unwrap();
         let is_told = !store.losses().unwrap().is_empty();
-        let floor = store.floor(&model::name()).unwrap();
+        let min_sequence = store.min_sequence(&model::name()).unwrap();
         store.scrub(1 << 20).unwrap();
         let quarantined = store.quarantine(None, 9).unwrap().len();
-        if (is_told, floor, quarantined) != (true, Some(5), 1) {
-            wrong.push((point, is_told, floor, quarantined));
+        if (is_told, min_sequence, quarantined) != (true, Some(5), 1) {
+            wrong.push((point, is_told, min_sequence, quarantined));
         }
     }
     assert_eq!(wrong, []);

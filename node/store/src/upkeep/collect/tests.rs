@@ -188,7 +188,7 @@ fn what_was_required_or_pinned_since_it_was_planned_is_not_dropped() {
         };
         let mut batch = Batch::new();
         if pins {
-            batch.pin_ahead(b"ahead", root(&dead));
+            batch.pin_unstored(b"ahead", root(&dead));
         } else {
             batch.require(root(&dead));
         }
