@@ -98,9 +98,9 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
 }
 
 /// [`Failure::of`] for `map_err`, with the code the error names itself.
-macro_rules! told {
+macro_rules! failure_of {
     () => {
         |error| $crate::failure::Failure::of(&error, error.code())
     };
 }
-pub(crate) use told;
+pub(crate) use failure_of;

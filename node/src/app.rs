@@ -18,12 +18,12 @@ use crate::config::Config;
 use crate::damage::{self, Damage};
 use crate::data_folder::{FolderGone, InTheWay, in_the_way};
 use crate::demand::Demand;
-use crate::http::{Server, Site, UNSENT_BYTES, opening};
+use crate::http::{Server, Service, UNSENT_BYTES, opening};
 use crate::ingest::Ingest;
 use crate::keystore::{self, Keystore, KeystoreError};
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::opening::Telling;
+use crate::opening::OpeningProgress;
 use crate::probe::Probe;
 use crate::read::Read;
 use crate::resolve::Resolve;
@@ -45,7 +45,7 @@ use protocols::accept_all;
 
 /// A node that runs. Dropping it stops the node without waiting; [`RunningNode::shutdown`] waits.
 pub struct RunningNode {
-    node: Arc<Site>,
+    node: Arc<Service>,
     http_addr: SocketAddr,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
@@ -72,7 +72,7 @@ impl RunningNode {
         rt::hold_little_unsent(&listener, UNSENT_BYTES).map_err(bind_failed)?;
 
         let metrics = Arc::new(Metrics::new());
-        let (telling, seen) = Telling::new();
+        let (telling, seen) = OpeningProgress::new();
         let opened = opening::answer_while(&listener, &config.http, seen, open(&config, telling));
         let (storage, keystore, followed) = opened.await?;
         damage::tell_start(&storage);
@@ -147,7 +147,7 @@ impl RunningNode {
         accept_all(&mut swarm, &parts)?;
         swarm.work(&mut background.tasks, &ingest, &|| Stop(stopped.clone()));
         let resolve = Resolve::new(&config, &routes, storage.clone());
-        let node = Arc::new(Site::new(Node {
+        let node = Arc::new(Service::new(Node {
             config,
             swarm,
             resolve,
@@ -234,7 +234,7 @@ impl RunningNode {
 }
 
 /// Counts the names beside everything else: a million of them takes seconds.
-fn count(node: &Arc<Site>, stopped: watch::Receiver<bool>) {
+fn count(node: &Arc<Service>, stopped: watch::Receiver<bool>) {
     let storage = node.storage.clone();
     tokio::task::spawn_blocking(move || {
         if let Err(error) = storage.count_names(|| *stopped.borrow()) {
@@ -246,7 +246,7 @@ fn count(node: &Arc<Site>, stopped: watch::Receiver<bool>) {
 /// Opens store and key, and counts the followed names.
 async fn open(
     config: &Config,
-    mut telling: Telling,
+    mut telling: OpeningProgress,
 ) -> Result<(Storage, Keystore, u64), StartError> {
     let (data, index) = (config.data.clone(), config.index);
     let passphrase_file = config.keystore.passphrase_file.clone();

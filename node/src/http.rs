@@ -46,11 +46,11 @@ mod route;
 mod router;
 mod scope;
 mod server;
-mod site;
+mod service;
 mod status;
 mod table;
 mod upload;
 
 pub(crate) use connection::UNSENT_BYTES;
 pub(crate) use server::Server;
-pub(crate) use site::Site;
+pub(crate) use service::Service;

@@ -18,17 +18,17 @@ pub(crate) struct Opening {
 }
 
 /// Tells how far it is: to who asks for readiness, and now and then in the log.
-pub(crate) struct Telling {
+pub(crate) struct OpeningProgress {
     opening: watch::Sender<Option<Opening>>,
     told: Instant,
 }
 
-impl Telling {
+impl OpeningProgress {
     /// What is told, and where it is seen.
-    pub(crate) fn new() -> (Telling, watch::Receiver<Option<Opening>>) {
+    pub(crate) fn new() -> (OpeningProgress, watch::Receiver<Option<Opening>>) {
         let (opening, seen) = watch::channel(None);
         let told = Instant::now();
-        (Telling { opening, told }, seen)
+        (OpeningProgress { opening, told }, seen)
     }
 
     pub(crate) fn tell(&mut self, progress: RebuildProgress) {

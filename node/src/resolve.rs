@@ -198,11 +198,15 @@ impl Resolve {
     ) -> Result<Record, RouteError> {
         let best = gathered?.best;
         // A record that was acknowledged here and is lost counts as seen.
-        let floor = self.storage.floor(*name).await.unwrap_or_else(|error| {
-            tracing::error!(%name, %error, "whether a record was lost cannot be read");
-            None
-        });
-        if let Some(seen) = floor.filter(|seen| best.sequence() < *seen) {
+        let min_sequence = self
+            .storage
+            .min_sequence(*name)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(%name, %error, "whether a record was lost cannot be read");
+                None
+            });
+        if let Some(seen) = min_sequence.filter(|seen| best.sequence() < *seen) {
             return Err(RouteError::Stale {
                 seen,
                 offered: best.sequence(),

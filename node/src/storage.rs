@@ -317,7 +317,7 @@ impl Storage {
                     if change.fetch.is_none() {
                         FETCH.put(&mut batch, &name, rt::now(), &());
                     }
-                    reason.pin_ahead(&mut batch, head);
+                    reason.pin_unstored(&mut batch, head);
                 }
                 Pin::RecordOnly => reason.unpin(&mut batch),
             }

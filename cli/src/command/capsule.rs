@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::failure::{Failure, file_failure};
 use crate::files;
 use crate::page::{bytes_text, count};
-use crate::session::{Session, block_on, told};
+use crate::session::{Session, block_on, failure_of};
 use crate::umask::create_named;
 use crate::when::now;
 
@@ -48,11 +48,11 @@ async fn write(context: &Context<'_>, arguments: &Export) -> Result<(), Failure>
     }
     let session = Session::open(context, &[]).await?;
     let known = session.home.expect_identity()?;
-    let mut export = session.client.export().await.map_err(told!())?;
+    let mut export = session.client.export().await.map_err(failure_of!())?;
     let summary: CapsuleSummary = export.summary().clone();
     let spinner = context.output.spinner("writing");
     let mut target = Target::create(path)?;
-    while let Some(chunk) = export.chunk().await.map_err(told!())? {
+    while let Some(chunk) = export.chunk().await.map_err(failure_of!())? {
         target.write(&chunk)?;
     }
     let bytes = target.finish()?;
@@ -160,11 +160,15 @@ async fn read(context: &Context<'_>, arguments: &Import) -> Result<(), Failure> 
             break;
         }
         bar.inc(length as u64);
-        capsule.push(&piece[..length]).map_err(told!())?;
+        capsule.push(&piece[..length]).map_err(failure_of!())?;
     }
     bar.finish_and_clear();
-    let summary = session.client.import(capsule).await.map_err(told!())?;
-    let facts = session.client.identity().await.map_err(told!())?;
+    let summary = session
+        .client
+        .import(capsule)
+        .await
+        .map_err(failure_of!())?;
+    let facts = session.client.identity().await.map_err(failure_of!())?;
     let facts =
         facts.ok_or_else(|| Failure::failed("no_identity", "the capsule has no identity"))?;
     if session.home.identity()?.is_none() {

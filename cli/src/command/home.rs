@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::page::{count, plain};
-use crate::session::{Session, block_on, told};
+use crate::session::{Session, block_on, failure_of};
 
 pub(crate) fn run(context: &Context<'_>, command: &HomeCommand) -> Result<(), Failure> {
     match command {
@@ -41,7 +41,7 @@ async fn check(context: &Context<'_>, arguments: &HomeCheck) -> Result<(), Failu
     } else {
         session.client.check_state().await
     };
-    let found = found.map_err(told!())?;
+    let found = found.map_err(failure_of!())?;
     let document = CheckDocument {
         home: session.home.dir().display().to_string(),
         sound: found.is_sound(),

@@ -16,7 +16,7 @@ use crate::home::KnownIdentity;
 use crate::page::Page;
 use crate::sealed;
 use crate::secret::{Passphrase, ask_new_passphrase, read_passphrase, read_passphrase_file};
-use crate::session::{Session, block_on, told};
+use crate::session::{Session, block_on, failure_of};
 use crate::unlock::{derivation_of, derive};
 use crate::when::now;
 
@@ -143,7 +143,11 @@ async fn new(context: &Context<'_>, arguments: &IdNew) -> Result<(), Failure> {
         let sheet = Zeroizing::new(recovery_sheet(&facts, chosen.phrase.reveal(), &created));
         write_atomically(path, sheet.as_bytes(), Existing::Keep, true)?;
     }
-    session.client.adopt(&identity).await.map_err(told!())?;
+    session
+        .client
+        .adopt(&identity)
+        .await
+        .map_err(failure_of!())?;
     let sealed_path = session.home.sealed_key_path();
     if arguments.save {
         sealed::save(context, &sealed_path, &identity, &chosen.phrase)?;

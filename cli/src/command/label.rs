@@ -9,7 +9,7 @@ use crate::args::{LabelAdd, LabelCommand, LabelList, LabelRemove};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{Page, count, plain};
-use crate::session::{Session, block_on, parse_did, told};
+use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::when::{now, parse_moment, relative};
 
 mod exchange;
@@ -99,7 +99,7 @@ async fn add(context: &Context<'_>, arguments: &LabelAdd) -> Result<(), Failure>
         })
         .collect();
     let ops: Vec<Op> = labels.iter().cloned().map(Op::Set).collect();
-    let staged = session.client.stage(&ops).await.map_err(told!())?;
+    let staged = session.client.stage(&ops).await.map_err(failure_of!())?;
     let document = AddDocument {
         labels: labels
             .iter()
@@ -172,7 +172,7 @@ async fn remove(context: &Context<'_>, arguments: &LabelRemove) -> Result<(), Fa
         .iter()
         .map(|label| Op::Remove(label.key()))
         .collect();
-    let staged = session.client.stage(&ops).await.map_err(told!())?;
+    let staged = session.client.stage(&ops).await.map_err(failure_of!())?;
     let document = RemoveDocument {
         removed: removed
             .iter()
@@ -265,7 +265,7 @@ async fn own_page(
     query: &LabelQuery,
 ) -> Result<(LabelPage, ListDocument), Failure> {
     let known = session.home.expect_identity()?;
-    let page = session.client.labels(query).await.map_err(told!())?;
+    let page = session.client.labels(query).await.map_err(failure_of!())?;
     let document = ListDocument {
         did: known.did,
         head: page.head.map(|cid| cid.to_string()),
@@ -287,7 +287,7 @@ async fn foreign_page(
         .client
         .labels_of(&did, query)
         .await
-        .map_err(told!())?;
+        .map_err(failure_of!())?;
     let document = ListDocument {
         did: did.to_string(),
         head: Some(foreign.resolved.head.to_string()),
@@ -354,7 +354,7 @@ async fn labels_on(session: &Session, handle: Handle) -> Result<Vec<Label>, Fail
         with_expired: true,
         ..LabelQuery::default()
     };
-    let page = session.client.labels(&query).await.map_err(told!())?;
+    let page = session.client.labels(&query).await.map_err(failure_of!())?;
     Ok(page
         .labels
         .into_iter()

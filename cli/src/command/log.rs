@@ -15,7 +15,7 @@ use crate::ask::read_token;
 use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::page::{count, plain};
-use crate::session::{Session, block_on, parse_did, told};
+use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::unlock::unlock;
 use crate::when::{now, relative};
 
@@ -79,13 +79,13 @@ async fn show(context: &Context<'_>, arguments: &LogShow) -> Result<(), Failure>
         Some(did) => {
             let did = parse_did(did)?;
             let entries = session.client.history_of(&did, limit).await;
-            (did.to_string(), entries.map_err(told!())?)
+            (did.to_string(), entries.map_err(failure_of!())?)
         }
         None => {
             let did = session.home.expect_identity()?.did;
-            let head = session.client.backup().await.map_err(told!())?.head;
+            let head = session.client.backup().await.map_err(failure_of!())?.head;
             let entries = match head {
-                Some(_) => session.client.history(limit).await.map_err(told!())?,
+                Some(_) => session.client.history(limit).await.map_err(failure_of!())?,
                 None => Vec::new(),
             };
             (did, entries)
@@ -138,7 +138,7 @@ async fn compact(context: &Context<'_>, arguments: &LogCompact) -> Result<(), Fa
     let session = Session::open(context, &arguments.nodes.urls).await?;
     expect_one_node(&session, &options)?;
     let known = session.home.expect_identity()?;
-    let before = session.client.backup().await.map_err(told!())?.head;
+    let before = session.client.backup().await.map_err(failure_of!())?.head;
     let before = before.ok_or_else(|| {
         Failure::not_found("empty_log", "there is no log yet").hint("run `perennis publish` first")
     })?;
@@ -149,12 +149,12 @@ async fn compact(context: &Context<'_>, arguments: &LogCompact) -> Result<(), Fa
             .client
             .compact(&identity, KEEP_REMOVED)
             .await
-            .map_err(told!())?;
+            .map_err(failure_of!())?;
         session
             .client
             .publish(&identity, &session.nodes, &options)
             .await
-            .map_err(told!())
+            .map_err(failure_of!())
     };
     let published = published.await;
     spinner.finish_and_clear();
@@ -206,7 +206,7 @@ async fn diff(context: &Context<'_>, arguments: &Diff) -> Result<(), Failure> {
             .client
             .diff(&did, Some(&old), &new, after.as_ref(), PAGE_LABELS)
             .await
-            .map_err(told!())?;
+            .map_err(failure_of!())?;
         changes.extend(page.items.into_iter().map(|change| ChangeDocument {
             change: match (&change.before, &change.after) {
                 (None, _) => "added",
@@ -265,9 +265,14 @@ async fn place(session: &Session, did: &Did, text: &str, is_foreign: bool) -> Re
         });
     }
     if is_foreign {
-        return Ok(session.client.resolve(did).await.map_err(told!())?.head);
+        return Ok(session
+            .client
+            .resolve(did)
+            .await
+            .map_err(failure_of!())?
+            .head);
     }
-    let head = session.client.backup().await.map_err(told!())?.head;
+    let head = session.client.backup().await.map_err(failure_of!())?.head;
     head.ok_or_else(|| {
         Failure::not_found("empty_log", "there is no log yet").hint("run `perennis publish` first")
     })

@@ -11,7 +11,7 @@ use crate::ask::read_token;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, next_step, with_causes};
 use crate::page::Page;
-use crate::session::{Session, block_on, told};
+use crate::session::{Session, block_on, failure_of};
 use crate::unlock::unlock;
 use crate::when::{moment_text, now, parse_span};
 
@@ -72,7 +72,7 @@ async fn publish(context: &Context<'_>, arguments: &Publish) -> Result<(), Failu
         .publish(&identity, &session.nodes, &options)
         .await;
     spinner.finish_and_clear();
-    let outcome = published.map_err(told!())?;
+    let outcome = published.map_err(failure_of!())?;
     let told = document(&known.did, &outcome);
     send(context, &session, &outcome, &told, &told)
 }

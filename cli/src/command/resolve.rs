@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::args::Resolve;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::session::{Session, block_on, parse_did, told};
+use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::when::{moment_text, now};
 
 /// What [`Resolved::source`] says when the record was here.
@@ -38,7 +38,7 @@ async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failu
     let spinner = context.output.spinner("resolving");
     let resolved = session.client.resolve(&did).await;
     spinner.finish_and_clear();
-    let resolved = resolved.map_err(told!())?;
+    let resolved = resolved.map_err(failure_of!())?;
     warn(context, &resolved);
     let document = ResolveDocument {
         did: did.to_string(),

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::page::count;
 use crate::secret::{Passphrase, read_passphrase};
-use crate::session::{Session, block_on, told};
+use crate::session::{Session, block_on, failure_of};
 use crate::unlock::{derivation_of, derive, profile_of};
 use crate::when::{moment_text, now};
 
@@ -42,7 +42,7 @@ async fn restore(context: &Context<'_>, arguments: &Restore) -> Result<(), Failu
     let phrase = read_passphrase(context.passphrase_file(), "Passphrase: ")?;
     let session = Session::open(context, &arguments.nodes.urls).await?;
     // Restoring drops what is damaged.
-    let found = session.client.check_state().await.map_err(told!())?;
+    let found = session.client.check_state().await.map_err(failure_of!())?;
     warn_of_damage(context.output, &found);
     let (identity, account, resolved) =
         first_found(context, &session, &phrase, &derivations).await?;
@@ -68,7 +68,7 @@ async fn restore(context: &Context<'_>, arguments: &Restore) -> Result<(), Failu
             .client
             .export()
             .await
-            .map_err(told!())?
+            .map_err(failure_of!())?
             .summary()
             .blocks,
         source: source_text(&resolved.source),
@@ -128,7 +128,7 @@ async fn first_found<'a>(
                 let spinner = context.output.spinner("fetching and verifying every block");
                 let restored = session.client.restore(&identity, &session.nodes).await;
                 spinner.finish_and_clear();
-                let resolved = restored.map_err(told!())?;
+                let resolved = restored.map_err(failure_of!())?;
                 return Ok((identity, account, resolved));
             }
             Err(error) if error.code() == "not_found" => {
@@ -158,7 +158,7 @@ async fn count_labels(session: &Session) -> Result<usize, Failure> {
     };
     let mut labels = 0;
     loop {
-        let page = session.client.labels(&query).await.map_err(told!())?;
+        let page = session.client.labels(&query).await.map_err(failure_of!())?;
         labels += page.labels.len();
         match page.next {
             Some(next) => query.after = Some(next),

@@ -10,17 +10,17 @@ use tokio::task::JoinSet;
 
 use crate::shutdown::Stop;
 use crate::workers::checkpoint::CheckpointWorker;
+use crate::workers::dht_map::DhtMapWorker;
 use crate::workers::fetch::FetchJob;
 use crate::workers::folder::FolderWorker;
 use crate::workers::follow::FollowJob;
 use crate::workers::ladder::LadderJob;
 use crate::workers::lost_heads::LostHeadsJob;
-use crate::workers::map::MapWorker;
-use crate::workers::meet::MeetWorker;
 use crate::workers::probe::ProbeWorker;
 use crate::workers::pubsub::PubsubWorker;
 use crate::workers::reclaim::ReclaimWorker;
 use crate::workers::refetch::RefetchJob;
+use crate::workers::rendezvous::RendezvousWorker;
 use crate::workers::reprovide::worker::ReprovideWorker;
 use crate::workers::republish::hot::HotWorker;
 use crate::workers::republish::worker::RepublishWorker;
@@ -55,12 +55,12 @@ impl Background {
         self.workers(RepublishWorker::of_routers(parts));
         self.workers(HotWorker::if_on(parts));
         self.workers(ReprovideWorker::if_on(parts));
-        self.workers(MapWorker::if_on(parts));
+        self.workers(DhtMapWorker::if_on(parts));
         self.worker(ScrubWorker::new(parts));
         self.worker(CheckpointWorker::new(parts));
         self.worker(ReclaimWorker::new(parts));
         self.workers(PubsubWorker::if_on(parts));
-        self.workers(MeetWorker::if_on(parts));
+        self.workers(RendezvousWorker::if_on(parts));
         self.worker(ProbeWorker::new(parts));
         self.worker(FolderWorker::new(parts));
         if let Some(gossip) = parts.gossip {

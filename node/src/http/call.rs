@@ -6,11 +6,11 @@ use std::sync::Arc;
 use hyper::Request;
 use hyper::body::Incoming;
 
-use super::site::Site;
+use super::service::Service;
 
 /// A request that a route was found for, and the node that answers it.
 pub(super) struct Call {
-    pub(super) node: Arc<Site>,
+    pub(super) node: Arc<Service>,
     /// Who sent it.
     pub(super) peer: IpAddr,
     /// What stands in the path for the parameter of the route, decoded; empty where the route has none.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::gateway;
 use super::patience::Patient;
 use super::respond::respond;
-use super::site::Site;
+use super::service::Service;
 
 /// Largest head of a request, in bytes.
 pub(super) const HEAD_BYTES: usize = 16 << 10;
@@ -35,7 +35,7 @@ pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
 pub(super) fn connection(
     stream: TcpStream,
     peer: IpAddr,
-    node: &Arc<Site>,
+    node: &Arc<Service>,
     mut stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send + use<> {
     // An error here means that the connection is gone already; serving it will find that.

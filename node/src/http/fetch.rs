@@ -25,7 +25,7 @@ use super::page_query::PageQuery;
 use super::parameter::parse_block_cid;
 use super::query;
 use super::refusal::{FETCH_TOO_LARGE, Refusal};
-use crate::http::site::Site;
+use crate::http::service::Service;
 use crate::storage::Fetched;
 
 /// Time between two lines about the progress.
@@ -125,7 +125,7 @@ async fn tell(progress: watch::Receiver<Progress>, lines: &mpsc::Sender<Result<B
 }
 
 async fn finish(
-    node: &Site,
+    node: &Service,
     cid: &Cid,
     outcome: Result<Progress, FetchError>,
     took: Duration,

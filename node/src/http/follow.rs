@@ -18,7 +18,7 @@ use super::parameter::parse_name;
 use super::query;
 use super::refusal::Refusal;
 use super::upload::Upload;
-use crate::http::site::Site;
+use crate::http::service::Service;
 use crate::ingest::Adoption;
 
 /// Most sources of one name.
@@ -79,7 +79,7 @@ pub(super) async fn unfollow(call: Call) -> Result<Answer, Refusal> {
 }
 
 /// The record of a name that comes without one: the best that routers and sources know, else the one that is kept.
-async fn find(node: &Site, name: &Name, sources: &[String]) -> Result<Record, Refusal> {
+async fn find(node: &Service, name: &Name, sources: &[String]) -> Result<Record, Refusal> {
     let error = match node.routes.resolve(name, sources).await {
         Ok(gathered) => return Ok(gathered.best),
         Err(error) => error,

@@ -17,7 +17,7 @@ use super::media::{MediaRange, accepted};
 use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes, counted};
 use super::query;
 use super::refusal::Refusal;
-use crate::http::site::Site;
+use crate::http::service::Service;
 
 mod depth_first;
 mod graph;
@@ -41,7 +41,7 @@ enum Format {
 
 /// The answer to the most frequent request, when the block is in memory and there is room to send it: all of a block,
 /// without a word about ranges.
-pub(super) fn cached(node: &Site, text: &str, request: &Request<Incoming>) -> Option<Answer> {
+pub(super) fn cached(node: &Service, text: &str, request: &Request<Incoming>) -> Option<Answer> {
     if request.headers().contains_key(header::RANGE) || format(request).ok()? != Format::Raw {
         return None;
     }
@@ -81,7 +81,7 @@ pub(super) async fn block(call: Call) -> Result<Answer, Refusal> {
     }
 }
 
-async fn read(node: &Site, cid: &Cid) -> Result<Block, Refusal> {
+async fn read(node: &Service, cid: &Cid) -> Result<Block, Refusal> {
     let block = node.read.block(cid).await?;
     block.ok_or_else(|| absent(cid))
 }
@@ -93,7 +93,7 @@ fn is_small(length: usize, request: &Request<Incoming>) -> bool {
 
 /// A part of a block for an answer.
 async fn sent(
-    node: &Site,
+    node: &Service,
     block: Block,
     part: Range<usize>,
     request: &Request<Incoming>,
@@ -140,7 +140,7 @@ fn whole_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Answer 
 }
 
 async fn raw(
-    node: &Site,
+    node: &Service,
     text: &str,
     cid: &Cid,
     request: &Request<Incoming>,
@@ -198,7 +198,7 @@ fn outside(length: usize) -> Refusal {
 
 /// A part of a block for an answer. Of a block that is not in memory and of which most is not asked for, no more is read.
 async fn part(
-    node: &Site,
+    node: &Service,
     cid: &Cid,
     part: Range<usize>,
     length: usize,
@@ -291,7 +291,7 @@ pub(super) fn known(request: &Request<Incoming>, etag: &str) -> bool {
 }
 
 async fn graph(
-    node: &Arc<Site>,
+    node: &Arc<Service>,
     text: &str,
     root: &Cid,
     request: &Request<Incoming>,

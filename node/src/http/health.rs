@@ -11,7 +11,7 @@ use super::call::Call;
 use super::document::json;
 use super::refusal::Refusal;
 use crate::damage::{ROWS_HINT, Report};
-use crate::http::site::Site;
+use crate::http::service::Service;
 use crate::opening::Opening;
 
 /// The index as a whole cannot be read.
@@ -76,7 +76,7 @@ fn hint(reasons: &[&'static str]) -> Option<&'static str> {
 }
 
 /// Why the node is not ready, and what is damaged, where that can be told.
-pub(super) async fn readiness(node: &Site) -> (Vec<&'static str>, Option<Arc<Report>>) {
+pub(super) async fn readiness(node: &Service) -> (Vec<&'static str>, Option<Arc<Report>>) {
     let mut reasons = node.not_ready();
     match node.damage.report().await {
         Ok(report) => {

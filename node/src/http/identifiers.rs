@@ -12,7 +12,7 @@ use super::call::Call;
 use super::document::json_as;
 use super::media::accepted;
 use super::refusal::Refusal;
-use crate::http::site::Site;
+use crate::http::service::Service;
 use crate::storage::NameState;
 
 const RESULT: HeaderValue = HeaderValue::from_static("application/did-resolution");
@@ -135,7 +135,7 @@ pub(super) async fn resolve(call: Call) -> Result<Answer, Refusal> {
 }
 
 async fn published(
-    node: &Site,
+    node: &Service,
     kept: &NameState,
 ) -> Result<Option<(DidDocument, DocumentMetadata)>, Refusal> {
     let (Some(cid), Some(head)) = (kept.facts.document, kept.head) else {

@@ -11,7 +11,7 @@ use super::call::Call;
 use super::document::json;
 use super::parameter::parse_name;
 use super::refusal::Refusal;
-use crate::http::site::Site;
+use crate::http::service::Service;
 use crate::storage::{FollowState, NameState};
 use crate::workers::republish::RouterPut;
 
@@ -110,7 +110,7 @@ struct LadderStatus {
 impl LadderStatus {
     /// None where nothing is left that could be released.
     async fn find(
-        node: &Site,
+        node: &Service,
         name: &Name,
         kept: &NameState,
     ) -> Result<Option<LadderStatus>, Refusal> {
@@ -179,11 +179,11 @@ pub(super) async fn status(call: Call) -> Result<Answer, Refusal> {
 }
 
 /// How a name is.
-pub(super) async fn status_of(node: &Site, name: Name) -> Result<Answer, Refusal> {
+pub(super) async fn status_of(node: &Service, name: Name) -> Result<Answer, Refusal> {
     let Some(kept) = node.read.kept(&name).await? else {
         return Err(absent(node, &name).await?);
     };
-    let lost_sequence = node.storage().floor(name).await?;
+    let lost_sequence = node.storage().min_sequence(name).await?;
     let states = node.republish.states(&name).await?;
     let equivocated = node.read.has_evidence(&name).await?;
     let next_look = node.read.next_look(&name).await?;
@@ -209,7 +209,7 @@ pub(super) async fn status_of(node: &Site, name: Name) -> Result<Answer, Refusal
 }
 
 /// That a name is not kept, or that its record is lost.
-async fn absent(node: &Site, name: &Name) -> Result<Refusal, Refusal> {
+async fn absent(node: &Service, name: &Name) -> Result<Refusal, Refusal> {
     if node.storage().is_head_lost(*name).await? {
         return Ok(Refusal::new(
             "record_lost",

@@ -32,7 +32,7 @@ fn build(routes: impl Iterator<Item = &'static Route>) -> Value {
         // That a parameter takes the rest of the path cannot be said there.
         let path = route.path.replace("{*", "{");
         let methods = paths.entry(&*path).or_insert_with(|| json!({}));
-        methods[route.verb.field()] = operation(route, &path);
+        methods[route.method.field()] = operation(route, &path);
         for used in used_schemas(route) {
             let component = schemas.entry(used.name);
             component.or_insert_with(|| schema(used.text));

@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::opening::Telling;
+    use crate::opening::OpeningProgress;
     use perennis_store::{RebuildProgress, RebuildStage};
 
     async fn ask(listener: &TcpListener, path: &str) -> String {
@@ -122,7 +122,7 @@ mod tests {
     async fn while_the_store_is_opened_the_node_lives_and_is_not_ready() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = Config::default();
-        let (mut telling, seen) = Telling::new();
+        let (mut telling, seen) = OpeningProgress::new();
         let (done, opened) = oneshot::channel();
         let asked = async {
             assert!(

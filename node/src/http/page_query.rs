@@ -4,7 +4,7 @@ use perennis_shared::ipns::Name;
 
 use super::query;
 use super::refusal::Refusal;
-use crate::http::site::Site;
+use crate::http::service::Service;
 use crate::storage::NameState;
 
 /// Rows on a page when nothing else is asked for, and the most.
@@ -53,7 +53,7 @@ impl PageQuery {
     /// The rows of this page and the cursor of the next.
     pub(super) async fn rows(
         &self,
-        node: &Site,
+        node: &Service,
     ) -> Result<(Vec<(Name, NameState)>, Option<String>), Refusal> {
         let rows = node.read.names(self.after, self.limit).await?;
         let next = if rows.len() == self.limit {

@@ -15,7 +15,7 @@ use super::media::named_quality;
 use super::parameter::{parse_block_cid, parse_peer};
 use super::query;
 use super::refusal::Refusal;
-use crate::http::site::Site;
+use crate::http::service::Service;
 
 /// Providers that are looked for when the caller does not say.
 const USUAL: usize = 20;
@@ -176,7 +176,7 @@ fn parse_routed(text: &str) -> Result<PeerId, Refusal> {
     parse_peer(text)
 }
 
-async fn looked_up(node: &Site, peer: PeerId) -> Vec<Multiaddr> {
+async fn looked_up(node: &Service, peer: PeerId) -> Vec<Multiaddr> {
     let closest = node.swarm.net.dht().closest(&peer.to_bytes()).await;
     let closest = closest.unwrap_or_else(|error| {
         tracing::debug!(error = %chain(&error), "a peer could not be looked up");
@@ -211,7 +211,7 @@ fn routed<D: Serialize>(
     answer(StatusCode::OK, kind, bytes::Bytes::from(text))
 }
 
-async fn find(node: &Site, cid: &Cid, most: usize) -> Result<Providers, Refusal> {
+async fn find(node: &Service, cid: &Cid, most: usize) -> Result<Providers, Refusal> {
     let net = &node.swarm.net;
     let mut found = net.dht().find_providers(cid, most).await?;
     let is_here = node.read.block(cid).await?.is_some();

@@ -18,7 +18,7 @@ use super::parameter::parse_name;
 use super::refusal::Refusal;
 use super::upload::Upload;
 use super::{gateway, query};
-use crate::http::site::Site;
+use crate::http::service::Service;
 use crate::metrics::LookupResult;
 use crate::read::ServedRecord;
 use crate::resolve::Reach;
@@ -31,7 +31,7 @@ const RECORD_TYPE: HeaderValue = HeaderValue::from_static(RECORD);
 const ABSENT_SECONDS: u32 = 5;
 
 /// The answer when the record is in memory and the client takes it as it is.
-pub(super) fn cached(node: &Site, text: &str, request: &Request<Incoming>) -> Option<Answer> {
+pub(super) fn cached(node: &Service, text: &str, request: &Request<Incoming>) -> Option<Answer> {
     if !accepts_records(request) {
         return None;
     }
@@ -86,7 +86,7 @@ pub(super) async fn gateway(call: Call) -> Result<Answer, Refusal> {
 }
 
 async fn find(
-    node: &Site,
+    node: &Service,
     name: &Name,
     request: &Request<Incoming>,
 ) -> Result<Option<Answer>, Refusal> {

@@ -16,16 +16,20 @@ use super::answer::{self, Answer, Cause, text_header};
 use super::call::Call;
 use super::query;
 use super::refusal::Refusal;
-use super::route::{Counting, InMemory, Route};
+use super::route::{InMemory, Metering, Route};
 use super::router::{self, Matched};
-use super::site::Site;
+use super::service::Service;
 use crate::metrics::Metrics;
 
 /// What requests without a route are counted under.
 const UNROUTED: &str = "none";
 
 /// Answers a request.
-pub(super) async fn respond(node: Arc<Site>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+pub(super) async fn respond(
+    node: Arc<Service>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Answer {
     let started = Instant::now();
     let (route, parameter) = match router::find(request.method(), request.uri().path()) {
         Matched::Route(route, parameter) => (route, parameter),
@@ -47,8 +51,8 @@ pub(super) async fn respond(node: Arc<Site>, peer: IpAddr, request: Request<Inco
             answer.unwrap_or_else(Refusal::into_answer)
         }
     };
-    if route.counting != Counting::ByHandler {
-        let is_told_in_any_case = route.counting == Counting::NeverRefused;
+    if route.metering != Metering::ByHandler {
+        let is_told_in_any_case = route.metering == Metering::NeverRefused;
         answer = node.answers.count(answer, is_told_in_any_case);
     }
     finish(&node.metrics, route.name, answer, started)
@@ -72,7 +76,7 @@ fn finish(
 /// Calls the handler, where the caller may.
 fn begin(
     route: &Route,
-    node: &Arc<Site>,
+    node: &Arc<Service>,
     peer: IpAddr,
     parameter: Option<String>,
     request: Request<Incoming>,

@@ -11,19 +11,19 @@ use super::answer::Answer;
 use super::call::Call;
 use super::refusal::Refusal;
 use super::scope::Scope;
-use super::site::Site;
+use super::service::Service;
 
 /// Answers a call.
 pub(super) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Refusal>>;
 
 /// Answers from memory, where the request is one of those that can be; the text is the parameter, still percent-encoded.
-pub(super) type InMemory = fn(&Site, &str, &Request<Incoming>) -> Option<Answer>;
+pub(super) type InMemory = fn(&Service, &str, &Request<Incoming>) -> Option<Answer>;
 
 /// One route.
 pub(super) struct Route {
     /// The name in metrics, in the log and in the OpenAPI document.
     pub(super) name: &'static str,
-    pub(super) verb: Verb,
+    pub(super) method: RouteMethod,
     /// Segments; `{x}` takes one, `{*x}` at the end takes the rest, and both take something.
     pub(super) path: &'static str,
     /// Other spellings of the path, which are answered too and not documented.
@@ -33,7 +33,7 @@ pub(super) struct Route {
     pub(super) handler: Handler,
     /// Tried before the handler. Routes that have it are matched before all others.
     pub(super) in_memory: Option<InMemory>,
-    pub(super) counting: Counting,
+    pub(super) metering: Metering,
     pub(super) summary: &'static str,
     pub(super) query: &'static [Query],
     /// The media type of the request's body.
@@ -43,7 +43,7 @@ pub(super) struct Route {
 
 /// The methods that routes are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(super) enum RouteMethod {
     /// `GET`, and `HEAD`, which is the same without the body.
     Get,
     Post,
@@ -53,7 +53,7 @@ pub(super) enum Verb {
 
 /// How an answer is counted among the memory of all answers under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counting {
+pub(super) enum Metering {
     /// When it is made; without room it is refused.
     WhenMade,
     /// By the handler, in parts.
@@ -95,36 +95,41 @@ pub(super) struct Query {
     pub(super) values: &'static [&'static str],
 }
 
-impl Verb {
+impl RouteMethod {
     /// All, in the order in which `Allow` names them.
-    pub(super) const ALL: [Verb; 4] = [Verb::Get, Verb::Post, Verb::Put, Verb::Delete];
+    pub(super) const ALL: [RouteMethod; 4] = [
+        RouteMethod::Get,
+        RouteMethod::Post,
+        RouteMethod::Put,
+        RouteMethod::Delete,
+    ];
 
     pub(super) fn is(self, method: &Method) -> bool {
         match self {
-            Verb::Get => method == Method::GET || method == Method::HEAD,
-            Verb::Post => method == Method::POST,
-            Verb::Put => method == Method::PUT,
-            Verb::Delete => method == Method::DELETE,
+            RouteMethod::Get => method == Method::GET || method == Method::HEAD,
+            RouteMethod::Post => method == Method::POST,
+            RouteMethod::Put => method == Method::PUT,
+            RouteMethod::Delete => method == Method::DELETE,
         }
     }
 
     /// Its methods, as `Allow` names them.
     pub(super) const fn methods(self) -> &'static str {
         match self {
-            Verb::Get => "GET, HEAD",
-            Verb::Post => "POST",
-            Verb::Put => "PUT",
-            Verb::Delete => "DELETE",
+            RouteMethod::Get => "GET, HEAD",
+            RouteMethod::Post => "POST",
+            RouteMethod::Put => "PUT",
+            RouteMethod::Delete => "DELETE",
         }
     }
 
     /// Its field in a path of an OpenAPI document.
     pub(super) const fn field(self) -> &'static str {
         match self {
-            Verb::Get => "get",
-            Verb::Post => "post",
-            Verb::Put => "put",
-            Verb::Delete => "delete",
+            RouteMethod::Get => "get",
+            RouteMethod::Post => "post",
+            RouteMethod::Put => "put",
+            RouteMethod::Delete => "delete",
         }
     }
 }
@@ -132,11 +137,11 @@ impl Verb {
 impl Route {
     /// A route that everybody may call and that changes nothing.
     pub(super) const fn get(path: &'static str, name: &'static str, handler: Handler) -> Route {
-        Route::new(Verb::Get, path, name, Scope::Read, handler)
+        Route::new(RouteMethod::Get, path, name, Scope::Read, handler)
     }
 
     pub(super) const fn new(
-        verb: Verb,
+        method: RouteMethod,
         path: &'static str,
         name: &'static str,
         scope: Scope,
@@ -144,13 +149,13 @@ impl Route {
     ) -> Route {
         Route {
             name,
-            verb,
+            method,
             path,
             also: &[],
             scope,
             handler,
             in_memory: None,
-            counting: Counting::WhenMade,
+            metering: Metering::WhenMade,
             summary: "",
             query: &[],
             request: None,
@@ -168,8 +173,8 @@ impl Route {
         self
     }
 
-    pub(super) const fn counting(mut self, counting: Counting) -> Route {
-        self.counting = counting;
+    pub(super) const fn metering(mut self, metering: Metering) -> Route {
+        self.metering = metering;
         self
     }
 

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use hyper::Method;
 
-use super::route::{Route, Verb};
+use super::route::{Route, RouteMethod};
 use super::table::routes;
 
 /// What a method and a path come to.
@@ -76,7 +76,7 @@ impl Router {
 
     fn find<'a>(&'static self, method: &Method, path: &'a str) -> Matched<'a> {
         for prefix in &self.first {
-            if prefix.route.verb.is(method)
+            if prefix.route.method.is(method)
                 && let Some(parameter) = prefix.strip(path)
             {
                 return Matched::Route(prefix.route, parameter);
@@ -92,7 +92,7 @@ impl Router {
             return Matched::Nothing;
         }
         let path = &self.paths[*found.value];
-        match path.routes.iter().find(|route| route.verb.is(method)) {
+        match path.routes.iter().find(|route| route.method.is(method)) {
             Some(route) => Matched::Route(route, parameter.unwrap_or_default()),
             None => Matched::OtherMethods(&path.methods),
         }
@@ -128,9 +128,9 @@ impl Path {
     }
 
     fn name_methods(&mut self) {
-        let is_there = |verb: &Verb| self.routes.iter().any(|route| route.verb == *verb);
-        let verbs = Verb::ALL.into_iter().filter(is_there);
-        let methods: Vec<&str> = verbs.map(Verb::methods).chain(["OPTIONS"]).collect();
+        let is_there = |verb: &RouteMethod| self.routes.iter().any(|route| route.method == *verb);
+        let verbs = RouteMethod::ALL.into_iter().filter(is_there);
+        let methods: Vec<&str> = verbs.map(RouteMethod::methods).chain(["OPTIONS"]).collect();
         self.methods = methods.join(", ");
     }
 }

@@ -8,7 +8,7 @@ use hyper::header::{self, HeaderValue};
 
 use super::origin;
 use super::refusal::Refusal;
-use super::site::Site;
+use super::service::Service;
 
 /// What a route does with the node, and so who may call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Scope {
 
 impl Scope {
     /// Refuses a caller who may not.
-    pub(super) fn admit<B>(self, node: &Site, request: &Request<B>) -> Result<(), Refusal> {
+    pub(super) fn admit<B>(self, node: &Service, request: &Request<B>) -> Result<(), Refusal> {
         if self == Scope::Read {
             return Ok(());
         }
@@ -36,7 +36,7 @@ impl Scope {
 }
 
 /// Checks the bearer token, when this node has one.
-fn authorize<B>(node: &Site, request: &Request<B>) -> Result<(), Refusal> {
+fn authorize<B>(node: &Service, request: &Request<B>) -> Result<(), Refusal> {
     let given = request
         .headers()
         .get(header::AUTHORIZATION)

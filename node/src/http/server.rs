@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::connection;
-use super::site::Site;
+use super::service::Service;
 
 /// How long requests that are being answered may take when the node stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -15,11 +15,11 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// A server that accepts connections until it is told to stop.
 pub(crate) struct Server {
     listener: TcpListener,
-    node: Arc<Site>,
+    node: Arc<Service>,
 }
 
 impl Server {
-    pub(crate) fn new(listener: TcpListener, node: Arc<Site>) -> Server {
+    pub(crate) fn new(listener: TcpListener, node: Arc<Service>) -> Server {
         Server { listener, node }
     }
 

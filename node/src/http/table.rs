@@ -85,7 +85,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::http::route::Verb;
+    use crate::http::route::RouteMethod;
     use crate::http::scope::Scope;
 
     /// Written down once more by hand: what steers the node may be called by no page of another origin, which takes the scope of
@@ -112,12 +112,12 @@ mod tests {
             .map(|(route, scope)| (route.to_owned(), scope))
             .collect();
         let (reading, changing): (Vec<&Route>, Vec<&Route>) =
-            routes().partition(|route| route.verb == Verb::Get);
+            routes().partition(|route| route.method == RouteMethod::Get);
         let found: BTreeMap<String, Scope> = changing
             .into_iter()
             .map(|route| {
                 (
-                    format!("{} {}", route.verb.methods(), route.path),
+                    format!("{} {}", route.method.methods(), route.path),
                     route.scope,
                 )
             })

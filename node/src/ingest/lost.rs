@@ -23,7 +23,7 @@ impl Ingest {
         let kept = self.storage.kept(*name).await?;
         if self.is_known(name, kept.as_ref(), &record).await? {
             // What is here is what was there before the lost one.
-            let known = lost.floor.unwrap_or(offered);
+            let known = lost.min_sequence.unwrap_or(offered);
             return Err(IngestError::Stale { known, offered });
         }
         let ladder = self

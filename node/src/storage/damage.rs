@@ -31,7 +31,7 @@ pub(crate) struct DamagedBlock {
 pub(crate) struct LostHead {
     pub(crate) name: Name,
     /// The sequence it had at least, where that is known.
-    pub(crate) floor: Option<u64>,
+    pub(crate) min_sequence: Option<u64>,
     /// Attempts that failed.
     pub(crate) failures: u32,
     /// Since when it is due.
@@ -201,15 +201,15 @@ impl Storage {
             let mut due = Vec::with_capacity(entries.len());
             for entry in entries {
                 let name = entry.key;
-                let floor = this.store.floor(&name)?;
-                // The batch that stored a head as new as the lost one has taken the floor away.
-                if floor.is_none() && this.store.head(&name)?.is_some() {
+                let min_sequence = this.store.min_sequence(&name)?;
+                // The batch that stored a head as new as the lost one has taken that away.
+                if min_sequence.is_none() && this.store.head(&name)?.is_some() {
                     this.leave_out(LOST_HEADS, &entry);
                     continue;
                 }
                 due.push(LostHead {
                     name,
-                    floor,
+                    min_sequence,
                     failures: entry.payload.0,
                     due: entry.due,
                 });
@@ -232,8 +232,8 @@ impl Storage {
     }
 
     /// The sequence below which no record of a name is accepted, where one that was acknowledged is lost.
-    pub(crate) async fn floor(&self, name: Name) -> Result<Option<u64>, StorageError> {
-        self.blocking(move |this| Ok(this.store.floor(&name)?))
+    pub(crate) async fn min_sequence(&self, name: Name) -> Result<Option<u64>, StorageError> {
+        self.blocking(move |this| Ok(this.store.min_sequence(&name)?))
             .await
     }
 
@@ -317,7 +317,10 @@ mod tests {
         let [lost] = due.as_slice() else {
             panic!("{due:?}")
         };
-        assert_eq!((lost.name, lost.floor, lost.failures), (name, None, 0));
+        assert_eq!(
+            (lost.name, lost.min_sequence, lost.failures),
+            (name, None, 0)
+        );
         storage.look_for_head_later(lost, Millis(9)).await.unwrap();
         assert!(
             storage

@@ -22,7 +22,7 @@ impl Storage {
     pub(crate) async fn begin_fetch(&self, root: &Cid) -> Result<(), StorageError> {
         let reason = PinReason::Fetched(*root);
         let mut batch = reason.batch();
-        reason.pin_ahead(&mut batch, *root);
+        reason.pin_unstored(&mut batch, *root);
         self.write(batch).await
     }
 

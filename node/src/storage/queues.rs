@@ -286,12 +286,12 @@ impl Storage {
         limit: usize,
     ) -> Result<Vec<QueueEntry<K, P>>, StorageError> {
         let mut entries = Vec::new();
-        let mut nameless = Batch::new();
+        let mut unreadable = Batch::new();
         for row in self.store.queue_due(queue.number, now, limit)? {
             let QueueRow { key, due, payload } = row;
             let Some(name) = K::from_key(&key) else {
                 self.unreadable("queues", &key, &"it names nothing");
-                nameless.dequeue(queue.number, &key, due);
+                unreadable.dequeue(queue.number, &key, due);
                 continue;
             };
             entries.push(QueueEntry {
@@ -300,8 +300,8 @@ impl Storage {
                 due,
             });
         }
-        if !nameless.is_empty() {
-            self.store.submit(nameless, |_| {});
+        if !unreadable.is_empty() {
+            self.store.submit(unreadable, |_| {});
         }
         Ok(entries)
     }

@@ -72,8 +72,8 @@ impl PinReason {
     }
 
     /// Keeps what is here of a root, and what comes in.
-    pub(super) fn pin_ahead(&self, batch: &mut Batch, root: Cid) {
-        batch.pin_ahead(&self.key(), root);
+    pub(super) fn pin_unstored(&self, batch: &mut Batch, root: Cid) {
+        batch.pin_unstored(&self.key(), root);
     }
 
     /// Keeps its root for this reason no longer.
@@ -118,7 +118,7 @@ impl Storage {
     fn mended(&self, reason: PinReason) -> Result<Option<Batch>, StorageError> {
         let mut batch = reason.batch();
         match reason {
-            PinReason::Fetched(root) => reason.pin_ahead(&mut batch, root),
+            PinReason::Fetched(root) => reason.pin_unstored(&mut batch, root),
             PinReason::Head(name) => {
                 let Some(head) = self.store.head(&name)? else {
                     return Ok(None);
@@ -127,7 +127,7 @@ impl Storage {
                     return Ok(None);
                 };
                 match kept.head.filter(|_| kept.facts.pin != Pin::RecordOnly) {
-                    Some(head) => reason.pin_ahead(&mut batch, head),
+                    Some(head) => reason.pin_unstored(&mut batch, head),
                     None => reason.unpin(&mut batch),
                 }
             }
@@ -184,7 +184,7 @@ mod tests {
         ];
         for (reason, root) in reasons {
             let mut batch = reason.batch();
-            reason.pin_ahead(&mut batch, root);
+            reason.pin_unstored(&mut batch, root);
             storage.write(batch).await.unwrap();
         }
         let mut roots = Vec::new();

@@ -146,7 +146,7 @@ impl Batch {
     pub fn delete_head(&mut self, name: &Name) -> &mut Self {
         self.rows.push(RowChange::Delete(keys::head(name)));
         self.rows
-            .push(RowChange::Delete(keys::floor(name.as_bytes())));
+            .push(RowChange::Delete(keys::min_sequence(name.as_bytes())));
         self
     }
 
@@ -159,7 +159,7 @@ impl Batch {
     }
 
     /// Keeps all that is reachable from `root`, which need not be stored yet.
-    pub fn pin_ahead(&mut self, key: &[u8], root: Cid) -> &mut Self {
+    pub fn pin_unstored(&mut self, key: &[u8], root: Cid) -> &mut Self {
         self.rows
             .push(RowChange::Pin(keys::key(keys::PIN, key), root));
         self

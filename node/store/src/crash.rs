@@ -20,15 +20,10 @@ mod stuck;
 mod tables;
 mod twofold;
 
-use std::path::Path;
-use std::sync::Arc;
-
 use model::{Model, Step, WORKLOAD, seen};
 
-use crate::testing::{Loss, LyingDisk, MortalHome, Power};
+use crate::testing::{DIR, Loss, Machine, Power};
 use crate::{CommitError, IndexOptions, Store, StoreOptions, StoreState, UpkeepError};
-
-const DIR: &str = "/store";
 
 fn options() -> StoreOptions {
     StoreOptions {
@@ -38,45 +33,6 @@ fn options() -> StoreOptions {
         flush_bytes: 12 << 10,
         checkpoint_bytes: 10 << 10,
         index: IndexOptions::default(),
-    }
-}
-
-/// A machine: what outlives its power cuts.
-#[derive(Debug)]
-struct Machine {
-    power: Power,
-    disk: LyingDisk,
-    home: MortalHome,
-}
-
-impl Machine {
-    fn new(power: Power) -> Self {
-        Self {
-            disk: LyingDisk::new(&power),
-            home: MortalHome::new(&power),
-            power,
-        }
-    }
-
-    fn open(&self) -> Result<Store, crate::OpenError> {
-        let home = Arc::new(self.home.clone());
-        let disk = Arc::new(self.disk.clone());
-        Store::open_on(Path::new(DIR), &options(), disk, home, None, &mut |_| {})
-    }
-
-    /// The same machine after the power was cut, on new power.
-    fn restart(self, loss: Loss, power: Power) -> Self {
-        self.power.cut();
-        self.copy(loss, power)
-    }
-
-    /// Another machine with what would be there after a power cut now.
-    fn copy(&self, loss: Loss, power: Power) -> Self {
-        Self {
-            disk: self.disk.survivors(loss, &power),
-            home: self.home.survivors(loss, &power),
-            power,
-        }
     }
 }
 
@@ -161,7 +117,7 @@ fn check(machine: &Machine, models: &[Model], context: &str) {
 }
 
 fn points() -> u64 {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let models = work(&machine, WORKLOAD);
     let points = machine.power.points();
     check(
@@ -185,7 +141,7 @@ fn power_cut_at_every_point_loses_nothing_acknowledged_and_shows_nothing_half() 
     ];
     for point in 0..points {
         for loss in losses {
-            let machine = Machine::new(Power::cut_at(point));
+            let machine = Machine::new(Power::cut_at(point), options());
             let models = work(&machine, WORKLOAD);
             let machine = machine.restart(loss, Power::default());
             check(&machine, &models, &format!("cut at {point}, {loss:?}"));
@@ -197,7 +153,7 @@ fn power_cut_at_every_point_loses_nothing_acknowledged_and_shows_nothing_half() 
 fn power_cut_during_recovery_is_recovered_from() {
     for point in 0..points() {
         let loss = Loss::Some(point);
-        let machine = Machine::new(Power::cut_at(point));
+        let machine = Machine::new(Power::cut_at(point), options());
         let models = work(&machine, WORKLOAD);
         let mut machine = machine.restart(loss, Power::cut_at(point % 5));
         for round in 0..4 {

@@ -12,7 +12,7 @@ use crate::keys;
 use crate::kv::{Kv, KvError};
 use crate::location::Location;
 use crate::read::ReadError;
-use crate::rows::{HeadRow, QuarantineRow, Quarantined, Row as _, SetAside, read_floor};
+use crate::rows::{HeadRow, QuarantineRow, Quarantined, Row as _, SetAside, read_min_sequence};
 use crate::store::{Inner, Store};
 
 /// Rows that are counted at once.
@@ -55,7 +55,7 @@ impl DamageCounts {
             (vec![keys::QUARANTINE], &mut self.quarantined_blocks),
             (keys::queue_key(keys::REFETCH, &[]), &mut self.refetches),
             (keys::queue_key(keys::LOST_HEADS, &[]), &mut self.lost_heads),
-            (vec![keys::FLOOR], &mut self.floors),
+            (vec![keys::MIN_SEQUENCE], &mut self.floors),
         ]
     }
 
@@ -83,7 +83,7 @@ impl SetAside {
             Some(&keys::FILE) => "files",
             Some(&keys::QUARANTINE) => "damaged blocks",
             Some(&keys::HEAD) => "heads",
-            Some(&keys::FLOOR) => "floors",
+            Some(&keys::MIN_SEQUENCE) => "floors",
             Some(&keys::EVIDENCE) => "evidence",
             Some(&keys::PIN) => "pins",
             Some(&(keys::QUEUE | keys::QUEUE_KEY)) => "queues",
@@ -210,8 +210,8 @@ impl Store {
     ///
     /// # Errors
     /// The index fails.
-    pub fn floor(&self, name: &Name) -> Result<Option<u64>, ReadError> {
-        self.row(keys::floor(name.as_bytes()), read_floor)
+    pub fn min_sequence(&self, name: &Name) -> Result<Option<u64>, ReadError> {
+        self.row(keys::min_sequence(name.as_bytes()), read_min_sequence)
     }
 
     /// Sets the head of a name aside whose record the caller cannot read, as a row that the store cannot read itself: the name is

@@ -8,7 +8,7 @@
 //! | `s` file | number u32 | [`FileRow`](crate::rows::FileRow) |
 //! | `x` quarantine | multihash | [`QuarantineRow`](crate::QuarantineRow) |
 //! | `h` head | name | [`HeadRow`](crate::HeadRow) |
-//! | `f` floor | name | version, sequence u64 |
+//! | `f` minimum sequence | name | version, sequence u64 |
 //! | `e` evidence | name, sequence u64 | version, record of the refused head |
 //! | `p` pin | pin key | [`PinRow`](crate::rows::PinRow) |
 //! | `q` queue by time | queue u8, due u64, key | version, payload |
@@ -36,7 +36,7 @@ pub(crate) const DEAD: u8 = b'd';
 pub(crate) const FILE: u8 = b's';
 pub(crate) const QUARANTINE: u8 = b'x';
 pub(crate) const HEAD: u8 = b'h';
-pub(crate) const FLOOR: u8 = b'f';
+pub(crate) const MIN_SEQUENCE: u8 = b'f';
 pub(crate) const EVIDENCE: u8 = b'e';
 pub(crate) const PIN: u8 = b'p';
 pub(crate) const QUEUE: u8 = b'q';
@@ -154,8 +154,8 @@ pub(crate) fn head(name: &Name) -> Vec<u8> {
     key(HEAD, name.as_bytes())
 }
 
-pub(crate) fn floor(name: &[u8]) -> Vec<u8> {
-    key(FLOOR, name)
+pub(crate) fn min_sequence(name: &[u8]) -> Vec<u8> {
+    key(MIN_SEQUENCE, name)
 }
 
 pub(crate) fn evidence(name: &Name, sequence: u64) -> Vec<u8> {

@@ -170,7 +170,7 @@ impl Store {
             missing,
             returned,
             has_quarantine,
-            has_floors,
+            has_min_sequences,
             has_set_aside,
             rebuilt,
         } = opened.map_err(failed)?;
@@ -189,7 +189,7 @@ impl Store {
             failed: index_damaged,
             stuck: AtomicBool::new(false),
             quarantined: AtomicBool::new(has_quarantine),
-            floors: AtomicBool::new(has_floors),
+            min_sequences: AtomicBool::new(has_min_sequences),
             set_aside: AtomicBool::new(has_set_aside),
             young: Mutex::new(None),
             groups: AtomicU64::new(last_group),

@@ -4,9 +4,9 @@
 //! [`Previous`](version::Row::Previous); one of a later version, or one that is damaged, is none and is set aside.
 
 mod file;
-mod floor;
 mod head;
 mod loss;
+mod min_sequence;
 mod pin;
 mod place;
 mod quarantine;
@@ -15,10 +15,10 @@ mod seen;
 mod version;
 
 pub(crate) use file::{FileKind, FileRow};
-pub(crate) use floor::{read_floor, write_floor};
 pub use head::HeadRow;
 pub use loss::{Loss, LossKind};
 pub(crate) use loss::{found_at, has_lost_groups};
+pub(crate) use min_sequence::{read_min_sequence, write_min_sequence};
 pub(crate) use pin::PinRow;
 pub(crate) use place::{MANY_OWNERS, NOBODY, Place, merge_tags, owner_tag, read_location};
 pub(crate) use quarantine::Quarantined;

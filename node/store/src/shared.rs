@@ -26,8 +26,8 @@ pub(crate) struct Shared {
     pub(crate) stuck: AtomicBool,
     /// Whether there may be a block in quarantine: without one, no put needs to look for its own.
     pub(crate) quarantined: AtomicBool,
-    /// Whether there may be a floor below which heads are refused, because a newer one was lost.
-    pub(crate) floors: AtomicBool,
+    /// Whether there may be a minimum sequence below which heads are refused, because a newer one was lost.
+    pub(crate) min_sequences: AtomicBool,
     /// Whether there may be a row that was set aside: when its key is written again, it is forgotten.
     pub(crate) set_aside: AtomicBool,
     /// While garbage is collected.

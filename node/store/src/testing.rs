@@ -14,11 +14,13 @@ mod durable;
 pub mod flip;
 pub mod kill;
 mod kv;
+mod machine;
 mod power;
 mod seeded;
 
 pub use disk::LyingDisk;
 pub use durable::Durable;
 pub use kv::{MortalHome, MortalKv};
+pub use machine::{DIR, Machine};
 pub use power::{Loss, Power};
 pub use seeded::Seeded;

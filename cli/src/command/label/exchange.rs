@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::files::{self, Existing, is_dash, name_of, write_atomically};
 use crate::page::{Page, bytes_text, count, thousands};
-use crate::session::{Session, told};
+use crate::session::{Session, failure_of};
 use crate::when::now;
 
 /// Changes that a document tells.
@@ -87,11 +87,11 @@ pub(super) async fn import(context: &Context<'_>, arguments: &LabelImport) -> Re
     let session = Session::open(context, &[]).await?;
     let own = own_labels(context, &session).await?;
     let plan = plan(labels, &own);
-    let mut staged = session.client.staged().await.map_err(told!())?.len();
+    let mut staged = session.client.staged().await.map_err(failure_of!())?.len();
     if !arguments.dry_run {
         let bar = context.output.bar("staging", plan.ops.len() as u64);
         for ops in plan.ops.chunks(STAGED_AT_ONCE) {
-            staged = session.client.stage(ops).await.map_err(told!())?;
+            staged = session.client.stage(ops).await.map_err(failure_of!())?;
             bar.inc(ops.len() as u64);
         }
         bar.finish_and_clear();
@@ -221,7 +221,7 @@ async fn all_labels(session: &Session, prefix: Option<&str>) -> Result<Vec<Label
     };
     let mut labels = Vec::new();
     loop {
-        let page = session.client.labels(&query).await.map_err(told!())?;
+        let page = session.client.labels(&query).await.map_err(failure_of!())?;
         labels.extend(page.labels.into_iter().map(|listed| listed.label));
         match page.next {
             Some(next) => query.after = Some(next),

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::failure::{Failure, with_causes};
 use crate::files::{Existing, is_dash, read_start, write_atomically};
 use crate::page::{Page, bytes_text};
-use crate::session::{Session, parse_did, told};
+use crate::session::{Session, failure_of, parse_did};
 use crate::when::{moment_text, now};
 
 /// What a list says about a label.
@@ -71,7 +71,11 @@ pub(super) async fn prove(context: &Context<'_>, arguments: &LabelProve) -> Resu
         Some(did) => did,
         None => parse_did(&session.home.expect_identity()?.did)?,
     };
-    let proof = session.client.prove(&did, &key).await.map_err(told!())?;
+    let proof = session
+        .client
+        .prove(&did, &key)
+        .await
+        .map_err(failure_of!())?;
     // What is handed out has been checked the way its reader will.
     let proven = proof.verify(&did.name(), now()).map_err(|error| {
         Failure::failed("proof", "the proof that was made does not hold").because(&error)

@@ -23,7 +23,7 @@ use crate::http::memory::{
     block_bytes, counted,
 };
 use crate::http::refusal::{ClientError, INTERNAL};
-use crate::http::site::Site;
+use crate::http::service::Service;
 use crate::read::ReadError;
 
 /// A part is sent when it has this many bytes; a slice of a large block has at most as many.
@@ -138,7 +138,7 @@ impl ClientError for GraphError {
 
 /// A graph that is being sent.
 pub(super) struct Graph {
-    node: Arc<Site>,
+    node: Arc<Service>,
     scope: DagScope,
     walk: DepthFirst,
     walk_share: WalkShare,
@@ -179,7 +179,7 @@ impl HeldBlock {
 impl Graph {
     /// Begins to send what is below a root, once there is room for its first part.
     pub(super) async fn begin(
-        node: &Arc<Site>,
+        node: &Arc<Service>,
         root: &Cid,
         scope: DagScope,
         place: Place,

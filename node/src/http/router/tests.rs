@@ -34,7 +34,7 @@ fn every_route_is_found_and_answers_other_methods_with_its_own() {
             .replace("{file}", "index.html");
         assert!(!path.contains('{'), "{path}");
         for path in route.also.iter().copied().chain([&*path]) {
-            let method = route.verb.methods().split(", ").next().unwrap();
+            let method = route.method.methods().split(", ").next().unwrap();
             let method: Method = method.parse().unwrap();
             let (name, _) = found(&method, path).unwrap();
             assert_eq!(name, route.name, "{path}");

@@ -1,14 +1,14 @@
 //! Routes of content by its address: blocks, records and documents of identities.
 
 use super::ERROR;
-use crate::http::route::{Counting, Documented, Query, Route, Schema, Shape, Verb};
+use crate::http::route::{Documented, Metering, Query, Route, RouteMethod, Schema, Shape};
 use crate::http::scope::Scope;
 use crate::http::{gateway, identifiers, records};
 
 pub(super) static ROUTES: &[Route] = &[
     Route::get("/ipfs/{*cid}", "block", handler!(gateway::block))
         .in_memory(gateway::cached)
-        .counting(Counting::ByHandler)
+        .metering(Metering::ByHandler)
         .summary("A block or a whole graph of blocks (trustless gateway specification).")
         .query(&[
             Query {
@@ -62,7 +62,7 @@ pub(super) static ROUTES: &[Route] = &[
             400 "no IPNS name" ERROR,
             406 "a format that is not served" ERROR,
         ]),
-    Route::new(Verb::Put, "/routing/v1/ipns/{name}", "record_put", Scope::Publish, handler!(records::put))
+    Route::new(RouteMethod::Put, "/routing/v1/ipns/{name}", "record_put", Scope::Publish, handler!(records::put))
         .summary("Stores a record durably (Delegated Routing V1). Blocks of an unknown head are fetched later.")
         .request("application/vnd.ipfs.ipns-record")
         .answers(documented![

@@ -2,7 +2,7 @@
 
 use super::{ERROR, PAGE_QUERY};
 use crate::http::fetch;
-use crate::http::route::{Documented, Query, Route, Schema, Shape, Verb};
+use crate::http::route::{Documented, Query, Route, RouteMethod, Schema, Shape};
 use crate::http::scope::Scope;
 
 pub(super) static ROUTES: &[Route] = &[
@@ -13,7 +13,7 @@ pub(super) static ROUTES: &[Route] = &[
             200 "a page" json!("fetched"),
             400 "no cursor or no limit" ERROR,
         ]),
-    Route::new(Verb::Post, "/v1/fetched/{cid}", "fetch", Scope::Control, handler!(fetch::start))
+    Route::new(RouteMethod::Post, "/v1/fetched/{cid}", "fetch", Scope::Control, handler!(fetch::start))
         .summary("Fetches the DAG below a CID from peers, verified block by block, and keeps it. Answers with JSON lines: progress, then done or failed, whose kind says what the caller may do (retry, reject, corrupt or fatal).")
         .query(&[Query {
             name: "peer",
@@ -29,7 +29,7 @@ pub(super) static ROUTES: &[Route] = &[
             502 "the peer cannot be reached" ERROR,
             507 "the disk is full" ERROR,
         ]),
-    Route::new(Verb::Delete, "/v1/fetched/{cid}", "release", Scope::Control, handler!(fetch::release))
+    Route::new(RouteMethod::Delete, "/v1/fetched/{cid}", "release", Scope::Control, handler!(fetch::release))
         .summary("Keeps a DAG no longer for having been fetched.")
         .answers(documented![
             200 "released" json!("release"),

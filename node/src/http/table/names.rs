@@ -1,7 +1,7 @@
 //! Routes of the names that are kept.
 
 use super::{ERROR, PAGE_QUERY};
-use crate::http::route::{Documented, Query, Route, Schema, Shape, Verb};
+use crate::http::route::{Documented, Query, Route, RouteMethod, Schema, Shape};
 use crate::http::scope::Scope;
 use crate::http::{follow, name_status, names, pins};
 
@@ -20,7 +20,7 @@ pub(super) static ROUTES: &[Route] = &[
             400 "no name" ERROR,
             404 "the name is not kept here, or its record is lost" ERROR,
         ]),
-    Route::new(Verb::Put, "/v1/names/{name}", "follow", Scope::Control, handler!(follow::follow))
+    Route::new(RouteMethod::Put, "/v1/names/{name}", "follow", Scope::Control, handler!(follow::follow))
         .summary("Follows somebody else's name: keeps its record and all that is below its head, and looks for newer records. For the operator only: with the bearer token, or from this machine and from no web page. Without a body the record is looked for at the routers and sources; a body is the record, or a CARv1 of the form of a publish whose blocks are kept as well.")
         .query(&[
             Query {
@@ -50,7 +50,7 @@ pub(super) static ROUTES: &[Route] = &[
             503 "busy, or its data folder is gone" ERROR,
             507 "the disk is full" ERROR,
         ]),
-    Route::new(Verb::Delete, "/v1/names/{name}", "unfollow", Scope::Control, handler!(follow::unfollow))
+    Route::new(RouteMethod::Delete, "/v1/names/{name}", "unfollow", Scope::Control, handler!(follow::unfollow))
         .summary("Ends following a name. It goes with all that only it holds, unless its owner has published it here. For the operator only, as following.")
         .answers(documented![
             204 "it is no longer followed" &[],
@@ -60,7 +60,7 @@ pub(super) static ROUTES: &[Route] = &[
             404 "the name is not followed" ERROR,
             507 "the disk is full" ERROR,
         ]),
-    Route::new(Verb::Post, "/v1/names/{name}/publish", "publish", Scope::Publish, handler!(names::publish))
+    Route::new(RouteMethod::Post, "/v1/names/{name}/publish", "publish", Scope::Publish, handler!(names::publish))
         .summary("Stores a new head with its blocks durably, all of it or nothing. The body is CARv1 with the roots [head, record, rung…]; the record is its last block, and the rungs of its renewal ladder come right before it.")
         .request("application/vnd.ipld.car")
         .answers(documented![

@@ -1,7 +1,7 @@
 //! Routes of peers, and who provides what.
 
 use super::ERROR;
-use crate::http::route::{Documented, Query, Route, Schema, Shape, Verb};
+use crate::http::route::{Documented, Query, Route, RouteMethod, Schema, Shape};
 use crate::http::scope::Scope;
 use crate::http::{peers, providers};
 
@@ -9,7 +9,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::get("/v1/peers", "peers", handler!(peers::list))
         .summary("The node as a peer: where it listens, who is connected, how many come in and from where.")
         .answers(documented![200 "the peers" json!("peers")]),
-    Route::new(Verb::Post, "/v1/peers/connect", "peer_connect", Scope::Control, handler!(peers::connect))
+    Route::new(RouteMethod::Post, "/v1/peers/connect", "peer_connect", Scope::Control, handler!(peers::connect))
         .summary("Connects to the peer at a multiaddr.")
         .request("application/json")
         .answers(documented![
@@ -20,7 +20,7 @@ pub(super) static ROUTES: &[Route] = &[
             422 "somebody else answers there" ERROR,
             502 "it cannot be reached" ERROR,
         ]),
-    Route::new(Verb::Put, "/v1/peers/{peer}/ban", "peer_ban", Scope::Control, handler!(peers::ban))
+    Route::new(RouteMethod::Put, "/v1/peers/{peer}/ban", "peer_ban", Scope::Control, handler!(peers::ban))
         .summary("Closes the connections with a peer and takes none any more, until the node stops or the ban is lifted.")
         .answers(documented![
             200 "banned" json!("peer-ban"),
@@ -28,7 +28,7 @@ pub(super) static ROUTES: &[Route] = &[
             401 "the bearer token is missing or wrong" ERROR,
             403 "called by a page of another origin" ERROR,
         ]),
-    Route::new(Verb::Delete, "/v1/peers/{peer}/ban", "peer_unban", Scope::Control, handler!(peers::unban))
+    Route::new(RouteMethod::Delete, "/v1/peers/{peer}/ban", "peer_unban", Scope::Control, handler!(peers::unban))
         .summary("Speaks with a peer again.")
         .answers(documented![
             200 "not banned" json!("peer-ban"),
@@ -36,7 +36,7 @@ pub(super) static ROUTES: &[Route] = &[
             401 "the bearer token is missing or wrong" ERROR,
             403 "called by a page of another origin" ERROR,
         ]),
-    Route::new(Verb::Post, "/v1/providers/{cid}", "provide", Scope::Control, handler!(providers::provide))
+    Route::new(RouteMethod::Post, "/v1/providers/{cid}", "provide", Scope::Control, handler!(providers::provide))
         .summary("Tells the DHT that this node has a block.")
         .answers(documented![
             200 "told" json!("provide"),

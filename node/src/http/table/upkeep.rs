@@ -1,7 +1,7 @@
 //! Routes of what is damaged, and how fast names are published and found.
 
 use super::ERROR;
-use crate::http::route::{Documented, Route, Schema, Shape, Verb};
+use crate::http::route::{Documented, Route, RouteMethod, Schema, Shape};
 use crate::http::scope::Scope;
 use crate::http::{damage, probe};
 
@@ -12,7 +12,7 @@ pub(super) static ROUTES: &[Route] = &[
             200 "what is damaged" json!("damage"),
             503 "the rows of the index cannot be read" ERROR,
         ]),
-    Route::new(Verb::Delete, "/v1/damage", "damage_dismiss", Scope::Control, handler!(damage::dismiss))
+    Route::new(RouteMethod::Delete, "/v1/damage", "damage_dismiss", Scope::Control, handler!(damage::dismiss))
         .summary("Forgets the losses that were told, and rows from which nothing can be mended. What waits to be mended stays.")
         .answers(documented![
             200 "what is left" json!("damage"),
@@ -24,7 +24,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::get("/v1/probe", "probe", handler!(probe::report))
         .summary("How fast the node's canary name was published and found lately, by route.")
         .answers(documented![200 "what was measured" json!("probe")]),
-    Route::new(Verb::Post, "/v1/probe", "probe_now", Scope::Control, handler!(probe::now))
+    Route::new(RouteMethod::Post, "/v1/probe", "probe_now", Scope::Control, handler!(probe::now))
         .summary("Publishes and resolves the canary name through each route now, and answers when all have ended, which takes 80 seconds at most.")
         .answers(documented![
             200 "what was measured" json!("probe"),

@@ -20,7 +20,7 @@ use crate::log::LogBatch;
 use crate::pack::Entry;
 use crate::rows::{
     HeadRow, PinRow, Place, Quarantined, Row as _, SetAside, merge_tags, owner_tag, read_due,
-    read_floor, write_due, write_payload, write_plain,
+    read_min_sequence, write_due, write_payload, write_plain,
 };
 use crate::shared::Shared;
 
@@ -254,14 +254,14 @@ impl<'a> Pending<'a> {
                 }
             }
         }
-        if self.shared.floors.load(Ordering::Acquire) {
-            let floor = keys::floor(name.as_bytes());
-            if let Some(row) = self.value(part, &floor)? {
-                // A floor that cannot be read holds nobody up for ever: it is gone with the next head.
-                if let Some(lost) = read_floor(&row).filter(|lost| head.sequence < *lost) {
+        if self.shared.min_sequences.load(Ordering::Acquire) {
+            let min_sequence = keys::min_sequence(name.as_bytes());
+            if let Some(row) = self.value(part, &min_sequence)? {
+                // A minimum sequence that cannot be read holds nobody up for ever: it is gone with the next head.
+                if let Some(lost) = read_min_sequence(&row).filter(|lost| head.sequence < *lost) {
                     return Err(stale(lost));
                 }
-                part.delete(floor);
+                part.delete(min_sequence);
             }
         }
         self.settle(part, &key)?;
@@ -281,7 +281,7 @@ impl<'a> Pending<'a> {
             // On a full disk this is written into the reserve: what is not there must not use it up.
             RowChange::Delete(key) | RowChange::Unpin(key) => {
                 self.settle(part, &key)?;
-                if self.value(part, &key)?.is_some() || self.has_floor(part, &key)? {
+                if self.value(part, &key)?.is_some() || self.has_min_sequence(part, &key)? {
                     part.delete(key);
                 }
             }
@@ -312,11 +312,11 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
-    /// Whether a head that is not there was lost: a replay then forgets its floor only where the log says that it was deleted.
-    fn has_floor(&self, part: &Part, key: &[u8]) -> Result<bool, CommitError> {
+    /// Whether a head that is not there was lost: a replay then forgets its minimum sequence only where the log says that it was deleted.
+    fn has_min_sequence(&self, part: &Part, key: &[u8]) -> Result<bool, CommitError> {
         match key {
-            [keys::HEAD, name @ ..] if self.shared.floors.load(Ordering::Acquire) => {
-                Ok(self.value(part, &keys::floor(name))?.is_some())
+            [keys::HEAD, name @ ..] if self.shared.min_sequences.load(Ordering::Acquire) => {
+                Ok(self.value(part, &keys::min_sequence(name))?.is_some())
             }
             _ => Ok(false),
         }

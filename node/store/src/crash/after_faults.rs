@@ -5,14 +5,14 @@ use std::io::ErrorKind;
 use super::files::told;
 use super::newest::{killed_then_started, metas, newest, path, small};
 use super::old_index::raw;
-use super::{Machine, model};
+use super::{Machine, model, options};
 use crate::disk::Disk as _;
 use crate::kv::KvBatch;
 use crate::testing::{Loss, Power};
 use crate::{Batch, keys};
 
 fn with_block_row_set_aside() -> Machine {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(raw("a block")).unwrap();
     store.checkpoint().unwrap();
@@ -72,7 +72,7 @@ fn what_is_acknowledged_behind_a_group_that_could_not_be_made_durable_stays() {
 fn what_is_acknowledged_after_a_first_group_whose_sync_failed_stays() {
     let mut lost = Vec::new();
     for point in 0..60 {
-        let machine = Machine::new(Power::default());
+        let machine = Machine::new(Power::default(), options());
         machine.power.fail_at(point, ErrorKind::Other);
         if let Ok(store) = machine.open() {
             let _ = store.commit(model::batch(1));

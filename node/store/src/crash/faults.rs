@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::model::{self, Model, Step, WORKLOAD, batch, seen};
-use super::{DIR, Machine, check, points, run};
+use super::{DIR, Machine, check, options, points, run};
 use crate::disk::Disk as _;
 use crate::segment::GROUPS_START;
 use crate::testing::{Loss, Power};
@@ -23,7 +23,7 @@ fn an_error_at_every_point_is_told_and_what_was_acknowledged_stays() {
     for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
         for point in 0..points() {
             let context = format!("{kind} at {point}");
-            let machine = Machine::new(Power::default());
+            let machine = Machine::new(Power::default(), options());
             machine.power.fail_at(point, kind);
             let mut model = Model::default();
             let mut states = vec![model.clone()];
@@ -60,7 +60,7 @@ fn an_error_at_every_point_is_told_and_what_was_acknowledged_stays() {
 
 #[test]
 fn a_full_disk_serves_reads_collects_garbage_and_comes_back() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     // A reserve and seven segments.
     machine.disk.set_space(Some(88 << 10));
     let store = machine.open().unwrap();
@@ -96,7 +96,7 @@ fn a_full_disk_serves_reads_collects_garbage_and_comes_back() {
 
 #[test]
 fn on_a_full_disk_pins_are_let_go_of_and_what_they_kept_is_collected() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     machine.disk.set_space(Some(88 << 10));
     let store = machine.open().unwrap();
     let mut number = 1;
@@ -126,7 +126,7 @@ fn on_a_full_disk_pins_are_let_go_of_and_what_they_kept_is_collected() {
 
 #[test]
 fn what_lets_go_is_not_refused_where_it_is_the_first_to_find_the_disk_full() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(batch(1)).unwrap();
     let (key, _) = store.pins(None, 1).unwrap().remove(0);
@@ -154,14 +154,14 @@ fn only_what_lets_go_and_does_nothing_else_counts_as_letting_go() {
     assert!(!lets_go(&|batch| batch.blocks = whole.blocks.clone()));
     assert!(!lets_go(&|batch| batch.heads = whole.heads.clone()));
     assert!(!lets_go(&|batch| _ = batch.require(cid)));
-    assert!(!lets_go(&|batch| _ = batch.pin_ahead(b"pin", cid)));
+    assert!(!lets_go(&|batch| _ = batch.pin_unstored(b"pin", cid)));
     assert!(!lets_go(&|batch| _ = batch.put_meta(b"key", b"".to_vec())));
     assert!(!Batch::new().only_lets_go());
 }
 
 #[test]
 fn what_fits_is_written_where_the_space_of_a_whole_segment_is_not_there() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let options = StoreOptions {
         segment_bytes: 64 << 10,
         ..super::options()
@@ -213,7 +213,7 @@ fn what_fits_is_written_where_the_space_of_a_whole_segment_is_not_there() {
 
 #[test]
 fn a_full_disk_comes_back_when_somebody_else_makes_space() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(batch(1)).unwrap();
     machine.disk.set_space(Some(machine.disk.used_bytes()));
@@ -229,7 +229,7 @@ fn a_full_disk_comes_back_when_somebody_else_makes_space() {
 
 #[test]
 fn every_flipped_bit_of_a_block_is_found_and_the_block_heals_when_it_is_put_again() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(batch(1)).unwrap();
     let before = seen(&store);
@@ -259,7 +259,7 @@ fn every_flipped_bit_of_a_block_is_found_and_the_block_heals_when_it_is_put_agai
 
 #[test]
 fn a_damaged_block_is_recorded_reported_queued_and_no_longer_served() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(batch(1)).unwrap();
     let cids: Vec<_> = seen(&store).blocks.into_keys().collect();
@@ -290,7 +290,7 @@ fn a_damaged_block_is_recorded_reported_queued_and_no_longer_served() {
 
 #[test]
 fn damage_anywhere_in_the_log_never_stops_the_start_and_is_never_silent() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in 1..6 {
         store.commit(batch(number)).unwrap();
@@ -339,7 +339,7 @@ fn damage_anywhere_in_the_log_never_stops_the_start_and_is_never_silent() {
 
 #[test]
 fn a_log_that_is_damaged_in_memory_only_is_read_from_the_disk() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in 1..6 {
         store.commit(batch(number)).unwrap();
@@ -367,7 +367,7 @@ fn a_log_that_is_damaged_in_memory_only_is_read_from_the_disk() {
 
 #[test]
 fn a_loss_that_is_found_again_is_written_down_once() {
-    let mut machine = Machine::new(Power::default());
+    let mut machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in 1..6 {
         store.commit(batch(number)).unwrap();
@@ -392,7 +392,7 @@ fn a_loss_that_is_found_again_is_written_down_once() {
 
 #[test]
 fn what_stands_behind_the_log_is_durable_elsewhere_before_it_is_cut() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(batch(1)).unwrap();
     machine.power.cut();
@@ -415,7 +415,7 @@ fn what_stands_behind_the_log_is_durable_elsewhere_before_it_is_cut() {
 #[test]
 fn a_segment_whose_name_was_not_durable_keeps_what_is_written_into_it_later() {
     for point in 0..60 {
-        let machine = Machine::new(Power::default());
+        let machine = Machine::new(Power::default(), options());
         machine.power.fail_at(point, ErrorKind::Other);
         if let Ok(store) = machine.open() {
             let _ = store.commit(batch(1));
@@ -434,7 +434,7 @@ fn a_segment_whose_name_was_not_durable_keeps_what_is_written_into_it_later() {
 
 #[test]
 fn a_block_that_was_damaged_in_the_log_and_put_again_stays() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(batch(1)).unwrap();
     store.commit(batch(2)).unwrap();
@@ -473,8 +473,8 @@ fn a_block_that_was_damaged_in_the_log_and_put_again_stays() {
 }
 
 #[test]
-fn heads_of_a_lost_batch_leave_a_floor_until_their_record_is_back() {
-    let machine = Machine::new(Power::default());
+fn heads_of_a_lost_batch_leave_a_min_sequence_until_their_record_is_back() {
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in [1, 2, 5] {
         store.commit(batch(number)).unwrap();
@@ -519,7 +519,7 @@ fn heads_of_a_lost_batch_leave_a_floor_until_their_record_is_back() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_told() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     machine.disk.set_read_only(true);
     let error = machine.open().unwrap_err();
     assert!(error.to_string().contains(DIR), "{error}");
@@ -527,7 +527,7 @@ fn a_folder_that_cannot_be_written_is_told() {
 
 #[test]
 fn letting_go_of_what_is_not_there_takes_no_space() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let [block, ..] = model::blocks(1);
     let mut batch = Batch::new();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::model::{batch, seen};
-use super::{DIR, Machine};
+use super::{DIR, Machine, options};
 use crate::disk::Disk;
 use crate::frame::Salt;
 use crate::location::FileNumber;
@@ -15,7 +15,7 @@ use crate::{Batch, LossKind, Store};
 
 /// A machine whose store has several segments with live blocks, and was closed.
 fn machine() -> Machine {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in 1..10 {
         store.commit(batch(number)).unwrap();
@@ -252,7 +252,7 @@ fn a_file_is_needed_for_its_blocks_and_for_rows_that_no_checkpoint_has() {
 
 #[test]
 fn a_segment_that_lost_all_that_it_begins_with_is_told() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let mut batch = Batch::new();
     batch.put_meta(b"key", vec![7; 6000]);

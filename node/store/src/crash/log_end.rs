@@ -10,7 +10,7 @@ use super::newest::{
     cut, cut_behind_more, killed_then_started, kinds, left_by, machine_of, metas, newest, path,
     said, small,
 };
-use super::{DIR, Machine};
+use super::{DIR, Machine, options};
 use crate::disk::Disk;
 use crate::segment::GROUPS_START;
 use crate::testing::{Loss, Power};
@@ -26,7 +26,7 @@ fn a_segment_that_is_put_back_after_a_start_has_missed_it_gives_its_blocks_again
         batch
     };
     for is_flushed in [false, true] {
-        let machine = Machine::new(Power::default());
+        let machine = Machine::new(Power::default(), options());
         let store = machine.open().unwrap();
         store.commit(with_block(1)).unwrap();
         store.commit(with_block(2)).unwrap();
@@ -110,13 +110,13 @@ fn a_group_that_was_never_acknowledged_is_not_missed_when_a_start_is_cut_off() {
             let _ = store.commit(small(number, 1700));
         }
     };
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     work(&machine);
     let mut failed = Vec::new();
     for point in 0..machine.power.points() {
         // A kill, and a start that loses its power.
         for second in 0..20 {
-            let machine = Machine::new(Power::cut_at(point));
+            let machine = Machine::new(Power::cut_at(point), options());
             work(&machine);
             machine.power.restore();
             machine.power.cut_after(second);
@@ -152,7 +152,7 @@ fn what_is_written_behind_a_last_group_that_was_cut_stays() {
 /// As somebody leaves it who begins a segment and does not get far: the mark of a compaction is no clean stop.
 #[test]
 fn a_mark_that_a_running_store_has_left_does_not_say_where_the_log_ends() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(small(1, 100)).unwrap();
     store.inner().ask(crate::commit::Work::Seal).unwrap();
@@ -168,7 +168,7 @@ fn a_mark_that_a_running_store_has_left_does_not_say_where_the_log_ends() {
 
 #[test]
 fn a_segment_that_is_removed_while_it_is_written_to_is_told_and_not_written_on() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(small(1, 100)).unwrap();
     machine.disk.remove(&path(1)).unwrap();
@@ -191,7 +191,7 @@ fn a_segment_that_is_removed_while_it_is_written_to_is_told_and_not_written_on()
 
 /// A machine with two segments, the second of which has one group, that was killed before that was said.
 fn killed_before_a_segment_is_said() -> Machine {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(small(1, 1300)).unwrap();
     store.commit(small(2, 1300)).unwrap();

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::migrate::{self, Folder};
 use super::model::{Model, Seen, Step, seen};
-use super::{Machine, check, work};
+use super::{Machine, check, options, work};
 use crate::testing::{Loss, Power};
 use crate::{OpenError, Store};
 
@@ -77,7 +77,7 @@ fn cut(points: u64) -> Outcome {
         let all = if migrates {
             migrate::points(&folder.machine())
         } else {
-            let machine = Machine::new(Power::default());
+            let machine = Machine::new(Power::default(), options());
             work(&machine, &steps);
             machine.power.points()
         };
@@ -111,7 +111,7 @@ fn cut(points: u64) -> Outcome {
 /// Cuts the power at a point of a workload and, as the seed says, again in what the next start does.
 fn workload_cut(steps: &[Step], point: u64, seed: u64) -> Verdict {
     let mut draw = Draw(seed);
-    let machine = Machine::new(Power::cut_at(point));
+    let machine = Machine::new(Power::cut_at(point), options());
     let models = work(&machine, steps);
     let mut machine = machine.restart(draw.loss(), Power::default());
     let mut lost_index = false;

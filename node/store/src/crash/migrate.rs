@@ -95,7 +95,7 @@ pub(super) fn folder() -> Folder {
 impl Folder {
     /// A machine on whose disk it lies.
     pub(super) fn machine(&self) -> Machine {
-        let machine = Machine::new(Power::default());
+        let machine = Machine::new(Power::default(), options());
         self.maker.write(&machine.disk, &segments(Path::new(DIR)));
         let format = machine
             .disk

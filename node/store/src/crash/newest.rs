@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::files::told;
-use super::{DIR, Machine};
+use super::{DIR, Machine, options};
 use crate::disk::Disk;
 use crate::location::FileNumber;
 use crate::segment::GROUPS_START;
@@ -27,7 +27,7 @@ pub(super) fn small(number: u8, bytes: usize) -> Batch {
 /// A machine whose process is killed (`Loss::Nothing`) or that loses its power after so many commits, of which two or three fill a
 /// segment, and where the last group begins and ends.
 pub(super) fn machine_of(commits: u8, loss: Loss) -> (Machine, Range<u64>) {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let mut last = 0;
     for number in 1..=commits {
@@ -49,6 +49,7 @@ pub(super) fn left_by(machine: Machine, loss: Loss) -> Machine {
         disk: machine.disk.survivors(loss, &power),
         home: machine.home.survivors(Loss::Everything, &power),
         power,
+        ..machine
     }
 }
 
@@ -73,11 +74,11 @@ pub(super) fn killed_then_started(
             let _ = store.commit(small(number, 1300));
         }
     };
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     work(&machine);
     for point in 0..machine.power.points() {
         for error in iter::once(None).chain((0..errors).map(Some)) {
-            let machine = Machine::new(Power::cut_at(point));
+            let machine = Machine::new(Power::cut_at(point), options());
             work(&machine);
             machine.power.restore();
             let home = machine.home.survivors(Loss::Everything, &machine.power);
@@ -390,13 +391,13 @@ fn what_the_index_knows_of_it_is_told_once_as_well() {
 
 #[test]
 fn a_store_whose_segments_and_index_are_gone_is_not_begun_anew() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(small(1, 100)).unwrap();
     drop(store);
     machine.disk.remove(&path(1)).unwrap();
     let machine = Machine {
-        home: Machine::new(Power::default()).home,
+        home: Machine::new(Power::default(), options()).home,
         ..machine
     };
     let _ = machine
@@ -417,7 +418,7 @@ fn no_cut_of_ours_is_taken_for_one_at_any_point() {
             }
         }
     };
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     work(&machine);
     let points = machine.power.points();
     assert!(points > 60, "{points}");
@@ -425,11 +426,11 @@ fn no_cut_of_ours_is_taken_for_one_at_any_point() {
         for loss in [Loss::Everything, Loss::Nothing, Loss::Some(point)] {
             for fails in [false, true] {
                 let machine = if fails {
-                    let machine = Machine::new(Power::default());
+                    let machine = Machine::new(Power::default(), options());
                     machine.power.fail_at(point, std::io::ErrorKind::Other);
                     machine
                 } else {
-                    Machine::new(Power::cut_at(point))
+                    Machine::new(Power::cut_at(point), options())
                 };
                 work(&machine);
                 let machine = machine.restart(loss, Power::default());
@@ -470,7 +471,7 @@ fn without_the_file_the_end_is_not_known() {
     }
     // One that was cut off before anything was acknowledged has not lost anything.
     for point in 0..40 {
-        let machine = Machine::new(Power::cut_at(point));
+        let machine = Machine::new(Power::cut_at(point), options());
         if let Ok(store) = machine.open()
             && store.commit(small(1, 100)).is_ok()
         {
@@ -540,7 +541,7 @@ fn where_groups_are_missing_the_log_goes_on_in_a_new_segment_under_new_numbers()
 
 #[test]
 fn a_clean_stop_makes_durable_what_was_noted() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in 1..=2 {
         store.commit(small(number, 1700)).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use perennis_shared::cid::{Block, Codec};
 
 use super::rebuild::{assert_same, rows};
-use super::{DIR, Machine};
+use super::{DIR, Machine, options};
 use crate::keys;
 use crate::kv::{KvBatch, KvHome as _};
 use crate::location::FileNumber;
@@ -14,7 +14,7 @@ use crate::{Batch, LossKind};
 
 #[test]
 fn a_block_that_was_dropped_does_not_come_back_from_an_older_index() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let blocks = ["dropped", "stays"].map(|text| {
         let block = Block::new(Codec::Raw, text.as_bytes().to_vec()).unwrap();
@@ -74,7 +74,7 @@ pub(super) fn raw(text: &str) -> Batch {
 
 #[test]
 fn what_the_old_index_knows_of_later_groups_is_counted_once() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(meta(1)).unwrap();
     store.commit(raw("before the checkpoint")).unwrap();
@@ -97,7 +97,7 @@ fn what_the_old_index_knows_of_later_groups_is_counted_once() {
 
 #[test]
 fn blocks_of_later_groups_make_up_for_none_that_are_lost() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(raw("zz lost")).unwrap();
     store.checkpoint().unwrap();
@@ -111,7 +111,7 @@ fn blocks_of_later_groups_make_up_for_none_that_are_lost() {
 
 #[test]
 fn blocks_that_a_file_says_by_itself_make_up_for_none_that_are_lost() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(raw("lost")).unwrap();
     store.commit(raw("in a group that is whole")).unwrap();
@@ -143,7 +143,7 @@ fn is_told_as_lost(machine: &Machine, text: &str) {
 
 #[test]
 fn an_empty_block_whose_place_is_lost_is_lost() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(raw("")).unwrap();
     store.commit(raw("another")).unwrap();

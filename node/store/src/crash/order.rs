@@ -4,7 +4,7 @@ use std::path::Path;
 
 use perennis_shared::cid::{Block, Codec, Multihash};
 
-use super::{DIR, Machine, Step, run};
+use super::{DIR, Machine, Step, options, run};
 use crate::Batch;
 use crate::pack::Footer;
 use crate::rows::FileKind;
@@ -12,7 +12,7 @@ use crate::testing::Power;
 
 #[test]
 fn blocks_of_an_owner_lie_in_a_pack_as_they_were_stored() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let stored: Vec<Block> = (0..24_u8)
         .map(|number| Block::new(Codec::Raw, vec![number; 100]).unwrap())

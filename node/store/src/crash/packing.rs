@@ -7,7 +7,7 @@ use std::sync::Arc;
 use perennis_shared::cid::{Block, Cid, Codec};
 
 use super::model::{Model, Step, batch, seen};
-use super::{DIR, Machine, check, run};
+use super::{DIR, Machine, check, options, run};
 use crate::batch::{Adoption, Reclaim};
 use crate::commit::Work;
 use crate::disk::Disk as _;
@@ -40,7 +40,7 @@ const STEPS: &[Step] = &[
 ];
 
 fn worked(steps: &[Step]) -> (Machine, Model) {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let mut model = Model::default();
     for step in steps {
@@ -116,14 +116,14 @@ fn packs_are_made_rewritten_and_joined_and_nothing_else_is_left() {
 #[test]
 fn a_power_cut_at_every_point_of_packing_loses_nothing() {
     let points = {
-        let machine = Machine::new(Power::default());
+        let machine = Machine::new(Power::default(), options());
         work(&machine);
         assert!(!packs(&machine).is_empty());
         machine.power.points()
     };
     for point in 0..points {
         for loss in [Loss::Everything, Loss::Nothing, Loss::Some(point)] {
-            let machine = Machine::new(Power::cut_at(point));
+            let machine = Machine::new(Power::cut_at(point), options());
             let models = work(&machine);
             let context = format!("cut at {point}, {loss:?}");
             check(&machine.restart(loss, Power::default()), &models, &context);
@@ -291,7 +291,7 @@ fn what_is_damaged_in_memory_only_is_packed_as_it_is_on_the_disk() {
 
 #[test]
 fn what_the_disk_does_not_keep_of_a_block_is_found_by_looking_past_the_cache() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let block = Block::new(Codec::Raw, vec![7; 500]).unwrap();
     let mut batch = Batch::new();
@@ -349,7 +349,7 @@ fn packed(machine: &Machine, store: &Store, cids: &[Cid]) -> Adoption {
 
 #[test]
 fn what_happens_while_a_pack_is_written_outlives_the_pack_and_the_index() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let block = |text: &str| Block::new(Codec::Raw, text.as_bytes().to_vec()).unwrap();
     let (shared, dead, again) = (block("shared"), block("dead"), block("again"));
@@ -424,7 +424,7 @@ fn what_happens_while_a_pack_is_written_outlives_the_pack_and_the_index() {
 
 #[test]
 fn what_was_seen_while_a_pack_was_written_outlives_the_segment_and_the_index() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let block = Block::new(Codec::Raw, b"shared".to_vec()).unwrap();
     let place = |store: &Store| {
@@ -472,7 +472,7 @@ fn what_was_seen_while_a_pack_was_written_outlives_the_segment_and_the_index() {
 
 #[test]
 fn a_file_that_cannot_be_read_holds_up_no_other() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in 1..12 {
         store.commit(batch(number)).unwrap();
@@ -493,7 +493,7 @@ fn a_file_that_cannot_be_read_holds_up_no_other() {
 
 #[test]
 fn the_empty_block_is_packed_and_comes_back_like_any_other() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let empty = Block::new(Codec::Raw, Vec::new()).unwrap();
     let mut batch = Batch::new();
@@ -523,7 +523,7 @@ fn compact_all(store: &Store) {
 
 #[test]
 fn a_dropped_pack_stays_until_two_checkpoints_know_where_its_blocks_went() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for step in &STEPS[..6] {
         run(&store, *step).unwrap();
@@ -566,7 +566,7 @@ fn a_dropped_pack_stays_until_two_checkpoints_know_where_its_blocks_went() {
 fn a_block_that_a_second_owner_puts_or_requires_is_of_many() {
     let body = |text: &str| Block::new(Codec::Raw, text.repeat(50).into_bytes()).unwrap();
     let (put, required, own) = (body("put"), body("required"), body("own"));
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let mut first = Batch::new();
     first.owner(b"one");

@@ -7,7 +7,7 @@ use perennis_shared::cid::{Block, Codec};
 use super::files::told;
 use super::model::{Seen, batch, seen};
 use super::newest::{left_by, path, small};
-use super::{DIR, Machine, Step, run};
+use super::{DIR, Machine, Step, options, run};
 use crate::disk::Disk as _;
 use crate::rows::FileKind;
 use crate::testing::{Loss, Power};
@@ -15,7 +15,7 @@ use crate::{Batch, LossKind, Store};
 
 /// A machine whose store was closed, with a pack.
 pub(super) fn packed() -> Machine {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in [3, 6, 9, 10] {
         store.commit(batch(number)).unwrap();
@@ -200,7 +200,7 @@ fn what_is_noted_of_a_block_that_another_index_has_again_goes_with_the_next_look
 fn a_segment_from_before_the_end_gives_its_blocks_again_and_is_not_removed_before() {
     let block = |number: u8| Block::new(Codec::Raw, vec![number; 300]).unwrap();
     for missing in 1..=3 {
-        let machine = Machine::new(Power::default());
+        let machine = Machine::new(Power::default(), options());
         let store = machine.open().unwrap();
         for number in 1..=12 {
             let mut batch = small(number, 1700);

@@ -10,7 +10,7 @@ use perennis_shared::cid::{Block, Codec};
 use proptest::prelude::*;
 
 use super::model::{self, Model, Step, batch, name, seen};
-use super::{DIR, Machine, run};
+use super::{DIR, Machine, options, run};
 use crate::disk::Disk as _;
 use crate::keys;
 use crate::kv::{KvBatch, KvHome as _};
@@ -45,7 +45,7 @@ fn rebuilt(machine: &Machine) -> Store {
 
 /// A machine with commits, collections and two checkpoints, and its model.
 fn worked(steps: &[Step]) -> (Machine, Model) {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let mut model = Model::default();
     for step in steps {
@@ -96,7 +96,7 @@ fn an_index_that_is_gone_comes_back_row_for_row_whatever_was_stored() {
 
 #[test]
 fn an_index_that_a_power_cut_leaves_is_not_older_than_its_checkpoint() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in 1..4 {
         store.commit(batch(number)).unwrap();
@@ -512,7 +512,7 @@ pub(super) fn assert_same(before: &Rows, after: &Rows) {
 
 /// Does all that, loses the index, and holds what comes back against what was there.
 fn comes_back(actions: Vec<Action>) {
-    let mut machine = Machine::new(Power::default());
+    let mut machine = Machine::new(Power::default(), options());
     let mut store = machine.open().unwrap();
     // Of nothing there is nothing to come back, not even which store it was.
     store.commit(batch(1)).unwrap();

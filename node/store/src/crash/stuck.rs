@@ -6,7 +6,7 @@ use perennis_shared::cid::{Block, Codec};
 use perennis_shared::codec::{Value, dag_cbor};
 
 use super::model::{Model, Step, batch, seen};
-use super::{Machine, check};
+use super::{Machine, check, options};
 use crate::testing::{Loss, Power};
 use crate::{Batch, CommitError, StoreState, UpkeepError};
 
@@ -17,7 +17,7 @@ fn an_index_that_fails_for_a_while_is_asked_again_and_nothing_is_lost() {
     let mut was_index = 0;
     for number in 1..6 {
         for point in 0..12 {
-            let machine = Machine::new(Power::default());
+            let machine = Machine::new(Power::default(), options());
             let store = machine.open().unwrap();
             let mut model = Model::default();
             for number in 1..number {
@@ -65,7 +65,7 @@ fn what_the_index_has_not_taken_yet_is_not_collected() {
     };
     let mut was_index = 0;
     for point in 0..12 {
-        let machine = Machine::new(Power::default());
+        let machine = Machine::new(Power::default(), options());
         let store = machine.open().unwrap();
         let mut first = Batch::new();
         first.put_block(block.clone());
@@ -100,7 +100,7 @@ fn a_collection_ends_where_the_index_did_not_take_what_is_pinned_meanwhile() {
     let root = Block::new(Codec::DagCbor, dag_cbor::encode(&list).unwrap()).unwrap();
     let mut was_index = 0;
     for point in 0..12 {
-        let machine = Machine::new(Power::default());
+        let machine = Machine::new(Power::default(), options());
         let store = machine.open().unwrap();
         let mut first = Batch::new();
         first.put_block(leaf.clone()).put_block(root.clone());
@@ -127,7 +127,7 @@ fn a_collection_ends_where_the_index_did_not_take_what_is_pinned_meanwhile() {
 
 #[test]
 fn an_index_that_goes_on_failing_is_left_alone_for_a_while() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let small = |number: u8| {
         let mut batch = Batch::new();

@@ -9,7 +9,7 @@ use super::newest::{kinds, path};
 use super::old_index::{damage_batch, meta, raw};
 use super::put_back::packed;
 use super::rebuild::rows;
-use super::{DIR, Machine, migrate};
+use super::{DIR, Machine, migrate, options};
 use crate::block_table::BlockTable;
 use crate::disk::Disk as _;
 use crate::layout::segments;
@@ -21,7 +21,7 @@ use crate::{Batch, LossKind, Store};
 
 /// A machine whose store has one group and a checkpoint of it and was closed, and where the group ends.
 fn of_one_group(batch: Batch) -> (Machine, u64) {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(batch).unwrap();
     store.checkpoint().unwrap();
@@ -101,7 +101,7 @@ fn a_segment_of_format_1_whose_table_cannot_be_read_is_told() {
 /// As a disk leaves it that did not let it be cut off either.
 #[test]
 fn what_a_failed_group_left_behind_those_of_a_checkpoint_is_not_taken() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(raw("stays")).unwrap();
     let end = store.inner().shared.index.applied().unwrap().offset;
@@ -132,7 +132,7 @@ fn what_a_failed_group_left_behind_those_of_a_checkpoint_is_not_taken() {
 
 #[test]
 fn a_group_behind_a_checkpoint_that_is_damaged_is_told_once() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     store.commit(raw("in the checkpoint")).unwrap();
     store.checkpoint().unwrap();

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use perennis_shared::cid::{Block, Codec};
 
 use super::model::{self, Step, batch};
-use super::{Machine, run};
+use super::{Machine, options, run};
 use crate::disk::Disk as _;
 use crate::keys;
 use crate::kv::KvBatch;
@@ -65,7 +65,7 @@ fn numbers(store: &Store) -> BTreeSet<FileNumber> {
 
 #[test]
 fn a_number_is_not_given_to_a_second_file_after_the_first_is_gone() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     // They fill a segment. The next has only little in it, so that it is written to until the end.
     let dying = [raw("dies ", 1600), raw("dies too ", 1600)];
@@ -121,7 +121,7 @@ fn a_number_is_not_given_to_a_second_file_after_the_first_is_gone() {
 
 #[test]
 fn what_a_start_could_not_write_down_counts_for_the_first_commit_all_the_same() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     prove(&store);
@@ -166,8 +166,8 @@ fn what_a_start_could_not_write_down_counts_for_the_first_commit_all_the_same() 
 }
 
 #[test]
-fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_floor() {
-    let machine = Machine::new(Power::default());
+fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_min_sequence() {
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     prove(&store);
@@ -175,12 +175,12 @@ fn of_two_heads_of_a_name_that_were_lost_the_newer_is_the_floor() {
     damage(&machine, b"record 2 value");
     damage(&machine, b"record 5 value");
     let store = machine.open().unwrap();
-    assert_eq!(store.floor(&model::name()).unwrap(), Some(5));
+    assert_eq!(store.min_sequence(&model::name()).unwrap(), Some(5));
 }
 
 #[test]
 fn a_head_that_was_lost_and_deleted_later_is_not_looked_for() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     let mut gone = Batch::new();
@@ -192,13 +192,13 @@ fn a_head_that_was_lost_and_deleted_later_is_not_looked_for() {
     let store = machine.open().unwrap();
     assert_eq!(store.losses().unwrap().len(), 1);
     assert_eq!(store.head(&model::name()).unwrap(), None);
-    assert_eq!(store.floor(&model::name()).unwrap(), None);
+    assert_eq!(store.min_sequence(&model::name()).unwrap(), None);
     assert_eq!(store.queue_len(crate::LOST_HEADS).unwrap(), 0);
 }
 
 #[test]
 fn a_pack_outlives_the_group_that_took_it_into_use() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let blocks: Vec<Block> = (0..12).map(|n| raw(&format!("kept {n} "), 1500)).collect();
     for block in &blocks {
@@ -243,7 +243,7 @@ fn a_pack_outlives_the_group_that_took_it_into_use() {
 
 #[test]
 fn a_checkpoint_with_a_row_of_a_file_that_cannot_be_read_gives_the_rest() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     for number in 1..8 {
         store.commit(batch(number)).unwrap();
@@ -270,13 +270,13 @@ fn a_checkpoint_with_a_row_of_a_file_that_cannot_be_read_gives_the_rest() {
 
 #[test]
 fn more_segments_of_another_store_do_not_make_a_folder_that_store() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     let block = raw("ours ", 1000);
     put(&store, &block);
     store.checkpoint().unwrap();
     drop(store);
-    let other = Machine::new(Power::default());
+    let other = Machine::new(Power::default(), options());
     // Of two disks the first draw is the same, and by it the store.
     other.disk.entropy().unwrap();
     let store = other.open().unwrap();
@@ -311,8 +311,8 @@ fn more_segments_of_another_store_do_not_make_a_folder_that_store() {
 }
 
 #[test]
-fn a_floor_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
-    let machine = Machine::new(Power::default());
+fn a_min_sequence_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     prove(&store);
@@ -325,7 +325,11 @@ fn a_floor_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
         let cut = cut.restart(Loss::Nothing, Power::default());
         let store = cut.open().unwrap();
         assert!(!store.losses().unwrap().is_empty(), "{point}");
-        assert_eq!(store.floor(&model::name()).unwrap(), Some(5), "{point}");
+        assert_eq!(
+            store.min_sequence(&model::name()).unwrap(),
+            Some(5),
+            "{point}"
+        );
         // A block that is damaged is found by who reads it.
         store.scrub(1 << 20).unwrap();
         assert_eq!(store.quarantine(None, 9).unwrap().len(), 1, "{point}");
@@ -334,7 +338,7 @@ fn a_floor_is_there_whenever_the_power_goes_at_the_start_that_finds_it() {
 
 #[test]
 fn what_a_start_could_not_write_down_is_found_by_the_next_one_after_a_clean_stop() {
-    let machine = Machine::new(Power::default());
+    let machine = Machine::new(Power::default(), options());
     let store = machine.open().unwrap();
     set_heads(&store);
     prove(&store);
@@ -349,11 +353,11 @@ fn what_a_start_could_not_write_down_is_found_by_the_next_one_after_a_clean_stop
         machine.power.fail_at(u64::MAX, ErrorKind::Other);
         let store = machine.open().unwrap();
         let is_told = !store.losses().unwrap().is_empty();
-        let floor = store.floor(&model::name()).unwrap();
+        let min_sequence = store.min_sequence(&model::name()).unwrap();
         store.scrub(1 << 20).unwrap();
         let quarantined = store.quarantine(None, 9).unwrap().len();
-        if (is_told, floor, quarantined) != (true, Some(5), 1) {
-            wrong.push((point, is_told, floor, quarantined));
+        if (is_told, min_sequence, quarantined) != (true, Some(5), 1) {
+            wrong.push((point, is_told, min_sequence, quarantined));
         }
     }
     assert_eq!(wrong, []);

@@ -42,7 +42,7 @@ pub(crate) struct Replay {
     /// What is lost.
     pub(crate) losses: Vec<Loss>,
     /// Heads that were set by lost batches, and neither set nor deleted since: binary name and sequence.
-    pub(crate) floors: BTreeMap<Vec<u8>, u64>,
+    pub(crate) min_sequences: BTreeMap<Vec<u8>, u64>,
     /// Names whose head was set by a lost batch, and set or deleted by a later one.
     pub(crate) lifted: BTreeSet<Vec<u8>>,
     /// Copies of blocks that are damaged.
@@ -58,7 +58,7 @@ pub(crate) struct Replay {
 pub(crate) struct GroupFindings {
     pub(crate) losses: Vec<Loss>,
     /// Heads that its lost batches set: binary name and sequence.
-    pub(crate) floors: BTreeMap<Vec<u8>, u64>,
+    pub(crate) min_sequences: BTreeMap<Vec<u8>, u64>,
 }
 
 /// One group, while it is not decided whether it counts.
@@ -105,7 +105,7 @@ pub(crate) fn replay<E: From<io::Error>>(
         highest_file: applied.file,
         replayed: 0,
         losses: Vec::new(),
-        floors: BTreeMap::new(),
+        min_sequences: BTreeMap::new(),
         lifted: BTreeSet::new(),
         damaged: Vec::new(),
         returned: Vec::new(),
@@ -151,9 +151,9 @@ pub(crate) fn replay<E: From<io::Error>>(
                     replay.damaged.extend(found.damaged_bodies.iter().copied());
                     let mut out = GroupFindings::default();
                     if !found.is_whole() {
-                        note_heads(&found, &mut out.floors, &mut BTreeSet::new());
+                        note_heads(&found, &mut out.min_sequences, &mut BTreeSet::new());
                     }
-                    note_heads(&found, &mut replay.floors, &mut replay.lifted);
+                    note_heads(&found, &mut replay.min_sequences, &mut replay.lifted);
                     let is_here =
                         |loss: &mut Loss| (loss.file, loss.offset) <= (*number, found.start);
                     while let Some(loss) = waiting.pop_front_if(is_here) {
@@ -394,28 +394,28 @@ fn decide(
 /// Notes the heads that the lost batches of a group set. What a whole batch says of a name later takes the place of it.
 fn note_heads(
     found: &FoundGroup,
-    floors: &mut BTreeMap<Vec<u8>, u64>,
+    min_sequences: &mut BTreeMap<Vec<u8>, u64>,
     lifted: &mut BTreeSet<Vec<u8>>,
 ) {
     let mut lost = found.lost_heads().peekable();
     for (index, batch) in &found.batches {
         while let Some(head) = lost.next_if(|head| head.batch < *index) {
-            note_lost(head, floors);
+            note_lost(head, min_sequences);
         }
         for op in &batch.ops {
             if let Op::Put(key, _) | Op::Delete(key) = op
                 && let [keys::HEAD, name @ ..] = key.as_slice()
             {
-                lifted.extend(floors.remove_entry(name).map(|(name, _)| name));
+                lifted.extend(min_sequences.remove_entry(name).map(|(name, _)| name));
             }
         }
     }
-    lost.for_each(|head| note_lost(head, floors));
+    lost.for_each(|head| note_lost(head, min_sequences));
 }
 
-fn note_lost(head: &SetHead, floors: &mut BTreeMap<Vec<u8>, u64>) {
-    let floor = floors.entry(head.name.clone()).or_default();
-    *floor = head.sequence.max(*floor);
+fn note_lost(head: &SetHead, min_sequences: &mut BTreeMap<Vec<u8>, u64>) {
+    let min_sequence = min_sequences.entry(head.name.clone()).or_default();
+    *min_sequence = head.sequence.max(*min_sequence);
 }
 
 fn group_of(segment: &Segment, found: FoundGroup) -> Group {

@@ -279,9 +279,12 @@ fn every_flipped_bit_of_a_proven_group_leaves_its_whole_batches_and_is_told() {
                 if loss.batches == 1 {
                     in_batch += 1;
                     assert_eq!(keys.len(), 4, "{at}");
-                    let floors = &start.replay.floors;
-                    assert_eq!(floors.len(), 1, "{at}");
-                    assert!(!floors.keys().any(|name| keys.contains(name)), "{at}");
+                    let min_sequences = &start.replay.min_sequences;
+                    assert_eq!(min_sequences.len(), 1, "{at}");
+                    assert!(
+                        !min_sequences.keys().any(|name| keys.contains(name)),
+                        "{at}"
+                    );
                 } else if loss.blocks == 1 {
                     in_body += 1;
                     assert_eq!(start.replay.damaged.len(), 1, "{at}");

@@ -66,8 +66,8 @@ pub(crate) struct Opened {
     pub(crate) returned: Vec<Segment>,
     /// Whether a block may be in quarantine.
     pub(crate) has_quarantine: bool,
-    /// Whether a name may have a floor.
-    pub(crate) has_floors: bool,
+    /// Whether a name may have a minimum sequence.
+    pub(crate) has_min_sequences: bool,
     /// Whether a row may be set aside.
     pub(crate) has_set_aside: bool,
     /// Why the index was made anew, where it was.
@@ -171,7 +171,7 @@ impl Opening<'_> {
             found: found_at(now, &replay.losses),
             owed: start::owed(&index, &replay, now)?,
             has_quarantine: !replay.damaged.is_empty() || has_rows(keys::QUARANTINE)?,
-            has_floors: !replay.floors.is_empty() || has_rows(keys::FLOOR)?,
+            has_min_sequences: !replay.min_sequences.is_empty() || has_rows(keys::MIN_SEQUENCE)?,
             has_set_aside: has_rows(keys::SET_ASIDE)?,
             last_group: replay.last_group,
             index,

@@ -1,7 +1,7 @@
 //! What a start has found out about the log, and what follows from it.
 //!
 //! Losses of acknowledged data are written down, so that they are told until somebody has seen them. Blocks with damaged
-//! bodies are set aside and fetched again. Heads that a lost batch had set leave a floor: until the record is fetched
+//! bodies are set aside and fetched again. Heads that a lost batch had set leave a minimum sequence: until the record is fetched
 //! again, no lower sequence is accepted, since an acknowledgement said that it was stored.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -21,7 +21,7 @@ use crate::location::FileNumber;
 use crate::log::{GroupFindings, Replay};
 use crate::pack::{self, Footer, PackName};
 use crate::rows::{
-    HeadRow, Loss, LossKind, Place, Row as _, found_at, read_due, write_due, write_floor,
+    HeadRow, Loss, LossKind, Place, Row as _, found_at, read_due, write_due, write_min_sequence,
     write_payload,
 };
 
@@ -37,8 +37,8 @@ pub(crate) fn ops_with(
 ) -> Result<Vec<Op>, KvError> {
     let mut ops = Vec::new();
     index.note_losses(found_at(now, &out.losses), &mut ops);
-    for (name, sequence) in &out.floors {
-        set_floor(index.kv.as_ref(), (name, *sequence), now, &mut ops)?;
+    for (name, sequence) in &out.min_sequences {
+        set_min_sequence(index.kv.as_ref(), (name, *sequence), now, &mut ops)?;
     }
     Ok(ops)
 }
@@ -48,8 +48,8 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
     let mut ops = Vec::new();
     let kv = index.kv.as_ref();
     index.note_losses(found_at(now, &replay.losses), &mut ops);
-    for name in replay.lifted.iter().chain(replay.floors.keys()) {
-        settle_floor(kv, (name, replay.floors.get(name)), now, &mut ops)?;
+    for name in replay.lifted.iter().chain(replay.min_sequences.keys()) {
+        settle_min_sequence(kv, (name, replay.min_sequences.get(name)), now, &mut ops)?;
     }
     for (hash, location) in &replay.damaged {
         // A later group may have brought it again.
@@ -64,10 +64,10 @@ pub(crate) fn owed(index: &Index, replay: &Replay, now: Millis) -> Result<Vec<Op
     Ok(ops)
 }
 
-/// What becomes of the floor that was set with a group, once all groups behind it are there.
-fn settle_floor(
+/// What becomes of the minimum sequence that was set with a group, once all groups behind it are there.
+fn settle_min_sequence(
     kv: &dyn Kv,
-    (name, floor): (&[u8], Option<&u64>),
+    (name, min_sequence): (&[u8], Option<&u64>),
     now: Millis,
     ops: &mut Vec<Op>,
 ) -> Result<(), KvError> {
@@ -80,10 +80,10 @@ fn settle_floor(
             ops.push(Op::Delete(row));
         }
     }
-    let key = keys::floor(name);
+    let key = keys::min_sequence(name);
     let stands = kv.value(&key)?.is_some();
-    match floor {
-        Some(sequence) if !stands => set_floor(kv, (name, *sequence), now, ops),
+    match min_sequence {
+        Some(sequence) if !stands => set_min_sequence(kv, (name, *sequence), now, ops),
         None if stands => {
             ops.push(Op::Delete(key));
             dequeue(kv, keys::LOST_HEADS, name, ops)
@@ -93,7 +93,7 @@ fn settle_floor(
 }
 
 /// Refuses heads of a name below this sequence, unless the stored one is as new, and has the lost one looked for.
-fn set_floor(
+fn set_min_sequence(
     kv: &dyn Kv,
     (name, sequence): (&[u8], u64),
     now: Millis,
@@ -102,7 +102,10 @@ fn set_floor(
     let stored = kv.value(&keys::key(keys::HEAD, name))?;
     let stored = stored.and_then(|row| HeadRow::from_bytes(&row));
     if stored.is_none_or(|head| head.sequence < sequence) {
-        ops.push(Op::Put(keys::floor(name), write_floor(sequence)));
+        ops.push(Op::Put(
+            keys::min_sequence(name),
+            write_min_sequence(sequence),
+        ));
         enqueue(kv, keys::LOST_HEADS, name, now, ops)?;
     }
     Ok(())

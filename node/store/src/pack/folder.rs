@@ -75,16 +75,16 @@ impl Packs {
     }
 
     /// Keeps these footers at hand until they are let go.
-    pub(crate) fn hold(&self, footers: Vec<(PackName, Arc<Footer>)>) -> Held<'_> {
+    pub(crate) fn hold(&self, footers: Vec<(PackName, Arc<Footer>)>) -> HeldFooters<'_> {
         *self.held.lock() = footers;
-        Held(self)
+        HeldFooters(self)
     }
 }
 
 /// Footers that are held. One compaction at a time holds any.
-pub(crate) struct Held<'a>(&'a Packs);
+pub(crate) struct HeldFooters<'a>(&'a Packs);
 
-impl Drop for Held<'_> {
+impl Drop for HeldFooters<'_> {
     fn drop(&mut self) {
         self.0.held.lock().clear();
     }

@@ -209,7 +209,7 @@ impl Sample {
         let keys = self.shown.keys().chain(view.keys());
         keys.filter_map(|key| match (self.shown.get(key), view.get(key)) {
             (Some(before), Some(now)) if before == now => None,
-            // An older head than the one that was acknowledged is what a floor is for: it is told.
+            // An older head than the one that was acknowledged is what a minimum sequence is for: it is told.
             (Some(_), Some(_))
                 if key.starts_with("head")
                     || key.starts_with("meta last")

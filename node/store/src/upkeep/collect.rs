@@ -36,12 +36,12 @@ use crate::shared::Marks;
 use crate::store::Store;
 use crate::upkeep::UpkeepError;
 
-mod held;
+mod held_back;
 mod links;
 mod open;
 mod walk;
 
-use held::Held;
+use held_back::HeldBack;
 use open::{OpenBlocks, codec_of, linked, linked_codecs};
 use walk::Scan;
 
@@ -83,7 +83,7 @@ pub struct Collection {
     open: OpenBlocks,
     /// A look through the index for reached blocks that did not fit in there, and for what is held back.
     scan: Scan,
-    held: Held,
+    held: HeldBack,
     /// Which of the collections of this store it is.
     generation: u64,
     /// The newest group when it began.
@@ -121,7 +121,7 @@ impl Store {
             marks: Marks::default(),
             open: OpenBlocks::default(),
             scan: Scan::default(),
-            held: Held::default(),
+            held: HeldBack::default(),
             generation,
             began,
             young_marked: 0,

@@ -13,8 +13,8 @@ use crate::keys;
 use crate::kv::{KvError, KvSnapshot};
 use crate::location::FileNumber;
 use crate::rows::{
-    FileRow, HeadRow, Loss, PinRow, Place, Quarantined, Row as _, Seen, read_due, read_floor,
-    read_payload, read_plain,
+    FileRow, HeadRow, Loss, PinRow, Place, Quarantined, Row as _, Seen, read_due,
+    read_min_sequence, read_payload, read_plain,
 };
 
 /// Blocks that are read in the order of the disk.
@@ -219,7 +219,7 @@ pub(crate) fn wrong_with(
             keys::hash_of(key).is_some() && Quarantined::from_bytes(value).is_some()
         }
         keys::HEAD => is_name(rest) && HeadRow::from_bytes(value).is_some(),
-        keys::FLOOR => is_name(rest) && read_floor(value).is_some(),
+        keys::MIN_SEQUENCE => is_name(rest) && read_min_sequence(value).is_some(),
         keys::EVIDENCE => rest.len() > 8 && read_plain(1, value).is_some(),
         keys::PIN => PinRow::from_bytes(value).is_some(),
         keys::LOSS => Loss::from_bytes(value).is_some(),

@@ -6,42 +6,23 @@ use perennis_shared::cid::{Block, Codec};
 
 use super::*;
 use crate::kv::{KvBatch, KvHome as _};
-use crate::testing::{Loss, LyingDisk, MortalHome, Power};
-use crate::{Batch, Queue, Store, StoreOptions};
-
-const DIR: &str = "/store";
-
-/// A store on the disk that lies.
-struct Machine {
-    power: Power,
-    disk: LyingDisk,
-    home: MortalHome,
-}
+use crate::testing::{DIR, Loss, Machine, Power};
+use crate::{Batch, Queue, StoreOptions};
 
 impl Machine {
-    fn new() -> Self {
-        let power = Power::default();
-        Self {
-            disk: LyingDisk::new(&power),
-            home: MortalHome::new(&power),
-            power,
-        }
-    }
-
-    fn open(&self) -> Store {
+    fn small() -> Self {
         let options = StoreOptions {
             segment_bytes: 16 << 10,
             reserve_bytes: 4096,
             ..StoreOptions::default()
         };
-        let (disk, home) = (Arc::new(self.disk.clone()), Arc::new(self.home.clone()));
-        Store::open_on(Path::new(DIR), &options, disk, home, None, &mut |_| {}).unwrap()
+        Self::new(Power::default(), options)
     }
 
     /// One with blocks, rows and two checkpoints.
     fn filled() -> Self {
-        let machine = Self::new();
-        let store = machine.open();
+        let machine = Self::small();
+        let store = machine.open().unwrap();
         for number in 0..12_u8 {
             let mut batch = Batch::new();
             for size in [10, 900, 20_000_usize] {
@@ -142,15 +123,15 @@ fn a_sound_store_is_read_whole_and_nothing_is_found() {
     assert_eq!(sum.rows, machine.home.used().unwrap().rows().len() as u64);
     // Opening the double of the index is a point; nothing else was.
     assert_eq!(machine.power.points() - before, 1);
-    let empty = Machine::new();
+    let empty = Machine::small();
     drop(empty.open());
     assert_eq!(empty.verify().1, []);
 }
 
 #[test]
 fn a_store_that_was_not_closed_is_sound_up_to_its_tail() {
-    let machine = Machine::new();
-    let store = machine.open();
+    let machine = Machine::small();
+    let store = machine.open().unwrap();
     for number in 0..5 {
         let mut batch = Batch::new();
         batch.put_block(block(number, 700));
@@ -158,12 +139,7 @@ fn a_store_that_was_not_closed_is_sound_up_to_its_tail() {
     }
     machine.power.cut();
     drop(store);
-    let power = Power::default();
-    let machine = Machine {
-        disk: machine.disk.survivors(Loss::Everything, &power),
-        home: machine.home.survivors(Loss::Everything, &power),
-        power,
-    };
+    let machine = machine.copy(Loss::Everything, Power::default());
     assert_eq!(machine.verify().1, []);
     let (path, length) = machine.files("seg").pop().unwrap();
     assert!(machine.disk.damage(&path, length - 8, 1));
@@ -172,8 +148,8 @@ fn a_store_that_was_not_closed_is_sound_up_to_its_tail() {
 
 #[test]
 fn a_group_that_was_cut_off_anywhere_is_a_tail_and_nothing_else() {
-    let machine = Machine::new();
-    let store = machine.open();
+    let machine = Machine::small();
+    let store = machine.open().unwrap();
     let commit = |number| {
         let mut batch = Batch::new();
         batch
@@ -189,12 +165,7 @@ fn a_group_that_was_cut_off_anywhere_is_a_tail_and_nothing_else() {
     machine.power.cut();
     drop(store);
     for cut in before + 1..end {
-        let power = Power::default();
-        let machine = Machine {
-            disk: machine.disk.survivors(Loss::Everything, &power),
-            home: machine.home.survivors(Loss::Everything, &power),
-            power,
-        };
+        let machine = machine.copy(Loss::Everything, Power::default());
         let file = machine.disk.open(&path).unwrap();
         file.write_at(&vec![0; end + 1 - cut], cut as u64).unwrap();
         file.sync().unwrap();
@@ -324,7 +295,7 @@ fn a_folder_is_read_and_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let mut nothing = |event| panic!("{event:?}");
     assert_eq!(verify(dir.path(), &mut nothing).unwrap(), None);
-    let store = Store::open(dir.path(), &StoreOptions::default()).unwrap();
+    let store = crate::Store::open(dir.path(), &StoreOptions::default()).unwrap();
     let refused = verify(dir.path(), &mut nothing).unwrap_err();
     assert!(matches!(refused, OpenError::Locked { .. }));
     let mut batch = Batch::new();
@@ -370,8 +341,8 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, std::time::SystemTime)> {
 
 /// A store that was killed after some groups, which are only in the log, and where the last of them begins.
 fn killed(groups: u8) -> (Machine, u64) {
-    let machine = Machine::new();
-    let store = machine.open();
+    let machine = Machine::small();
+    let store = machine.open().unwrap();
     let mut last = 0;
     for number in 1..=groups {
         last = store.inner().shared.index.applied().unwrap().offset;
@@ -386,6 +357,7 @@ fn killed(groups: u8) -> (Machine, u64) {
         disk: machine.disk.survivors(Loss::Nothing, &power),
         home: machine.home.survivors(Loss::Everything, &power),
         power,
+        ..machine
     };
     (machine, last)
 }
@@ -416,7 +388,7 @@ fn that_the_end_of_the_log_is_not_known_is_found() {
 /// One whose first segments are packed and gone.
 fn packed() -> Machine {
     let machine = Machine::filled();
-    let store = machine.open();
+    let store = machine.open().unwrap();
     store.collect().unwrap().finish().unwrap();
     for _ in 0..3 {
         store

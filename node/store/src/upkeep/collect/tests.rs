@@ -1,55 +1,24 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 
 use perennis_shared::codec::{Value, dag_cbor};
 
 use super::*;
-use crate::testing::{Loss, LyingDisk, MortalHome, Power};
+use crate::testing::{Loss, Machine, Power};
 use crate::{IndexOptions, StoreOptions};
 use perennis_shared::cid::{Block, Codec};
 
-/// A store in memory, and what outlives a power cut.
-struct Machine {
-    power: Power,
-    disk: LyingDisk,
-    home: MortalHome,
-}
-
-impl Machine {
-    fn new() -> Self {
-        let power = Power::default();
-        Self {
-            disk: LyingDisk::new(&power),
-            home: MortalHome::new(&power),
-            power,
-        }
-    }
-
-    fn open(&self) -> Store {
-        let options = StoreOptions {
-            segment_bytes: 64 << 10,
-            reserve_bytes: 4096,
-            flush_bytes: 128 << 10,
-            checkpoint_bytes: 64 << 10,
-            index: IndexOptions::default(),
-        };
-        let home = Arc::new(self.home.clone());
-        let disk = Arc::new(self.disk.clone());
-        Store::open_on(Path::new("/store"), &options, disk, home, None, &mut |_| {}).unwrap()
-    }
-
-    fn restart(self, loss: Loss) -> Self {
-        self.power.cut();
-        let power = Power::default();
-        Self {
-            disk: self.disk.survivors(loss, &power),
-            home: self.home.survivors(loss, &power),
-            power,
-        }
-    }
+/// A machine whose store has small files.
+fn machine() -> Machine {
+    let options = StoreOptions {
+        segment_bytes: 64 << 10,
+        reserve_bytes: 4096,
+        flush_bytes: 128 << 10,
+        checkpoint_bytes: 64 << 10,
+        index: IndexOptions::default(),
+    };
+    Machine::new(Power::default(), options)
 }
 
 /// Each block and what it links to, those above before those below.
@@ -120,7 +89,7 @@ fn check_whole(store: &Store, graph: &Graph, context: &str) -> usize {
 
 #[test]
 fn a_block_goes_with_or_after_all_that_link_to_it() {
-    let store = Machine::new().open();
+    let store = machine().open().unwrap();
     let (dead, alive) = (graph(2500), graph(40));
     put(&store, &dead, b"dead");
     put(&store, &alive, b"alive");
@@ -148,8 +117,8 @@ fn a_collection_that_a_power_cut_ends_leaves_nothing_half() {
     let dead = graph(1500);
     let mut halves = 0;
     for point in 0.. {
-        let machine = Machine::new();
-        let store = machine.open();
+        let machine = machine();
+        let store = machine.open().unwrap();
         put(&store, &dead, b"dead");
         unpin(&store, b"dead");
         let mut collection = store.collect().unwrap();
@@ -163,13 +132,9 @@ fn a_collection_that_a_power_cut_ends_leaves_nothing_half() {
             }
         };
         drop((collection, store));
+        machine.power.cut();
         for loss in [Loss::Everything, Loss::Nothing, Loss::Some(point)] {
-            let copy = Machine {
-                power: machine.power.clone(),
-                disk: machine.disk.clone(),
-                home: machine.home.clone(),
-            };
-            let store = copy.restart(loss).open();
+            let store = machine.copy(loss, Power::default()).open().unwrap();
             let stored = check_whole(&store, &dead, &format!("cut after {point}, {loss:?}"));
             halves += usize::from(stored > 0 && stored < dead.len());
             assert!(!finished || stored == 0 || loss != Loss::Nothing);
@@ -183,7 +148,7 @@ fn a_collection_that_a_power_cut_ends_leaves_nothing_half() {
 
 #[test]
 fn what_is_required_while_it_is_swept_stays_with_all_below_it() {
-    let store = Machine::new().open();
+    let store = machine().open().unwrap();
     let dead = graph(2500);
     put(&store, &dead, b"dead");
     unpin(&store, b"dead");
@@ -209,7 +174,7 @@ fn what_is_required_while_it_is_swept_stays_with_all_below_it() {
 #[test]
 fn what_was_required_or_pinned_since_it_was_planned_is_not_dropped() {
     for pins in [false, true] {
-        let store = Machine::new().open();
+        let store = machine().open().unwrap();
         let dead = graph(1);
         put(&store, &dead, b"dead");
         unpin(&store, b"dead");
@@ -223,7 +188,7 @@ fn what_was_required_or_pinned_since_it_was_planned_is_not_dropped() {
         };
         let mut batch = Batch::new();
         if pins {
-            batch.pin_ahead(b"ahead", root(&dead));
+            batch.pin_unstored(b"ahead", root(&dead));
         } else {
             batch.require(root(&dead));
         }
@@ -239,7 +204,7 @@ fn what_was_required_or_pinned_since_it_was_planned_is_not_dropped() {
 
 #[test]
 fn a_second_collection_ends_the_first() {
-    let store = Machine::new().open();
+    let store = machine().open().unwrap();
     let dead = graph(20);
     put(&store, &dead, b"dead");
     unpin(&store, b"dead");
@@ -257,7 +222,7 @@ fn a_second_collection_ends_the_first() {
 
 #[test]
 fn a_wide_tree_is_dropped_whole_and_one_that_is_pinned_meanwhile_stays_whole() {
-    let store = Machine::new().open();
+    let store = machine().open().unwrap();
     // More blocks with links than fit into one commit, below one root, and each twice.
     let inner: Graph = (0..3000).map(|number| node(number, &[])).collect();
     let links: Vec<Cid> = inner.iter().map(|(block, _)| *block.cid()).collect();
@@ -280,7 +245,7 @@ fn a_wide_tree_is_dropped_whole_and_one_that_is_pinned_meanwhile_stays_whole() {
 
 #[test]
 fn links_to_nothing_take_no_memory_and_junk_codecs_hide_no_links() {
-    let store = Machine::new().open();
+    let store = machine().open().unwrap();
     let nowhere: Vec<Cid> = (0..2000)
         .map(|number| {
             *Block::new(Codec::Raw, format!("nowhere {number}"))
@@ -312,7 +277,7 @@ fn links_to_nothing_take_no_memory_and_junk_codecs_hide_no_links() {
 
 #[test]
 fn what_does_not_fit_into_the_stack_is_found_again() {
-    let store = Machine::new().open();
+    let store = machine().open().unwrap();
     // Each level links to many blocks with links, which wait while the next level is followed.
     let mut kept: Graph = Vec::new();
     let mut next = Vec::new();
@@ -339,8 +304,8 @@ fn what_does_not_fit_into_the_stack_is_found_again() {
 #[test]
 fn what_hangs_below_a_block_whose_row_cannot_be_read_stays() {
     for set_aside in [false, true] {
-        let machine = Machine::new();
-        let store = machine.open();
+        let machine = machine();
+        let store = machine.open().unwrap();
         let graph = graph(20);
         put(&store, &graph, b"pin");
         let mut other = Batch::new();

@@ -6,20 +6,20 @@ use super::memory::AnswerMemory;
 use crate::node::Node;
 
 /// What handlers are given.
-pub(crate) struct Site {
+pub(crate) struct Service {
     node: Node,
     /// The memory of all answers under way.
     pub(super) answers: AnswerMemory,
 }
 
-impl Site {
-    pub(crate) fn new(node: Node) -> Site {
+impl Service {
+    pub(crate) fn new(node: Node) -> Service {
         let answers = AnswerMemory::new(&node.config.http, node.metrics.answers.clone());
-        Site { node, answers }
+        Service { node, answers }
     }
 }
 
-impl Deref for Site {
+impl Deref for Service {
     type Target = Node;
 
     fn deref(&self) -> &Node {

@@ -11,12 +11,12 @@ const NAMED: usize = 64;
 
 /// The blocks, and whose they are.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldBack {
     tags: BTreeSet<u32>,
     blocks: Vec<Cid>,
 }
 
-impl Held {
+impl HeldBack {
     /// Notes a block. True where more is held back by it than before.
     pub(super) fn note(&mut self, block: Cid, tag: u32) -> bool {
         if self.blocks.len() < NAMED && !self.blocks.contains(&block) {
@@ -58,13 +58,13 @@ mod tests {
     #[test]
     fn what_may_be_below_is_held() {
         let block = |number: u8| cid_of(Codec::Raw, &[number]);
-        let mut held = Held::default();
+        let mut held = HeldBack::default();
         assert!(held.is_empty() && !held.takes(5) && !held.takes(NOBODY));
         assert!(held.note(block(1), 5) && !held.note(block(2), 5));
         assert!(held.takes(5) && held.takes(NOBODY) && held.takes(MANY_OWNERS) && !held.takes(6));
         assert!(!held.is_all() && held.note(block(3), MANY_OWNERS));
         assert!(held.is_all() && held.takes(6));
-        let mut unowned = Held::default();
+        let mut unowned = HeldBack::default();
         assert!(unowned.note(block(1), NOBODY) && unowned.is_all());
         for number in 0..=255 {
             held.note(block(number), 5);

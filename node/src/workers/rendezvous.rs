@@ -1,4 +1,4 @@
-//! The meeting worker: makes those who follow the same name find each other, through the DHT.
+//! The rendezvous worker: makes those who follow the same name find each other, through the DHT.
 //!
 //! A name that is newly followed comes first; each of the others has its turn once in a period. A name with enough
 //! followers connected is not looked for.
@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Connected followers with which a name needs no others: what a mesh wants.
 const ENOUGH: usize = 6;
 
-pub(crate) struct MeetWorker {
+pub(crate) struct RendezvousWorker {
     routes: Arc<Routes>,
     gossip: Arc<Gossip>,
     /// Newly followed names whose turn comes first.
@@ -48,12 +48,12 @@ pub(crate) struct MeetWorker {
     next: Instant,
 }
 
-impl MeetWorker {
+impl RendezvousWorker {
     /// None where the node does not gossip, or has no DHT to look for others in.
-    pub(crate) fn if_on(parts: &Parts<'_>) -> Option<MeetWorker> {
+    pub(crate) fn if_on(parts: &Parts<'_>) -> Option<RendezvousWorker> {
         let gossip = parts.gossip?;
         gossip.joined_names()?;
-        Some(MeetWorker {
+        Some(RendezvousWorker {
             routes: Arc::clone(parts.routes),
             gossip: Arc::clone(gossip),
             joined: VecDeque::new(),
@@ -105,7 +105,7 @@ impl MeetWorker {
     }
 }
 
-impl Worker for MeetWorker {
+impl Worker for RendezvousWorker {
     type Error = Infallible;
 
     fn name(&self) -> String {

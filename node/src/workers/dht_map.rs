@@ -15,23 +15,23 @@ const PERIOD: Duration = Duration::from_secs(3_600);
 /// The delay after a failure, such as that nobody is connected yet.
 const RETRY: Duration = Duration::from_secs(10);
 
-pub(crate) struct MapWorker {
+pub(crate) struct DhtMapWorker {
     sweep: Sweep,
     metrics: Arc<Metrics>,
 }
 
-impl MapWorker {
+impl DhtMapWorker {
     /// None where no map is kept.
-    pub(crate) fn if_on(parts: &Parts<'_>) -> Option<MapWorker> {
+    pub(crate) fn if_on(parts: &Parts<'_>) -> Option<DhtMapWorker> {
         let p2p = &parts.config.p2p;
-        (p2p.accelerated && p2p.has_dht()).then(|| MapWorker {
+        (p2p.accelerated && p2p.has_dht()).then(|| DhtMapWorker {
             sweep: parts.routes.sweep().clone(),
             metrics: Arc::clone(parts.metrics),
         })
     }
 }
 
-impl Worker for MapWorker {
+impl Worker for DhtMapWorker {
     type Error = DhtError;
 
     fn name(&self) -> String {

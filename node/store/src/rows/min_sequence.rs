@@ -2,13 +2,13 @@
 
 use super::version::{read_plain, write_plain};
 
-/// The value of a floor.
-pub(crate) fn write_floor(sequence: u64) -> Vec<u8> {
+/// The value of a minimum sequence.
+pub(crate) fn write_min_sequence(sequence: u64) -> Vec<u8> {
     write_plain(1, &sequence.to_le_bytes())
 }
 
-/// The sequence in a floor.
-pub(crate) fn read_floor(value: &[u8]) -> Option<u64> {
+/// The sequence in a minimum sequence.
+pub(crate) fn read_min_sequence(value: &[u8]) -> Option<u64> {
     let sequence = read_plain(1, value)?.try_into().ok()?;
     Some(u64::from_le_bytes(sequence))
 }
