@@ -329,10 +329,11 @@ impl Ingest {
         mut change: NameChange,
         before: Option<&NameState>,
     ) -> Result<(), IngestError> {
-        if before.is_none() {
+        let name = change.name;
+        // A name whose head is lost was admitted before.
+        if before.is_none() && !self.storage.is_head_lost(name).await? {
             self.admission.check_names(self.storage.name_count())?;
         }
-        let name = change.name;
         let offered = change.record.sequence();
         let _not_forgetting = self.forgetting.read().await;
         // Only followed names are forgotten.

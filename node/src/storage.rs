@@ -66,7 +66,7 @@ use keys::{FACTS, SCAN};
 use queues::{FETCH, FinishedRow, Notifications, TypedQueue};
 
 pub use damage::KnownDamage;
-pub(crate) use damage::{DamagedBlock, LostHead};
+pub(crate) use damage::{DamagedBlock, KeptOrLost, LostHead};
 pub(crate) use dht::DhtRows;
 pub use errors::OpenError;
 pub(crate) use errors::{ChangeError, StorageError};

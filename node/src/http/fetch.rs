@@ -1,7 +1,7 @@
 //! `/v1/fetched`: DAGs fetched from peers on demand.
 //!
 //! A fetch answers with JSON lines, one for each step, so that a person sees it move. When the caller goes away the
-//! fetch ends; what has come stays for the next attempt, until it is collected.
+//! fetch ends; what has come stays for the next attempt, until it is released.
 
 use std::time::Duration;
 
@@ -144,7 +144,9 @@ async fn finish(
                 FetchError::Unreadable { .. } => {
                     "the DAG holds a block of a format that is not read here"
                 }
-                _ => "name a peer that has it with --peer, or try again: what has come stays",
+                _ => {
+                    "name a peer that has it with --peer, or try again: what has come stays until `pin remove` lets it go"
+                }
             };
             return line(&Line::Failed {
                 code: error.code(),

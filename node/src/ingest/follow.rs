@@ -185,6 +185,7 @@ impl Ingest {
             };
             left.map_err(|error| refused(error, 0))?;
             self.metrics.followed_names.add(-1);
+            self.changed_names.add(*name);
             return Ok(());
         }
         let Some((kept, row)) = kept.and_then(|kept| {

@@ -10,7 +10,7 @@ use perennis_shared::time::Millis;
 
 use super::{Ingest, IngestError};
 use crate::storage::queues::{LADDER, QueueEntry};
-use crate::storage::{NameChange, NameState};
+use crate::storage::{KeptOrLost, NameChange, NameState};
 
 /// How long a ladder is put off whose head is lost and looked for.
 const LOST: Duration = Duration::from_secs(600);
@@ -59,14 +59,11 @@ impl Ingest {
         now: Millis,
     ) -> Result<Renewal, IngestError> {
         let name = &due.key;
-        let Some(kept) = self.storage.kept(*name).await? else {
-            // The rungs above a head that is lost are of use when it is found.
-            let is_lost = self.storage.is_head_lost(*name).await?;
-            return Ok(if is_lost {
-                Renewal::Later(now + LOST)
-            } else {
-                Renewal::Nothing
-            });
+        let kept = match self.storage.kept_or_lost(*name).await? {
+            KeptOrLost::Kept(kept) => kept,
+            // The rungs above it are of use when it is found.
+            KeptOrLost::Lost => return Ok(Renewal::Later(now + LOST)),
+            KeptOrLost::Unknown => return Ok(Renewal::Nothing),
         };
         let live = &kept.record;
         let ladder = self.storage.ladder(*name).await?.above(live);

@@ -9,7 +9,7 @@ use perennis_store::{
 };
 
 use super::queues::{Attempts, LOST_HEADS, Payload, QueueEntry, QueueKey, REFETCH, TypedQueue};
-use super::{ChangeError, Storage, StorageError};
+use super::{ChangeError, NameState, Storage, StorageError};
 
 /// A block that was set aside and is due to be fetched again.
 #[derive(Clone, Debug)]
@@ -24,6 +24,17 @@ pub(crate) struct DamagedBlock {
     pub(crate) failures: u32,
     key: Multihash,
     due: Millis,
+}
+
+/// What is known about a name.
+#[derive(Debug)]
+pub(crate) enum KeptOrLost {
+    /// This is kept.
+    Kept(Box<NameState>),
+    /// Its head was acknowledged and is lost; it is looked for.
+    Lost,
+    /// Nothing is kept.
+    Unknown,
 }
 
 /// A name whose head was acknowledged and is lost, due to be looked for again.
@@ -241,6 +252,20 @@ impl Storage {
     pub(crate) async fn is_head_lost(&self, name: Name) -> Result<bool, StorageError> {
         self.blocking(move |this| Ok(this.entry_due(LOST_HEADS, &name)?.is_some()))
             .await
+    }
+
+    /// What is kept about a name, told apart from one whose head is lost and looked for. A head that is found while this looks is kept.
+    pub(crate) async fn kept_or_lost(&self, name: Name) -> Result<KeptOrLost, StorageError> {
+        for _ in 0..2 {
+            if let Some(kept) = self.kept(name).await? {
+                return Ok(KeptOrLost::Kept(Box::new(kept)));
+            }
+            if self.is_head_lost(name).await? {
+                return Ok(KeptOrLost::Lost);
+            }
+            // It may have been found between the two.
+        }
+        Ok(KeptOrLost::Unknown)
     }
 
     /// Takes a row out for which nothing is left to do, and waits for nobody.

@@ -90,6 +90,10 @@ impl Job for FetchJob {
         self.storage.fetches_due(now, limit).await
     }
 
+    fn key(due: &DueFetch) -> Name {
+        due.name
+    }
+
     async fn work(&self, fetch: DueFetch, status: &Status) -> Result<(), StorageError> {
         status.working(format!("fetching what is missing below {}", fetch.name));
         let failures = fetch.failures.saturating_add(1);

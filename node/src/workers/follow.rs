@@ -21,7 +21,7 @@ use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::routes::Routes;
 use crate::storage::queues::{FOLLOW, QueueEntry, TypedQueue};
-use crate::storage::{FollowState, Storage, StorageError};
+use crate::storage::{FollowState, KeptOrLost, Storage, StorageError};
 
 /// The first delay after a search that found nothing; it doubles up to the period.
 const RETRY: Duration = Duration::from_secs(60);
@@ -78,15 +78,20 @@ impl Job for FollowJob {
         Some(format!("looking for the records of {} names", due.len()))
     }
 
+    fn key(due: &QueueEntry<Name>) -> Name {
+        due.key
+    }
+
     /// Looks for the record of a name.
     async fn work(&self, due: QueueEntry<Name>, _status: &Status) -> Result<(), StorageError> {
         let name = due.key;
-        let kept = self.storage.kept(name).await?;
-        let Some(row) = kept.and_then(|kept| kept.followed) else {
-            // A head that is lost is looked for by another worker; the name is still followed when it is found.
-            if self.storage.is_head_lost(name).await? {
-                return self.storage.put_off(FOLLOW, &due, later(RETRY)).await;
-            }
+        let followed = match self.storage.kept_or_lost(name).await? {
+            KeptOrLost::Kept(kept) => kept.followed,
+            // It is looked for by another worker; the name is still followed when it is found.
+            KeptOrLost::Lost => return self.storage.put_off(FOLLOW, &due, later(RETRY)).await,
+            KeptOrLost::Unknown => None,
+        };
+        let Some(row) = followed else {
             return self.storage.take_out(FOLLOW, &due).await;
         };
         let next = later(spread(self.period, rt::jitter()));

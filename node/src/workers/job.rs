@@ -1,9 +1,11 @@
 //! A job: a queue, what is to be done for each row that is due in it, and the worker that does it.
 //!
-//! The worker reads the rows that are due, works at some of them at once, and waits when none is left: until the next is due,
-//! or until a commit that puts rows into the queue notifies it. Must never touch: what becomes of a row. The job says that,
+//! The worker reads the rows that are due, works at some of them at once, and reads on as soon as there is room, so that a slow row
+//! holds up no other. It waits when none is left: until the next is due, or until a commit that puts rows into the queue
+//! notifies it. Must never touch: what becomes of a row. The job says that,
 //! in the batch that records what came of it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -56,6 +58,9 @@ pub(crate) trait Job: Send + Sync + 'static {
         now: Millis,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Self::Due>, StorageError>> + Send;
+
+    /// The key of such a row.
+    fn key(due: &Self::Due) -> Self::Key;
 
     /// Does what is to be done for a row, and says in the store what becomes of it.
     fn work(
@@ -120,39 +125,78 @@ impl<J: Job> Worker for JobWorker<J> {
             job.begin(context).await;
         }
         let now = rt::now();
-        let due = job.due(now, J::BATCH).await?;
-        if due.is_empty() {
+        let mut rows = job.due(now, J::BATCH).await?.into_iter();
+        if rows.len() == 0 {
             let next = job.storage().queue_next(J::QUEUE).await?;
             let wait = next.map_or(IDLE, |due| due - now).clamp(SHORTEST, IDLE);
             return Ok(Step::idle(wait.min(job.pause(true))));
         }
-        if let Some(progress) = job.progress(&due) {
-            context.working(progress);
-        }
         let status = context.status().clone();
-        let mut rows = due.into_iter();
         let mut works = FuturesUnordered::new();
+        let mut under_way = HashSet::new();
+        // Whether all that is due is being worked at.
+        let mut is_drained = false;
+        let mut is_new_batch = true;
+        let mut failed = None;
         loop {
             // Once the node is stopping no further row is begun.
-            let free = match context.stop().is_now() {
+            let free = match context.stop().is_now() || failed.is_some() {
                 true => 0,
                 false => J::AT_ONCE - works.len(),
             };
-            let begun = rows.by_ref().take(free).map(|due| job.work(due, &status));
-            works.extend(begun);
-            let worked = match J::FINISHES {
-                true => works.next().await,
-                false => context.or_stop(works.next()).await.flatten(),
-            };
-            match worked {
-                Some(worked) => worked?,
-                // None is left, or the node is stopping.
-                None => break,
+            if free > 0 && rows.len() == 0 && !is_drained {
+                job.pause(false);
+                let due = job.due(rt::now(), J::BATCH + under_way.len()).await?;
+                let is_new = |due: &J::Due| !under_way.contains(&J::key(due).to_key());
+                rows = due
+                    .into_iter()
+                    .filter(is_new)
+                    .collect::<Vec<_>>()
+                    .into_iter();
+                is_drained = rows.len() == 0;
+                is_new_batch = !is_drained;
             }
-            context.stepped();
+            if is_new_batch && let Some(progress) = job.progress(rows.as_slice()) {
+                context.working(progress);
+            }
+            is_new_batch = false;
+            for due in rows.by_ref().take(free) {
+                let key = J::key(&due).to_key();
+                under_way.insert(key.clone());
+                works.push(async { (key, job.work(due, &status).await) });
+            }
+            let has_room = free > 0 && works.len() < J::AT_ONCE;
+            if has_room && !is_drained {
+                continue;
+            }
+            let next = async {
+                tokio::select! {
+                    worked = works.next() => Some(worked),
+                    () = job.notified(), if has_room => None,
+                }
+            };
+            let next = match J::FINISHES {
+                true => next.await,
+                false => context.or_stop(next).await.unwrap_or(Some(None)),
+            };
+            match next {
+                Some(Some((key, worked))) => {
+                    // Those that were begun beside it are worked at to their end first.
+                    if let Err(error) = worked {
+                        failed.get_or_insert(error);
+                    }
+                    under_way.remove(&key);
+                    context.stepped();
+                }
+                // Nothing is due any more, or the node is stopping.
+                Some(None) => break,
+                // Rows came.
+                None => {}
+            }
+            is_drained = false;
         }
         job.pause(false);
-        Ok(Step::Again)
+        failed.map_or(Ok(Step::Again), Err)
     }
 
     async fn notified(&mut self) {
@@ -169,7 +213,9 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::poll;
+    use parking_lot::Mutex;
     use perennis_shared::ipns::Name;
+    use perennis_shared::sign::SigningKey;
     use tempfile::TempDir;
     use tokio::sync::Semaphore;
 
@@ -182,6 +228,7 @@ mod tests {
 
     /// How far the work at rows is: each is begun, and ends with a permit.
     struct Works {
+        due: Mutex<Vec<Name>>,
         begun: AtomicUsize,
         ended: AtomicUsize,
         permits: Semaphore,
@@ -202,7 +249,7 @@ mod tests {
     impl<const FINISHES: bool> Job for Gated<FINISHES> {
         type Key = Name;
         type Payload = ();
-        type Due = ();
+        type Due = Name;
 
         const QUEUE: TypedQueue<Name> = LADDER;
         const BATCH: usize = ROWS;
@@ -221,21 +268,32 @@ mod tests {
             &self.storage
         }
 
-        async fn due(&self, _now: Millis, limit: usize) -> Result<Vec<()>, StorageError> {
-            Ok(vec![(); limit])
+        async fn due(&self, _now: Millis, limit: usize) -> Result<Vec<Name>, StorageError> {
+            Ok(self.works.due.lock().iter().copied().take(limit).collect())
         }
 
-        async fn work(&self, _due: (), _status: &Status) -> Result<(), StorageError> {
+        fn key(due: &Name) -> Name {
+            *due
+        }
+
+        async fn work(&self, due: Name, _status: &Status) -> Result<(), StorageError> {
             self.works.begun.fetch_add(1, Ordering::Relaxed);
             self.works.permits.acquire().await.unwrap().forget();
+            self.works.due.lock().retain(|name| *name != due);
             self.works.ended.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }
     }
 
+    fn name(seed: u8) -> Name {
+        Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public())
+    }
+
     fn gated<const FINISHES: bool>() -> (JobWorker<Gated<FINISHES>>, Arc<Works>, TempDir) {
         let dir = tempfile::tempdir().unwrap();
+        let due = (0..ROWS).filter_map(|seed| Some(name(u8::try_from(seed).ok()?)));
         let works = Arc::new(Works {
+            due: Mutex::new(due.collect()),
             begun: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
             permits: Semaphore::new(0),
@@ -260,6 +318,26 @@ mod tests {
         works.permits.add_permits(ROWS);
         assert_eq!(step.await.unwrap(), Step::Again);
         assert_eq!(works.seen(), (ROWS, ROWS));
+    }
+
+    #[tokio::test]
+    async fn a_row_that_comes_while_others_are_slow_is_begun_at_once() {
+        let (mut worker, works, _dir) = gated::<false>();
+        works.due.lock().truncate(2);
+        let storage = worker.job.storage.clone();
+        let (mut context, _, _stop) = context();
+        let mut step = pin!(worker.step(&mut context));
+        assert!(poll!(step.as_mut()).is_pending());
+        assert_eq!(works.seen(), (2, 0));
+        let late = name(9);
+        works.due.lock().push(late);
+        let put = storage.queue_put(LADDER, &late, Millis(1), ());
+        put.await.unwrap();
+        assert!(poll!(step.as_mut()).is_pending());
+        assert_eq!(works.seen(), (3, 0));
+        works.permits.add_permits(3);
+        assert_eq!(step.await.unwrap(), Step::Again);
+        assert_eq!(works.seen(), (3, 3));
     }
 
     #[tokio::test]

@@ -63,6 +63,10 @@ impl Job for LadderJob {
         self.storage.queue_due(LADDER, now, limit).await
     }
 
+    fn key(due: &QueueEntry<Name>) -> Name {
+        due.key
+    }
+
     async fn work(&self, due: QueueEntry<Name>, status: &Status) -> Result<(), StorageError> {
         let name = due.key;
         status.working(format!("releasing the next rung of {name}"));

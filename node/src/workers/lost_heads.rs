@@ -76,6 +76,10 @@ impl Job for LostHeadsJob {
         Some(format!("looking for {} lost records", due.len()))
     }
 
+    fn key(due: &LostHead) -> Name {
+        due.name
+    }
+
     async fn work(&self, lost: LostHead, _status: &Status) -> Result<(), StorageError> {
         let name = lost.name;
         let followed = self.storage.followed_row(name).await?;

@@ -160,6 +160,10 @@ impl Job for RefetchJob {
         Some(format!("fetching {} damaged blocks again", due.len()))
     }
 
+    fn key(due: &DamagedBlock) -> Multihash {
+        *due.cid.hash()
+    }
+
     async fn work(&self, damaged: DamagedBlock, _status: &Status) -> Result<(), StorageError> {
         let near = self.near();
         let cid = damaged.cid;
