@@ -346,6 +346,11 @@ mod tests {
             (lost.name, lost.min_sequence, lost.failures),
             (name, None, 0)
         );
+        let known = storage.kept_or_lost(name).await.unwrap();
+        assert!(matches!(known, KeptOrLost::Lost), "{known:?}");
+        let other = Name::from_public_key(&SigningKey::from_seed(&[2; 32]).public());
+        let known = storage.kept_or_lost(other).await.unwrap();
+        assert!(matches!(known, KeptOrLost::Unknown), "{known:?}");
         storage.look_for_head_later(lost, Millis(9)).await.unwrap();
         assert!(
             storage
