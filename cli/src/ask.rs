@@ -176,7 +176,7 @@ impl NodeClient {
     }
 
     fn expected(&self, status: u16, body: Value) -> Result<Value, Failure> {
-        if status == 204 || (status == 200 && !body.is_null()) {
+        if status == 204 || (status == 200 && body.is_object()) {
             return Ok(body);
         }
         let text = |field: &str| {

@@ -330,12 +330,17 @@ impl Ingest {
         before: Option<&NameState>,
     ) -> Result<(), IngestError> {
         let name = change.name;
-        // A name whose head is lost was admitted before.
-        if before.is_none() && !self.storage.is_head_lost(name).await? {
-            self.admission.check_names(self.storage.name_count())?;
-        }
         let offered = change.record.sequence();
         let _not_forgetting = self.forgetting.read().await;
+        match self.storage.lost_head(name).await? {
+            // A newer record ends the search for the lost one. The name was admitted before.
+            Some(lost) if change.is_new_record => change.finished.push(lost),
+            Some(_) => {}
+            // It was unfollowed, or is back already.
+            None if change.only_if_lost => return Err(IngestError::NotFollowed),
+            None if before.is_none() => self.admission.check_names(self.storage.name_count())?,
+            None => {}
+        }
         // Only followed names are forgotten.
         if let Some(before) = before.and_then(|before| before.followed.as_ref()) {
             let now = self.storage.kept(name).await?;

@@ -127,8 +127,10 @@ pub(crate) struct NameChange {
     pub(crate) ladder: Option<Ladder>,
     /// What is kept about following the name; `None` leaves it.
     pub(crate) followed: Option<Follow>,
-    /// The row of a queue that this is done for.
-    pub(crate) finished: Option<FinishedRow>,
+    /// The rows of queues that this is done for.
+    pub(crate) finished: Vec<FinishedRow>,
+    /// Whether it counts only while the head of the name is lost.
+    pub(crate) only_if_lost: bool,
     /// The fetch that this is what came of; without one, missing blocks are due to be fetched at once.
     pub(crate) fetch: Option<EndedFetch>,
 }
@@ -154,7 +156,8 @@ impl NameChange {
             routers: Vec::new(),
             ladder: None,
             followed: None,
-            finished: None,
+            finished: Vec::new(),
+            only_if_lost: false,
             fetch: None,
         }
     }
@@ -299,7 +302,7 @@ impl Storage {
         let reason = PinReason::Head(name);
         let mut batch = reason.batch();
         // First: what the change puts into the same queue stays.
-        if let Some(finished) = &change.finished {
+        for finished in &change.finished {
             finished.take_out(&mut batch);
         }
         if let Some(ladder) = &change.ladder {

@@ -231,6 +231,8 @@ impl Ingest {
             .await?
             .and_then(|kept| kept.followed)
         {
+            // It was unfollowed and is followed anew, with a search of its own.
+            Some(now) if now.since != row.since => Ok(()),
             // Whoever followed or published meanwhile has said something newer about these.
             Some(now) => {
                 let row = FollowState {

@@ -5,7 +5,6 @@ use perennis_shared::cid::Block;
 use perennis_shared::ipns::{Ladder, Record};
 
 use super::{Ingest, IngestError, facts_below};
-use crate::storage::queues::LOST_HEADS;
 use crate::storage::{DamagedBlock, LostHead, NameChange, StorageError};
 
 impl Ingest {
@@ -32,7 +31,7 @@ impl Ingest {
         let change = NameChange {
             facts: facts_below(kept.as_ref(), &record),
             ladder,
-            finished: Some(LOST_HEADS.finished(name, lost.due)),
+            only_if_lost: true,
             ..NameChange::of(*name, record, now)
         };
         self.commit(change, kept.as_ref()).await

@@ -78,7 +78,7 @@ impl Ingest {
         let change = NameChange {
             facts: kept.facts.clone(),
             ladder: Some(ladder.above(rung)),
-            finished: Some(LADDER.finished(name, due.due)),
+            finished: vec![LADDER.finished(name, due.due)],
             ..NameChange::of(*name, rung.clone(), now)
         };
         self.commit(change, Some(&kept)).await?;

@@ -15,12 +15,12 @@ use perennis_shared::ipns::{Ladder, LadderPlan, Name, Record, RecordFields, crea
 use perennis_shared::sign::SigningKey;
 use perennis_shared::time::{Millis, Timestamp};
 
-use super::{Adoption, FetchedGraph, Ingest, Renewal};
+use super::{Adoption, FetchedGraph, Ingest, IngestError, Renewal};
 use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::Metrics;
 use crate::read::Read;
-use crate::storage::queues::{FETCH, LADDER};
+use crate::storage::queues::{Attempts, FETCH, LADDER, LOST_HEADS};
 use crate::storage::{FetchAttempt, FetchEnd, FollowState, NameChange, NameState, Storage};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -222,4 +222,30 @@ async fn what_is_fetched_on_demand_ends_where_admission_says() {
     );
     let held = sink.held(&[root, cid]).await.unwrap();
     assert!(matches!(held[..], [Held::Whole, Held::Absent]));
+}
+
+#[tokio::test]
+async fn a_search_for_a_lost_head_ends_with_a_newer_record_and_brings_back_nothing_that_was_let_go()
+{
+    let dir = tempfile::tempdir().unwrap();
+    let door = Door::open(dir.path());
+    let (storage, name) = (&door.storage, door.name);
+    let lose = || storage.queue_put(LOST_HEADS, &name, Millis(1), Attempts(0));
+    lose().await.unwrap();
+    let lost = storage.lost_heads_due(Millis(2), 8).await.unwrap()[0];
+    storage.forget(name).await.unwrap();
+    assert!(!storage.is_head_lost(name).await.unwrap());
+    let too_late = door.ingest.found_again(&lost, record(3)).await;
+    assert!(
+        matches!(too_late, Err(IngestError::NotFollowed)),
+        "{too_late:?}"
+    );
+    assert!(storage.kept(name).await.unwrap().is_none());
+
+    lose().await.unwrap();
+    let bytes = record(4).bytes().clone();
+    let put = door.ingest.put_record("test", &name, &bytes);
+    put.await.unwrap();
+    assert!(!storage.is_head_lost(name).await.unwrap());
+    assert_eq!(door.kept().await.sequence, 4);
 }

@@ -8,7 +8,9 @@ use perennis_store::{
     SetAside, StoreId,
 };
 
-use super::queues::{Attempts, LOST_HEADS, Payload, QueueEntry, QueueKey, REFETCH, TypedQueue};
+use super::queues::{
+    Attempts, FinishedRow, LOST_HEADS, Payload, QueueEntry, QueueKey, REFETCH, TypedQueue,
+};
 use super::{ChangeError, NameState, Storage, StorageError};
 
 /// A block that was set aside and is due to be fetched again.
@@ -250,8 +252,16 @@ impl Storage {
 
     /// Whether the head of a name is lost and looked for.
     pub(crate) async fn is_head_lost(&self, name: Name) -> Result<bool, StorageError> {
-        self.blocking(move |this| Ok(this.entry_due(LOST_HEADS, &name)?.is_some()))
-            .await
+        Ok(self.lost_head(name).await?.is_some())
+    }
+
+    /// The row by which a head that is lost is looked for.
+    pub(crate) async fn lost_head(&self, name: Name) -> Result<Option<FinishedRow>, StorageError> {
+        self.blocking(move |this| {
+            let due = this.entry_due(LOST_HEADS, &name)?;
+            Ok(due.map(|due| LOST_HEADS.finished(&name, due)))
+        })
+        .await
     }
 
     /// What is kept about a name, told apart from one whose head is lost and looked for. A head that is found while this looks is kept.

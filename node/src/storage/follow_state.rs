@@ -55,6 +55,8 @@ impl FollowState {
         if self.sources == before.sources {
             self.sources.clone_from(&now.sources);
         }
+        // It was unfollowed and followed anew.
+        self.since = now.since;
     }
 
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {

@@ -55,8 +55,9 @@ impl Job for FollowJob {
     type Due = QueueEntry<Name>;
 
     const QUEUE: TypedQueue<Name> = FOLLOW;
-    const BATCH: usize = 8;
-    const AT_ONCE: usize = 8;
+    const BATCH: usize = 64;
+    // Each waits for others most of its time: some that never answer must not hold up the rest.
+    const AT_ONCE: usize = 64;
 
     fn name(&self) -> String {
         "follow".to_owned()

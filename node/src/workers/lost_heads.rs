@@ -16,7 +16,7 @@ use perennis_shared::time::Millis;
 use super::status::Status;
 use super::timing::later;
 use super::{Job, Parts};
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Attempt, Metrics};
 use crate::routes::Routes;
 use crate::storage::queues::{Attempts, LOST_HEADS, TypedQueue};
@@ -87,6 +87,10 @@ impl Job for LostHeadsJob {
         let found = match self.routes.resolve(&name, &sources).await {
             Ok(gathered) => {
                 let taken = self.ingest.found_again(&lost, gathered.best.clone()).await;
+                // It was unfollowed, or came by another way, while it was looked for.
+                if matches!(taken, Err(IngestError::NotFollowed)) {
+                    return Ok(());
+                }
                 taken
                     .map(|()| gathered.best.sequence())
                     .map_err(|error| chain(&error))
