@@ -22,6 +22,15 @@ const DELEGATED: &[(&str, &str)] = &[
     ("Provide.Enabled", "false"),
 ];
 
+/// Reached over TCP and QUIC.
+const BOTH_TRANSPORTS: &[(&str, &str)] = &[
+    ("Routing.Type", r#""none""#),
+    (
+        "Addresses.Swarm",
+        r#"["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]"#,
+    ),
+];
+
 /// Names come and go by gossip alone.
 const GOSSIP: &[(&str, &str)] = &[
     ("Routing.Type", r#""none""#),
@@ -66,6 +75,10 @@ const CASES: &[(&str, Attempt<Both>)] = &[
     (
         "bitswap: a DAG of 64 MiB from there to here, and from here to another",
         Both::blocks_both_ways,
+    ),
+    (
+        "bitswap: leaves of 1 KiB to 1 MiB under CIDv0, from there to here over each transport, and back",
+        Both::leaves_of_every_size,
     ),
     ("CAR: exported here, imported there", Both::our_car),
     (
@@ -210,6 +223,47 @@ impl Both {
         ensure!(bytes == DAG_BYTES.to_string(), "{bytes} bytes there");
         Ok(format!(
             "perennis fetch: {blocks} blocks; ipfs pin add at a node that knows only ours"
+        ))
+    }
+
+    fn leaves_of_every_size(&mut self) -> Result<String> {
+        let mut shown = Vec::new();
+        let mut roots = Vec::new();
+        let source = self.second("leaves-source", BOTH_TRANSPORTS)?;
+        for address in source.addresses()? {
+            let node = start_node(&folder(&self.scratch, &format!("leaves-{}", shown.len()))?)?;
+            let mut count = 0;
+            roots.clear();
+            // Each of another length: no two share their leaves.
+            for (bytes, leaf) in [
+                (1 << 20, 1 << 10),
+                (8 << 20, 16 << 10),
+                (16 << 20, 64 << 10),
+                (24 << 20, 1 << 20),
+            ] {
+                let chunker = format!("--chunker=size-{leaf}");
+                let root = source.add_as(bytes, &[&chunker])?;
+                let blocks = self.person.fetch(&root, Some(&address), &node)?;
+                let least = (bytes / leaf) as u64;
+                ensure!(blocks > least, "{blocks} of {least} leaves of {leaf} came");
+                count += blocks;
+                roots.push(root);
+            }
+            let other = self.second(&format!("leaves-kubo-{}", shown.len()), ISOLATED)?;
+            other.connect(node.peer())?;
+            for root in &roots {
+                other.pin(root)?;
+            }
+            let transport = if address.contains("quic") {
+                "QUIC"
+            } else {
+                "TCP"
+            };
+            shown.push(format!("{count} blocks over {transport}"));
+        }
+        Ok(format!(
+            "perennis fetch: {}; ipfs pin add",
+            shown.join(", ")
         ))
     }
 

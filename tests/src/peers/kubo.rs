@@ -167,17 +167,18 @@ impl Daemon {
     /// # Errors
     /// It cannot be added.
     pub fn add(&self, bytes: usize) -> Result<Cid> {
+        self.add_as(bytes, &["--cid-version=1", "--raw-leaves"])
+    }
+
+    /// Adds a file of so many bytes, with these options.
+    ///
+    /// # Errors
+    /// The daemon refuses.
+    pub fn add_as(&self, bytes: usize, options: &[&str]) -> Result<Cid> {
         let file = peers::file_of(&self.dir, bytes)?;
         let file = file.to_str().context("a path in UTF-8")?;
-        let root = self.ipfs(&[
-            "add",
-            "--quieter",
-            "--cid-version",
-            "1",
-            "--raw-leaves",
-            file,
-        ])?;
-        Ok(parse_cid(&root)?)
+        let line = [&["add", "--quieter"], options, &[file]].concat();
+        Ok(parse_cid(&self.ipfs(&line)?)?)
     }
 
     /// Fetches and pins what is below a root.
@@ -228,9 +229,17 @@ impl Daemon {
     /// # Errors
     /// It listens nowhere.
     pub fn address(&self) -> Result<String> {
+        let first = self.addresses()?.into_iter().next();
+        first.context("it listens nowhere")
+    }
+
+    /// Where it listens, each address ending in its id.
+    ///
+    /// # Errors
+    /// The daemon does not say.
+    pub fn addresses(&self) -> Result<Vec<String>> {
         let listed = self.ipfs(&["swarm", "addrs", "local", "--id"])?;
-        let first = listed.lines().next().context("it listens nowhere")?;
-        Ok(first.to_owned())
+        Ok(listed.lines().map(str::to_owned).collect())
     }
 
     /// Its id.
