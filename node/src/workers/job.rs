@@ -9,12 +9,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use perennis_rt as rt;
-use perennis_shared::time::Millis;
 
 use super::status::Status;
 use super::timing::IDLE;
 use super::{Context, Step, Worker};
-use crate::storage::queues::{Payload, QueueKey, TypedQueue};
+use crate::storage::queues::{DueWindow, Payload, QueueKey, TypedQueue};
 use crate::storage::{Storage, StorageError};
 
 /// Shortest wait: rows that are taken out beside may be seen once more.
@@ -38,6 +37,9 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// Rows that are worked at at the same time.
     const AT_ONCE: usize;
 
+    /// The longest that a row is put off. One that is further ahead was written with a wrong clock, and is due.
+    fn longest(&self) -> Duration;
+
     /// Whether a row that was begun is finished when the node stops: so where it waits for nobody else.
     const FINISHES: bool = false;
 
@@ -50,10 +52,10 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// The store that its queue is in.
     fn storage(&self) -> &Storage;
 
-    /// Rows that are due, the longest due first.
+    /// Rows that are due.
     fn due(
         &self,
-        now: Millis,
+        window: DueWindow,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Self::Due>, StorageError>> + Send;
 
@@ -120,7 +122,9 @@ impl<J: Job> Worker for JobWorker<J> {
             job.begin(context).await;
         }
         let now = rt::now();
-        let due = job.due(now, J::BATCH).await?;
+        let due = job
+            .due(DueWindow::new(now, job.longest()), J::BATCH)
+            .await?;
         if due.is_empty() {
             let next = job.storage().queue_next(J::QUEUE).await?;
             let wait = next.map_or(IDLE, |due| due - now).clamp(SHORTEST, IDLE);
@@ -217,11 +221,15 @@ mod tests {
             "3 rows at once".to_owned()
         }
 
+        fn longest(&self) -> Duration {
+            IDLE
+        }
+
         fn storage(&self) -> &Storage {
             &self.storage
         }
 
-        async fn due(&self, _now: Millis, limit: usize) -> Result<Vec<()>, StorageError> {
+        async fn due(&self, _window: DueWindow, limit: usize) -> Result<Vec<()>, StorageError> {
             Ok(vec![(); limit])
         }
 
