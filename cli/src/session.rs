@@ -12,6 +12,8 @@ use perennis_shared::ipns::Name;
 use super::failure::Failure;
 use super::home::{DEFAULT_NODE, Home, HomeLock};
 use super::page::plain;
+use super::uri::name_in;
+use super::when::span_text;
 use crate::context::Context;
 
 /// A home that this process works in.
@@ -38,6 +40,7 @@ impl Session {
         };
         let client =
             Client::new(store, config).map_err(|error| Failure::of(&error, "http_client"))?;
+        tell_clock(context, &client).await;
         Ok(Self {
             home,
             client,
@@ -45,6 +48,25 @@ impl Session {
             _lock: lock,
         })
     }
+}
+
+/// Undoes what was signed while this machine's clock was ahead, and says so. Where that fails, the command meets the cause.
+async fn tell_clock(context: &Context<'_>, client: &Client<Disk>) {
+    let Ok(Some(mended)) = client.mend_clock().await else {
+        return;
+    };
+    let counted = |count: usize, one: &str, many: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    };
+    let ahead = u64::try_from(mended.ahead.as_millis()).unwrap_or(u64::MAX);
+    context.output.warn(format!(
+        "the clock of this machine was {} ahead when it signed {} (until {}), which no node took: that is undone, and {} to be published again",
+        span_text(ahead),
+        counted(mended.entries, "entry of your list", "entries of your list"),
+        mended.dated,
+        counted(mended.changes, "change waits", "changes wait"),
+    ));
 }
 
 /// The nodes that were named, else those this home used before, else the default.
@@ -69,22 +91,23 @@ fn parse_node(url: &str) -> Result<NodeUrl, Failure> {
 
 /// A DID or an IPNS name from the command line.
 pub(crate) fn parse_did(text: &str) -> Result<Did, Failure> {
-    Did::parse(text).map_err(|error| {
+    Did::parse(name_in(text)).map_err(|error| {
         Failure::usage(format!("not a DID or IPNS name: {}", plain(text)))
             .because(&error)
-            .hint("write it as did:ipns:k51…, did:key:z6Mk… or k51…")
+            .hint("write it as did:ipns:k51…, did:key:z6Mk…, k51… or ipns://k51…")
     })
 }
 
 /// Reads a name of any key type, or a DID, which stands for its name.
 pub(crate) fn parse_name(text: &str) -> Result<Name, Failure> {
-    if text.starts_with("did:") {
-        return Ok(parse_did(text)?.name());
+    let bare = name_in(text);
+    if bare.starts_with("did:") {
+        return Ok(parse_did(bare)?.name());
     }
-    Name::parse(text).map_err(|error| {
+    Name::parse(bare).map_err(|error| {
         Failure::usage(format!("not an IPNS name or DID: {}", plain(text)))
             .because(&error)
-            .hint("write it as k51…, did:ipns:k51… or did:key:z6Mk…")
+            .hint("write it as k51…, ipns://k51…, did:ipns:k51… or did:key:z6Mk…")
     })
 }
 

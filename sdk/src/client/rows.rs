@@ -8,6 +8,7 @@
 //! | `outbox/{name}` | the record to deliver, the rungs that go with it, and the nodes that have not acknowledged it |
 //! | `node/{name}/{url}` | what a node acknowledged last |
 //! | `added/{name}/{entry}` | the blocks that came with an entry, until every node has them |
+//! | `undone/{name}` | the sequence of a record that was undone, and the nodes that wait, until the next publish |
 //! | `record/{name}`, `equivocation/{name}/…` | see [`router::Local`](crate::router::Local) |
 //!
 //! Values are DAG-CBOR maps, read strictly. Rows are written only in commits that make them true. The store keeps them
@@ -25,12 +26,13 @@ use perennis_shared::{
     time::Millis,
 };
 
+use super::clock::Undone;
 use crate::{
     node_url::NodeUrl,
     router::parse_mark,
     store::{
         StoreError,
-        row::{ADDED, EQUIVOCATION, HEAD, NODE, OUTBOX, RECORD, STAGED},
+        row::{ADDED, EQUIVOCATION, HEAD, NODE, OUTBOX, RECORD, STAGED, UNDONE},
     },
 };
 
@@ -47,12 +49,21 @@ pub(super) fn staged_key(name: &Name, number: u64) -> String {
     format!("{STAGED}{name}/{number:020}")
 }
 
+/// The number in the key of a staged row.
+pub(super) fn staged_number(name: &Name, key: &str) -> Option<u64> {
+    key.strip_prefix(&staged_prefix(name))?.parse().ok()
+}
+
 pub(super) fn head_key(name: &Name) -> String {
     format!("{HEAD}{name}")
 }
 
 pub(super) fn outbox_key(name: &Name) -> String {
     format!("{OUTBOX}{name}")
+}
+
+pub(super) fn undone_key(name: &Name) -> String {
+    format!("{UNDONE}{name}")
 }
 
 pub(super) fn node_prefix(name: &Name) -> String {
@@ -287,6 +298,8 @@ pub(super) fn check(key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         Outbox::from_row(&name_of(rest)?, key, bytes).map(drop)
     } else if after(NODE).is_some() {
         Acknowledged::from_row(key, bytes).map(drop)
+    } else if after(UNDONE).is_some() {
+        Undone::from_row(key, bytes).map(drop)
     } else if after(ADDED).is_some() {
         Added::from_row(key, bytes).map(drop)
     } else if let Some(rest) = after(RECORD).or_else(|| after(EQUIVOCATION)) {

@@ -110,6 +110,7 @@ const HOUSES: &[House] = &[
         is_root_the_ground: false,
         floors: &[
             &[
+                "clock",
                 "config",
                 "data_folder",
                 "log_tally",
@@ -135,7 +136,7 @@ const HOUSES: &[House] = &[
         root: "cli/src",
         is_root_the_ground: false,
         floors: &[
-            &["args", "failure", "page", "umask"],
+            &["args", "failure", "page", "umask", "uri"],
             &["files", "log_lines", "output", "secret", "when"],
             &["home"],
             &["context"],
