@@ -166,8 +166,8 @@ pub(super) async fn put(call: Call) -> Result<Answer, Refusal> {
 }
 
 fn accepts_records(request: &Request<Incoming>) -> bool {
-    let record = accepted(request.headers(), (), |range| {
-        (range.is_one_of(&[RECORD]) || range.is_wildcard()).then_some(())
+    let record = accepted(request.headers(), &[()], |range, ()| {
+        range.is_one_of(&[RECORD]) || range.is_wildcard()
     });
     record.is_some()
 }
