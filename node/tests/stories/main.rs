@@ -4,6 +4,7 @@
 mod support;
 
 mod damaging;
+mod entities;
 mod fetching;
 mod following;
 mod gateway;

@@ -5,7 +5,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Node, ShardEntry, find};
+use super::{link_name::find, node::Node, shard::ShardEntry};
 use crate::{
     cid::{Cid, Codec},
     codec::{CodecError, Value, dag_cbor, dag_json, dag_pb},

@@ -2,7 +2,10 @@
 
 use alloc::{format, vec::Vec};
 
-use super::{find, hash::murmur3_x64_64, name_of};
+use super::{
+    hash::murmur3_x64_64,
+    link_name::{find, name_of},
+};
 use crate::{cid::Cid, codec::dag_pb::Link};
 
 /// The only hash of names there is: murmur3-x64-64.

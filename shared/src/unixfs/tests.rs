@@ -1,7 +1,11 @@
 use super::*;
-use crate::cid::cid_of;
-use crate::codec::{Value, dag_cbor, dag_json, protobuf::Writer};
-use alloc::{format, string::String, vec};
+use crate::cid::{Cid, Codec, cid_of};
+use crate::codec::{
+    Value, dag_cbor, dag_json,
+    dag_pb::{self, Link},
+    protobuf::Writer,
+};
+use alloc::{format, string::String, vec, vec::Vec};
 use proptest::prelude::*;
 use std::string::ToString;
 
