@@ -1,6 +1,7 @@
 //! Paths behind a CID, followed from block to block (path gateway specification; IPLD pathing).
 
 use alloc::{
+    boxed::Box,
     string::{String, ToString},
     vec::Vec,
 };
@@ -34,13 +35,13 @@ pub enum PathError {
         /// The name.
         segment: String,
         /// The block it was looked for in.
-        cid: Cid,
+        cid: Box<Cid>,
     },
     /// The block breaks the rules of its codec.
     #[error("block {cid} cannot be read: {source}")]
     Unreadable {
         /// The block.
-        cid: Cid,
+        cid: Box<Cid>,
         /// What is wrong with it.
         source: CodecError,
     },
@@ -166,13 +167,13 @@ impl ContentPath {
     fn absent(&self, segment: &str) -> PathError {
         PathError::Absent {
             segment: segment.to_string(),
-            cid: self.at,
+            cid: Box::new(self.at),
         }
     }
 
     fn unreadable(&self, source: CodecError) -> PathError {
         PathError::Unreadable {
-            cid: self.at,
+            cid: Box::new(self.at),
             source,
         }
     }
