@@ -138,6 +138,28 @@ impl Resolve {
         known.valid()
     }
 
+    /// As [`record`](Self::record), asked anew whatever is known.
+    pub(crate) async fn fresh(
+        self: &Arc<Self>,
+        name: &Name,
+        reach: Reach,
+    ) -> Option<Arc<ServedRecord>> {
+        let asked = match self.lookup(name, reach) {
+            Some(lookup) => rt::timeout(TIMES.deadline, lookup).await.ok().flatten(),
+            None => None,
+        };
+        // Where nobody could be asked, what was said before is the best there is.
+        asked.or_else(|| self.known.get(name))?.valid()
+    }
+
+    /// How long ago what is known of a name was heard.
+    pub(crate) fn age(&self, name: &Name) -> Duration {
+        let known = self.known.get(name);
+        known.map_or(Duration::ZERO, |known| {
+            rt::monotonic().saturating_sub(known.asked)
+        })
+    }
+
     /// The lookup of a name that is under way, or a new one.
     fn lookup(self: &Arc<Self>, name: &Name, reach: Reach) -> Option<Lookup> {
         let mut lookups = self.lookups.lock();

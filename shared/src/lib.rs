@@ -28,5 +28,6 @@ pub mod passphrase;
 pub mod sign;
 pub mod taglist;
 pub mod time;
+pub mod unixfs;
 pub(crate) mod varint;
 pub mod wire;

@@ -23,6 +23,10 @@ pub const CID_BYTES: usize = 9 + 9 + MULTIHASH_BYTES;
 pub const CID_TEXT_BYTES: usize = 256;
 /// Most links that one block may hold.
 pub const BLOCK_LINKS: usize = 32_768;
+/// Most segments of a path behind a CID.
+pub const PATH_SEGMENTS: usize = 256;
+/// Most blocks that a path behind a CID may lead through: with shards of directories more than it has segments.
+pub const PATH_BLOCKS: usize = 1_024;
 
 /// Deepest nesting of lists and maps in a DAG-CBOR block.
 pub const CBOR_DEPTH: usize = 64;

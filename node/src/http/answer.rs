@@ -101,7 +101,7 @@ pub(crate) fn answer(
 /// Lets pages of other origins read the answer, and keeps browsers from guessing its type.
 pub(crate) fn finish(answer: &mut Answer) {
     const EXPOSED: HeaderValue = HeaderValue::from_static(
-        "Content-Length, Content-Range, ETag, Retry-After, X-Ipfs-Path, X-Ipfs-Roots",
+        "Age, Content-Disposition, Content-Length, Content-Location, Content-Range, ETag, Retry-After, X-Ipfs-Path, X-Ipfs-Roots",
     );
     let headers = answer.headers_mut();
     headers.insert(
@@ -127,7 +127,7 @@ pub(crate) fn preflight(methods: &'static str) -> Answer {
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
-            "Authorization, Content-Type, Range, X-Requested-With, If-None-Match",
+            "Authorization, Cache-Control, Content-Type, Range, X-Requested-With, If-None-Match",
         ),
     );
     headers.insert(

@@ -9,40 +9,39 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use perennis_shared::cid::{Block, Cid, parse_cid};
+use perennis_shared::cid::{Block, Cid, Codec, cid_of, parse_cid};
+use perennis_shared::unixfs::{ContentPath, EntityBytes, Node, Selected};
 
 use super::answer::{Answer, Body, answer, text_header};
 use super::call::Call;
-use super::media::{MediaRange, accepted};
+use super::file_name::attachment;
 use super::memory::{REQUEST_PATIENCE, SMALL_BYTES, block_bytes, counted};
-use super::query;
 use super::refusal::Refusal;
+use super::request_cache;
 use crate::http::service::Service;
 
 mod depth_first;
+mod format;
 mod graph;
+mod path;
+mod walk;
 
+use format::{Format, dups_name, scope};
 pub(super) use graph::PART_BYTES;
-use graph::{ABSENT_HINT, DagScope, Graph};
+use graph::{ABSENT_HINT, DagScope, Graph, Selection};
 
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
-const CAR: HeaderValue =
-    HeaderValue::from_static("application/vnd.ipld.car; version=1; order=dfs; dups=n");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=29030400, immutable");
 const ROOTS: HeaderName = HeaderName::from_static("x-ipfs-roots");
 const PATH: HeaderName = HeaderName::from_static("x-ipfs-path");
 
-/// What a client can ask for under `/ipfs/`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Raw,
-    Car,
-}
+/// Most segments of a path whose blocks are named in a header.
+const ROOTS_NAMED: usize = 32;
 
 /// The answer to the most frequent request, when the block is in memory and there is room to send it: all of a block,
 /// without a word about ranges.
 pub(super) fn cached(node: &Service, text: &str, request: &Request<Incoming>) -> Option<Answer> {
-    if request.headers().contains_key(header::RANGE) || format(request).ok()? != Format::Raw {
+    if request.headers().contains_key(header::RANGE) || Format::of(request).ok()? != Format::Raw {
         return None;
     }
     let cid = parse_cid(text).ok()?;
@@ -55,16 +54,23 @@ pub(super) fn cached(node: &Service, text: &str, request: &Request<Incoming>) ->
     Some(whole_block(text, bytes, request))
 }
 
-/// A block or a graph.
+/// A block or a graph. What is not here is 412 for a client that takes only what is.
 pub(super) async fn block(call: Call) -> Result<Answer, Refusal> {
-    let (node, text, request) = (&call.node, &*call.parameter, &call.request);
-    if let Some((cid, _)) = text.split_once('/') {
-        return Err(Refusal::new(
-            "path_not_served",
-            "paths behind a CID are not served",
-            format!("fetch /ipfs/{cid} and follow its links"),
-        ));
+    let answered = served(&call).await;
+    match answered {
+        Err(refusal) if refusal.is_absence() && request_cache::only_if_cached(&call.request) => {
+            Ok(request_cache::not_cached())
+        }
+        answered => answered,
     }
+}
+
+async fn served(call: &Call) -> Result<Answer, Refusal> {
+    let (node, request) = (&call.node, &call.request);
+    let (text, path) = call
+        .parameter
+        .split_once('/')
+        .unwrap_or((&call.parameter, ""));
     let cid = parse_cid(text).map_err(|error| {
         Refusal::new(
             "invalid_cid",
@@ -72,11 +78,16 @@ pub(super) async fn block(call: Call) -> Result<Answer, Refusal> {
             "give a CID such as bafyrei…",
         )
     })?;
-    match format(request)? {
+    match Format::of(request)? {
+        Format::Raw if path.split('/').any(|segment| !segment.is_empty()) => Err(Refusal::new(
+            "path_not_served",
+            "a block is sent by its CID alone",
+            format!("ask with format=car for the blocks along the path, or for /ipfs/{text}"),
+        )),
         Format::Raw => raw(node, text, &cid, request).await,
-        Format::Car => {
-            read(node, &cid).await?;
-            graph(node, text, &cid, request).await
+        Format::Car { repeats } => {
+            let path = path::follow(node, &cid, path).await?;
+            graph(node, text, path, repeats, request).await
         }
     }
 }
@@ -132,7 +143,7 @@ fn whole_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Answer 
         return unchanged(etag);
     }
     let mut answer = answer(StatusCode::OK, RAW, bytes);
-    block_headers(&mut answer, text, etag, "bin");
+    block_headers(&mut answer, request, Format::Raw, text, etag);
     answer
         .headers_mut()
         .insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -168,7 +179,7 @@ async fn raw(
             Region::Inside { first, end } => {
                 let bytes = part(node, cid, first..end, length, request).await?;
                 let mut answer = answer(StatusCode::PARTIAL_CONTENT, RAW, bytes);
-                block_headers(&mut answer, text, etag, "bin");
+                block_headers(&mut answer, request, Format::Raw, text, etag);
                 answer.headers_mut().insert(
                     header::CONTENT_RANGE,
                     text_header(format!("bytes {first}-{}/{length}", end - 1)),
@@ -256,17 +267,30 @@ fn region(range: &str, length: usize) -> Region {
     }
 }
 
-fn block_headers(answer: &mut Answer, text: &str, etag: String, extension: &str) {
+fn block_headers(
+    answer: &mut Answer,
+    request: &Request<Incoming>,
+    format: Format,
+    text: &str,
+    etag: String,
+) {
+    let extension = match format {
+        Format::Raw => "bin",
+        Format::Car { .. } => "car",
+    };
     let headers = answer.headers_mut();
     headers.insert(header::ETAG, text_header(etag));
     headers.insert(header::CACHE_CONTROL, IMMUTABLE);
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     headers.insert(
         header::CONTENT_DISPOSITION,
-        text_header(format!("attachment; filename=\"{text}.{extension}\"")),
+        attachment(request, &format!("{text}.{extension}")),
     );
+    if let Some(location) = format.location(request) {
+        headers.insert(header::CONTENT_LOCATION, location);
+    }
     headers.insert(ROOTS, text_header(text.to_owned()));
-    headers.insert(PATH, text_header(format!("/ipfs/{text}")));
+    headers.insert(PATH, text_header(request.uri().path().to_owned()));
 }
 
 fn unchanged(etag: String) -> Answer {
@@ -293,23 +317,18 @@ pub(super) fn known(request: &Request<Incoming>, etag: &str) -> bool {
 async fn graph(
     node: &Arc<Service>,
     text: &str,
-    root: &Cid,
+    path: ContentPath,
+    repeats: bool,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let scope = match query::value(request.uri().query(), "dag-scope")?.as_deref() {
-        None | Some("all") => DagScope::All,
-        Some("block") => DagScope::Block,
-        Some("entity") => DagScope::Entity,
-        Some(_) => {
-            return Err(Refusal::new(
-                "invalid_scope",
-                "dag-scope is block, entity or all",
-                "correct it or leave it out",
-            ));
-        }
+    let (scope, wanted) = scope(request.uri().query())?;
+    let terminus = read(node, path.at()).await?;
+    let etag = graph_etag(text, &path, scope, wanted.as_ref(), repeats);
+    let (scope, bytes) = match wanted {
+        Some(wanted) => selected(&terminus, wanted)?,
+        None => (scope, None),
     };
-    // Which blocks belong to a graph never changes; in which order another version sends them may.
-    let etag = format!("W/\"{text}.car.{}\"", scope.name());
+    drop(terminus);
     if known(request, &etag) {
         return Ok(unchanged(etag));
     }
@@ -317,51 +336,83 @@ async fn graph(
         Body::Empty
     } else {
         let place = node.answers.place().await?;
-        Graph::begin(node, root, scope, place).await?.into_body()
+        let selection = Selection {
+            path: path.passed().to_vec(),
+            terminus: *path.at(),
+            scope,
+            bytes,
+            repeats,
+        };
+        Graph::begin(node, selection, place).await?.into_body()
     };
-    let mut answer = answer(StatusCode::OK, CAR, body);
-    block_headers(&mut answer, text, etag, "car");
-    answer
-        .headers_mut()
-        .insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+    let dups = dups_name(repeats);
+    let kind = format!("application/vnd.ipld.car; version=1; order=dfs; dups={dups}");
+    let mut answer = answer(StatusCode::OK, text_header(kind), body);
+    block_headers(&mut answer, request, Format::Car { repeats }, text, etag);
+    let headers = answer.headers_mut();
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+    headers.insert(ROOTS, text_header(roots(text, &path)));
     Ok(answer)
 }
 
-/// What the client wants: the parameter `format` wins over the header `Accept`; without both a block is sent raw.
-fn format(request: &Request<Incoming>) -> Result<Format, Refusal> {
-    let not_served = || {
-        Refusal::new(
-            "not_acceptable",
-            "this gateway serves verifiable formats only",
-            "ask for ?format=raw or ?format=car, or accept application/vnd.ipld.raw or application/vnd.ipld.car",
-        )
-    };
-    let wanted = match query::value(request.uri().query(), "format")?.as_deref() {
-        Some("raw") => Some(Format::Raw),
-        Some("car") => Some(Format::Car),
-        Some(_) => None,
-        None => accepted(request.headers(), Format::Raw, served),
-    };
-    wanted.ok_or_else(not_served)
+/// Which blocks belong to a graph never changes; in which order another version sends them may. The path is named by its hash:
+/// it may be long.
+fn graph_etag(
+    text: &str,
+    path: &ContentPath,
+    scope: DagScope,
+    bytes: Option<&EntityBytes>,
+    repeats: bool,
+) -> String {
+    let mut etag = format!("W/\"{text}.car.{}.dfs.{}", scope.name(), dups_name(repeats));
+    if let Some(bytes) = bytes {
+        etag.push_str(&format!(".{bytes}"));
+    }
+    if let [_, ..] = path.passed() {
+        let blocks = path.passed().iter().chain([path.at()]);
+        let bytes: Vec<u8> = blocks.flat_map(Cid::to_bytes).collect();
+        etag.push_str(&format!(".{}", cid_of(Codec::Raw, &bytes)));
+    }
+    etag.push('"');
+    etag
 }
 
-fn served(range: &MediaRange<'_>) -> Option<Format> {
-    if range
-        .parameter("version")
-        .is_some_and(|version| version != "1")
-    {
-        return None;
+/// What is sent of an entity of which these bytes are wanted. They say nothing of what is no file.
+fn selected(
+    terminus: &Block,
+    wanted: EntityBytes,
+) -> Result<(DagScope, Option<Range<u64>>), Refusal> {
+    // One that cannot be read says so when it is sent.
+    let node = Node::parse(terminus.cid(), terminus.bytes()).ok().flatten();
+    let size = match node {
+        Some(Node::File(file)) => file.size(),
+        _ => None,
+    };
+    let Some(size) = size else {
+        return Ok((DagScope::Entity, None));
+    };
+    match wanted.of(size) {
+        Selected::Bytes(bytes) => Ok((DagScope::Entity, Some(bytes))),
+        Selected::Nothing => Ok((DagScope::Block, None)),
+        Selected::Outside => Err(Refusal::new(
+            "entity_bytes_outside",
+            format!("the file has {size} bytes and entity-bytes begins behind them"),
+            "ask for bytes inside the file, or leave entity-bytes out",
+        )),
     }
-    if range.is_one_of(&["application/vnd.ipld.car"]) {
-        return Some(Format::Car);
+}
+
+/// The block that each segment of the path leads to, the root as the client has written it.
+fn roots(text: &str, path: &ContentPath) -> String {
+    let mut roots = text.to_owned();
+    for cid in path.roots().iter().skip(1).take(ROOTS_NAMED) {
+        roots.push_str(&format!(",{cid}"));
     }
-    (range.is_one_of(&["application/vnd.ipld.raw"]) || range.is_wildcard()).then_some(Format::Raw)
+    roots
 }
 
 #[cfg(test)]
 mod tests {
-    use hyper::HeaderMap;
-
     use super::*;
 
     #[test]
@@ -386,19 +437,5 @@ mod tests {
             assert_eq!(region(range, 10), expected, "{range}");
         }
         assert_eq!(region("0-", 0), Region::Outside);
-    }
-
-    #[test]
-    fn offers_are_read_with_their_parameters() {
-        let format = |accept: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-            accepted(&headers, Format::Raw, served)
-        };
-        assert!(format("application/vnd.ipld.car;version=1;order=dfs") == Some(Format::Car));
-        assert!(format("application/vnd.ipld.car;version=2").is_none());
-        assert!(format("application/vnd.ipld.raw;q=0").is_none());
-        assert!(format(" */*;q=0.8") == Some(Format::Raw));
-        assert!(format("text/html").is_none());
     }
 }

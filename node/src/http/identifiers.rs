@@ -203,22 +203,23 @@ fn failed(status: StatusCode, problem: Problem) -> Answer {
 }
 
 fn format(request: &Request<Incoming>) -> Option<Format> {
-    accepted(request.headers(), Format::Result, |range| {
+    let offers = [Format::Result, Format::Document, Format::DocumentLd];
+    accepted(request.headers(), &offers, |range, offer| {
         // The older media types carry a profile as a parameter.
         let is_resolution = range
             .parameter("profile")
             .is_some_and(|profile| profile.contains("did-resolution"));
-        let is_result = range.is_one_of(&["application/did-resolution", "application/json"])
-            || range.is_wildcard()
-            || (range.is_one_of(&["application/ld+json"]) && is_resolution);
-        if is_result {
-            Some(Format::Result)
-        } else if range.is_one_of(&["application/did", "application/did+json"]) {
-            Some(Format::Document)
-        } else if range.is_one_of(&["application/did+ld+json", "application/ld+json"]) {
-            Some(Format::DocumentLd)
-        } else {
-            None
-        }
+        let is_ld = range.is_one_of(&["application/ld+json"]);
+        range.is_wildcard()
+            || match offer {
+                Format::Result => {
+                    range.is_one_of(&["application/did-resolution", "application/json"])
+                        || (is_ld && is_resolution)
+                }
+                Format::Document => range.is_one_of(&["application/did", "application/did+json"]),
+                Format::DocumentLd => {
+                    range.is_one_of(&["application/did+ld+json"]) || (is_ld && !is_resolution)
+                }
+            }
     })
 }

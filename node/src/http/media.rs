@@ -14,27 +14,44 @@ pub(super) struct MediaRange<'a> {
     parameters: &'a str,
 }
 
-/// What a client accepts most of what is served, where `serve` says for each of its media ranges what that would be:
-/// the range of the highest quality, and of equal ones the first. Ranges of quality 0, or of one that is no number, count
-/// as not sent. None where it accepts nothing of it; `otherwise` where it does not say what it accepts.
-pub(super) fn accepted<T>(
+/// What a client accepts most of what is offered, where `serves` says whether a media range stands for an offer. How much it
+/// accepts an offer is said by the range that names it most closely: a type with the most parameters, then `application/*`, then
+/// `*/*`. Of offers that it accepts as much the one that it names first, and then the one that is offered first. Ranges whose
+/// quality is no number from 0 to 1 count as not sent. None where it accepts none; the first offer where it does not say what
+/// it accepts.
+pub(super) fn accepted<T: Copy>(
     headers: &HeaderMap,
-    otherwise: T,
-    serve: impl Fn(&MediaRange<'_>) -> Option<T>,
+    offers: &[T],
+    serves: impl Fn(&MediaRange<'_>, T) -> bool,
 ) -> Option<T> {
     if !headers.contains_key(header::ACCEPT) {
-        return Some(otherwise);
+        return offers.first().copied();
     }
-    let mut best: Option<(f32, T)> = None;
-    for range in ranges(headers) {
-        // What is no number is not more than any.
-        let quality = range.quality();
-        let is_more = quality > best.as_ref().map_or(0.0, |(best, _)| *best);
-        if is_more && let Some(served) = serve(&range) {
-            best = Some((quality, served));
+    let mut best: Option<(f32, usize, T)> = None;
+    for offer in offers {
+        let mut closest: Option<(usize, f32, usize)> = None;
+        for (place, range) in ranges(headers).enumerate() {
+            let (quality, closeness) = (range.quality(), range.closeness());
+            let is_closer = closest.is_none_or(|(before, ..)| closeness > before);
+            if (0.0..=1.0).contains(&quality) && is_closer && serves(&range, *offer) {
+                closest = Some((closeness, quality, place));
+            }
+        }
+        let Some((_, quality, place)) = closest.filter(|(_, quality, _)| *quality > 0.0) else {
+            continue;
+        };
+        let is_more = best
+            .is_none_or(|(most, first, _)| quality > most || (quality == most && place < first));
+        if is_more {
+            best = Some((quality, place, *offer));
         }
     }
-    best.map(|(_, served)| served)
+    best.map(|(_, _, offer)| offer)
+}
+
+/// Whether a client names one of these media types in `Accept` and does not refuse it.
+pub(super) fn is_named(headers: &HeaderMap, media_types: &[&str]) -> bool {
+    ranges(headers).any(|range| range.is_one_of(media_types) && range.quality() > 0.0)
 }
 
 /// How much a client asks for one media type by its name: its highest quality, 0 where it does not.
@@ -89,6 +106,21 @@ impl<'a> MediaRange<'a> {
             .map(|(_, value)| value.trim().trim_matches('"'))
     }
 
+    /// How closely it names what it stands for.
+    fn closeness(&self) -> usize {
+        match self.essence {
+            "*/*" => 0,
+            essence if essence.ends_with("/*") => 1,
+            _ => {
+                let parameters = split(self.parameters, ';').filter(|parameter| {
+                    let name = parameter.split_once('=').map(|(name, _)| name.trim());
+                    name.is_some_and(|name| !name.eq_ignore_ascii_case("q"))
+                });
+                2 + parameters.count()
+            }
+        }
+    }
+
     /// How much it is wanted, 1 where that is not said; not a number where what is said is none.
     fn quality(&self) -> f32 {
         self.parameter("q")
@@ -136,18 +168,17 @@ mod tests {
         for value in accept {
             headers.append(header::ACCEPT, HeaderValue::from_str(value).unwrap());
         }
-        accepted(&headers, "not said", |range| {
-            if range.is_one_of(&[CAR]) {
-                return Some("car").filter(|_| range.parameter("version") != Some("2"));
-            }
-            (range.is_one_of(&[RAW]) || range.is_wildcard()).then_some("raw")
+        accepted(&headers, &["raw", "car"], |range, offer| match offer {
+            _ if range.is_wildcard() => true,
+            "car" => range.is_one_of(&[CAR]) && range.parameter("version") != Some("2"),
+            _ => range.is_one_of(&[RAW]),
         })
     }
 
     #[test]
     fn the_most_wanted_of_what_is_served_is_chosen() {
         for (accept, expected) in [
-            (&[][..], Some("not said")),
+            (&[][..], Some("raw")),
             (&[RAW], Some("raw")),
             (&["*/*"], Some("raw")),
             (&[" application/* "], Some("raw")),
@@ -172,10 +203,34 @@ mod tests {
                 Some("car"),
             ),
             (&["application/vnd.ipld.car;version=\"2\""], None),
+            // What is named most closely says how much it is wanted, in whatever order.
+            (&["application/vnd.ipld.raw;q=0, */*"], Some("car")),
+            (&["*/*, application/vnd.ipld.raw;q=0.1"], Some("car")),
+            (&["*/*;q=0, application/*"], Some("raw")),
+            (&["application/vnd.ipld.car;q=7, */*;q=0.1"], Some("raw")),
+            (
+                &["application/vnd.ipld.car;q=0, application/vnd.ipld.car;version=1"],
+                Some("car"),
+            ),
             (&["text/x;a=\",;\", application/vnd.ipld.car"], Some("car")),
         ] {
             assert_eq!(chosen(accept), expected, "{accept:?}");
         }
+    }
+
+    #[test]
+    fn a_type_is_named_where_it_is_not_refused() {
+        for (accept, is_car) in [
+            ("application/vnd.ipld.CAR;version=2", true),
+            ("*/*", false),
+            ("application/vnd.ipld.car;q=0", false),
+            ("application/vnd.ipld.car;q=x", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(is_named(&headers, &[CAR]), is_car, "{accept}");
+        }
+        assert!(!is_named(&HeaderMap::new(), &[CAR]));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::answer::{Answer, JSON, answer};
 use super::route::{Documented, Route, Schema, Shape};
 use super::scope::Scope;
 
+mod parameter;
+
 /// The document of these routes, which are the same at each call.
 pub(super) fn document(routes: impl Iterator<Item = &'static Route>) -> Answer {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
@@ -88,12 +90,12 @@ fn operation(route: &Route, path: &str) -> Value {
                 "name": name,
                 "in": "path",
                 "required": true,
-                "schema": {"type": "string"},
+                "schema": parameter::in_path(route, name),
             }));
         }
     }
     for query in route.query {
-        let mut schema = json!({"type": "string"});
+        let mut schema = parameter::in_query(route, query.name);
         if !query.values.is_empty() {
             schema["enum"] = json!(query.values);
         }
@@ -180,6 +182,29 @@ mod tests {
             );
             jsonschema::validator_for(&schema).unwrap();
         }
+    }
+
+    #[test]
+    fn every_example_of_a_parameter_is_one() {
+        let document = build(routes());
+        let methods = document["paths"].as_object().unwrap().values();
+        let operations = methods.flat_map(|methods| methods.as_object().unwrap().values());
+        let mut count = 0;
+        for parameter in
+            operations.flat_map(|operation| operation["parameters"].as_array().unwrap())
+        {
+            let schema = &parameter["schema"];
+            let validator = jsonschema::validator_for(schema).unwrap();
+            let is_told = ["examples", "enum"]
+                .iter()
+                .any(|field| schema[*field].is_array());
+            assert!(is_told, "{parameter}");
+            for example in schema["examples"].as_array().into_iter().flatten() {
+                assert!(validator.is_valid(example), "{parameter}");
+                count += 1;
+            }
+        }
+        assert!(count > 20);
     }
 
     #[test]

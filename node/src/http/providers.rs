@@ -1,20 +1,21 @@
 //! Who has a block: `/v1/provide`, `/v1/providers`, and Delegated Routing V1 for providers and peers.
 
+use std::collections::HashMap;
+
 use hyper::StatusCode;
-use hyper::header::HeaderValue;
 use perennis_net::dht::{Contact, Providers};
 use perennis_net::{Multiaddr, PeerId};
 use perennis_shared::cid::{Cid, parse_cid};
 use perennis_shared::error::chain;
 use serde::Serialize;
 
-use super::answer::{Answer, JSON, answer};
+use super::answer::Answer;
 use super::call::Call;
-use super::document::{json, json_as};
-use super::media::named_quality;
+use super::document::json;
 use super::parameter::{parse_block_cid, parse_peer};
 use super::query;
 use super::refusal::Refusal;
+use super::routed::{PeerRecord, distinct, routed};
 use crate::http::service::Service;
 
 /// Providers that are looked for when the caller does not say.
@@ -22,8 +23,6 @@ const USUAL: usize = 20;
 
 /// Most providers that are looked for.
 const MOST: usize = 100;
-
-const NDJSON: &str = "application/x-ndjson";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,7 +66,10 @@ pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
             .into_iter()
             .map(|provider| ProviderDocument {
                 peer_id: provider.peer.to_string(),
-                addresses: provider.addresses.iter().map(ToString::to_string).collect(),
+                addresses: distinct(provider.peer, provider.addresses)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
             })
             .collect(),
     };
@@ -114,41 +116,14 @@ struct RoutedPeers {
     peers: Vec<PeerRecord>,
 }
 
-/// A record of the schema `peer` (Delegated Routing V1, "Known Schemas").
-#[derive(Serialize)]
-struct PeerRecord {
-    #[serde(rename = "Schema")]
-    schema: &'static str,
-    #[serde(rename = "ID")]
-    id: String,
-    #[serde(rename = "Addrs")]
-    addresses: Vec<String>,
-    #[serde(rename = "Protocols")]
-    protocols: Vec<&'static str>,
-}
-
-impl PeerRecord {
-    fn new(contact: &Contact, protocols: &[&'static str]) -> PeerRecord {
-        PeerRecord {
-            schema: "peer",
-            id: contact.peer.to_string(),
-            addresses: contact.addresses.iter().map(ToString::to_string).collect(),
-            protocols: protocols.to_vec(),
-        }
-    }
-}
-
 /// `GET /routing/v1/providers/{cid}`.
 pub(super) async fn routed_providers(call: Call) -> Result<Answer, Refusal> {
     let cid = parse_block_cid(&call.parameter)?;
     let found = find(&call.node, &cid, MOST).await?;
-    let records = found.providers.iter();
-    let records: Vec<PeerRecord> = records
-        .map(|contact| PeerRecord::new(contact, &["transport-bitswap"]))
-        .collect();
-    Ok(routed(&call, records, |providers| RoutedProviders {
-        providers,
-    }))
+    let spoken = Spoken::of(&call.node).await;
+    let records = found.providers.into_iter();
+    let records = records.map(|contact| spoken.record(contact)).collect();
+    routed(&call, records, |providers| RoutedProviders { providers })
 }
 
 /// `GET /routing/v1/peers/{peer id}`.
@@ -160,10 +135,40 @@ pub(super) async fn routed_peer(call: Call) -> Result<Answer, Refusal> {
     if addresses.is_empty() {
         addresses = looked_up(node, peer).await;
     }
-    let found = (!addresses.is_empty()).then(|| PeerRecord::new(&Contact { peer, addresses }, &[]));
-    Ok(routed(&call, found.into_iter().collect(), |peers| {
-        RoutedPeers { peers }
-    }))
+    let spoken = Spoken::of(node).await;
+    let found = (!addresses.is_empty()).then(|| spoken.record(Contact { peer, addresses }));
+    let records = found.into_iter().collect();
+    routed(&call, records, |peers| RoutedPeers { peers })
+}
+
+/// Which protocols are known of which peers: of those that are connected what they say, and our own.
+struct Spoken {
+    own: PeerId,
+    connected: HashMap<PeerId, Vec<String>>,
+}
+
+impl Spoken {
+    async fn of(node: &Service) -> Spoken {
+        let net = &node.swarm.net;
+        let connected = net.peers().await.unwrap_or_else(|error| {
+            tracing::debug!(error = %chain(&error), "the connected peers could not be listed");
+            Vec::new()
+        });
+        let connected = connected
+            .into_iter()
+            .map(|info| (info.peer, info.protocols));
+        Spoken {
+            own: net.peer_id(),
+            connected: connected.collect(),
+        }
+    }
+
+    fn record(&self, contact: Contact) -> PeerRecord {
+        let own = (contact.peer == self.own).then_some("/ipfs/bitswap");
+        let connected = self.connected.get(&contact.peer);
+        let connected = connected.into_iter().flatten().map(String::as_str);
+        PeerRecord::new(contact, own.into_iter().chain(connected))
+    }
 }
 
 /// The specification has peer ids as CIDs with the libp2p-key codec; the old text form is read too.
@@ -188,27 +193,6 @@ async fn looked_up(node: &Service, peer: PeerId) -> Vec<Multiaddr> {
         .find(|contact| contact.peer == peer)
         .map(|contact| contact.addresses)
         .unwrap_or_default()
-}
-
-/// JSON lines for those who accept them, one document otherwise.
-fn routed<D: Serialize>(
-    call: &Call,
-    records: Vec<PeerRecord>,
-    document: impl FnOnce(Vec<PeerRecord>) -> D,
-) -> Answer {
-    let headers = call.request.headers();
-    let lines = named_quality(headers, NDJSON);
-    if lines == 0.0 || lines < named_quality(headers, "application/json") {
-        return json_as(StatusCode::OK, JSON, &document(records));
-    }
-    let mut text = Vec::new();
-    for record in &records {
-        if serde_json::to_writer(&mut text, record).is_ok() {
-            text.push(b'\n');
-        }
-    }
-    let kind = HeaderValue::from_static(NDJSON);
-    answer(StatusCode::OK, kind, bytes::Bytes::from(text))
 }
 
 async fn find(node: &Service, cid: &Cid, most: usize) -> Result<Providers, Refusal> {

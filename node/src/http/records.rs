@@ -1,6 +1,6 @@
 //! `/routing/v1/ipns/{name}` (Delegated Routing V1) and `/ipns/{name}` (trustless gateway): records.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -9,15 +9,18 @@ use hyper::{Request, StatusCode};
 use perennis_rt as rt;
 use perennis_shared::ipns::Name;
 use perennis_shared::limits::RECORD_BYTES;
+use perennis_shared::time::Millis;
 
 use super::answer::{Answer, answer, text_header};
 use super::call::Call;
 use super::document::json;
-use super::media::accepted;
+use super::file_name::attachment;
+use super::http_date::http_date;
+use super::media::{accepted, content_type};
 use super::parameter::parse_name;
 use super::refusal::Refusal;
 use super::upload::Upload;
-use super::{gateway, query};
+use super::{gateway, query, request_cache};
 use crate::http::service::Service;
 use crate::metrics::LookupResult;
 use crate::read::ServedRecord;
@@ -30,19 +33,26 @@ const RECORD_TYPE: HeaderValue = HeaderValue::from_static(RECORD);
 /// How long, in seconds, a cache may keep that there is no record.
 const ABSENT_SECONDS: u32 = 5;
 
+/// How long, in seconds, a cache may keep a record that does not say it (Delegated Routing V1).
+const USUAL_TTL_SECONDS: u64 = 60;
+
 /// The answer when the record is in memory and the client takes it as it is.
 pub(super) fn cached(node: &Service, text: &str, request: &Request<Incoming>) -> Option<Answer> {
-    if !accepts_records(request) {
+    if !accepts_records(request) || request_cache::no_cache(request) {
         return None;
     }
     let name = Name::parse(text).ok()?;
-    let kept = node.read.cached_record(&name);
-    let is_kept = kept.is_some();
-    let record = kept.or_else(|| node.resolve.cached(&name, reach(request)))?;
-    let answer = present(&record, request)?;
-    if is_kept {
-        node.demand.lock().asked(rt::now(), &name);
-    }
+    let answer = match node.read.cached_record(&name) {
+        Some(kept) => {
+            let answer = present(&kept, None, request)?;
+            node.demand.lock().asked(rt::now(), &name);
+            answer
+        }
+        None => {
+            let record = node.resolve.cached(&name, reach(request))?;
+            present(&record, Some(node.resolve.age(&name)), request)?
+        }
+    };
     node.metrics.resolved(LookupResult::Cache, None);
     Some(answer)
 }
@@ -58,10 +68,13 @@ pub(super) async fn routing(call: Call) -> Result<Answer, Refusal> {
         return Ok(answer);
     }
     let mut answer = json(StatusCode::OK, &absent(&name).document());
-    answer.headers_mut().insert(
+    let headers = answer.headers_mut();
+    headers.insert(
         header::CACHE_CONTROL,
         text_header(format!("public, max-age={ABSENT_SECONDS}")),
     );
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::LAST_MODIFIED, http_date(rt::now()));
     Ok(answer)
 }
 
@@ -72,38 +85,72 @@ pub(super) async fn gateway(call: Call) -> Result<Answer, Refusal> {
         Some(format) => format == "ipns-record",
         None => accepts_records(request),
     };
-    if !wanted || text.contains('/') {
+    if !wanted {
         return Err(not_acceptable());
+    }
+    let (text, path) = text.split_once('/').unwrap_or((text, ""));
+    if !path.is_empty() {
+        return Err(Refusal::new(
+            "path_not_served",
+            "a record is of a name, without a path behind it",
+            format!("ask for /ipns/{text}?format=ipns-record, and for the path under /ipfs/"),
+        ));
     }
     let name = parse_name(text)?;
     let answer = find(node, &name, request).await?;
     let mut answer = answer.ok_or_else(|| absent(&name))?;
-    answer.headers_mut().insert(
-        header::CONTENT_DISPOSITION,
-        text_header(format!("attachment; filename=\"{name}.ipns-record\"")),
-    );
+    if answer.status() == StatusCode::OK {
+        let usual = format!("{name}.ipns-record");
+        answer
+            .headers_mut()
+            .insert(header::CONTENT_DISPOSITION, attachment(request, &usual));
+    }
     Ok(answer)
 }
 
+/// The answer with a record; none where nobody has one. What the request says of caches is minded: it may ask anew, or take only what
+/// is here.
 async fn find(
     node: &Service,
     name: &Name,
     request: &Request<Incoming>,
 ) -> Result<Option<Answer>, Refusal> {
     let started = Instant::now();
-    let record = node.read.record(name).await?;
-    let mut found = LookupResult::Store;
-    let mut answer = record.and_then(|record| present(&record, request));
-    if answer.is_some() {
+    let kept = node.read.record(name).await?;
+    let kept = kept.filter(|record| record.valid_until > rt::now());
+    if kept.is_some() {
         node.demand.lock().asked(rt::now(), name);
+    }
+    let reach = reach(request);
+    let (found, answer) = if request_cache::only_if_cached(request) {
+        let known = || {
+            let record = node.resolve.cached(name, reach)?;
+            present(&record, Some(node.resolve.age(name)), request)
+        };
+        let answer = kept.and_then(|record| present(&record, None, request));
+        let answer = answer.or_else(known);
+        (
+            LookupResult::Cache,
+            answer.or_else(|| Some(request_cache::not_cached())),
+        )
+    } else if request_cache::no_cache(request) {
+        // What is kept here is one of the places that are asked.
+        let record = node.resolve.fresh(name, reach).await.or(kept);
+        let answer = record.and_then(|record| present(&record, None, request));
+        (LookupResult::Network, answer)
+    } else if let Some(answer) = kept.and_then(|record| present(&record, None, request)) {
+        (LookupResult::Store, Some(answer))
     } else {
-        found = LookupResult::Network;
-        let record = node.resolve.record(name, reach(request)).await;
-        answer = record.and_then(|record| present(&record, request));
-    }
-    if answer.is_none() {
-        found = LookupResult::Absent;
-    }
+        let record = node.resolve.record(name, reach).await;
+        let age = Some(node.resolve.age(name));
+        let answer = record.and_then(|record| present(&record, age, request));
+        (LookupResult::Network, answer)
+    };
+    let found = if answer.is_none() {
+        LookupResult::Absent
+    } else {
+        found
+    };
     node.metrics.resolved(found, Some(started.elapsed()));
     Ok(answer)
 }
@@ -124,38 +171,68 @@ fn reach(request: &Request<Incoming>) -> Reach {
     }
 }
 
-/// The answer with a record; `None` when it has ended.
-fn present(record: &ServedRecord, request: &Request<Incoming>) -> Option<Answer> {
+/// The answer with a record; `None` when it has ended. `age` is how long ago it was heard of others.
+fn present(
+    record: &ServedRecord,
+    age: Option<Duration>,
+    request: &Request<Incoming>,
+) -> Option<Answer> {
     let left = record.valid_until.0.checked_sub(rt::now().0)? / 1_000;
-    if request.headers().contains_key(header::IF_NONE_MATCH)
-        && gateway::known(request, record.etag.to_str().unwrap_or_default())
-    {
+    let is_known = request.headers().contains_key(header::IF_NONE_MATCH)
+        && gateway::known(request, record.etag.to_str().unwrap_or_default());
+    let mut answer = if is_known {
         let mut answer = answer(StatusCode::NOT_MODIFIED, RECORD_TYPE, Bytes::new());
         answer.headers_mut().remove(header::CONTENT_TYPE);
-        cache_headers(&mut answer, record, left);
-        return Some(answer);
-    }
-    let mut answer = answer(StatusCode::OK, RECORD_TYPE, record.bytes.clone());
-    cache_headers(&mut answer, record, left);
+        answer
+    } else {
+        answer(StatusCode::OK, RECORD_TYPE, record.bytes.clone())
+    };
+    cache_headers(&mut answer, record, age, left);
     Some(answer)
 }
 
-/// A cache may keep a record as long as its TTL says, and never beyond its end.
-fn cache_headers(answer: &mut Answer, record: &ServedRecord, left_seconds: u64) {
-    let seconds = left_seconds.min(record.ttl_seconds);
+/// A cache may keep a record as long as is left of its TTL, and never beyond its end; until then it may give it while it asks anew,
+/// and while nobody answers.
+fn cache_headers(
+    answer: &mut Answer,
+    record: &ServedRecord,
+    age: Option<Duration>,
+    left_seconds: u64,
+) {
+    let ttl = match record.ttl_seconds {
+        0 => USUAL_TTL_SECONDS,
+        ttl => ttl,
+    };
+    let old = age.map_or(0, |age| age.as_secs());
+    let seconds = left_seconds.min(ttl.saturating_sub(old));
+    let control = format!(
+        "public, max-age={seconds}, stale-while-revalidate={left_seconds}, stale-if-error={left_seconds}"
+    );
+    let heard = rt::now().0.saturating_sub(old * 1_000);
     let headers = answer.headers_mut();
     headers.insert(header::ETAG, record.etag.clone());
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    headers.insert(
-        header::CACHE_CONTROL,
-        text_header(format!("public, max-age={seconds}")),
-    );
+    headers.insert(header::CACHE_CONTROL, text_header(control));
+    headers.insert(header::EXPIRES, http_date(record.valid_until));
+    headers.insert(header::LAST_MODIFIED, http_date(Millis(heard)));
+    if age.is_some() {
+        headers.insert(header::AGE, HeaderValue::from(old));
+    }
 }
 
 /// Stores a record.
 pub(super) async fn put(call: Call) -> Result<Answer, Refusal> {
     let node = &call.node;
     let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
+    let kind = content_type(call.request.headers());
+    if kind.is_some_and(|kind| !kind.is_one_of(&[RECORD])) {
+        return Err(Refusal::new(
+            "not_acceptable",
+            "a name takes its signed record only",
+            "send it with Content-Type: application/vnd.ipfs.ipns-record",
+        )
+        .closing());
+    }
     node.ingest
         .admit(&name, call.peer)
         .map_err(|error| Refusal::from(error).closing())?;
@@ -166,8 +243,8 @@ pub(super) async fn put(call: Call) -> Result<Answer, Refusal> {
 }
 
 fn accepts_records(request: &Request<Incoming>) -> bool {
-    let record = accepted(request.headers(), (), |range| {
-        (range.is_one_of(&[RECORD]) || range.is_wildcard()).then_some(())
+    let record = accepted(request.headers(), &[()], |range, ()| {
+        range.is_one_of(&[RECORD]) || range.is_wildcard()
     });
     record.is_some()
 }

@@ -57,6 +57,11 @@ impl Refusal {
         Refusal::new("not_found", message, hint)
     }
 
+    /// Whether it says that something is not here.
+    pub(super) fn is_absence(&self) -> bool {
+        self.code == "not_found"
+    }
+
     /// The node failed for a cause that is for its operator only.
     pub(super) fn internal(cause: impl Error) -> Refusal {
         let message = "the node failed to answer";

@@ -5,6 +5,7 @@ mod support;
 
 mod clocks;
 mod damaging;
+mod entities;
 mod fetching;
 mod following;
 mod gateway;

@@ -46,11 +46,20 @@ async fn caches_keep_a_record_no_longer_than_its_ttl_and_its_end() {
     let path = format!("/routing/v1/ipns/{}", message.name);
     let max_age = |reply: &crate::support::Reply| -> u64 {
         let header = reply.header("cache-control").unwrap();
-        header
-            .strip_prefix("public, max-age=")
-            .unwrap()
-            .parse()
-            .unwrap()
+        let rest = header.strip_prefix("public, max-age=").unwrap();
+        let (seconds, rest) = rest.split_once(',').unwrap();
+        // Until its end it may be given while a newer one is asked for, and while nobody answers.
+        let left = rest.trim().strip_prefix("stale-while-revalidate=").unwrap();
+        let (left, error) = left.split_once(", stale-if-error=").unwrap();
+        assert_eq!(left, error);
+        assert!(left.parse::<u64>().unwrap() <= DAY.as_secs());
+        for date in ["expires", "last-modified"] {
+            assert!(reply.header(date).unwrap().ends_with(" GMT"), "{date}");
+        }
+        assert_eq!(reply.header("vary"), Some("Accept"));
+        // It is kept here, and not heard of others some time ago.
+        assert_eq!(reply.header("age"), None);
+        seconds.parse().unwrap()
     };
     node.put_record(&message).await.ok();
     assert_eq!(max_age(node.get(&path).await.ok()), 300);
@@ -161,4 +170,60 @@ async fn pages_of_other_origins_may_read_and_write() {
     refused.refused(405, "method_not_allowed");
     assert_eq!(refused.header("access-control-allow-origin"), Some("*"));
     assert!(refused.header("allow").unwrap().contains("PUT"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_others_is_told_with_its_age_and_asked_for_anew_where_that_is_wanted() {
+    let other = TestNode::start().await;
+    let url = other.url();
+    let node = TestNode::with(|config| config.ipns.routers = vec![url]).await;
+    let mut author = Author::new(1);
+    let first = author.publish(&[("@alice", "friend")]);
+    other.put_record(&first).await.ok();
+    let path = format!("/routing/v1/ipns/{}", first.name);
+    // Once from the other node, once from memory.
+    for _ in 0..2 {
+        let reply = node.get(&path).await;
+        assert_eq!(reply.ok().body, first.record.bytes());
+        let age: u64 = reply.header("age").unwrap().parse().unwrap();
+        let control = reply.header("cache-control").unwrap();
+        let most = format!("public, max-age={},", 300 - age);
+        assert!(control.starts_with(&most), "{control} at {age}");
+    }
+    let second = author.publish(&[("@bob", "spam")]);
+    other.put_record(&second).await.ok();
+    assert_eq!(node.get(&path).await.ok().body, first.record.bytes());
+    let only = [("Cache-Control", "only-if-cached")];
+    assert_eq!(
+        node.get_with(&path, &only).await.ok().body,
+        first.record.bytes()
+    );
+    let anew = node.get_with(&path, &[("Cache-Control", "No-Cache")]).await;
+    assert_eq!(anew.ok().body, second.record.bytes());
+    assert_eq!(node.get(&path).await.ok().body, second.record.bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_takes_a_record_and_no_other_type() {
+    let node = TestNode::start().await;
+    let message = Author::new(1).publish(&[("@alice", "friend")]);
+    let path = format!("/routing/v1/ipns/{}", message.name);
+    let bytes = message.record.bytes();
+    let put = async |kind| {
+        node.ask("PUT", &path, &[("Content-Type", kind)], bytes)
+            .await
+    };
+    put("application/json").await.refused(406, "not_acceptable");
+    put("Application/VND.IPFS.ipns-record; x=y").await.ok();
+    let asked = node
+        .get(&format!("/ipns/{}/path?format=ipns-record", message.name))
+        .await;
+    asked.refused(400, "path_not_served");
+    let named = format!(
+        "/ipns/{}?format=ipns-record&filename=test%D1%82.x",
+        message.name
+    );
+    let expected = "attachment; filename=\"test_.x\"; filename*=UTF-8''test%D1%82.x";
+    let named = node.get(&named).await;
+    assert_eq!(named.ok().header("content-disposition"), Some(expected));
 }

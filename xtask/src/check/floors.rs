@@ -40,7 +40,7 @@ const HOUSES: &[House] = &[
             ],
             &["cid", "keywrap"],
             &["codec"],
-            &["ipns", "taglist", "wire"],
+            &["ipns", "taglist", "unixfs", "wire"],
             &["did"],
             &["log"],
         ],

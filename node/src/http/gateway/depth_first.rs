@@ -34,27 +34,45 @@ pub(super) struct DepthFirst {
     waiting: Vec<u8>,
     /// How many of these bytes are of links that have moved or were sent.
     spent: usize,
+    /// Blocks that were seen: each one once, or at each of its places.
+    seen: usize,
     most_blocks: usize,
+    /// Whether a block is sent at each of its places.
+    repeats: bool,
 }
 
 impl DepthFirst {
-    /// A walk from a root, which counts as sent.
-    pub(super) fn from_root(root: &Cid) -> DepthFirst {
-        DepthFirst::bounded(root, GRAPH_BLOCKS)
+    /// A walk from a root, which counts as sent. With `repeats` a block is named at each of its places (`dups=y`).
+    pub(super) fn from_root(root: &Cid, repeats: bool) -> DepthFirst {
+        DepthFirst::bounded(root, repeats, GRAPH_BLOCKS)
     }
 
-    fn bounded(root: &Cid, most_blocks: usize) -> DepthFirst {
+    fn bounded(root: &Cid, repeats: bool, most_blocks: usize) -> DepthFirst {
         let mut walk = DepthFirst {
             keys: [RandomState::new(), RandomState::new()],
             known: HashMap::new(),
             waiting: Vec::new(),
             spent: 0,
+            seen: 1,
             most_blocks,
+            repeats,
         };
         let mut bytes = Vec::new();
         write_cid(&mut bytes, root);
         walk.known.insert(walk.fingerprint(&bytes), SENT);
         walk
+    }
+
+    /// Whether the walk names a block at each of its places.
+    pub(super) fn repeats(&self) -> bool {
+        self.repeats
+    }
+
+    /// Whether a block was named already; never, where it is named at each of its places.
+    pub(super) fn has_named(&self, cid: &Cid) -> bool {
+        let mut bytes = Vec::new();
+        write_cid(&mut bytes, cid);
+        !self.repeats && self.known.get(&self.fingerprint(&bytes)) == Some(&SENT)
     }
 
     /// Takes the links of the block that was named last.
@@ -77,6 +95,11 @@ impl DepthFirst {
     pub(super) fn next(&mut self) -> Option<Cid> {
         while let Some(length) = self.waiting.pop() {
             let start = self.waiting.len() - usize::from(length);
+            if self.repeats {
+                let cid = parse_cid_bytes(&self.waiting[start..]);
+                self.waiting.truncate(start);
+                return Some(cid.expect("what was written from a CID reads as one"));
+            }
             let fingerprint = self.fingerprint(&self.waiting[start..]);
             let place = self.known.get_mut(&fingerprint);
             let is_here = place.filter(|place| **place as usize == start);
@@ -100,14 +123,17 @@ impl DepthFirst {
     }
 
     fn make_room(&mut self, links: &[Cid]) {
-        let known = self.known_with(links) - self.known.len();
-        self.known.reserve(known);
+        let known = self.known_with(links);
+        self.known.reserve(known.saturating_sub(self.known.len()));
         let waiting = self.waiting_with(links) - self.waiting.len();
         self.waiting.reserve_exact(waiting);
     }
 
     /// How many links there is room for once these are known, should all of them be new.
     fn known_with(&self, links: &[Cid]) -> usize {
+        if self.repeats {
+            return self.known.capacity();
+        }
         (self.known.len() + links.len()).max(self.known.capacity())
     }
 
@@ -128,6 +154,11 @@ impl DepthFirst {
         let start = self.waiting.len();
         write_cid(&mut self.waiting, link);
         let length = self.waiting.len() - start;
+        if self.repeats {
+            self.see_another()?;
+            self.waiting.push(length as u8);
+            return Ok(());
+        }
         let fingerprint = self.fingerprint(&self.waiting[start..]);
         let place = start as u32;
         let before = match self.known.get(&fingerprint) {
@@ -140,10 +171,16 @@ impl DepthFirst {
         if before {
             self.spent += length + 1;
         } else {
-            LimitExceeded::check("blocks of a graph", self.most_blocks, self.known.len() + 1)?;
+            self.see_another()?;
         }
         self.known.insert(fingerprint, place);
         self.waiting.push(length as u8);
+        Ok(())
+    }
+
+    fn see_another(&mut self) -> Result<(), LimitExceeded> {
+        LimitExceeded::check("blocks of a graph", self.most_blocks, self.seen + 1)?;
+        self.seen += 1;
         Ok(())
     }
 
@@ -219,9 +256,9 @@ mod tests {
             .collect()
     }
 
-    fn walked(graph: &[Vec<usize>]) -> Vec<Cid> {
+    fn walked(graph: &[Vec<usize>], repeats: bool) -> Vec<Cid> {
         let numbers: HashMap<Cid, usize> = (0..graph.len()).map(|n| (cid(n), n)).collect();
-        let mut walk = DepthFirst::from_root(&cid(0));
+        let mut walk = DepthFirst::from_root(&cid(0), repeats);
         let mut next = Some(cid(0));
         let mut order = Vec::new();
         while let Some(at) = next {
@@ -236,10 +273,10 @@ mod tests {
     }
 
     /// Depth first as it is usually written: every link waits, and one that was sent is passed over.
-    fn expected(graph: &[Vec<usize>]) -> Vec<Cid> {
+    fn expected(graph: &[Vec<usize>], repeats: bool) -> Vec<Cid> {
         let (mut sent, mut order, mut ahead) = (HashSet::new(), Vec::new(), vec![0]);
         while let Some(at) = ahead.pop() {
-            if sent.insert(at) {
+            if sent.insert(at) || repeats {
                 order.push(cid(at));
                 ahead.extend(graph[at].iter().rev());
             }
@@ -251,22 +288,29 @@ mod tests {
     fn the_order_is_that_of_a_walk_that_keeps_every_link() {
         for seed in 1..200 {
             let graph = graph(seed * 0x9e37_79b9, 1 + seed as usize % 60);
-            assert_eq!(walked(&graph), expected(&graph), "seed {seed}");
+            let told = walked(&graph, false);
+            assert_eq!(told, expected(&graph, false), "seed {seed}");
         }
         let same = vec![vec![3, 1, 3, 2, 3], vec![2, 3], vec![3, 3], vec![]];
-        assert_eq!(walked(&same), expected(&same));
+        for repeats in [false, true] {
+            assert_eq!(walked(&same, repeats), expected(&same, repeats));
+        }
+        for seed in 1..50 {
+            let graph = graph(seed * 0x9e37_79b9, 1 + seed as usize % 7);
+            assert_eq!(walked(&graph, true), expected(&graph, true), "seed {seed}");
+        }
     }
 
     #[test]
     fn links_that_stand_in_many_places_are_held_once() {
         let links: Vec<Cid> = (0..BLOCK_LINKS).map(cid).collect();
         let once = {
-            let mut walk = DepthFirst::from_root(&cid(usize::MAX));
+            let mut walk = DepthFirst::from_root(&cid(usize::MAX), false);
             walk.descend(&links).unwrap();
             walk.bytes_with(&[])
         };
         // Each block leads to all of them, and each is the first link of the one before.
-        let mut walk = DepthFirst::from_root(&cid(usize::MAX));
+        let mut walk = DepthFirst::from_root(&cid(usize::MAX), false);
         let mut most = 0;
         for level in 0..16 {
             let below: Vec<Cid> = [cid(BLOCK_LINKS + level)]
@@ -284,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_known_block_costs_little_and_one_that_waits_not_much_more() {
-        let mut walk = DepthFirst::from_root(&cid(usize::MAX));
+        let mut walk = DepthFirst::from_root(&cid(usize::MAX), false);
         let chunks = 8;
         for chunk in 0..chunks {
             let numbers = chunk * BLOCK_LINKS / chunks..(chunk + 1) * BLOCK_LINKS / chunks;
@@ -297,7 +341,7 @@ mod tests {
 
     #[test]
     fn more_blocks_than_the_limit_are_refused_and_named() {
-        let mut walk = DepthFirst::bounded(&cid(0), 10);
+        let mut walk = DepthFirst::bounded(&cid(0), false, 10);
         let links: Vec<Cid> = (1..10).map(cid).collect();
         walk.descend(&links).unwrap();
         // What is known already is no further block.
@@ -307,5 +351,9 @@ mod tests {
             refused.to_string(),
             "blocks of a graph: 11 is above the limit of 10"
         );
+        // A block counts at each of its places where it is sent at each.
+        let mut walk = DepthFirst::bounded(&cid(0), true, 10);
+        walk.descend(&[cid(1); 9]).unwrap();
+        assert!(walk.descend(&[cid(1)]).is_err());
     }
 }

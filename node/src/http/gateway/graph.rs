@@ -5,18 +5,20 @@
 //! is taken; when it is not to be had at once, what was gathered goes out first, so that whoever waits holds nothing
 //! that others wait for.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
-use perennis_shared::cid::{Block, Cid, Codec, is_identity};
+use perennis_shared::cid::{Block, Cid, is_identity};
 use perennis_shared::codec::car::{self, CarError};
 use perennis_shared::codec::{self, CodecError};
 use perennis_shared::error::{ErrorKind, Retryable, chain};
 use perennis_shared::limits::{CID_BYTES, LimitExceeded};
+use perennis_shared::unixfs::Node;
 
-use super::depth_first::DepthFirst;
+use super::walk::{Leads, Next, Walk};
 use crate::http::answer::{Body, BrokenOff};
 use crate::http::memory::{
     ANSWER_PATIENCE, NoRoom, Place, REQUEST_PATIENCE, SMALL_BYTES, SentBlock, Share, WalkShare,
@@ -37,11 +39,27 @@ pub(super) const ABSENT_HINT: &str =
     "this node serves what was published to it; ask the publisher's other nodes";
 
 /// Which part of a graph is sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DagScope {
+    /// The last block of the path alone.
     Block,
+    /// What is needed to read the file or to list the directory there.
     Entity,
+    /// Everything below it.
     All,
+}
+
+/// What is sent.
+pub(super) struct Selection {
+    /// The blocks that lead to the terminus, which are sent before it.
+    pub(super) path: Vec<Cid>,
+    /// The block where the path ends.
+    pub(super) terminus: Cid,
+    pub(super) scope: DagScope,
+    /// The bytes of the file that are to be read, of an entity; `None` is all.
+    pub(super) bytes: Option<Range<u64>>,
+    /// Whether a block is sent at each of its places.
+    pub(super) repeats: bool,
 }
 
 impl DagScope {
@@ -50,16 +68,6 @@ impl DagScope {
             DagScope::Block => "block",
             DagScope::Entity => "entity",
             DagScope::All => "all",
-        }
-    }
-
-    /// Whether what a block leads to is sent too.
-    fn descends(self, cid: &Cid) -> bool {
-        match self {
-            DagScope::Block => false,
-            // Only UnixFS files are more than one block to their readers.
-            DagScope::Entity => cid.codec() == Codec::DagPb.code(),
-            DagScope::All => true,
         }
     }
 }
@@ -140,10 +148,14 @@ impl ClientError for GraphError {
 pub(super) struct Graph {
     node: Arc<Service>,
     scope: DagScope,
-    walk: DepthFirst,
+    /// What the terminus is, once that is known.
+    entity: Option<Entity>,
+    walk: Walk,
     walk_share: WalkShare,
     /// The block that is read next.
-    next: Option<Cid>,
+    next: Option<Next>,
+    /// Why nothing follows what was gathered.
+    failed: Option<GraphError>,
     /// A share that was waited for; the block or the part at hand takes it.
     reserved: Option<Share>,
     /// What was gathered of the file and not sent.
@@ -152,6 +164,17 @@ pub(super) struct Graph {
     /// What is left of a large block, behind the part.
     rest: Bytes,
     place: Place,
+}
+
+/// What more than its first block an entity is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entity {
+    /// All below a file.
+    File,
+    /// The shards of a directory, and none of its entries.
+    Shards,
+    /// Nothing: a directory of one block, or no UnixFS.
+    Block,
 }
 
 /// Memory that must be had before the block at hand can be sent.
@@ -177,27 +200,37 @@ impl HeldBlock {
 }
 
 impl Graph {
-    /// Begins to send what is below a root, once there is room for its first part.
+    /// Begins to send a graph, once there is room for its first part.
     pub(super) async fn begin(
         node: &Arc<Service>,
-        root: &Cid,
-        scope: DagScope,
+        selection: Selection,
         place: Place,
     ) -> Result<Graph, GraphError> {
+        let terminus = selection.terminus;
+        let begins = match selection.bytes {
+            Some(bytes) => Next::Part(terminus, bytes),
+            None => Next::Whole(terminus),
+        };
+        let mut walk = Walk::new(selection.path, begins, selection.repeats);
+        let next = walk.next();
         let mut graph = Graph {
             node: Arc::clone(node),
-            scope,
-            walk: DepthFirst::from_root(root),
+            scope: selection.scope,
+            entity: None,
+            walk,
             walk_share: WalkShare::default(),
-            next: Some(*root),
+            next: None,
+            failed: None,
             reserved: None,
-            part: car::Writer::new(&[*root])?.take(),
+            part: car::Writer::new(&[terminus])?.take(),
             part_share: None,
             rest: Bytes::new(),
             place,
         };
-        while let Some(need) = graph.step(root).await? {
-            graph.wait(need, REQUEST_PATIENCE).await?;
+        if let Some(next) = next {
+            while let Some(need) = graph.step(&next).await? {
+                graph.wait(need, REQUEST_PATIENCE).await?;
+            }
         }
         Ok(graph)
     }
@@ -218,20 +251,36 @@ impl Graph {
         BrokenOff(Box::new(error))
     }
 
-    /// The next part of the file; `None` at its end.
+    /// The next part of the file; `None` at its end. Where a block is missing, all before it is sent first.
     async fn next_part(&mut self) -> Result<Option<Bytes>, GraphError> {
         loop {
             if !self.rest.is_empty() || self.part.len() >= PART_BYTES {
                 return Ok(Some(self.take()));
             }
-            let Some(cid) = self.next else {
+            if let Some(error) = self.failed.take() {
+                // The server drops what it has not written yet when a body fails, and writes when the body is not ready.
+                tokio::task::yield_now().await;
+                return Err(error);
+            }
+            let Some(next) = self.next.take() else {
                 let last = (!self.part.is_empty()).then(|| self.take());
                 return Ok(last);
             };
-            match self.step(&cid).await? {
-                None => {}
-                Some(_) if !self.part.is_empty() => return Ok(Some(self.take())),
-                Some(need) => self.wait(need, ANSWER_PATIENCE).await?,
+            let step = self.step(&next).await;
+            match step {
+                Ok(None) => continue,
+                Err(error) => self.failed = Some(error),
+                Ok(Some(need)) => {
+                    self.next = Some(next);
+                    if self.part.is_empty() {
+                        let waited = self.wait(need, ANSWER_PATIENCE).await;
+                        self.failed = waited.err().map(GraphError::from);
+                        continue;
+                    }
+                }
+            }
+            if !self.part.is_empty() {
+                return Ok(Some(self.take()));
             }
         }
     }
@@ -247,18 +296,17 @@ impl Graph {
 
     /// Adds a block, and finds the one behind it. What it needs and cannot have at once is given back: nothing has
     /// happened then.
-    async fn step(&mut self, cid: &Cid) -> Result<Option<Need>, GraphError> {
-        let found = self.find(cid).await?;
-        let links = self.links(found.block())?;
+    async fn step(&mut self, next: &Next) -> Result<Option<Need>, GraphError> {
+        let found = self.find(next.cid()).await?;
+        let leads = self.leads(next, found.block())?;
         let answers = &self.node.answers;
-        let walk = self.walk.bytes_with(&links);
+        let walk = self.walk.bytes_with(&leads);
         if !answers.grow_now(&mut self.walk_share, walk) {
             return Ok(Some(Need::Walk(walk)));
         }
-        let block = found.block();
         // The content of an identity CID stands in the link itself.
-        if !is_identity(cid) {
-            let need = if block.bytes().len() > SMALL_BYTES {
+        if !is_identity(next.cid()) && self.walk.is_to_be_sent(next) {
+            let need = if found.block().bytes().len() > SMALL_BYTES {
                 self.add_large(found)
             } else {
                 self.add_small(&found)
@@ -267,7 +315,7 @@ impl Graph {
                 return Ok(Some(Need::Share(bytes)));
             }
         }
-        self.walk.descend(&links)?;
+        self.walk.descend(next, leads)?;
         self.next = self.walk.next();
         Ok(None)
     }
@@ -286,15 +334,43 @@ impl Graph {
         }
     }
 
-    fn links(&self, block: &Block) -> Result<Vec<Cid>, GraphError> {
-        let cid = block.cid();
-        if !self.scope.descends(cid) {
-            return Ok(Vec::new());
-        }
-        codec::links(cid, block.bytes()).map_err(|source| GraphError::Links {
-            cid: Box::new(*cid),
+    /// What a block leads to and is sent.
+    fn leads(&mut self, next: &Next, block: &Block) -> Result<Leads, GraphError> {
+        let unreadable = |source| GraphError::Links {
+            cid: Box::new(*block.cid()),
             source,
-        })
+        };
+        match (next, self.scope) {
+            (Next::Path(_), _) | (Next::Whole(_), DagScope::Block) => Ok(Leads::default()),
+            (Next::Whole(cid), DagScope::All) => {
+                let links = codec::links(cid, block.bytes()).map_err(unreadable)?;
+                Ok(Leads::whole(links))
+            }
+            (Next::Whole(cid), DagScope::Entity) => {
+                let node = Node::parse(cid, block.bytes()).map_err(unreadable)?;
+                Ok(Leads::whole(self.below(node)))
+            }
+            (Next::Part(cid, bytes), _) => {
+                let node = Node::parse(cid, block.bytes()).map_err(unreadable)?;
+                let Some(Node::File(file)) = node else {
+                    return Ok(Leads::default());
+                };
+                self.entity = Some(Entity::File);
+                Ok(Leads::of_file(file.parts_in(bytes)))
+            }
+        }
+    }
+
+    /// The blocks below one of an entity that belong to it.
+    fn below(&mut self, node: Option<Node>) -> Vec<Cid> {
+        let (of, below) = match node {
+            Some(Node::File(file)) => (Entity::File, file.below().copied().collect()),
+            Some(Node::Shard(shard)) => (Entity::Shards, shard.below().copied().collect()),
+            _ => (Entity::Block, Vec::new()),
+        };
+        // What is of another kind than the terminus is no part of it.
+        let entity = *self.entity.get_or_insert(of);
+        if entity == of { below } else { Vec::new() }
     }
 
     /// Puts a block behind the part; says what it needs when it needs more than there is.

@@ -5,11 +5,17 @@ use crate::http::route::{Documented, Metering, Query, Route, RouteMethod, Schema
 use crate::http::scope::Scope;
 use crate::http::{gateway, identifiers, records};
 
+const FILENAME: Query = Query {
+    name: "filename",
+    meaning: "the name in Content-Disposition",
+    values: &[],
+};
+
 pub(super) static ROUTES: &[Route] = &[
     Route::get("/ipfs/{*cid}", "block", handler!(gateway::block))
         .in_memory(gateway::cached)
         .metering(Metering::ByHandler)
-        .summary("A block or a whole graph of blocks (trustless gateway specification).")
+        .summary("A block by its CID, or with a path behind it the blocks along the path and those of the graph where it ends (trustless gateway specification).")
         .query(&[
             Query {
                 name: "format",
@@ -18,37 +24,63 @@ pub(super) static ROUTES: &[Route] = &[
             },
             Query {
                 name: "dag-scope",
-                meaning: "with car: the block alone, what is needed to read it, or everything below it",
+                meaning: "with car: the block alone, what is needed to read the file or list the directory, or everything below it",
                 values: &["block", "entity", "all"],
             },
+            Query {
+                name: "entity-bytes",
+                meaning: "with car: the bytes of a file that are to be read, from and to included, from its end where negative, `*` for the end; what is sent is then the entity",
+                values: &[],
+            },
+            Query {
+                name: "car-version",
+                meaning: "with car: its version",
+                values: &["1"],
+            },
+            Query {
+                name: "car-order",
+                meaning: "with car: the order of its blocks, which is depth first whichever is asked for",
+                values: &["dfs", "unk"],
+            },
+            Query {
+                name: "car-dups",
+                meaning: "with car: whether a block is sent at each of its places, n without it",
+                values: &["y", "n"],
+            },
+            FILENAME,
         ])
         .answers(documented![
-            200 "the block, or the graph as CARv1 in depth-first order without duplicates" &[
+            200 "the block, or the graph as CARv1 in depth-first order; where a block is missing the body is broken off behind those before it" &[
                 ("application/vnd.ipld.raw", Shape::Binary),
                 ("application/vnd.ipld.car; version=1; order=dfs; dups=n", Shape::Binary),
             ],
             206 "the asked part of the block" &[("application/vnd.ipld.raw", Shape::Binary)],
             304 "what the client has is what there is" &[],
-            400 "no CID, or a parameter we do not know" ERROR,
-            404 "the block is not here" ERROR,
+            400 "no CID, a parameter we do not know, a path behind a single block, or bytes outside of the file" ERROR,
+            404 "the block, or one on the path to it, is not here, or there is no such name on the path" ERROR,
             406 "a format that is not served" ERROR,
+            412 "Cache-Control: only-if-cached, and it is not here" &[],
             416 "the range lies outside of the block" ERROR,
-            422 "the links of the graph's root cannot be read" ERROR,
+            422 "the links of the graph's root, or of a block on the path, cannot be read" ERROR,
             503 "the memory for answers is taken; Retry-After says when to try again" ERROR,
         ]),
     Route::get("/ipns/{*name}", "ipns", handler!(records::gateway))
         .summary("The newest record of a name (trustless gateway specification).")
-        .query(&[Query {
-            name: "format",
-            meaning: "what to send; wins over the header Accept",
-            values: &["ipns-record"],
-        }])
+        .query(&[
+            Query {
+                name: "format",
+                meaning: "what to send; wins over the header Accept",
+                values: &["ipns-record"],
+            },
+            FILENAME,
+        ])
         .answers(documented![
             200 "the record" &[("application/vnd.ipfs.ipns-record", Shape::Binary)],
             304 "what the client has is what there is" &[],
-            400 "no IPNS name" ERROR,
+            400 "no IPNS name, or a path behind it" ERROR,
             404 "no valid record is here" ERROR,
             406 "a format that is not served" ERROR,
+            412 "Cache-Control: only-if-cached, and none is here" &[],
         ]),
     Route::get("/routing/v1/ipns/{name}", "record_get", handler!(records::routing))
         .in_memory(records::cached)
@@ -61,6 +93,7 @@ pub(super) static ROUTES: &[Route] = &[
             304 "what the client has is what there is" &[],
             400 "no IPNS name" ERROR,
             406 "a format that is not served" ERROR,
+            412 "Cache-Control: only-if-cached, and none is here" &[],
         ]),
     Route::new(RouteMethod::Put, "/routing/v1/ipns/{name}", "record_put", Scope::Publish, handler!(records::put))
         .summary("Stores a record durably (Delegated Routing V1). Blocks of an unknown head are fetched later.")
@@ -70,6 +103,7 @@ pub(super) static ROUTES: &[Route] = &[
             400 "no name, no record, or no record of this name" ERROR,
             401 "the bearer token is missing or wrong" ERROR,
             403 "this name may not publish here" ERROR,
+            406 "another content type than that of a record" ERROR,
             409 "a newer record is known, or one of the same sequence with another value" ERROR,
             413 "above 10,240 bytes" ERROR,
             429 "too many writes, or a quota is used up" ERROR,

@@ -5,6 +5,20 @@ use crate::http::route::{Documented, Query, Route, RouteMethod, Schema, Shape};
 use crate::http::scope::Scope;
 use crate::http::{peers, providers};
 
+/// Of lists of peers (IPIP-484).
+const FILTERS: &[Query] = &[
+    Query {
+        name: "filter-addrs",
+        meaning: "names of protocols with commas between: addresses with one of them, with ! before it without it; unknown for peers without addresses",
+        values: &[],
+    },
+    Query {
+        name: "filter-protocols",
+        meaning: "names of transfer protocols with commas between: peers that are known to speak one of them; unknown for those of which none is known",
+        values: &[],
+    },
+];
+
 pub(super) static ROUTES: &[Route] = &[
     Route::get("/v1/peers", "peers", handler!(peers::list))
         .summary("The node as a peer: where it listens, who is connected, how many come in and from where.")
@@ -60,6 +74,7 @@ pub(super) static ROUTES: &[Route] = &[
         ]),
     Route::get("/routing/v1/providers/{cid}", "providers_routing", handler!(providers::routed_providers))
         .summary("The peers that say they have a block (Delegated Routing V1); JSON lines for those who accept them.")
+        .query(FILTERS)
         .answers(documented![
             200 "the providers" &[
                 ("application/json", schema!("routing-providers")),
@@ -70,6 +85,7 @@ pub(super) static ROUTES: &[Route] = &[
         ]),
     Route::get("/routing/v1/peers/{peer}", "peers_routing", handler!(providers::routed_peer))
         .summary("Where a peer can be reached (Delegated Routing V1); JSON lines for those who accept them.")
+        .query(FILTERS)
         .answers(documented![
             200 "the peer, or nobody" &[
                 ("application/json", schema!("routing-peers")),

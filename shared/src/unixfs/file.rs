@@ -1,0 +1,90 @@
+//! Files: which block below holds which bytes (UnixFS specification, "File").
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::{cid::Cid, codec::dag_pb::Link};
+
+/// A file, or a part of one: bytes of its own, and behind them those of the blocks it leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    own_bytes: u64,
+    /// Each block below, and how many bytes of the file it and what is below it hold.
+    below: Vec<(Cid, u64)>,
+    /// Whether there is a size for each block.
+    has_sizes: bool,
+}
+
+/// A block below a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePart {
+    /// The block.
+    pub cid: Cid,
+    /// The bytes that are asked for, counted from the first one that it holds; `None` for all of them. Where they reach its end
+    /// the range ends at `u64::MAX`: what it holds is told by itself.
+    pub bytes: Option<Range<u64>>,
+}
+
+impl File {
+    /// A file of one block.
+    pub(super) fn whole(own_bytes: u64) -> File {
+        File {
+            own_bytes,
+            below: Vec::new(),
+            has_sizes: true,
+        }
+    }
+
+    pub(super) fn new(own_bytes: u64, sizes: &[u64], links: &[Link]) -> File {
+        let all = sizes.iter().copied().chain(core::iter::repeat(0));
+        File {
+            own_bytes,
+            below: links.iter().map(|link| link.hash).zip(all).collect(),
+            has_sizes: sizes.len() == links.len(),
+        }
+    }
+
+    /// Its size in bytes as its writer claims; `None` where that is not said for each block below.
+    pub fn size(&self) -> Option<u64> {
+        let sizes = self.below.iter().map(|(_, size)| size);
+        let sum = sizes.fold(self.own_bytes, |sum, size| sum.saturating_add(*size));
+        self.has_sizes.then_some(sum)
+    }
+
+    /// The blocks below, all of them whole.
+    pub fn below(&self) -> impl Iterator<Item = &Cid> {
+        self.below.iter().map(|(cid, _)| cid)
+    }
+
+    /// The blocks below that hold some of these bytes, in their order. Only the first and the last of them can be asked for in part.
+    /// All of them, where it is not said how many bytes each holds.
+    pub fn parts_in(&self, wanted: &Range<u64>) -> Vec<FilePart> {
+        if !self.has_sizes {
+            let whole = |cid: &Cid| FilePart {
+                cid: *cid,
+                bytes: None,
+            };
+            return self.below().map(whole).collect();
+        }
+        let mut parts = Vec::new();
+        let mut start = self.own_bytes;
+        for (cid, size) in &self.below {
+            let end = start.saturating_add(*size);
+            if wanted.start < end && start < wanted.end && *size > 0 {
+                let from = wanted.start.saturating_sub(start);
+                let to = if wanted.end >= end {
+                    u64::MAX
+                } else {
+                    wanted.end - start
+                };
+                let is_whole = from == 0 && to == u64::MAX;
+                parts.push(FilePart {
+                    cid: *cid,
+                    bytes: (!is_whole).then_some(from..to),
+                });
+            }
+            start = end;
+        }
+        parts
+    }
+}
