@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::clock::{Clock, ClockMark};
 use crate::config::Config;
 use crate::damage::{self, Damage};
 use crate::data_folder::{FolderGone, InTheWay, in_the_way};
@@ -77,6 +78,7 @@ impl RunningNode {
         let (storage, keystore, followed) = opened.await?;
         damage::tell_start(&storage);
         metrics.followed_names.set(followed);
+        let clock = Arc::new(Clock::new(last_mark(&storage).await));
         let keystore = Arc::new(keystore);
         let read = Arc::new(Read::new(
             storage.clone(),
@@ -132,6 +134,7 @@ impl RunningNode {
         let mut background = Background::new(stopped.clone());
         let parts = Parts {
             config: &config,
+            clock: &clock,
             storage: &storage,
             read: &read,
             ingest: &ingest,
@@ -162,6 +165,7 @@ impl RunningNode {
             routes,
             probe,
             workers: background.workers,
+            clock,
             token,
             started_at: rt::now(),
             storage,
@@ -231,6 +235,15 @@ impl RunningNode {
         let _ = rt::blocking(move || drop(node)).await;
         tracing::info!("the node has stopped");
     }
+}
+
+/// The clock as the run before saw it last. A row that cannot be read keeps no node from starting.
+async fn last_mark(storage: &Storage) -> Option<ClockMark> {
+    let mark = storage.clock_mark().await;
+    mark.unwrap_or_else(|error| {
+        tracing::error!(error = %chain(&error), "what the clock showed last cannot be read");
+        None
+    })
 }
 
 /// Counts the names beside everything else: a million of them takes seconds.

@@ -75,7 +75,7 @@ impl Demand {
         });
         *level = Level {
             level: level.now(now, half_life) + 1.0,
-            at: now.max(level.at),
+            at: now,
         };
         if !self.hot.contains(name) && self.rate(now, name) >= f64::from(self.config.resolves) {
             self.heat(now, *name);
@@ -94,6 +94,10 @@ impl Demand {
     pub(crate) fn is_hot(&mut self, now: Millis, name: &Name) -> bool {
         if !self.hot.contains(name) {
             return false;
+        }
+        // A level of later than now would not fall until then: the clock was set back.
+        if let Some(level) = self.levels.get_mut(name) {
+            level.at = level.at.min(now);
         }
         let is_hot = self.rate(now, name) >= f64::from(self.config.resolves) / 2.0;
         if !is_hot {
@@ -117,6 +121,7 @@ impl Demand {
             let rate = self.rate(now, &name);
             // Not for every question about a name that is nearly as hot: looking for the coolest takes a while.
             if let Some((at, bar)) = self.bar
+                && at <= now
                 && now - at < BAR
                 && rate <= bar
             {

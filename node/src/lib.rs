@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod app;
+mod clock;
 pub mod config;
 pub mod damage;
 pub mod data_folder;

@@ -62,6 +62,7 @@ pub(crate) struct Metrics {
     pub(crate) ladder_releases: Counters<OutcomeLabels>,
     pub(crate) gossip_published: Counters<OutcomeLabels>,
     pub(crate) gossip_received: Counters<OutcomeLabels>,
+    pub(crate) clock_jumps: Counter,
     pub(crate) scrubbed_blocks: Counter,
     pub(crate) scrub_damaged_blocks: Counter,
     pub(crate) scrub_unreadable_blocks: Counter,
@@ -174,6 +175,10 @@ impl Metrics {
             gossip_received: make.counters(
                 "ipns_pubsub_heard",
                 "Newer records heard by gossip of names that are kept",
+            ),
+            clock_jumps: make.counter(
+                "clock_jumps",
+                "Times that the wall clock showed something else than the time that had passed",
             ),
             scrubbed_blocks: make.counter("scrub_blocks", "Blocks read again to find damage"),
             scrub_damaged_blocks: make.counter("scrub_damaged_blocks", "Damaged blocks found"),

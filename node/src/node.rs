@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use perennis_shared::time::Millis;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::damage::Damage;
 use crate::demand::SharedDemand;
@@ -42,6 +43,7 @@ pub(crate) struct Node {
     /// How fast records are published and found through each route.
     pub(crate) probe: Arc<Probe>,
     pub(crate) workers: Workers,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) swarm: Swarm,
     pub(crate) resolve: Arc<Resolve>,
     pub(crate) token: Token,

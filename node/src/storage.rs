@@ -17,6 +17,7 @@
 //! | meta | `w/`, name | [`FollowState`] |
 //! | meta | `scan` | the name the pin scan has walked last |
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
+//! | meta | `clock` | what the wall clock showed last, and the steady time, each u64, big-endian |
 //! | meta | `provided` | when the round of provider records was begun, u64, and the region that is next, u16, big-endian |
 //!
 //! The queues and their numbers are in [`queues`].
@@ -41,6 +42,7 @@ use tokio::sync::oneshot;
 use crate::data_folder::DataFolder;
 use roots::PinReason;
 
+mod clock;
 mod damage;
 mod dht;
 mod errors;
@@ -74,6 +76,7 @@ pub(crate) use fetched::Fetched;
 pub(crate) use fetches::{DueFetch, EndedFetch, FetchAttempt, FetchEnd};
 pub(crate) use follow_state::FollowState;
 pub(crate) use held::HeldBlocks;
+pub(crate) use ladders::LADDER_LOOK;
 pub(crate) use name_state::{GraphFacts, NameState, Pin};
 pub(crate) use provides::ProvideRound;
 pub(crate) use put_state::PutState;
@@ -306,7 +309,7 @@ impl Storage {
             finished.take_out(&mut batch);
         }
         if let Some(ladder) = &change.ladder {
-            ladders::set(&mut batch, &name, ladder, &change.record)?;
+            ladders::set(&mut batch, &name, ladder, &change.record, rt::now())?;
         }
         if let Some(follow) = &change.followed {
             follows::set(&mut batch, &name, follow)?;

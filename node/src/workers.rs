@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::shutdown::Stop;
 
 pub(crate) mod checkpoint;
+pub(crate) mod clock;
 pub(crate) mod dht_map;
 pub(crate) mod fetch;
 pub(crate) mod folder;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::shutdown::Stop;
 use crate::workers::checkpoint::CheckpointWorker;
+use crate::workers::clock::ClockWorker;
 use crate::workers::dht_map::DhtMapWorker;
 use crate::workers::fetch::FetchJob;
 use crate::workers::folder::FolderWorker;
@@ -58,6 +59,7 @@ impl Background {
         self.workers(DhtMapWorker::if_on(parts));
         self.worker(ScrubWorker::new(parts));
         self.worker(CheckpointWorker::new(parts));
+        self.worker(ClockWorker::new(parts));
         self.worker(ReclaimWorker::new(parts));
         self.workers(PubsubWorker::if_on(parts));
         self.workers(RendezvousWorker::if_on(parts));

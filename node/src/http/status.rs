@@ -8,6 +8,7 @@ use super::call::Call;
 use super::document::json;
 use super::health::readiness;
 use super::refusal::Refusal;
+use crate::clock::ClockReport;
 use crate::damage::Report;
 use crate::workers::WorkerStatus;
 
@@ -23,6 +24,7 @@ struct NodeStatus {
     damage: Option<Report>,
     names: u64,
     republish: RepublishStatus,
+    clock: ClockReport,
     workers: Vec<WorkerStatus>,
 }
 
@@ -62,6 +64,7 @@ pub(super) async fn status(call: Call) -> Result<Answer, Refusal> {
             period_seconds: node.config.ipns.republish_period.as_secs(),
             routers: node.config.routers(),
         },
+        clock: node.clock.report(),
         workers: node.workers.status(),
     };
     Ok(json(StatusCode::OK, &status))

@@ -10,18 +10,23 @@ use perennis_shared::time::Millis;
 
 use super::{Ingest, IngestError};
 use crate::storage::queues::{LADDER, QueueEntry};
-use crate::storage::{KeptOrLost, NameChange, NameState};
+use crate::storage::{KeptOrLost, LADDER_LOOK, NameChange, NameState};
 
 /// How long a ladder is put off whose head is lost and looked for.
 const LOST: Duration = Duration::from_secs(600);
+
+/// How long a rung is held back that is due by the clock alone, before it is looked at again.
+const HELD: Duration = Duration::from_secs(600);
 
 /// What became of a name whose ladder was due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
     /// A rung is the record now, and the next one is due in the queue where there is one.
     Released,
-    /// It is not time yet; it is then.
+    /// It is not time yet; it is looked at then.
     Later(Millis),
+    /// It is time by the clock, but the clock went ahead and is not followed yet; it is looked at then.
+    Held(Millis),
     /// No rung is left that could be released.
     Nothing,
 }
@@ -52,11 +57,13 @@ impl Ingest {
         Ok(Some(after).filter(|after| *after != before))
     }
 
-    /// Releases the rung of a name that is due. The row that asks for it goes in the batch that stores the record.
+    /// Releases the rung of a name that is due at the `steady` time ([`Clock`](crate::clock::Clock)), and still valid `now`. The row
+    /// that asks for it goes in the batch that stores the record. No row is given up for what the clock says: it may be wrong.
     pub(crate) async fn renew(
         &self,
         due: &QueueEntry<Name>,
         now: Millis,
+        steady: Millis,
     ) -> Result<Renewal, IngestError> {
         let name = &due.key;
         let kept = match self.storage.kept_or_lost(*name).await? {
@@ -67,12 +74,18 @@ impl Ingest {
         };
         let live = &kept.record;
         let ladder = self.storage.ladder(*name).await?.above(live);
-        let Some(rung) = ladder.due(live.validity(), now) else {
-            let next = ladder.next_release(live.validity());
-            // One that is due and already over cannot be released any more.
-            return Ok(match next.filter(|next| *next > now) {
-                Some(next) => Renewal::Later(next),
-                None => Renewal::Nothing,
+        let due_rung = ladder.due(live.validity(), steady);
+        let Some(rung) = due_rung.filter(|rung| !rung.is_expired(now)) else {
+            let Some(next) = ladder.next_release(live.validity()) else {
+                return Ok(Renewal::Nothing);
+            };
+            let is_over = ladder.rungs().iter().all(|rung| rung.is_expired(now));
+            return Ok(if next > now {
+                Renewal::Later(next.min(now + LADDER_LOOK))
+            } else if is_over {
+                Renewal::Later(now + LADDER_LOOK)
+            } else {
+                Renewal::Held(now + HELD)
             });
         };
         let change = NameChange {

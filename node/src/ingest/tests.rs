@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::Metrics;
 use crate::read::Read;
-use crate::storage::queues::{Attempts, FETCH, LADDER, LOST_HEADS};
+use crate::storage::queues::{Attempts, DueWindow, FETCH, LADDER, LOST_HEADS};
 use crate::storage::{FetchAttempt, FetchEnd, FollowState, NameChange, NameState, Storage};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -58,7 +58,11 @@ impl Door {
             .put_record("test", &self.name, &bytes)
             .await
             .unwrap();
-        let due = self.storage.fetches_due(rt::now(), 8).await.unwrap();
+        let due = self
+            .storage
+            .fetches_due(window(rt::now()), 8)
+            .await
+            .unwrap();
         assert_eq!((due.len(), due[0].failures), (1, 0));
         FetchAttempt {
             row: due[0],
@@ -76,6 +80,10 @@ fn block() -> Block {
 }
 
 /// A record that ends in ten days.
+fn window(now: Millis) -> DueWindow {
+    DueWindow::new(now, DAY)
+}
+
 fn record(sequence: u64) -> Record {
     let value = format!("/ipfs/{}", block().cid());
     let fields = RecordFields {
@@ -101,19 +109,68 @@ async fn a_released_rung_leaves_its_queue_in_the_batch_that_stores_it() {
         ..NameChange::of(door.name, base, rt::now())
     };
     door.storage.commit(change).await.unwrap();
-    // The first is due five days ago, the second in 25.
-    let mut now = rt::now();
-    for is_last in [false, true] {
-        let due = door.storage.queue_due(LADDER, now, 8).await.unwrap();
+    // The first is due five days ago, the second in 25; it is looked at again in a day at the latest.
+    let now = rt::now();
+    let next = || async { door.storage.queue_next(LADDER).await.unwrap() };
+    for (days, is_last) in [(0, false), (26, true)] {
+        let now = now + days * DAY;
+        let due = door
+            .storage
+            .queue_due(LADDER, window(now), 8)
+            .await
+            .unwrap();
         assert_eq!(due.len(), 1);
-        let renewed = door.ingest.renew(&due[0], now).await.unwrap();
+        let renewed = door.ingest.renew(&due[0], now, now).await.unwrap();
         assert_eq!(renewed, Renewal::Released);
-        let next = door.storage.queue_next(LADDER).await.unwrap();
-        assert_eq!(next.is_none(), is_last);
-        now = next.unwrap_or(now);
+        assert_eq!(next().await.is_none(), is_last);
+        assert!(next().await <= Some(rt::now() + DAY));
     }
     // Ten days, and two rungs.
     assert!(door.kept().await.valid_until > rt::now() + 69 * DAY);
+}
+
+#[tokio::test]
+async fn a_clock_that_went_ahead_releases_no_rung_and_takes_no_row_out_of_the_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let door = Door::open(dir.path());
+    let base = record(1);
+    let plan = LadderPlan {
+        rungs: 12,
+        step: 30 * DAY,
+    };
+    let ladder = Ladder::sign(&key(), &base, &plan).unwrap();
+    let end = base.validity().to_millis();
+    let change = NameChange {
+        ladder: Some(ladder.clone()),
+        ..NameChange::of(door.name, base.clone(), end - 20 * DAY)
+    };
+    door.storage.commit(change).await.unwrap();
+    let due = || async {
+        let all = DueWindow::new(Millis(u64::MAX), DAY);
+        door.storage.queue_due(LADDER, all, 8).await.unwrap()[0]
+    };
+    // The node's steady time is 20 days before the end of the record, and the first rung is due 15 days before it.
+    let steady = end - 20 * DAY;
+    for days in [6, 100, 370] {
+        let now = steady + days * DAY;
+        let held = door.ingest.renew(&due().await, now, steady).await.unwrap();
+        assert!(
+            matches!(held, Renewal::Held(until) if now < until && until <= now + DAY),
+            "{days} days: {held:?}"
+        );
+    }
+    // Once every rung is over by the clock, the name is looked at daily all the same.
+    let now = end + 400 * DAY;
+    for steady in [steady, now] {
+        let later = door.ingest.renew(&due().await, now, steady).await.unwrap();
+        assert_eq!(later, Renewal::Later(now + DAY));
+    }
+    assert_eq!(door.kept().await.record, base);
+    // The clock is right again.
+    let now = end - 14 * DAY;
+    let renewed = door.ingest.renew(&due().await, now, now).await.unwrap();
+    assert_eq!(renewed, Renewal::Released);
+    assert_eq!(door.kept().await.record, ladder.rungs()[0]);
 }
 
 #[tokio::test]
@@ -197,7 +254,7 @@ async fn a_fetch_that_lacks_a_block_is_put_off_in_the_batch_that_says_so() {
     adopted.unwrap();
     let next = door.storage.queue_next(FETCH).await.unwrap().unwrap();
     assert!(next >= begun + DAY);
-    let due = door.storage.fetches_due(next, 8).await.unwrap();
+    let due = door.storage.fetches_due(window(next), 8).await.unwrap();
     assert_eq!((due.len(), due[0].failures), (1, 1));
 }
 
@@ -232,7 +289,7 @@ async fn a_search_for_a_lost_head_ends_with_a_newer_record_and_brings_back_nothi
     let (storage, name) = (&door.storage, door.name);
     let lose = || storage.queue_put(LOST_HEADS, &name, Millis(1), Attempts(0));
     lose().await.unwrap();
-    let lost = storage.lost_heads_due(Millis(2), 8).await.unwrap()[0];
+    let lost = storage.lost_heads_due(window(Millis(2)), 8).await.unwrap()[0];
     storage.forget(name).await.unwrap();
     assert!(!storage.is_head_lost(name).await.unwrap());
     let too_late = door.ingest.found_again(&lost, record(3)).await;

@@ -9,7 +9,8 @@ use perennis_store::{
 };
 
 use super::queues::{
-    Attempts, FinishedRow, LOST_HEADS, Payload, QueueEntry, QueueKey, REFETCH, TypedQueue,
+    Attempts, DueWindow, FinishedRow, LOST_HEADS, Payload, QueueEntry, QueueKey, REFETCH,
+    TypedQueue,
 };
 use super::{ChangeError, NameState, Storage, StorageError};
 
@@ -137,14 +138,14 @@ impl Storage {
         .await
     }
 
-    /// Damaged blocks that are due to be fetched again, the longest due first.
+    /// Damaged blocks that are due to be fetched again.
     pub(crate) async fn refetches_due(
         &self,
-        now: Millis,
+        window: DueWindow,
         limit: usize,
     ) -> Result<Vec<DamagedBlock>, StorageError> {
         self.blocking(move |this| {
-            let entries = this.entries_due(REFETCH, now, limit)?;
+            let entries = this.entries_due(REFETCH, window, limit)?;
             let mut due = Vec::with_capacity(entries.len());
             for entry in entries {
                 let hash = entry.key;
@@ -203,14 +204,14 @@ impl Storage {
         self.queue_put(REFETCH, &damaged.key, due, failures).await
     }
 
-    /// Names whose lost heads are due to be looked for, the longest due first.
+    /// Names whose lost heads are due to be looked for.
     pub(crate) async fn lost_heads_due(
         &self,
-        now: Millis,
+        window: DueWindow,
         limit: usize,
     ) -> Result<Vec<LostHead>, StorageError> {
         self.blocking(move |this| {
-            let entries = this.entries_due(LOST_HEADS, now, limit)?;
+            let entries = this.entries_due(LOST_HEADS, window, limit)?;
             let mut due = Vec::with_capacity(entries.len());
             for entry in entries {
                 let name = entry.key;
@@ -294,9 +295,15 @@ impl Storage {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::time::Duration;
+
     use perennis_shared::sign::SigningKey;
 
     use super::*;
+
+    fn at(now: u64) -> DueWindow {
+        DueWindow::new(Millis(now), Duration::from_secs(86_400))
+    }
 
     #[tokio::test]
     async fn a_row_leaves_the_queue_of_damaged_blocks_when_the_block_is_here() {
@@ -307,19 +314,13 @@ mod tests {
         REFETCH.put(&mut batch, block.cid().hash(), Millis(1), &Attempts(0));
         batch.enqueue(REFETCH.number(), b"no multihash", Millis(1), Vec::new());
         storage.write(batch).await.unwrap();
-        let mut due = storage.refetches_due(Millis(2), 10).await.unwrap();
+        let mut due = storage.refetches_due(at(2), 10).await.unwrap();
         let damaged = due.pop().unwrap();
         assert_eq!((due.len(), damaged.failures), (0, 0));
         assert_eq!(damaged.cid.hash(), block.cid().hash());
         storage.refetch_later(&damaged, Millis(3)).await.unwrap();
-        assert!(
-            storage
-                .refetches_due(Millis(2), 10)
-                .await
-                .unwrap()
-                .is_empty()
-        );
-        let again = storage.refetches_due(Millis(3), 10).await.unwrap();
+        assert!(storage.refetches_due(at(2), 10).await.unwrap().is_empty());
+        let again = storage.refetches_due(at(3), 10).await.unwrap();
         assert_eq!(again[0].failures, 1);
         storage.refetched(&again[0], block.clone()).await.unwrap();
         assert!(storage.store.has(block.cid()).unwrap());
@@ -328,13 +329,7 @@ mod tests {
         let mut batch = Batch::new();
         REFETCH.put(&mut batch, block.cid().hash(), Millis(1), &Attempts(0));
         storage.write(batch).await.unwrap();
-        assert!(
-            storage
-                .refetches_due(Millis(2), 10)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        assert!(storage.refetches_due(at(2), 10).await.unwrap().is_empty());
         storage.write(Batch::new()).await.unwrap();
         assert_eq!(storage.store.queue_len(REFETCH.number()).unwrap(), 0);
     }
@@ -348,7 +343,7 @@ mod tests {
         LOST_HEADS.put(&mut batch, &name, Millis(1), &Attempts(0));
         batch.enqueue(LOST_HEADS.number(), b"nobody", Millis(1), Vec::new());
         storage.write(batch).await.unwrap();
-        let due = storage.lost_heads_due(Millis(2), 10).await.unwrap();
+        let due = storage.lost_heads_due(at(2), 10).await.unwrap();
         let [lost] = due.as_slice() else {
             panic!("{due:?}")
         };
@@ -362,15 +357,9 @@ mod tests {
         let known = storage.kept_or_lost(other).await.unwrap();
         assert!(matches!(known, KeptOrLost::Unknown), "{known:?}");
         storage.look_for_head_later(lost, Millis(9)).await.unwrap();
-        assert!(
-            storage
-                .lost_heads_due(Millis(8), 10)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        assert!(storage.lost_heads_due(at(8), 10).await.unwrap().is_empty());
         assert_eq!(
-            storage.lost_heads_due(Millis(9), 10).await.unwrap()[0].failures,
+            storage.lost_heads_due(at(9), 10).await.unwrap()[0].failures,
             1
         );
     }

@@ -13,11 +13,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use perennis_net::PeerId;
-use perennis_net::dht::{DhtStore, StoredProvider, StoredRecord};
+use perennis_net::dht::{DhtStore, EXPIRY, StoredProvider, StoredRecord};
 use perennis_rt as rt;
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::error::chain;
@@ -37,6 +38,9 @@ const HELD: usize = 16_384;
 
 /// Changes taken to the store at once.
 const BATCH: usize = 2_048;
+
+/// How far ahead of the longest a time may lie: clocks are set by seconds.
+const SLACK: Duration = Duration::from_secs(60);
 
 /// Rows looked at in one step when old ones are swept out.
 const SWEPT: usize = 1_024;
@@ -152,15 +156,14 @@ impl DhtRows {
         let now = rt::now();
         let mut staying = 0;
         for (row, value) in &rows {
-            let (word, expires) = match table {
-                RECORD => (
-                    "dht_records",
-                    split_record(value).map(|(expires, _)| expires),
-                ),
-                _ => (
-                    "dht_providers",
-                    parse_provider(value).ok().map(|provider| provider.expires),
-                ),
+            let (word, provider) = match table {
+                RECORD => ("dht_records", None),
+                _ => ("dht_providers", parse_provider(value).ok()),
+            };
+            let expires = match &provider {
+                Some(provider) => Some(provider.expires),
+                None if table == RECORD => split_record(value).map(|(expires, _)| expires),
+                None => None,
             };
             if expires.is_none() {
                 self.storage.unreadable(word, row, &"it is damaged");
@@ -168,8 +171,21 @@ impl DhtRows {
             // What cannot be read is of no use to anybody, and others tell it again.
             if expires.is_none_or(|expires| expires <= now) {
                 self.change(row.clone(), None);
-            } else {
-                staying += 1;
+                continue;
+            }
+            staying += 1;
+            // It was put with a clock that was ahead, and would stay for years.
+            let longest = now + EXPIRY;
+            if expires.is_some_and(|expires| expires > longest + SLACK) {
+                let sooner = match provider {
+                    Some(provider) => provider_bytes(&StoredProvider {
+                        expires: longest,
+                        ..provider
+                    })
+                    .ok(),
+                    None => split_record(value).map(|(_, record)| row_bytes(longest, record)),
+                };
+                self.change(row.clone(), sooner);
             }
         }
         let counted = staying + self.counted.fetch_add(staying, Ordering::Relaxed);
@@ -313,7 +329,11 @@ fn provider_prefix(of: &[u8]) -> Vec<u8> {
 
 /// When it is forgotten, then the serialized record.
 fn record_bytes(stored: &StoredRecord) -> Vec<u8> {
-    [&stored.expires.0.to_be_bytes()[..], stored.record.bytes()].concat()
+    row_bytes(stored.expires, stored.record.bytes())
+}
+
+fn row_bytes(expires: Millis, record: &[u8]) -> Vec<u8> {
+    [&expires.0.to_be_bytes()[..], record].concat()
 }
 
 /// What [`record_bytes`] put together; nothing is copied.
@@ -367,8 +387,6 @@ fn parse_provider(value: &[u8]) -> Result<StoredProvider, CodecError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use std::time::Duration;
 
     use perennis_shared::ipns::{RecordFields, create};
     use perennis_shared::sign::SigningKey;
@@ -502,6 +520,30 @@ mod tests {
         assert_eq!(offered.try_recv().unwrap(), (name(3), signed(3, 3)));
         // Until it has passed the door, others are told what is kept.
         assert_eq!(rows.record(&name(3)).unwrap().record, signed(3, 2));
+    }
+
+    #[test]
+    fn what_was_put_with_a_clock_that_was_ahead_expires_in_its_time_from_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = rows(dir.path());
+        let (peer, ahead) = (PeerId::random(), rt::now() + 100 * EXPIRY);
+        rows.keep_record(&name(1), record(ahead));
+        let provider = StoredProvider {
+            peer,
+            addresses: Vec::new(),
+            expires: ahead,
+        };
+        rows.keep_provider(b"a key", provider);
+        written(&rows);
+        sweep(&rows);
+        written(&rows);
+        let latest = rt::now() + EXPIRY;
+        let kept = rows.record(&name(1)).unwrap();
+        assert!(kept.expires <= latest);
+        assert_eq!(kept.record, signed(1, 1));
+        let providers = rows.providers(b"a key");
+        assert_eq!((providers.len(), providers[0].peer), (1, peer));
+        assert!(providers[0].expires <= latest);
     }
 
     #[test]

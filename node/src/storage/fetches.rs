@@ -11,7 +11,7 @@ use perennis_shared::time::Millis;
 use perennis_store::Batch;
 
 use super::keys::FETCHES;
-use super::queues::{FETCH, QueueEntry};
+use super::queues::{DueWindow, FETCH, QueueEntry};
 use super::{Storage, StorageError, key};
 
 /// A name whose missing blocks are due to be fetched.
@@ -87,11 +87,11 @@ impl Storage {
     /// Names whose missing blocks are due to be fetched.
     pub(crate) async fn fetches_due(
         &self,
-        now: Millis,
+        window: DueWindow,
         limit: usize,
     ) -> Result<Vec<DueFetch>, StorageError> {
         self.blocking(move |this| {
-            let entries = this.entries_due(FETCH, now, limit)?;
+            let entries = this.entries_due(FETCH, window, limit)?;
             let fetch = |entry: QueueEntry<Name>| {
                 let name = entry.key;
                 let failures = this.row(&key(FETCHES, name.as_bytes()), parse_failures)?;

@@ -1,12 +1,19 @@
 //! The rungs that are kept back, in the row beside the head and in the queue by when the next one is due.
 
+use std::time::Duration;
+
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::ipns::{Ladder, Name, Record};
+use perennis_shared::time::Millis;
 use perennis_store::Batch;
 
 use super::keys::RUNGS;
 use super::queues::LADDER;
 use super::{Storage, StorageError, key};
+
+/// A ladder is looked at after so long at the latest, however far its next rung is: a row that was written with a wrong clock
+/// is found by its time.
+pub(crate) const LADDER_LOOK: Duration = Duration::from_secs(86_400);
 
 impl Storage {
     /// The rungs that are kept back for a name; some of them may have been released or voided meanwhile
@@ -33,13 +40,14 @@ pub(super) fn set(
     name: &Name,
     ladder: &Ladder,
     record: &Record,
+    now: Millis,
 ) -> Result<(), StorageError> {
     let row = key(RUNGS, name.as_bytes());
     match ladder.next_release(record.validity()) {
         Some(due) => {
             let rungs = ladder.rungs().iter().map(|rung| &rung.bytes()[..]);
             batch.put_meta(&row, rungs_to_bytes(rungs)?);
-            LADDER.put(batch, name, due, &());
+            LADDER.put(batch, name, due.min(now + LADDER_LOOK), &());
         }
         None => {
             batch.delete_meta(&row);

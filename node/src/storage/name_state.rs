@@ -197,6 +197,7 @@ mod tests {
 
     use super::*;
     use crate::storage::Storage;
+    use crate::storage::queues::DueWindow;
 
     fn name(number: u8) -> Name {
         Name::from_public_key(&SigningKey::from_seed(&[number; 32]).public())
@@ -245,7 +246,7 @@ mod tests {
         storage.write(Batch::new()).await.unwrap();
         assert_eq!(storage.store.damage().unwrap().rows_set_aside, 2);
         let mut lost: Vec<Name> = storage
-            .lost_heads_due(Millis(u64::MAX), 10)
+            .lost_heads_due(DueWindow::new(Millis(u64::MAX), Duration::ZERO), 10)
             .await
             .unwrap()
             .iter()

@@ -11,7 +11,7 @@ use perennis_shared::time::Millis;
 use perennis_store::{Batch, ReadError, Store};
 
 use super::keys::{PUT, ROUTER};
-use super::queues::{QueueEntry, ROUTERS, TypedQueue, router_queue};
+use super::queues::{DueWindow, QueueEntry, ROUTERS, TypedQueue, router_queue};
 use super::{NameState, OpenError, PutState, Storage, StorageError, key};
 
 /// A name in the queue of a router.
@@ -27,15 +27,15 @@ impl Storage {
         self.shared.routers.get(router).copied()
     }
 
-    /// Names that are due at a router, the longest due first.
+    /// Names that are due at a router.
     pub(crate) async fn puts_due(
         &self,
         queue: TypedQueue<Name>,
-        now: Millis,
+        window: DueWindow,
         limit: usize,
     ) -> Result<Vec<QueuedPut>, StorageError> {
         self.blocking(move |this| {
-            let entries = this.entries_due(queue, now, limit)?;
+            let entries = this.entries_due(queue, window, limit)?;
             let queued = |QueueEntry { key: name, due, .. }| {
                 let put = this.put_state(queue, &name)?;
                 Ok(QueuedPut { name, due, put })
@@ -183,9 +183,13 @@ pub(super) fn put_key(queue: TypedQueue<Name>, name: &Name) -> Vec<u8> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::time::Duration;
+
     use perennis_shared::sign::SigningKey;
 
     use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
 
     #[tokio::test]
     async fn a_name_that_a_newer_record_made_due_stays_due_when_an_older_put_ends() {
@@ -195,7 +199,7 @@ mod tests {
         let queue = storage.router_queue(&router).unwrap();
         let name = Name::from_public_key(&SigningKey::from_seed(&[1; 32]).public());
         let put_in = |due| storage.queue_put(queue, &name, due, ());
-        let due = |now| storage.puts_due(queue, now, 8);
+        let due = |now| storage.puts_due(queue, DueWindow::new(now, DAY), 8);
         put_in(Millis(1)).await.unwrap();
         let older = due(Millis(1)).await.unwrap();
         put_in(Millis(2)).await.unwrap();

@@ -6,6 +6,7 @@
 //! taken out: it would be due for ever. Must never touch: what the rows are for.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use perennis_shared::cid::{Multihash, parse_multihash_bytes};
 use perennis_shared::ipns::Name;
@@ -141,6 +142,29 @@ impl Payload for Attempts {
     }
 }
 
+/// How far a row's time may lie ahead of the longest time that rows are put off before it counts as due: rows are written
+/// while time passes, and clocks are set by seconds.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// Which rows of a queue are due: those whose time has come, and those that are further ahead than any is ever put off. The
+/// clock was wrong when these were written, or is now, and waiting for their time could take years.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DueWindow {
+    now: Millis,
+    /// Rows of after this are due as well.
+    last: Millis,
+}
+
+impl DueWindow {
+    /// At `now`, in a queue whose rows are put off by `longest` at most.
+    pub(crate) fn new(now: Millis, longest: Duration) -> DueWindow {
+        DueWindow {
+            now,
+            last: now + longest + SLACK,
+        }
+    }
+}
+
 /// A row of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueEntry<K, P = ()> {
@@ -212,18 +236,18 @@ impl<K: QueueKey, P: Payload> TypedQueue<K, P> {
 }
 
 impl Storage {
-    /// Rows that are due, the longest due first.
+    /// Rows that are due: first of those that are too far ahead, at most half of the limit, then the longest due first.
     pub(crate) async fn queue_due<K, P>(
         &self,
         queue: TypedQueue<K, P>,
-        now: Millis,
+        window: DueWindow,
         limit: usize,
     ) -> Result<Vec<QueueEntry<K, P>>, StorageError>
     where
         K: QueueKey + Send + 'static,
         P: Payload + Send + 'static,
     {
-        self.blocking(move |this| this.entries_due(queue, now, limit))
+        self.blocking(move |this| this.entries_due(queue, window, limit))
             .await
     }
 
@@ -282,12 +306,19 @@ impl Storage {
     pub(super) fn entries_due<K: QueueKey, P: Payload>(
         &self,
         queue: TypedQueue<K, P>,
-        now: Millis,
+        window: DueWindow,
         limit: usize,
     ) -> Result<Vec<QueueEntry<K, P>>, StorageError> {
         let mut entries = Vec::new();
         let mut unreadable = Batch::new();
-        for row in self.store.queue_due(queue.number, now, limit)? {
+        // These first, and not all: in a queue that is never empty neither kind waits for the other to end.
+        let ahead = limit.div_ceil(2);
+        let mut rows = self
+            .store
+            .queue_due_after(queue.number, window.last, ahead)?;
+        let rest = limit - rows.len();
+        rows.extend(self.store.queue_due(queue.number, window.now, rest)?);
+        for row in rows {
             let QueueRow { key, due, payload } = row;
             let Some(name) = K::from_key(&key) else {
                 self.unreadable("queues", &key, &"it names nothing");
@@ -349,6 +380,49 @@ mod tests {
         Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public())
     }
 
+    fn at(now: u64) -> DueWindow {
+        DueWindow::new(Millis(now), Duration::ZERO)
+    }
+
+    #[tokio::test]
+    async fn a_row_further_ahead_than_any_is_put_off_is_due_and_keeps_no_other_waiting() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        // Written while the clock was 100 days ahead, and what a clock of before 1970 or after all time writes.
+        let now = Millis(1_790_000_000_000);
+        let dues = [
+            (1, now - DAY),
+            (2, now + DAY),
+            (3, now + 100 * DAY),
+            (4, now + 101 * DAY),
+            (5, Millis(u64::MAX)),
+        ];
+        for (seed, due) in dues {
+            let key = name(seed);
+            let put = storage.queue_put(FOLLOW, &key, due, ());
+            put.await.unwrap();
+        }
+        let due = async |window, limit| {
+            let due = storage.queue_due(FOLLOW, window, limit).await.unwrap();
+            due.iter().map(|entry| entry.key).collect::<Vec<_>>()
+        };
+        let window = DueWindow::new(now, DAY);
+        assert_eq!(due(window, 8).await, [3, 4, 5, 1].map(name));
+        assert_eq!(due(window, 2).await, [3, 1].map(name));
+        assert_eq!(due(window, 1).await, [3].map(name));
+        assert_eq!(due(window, 0).await, []);
+        // With a clock that is before all of them, and one that is behind all but the last.
+        let before = DueWindow::new(Millis(0), DAY);
+        assert_eq!(due(before, 10).await, [1, 2, 3, 4, 5].map(name));
+        let after = DueWindow::new(Millis(u64::MAX), DAY);
+        assert_eq!(due(after, 10).await, [1, 2, 3, 4, 5].map(name));
+        // A row that was brought forward is put off as any other is.
+        let rows = storage.queue_due(FOLLOW, window, 1).await.unwrap();
+        storage.put_off(FOLLOW, &rows[0], now + DAY).await.unwrap();
+        assert_eq!(due(window, 8).await, [4, 5, 1].map(name));
+    }
+
     #[test]
     fn no_two_queues_have_one_number_and_numbers_on_disk_stay() {
         let numbers: Vec<u8> = TABLE.iter().map(|(_, queue, _)| queue.0).collect();
@@ -390,7 +464,7 @@ mod tests {
         batch.enqueue(LADDER.number(), b"nothing", Millis(1), Vec::new());
         LADDER.put(&mut batch, &name(1), Millis(2), &());
         storage.write(batch).await.unwrap();
-        let due = storage.queue_due(LADDER, Millis(3), 10).await.unwrap();
+        let due = storage.queue_due(LADDER, at(3), 10).await.unwrap();
         let keys: Vec<Name> = due.iter().map(|entry| entry.key).collect();
         assert_eq!(keys, [name(1)]);
         storage.take_out(LADDER, &due[0]).await.unwrap();
@@ -408,9 +482,9 @@ mod tests {
             .unwrap();
         storage.queue_notified(FOLLOW).await;
         // Of another queue nobody is told, and putting rows off or taking them out tells nobody.
-        let due = storage.queue_due(FOLLOW, Millis(1), 1).await.unwrap();
+        let due = storage.queue_due(FOLLOW, at(1), 1).await.unwrap();
         storage.put_off(FOLLOW, &due[0], Millis(2)).await.unwrap();
-        let due = storage.queue_due(FOLLOW, Millis(2), 1).await.unwrap();
+        let due = storage.queue_due(FOLLOW, at(2), 1).await.unwrap();
         storage.take_out(FOLLOW, &due[0]).await.unwrap();
         for queue in [FOLLOW, LADDER] {
             let mut told = std::pin::pin!(storage.queue_notified(queue));

@@ -6,7 +6,7 @@
 use std::fmt::{Display, Write as _};
 
 use super::keys::{
-    FACTS, FETCHED, FETCHES, FOLLOWED, PROVIDED, PROVIDER, PUT, RECORD, ROUTER, RUNGS, SCAN,
+    CLOCK, FACTS, FETCHED, FETCHES, FOLLOWED, PROVIDED, PROVIDER, PUT, RECORD, ROUTER, RUNGS, SCAN,
     SCRUBBED,
 };
 use super::{Storage, StorageError};
@@ -100,6 +100,7 @@ fn table(key: &[u8]) -> &'static str {
         (SCAN, "places"),
         (SCRUBBED, "places"),
         (PROVIDED, "places"),
+        (CLOCK, "places"),
     ];
     let found = tables.iter().find(|(prefix, _)| key.starts_with(prefix));
     found.map_or("other", |(_, word)| word)

@@ -19,7 +19,6 @@ use perennis_shared::codec;
 use perennis_shared::did::DidDocument;
 use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
-use perennis_shared::time::Millis;
 
 use super::status::Status;
 use super::{Job, Parts};
@@ -27,7 +26,7 @@ use crate::ingest::{FetchedGraph, Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
 use crate::routes::{Dial, Routes};
-use crate::storage::queues::{FETCH, TypedQueue};
+use crate::storage::queues::{DueWindow, FETCH, TypedQueue};
 use crate::storage::{DueFetch, FetchAttempt, FetchEnd};
 use crate::storage::{NameState, Pin};
 use crate::storage::{Storage, StorageError};
@@ -82,12 +81,16 @@ impl Job for FetchJob {
         format!("one name at a time, {FETCHES} blocks at once")
     }
 
+    fn longest(&self) -> Duration {
+        RETRY.max
+    }
+
     fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<DueFetch>, StorageError> {
-        self.storage.fetches_due(now, limit).await
+    async fn due(&self, window: DueWindow, limit: usize) -> Result<Vec<DueFetch>, StorageError> {
+        self.storage.fetches_due(window, limit).await
     }
 
     fn key(due: &DueFetch) -> Name {

@@ -15,12 +15,12 @@ use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 
 use super::status::Status;
-use super::timing::{later, spread};
+use super::timing::{later, longest_spread, spread};
 use super::{Job, Parts};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Metrics, Outcome};
 use crate::routes::Routes;
-use crate::storage::queues::{FOLLOW, QueueEntry, TypedQueue};
+use crate::storage::queues::{DueWindow, FOLLOW, QueueEntry, TypedQueue};
 use crate::storage::{FollowState, KeptOrLost, Storage, StorageError};
 
 /// The first delay after a search that found nothing; it doubles up to the period.
@@ -67,12 +67,16 @@ impl Job for FollowJob {
         format!("{} names at once", Self::AT_ONCE)
     }
 
+    fn longest(&self) -> Duration {
+        longest_spread(self.period)
+    }
+
     fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<Self::Due>, StorageError> {
-        self.storage.queue_due(FOLLOW, now, limit).await
+    async fn due(&self, window: DueWindow, limit: usize) -> Result<Vec<Self::Due>, StorageError> {
+        self.storage.queue_due(FOLLOW, window, limit).await
     }
 
     fn progress(&self, due: &[Self::Due]) -> Option<String> {
@@ -198,7 +202,10 @@ mod tests {
 
         let job = FollowJob::new(&node.parts());
         let (_, status, _stop) = context();
-        let due = job.due(rt::now(), FollowJob::BATCH).await.unwrap();
+        let due = job
+            .due(DueWindow::new(rt::now(), job.longest()), FollowJob::BATCH)
+            .await
+            .unwrap();
         let begun = rt::now();
         let answer = async {
             let asked = source.asked().await;

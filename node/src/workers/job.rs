@@ -11,12 +11,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use perennis_rt as rt;
-use perennis_shared::time::Millis;
 
 use super::status::Status;
 use super::timing::IDLE;
 use super::{Context, Step, Worker};
-use crate::storage::queues::{Payload, QueueKey, TypedQueue};
+use crate::storage::queues::{DueWindow, Payload, QueueKey, TypedQueue};
 use crate::storage::{Storage, StorageError};
 
 /// Shortest wait: rows that are taken out beside may be seen once more.
@@ -40,6 +39,9 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// Rows that are worked at at the same time.
     const AT_ONCE: usize;
 
+    /// The longest that a row is put off. One that is further ahead was written with a wrong clock, and is due.
+    fn longest(&self) -> Duration;
+
     /// Whether a row that was begun is finished when the node stops: so where it waits for nobody else.
     const FINISHES: bool = false;
 
@@ -52,10 +54,10 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// The store that its queue is in.
     fn storage(&self) -> &Storage;
 
-    /// Rows that are due, the longest due first.
+    /// Rows that are due.
     fn due(
         &self,
-        now: Millis,
+        window: DueWindow,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Self::Due>, StorageError>> + Send;
 
@@ -125,7 +127,8 @@ impl<J: Job> Worker for JobWorker<J> {
             job.begin(context).await;
         }
         let now = rt::now();
-        let mut rows = job.due(now, J::BATCH).await?.into_iter();
+        let window = DueWindow::new(now, job.longest());
+        let mut rows = job.due(window, J::BATCH).await?.into_iter();
         if rows.len() == 0 {
             let next = job.storage().queue_next(J::QUEUE).await?;
             let wait = next.map_or(IDLE, |due| due - now).clamp(SHORTEST, IDLE);
@@ -146,7 +149,8 @@ impl<J: Job> Worker for JobWorker<J> {
             };
             if free > 0 && rows.len() == 0 && !is_drained {
                 job.pause(false);
-                let due = job.due(rt::now(), J::BATCH + under_way.len()).await?;
+                let window = DueWindow::new(rt::now(), job.longest());
+                let due = job.due(window, J::BATCH + under_way.len()).await?;
                 let is_new = |due: &J::Due| !under_way.contains(&J::key(due).to_key());
                 rows = due
                     .into_iter()
@@ -264,11 +268,15 @@ mod tests {
             "3 rows at once".to_owned()
         }
 
+        fn longest(&self) -> Duration {
+            IDLE
+        }
+
         fn storage(&self) -> &Storage {
             &self.storage
         }
 
-        async fn due(&self, _now: Millis, limit: usize) -> Result<Vec<Name>, StorageError> {
+        async fn due(&self, _window: DueWindow, limit: usize) -> Result<Vec<Name>, StorageError> {
             Ok(self.works.due.lock().iter().copied().take(limit).collect())
         }
 

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use perennis_rt as rt;
 use perennis_shared::ipns::Name;
-use perennis_shared::time::Millis;
 
 use super::status::Status;
 use super::timing::later;
 use super::{Job, Parts};
+use crate::clock::Clock;
 use crate::ingest::{Ingest, IngestError, Renewal};
 use crate::metrics::{Metrics, Outcome};
-use crate::storage::queues::{LADDER, QueueEntry, TypedQueue};
+use crate::storage::LADDER_LOOK;
+use crate::storage::queues::{DueWindow, LADDER, QueueEntry, TypedQueue};
 use crate::storage::{Storage, StorageError};
 
 /// The delay after a release that failed.
@@ -25,6 +26,7 @@ pub(crate) struct LadderJob {
     storage: Storage,
     ingest: Arc<Ingest>,
     metrics: Arc<Metrics>,
+    clock: Arc<Clock>,
 }
 
 impl LadderJob {
@@ -33,6 +35,7 @@ impl LadderJob {
             storage: parts.storage.clone(),
             ingest: Arc::clone(parts.ingest),
             metrics: Arc::clone(parts.metrics),
+            clock: Arc::clone(parts.clock),
         }
     }
 }
@@ -55,12 +58,16 @@ impl Job for LadderJob {
         "one name at a time".to_owned()
     }
 
+    fn longest(&self) -> Duration {
+        LADDER_LOOK
+    }
+
     fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<Self::Due>, StorageError> {
-        self.storage.queue_due(LADDER, now, limit).await
+    async fn due(&self, window: DueWindow, limit: usize) -> Result<Vec<Self::Due>, StorageError> {
+        self.storage.queue_due(LADDER, window, limit).await
     }
 
     fn key(due: &QueueEntry<Name>) -> Name {
@@ -70,12 +77,19 @@ impl Job for LadderJob {
     async fn work(&self, due: QueueEntry<Name>, status: &Status) -> Result<(), StorageError> {
         let name = due.key;
         status.working(format!("releasing the next rung of {name}"));
-        match self.ingest.renew(&due, rt::now()).await {
+        let now = rt::now();
+        match self.ingest.renew(&due, now, self.clock.steady(now)).await {
             Ok(Renewal::Released) => {
                 self.metrics.ladder_releases.inc(Outcome::Ok);
                 Ok(())
             }
             Ok(Renewal::Later(until)) => self.storage.put_off(LADDER, &due, until).await,
+            Ok(Renewal::Held(until)) => {
+                status.working(format!(
+                    "the next rung of {name} is held back: the clock went ahead, and is followed a day in an hour"
+                ));
+                self.storage.put_off(LADDER, &due, until).await
+            }
             Ok(Renewal::Nothing) => self.storage.take_out(LADDER, &due).await,
             Err(error) => {
                 // A new head voids the ladder; then there is nothing to try again, and the next look finds that.

@@ -11,7 +11,6 @@ use perennis_rt as rt;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
-use perennis_shared::time::Millis;
 
 use super::status::Status;
 use super::timing::later;
@@ -19,7 +18,7 @@ use super::{Job, Parts};
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::{Attempt, Metrics};
 use crate::routes::Routes;
-use crate::storage::queues::{Attempts, LOST_HEADS, TypedQueue};
+use crate::storage::queues::{Attempts, DueWindow, LOST_HEADS, TypedQueue};
 use crate::storage::{LostHead, Storage, StorageError};
 
 /// Delays after a search that found nothing new enough.
@@ -64,12 +63,16 @@ impl Job for LostHeadsJob {
         format!("{} names at once", Self::AT_ONCE)
     }
 
+    fn longest(&self) -> Duration {
+        RETRY.max
+    }
+
     fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<LostHead>, StorageError> {
-        self.storage.lost_heads_due(now, limit).await
+    async fn due(&self, window: DueWindow, limit: usize) -> Result<Vec<LostHead>, StorageError> {
+        self.storage.lost_heads_due(window, limit).await
     }
 
     fn progress(&self, due: &[LostHead]) -> Option<String> {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::gossip::Gossip;
 use super::reprovide::Reprovide;
 use super::republish::Republish;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -21,6 +22,7 @@ use crate::storage::Storage;
 /// What workers are made of.
 pub(crate) struct Parts<'a> {
     pub(crate) config: &'a Config,
+    pub(crate) clock: &'a Arc<Clock>,
     pub(crate) storage: &'a Storage,
     pub(crate) read: &'a Arc<Read>,
     pub(crate) ingest: &'a Arc<Ingest>,

@@ -15,7 +15,6 @@ use perennis_rt as rt;
 use perennis_sdk::exchange::Exchange;
 use perennis_shared::backoff::Backoff;
 use perennis_shared::cid::{Block, Cid, Multihash};
-use perennis_shared::time::Millis;
 use tokio::sync::Notify;
 
 use super::status::Status;
@@ -26,7 +25,7 @@ use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Attempt, Metrics};
 use crate::read::Read;
 use crate::routes::{Dial, Routes};
-use crate::storage::queues::{Attempts, REFETCH, TypedQueue};
+use crate::storage::queues::{Attempts, DueWindow, REFETCH, TypedQueue};
 use crate::storage::{DamagedBlock, Storage, StorageError};
 
 /// How long one block may take from connected peers and gateways.
@@ -144,6 +143,10 @@ impl Job for RefetchJob {
         format!("{} blocks at once", Self::AT_ONCE)
     }
 
+    fn longest(&self) -> Duration {
+        RETRY.max
+    }
+
     fn storage(&self) -> &Storage {
         &self.storage
     }
@@ -152,8 +155,12 @@ impl Job for RefetchJob {
         self.look_again(context).await;
     }
 
-    async fn due(&self, now: Millis, limit: usize) -> Result<Vec<DamagedBlock>, StorageError> {
-        self.storage.refetches_due(now, limit).await
+    async fn due(
+        &self,
+        window: DueWindow,
+        limit: usize,
+    ) -> Result<Vec<DamagedBlock>, StorageError> {
+        self.storage.refetches_due(window, limit).await
     }
 
     fn progress(&self, due: &[DamagedBlock]) -> Option<String> {

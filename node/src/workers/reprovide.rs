@@ -19,6 +19,7 @@ use perennis_shared::time::Millis;
 use tokio::sync::Notify;
 
 use super::Context;
+use super::timing::is_ahead;
 use crate::config::{Config, ProvideConfig, ProvideStrategy};
 use crate::metrics::{Metrics, Outcome};
 use crate::storage::{ProvideRound, Storage, StorageError};
@@ -102,12 +103,7 @@ impl Reprovide {
     /// Tells of the region that is due.
     async fn tell_region(&self, context: &mut Context) -> Result<Region, StorageError> {
         let now = rt::now();
-        let round = self.storage.provide_round().await?;
-        let round = round.unwrap_or(ProvideRound {
-            // Everything is due.
-            begun: now - self.config.period,
-            region: 0,
-        });
+        let round = self.round(now).await?;
         let due = self.due(round);
         if due > now {
             return Ok(Region::NotDue(due));
@@ -129,6 +125,19 @@ impl Reprovide {
         }
         self.storage.save_provide_round(next(round, now)).await?;
         Ok(Region::Told)
+    }
+
+    /// The round that is under way. Everything is due where none is, and the rest of one that has not begun yet by the clock.
+    async fn round(&self, now: Millis) -> Result<ProvideRound, StorageError> {
+        let round = self.storage.provide_round().await?;
+        let is_due = |round: &ProvideRound| is_ahead(round.begun, now);
+        Ok(match round {
+            Some(round) if !is_due(&round) => round,
+            round => ProvideRound {
+                begun: now - self.config.period,
+                region: round.map_or(0, |round| round.region),
+            },
+        })
     }
 
     fn due(&self, round: ProvideRound) -> Millis {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use perennis_rt as rt;
 use perennis_shared::error::chain;
 
+use super::timing::is_ahead;
 use super::{Context, Parts, Step, Worker, later};
 use crate::config::ScrubConfig;
 use crate::log_tally::{LogTally, Untold};
@@ -115,9 +116,8 @@ impl ScrubWorker {
             None
         });
         let now = rt::now();
-        let period = self.config.period.as_millis() as u64;
-        let due = last.map_or(0, |at| at.0.min(now.0).saturating_add(period));
-        Duration::from_millis(due.saturating_sub(now.0))
+        let last = last.filter(|at| !is_ahead(*at, now));
+        last.map_or(Duration::ZERO, |at| at + self.config.period - now)
     }
 
     /// Reads the next blocks; tells how long to pause, or `None` at the end of the round.

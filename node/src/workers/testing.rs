@@ -15,6 +15,7 @@ use super::reprovide::Reprovide;
 use super::republish::Republish;
 use super::status::Status;
 use super::{Context, Parts};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::demand::Demand;
 use crate::ingest::Ingest;
@@ -32,6 +33,7 @@ pub(super) struct TestParts {
     pub(super) storage: Storage,
     pub(super) ingest: Arc<Ingest>,
     pub(super) metrics: Arc<Metrics>,
+    clock: Arc<Clock>,
     config: Config,
     read: Arc<Read>,
     routes: Arc<Routes>,
@@ -97,6 +99,7 @@ impl TestParts {
             storage,
             ingest,
             metrics,
+            clock: Arc::new(Clock::new(None)),
             config,
             read,
             routes,
@@ -111,6 +114,7 @@ impl TestParts {
     pub(super) fn parts(&self) -> Parts<'_> {
         Parts {
             config: &self.config,
+            clock: &self.clock,
             storage: &self.storage,
             read: &self.read,
             ingest: &self.ingest,

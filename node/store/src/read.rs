@@ -265,7 +265,26 @@ impl Store {
         now: Millis,
         limit: usize,
     ) -> Result<Vec<QueueRow>, ReadError> {
-        self.queue_rows(queue, now, limit)
+        let to = keys::end_of_prefix(&keys::queue_row(queue, now, &[]));
+        self.queue_rows(queue, &keys::queue_row(queue, Millis(0), &[]), &to, limit)
+    }
+
+    /// At most `limit` entries of a queue that are due later than `then`, the first due first.
+    ///
+    /// # Errors
+    /// The index fails.
+    pub fn queue_due_after(
+        &self,
+        queue: Queue,
+        then: Millis,
+        limit: usize,
+    ) -> Result<Vec<QueueRow>, ReadError> {
+        let from = keys::end_of_prefix(&keys::queue_row(queue, then, &[]));
+        let to = keys::end_of_prefix(&keys::queue_row(queue, Millis(u64::MAX), &[]));
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        self.queue_rows(queue, &from, &to, limit)
     }
 
     /// The entry of a queue that is due next.
@@ -273,7 +292,7 @@ impl Store {
     /// # Errors
     /// The index fails.
     pub fn queue_next(&self, queue: Queue) -> Result<Option<QueueRow>, ReadError> {
-        Ok(self.queue_rows(queue, Millis(u64::MAX), 1)?.pop())
+        Ok(self.queue_due(queue, Millis(u64::MAX), 1)?.pop())
     }
 
     /// When an entry of a queue is due; none if it is not in it.
@@ -383,13 +402,12 @@ impl Store {
     fn queue_rows(
         &self,
         queue: Queue,
-        until: Millis,
+        from: &[u8],
+        to: &[u8],
         limit: usize,
     ) -> Result<Vec<QueueRow>, ReadError> {
-        let from = keys::queue_row(queue, Millis(0), &[]);
-        let to = keys::end_of_prefix(&keys::queue_row(queue, until, &[]));
         let kv = &self.inner().shared.index.kv;
-        let rows = kv.scan(&from, &to, limit)?;
+        let rows = kv.scan(from, to, limit)?;
         let mut rows = self.readable(rows, |key, value| {
             let (due, key) = keys::read_queue_row(key)?;
             Some(QueueRow {

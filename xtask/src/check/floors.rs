@@ -110,6 +110,7 @@ const HOUSES: &[House] = &[
         is_root_the_ground: false,
         floors: &[
             &[
+                "clock",
                 "config",
                 "data_folder",
                 "log_tally",

@@ -6,6 +6,7 @@ use perennis_shared::sign::SigningKey;
 use perennis_shared::time::Timestamp;
 
 use super::*;
+use crate::storage::queues::DueWindow;
 use crate::workers::testing::{Source, TestParts, context};
 
 const RAW: &str = "application/vnd.ipld.raw";
@@ -48,7 +49,11 @@ impl Fetching {
     }
 
     async fn due(&self) -> Vec<DueFetch> {
-        self.node.storage.fetches_due(rt::now(), 8).await.unwrap()
+        self.node
+            .storage
+            .fetches_due(DueWindow::new(rt::now(), RETRY.max), 8)
+            .await
+            .unwrap()
     }
 
     /// Works at the row that is due, and does something before the source answers.

@@ -10,6 +10,7 @@ use perennis_shared::time::Millis;
 
 use super::Republish;
 use crate::storage::StorageError;
+use crate::workers::timing::is_ahead;
 use crate::workers::{Context, Parts, Step, Worker};
 
 /// Time between two looks at what has become hot, unless the hot period is shorter.
@@ -78,7 +79,9 @@ impl Republish {
                 continue;
             };
             // What failed is tried again at its own pace, which is faster.
-            let Some(last_put) = queued.put.last_put.filter(|_| queued.put.failures == 0) else {
+            let last_put = queued.put.last_put.filter(|_| queued.put.failures == 0);
+            // A put that the clock says is to come makes the name due by itself: its next is even further ahead.
+            let Some(last_put) = last_put.filter(|put| !is_ahead(*put, rt::now())) else {
                 continue;
             };
             let due = last_put + self.hot_period;

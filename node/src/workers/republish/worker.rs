@@ -14,9 +14,10 @@ use tokio::task::JoinSet;
 
 use super::{Republish, Target};
 use crate::metrics::Outcome;
+use crate::storage::queues::DueWindow;
 use crate::storage::{PutState, QueuedPut, StorageError};
 use crate::workers::status::Status;
-use crate::workers::timing::{IDLE, later, spread};
+use crate::workers::timing::{IDLE, later, longest_spread, spread};
 use crate::workers::{Context, Parts, Step, Worker};
 
 /// How long one put may take, retries included.
@@ -116,7 +117,8 @@ impl Worker for RepublishWorker {
     async fn step(&mut self, context: &mut Context) -> Result<Step, StorageError> {
         let (republish, queue) = (&self.puts.republish, self.puts.target.queue);
         let now = rt::now();
-        let mut due = republish.storage.puts_due(queue, now, DRAINED).await?;
+        let window = DueWindow::new(now, longest_spread(republish.period));
+        let mut due = republish.storage.puts_due(queue, window, DRAINED).await?;
         let oldest = due.iter().map(|queued| queued.due).min();
         let lag = oldest.map_or(Duration::ZERO, |due| now - due);
         republish.metrics.republish_lag.set(lag.as_secs());
