@@ -140,7 +140,7 @@ impl Ingest {
         let rungs = Ladder::verify(name, &record, rungs)?;
         let received = message.blocks.len() as u64;
         let kept = self.storage.kept(*name).await?;
-        let known = self.is_known(name, kept.as_ref(), &record).await?;
+        let known = self.is_known(name, kept.as_ref(), &record, now).await?;
         let ladder = self
             .ladder_after(name, kept.as_ref(), &record, rungs)
             .await?;
@@ -229,7 +229,7 @@ impl Ingest {
         let now = rt::now();
         let record = verify(now)?;
         let kept = self.storage.kept(*name).await?;
-        let known = self.is_known(name, kept.as_ref(), &record).await?;
+        let known = self.is_known(name, kept.as_ref(), &record, now).await?;
         if let Some(kept) = kept.as_ref().filter(|_| known) {
             return Ok(self.receipt(name, &record, kept.stored_at, 0, 0));
         }
@@ -292,22 +292,23 @@ impl Ingest {
         self.commit(change, Some(kept)).await
     }
 
-    /// Compares a record with the one that is kept: true when it is the same one.
+    /// Compares a record that is valid `now` with the one that is kept: true when it is the same one. One that has ended keeps
+    /// its sequence, so that none goes back, but contradicts no other of that sequence any more.
     async fn is_known(
         &self,
         name: &Name,
         kept: Option<&NameState>,
         record: &Record,
+        now: Millis,
     ) -> Result<bool, IngestError> {
         let Some(kept) = kept else {
             return Ok(false);
         };
-        // It may have ended since it came in: its sequence counts all the same.
         let stored = &kept.record;
         if stored == record {
             return Ok(true);
         }
-        if equivocates(stored, record) {
+        if equivocates(stored, record) && !stored.is_expired(now) {
             self.metrics.equivocations.inc();
             // The store refuses it once more, and keeps it as evidence.
             self.storage.offer(*name, record.clone()).await?;

@@ -104,7 +104,7 @@ impl Ingest {
         let record = match &kept {
             Some(kept) => {
                 if compare(&record, &kept.record).is_gt() {
-                    self.is_known(name, Some(kept), &record).await?;
+                    self.is_known(name, Some(kept), &record, now).await?;
                     record
                 } else {
                     kept.record.clone()
@@ -271,7 +271,7 @@ impl Ingest {
         let Some(row) = kept.followed.clone() else {
             return Ok(false);
         };
-        if self.is_known(name, Some(&kept), &record).await? {
+        if self.is_known(name, Some(&kept), &record, now).await? {
             return Ok(false);
         }
         let ladder = self

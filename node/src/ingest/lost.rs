@@ -20,7 +20,7 @@ impl Ingest {
         let record = record.still_valid(now)?;
         let offered = record.sequence();
         let kept = self.storage.kept(*name).await?;
-        if self.is_known(name, kept.as_ref(), &record).await? {
+        if self.is_known(name, kept.as_ref(), &record, now).await? {
             // What is here is what was there before the lost one.
             let known = lost.min_sequence.unwrap_or(offered);
             return Err(IngestError::Stale { known, offered });

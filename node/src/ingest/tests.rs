@@ -79,17 +79,21 @@ fn block() -> Block {
     Block::new(Codec::Raw, b"below a head".to_vec()).unwrap()
 }
 
-/// A record that ends in ten days.
 fn window(now: Millis) -> DueWindow {
     DueWindow::new(now, DAY)
 }
 
+/// A record that ends in ten days.
 fn record(sequence: u64) -> Record {
     let value = format!("/ipfs/{}", block().cid());
+    record_of(&value, sequence, rt::now() + 10 * DAY)
+}
+
+fn record_of(value: &str, sequence: u64, end: Millis) -> Record {
     let fields = RecordFields {
-        value: &value,
+        value,
         sequence,
-        validity: Timestamp::from(rt::now() + 10 * DAY),
+        validity: Timestamp::from(end),
         ttl: Duration::from_secs(60),
     };
     create(&key(), &fields).unwrap()
@@ -127,6 +131,35 @@ async fn a_released_rung_leaves_its_queue_in_the_batch_that_stores_it() {
     }
     // Ten days, and two rungs.
     assert!(door.kept().await.valid_until > rt::now() + 69 * DAY);
+}
+
+#[tokio::test]
+async fn a_kept_record_that_has_ended_contradicts_no_valid_one_of_its_sequence() {
+    let dir = tempfile::tempdir().unwrap();
+    let door = Door::open(dir.path());
+    let now = rt::now();
+    let put = async |record: &Record| {
+        let bytes = record.bytes().clone();
+        let put = door.ingest.put_record("test", &door.name, &bytes);
+        put.await.map(drop)
+    };
+    let ended = record_of("/ipfs/bafkqaaa", 3, now - DAY);
+    let kept = NameChange::of(door.name, ended, now - 2 * DAY);
+    door.storage.commit(kept).await.unwrap();
+    // No name goes back, whatever has ended.
+    let refused = put(&record(2)).await;
+    assert!(matches!(refused, Err(IngestError::Stale { known: 3, .. })));
+    let valid = record(3);
+    put(&valid).await.unwrap();
+    assert_eq!(door.kept().await.record, valid);
+    assert!(!door.storage.has_evidence(door.name).await.unwrap());
+    // Of two that are valid the first stays.
+    let refused = put(&record_of("/ipfs/bafkqaaa", 3, now + 20 * DAY)).await;
+    assert!(matches!(
+        refused,
+        Err(IngestError::Equivocation { sequence: 3 })
+    ));
+    assert!(door.storage.has_evidence(door.name).await.unwrap());
 }
 
 #[tokio::test]

@@ -135,8 +135,8 @@ impl Batch {
     }
 
     /// Makes this the head of a name. The commit is refused as [`CommitError::Stale`] where the stored sequence is
-    /// higher, and as [`CommitError::Equivocation`] where it is equal and the value is another. Of two records
-    /// with one sequence and one value the one that is valid longer stays.
+    /// higher, and as [`CommitError::Equivocation`] where it is equal and the value is another, unless the stored
+    /// head had ended when this one was accepted. Of two records with one sequence the one that is valid longer stays otherwise.
     pub fn put_head(&mut self, name: Name, head: HeadRow) -> &mut Self {
         self.heads.push((name, head));
         self

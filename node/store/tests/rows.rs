@@ -125,6 +125,24 @@ fn a_head_never_goes_back_and_an_equivocation_leaves_its_proof() {
         put_head(&store, head(5, "/ipfs/b", 900)),
         Err(CommitError::Equivocation { sequence: 5, .. })
     ));
+    // One that has ended when the other is accepted contradicts it no more; a lower sequence stays refused.
+    let later = |sequence, value, until| HeadRow {
+        stored_at: Millis(101),
+        ..head(sequence, value, until)
+    };
+    let mine = store.head(&name(1)).unwrap().unwrap();
+    put_head(&store, later(5, "/ipfs/b", 900)).unwrap();
+    assert_eq!(
+        store.head(&name(1)).unwrap(),
+        Some(later(5, "/ipfs/b", 900))
+    );
+    let refused = put_head(&store, later(4, "/ipfs/a", 900));
+    assert!(matches!(refused, Err(CommitError::Stale { .. })));
+    let back = HeadRow {
+        stored_at: Millis(901),
+        ..mine.clone()
+    };
+    put_head(&store, back).unwrap();
     // The same statement again, and one that lasts longer.
     put_head(&store, head(5, "/ipfs/a", 50)).unwrap();
     assert_eq!(

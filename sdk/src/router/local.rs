@@ -4,13 +4,14 @@
 //! valid record that is older than the mark is a replay and is refused, whoever offers it. Two records of one
 //! sequence with different values are an equivocation, which only the key's holder can make (or two of the
 //! holder's devices that published at the same time): the better by the selection rules is used, and both are
-//! kept as evidence.
+//! kept as evidence. A record that has ended contradicts none: a valid one of its sequence is a newer one.
 
 use std::sync::Arc;
 
 use futures_util::lock::{Mutex, MutexGuard};
 use perennis_rt::{self as rt, BoxFuture};
 use perennis_shared::ipns::{self, Equivocation, Name, Record, UnverifiedRecord};
+use perennis_shared::time::Millis;
 
 use super::{RouteError, Router};
 use crate::store::{
@@ -75,7 +76,7 @@ impl<S: BlockStore> Local<S> {
     /// The store fails.
     pub async fn observe(&self, name: &Name, offered: &Record) -> Result<Observation, StoreError> {
         let _observing = self.observing.lock().await;
-        let (observation, changes) = self.compare(name, offered).await?;
+        let (observation, changes) = self.compare(name, offered, rt::now()).await?;
         if let Some(changes) = changes {
             self.store.commit(changes).await?;
         }
@@ -99,6 +100,11 @@ impl<S: BlockStore> Local<S> {
         }))
     }
 
+    /// The row of a name's mark, to be part of a larger commit.
+    pub(crate) fn mark_row(&self, name: &Name) -> String {
+        mark_key(name)
+    }
+
     /// Keeps others from replacing a mark until the guard is dropped, so that a larger commit can.
     pub(crate) async fn hold(&self) -> MutexGuard<'_, ()> {
         self.observing.lock().await
@@ -108,12 +114,13 @@ impl<S: BlockStore> Local<S> {
         &self,
         name: &Name,
         offered: &Record,
+        now: Millis,
     ) -> Result<(Observation, Option<Changes>), StoreError> {
         let Some(seen) = self.mark(name).await? else {
             return Ok(newer(name, offered));
         };
         let is_better = ipns::compare(offered, &seen).is_gt();
-        if ipns::equivocates(offered, &seen) {
+        if ipns::equivocates(offered, &seen) && !seen.is_expired(now) {
             let (kept, other) = if is_better {
                 (offered, &seen)
             } else {

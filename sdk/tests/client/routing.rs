@@ -282,6 +282,21 @@ async fn mark_outlives_the_process_and_the_record() {
 }
 
 #[tokio::test]
+async fn a_mark_that_has_ended_contradicts_no_valid_record_of_its_sequence() {
+    let local = Local::new(Arc::new(Memory::new()));
+    let ended = record_until(3, "a", rt::now() - DAY);
+    local.observe(&name(), &ended).await.unwrap();
+    let valid = record(3, "b");
+    let observation = local.observe(&name(), &valid).await.unwrap();
+    assert_eq!(observation.verdict, Verdict::Newer);
+    assert_eq!(local.mark(&name()).await.unwrap(), Some(valid.clone()));
+    assert_eq!(local.equivocation(&name()).await.unwrap(), None);
+    // Two that are valid contradict each other.
+    let other = local.observe(&name(), &record(3, "c")).await.unwrap();
+    assert!(matches!(other.verdict, Verdict::Equivocation(_)));
+}
+
+#[tokio::test]
 async fn longer_life_of_one_statement_is_no_equivocation() {
     let local = Local::new(Arc::new(Memory::new()));
     let (short, long) = (record(1, "a"), record_until(1, "a", rt::now() + DAY * 2));

@@ -240,7 +240,9 @@ impl<'a> Pending<'a> {
                 return Err(stale(stored.sequence));
             }
             if head.sequence == stored.sequence {
-                if head.value != stored.value {
+                // One that has ended contradicts nobody any more.
+                let has_ended = stored.valid_until < head.stored_at;
+                if head.value != stored.value && !has_ended {
                     let proof = write_plain(1, &head.record);
                     part.put(keys::evidence(name, head.sequence), proof);
                     return Err(CommitError::Equivocation {
