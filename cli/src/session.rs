@@ -12,6 +12,7 @@ use perennis_shared::ipns::Name;
 use super::failure::Failure;
 use super::home::{DEFAULT_NODE, Home, HomeLock};
 use super::page::plain;
+use super::when::span_text;
 use crate::context::Context;
 
 /// A home that this process works in.
@@ -38,6 +39,7 @@ impl Session {
         };
         let client =
             Client::new(store, config).map_err(|error| Failure::of(&error, "http_client"))?;
+        tell_clock(context, &client).await;
         Ok(Self {
             home,
             client,
@@ -45,6 +47,25 @@ impl Session {
             _lock: lock,
         })
     }
+}
+
+/// Undoes what was signed while this machine's clock was ahead, and says so. Where that fails, the command meets the cause.
+async fn tell_clock(context: &Context<'_>, client: &Client<Disk>) {
+    let Ok(Some(mended)) = client.mend_clock().await else {
+        return;
+    };
+    let counted = |count: usize, one: &str, many: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    };
+    let ahead = u64::try_from(mended.ahead.as_millis()).unwrap_or(u64::MAX);
+    context.output.warn(format!(
+        "the clock of this machine was {} ahead when it signed {} (until {}), which no node took: that is undone, and {} to be published again",
+        span_text(ahead),
+        counted(mended.entries, "entry of your list", "entries of your list"),
+        mended.dated,
+        counted(mended.changes, "change waits", "changes wait"),
+    ));
 }
 
 /// The nodes that were named, else those this home used before, else the default.

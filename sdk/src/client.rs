@@ -36,6 +36,7 @@ use crate::{
 
 mod backup;
 mod capsule;
+mod clock;
 mod damage;
 mod deliver;
 mod labels;
@@ -50,6 +51,7 @@ mod view;
 
 pub use backup::{Backup, BackupCheck, NodeBackup};
 pub use capsule::{CapsuleReader, CapsuleSummary, Export, ExportError, RestoreError};
+pub use clock::MendedClock;
 pub use damage::{StateCheck, StateDamage};
 pub use deliver::{DeliverError, NodeOutcome, PublishOutcome};
 pub use labels::{ForeignLabels, LabelFilter, LabelPage, LabelQuery, ListedLabel};

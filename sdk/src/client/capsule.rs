@@ -402,6 +402,7 @@ impl<S: BlockStore + 'static> Client<S> {
             let _writing = self.shared.writing.lock().await;
             self.recognise(identity).await?
         };
+        self.mend_clock_locked().await?;
         let resolved = self.resolve_with(&facts.did, nodes).await?;
         self.take_in(Some(identity), &facts.name, resolved.head, nodes)
             .await?;

@@ -93,6 +93,7 @@ impl<S: BlockStore + 'static> Client<S> {
     pub async fn labels(&self, query: &LabelQuery) -> Result<LabelPage, ListError> {
         let facts = self.identity().await?.ok_or(ListError::NoIdentity)?;
         let name = facts.name;
+        self.mend_clock().await?;
         let staged = self.read_staged(&name).await?;
         let rows = self.shared.store.check_rows().await?;
         let damaged = (rows.damaged.len() as u64 + rows.missing).max(staged.damaged.len() as u64);

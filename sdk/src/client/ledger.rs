@@ -157,6 +157,7 @@ impl<S: BlockStore + 'static> Client<S> {
     /// There is no current identity, nothing was signed yet, or a block cannot be had.
     pub async fn history(&self, limit: usize) -> Result<Vec<Entry>, ListError> {
         let name = self.identity().await?.ok_or(ListError::NoIdentity)?.name;
+        self.mend_clock().await?;
         let head = self.own_head(&name).await?.ok_or(ListError::Empty)?;
         self.history_from(&name, &head, limit).await
     }
@@ -227,6 +228,7 @@ impl<S: BlockStore + 'static> Client<S> {
         let _publishing = self.shared.publishing.lock().await;
         self.expect_sound().await?;
         let name = self.recognise_locked(identity).await?.name;
+        self.mend_clock_locked().await?;
         let own = self.own_head(&name).await?.ok_or(ListError::Empty)?;
         let mut view = self.view(&[]);
         let head = entry(&mut view, &name, &own).await?;

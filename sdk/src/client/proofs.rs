@@ -16,6 +16,7 @@ impl<S: BlockStore + 'static> Client<S> {
         let name = did.name();
         let own = self.identity().await?;
         let head = if own.is_some_and(|facts| facts.name == name) {
+            self.mend_clock().await?;
             self.own_head(&name).await?.ok_or(ListError::Empty)?
         } else {
             self.resolve(did).await?.head

@@ -156,6 +156,7 @@ impl<S: BlockStore + 'static> Client<S> {
         let _publishing = self.shared.publishing.lock().await;
         self.expect_sound().await?;
         let facts = self.recognise_locked(identity).await?;
+        self.mend_clock_locked().await?;
         let mut last: Option<(Record, PublishOutcome)> = None;
         for _ in 0..ATTEMPTS {
             self.catch_up(identity, &facts, &nodes).await?;
@@ -250,16 +251,19 @@ impl<S: BlockStore + 'static> Client<S> {
         };
         let former = self.outbox(name).await?;
         let waiting = former.map(|outbox| outbox.waiting).unwrap_or_default();
+        let undone = self.undone(name).await?.unwrap_or_default();
         let outbox = Outbox {
             record,
             ladder,
-            waiting: distinct(nodes.iter().chain(&waiting)),
+            waiting: distinct(nodes.iter().chain(&waiting).chain(&undone.waiting)),
         };
         // The mark must not be replaced by an older record that is being observed at the same time.
         let _observing = self.shared.local.hold().await;
         let mark = mark_changes(name, &outbox.record);
         changes.state.extend(mark.state);
-        let changes = changes.set(rows::outbox_key(name), outbox.to_row());
+        let changes = changes
+            .set(rows::outbox_key(name), outbox.to_row())
+            .clear(rows::undone_key(name));
         self.shared.store.commit(changes).await?;
         Ok(outbox)
     }
@@ -282,10 +286,9 @@ impl<S: BlockStore + 'static> Client<S> {
                 return Ok(mark.clone());
             }
         }
-        let sequence = match mark {
-            Some(mark) => mark.sequence().checked_add(1),
-            None => Some(1),
-        };
+        let undone = self.undone(name).await?.map_or(0, |undone| undone.sequence);
+        let known = mark.map_or(0, |mark| mark.sequence()).max(undone);
+        let sequence = known.checked_add(1);
         let fields = RecordFields {
             value: &format!("/ipfs/{head}"),
             sequence: sequence.ok_or(PublishError::SequenceExhausted)?,

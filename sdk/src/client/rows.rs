@@ -8,6 +8,7 @@
 //! | `outbox/{name}` | the record to deliver, the rungs that go with it, and the nodes that have not acknowledged it |
 //! | `node/{name}/{url}` | what a node acknowledged last |
 //! | `added/{name}/{entry}` | the blocks that came with an entry, until every node has them |
+//! | `undone/{name}` | the sequence of a record that was undone, and the nodes that wait, until the next publish |
 //! | `record/{name}`, `equivocation/{name}/…` | see [`router::Local`](crate::router::Local) |
 //!
 //! Values are DAG-CBOR maps, read strictly. Rows are written only in commits that make them true. The store keeps them
@@ -30,7 +31,7 @@ use crate::{
     router::parse_mark,
     store::{
         StoreError,
-        row::{ADDED, EQUIVOCATION, HEAD, NODE, OUTBOX, RECORD, STAGED},
+        row::{ADDED, EQUIVOCATION, HEAD, NODE, OUTBOX, RECORD, STAGED, UNDONE},
     },
 };
 
@@ -47,12 +48,21 @@ pub(super) fn staged_key(name: &Name, number: u64) -> String {
     format!("{STAGED}{name}/{number:020}")
 }
 
+/// The number in the key of a staged row.
+pub(super) fn staged_number(name: &Name, key: &str) -> Option<u64> {
+    key.strip_prefix(&staged_prefix(name))?.parse().ok()
+}
+
 pub(super) fn head_key(name: &Name) -> String {
     format!("{HEAD}{name}")
 }
 
 pub(super) fn outbox_key(name: &Name) -> String {
     format!("{OUTBOX}{name}")
+}
+
+pub(super) fn undone_key(name: &Name) -> String {
+    format!("{UNDONE}{name}")
 }
 
 pub(super) fn node_prefix(name: &Name) -> String {
@@ -143,6 +153,15 @@ pub(super) struct Acknowledged {
     pub(super) at: Millis,
 }
 
+/// A record that was signed with a clock that was ahead, that no node took, and that is undone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Undone {
+    /// Its sequence, which is not used again.
+    pub(super) sequence: u64,
+    /// The nodes that waited for it.
+    pub(super) waiting: Vec<NodeUrl>,
+}
+
 /// What came with an own log entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Added {
@@ -208,6 +227,31 @@ impl RowValue for Acknowledged {
             head: fields.take_link("head")?,
             sequence: fields.take_u64("sequence")?,
             at: Millis(fields.take_u64("at")?),
+        })
+    }
+}
+
+impl RowValue for Undone {
+    fn to_value(&self) -> Value {
+        let waiting = self.waiting.iter().map(|url| Value::from(url.to_string()));
+        Value::map([
+            ("sequence", self.sequence.into()),
+            ("waiting", Value::List(waiting.collect())),
+        ])
+    }
+
+    fn from_fields(fields: &mut Fields) -> Result<Self, CodecError> {
+        let parse = |url: &String| {
+            let invalid = |_| CodecError::field("waiting", FieldProblem::Invalid("no URL"));
+            url.parse().map_err(invalid)
+        };
+        Ok(Self {
+            sequence: fields.take_u64("sequence")?,
+            waiting: fields
+                .take_list::<String>("waiting")?
+                .iter()
+                .map(parse)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -287,6 +331,8 @@ pub(super) fn check(key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         Outbox::from_row(&name_of(rest)?, key, bytes).map(drop)
     } else if after(NODE).is_some() {
         Acknowledged::from_row(key, bytes).map(drop)
+    } else if after(UNDONE).is_some() {
+        Undone::from_row(key, bytes).map(drop)
     } else if after(ADDED).is_some() {
         Added::from_row(key, bytes).map(drop)
     } else if let Some(rest) = after(RECORD).or_else(|| after(EQUIVOCATION)) {

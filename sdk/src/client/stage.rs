@@ -79,7 +79,10 @@ impl<S: BlockStore + 'static> Client<S> {
         let _writing = self.shared.writing.lock().await;
         let name = self.identity().await?.ok_or(StageError::NoIdentity)?.name;
         let staged = self.read_staged(&name).await?;
-        let last = staged.keys.last().and_then(|key| number_of(&name, key));
+        let last = staged
+            .keys
+            .last()
+            .and_then(|key| rows::staged_number(&name, key));
         let numbers = last.map_or(0, |last| last + 1)..;
         let clock = self.next_reading(&name, &staged).await?;
         let rows = numbers.zip(ops.chunks(rows::STAGED_ROW_OPS));
@@ -151,8 +154,4 @@ impl<S: BlockStore + 'static> Client<S> {
             .max();
         Ok(Hlc::tick(seen.unwrap_or_default(), now).unwrap_or(Hlc::at(now)))
     }
-}
-
-fn number_of(name: &Name, key: &str) -> Option<u64> {
-    key.strip_prefix(&rows::staged_prefix(name))?.parse().ok()
 }

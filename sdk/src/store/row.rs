@@ -35,6 +35,8 @@ pub(crate) const NODE: &str = "node/";
 pub(crate) const ADDED: &str = "added/";
 /// Rows of the newest records seen: the name follows.
 pub(crate) const RECORD: &str = "record/";
+/// Rows of what was signed with a clock that was ahead and is undone: the name follows.
+pub(crate) const UNDONE: &str = "undone/";
 /// Rows of contradicting records: the name and which of the two follow.
 pub(crate) const EQUIVOCATION: &str = "equivocation/";
 
@@ -133,6 +135,11 @@ fn kind(name: &str) -> (&'static str, &'static str) {
             "until the name is resolved again, an older record of it would be believed",
         ),
         (
+            UNDONE,
+            "which sequences were used up by what was undone",
+            "the next publish may use a sequence again that was signed for and that no node took",
+        ),
+        (
             EQUIVOCATION,
             "two records that contradict each other",
             "the proof that the name was signed for twice is lost",
@@ -210,7 +217,17 @@ mod tests {
 
     #[test]
     fn every_kind_of_row_says_what_it_is_for() {
-        let kinds = [ME, STAGED, HEAD, OUTBOX, NODE, ADDED, RECORD, EQUIVOCATION];
+        let kinds = [
+            ME,
+            STAGED,
+            HEAD,
+            OUTBOX,
+            NODE,
+            ADDED,
+            RECORD,
+            UNDONE,
+            EQUIVOCATION,
+        ];
         for words in [kinds.map(holds), kinds.map(loss)] {
             let words: std::collections::BTreeSet<&str> = words.into();
             assert_eq!(words.len(), kinds.len());
