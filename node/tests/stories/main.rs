@@ -3,6 +3,7 @@
 
 mod support;
 
+mod clocks;
 mod damaging;
 mod fetching;
 mod following;

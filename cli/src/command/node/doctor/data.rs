@@ -12,6 +12,7 @@ use perennis_rt as rt;
 use perennis_shared::error::chain;
 use perennis_shared::time::Millis;
 use perennis_store::{FORMAT, Inspection, OpenError, inspect};
+use serde_json::Value;
 
 use super::Check;
 use crate::command::store::{
@@ -21,6 +22,7 @@ use crate::context::Context;
 use crate::failure::with_causes;
 use crate::page::plain;
 use crate::session::block_on;
+use crate::when::span_text;
 
 /// Blocks that are read and held against their CIDs.
 const SAMPLE: usize = 512;
@@ -68,7 +70,7 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
         Err(error) => {
             checks.push(check_opening(&config.data, &error));
             if matches!(error, OpenError::Locked { .. }) {
-                checks.push(check_running(context, config));
+                checks.extend(check_running(context, config));
             }
         }
     }
@@ -217,22 +219,59 @@ fn check_damage(report: &Report) -> Check {
     )
 }
 
-/// What the node that runs on the directory knows of damage.
-fn check_running(context: &Context<'_>, config: &Config) -> Check {
-    let asked = block_on(async { Ok(ask_running(context, config).await?.1) });
-    match asked.map(serde_json::from_value::<Report>) {
-        Ok(Ok(report)) => check_damage(&report),
-        Ok(Err(error)) => Check::warning(
+/// What the node that runs on the directory knows of damage and of its clock.
+fn check_running(context: &Context<'_>, config: &Config) -> Vec<Check> {
+    let asked = block_on(async {
+        let (node, damage) = ask_running(context, config).await?;
+        // A node of an earlier release says nothing of its clock.
+        let status = node.expect("/v1/status").await.unwrap_or_default();
+        Ok((damage, status))
+    });
+    let (damage, status) = match asked {
+        Ok(told) => told,
+        Err(failure) => {
+            return vec![Check::warning(
+                "damage",
+                format!("the running node did not say: {}", failure.message),
+                &failure.hint,
+            )];
+        }
+    };
+    let damage = match serde_json::from_value::<Report>(damage) {
+        Ok(report) => check_damage(&report),
+        Err(error) => Check::warning(
             "damage",
             format!("something else than this node answers at its address: {error}"),
             "ask the node with `perennis store losses --node URL`",
         ),
-        Err(failure) => Check::warning(
-            "damage",
-            format!("the running node did not say: {}", failure.message),
-            &failure.hint,
+    };
+    [damage].into_iter().chain(check_jump(&status)).collect()
+}
+
+/// A jump of the clock that the running node has seen in the last days.
+fn check_jump(status: &Value) -> Option<Check> {
+    let jump = &status["clock"]["lastJump"];
+    let (at, seconds) = (jump["at"].as_str()?, jump["seconds"].as_u64()?);
+    let direction = match jump["forward"].as_bool()? {
+        true => "forward",
+        false => "back",
+    };
+    let steady = match status["clock"]["steady"].as_str() {
+        Some(steady) if steady < status["clock"]["now"].as_str()? => format!(
+            "; rungs of ladders are released by a time that follows it slowly, and is {} now",
+            plain(steady)
         ),
-    }
+        _ => String::new(),
+    };
+    Some(Check::warning(
+        "clock jump",
+        format!(
+            "it went {direction} by {} and showed {} then{steady}",
+            span_text(seconds.saturating_mul(1_000)),
+            plain(at)
+        ),
+        "if the machine did not sleep, look what sets its clock; what was put off too far is done by itself",
+    ))
 }
 
 fn check_key(config: &Config) -> Check {
@@ -312,6 +351,31 @@ fn check_clock(newest: Option<Millis>, now: Millis) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_jump_that_the_running_node_has_seen_is_told() {
+        let status = |steady: &str, jump: Value| {
+            serde_json::json!({"clock": {
+                "now": "2026-01-02T00:00:00.000Z", "steady": steady, "lastJump": jump,
+            }})
+        };
+        let jump = serde_json::json!({
+            "at": "2026-01-02T00:00:00.000Z", "forward": true, "seconds": 8_640_000,
+        });
+        let told = check_jump(&status("2025-12-01T00:00:00.000Z", jump.clone())).unwrap();
+        assert_eq!(told.result, "warning");
+        assert!(
+            told.message.contains("forward by 100 days"),
+            "{}",
+            told.message
+        );
+        assert!(told.message.contains("is 2025-12-01"), "{}", told.message);
+        let followed = check_jump(&status("2026-01-02T00:00:00.000Z", jump)).unwrap();
+        assert!(!followed.message.contains("rungs"), "{}", followed.message);
+        let steady = "2026-01-02T00:00:00.000Z";
+        assert!(check_jump(&status(steady, Value::Null)).is_none());
+        assert!(check_jump(&serde_json::json!({})).is_none());
+    }
 
     #[test]
     fn a_clock_that_cannot_be_right_is_told() {
