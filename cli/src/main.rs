@@ -29,6 +29,7 @@ mod secret;
 mod session;
 mod umask;
 mod unlock;
+mod uri;
 mod when;
 
 use args::{Cli, Command, NodeCommand};

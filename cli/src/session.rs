@@ -12,6 +12,7 @@ use perennis_shared::ipns::Name;
 use super::failure::Failure;
 use super::home::{DEFAULT_NODE, Home, HomeLock};
 use super::page::plain;
+use super::uri::name_in;
 use super::when::span_text;
 use crate::context::Context;
 
@@ -90,22 +91,23 @@ fn parse_node(url: &str) -> Result<NodeUrl, Failure> {
 
 /// A DID or an IPNS name from the command line.
 pub(crate) fn parse_did(text: &str) -> Result<Did, Failure> {
-    Did::parse(text).map_err(|error| {
+    Did::parse(name_in(text)).map_err(|error| {
         Failure::usage(format!("not a DID or IPNS name: {}", plain(text)))
             .because(&error)
-            .hint("write it as did:ipns:k51…, did:key:z6Mk… or k51…")
+            .hint("write it as did:ipns:k51…, did:key:z6Mk…, k51… or ipns://k51…")
     })
 }
 
 /// Reads a name of any key type, or a DID, which stands for its name.
 pub(crate) fn parse_name(text: &str) -> Result<Name, Failure> {
-    if text.starts_with("did:") {
-        return Ok(parse_did(text)?.name());
+    let bare = name_in(text);
+    if bare.starts_with("did:") {
+        return Ok(parse_did(bare)?.name());
     }
-    Name::parse(text).map_err(|error| {
+    Name::parse(bare).map_err(|error| {
         Failure::usage(format!("not an IPNS name or DID: {}", plain(text)))
             .because(&error)
-            .hint("write it as k51…, did:ipns:k51… or did:key:z6Mk…")
+            .hint("write it as k51…, ipns://k51…, did:ipns:k51… or did:key:z6Mk…")
     })
 }
 

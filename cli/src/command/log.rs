@@ -17,6 +17,7 @@ use crate::failure::{Failure, with_causes};
 use crate::page::{count, plain};
 use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::unlock::unlock;
+use crate::uri::cid_in;
 use crate::when::{now, relative};
 
 /// How long the trace of a removed label is kept by a compaction, so that an old copy of it on another device is not
@@ -259,7 +260,7 @@ async fn diff(context: &Context<'_>, arguments: &Diff) -> Result<(), Failure> {
 /// A log entry by its CID, or the newest one by `head`.
 async fn place(session: &Session, did: &Did, text: &str, is_foreign: bool) -> Result<Cid, Failure> {
     if text != "head" {
-        return parse_cid(text).map_err(|error| {
+        return parse_cid(cid_in(text)).map_err(|error| {
             Failure::usage(format!("not a CID: {}", plain(text)))
                 .hint(format!("{}; see `perennis log show`", with_causes(&error)))
         });

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{count, plain};
 use crate::session::block_on;
+use crate::uri::cid_in;
 
 pub(crate) fn run(context: &Context<'_>, command: &PeersCommand) -> Result<(), Failure> {
     match command {
@@ -108,8 +109,9 @@ pub(crate) fn providers(context: &Context<'_>, arguments: &Providers) -> Result<
 }
 
 pub(super) fn checked_cid(text: &str) -> Result<Cid, Failure> {
-    parse_cid(text).map_err(|error| {
-        Failure::usage(format!("{text:?} is no CID: {error}")).hint("write it as bafy… or Qm…")
+    parse_cid(cid_in(text)).map_err(|error| {
+        Failure::usage(format!("{text:?} is no CID: {error}"))
+            .hint("write it as bafy…, Qm… or ipfs://bafy…")
     })
 }
 

@@ -136,7 +136,7 @@ const HOUSES: &[House] = &[
         root: "cli/src",
         is_root_the_ground: false,
         floors: &[
-            &["args", "failure", "page", "umask"],
+            &["args", "failure", "page", "umask", "uri"],
             &["files", "log_lines", "output", "secret", "when"],
             &["home"],
             &["context"],
