@@ -15,21 +15,17 @@ pub(crate) struct Publish {
     /// What the node asks for.
     #[command(flatten)]
     pub(crate) token: TokenArgs,
-    /// How long the record is valid: 90d, 12h, 4w
-    #[arg(long, value_name = "TIME", default_value = "90d")]
-    pub(crate) lifetime: String,
-    /// How long resolvers may cache the record
-    #[arg(long, value_name = "TIME", default_value = "5m")]
-    pub(crate) ttl: String,
-    /// Records that nodes keep back and release one by one while nothing new is published: number x time between them
-    #[arg(
-        long,
-        value_name = "NxTIME",
-        default_value = "12x30d",
-        conflicts_with = "no_ladder"
-    )]
-    pub(crate) ladder: String,
-    /// Let the name end with the record
+    /// How long the record is valid: 90d, 12h, 4w; signs a record also with nothing staged [default: 90d]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) lifetime: Option<String>,
+    /// How long resolvers may cache the record; signs one also with nothing staged [default: 5m]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) ttl: Option<String>,
+    /// Records that nodes keep back and release one by one while nothing new is published: number x time between them; signs a
+    /// record also with nothing staged [default: 12x30d]
+    #[arg(long, value_name = "NxTIME", conflicts_with = "no_ladder")]
+    pub(crate) ladder: Option<String>,
+    /// Let the name end with the record; signs one also with nothing staged
     #[arg(long)]
     pub(crate) no_ladder: bool,
     /// How the passphrase becomes an identity, in a home that has none.

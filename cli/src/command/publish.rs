@@ -52,16 +52,7 @@ struct NodeErrorDocument {
 }
 
 async fn publish(context: &Context<'_>, arguments: &Publish) -> Result<(), Failure> {
-    let options = PublishOptions {
-        lifetime: parse_span(&arguments.lifetime, "--lifetime")?,
-        ttl: parse_span(&arguments.ttl, "--ttl")?,
-        ladder: match arguments.no_ladder {
-            true => None,
-            false => Some(parse_ladder(&arguments.ladder)?).filter(|plan| plan.rungs > 0),
-        },
-        token: read_token(&arguments.token)?,
-        ..PublishOptions::default()
-    };
+    let options = options(arguments)?;
     let session = Session::open(context, &arguments.nodes.urls).await?;
     expect_one_node(&session, &options)?;
     let known = session.home.expect_identity()?;
@@ -75,6 +66,31 @@ async fn publish(context: &Context<'_>, arguments: &Publish) -> Result<(), Failu
     let outcome = published.map_err(failure_of!())?;
     let told = document(&known.did, &outcome);
     send(context, &session, &outcome, &told, &told)
+}
+
+/// What is named holds from now on, so a record is signed for it also where the present one would do.
+fn options(arguments: &Publish) -> Result<PublishOptions, Failure> {
+    let mut options = PublishOptions {
+        token: read_token(&arguments.token)?,
+        ..PublishOptions::default()
+    };
+    if let Some(lifetime) = &arguments.lifetime {
+        options.lifetime = parse_span(lifetime, "--lifetime")?;
+        options.renew = true;
+    }
+    if let Some(ttl) = &arguments.ttl {
+        options.ttl = parse_span(ttl, "--ttl")?;
+        options.renew = true;
+    }
+    if let Some(ladder) = &arguments.ladder {
+        options.ladder = Some(parse_ladder(ladder)?).filter(|plan| plan.rungs > 0);
+        options.renew = true;
+    }
+    if arguments.no_ladder {
+        options.ladder = None;
+        options.renew = true;
+    }
+    Ok(options)
 }
 
 /// A token is one node's: no other one is to learn it.
@@ -207,7 +223,33 @@ fn failure_exit(nodes: &[NodeDocument]) -> Exit {
 mod tests {
     use std::time::Duration;
 
+    use clap::Parser as _;
+
     use super::*;
+
+    #[test]
+    fn what_is_named_is_signed_for_with_nothing_staged() {
+        let parse = |flags: &[&str]| {
+            let arguments = ["perennis", "publish"].iter().chain(flags);
+            match crate::args::Cli::try_parse_from(arguments).map(|cli| cli.command) {
+                Ok(crate::args::Command::Publish(arguments)) => options(&arguments).unwrap(),
+                _ => panic!("{flags:?} is no publish"),
+            }
+        };
+        let usual = parse(&[]);
+        assert_eq!(usual.lifetime, PublishOptions::default().lifetime);
+        assert!(!usual.renew);
+        for flags in [
+            &["--lifetime", "30d"][..],
+            &["--ttl", "1m"],
+            &["--ladder", "2x30d"],
+            &["--no-ladder"],
+        ] {
+            assert!(parse(flags).renew, "{flags:?}");
+        }
+        assert_eq!(parse(&["--no-ladder"]).ladder, None);
+        assert_eq!(parse(&["--ttl", "1m"]).ttl, Duration::from_secs(60));
+    }
 
     #[test]
     fn ladders_are_read_as_they_are_shown() {

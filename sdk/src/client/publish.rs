@@ -46,6 +46,9 @@ pub struct PublishOptions {
     /// end, so that the name outlives its owner's absence. The next publish with a new head voids them. None: the name
     /// ends with its record.
     pub ladder: Option<LadderPlan>,
+    /// Signs a record also where the present one would do, so that this lifetime, TTL and ladder hold from now on. Without it they
+    /// hold from the next record that is needed: with a new head, or when half of the present one's life is over.
+    pub renew: bool,
     /// Where the DID document says that blocks can be fetched. None adds the nodes that are published to.
     pub sources: Option<Vec<NodeUrl>>,
     /// The token that the nodes ask for, where they do. Every node that is published to is sent it, so they should be of one
@@ -60,6 +63,7 @@ impl Default for PublishOptions {
             lifetime: Duration::from_secs(90 * 24 * 60 * 60),
             ttl: Duration::from_secs(5 * 60),
             ladder: Some(LadderPlan::default()),
+            renew: false,
             sources: None,
             token: None,
         }
@@ -136,7 +140,7 @@ impl Retryable for PublishError {
 impl<S: BlockStore + 'static> Client<S> {
     /// Signs what is staged and publishes the list to `nodes`, merging what other devices have published.
     /// With nothing staged the record is delivered again where it is missing, and renewed when half of its
-    /// life is over.
+    /// life is over or [`PublishOptions::renew`] asks for it.
     ///
     /// When this returns, and already when sending begins, everything is durable here: what a node has not
     /// acknowledged stays in the outbox for [`Client::deliver`] or the next publish.
@@ -160,7 +164,9 @@ impl<S: BlockStore + 'static> Client<S> {
         let mut last: Option<(Record, PublishOutcome)> = None;
         for _ in 0..ATTEMPTS {
             self.catch_up(identity, &facts, &nodes).await?;
-            let outbox = self.sign(identity, &facts, &nodes, options).await?;
+            // Once: another attempt is for what is newer.
+            let renew = options.renew && last.is_none();
+            let outbox = self.sign(identity, &facts, &nodes, options, renew).await?;
             if let Some((record, outcome)) = &last
                 && *record == outbox.record
             {
@@ -225,6 +231,7 @@ impl<S: BlockStore + 'static> Client<S> {
         facts: &IdentityFacts,
         nodes: &[NodeUrl],
         options: &PublishOptions,
+        renew: bool,
     ) -> Result<Outbox, PublishError> {
         let _writing = self.shared.writing.lock().await;
         let name = &facts.name;
@@ -244,7 +251,7 @@ impl<S: BlockStore + 'static> Client<S> {
                 *signed.entry.cid()
             }
         };
-        let record = self.record(identity, name, head, options).await?;
+        let record = self.record(identity, name, head, options, renew).await?;
         let ladder = match &options.ladder {
             Some(plan) => Ladder::sign(identity.ipns_signer(), &record, plan)?,
             None => Ladder::default(),
@@ -268,13 +275,14 @@ impl<S: BlockStore + 'static> Client<S> {
         Ok(outbox)
     }
 
-    /// The record for `head`: the one there is while it points there and has half of its life left.
+    /// The record for `head`: the one there is while it points there and has half of its life left, unless another is asked for.
     async fn record(
         &self,
         identity: &Identity,
         name: &Name,
         head: Cid,
         options: &PublishOptions,
+        renew: bool,
     ) -> Result<Record, PublishError> {
         let now = rt::now();
         let mark = self.shared.local.mark(name).await?;
@@ -282,7 +290,8 @@ impl<S: BlockStore + 'static> Client<S> {
         if let Some(mark) = &mark {
             let is_contradicted = contradicted.is_some_and(|pair| pair.kept == *mark);
             let renew_at = now + options.lifetime / 2;
-            if mark.head() == Some(head) && !is_contradicted && !mark.is_expired(renew_at) {
+            let is_good = !is_contradicted && !mark.is_expired(renew_at);
+            if mark.head() == Some(head) && is_good && !renew {
                 return Ok(mark.clone());
             }
         }

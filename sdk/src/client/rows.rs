@@ -26,6 +26,7 @@ use perennis_shared::{
     time::Millis,
 };
 
+use super::clock::Undone;
 use crate::{
     node_url::NodeUrl,
     router::parse_mark,
@@ -153,15 +154,6 @@ pub(super) struct Acknowledged {
     pub(super) at: Millis,
 }
 
-/// A record that was signed with a clock that was ahead, that no node took, and that is undone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Undone {
-    /// Its sequence, which is not used again.
-    pub(super) sequence: u64,
-    /// The nodes that waited for it.
-    pub(super) waiting: Vec<NodeUrl>,
-}
-
 /// What came with an own log entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Added {
@@ -227,31 +219,6 @@ impl RowValue for Acknowledged {
             head: fields.take_link("head")?,
             sequence: fields.take_u64("sequence")?,
             at: Millis(fields.take_u64("at")?),
-        })
-    }
-}
-
-impl RowValue for Undone {
-    fn to_value(&self) -> Value {
-        let waiting = self.waiting.iter().map(|url| Value::from(url.to_string()));
-        Value::map([
-            ("sequence", self.sequence.into()),
-            ("waiting", Value::List(waiting.collect())),
-        ])
-    }
-
-    fn from_fields(fields: &mut Fields) -> Result<Self, CodecError> {
-        let parse = |url: &String| {
-            let invalid = |_| CodecError::field("waiting", FieldProblem::Invalid("no URL"));
-            url.parse().map_err(invalid)
-        };
-        Ok(Self {
-            sequence: fields.take_u64("sequence")?,
-            waiting: fields
-                .take_list::<String>("waiting")?
-                .iter()
-                .map(parse)
-                .collect::<Result<_, _>>()?,
         })
     }
 }

@@ -10,6 +10,7 @@ use perennis_sdk::{
 use perennis_shared::{
     error::{ErrorKind, Retryable},
     taglist::{Handle, Op},
+    time::Timestamp,
 };
 
 use crate::{
@@ -206,6 +207,20 @@ async fn publishing_again_with_nothing_new_keeps_the_record() {
         "less than half of the new life was left"
     );
     assert_eq!(renewed.head, again.head);
+    // What is asked for holds at once, once.
+    let asked = PublishOptions {
+        ttl: Duration::from_secs(60),
+        ladder: None,
+        renew: true,
+        ..PublishOptions::default()
+    };
+    let renewed = client
+        .publish(&alice(), &urls(&[&one]), &asked)
+        .await
+        .unwrap();
+    assert_eq!((renewed.sequence, renewed.rungs), (3, 0));
+    assert!(renewed.valid_until < Timestamp::from(rt::now() + Duration::from_secs(91 * 86_400)));
+    assert_eq!(publish(&client, &alice(), &[&one]).await.sequence, 3);
 }
 
 #[tokio::test]
