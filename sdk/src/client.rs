@@ -47,6 +47,7 @@ mod publish;
 mod resolve;
 mod rows;
 mod stage;
+mod undone;
 mod view;
 
 pub use backup::{Backup, BackupCheck, NodeBackup};

@@ -322,10 +322,7 @@ async fn a_search_for_a_lost_head_ends_with_a_newer_record_and_brings_back_nothi
     let (storage, name) = (&door.storage, door.name);
     let lose = || storage.queue_put(LOST_HEADS, &name, Millis(1), Attempts(0));
     lose().await.unwrap();
-    let lost = storage
-        .lost_heads_due(DueWindow::new(Millis(2), DAY), 8)
-        .await
-        .unwrap()[0];
+    let lost = storage.lost_heads_due(window(Millis(2)), 8).await.unwrap()[0];
     storage.forget(name).await.unwrap();
     assert!(!storage.is_head_lost(name).await.unwrap());
     let too_late = door.ingest.found_again(&lost, record(3)).await;

@@ -15,7 +15,6 @@ use std::time::Duration;
 use perennis_rt as rt;
 use perennis_shared::{
     cid::Cid,
-    codec::{CodecError, FieldProblem, Fields, Value},
     ipns::Name,
     log::{Entry, EntryKind, UnverifiedEntry},
     taglist::{DatedOp, Hlc, Op, tree},
@@ -25,12 +24,10 @@ use perennis_shared::{
 use super::{
     Client, ListError,
     rows::{self, Acknowledged, Added, RowValue},
+    undone::Undone,
     view::View,
 };
-use crate::{
-    node_url::NodeUrl,
-    store::{BlockStore, Changes, StoreError},
-};
+use crate::store::{BlockStore, Changes, StoreError};
 
 /// Changes of an import that are read at once.
 const PAGE: usize = 1_000;
@@ -46,15 +43,6 @@ pub struct MendedClock {
     pub dated: Millis,
     /// How far that is ahead of the clock now.
     pub ahead: Duration,
-}
-
-/// A record that was signed with a clock that was ahead, that no node took, and that is undone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Undone {
-    /// Its sequence, which is not used again.
-    pub(super) sequence: u64,
-    /// The nodes that waited for it.
-    pub(super) waiting: Vec<NodeUrl>,
 }
 
 /// Entries to be undone, the newest first, and the entry before them.
@@ -252,31 +240,6 @@ impl<S: BlockStore + 'static> Client<S> {
         let key = rows::undone_key(name);
         let row = self.shared.store.state(&key).await?;
         row.map(|row| Undone::from_row(&key, &row)).transpose()
-    }
-}
-
-impl RowValue for Undone {
-    fn to_value(&self) -> Value {
-        let waiting = self.waiting.iter().map(|url| Value::from(url.to_string()));
-        Value::map([
-            ("sequence", self.sequence.into()),
-            ("waiting", Value::List(waiting.collect())),
-        ])
-    }
-
-    fn from_fields(fields: &mut Fields) -> Result<Self, CodecError> {
-        let parse = |url: &String| {
-            let invalid = |_| CodecError::field("waiting", FieldProblem::Invalid("no URL"));
-            url.parse().map_err(invalid)
-        };
-        Ok(Self {
-            sequence: fields.take_u64("sequence")?,
-            waiting: fields
-                .take_list::<String>("waiting")?
-                .iter()
-                .map(parse)
-                .collect::<Result<_, _>>()?,
-        })
     }
 }
 

@@ -26,7 +26,7 @@ use perennis_shared::{
     time::Millis,
 };
 
-use super::clock::Undone;
+use super::undone::Undone;
 use crate::{
     node_url::NodeUrl,
     router::parse_mark,
