@@ -323,6 +323,9 @@ impl Storage {
                 }
                 Pin::RecordOnly => reason.unpin(&mut batch),
             }
+        } else {
+            // What it pointed at before is kept for it no longer.
+            reason.unpin(&mut batch);
         }
         if let Some(fetch) = &change.fetch {
             fetch.apply(&mut batch);

@@ -6,6 +6,7 @@ mod support;
 mod damaging;
 mod fetching;
 mod following;
+mod foreign;
 mod gateway;
 mod gossiping;
 mod identifiers;
