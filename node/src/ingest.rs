@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use perennis_rt as rt;
-use perennis_shared::cid::{Block, Cid, is_identity};
+use perennis_shared::cid::{Block, Cid, Multihash, version_1};
 use perennis_shared::codec::{self, CodecError};
 use perennis_shared::ipns::{
     Ladder, Name, Record, RecordError, UnverifiedRecord, compare, equivocates,
@@ -30,7 +30,7 @@ use crate::pending_names::PendingNames;
 use crate::read::Read;
 use crate::storage::FollowState;
 use crate::storage::{ChangeError, EndedFetch, Follow, NameChange, Storage};
-use crate::storage::{GraphFacts, NameState, Pin};
+use crate::storage::{GraphFacts, NameState, Pin, Shortfall, ShortfallKind};
 
 mod admission;
 mod error;
@@ -44,7 +44,7 @@ mod renew;
 mod tests;
 
 pub(crate) use error::IngestError;
-pub(crate) use follow::Adoption;
+pub(crate) use follow::{Adoption, WholeGraph};
 pub(crate) use message::Message;
 pub(crate) use receipt::Receipt;
 pub(crate) use renew::Renewal;
@@ -256,28 +256,44 @@ impl Ingest {
     ) -> Result<(), IngestError> {
         let record = kept.record.clone();
         let facts = match found {
-            FetchedGraph::Complete { bytes, count } => {
+            FetchedGraph::Complete {
+                bytes,
+                count,
+                opaque,
+            } => {
                 let head = record.head().ok_or(IngestError::NotAMessage("no head"))?;
-                let sent = by_cid(&blocks);
+                let sent = by_hash(&blocks);
                 let head = self.examine(name, &head, &sent).await?;
                 GraphFacts {
                     bytes,
                     blocks: count,
                     ..facts_of(&head)
                 }
+                .with_opaque(opaque)
             }
-            FetchedGraph::Incomplete { missing } => GraphFacts {
+            FetchedGraph::Incomplete { missing, why } => GraphFacts {
                 pin: Pin::Incomplete { missing },
+                shortfall: Some(why),
                 ..kept.facts.clone()
             },
-            FetchedGraph::Other { bytes, count } => GraphFacts {
+            FetchedGraph::Other {
+                bytes,
+                count,
+                opaque,
+            } => GraphFacts {
                 bytes,
                 blocks: count,
                 pin: Pin::Pinned,
                 ..GraphFacts::unknown()
-            },
+            }
+            .with_opaque(opaque),
             FetchedGraph::Foreign => GraphFacts {
                 pin: Pin::RecordOnly,
+                shortfall: Some(Shortfall::new(
+                    ShortfallKind::NotFollowed,
+                    kept.head,
+                    "it points at something else than a list of ours, and nobody follows it",
+                )),
                 ..GraphFacts::unknown()
             },
         };
@@ -378,7 +394,7 @@ impl Ingest {
         head: Cid,
         blocks: Vec<Block>,
     ) -> Result<Graph, IngestError> {
-        let mut sent = by_cid(&blocks);
+        let sent = by_hash(&blocks);
         drop(blocks);
         let examined = self.examine(name, &head, &sent).await?;
 
@@ -386,18 +402,19 @@ impl Ingest {
         let mut new_bytes = 0;
         let mut required = Vec::new();
         let mut missing = Vec::new();
-        let mut seen = HashSet::from([head]);
+        let mut seen = HashSet::from([version_1(&head)]);
         let mut level = vec![head];
         while !level.is_empty() {
             let mut outside = Vec::new();
             let mut next = Vec::new();
             for cid in level {
-                let Some(block) = sent.remove(&cid) else {
+                // What was sent under another CID of its multihash is the same block.
+                let Some(block) = sent.get(cid.hash()).and_then(|block| block.named(&cid)) else {
                     outside.push(cid);
                     continue;
                 };
                 for link in links(&block)? {
-                    if !is_identity(&link) && seen.insert(link) {
+                    if seen.insert(version_1(&link)) {
                         next.push(link);
                     }
                 }
@@ -442,7 +459,7 @@ impl Ingest {
         &self,
         name: &Name,
         head: &Cid,
-        sent: &HashMap<Cid, Block>,
+        sent: &HashMap<Multihash, Block>,
     ) -> Result<Entry, IngestError> {
         let missing = |cid: Cid| IngestError::Missing { cids: vec![cid] };
         let entry = self.block(sent, head).await?;
@@ -455,11 +472,11 @@ impl Ingest {
 
     async fn block(
         &self,
-        sent: &HashMap<Cid, Block>,
+        sent: &HashMap<Multihash, Block>,
         cid: &Cid,
     ) -> Result<Option<Block>, IngestError> {
-        match sent.get(cid) {
-            Some(block) => Ok(Some(block.clone())),
+        match sent.get(cid.hash()).and_then(|block| block.named(cid)) {
+            Some(block) => Ok(Some(block)),
             None => Ok(self.read.block(cid).await?),
         }
     }
@@ -498,23 +515,39 @@ struct Graph {
 #[derive(Debug)]
 pub(crate) enum FetchedGraph {
     /// Everything below it, what was fetched included.
-    Complete { bytes: u64, count: u64 },
+    Complete {
+        bytes: u64,
+        count: u64,
+        /// A block whose links cannot be read, if there is one.
+        opaque: Option<Shortfall>,
+    },
     /// Some blocks could not be had.
-    Incomplete { missing: u64 },
+    Incomplete {
+        missing: u64,
+        /// Which, and why.
+        why: Shortfall,
+    },
     /// It is no log of ours.
     Foreign,
     /// It is no log of ours, the name is followed, and everything below it is here, what was fetched included.
-    Other { bytes: u64, count: u64 },
+    Other {
+        bytes: u64,
+        count: u64,
+        /// A block whose links cannot be read, if there is one.
+        opaque: Option<Shortfall>,
+    },
 }
 
 /// What is known about the head of a record that comes without blocks.
 fn facts_below(kept: Option<&NameState>, record: &Record) -> GraphFacts {
     let mut facts = kept.map_or_else(GraphFacts::unknown, |kept| kept.facts.clone());
-    if kept.is_none_or(|kept| kept.head != record.head()) {
-        facts.pin = match record.head() {
+    let root = record.root();
+    if root.is_none() || kept.is_none_or(|kept| kept.head != root) {
+        facts.pin = match root {
             Some(_) => Pin::Queued,
             None => Pin::RecordOnly,
         };
+        facts.shortfall = Shortfall::of_value(record);
     }
     facts
 }
@@ -541,10 +574,10 @@ fn facts_of(head: &Entry) -> GraphFacts {
     }
 }
 
-fn by_cid(blocks: &[Block]) -> HashMap<Cid, Block> {
+fn by_hash(blocks: &[Block]) -> HashMap<Multihash, Block> {
     blocks
         .iter()
-        .map(|block| (*block.cid(), block.clone()))
+        .map(|block| (*block.cid().hash(), block.clone()))
         .collect()
 }
 

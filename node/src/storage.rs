@@ -12,7 +12,7 @@
 //! | meta | `f/`, name | fetches that failed, u32, big-endian |
 //! | meta | `d/`, name | when it is forgotten, u64, big-endian, and a record that another peer put here |
 //! | meta | `v/`, length and bytes of a key, peer id | a provider of the key that another peer told |
-//! | meta | `x/`, CID | when it was fetched, how many blocks and bytes it has, each u64, big-endian |
+//! | meta | `x/`, CID | when it was fetched, how many blocks and bytes it has, in how many blocks links cannot be read, each u64, big-endian |
 //! | meta | `l/`, name | the rungs that are kept back |
 //! | meta | `w/`, name | [`FollowState`] |
 //! | meta | `scan` | the name the pin scan has walked last |
@@ -62,6 +62,7 @@ mod reclaim;
 mod roots;
 mod rows;
 mod scrub;
+mod shortfall;
 mod walk;
 
 use keys::{FACTS, SCAN};
@@ -83,6 +84,7 @@ pub(crate) use put_state::PutState;
 pub(crate) use puts::QueuedPut;
 pub(crate) use reclaim::ReclaimError;
 pub(crate) use rows::{TABLES, hex};
+pub(crate) use shortfall::{Shortfall, ShortfallKind};
 pub(crate) use walk::{Walked, links, walk};
 
 /// Names counted in one step at the start.
@@ -317,7 +319,7 @@ impl Storage {
         let row = HeadRow::new(&change.record, change.stored_at);
         if let Some(head) = row.head() {
             match change.facts.pin {
-                Pin::Pinned => reason.pin(&mut batch, head),
+                Pin::Pinned | Pin::Opaque => reason.pin(&mut batch, head),
                 // What comes in bit by bit is held as well.
                 Pin::Queued | Pin::Incomplete { .. } => {
                     if change.fetch.is_none() {
@@ -327,6 +329,9 @@ impl Storage {
                 }
                 Pin::RecordOnly => reason.unpin(&mut batch),
             }
+        } else {
+            // What it pointed at before is kept for it no longer.
+            reason.unpin(&mut batch);
         }
         if let Some(fetch) = &change.fetch {
             fetch.apply(&mut batch);

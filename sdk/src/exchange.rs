@@ -18,7 +18,7 @@ use perennis_rt::{
 };
 use perennis_shared::{
     backoff::Backoff,
-    cid::{Block, Cid, VerifyError, is_identity},
+    cid::{Block, Cid, Multihash, VerifyError, is_identity, version_1},
     codec::{
         self, CodecError,
         car::{CarError, Decoder, Event},
@@ -278,14 +278,16 @@ impl Exchange {
         roots: &[Cid],
     ) -> Result<Vec<Block>, FetchError> {
         let mut walk = Walk::new(roots);
-        let mut offered: HashMap<Cid, Block> = HashMap::new();
+        let mut offered: HashMap<Multihash, Block> = HashMap::new();
         let mut fetched = Vec::new();
         let mut bytes = 0_usize;
         let mut tried_car = HashSet::new();
         loop {
             let mut absent = Vec::new();
             while let Some(cid) = walk.next() {
-                if let Some(block) = offered.remove(&cid) {
+                // Another codec of the same bytes may be asked for later.
+                let come = offered.get(cid.hash());
+                if let Some(block) = come.and_then(|block| block.named(&cid)) {
                     walk.follow(&block)?;
                     bytes += block.bytes().len();
                     fetched.push(block);
@@ -315,10 +317,10 @@ impl Exchange {
             let blocks = self.blocks(&absent, self.limits.concurrency).await;
             for block in blocks {
                 let block = block?;
-                offered.insert(*block.cid(), block);
+                offered.insert(*block.cid().hash(), block);
             }
             debug_assert!(
-                offered.contains_key(&first),
+                offered.contains_key(first.hash()),
                 "every absent block was fetched"
             );
             walk.again(absent);
@@ -341,14 +343,14 @@ impl Exchange {
 
     /// What the sources send as a CAR of `root`: of the first that sends anything useful. It may lack blocks
     /// and hold others; each is what its CID says.
-    async fn car_of_any(&self, root: &Cid) -> HashMap<Cid, Block> {
+    async fn car_of_any(&self, root: &Cid) -> HashMap<Multihash, Block> {
         for gateway in &self.gateways {
             let mut blocks = HashMap::new();
             let outcome = gateway.car(root, &mut blocks).await;
             if let Err(error) = &outcome {
                 tracing::debug!(source = %gateway.url, %root, %error, "a CAR was not complete");
             }
-            if blocks.contains_key(root) {
+            if blocks.contains_key(root.hash()) {
                 return blocks;
             }
         }
@@ -383,7 +385,11 @@ impl Gateway {
     }
 
     /// Reads a CAR into `blocks` as far as it goes.
-    async fn car(&self, root: &Cid, blocks: &mut HashMap<Cid, Block>) -> Result<(), SourceError> {
+    async fn car(
+        &self,
+        root: &Cid,
+        blocks: &mut HashMap<Multihash, Block>,
+    ) -> Result<(), SourceError> {
         let url = self.url.at(&format!("ipfs/{root}?format=car"));
         let request = Request::get(url)
             .accepting(CAR_TYPE)
@@ -405,7 +411,7 @@ impl Gateway {
             decoder.push(&chunk);
             while let Some(event) = decoder.next_event()? {
                 if let Event::Block(block) = event {
-                    blocks.insert(*block.cid(), block);
+                    blocks.insert(*block.cid().hash(), block);
                     self.check_sent("blocks", self.limits.blocks, blocks.len())?;
                 }
             }
@@ -486,7 +492,7 @@ impl Walk {
 
     fn add(&mut self, cids: impl IntoIterator<Item = Cid>) {
         for cid in cids {
-            if !is_identity(&cid) && self.seen.insert(cid) {
+            if !is_identity(&cid) && self.seen.insert(version_1(&cid)) {
                 self.next.push_back(cid);
             }
         }

@@ -50,6 +50,14 @@ pub enum Codec {
     Libp2pKey,
     /// DAG-JSON, 0x0129.
     DagJson,
+    /// CBOR without links, 0x51.
+    Cbor,
+    /// JSON without links, 0x0200.
+    Json,
+    /// An object of git, 0x78.
+    GitRaw,
+    /// DAG-JOSE, signed or encrypted content, 0x85.
+    DagJose,
 }
 
 impl Codec {
@@ -61,6 +69,10 @@ impl Codec {
             Codec::DagCbor => 0x71,
             Codec::Libp2pKey => 0x72,
             Codec::DagJson => 0x0129,
+            Codec::Cbor => 0x51,
+            Codec::Json => 0x0200,
+            Codec::GitRaw => 0x78,
+            Codec::DagJose => 0x85,
         }
     }
 
@@ -72,6 +84,10 @@ impl Codec {
             0x71 => Some(Codec::DagCbor),
             0x72 => Some(Codec::Libp2pKey),
             0x0129 => Some(Codec::DagJson),
+            0x51 => Some(Codec::Cbor),
+            0x0200 => Some(Codec::Json),
+            0x78 => Some(Codec::GitRaw),
+            0x85 => Some(Codec::DagJose),
             _ => None,
         }
     }
@@ -90,43 +106,43 @@ pub fn is_identity(cid: &Cid) -> bool {
     cid.hash().code() == HashFn::Identity.code()
 }
 
-/// Parses a CID from text: version 0 in base58btc, version 1 in multibase base32, base36, base58btc,
-/// base64 or base64url.
+/// The CID of version 1 that names the same block under the same codec: for sets in which no block is twice.
+pub fn version_1(cid: &Cid) -> Cid {
+    Cid::new_v1(cid.codec(), *cid.hash())
+}
+
+/// Parses a CID from text: version 0 in base58btc, version 1 in any base of multibase, padded or not.
 ///
 /// # Errors
-/// Refuses other bases, text above [`CID_TEXT_BYTES`], prefixes such as `/ipfs/`, and whatever
-/// [`parse_cid_bytes`] refuses.
+/// Refuses text above [`CID_TEXT_BYTES`], prefixes such as `/ipfs/`, whatever [`parse_cid_bytes`] refuses, and text
+/// that is not the only one of its CID in its base.
 pub fn parse_cid(text: &str) -> Result<Cid, CidError> {
+    parse_cid_bytes(&text_to_cid_bytes(text)?)
+}
+
+/// The bytes that a CID as text stands for. Only the base is judged, and that a version 0 has none.
+pub(crate) fn text_to_cid_bytes(text: &str) -> Result<Vec<u8>, CidError> {
     LimitExceeded::check("CID text bytes", CID_TEXT_BYTES, text.len())?;
     if text.len() == 46 && text.starts_with("Qm") {
-        let bytes = Base::Base58Btc
+        return Base::Base58Btc
             .decode(text)
-            .map_err(|_| CidError::Text("not base58btc"))?;
-        return parse_cid_bytes(&bytes);
+            .map_err(|_| CidError::Text("not base58btc"));
     }
-    let (base, name) = match text.as_bytes().first() {
-        Some(b'b') => (Base::Base32Lower, "not base32 in lower case"),
-        Some(b'B') => (Base::Base32Upper, "not base32 in upper case"),
-        Some(b'k') => (Base::Base36Lower, "not base36 in lower case"),
-        Some(b'K') => (Base::Base36Upper, "not base36 in upper case"),
-        Some(b'z') => (Base::Base58Btc, "not base58btc"),
-        Some(b'm') => (Base::Base64, "not base64 without padding"),
-        Some(b'u') => (Base::Base64Url, "not base64url without padding"),
-        _ => {
-            return Err(CidError::Text(
-                "no base we read: b, k, z, m and u are known",
-            ));
-        }
-    };
-    let bytes = base.decode(&text[1..]).map_err(|_| CidError::Text(name))?;
-    let cid = parse_cid_bytes(&bytes)?;
-    if cid.version() == ::cid::Version::V0 {
+    let mut rest = text.chars();
+    let base = rest.next().and_then(|first| Base::from_code(first).ok());
+    // As raw bytes a CID is no text.
+    let base = base.filter(|base| *base != Base::Identity);
+    let base = base.ok_or(CidError::Text("it begins with no base of multibase"))?;
+    let wrong = CidError::Text("not in the base that its first letter says");
+    let bytes = base.decode(rest.as_str()).map_err(|_| wrong.clone())?;
+    if bytes.starts_with(&[0x12, 0x20]) {
         return Err(CidError::Text("a CID of version 0 has no multibase prefix"));
     }
     // The crate's bases take both cases; one CID shall have one text in each base.
-    match cid.to_string_of_base(base) {
-        Ok(canonical) if canonical == text => Ok(cid),
-        _ => Err(CidError::Text(name)),
+    if base.encode(&bytes) == rest.as_str() {
+        Ok(bytes)
+    } else {
+        Err(wrong)
     }
 }
 

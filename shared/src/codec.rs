@@ -25,7 +25,7 @@ mod link;
 pub mod protobuf;
 
 pub use fields::{Fields, FromValue};
-pub use link::{links, validate_block};
+pub use link::{links, links_of_version_1};
 
 /// A value of the IPLD data model.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,6 +11,7 @@
 //!   changed by anyone who carries the record.
 //! - A [`Record`] is verified; bytes from outside are an [`UnverifiedRecord`] until then.
 
+mod content_path;
 mod create;
 mod key;
 mod ladder;
@@ -21,6 +22,7 @@ mod samples;
 mod select;
 mod wire;
 
+pub use content_path::{ContentPath, ContentPathError, PathRoot};
 pub use create::{RecordFields, create};
 pub use key::{KeyType, NameKey, NameKeyError};
 pub use ladder::{Ladder, LadderError, LadderPlan};

@@ -9,7 +9,7 @@ use core::time::Duration;
 pub const BLOCK_BYTES: usize = 1 << 20;
 /// Largest block we accept from somebody else, in bytes: 2 MiB, as IPFS implementations agree.
 pub const WIRE_BLOCK_BYTES: usize = 2 << 20;
-/// Largest content of an identity CID, in bytes.
+/// Largest content of an identity CID of its own, in bytes.
 pub const IDENTITY_BYTES: usize = 64;
 /// Shortest digest of a hash function under which content is accepted, in bytes, as IPFS implementations agree.
 pub const DIGEST_BYTES_MIN: usize = 20;
@@ -21,12 +21,17 @@ pub const MULTIHASH_BYTES: usize = 9 + 9 + DIGEST_BYTES;
 pub const CID_BYTES: usize = 9 + 9 + MULTIHASH_BYTES;
 /// Longest CID as text, in bytes, multibase prefix included.
 pub const CID_TEXT_BYTES: usize = 256;
-/// Most links that one block may hold.
+/// Most links of a block that version 1 of a store's packs holds.
 pub const BLOCK_LINKS: usize = 32_768;
 /// Most segments of a path behind a CID.
 pub const PATH_SEGMENTS: usize = 256;
 /// Most blocks that a path behind a CID may lead through: with shards of directories more than it has segments.
 pub const PATH_BLOCKS: usize = 1_024;
+/// Most links of a block of others: more than 2 MiB have room for, with digests of 20 bytes.
+pub const FOREIGN_LINKS: usize = 131_072;
+/// Largest content of an identity CID to which a block of others links, in bytes, as IPFS implementations agree. A
+/// [`Cid`](crate::cid::Cid) has room for [`IDENTITY_BYTES`]; a longer one is read where it stands in its block.
+pub const INLINE_BYTES: usize = 128;
 
 /// Deepest nesting of lists and maps in a DAG-CBOR block.
 pub const CBOR_DEPTH: usize = 64;

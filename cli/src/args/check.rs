@@ -68,7 +68,7 @@ pub(crate) struct CarVerify {
 /// IPLD commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DagCommand {
-    /// Convert between codecs; the output is canonical, input that strict rules refuse exits with 3
+    /// Convert between codecs; the output is canonical, input that is not of its codec exits with 3 (JSON may be spaced and in any order)
     Convert(DagConvert),
 }
 

@@ -1,10 +1,10 @@
 //! `perennis car verify`: every block against its CID, and nothing linked that is missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::Read as _;
 
-use perennis_shared::cid::{Cid, VerifyError};
+use perennis_shared::cid::{Cid, Multihash, VerifyError, is_identity};
 use perennis_shared::codec::car::{CarError, Decoder, Event};
 use perennis_shared::codec::{CodecError, links};
 use serde::Serialize;
@@ -35,6 +35,8 @@ struct Verdict {
     blocks: u64,
     bytes: u64,
     missing: Vec<String>,
+    /// Blocks whose links cannot be read: whether the file has what is below them is not known.
+    opaque: u64,
     complete: bool,
 }
 
@@ -42,8 +44,12 @@ struct Verdict {
 #[derive(Default)]
 struct CarContent {
     roots: Vec<Cid>,
-    present: BTreeSet<Cid>,
+    /// By multihash: the same block is meant whatever version and codec a CID has.
+    present: HashSet<Multihash>,
     linked: BTreeSet<Cid>,
+    /// The first block whose links cannot be read, why, and how many there are.
+    opaque: Option<(Cid, CodecError)>,
+    opaque_blocks: u64,
     blocks: u64,
     bytes: u64,
 }
@@ -60,12 +66,20 @@ fn verify(context: &Context<'_>, arguments: &CarVerify) -> Result<(), Failure> {
     let missing: Vec<&Cid> = found
         .roots
         .iter()
-        .filter(|root| !found.present.contains(*root) && !found.linked.contains(*root))
-        .chain(found.linked.difference(&found.present))
+        .filter(|root| !is_identity(root) && !found.linked.contains(*root))
+        .chain(&found.linked)
+        .filter(|cid| !found.present.contains(cid.hash()))
         .collect();
-    let complete = refusal.is_none() && missing.is_empty();
+    if let Some((cid, error)) = &found.opaque {
+        context.output.warn(format_args!(
+            "the links of {} cannot be read, the first is {cid}: {}",
+            count(found.opaque_blocks, "block"),
+            with_causes(error)
+        ));
+    }
+    let complete = refusal.is_none() && missing.is_empty() && found.opaque.is_none();
     let refusal = refusal.or_else(|| {
-        (!complete && !arguments.partial).then(|| Refusal {
+        (!missing.is_empty() && !arguments.partial).then(|| Refusal {
             reason: "incomplete",
             cause: format!(
                 "{} linked from the file but not in it (--partial allows that)",
@@ -88,6 +102,7 @@ fn verify(context: &Context<'_>, arguments: &CarVerify) -> Result<(), Failure> {
             .take(MISSING_TOLD)
             .map(|cid| cid.to_string())
             .collect(),
+        opaque: found.opaque_blocks,
         complete,
     };
     context.output.answer(&verdict, |page| {
@@ -153,16 +168,13 @@ fn take_events(decoder: &mut Decoder, found: &mut CarContent) -> Result<(), Refu
                 let cid = *block.cid();
                 match links(&cid, block.bytes()) {
                     Ok(links) => found.linked.extend(links),
-                    // A codec that is not known here has no links we could follow; its bytes are checked.
-                    Err(CodecError::UnknownCodec(_)) => {}
+                    // Its bytes are those of its CID. What it leads to cannot be looked for.
                     Err(error) => {
-                        return Err(Refusal {
-                            reason: "malformed_block",
-                            cause: format!("block {cid}: {}", with_causes(&error)),
-                        });
+                        found.opaque_blocks += 1;
+                        found.opaque.get_or_insert((cid, error));
                     }
                 }
-                found.present.insert(cid);
+                found.present.insert(*cid.hash());
                 found.blocks += 1;
             }
         }

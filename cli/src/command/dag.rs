@@ -69,7 +69,8 @@ fn convert(context: &Context<'_>, arguments: &DagConvert) -> Result<(), Failure>
 fn decode(codec: DagCodec, bytes: &[u8]) -> Result<Value, CodecError> {
     match codec {
         DagCodec::Cbor => dag_cbor::decode(bytes),
-        DagCodec::Json => dag_json::decode(bytes),
+        // Text of people and of other tools: white space and another order are no faults of it. What is written is canonical.
+        DagCodec::Json => dag_json::decode_relaxed(bytes),
         DagCodec::Pb => dag_pb::decode(bytes).map(dag_pb::Node::into_value),
     }
 }

@@ -26,6 +26,8 @@ struct Fetched {
     blocks: u64,
     bytes: u64,
     held: u64,
+    /// Blocks whose links cannot be read.
+    opaque: u64,
     seconds: f64,
     out: Option<String>,
 }
@@ -50,9 +52,17 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Fetch) -> Result<(), Failur
             blocks: number("blocks"),
             bytes: number("bytes"),
             held: number("held"),
+            opaque: number("opaque"),
             seconds: done["seconds"].as_f64().unwrap_or_default(),
             out,
         };
+        if fetched.opaque > 0 {
+            context.output.warn(format_args!(
+                "the links of {} cannot be read, the first is {}: what is below is not kept (fetch it by its own CID)",
+                count(fetched.opaque, "block"),
+                done["firstOpaque"].as_str().map(plain).unwrap_or_default()
+            ));
+        }
         context.output.answer(&fetched, |page| {
             let line = page.paint.good("fetched");
             let (blocks, bytes) = (count(fetched.blocks, "block"), bytes_text(fetched.bytes));
@@ -191,10 +201,16 @@ pub(crate) async fn list(context: &Context<'_>, arguments: &PinList) -> Result<(
             .iter()
             .map(|row| {
                 let size = bytes_text(row["bytes"].as_u64().unwrap_or_default());
-                vec![text(row, "cid"), text(row, "blocks"), size, text(row, "at")]
+                vec![
+                    text(row, "cid"),
+                    text(row, "state"),
+                    text(row, "blocks"),
+                    size,
+                    text(row, "at"),
+                ]
             })
             .collect();
-        page.table(&["CID", "BLOCKS", "SIZE", "SINCE"], &rows);
+        page.table(&["CID", "STATE", "BLOCKS", "SIZE", "SINCE"], &rows);
         foot(page, rows.len(), "DAG", document.next.as_deref());
     })
 }

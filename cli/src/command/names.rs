@@ -82,6 +82,7 @@ async fn list_names(context: &Context<'_>, arguments: &NameList) -> Result<(), F
             ],
             &rows,
         );
+        problems(page, &document.names, "name");
         foot(page, rows.len(), "name", document.next.as_deref());
     })
 }
@@ -90,7 +91,37 @@ async fn show_name(context: &Context<'_>, arguments: &NameShow) -> Result<(), Fa
     let name = parse_name(&arguments.name)?;
     let node = NodeClient::new(context, &arguments.node)?;
     let body = node.expect(&format!("/v1/names/{name}")).await?;
-    tell(context, &body)
+    tell(context, &body)?;
+    warn_of_problem(context, &body);
+    Ok(())
+}
+
+/// Tells why what a name points at is not held whole, and what to do about it.
+fn warn_of_problem(context: &Context<'_>, body: &Value) {
+    if let Some(problem) = problem_of(body) {
+        context.output.warn(problem);
+    }
+}
+
+/// What is in the way of a pin, in a line; none where nothing is.
+fn problem_of(row: &Value) -> Option<String> {
+    let problem = &row["problem"];
+    let message = problem["message"].as_str().map(plain)?;
+    let state = match row["pin"].as_str().or(row["state"].as_str()) {
+        Some(state) => format!("{}: ", plain(state)),
+        None => String::new(),
+    };
+    let hint = problem["hint"].as_str().map(plain).unwrap_or_default();
+    Some(format!("{state}{message} ({hint})"))
+}
+
+/// The problems of the rows of a table, one a line.
+fn problems(page: &mut Page, rows: &[Value], key: &str) {
+    for row in rows {
+        if let Some(problem) = problem_of(row) {
+            page.line(format!("{} is {problem}", text(row, key)));
+        }
+    }
 }
 
 /// Tells how one name is.
@@ -150,6 +181,7 @@ async fn list_pins(context: &Context<'_>, arguments: &PinList) -> Result<(), Fai
             })
             .collect();
         page.table(&["CID", "STATE", "BLOCKS", "SIZE"], &rows);
+        problems(page, &document.pins, "cid");
         foot(page, rows.len(), "pin", document.next.as_deref());
     })
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::args::Resolve;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::page::plain;
 use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::when::{moment_text, now};
 
@@ -23,6 +24,9 @@ struct ResolveDocument {
     did: String,
     name: String,
     head: String,
+    /// What follows the head in the record's value.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    path: String,
     sequence: u64,
     valid_until: String,
     source: String,
@@ -44,6 +48,7 @@ async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failu
         did: did.to_string(),
         name: resolved.name.to_string(),
         head: resolved.head.to_string(),
+        path: resolved.path.clone(),
         sequence: resolved.sequence,
         valid_until: resolved.valid_until.to_string(),
         source: source_text(&resolved.source),
@@ -54,6 +59,10 @@ async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failu
             ("DID", Some(document.did.clone())),
             ("name", Some(document.name.clone())),
             ("head", Some(document.head.clone())),
+            (
+                "path",
+                Some(plain(&document.path)).filter(|path| !path.is_empty()),
+            ),
             ("sequence", Some(document.sequence.to_string())),
             ("alive until", Some(moment_text(until, now()))),
             ("from", Some(document.source.clone())),

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use libp2p::PeerId;
 use perennis_shared::{
-    cid::{Cid, is_identity},
+    cid::{Cid, Multihash, is_identity},
     limits::WIRE_BLOCK_BYTES,
     wire::bitswap::{Payload, Presence, Want, WantKind},
 };
@@ -34,8 +34,8 @@ pub(super) struct Server {
     ledgers: HashMap<PeerId, Ledger>,
     /// Peers with wants to be looked up and room for the answers.
     turn: VecDeque<PeerId>,
-    /// Who wants what is not here.
-    absent: HashMap<Cid, Vec<PeerId>>,
+    /// Who wants what is not here, and under which CID: whatever that is, a block of its multihash is the one.
+    absent: HashMap<Multihash, Vec<(PeerId, Cid)>>,
     jobs: usize,
     bytes: usize,
     order: u64,
@@ -164,14 +164,14 @@ impl Server {
     pub(super) fn have_now(&mut self, cids: &[Cid]) {
         let mut woken = HashSet::new();
         for cid in cids {
-            for peer in self.absent.remove(cid).into_iter().flatten() {
+            for (peer, cid) in self.absent.remove(cid.hash()).into_iter().flatten() {
                 let Some(ledger) = self.ledgers.get_mut(&peer) else {
                     continue;
                 };
-                if let Some(entry) = ledger.wants.get_mut(cid) {
+                if let Some(entry) = ledger.wants.get_mut(&cid) {
                     entry.state = WantState::Queued;
-                    ledger.absent.remove(&(entry.order, *cid));
-                    ledger.queue.insert(entry.rank(cid));
+                    ledger.absent.remove(&(entry.order, cid));
+                    ledger.queue.insert(entry.rank(&cid));
                     woken.insert(peer);
                 }
             }
@@ -267,7 +267,8 @@ impl Server {
                 Answer::Absent => {
                     entry.state = WantState::Absent;
                     ledger.absent.insert((entry.order, cid));
-                    self.absent.entry(cid).or_default().push(peer);
+                    let waiting = self.absent.entry(*cid.hash()).or_default();
+                    waiting.push((peer, cid));
                     if entry.tell_absent {
                         reply.presences.push(Presence {
                             cid,
@@ -410,10 +411,10 @@ impl Server {
     }
 
     fn forget_absent(&mut self, peer: &PeerId, cid: &Cid) {
-        if let Some(peers) = self.absent.get_mut(cid) {
-            peers.retain(|known| known != peer);
-            if peers.is_empty() {
-                self.absent.remove(cid);
+        if let Some(waiting) = self.absent.get_mut(cid.hash()) {
+            waiting.retain(|known| known != &(*peer, *cid));
+            if waiting.is_empty() {
+                self.absent.remove(cid.hash());
             }
         }
     }

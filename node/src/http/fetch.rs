@@ -52,6 +52,11 @@ enum Line<'a> {
         blocks: u64,
         bytes: u64,
         held: u64,
+        /// Blocks whose links cannot be read: what is below them is not known, and not kept.
+        opaque: u64,
+        /// The first of those.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        first_opaque: Option<String>,
         seconds: f64,
     },
     Failed {
@@ -111,6 +116,7 @@ async fn tell(progress: watch::Receiver<Progress>, lines: &mpsc::Sender<Result<B
             bytes,
             held,
             left,
+            ..
         } = *progress.borrow();
         let line = line(&Line::Progress {
             blocks,
@@ -134,6 +140,8 @@ async fn finish(
         blocks,
         bytes,
         held,
+        opaque,
+        first_opaque,
         ..
     } = match outcome {
         Ok(done) => done,
@@ -141,9 +149,6 @@ async fn finish(
             let hint = match &error {
                 FetchError::TooLarge { limit: "bytes", .. } => FETCH_TOO_LARGE,
                 FetchError::TooLarge { .. } => "fetch a part of it",
-                FetchError::Unreadable { .. } => {
-                    "the DAG holds a block of a format that is not read here"
-                }
                 _ => {
                     "name a peer that has it with --peer, or try again: what has come stays until `pin remove` lets it go"
                 }
@@ -161,6 +166,7 @@ async fn finish(
         at: rt::now(),
         blocks: blocks + held,
         bytes,
+        opaque,
     };
     if let Err(error) = node.ingest.finish_fetch(fetched).await {
         let message = chain(&error);
@@ -178,6 +184,8 @@ async fn finish(
         blocks,
         bytes,
         held,
+        opaque,
+        first_opaque: first_opaque.map(|cid| cid.to_string()),
         seconds: took.as_secs_f64(),
     })
 }
@@ -199,6 +207,8 @@ struct FetchedDag {
     cid: String,
     blocks: u64,
     bytes: u64,
+    /// `pinned`, or `opaque` where there are blocks whose links cannot be read.
+    state: &'static str,
     at: String,
 }
 
@@ -220,6 +230,7 @@ pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
             cid: row.root.to_string(),
             blocks: row.blocks,
             bytes: row.bytes,
+            state: row.state(),
             at: Millis::to_string(&row.at),
         })
         .collect();

@@ -10,6 +10,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::document::json;
 use super::parameter::parse_name;
+use super::pins::PinProblem;
 use super::refusal::Refusal;
 use crate::http::service::Service;
 use crate::storage::{FollowState, NameState};
@@ -28,6 +29,7 @@ pub(super) struct NameSummary {
     bytes: u64,
     blocks: u64,
     pin: &'static str,
+    problem: Option<PinProblem>,
     followed: bool,
     last_put: Option<String>,
     peers_reached: Option<u64>,
@@ -58,6 +60,7 @@ impl NameSummary {
             bytes: kept.facts.bytes,
             blocks: kept.facts.blocks,
             pin: kept.facts.pin.name(),
+            problem: PinProblem::of(&kept.facts),
             followed: kept.followed.is_some(),
             last_put: last_put.map(|at| at.to_string()),
             peers_reached: peers,
@@ -75,6 +78,8 @@ struct NameStatus {
     following: Option<FollowStatus>,
     ladder: Option<LadderStatus>,
     missing_blocks: Option<u64>,
+    /// Where the record points, as it says that itself.
+    value: String,
     stored_at: String,
     document: Option<String>,
     list: Option<String>,
@@ -195,6 +200,7 @@ pub(super) async fn status_of(node: &Service, name: Name) -> Result<Answer, Refu
             .map(|row| FollowStatus::new(row, next_look)),
         ladder: LadderStatus::find(node, &name, &kept).await?,
         missing_blocks: kept.facts.pin.missing(),
+        value: String::from_utf8_lossy(kept.record.value()).into_owned(),
         stored_at: kept.stored_at.to_string(),
         document: kept.facts.document.map(|cid| cid.to_string()),
         list: kept.facts.list.map(|cid| cid.to_string()),

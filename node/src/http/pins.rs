@@ -8,7 +8,7 @@ use super::call::Call;
 use super::document::json;
 use super::page_query::PageQuery;
 use super::refusal::Refusal;
-use crate::storage::Pin;
+use crate::storage::{GraphFacts, Pin};
 
 #[derive(Serialize)]
 struct Pins {
@@ -23,9 +23,32 @@ struct PinEntry {
     name: String,
     state: &'static str,
     missing_blocks: Option<u64>,
+    problem: Option<PinProblem>,
     bytes: u64,
     blocks: u64,
     since: String,
+}
+
+/// Why what a name points at is not held whole, and what to do about it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PinProblem {
+    code: &'static str,
+    block: Option<String>,
+    message: String,
+    hint: &'static str,
+}
+
+impl PinProblem {
+    pub(super) fn of(facts: &GraphFacts) -> Option<PinProblem> {
+        let shortfall = facts.shortfall.as_ref()?;
+        Some(PinProblem {
+            code: shortfall.kind.code(),
+            block: shortfall.block.map(|cid| cid.to_string()),
+            message: shortfall.cause.clone(),
+            hint: shortfall.kind.hint(),
+        })
+    }
 }
 
 /// A page of pins: the newest head of each name, with everything below it.
@@ -41,6 +64,7 @@ pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
                 name: name.to_string(),
                 state: kept.facts.pin.name(),
                 missing_blocks: kept.facts.pin.missing(),
+                problem: PinProblem::of(&kept.facts),
                 bytes: kept.facts.bytes,
                 blocks: kept.facts.blocks,
                 since: kept.stored_at.to_string(),

@@ -7,7 +7,6 @@
 
 use perennis_rt as rt;
 use perennis_shared::cid::Block;
-use perennis_shared::codec;
 use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord, compare};
 use perennis_shared::time::Millis;
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{FetchedGraph, Ingest, IngestError, Message, facts_below, refused};
 use crate::storage::FollowState;
 use crate::storage::{FetchAttempt, FetchEnd, Follow, NameChange, StorageError};
-use crate::storage::{GraphFacts, NameState, Pin};
+use crate::storage::{GraphFacts, NameState, Pin, Shortfall, ShortfallKind};
 use crate::storage::{Walked, walk};
 
 /// A name to follow, and what came with the request.
@@ -75,23 +74,6 @@ impl Adoption {
     }
 }
 
-/// Takes out the blocks that break the rules of their codec, and tells how many and why.
-fn leave_out_unreadable(blocks: &mut Vec<Block>) -> Option<String> {
-    let (mut count, mut first) = (0_u64, None);
-    blocks.retain(|block| {
-        let Err(error) = codec::validate_block(block) else {
-            return true;
-        };
-        count += 1;
-        first.get_or_insert((*block.cid(), error));
-        false
-    });
-    let (cid, error) = first?;
-    Some(format!(
-        "{count} of the blocks that were sent break the rules of their codec and are not kept, the first is {cid}: {error}"
-    ))
-}
-
 impl Ingest {
     /// Follows a name from a record of it, and keeps the blocks that came along. A name that is followed already gets
     /// the record and the blocks, and the sources in place of those before.
@@ -116,24 +98,19 @@ impl Ingest {
             .as_ref()
             .is_some_and(|kept| kept.record.bytes() == record.bytes());
         let before = kept.as_ref().and_then(|kept| kept.followed.as_ref());
-        // Of a block that breaks the rules of its codec nobody could tell what it leads to. One that nothing leads to
-        // goes with the next collection of garbage.
-        let mut blocks = adoption.blocks;
-        let left_out = leave_out_unreadable(&mut blocks);
-        if let Some(reason) = &left_out {
-            tracing::warn!(%name, reason, "not all that was sent for a followed name is kept");
-        }
+        let blocks = adoption.blocks;
         let row = FollowState {
             since: before.map_or(now, |row| row.since),
             sources: adoption.sources,
             is_published: before.map_or(kept.is_some(), |row| row.is_published),
             found_at: Some(now),
             failures: 0,
-            last_error: left_out,
+            last_error: None,
         };
         let mut facts = facts_below(kept.as_ref(), &record);
-        if facts.pin != Pin::Pinned && record.head().is_some() {
+        if facts.pin != Pin::Pinned && record.root().is_some() {
             facts.pin = Pin::Queued;
+            facts.shortfall = None;
         }
         let sent: u64 = blocks.iter().map(|block| block.bytes().len() as u64).sum();
         self.check_size(sent, blocks.len() as u64)?;
@@ -320,27 +297,71 @@ impl Ingest {
         walked: &Walked,
         fetch: Option<&FetchAttempt>,
     ) -> Result<bool, IngestError> {
-        if !walked.missing.is_empty() || walked.is_too_large {
+        if walked.is_too_large {
+            let why = self.too_large(walked);
             let missing = walked.missing.len() as u64;
-            if kept.facts.pin != (Pin::Incomplete { missing }) {
-                let found = FetchedGraph::Incomplete { missing };
-                let fetch = fetch.map(|fetch| fetch.ends(FetchEnd::Later));
-                self.adopt(name, kept, Vec::new(), found, fetch).await?;
-            } else {
-                self.fetch_ended(fetch, FetchEnd::Later).await?;
-            }
+            self.settle_incomplete(name, kept, missing.max(1), why, fetch)
+                .await?;
             return Ok(false);
         }
-        let is_counted = kept.facts.pin == Pin::Pinned
-            && kept.facts.bytes == walked.bytes
-            && kept.facts.blocks == walked.blocks;
+        if let Some(first) = walked.missing.first() {
+            let missing = walked.missing.len() as u64;
+            // What a fetch has found out says more.
+            let why = kept.facts.shortfall.clone();
+            let why = why.filter(|why| {
+                kept.facts.pin == Pin::Incomplete { missing } && why.kind != ShortfallKind::Quota
+            });
+            let why = why.unwrap_or_else(|| Shortfall::awaited(*first, missing));
+            self.settle_incomplete(name, kept, missing, why, fetch)
+                .await?;
+            return Ok(false);
+        }
+        let is_counted = match &walked.opaque {
+            None => kept.facts.pin == Pin::Pinned,
+            opaque => kept.facts.pin == Pin::Opaque && kept.facts.shortfall == *opaque,
+        };
+        let is_counted =
+            is_counted && kept.facts.bytes == walked.bytes && kept.facts.blocks == walked.blocks;
         if is_counted {
             self.fetch_ended(fetch, FetchEnd::Done).await?;
             return Ok(kept.facts.did.is_some());
         }
-        let (bytes, count) = (walked.bytes, walked.blocks);
-        self.adopt_whole(name, kept, Vec::new(), bytes, count, fetch)
-            .await
+        let found = WholeGraph {
+            blocks: Vec::new(),
+            bytes: walked.bytes,
+            count: walked.blocks,
+            opaque: walked.opaque.clone(),
+        };
+        self.adopt_whole(name, kept, found, fetch).await
+    }
+
+    /// Keeps that blocks are missing, and why, where that is new.
+    async fn settle_incomplete(
+        &self,
+        name: &Name,
+        kept: &NameState,
+        missing: u64,
+        why: Shortfall,
+        fetch: Option<&FetchAttempt>,
+    ) -> Result<(), IngestError> {
+        let is_known = kept.facts.pin == (Pin::Incomplete { missing })
+            && kept.facts.shortfall.as_ref() == Some(&why);
+        if is_known {
+            return Ok(self.fetch_ended(fetch, FetchEnd::Later).await?);
+        }
+        let found = FetchedGraph::Incomplete { missing, why };
+        let fetch = fetch.map(|fetch| fetch.ends(FetchEnd::Later));
+        self.adopt(name, kept, Vec::new(), found, fetch).await
+    }
+
+    /// That there is more below a head than may be kept for one name.
+    pub(crate) fn too_large(&self, walked: &Walked) -> Shortfall {
+        let allowed = self.most_blocks();
+        Shortfall::quota(&IngestError::Quota {
+            what: "blocks",
+            needed: allowed.saturating_add(1).max(walked.blocks),
+            allowed,
+        })
     }
 
     /// Ends a fetch that has changed nothing else.
@@ -361,17 +382,29 @@ impl Ingest {
         &self,
         name: &Name,
         kept: &NameState,
-        blocks: Vec<Block>,
-        bytes: u64,
-        count: u64,
+        whole: WholeGraph,
         fetch: Option<&FetchAttempt>,
     ) -> Result<bool, IngestError> {
         let fetch = fetch.map(|fetch| fetch.ends(FetchEnd::Done));
-        let found = FetchedGraph::Complete { bytes, count };
+        let WholeGraph {
+            blocks,
+            bytes,
+            count,
+            opaque,
+        } = whole;
+        let found = FetchedGraph::Complete {
+            bytes,
+            count,
+            opaque: opaque.clone(),
+        };
         match self.adopt(name, kept, blocks.clone(), found, fetch).await {
             Ok(()) => Ok(true),
             Err(IngestError::Head(_)) if kept.followed.is_some() => {
-                let found = FetchedGraph::Other { bytes, count };
+                let found = FetchedGraph::Other {
+                    bytes,
+                    count,
+                    opaque,
+                };
                 self.adopt(name, kept, blocks, found, fetch).await?;
                 Ok(false)
             }
@@ -383,4 +416,14 @@ impl Ingest {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Everything below a head, of which these blocks are not stored yet.
+pub(crate) struct WholeGraph {
+    pub(crate) blocks: Vec<Block>,
+    /// Bytes and number of all its blocks.
+    pub(crate) bytes: u64,
+    pub(crate) count: u64,
+    /// A block whose links cannot be read, if there is one.
+    pub(crate) opaque: Option<Shortfall>,
 }

@@ -9,19 +9,21 @@ use std::time::Duration;
 
 use perennis_rt as rt;
 use perennis_sdk::exchange::{Held, Sink as _};
-use perennis_shared::cid::{Block, Codec};
+use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::error::chain;
 use perennis_shared::ipns::{Ladder, LadderPlan, Name, Record, RecordFields, create};
 use perennis_shared::sign::SigningKey;
 use perennis_shared::time::{Millis, Timestamp};
 
-use super::{Adoption, FetchedGraph, Ingest, IngestError, Renewal};
+use super::{Adoption, FetchedGraph, Ingest, IngestError, Renewal, WholeGraph};
 use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::Metrics;
 use crate::read::Read;
 use crate::storage::queues::{Attempts, DueWindow, FETCH, LADDER, LOST_HEADS};
-use crate::storage::{FetchAttempt, FetchEnd, FollowState, NameChange, NameState, Storage};
+use crate::storage::{
+    FetchAttempt, FetchEnd, FollowState, NameChange, NameState, Shortfall, Storage,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -249,12 +251,16 @@ async fn a_fetch_that_brought_all_leaves_its_queue_in_the_batch_that_stores_the_
     let door = Door::open(dir.path());
     let attempt = door.fetch().await;
     let kept = door.kept().await;
-    let blocks = vec![block()];
-    let bytes = blocks[0].bytes().len() as u64;
+    let whole = WholeGraph {
+        blocks: vec![block()],
+        bytes: block().bytes().len() as u64,
+        count: 1,
+        opaque: None,
+    };
     // It is no list of ours, and nobody follows it: then its blocks are let go.
     let is_list = door
         .ingest
-        .adopt_whole(&door.name, &kept, blocks, bytes, 1, Some(&attempt))
+        .adopt_whole(&door.name, &kept, whole, Some(&attempt))
         .await
         .unwrap();
     assert!(!is_list);
@@ -267,7 +273,10 @@ async fn a_fetch_that_lacks_a_block_is_put_off_in_the_batch_that_says_so() {
     let door = Door::open(dir.path());
     let attempt = door.fetch().await;
     let kept = door.kept().await;
-    let incomplete = |missing| FetchedGraph::Incomplete { missing };
+    let incomplete = |missing| FetchedGraph::Incomplete {
+        missing,
+        why: Shortfall::awaited(Cid::default(), missing),
+    };
     // A part of it came first: its row stays as it is.
     let ended = attempt.ends(FetchEnd::GoesOn);
     let adopted = door

@@ -6,7 +6,7 @@ use perennis_store::Batch;
 
 use super::keys::FETCHED;
 use super::roots::PinReason;
-use super::{Storage, StorageError, key};
+use super::{Pin, Storage, StorageError, key};
 
 /// A DAG that was fetched on demand and is kept until it is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,18 @@ pub(crate) struct Fetched {
     pub(crate) at: Millis,
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
+    /// Blocks of it whose links cannot be read, so that what is below them is not known.
+    pub(crate) opaque: u64,
+}
+
+impl Fetched {
+    /// Whether all of it is known to be here, as names tell it.
+    pub(crate) const fn state(&self) -> &'static str {
+        match self.opaque {
+            0 => Pin::Pinned.name(),
+            _ => Pin::Opaque.name(),
+        }
+    }
 }
 
 impl Storage {
@@ -42,7 +54,7 @@ impl Storage {
     /// Keeps a DAG that is here whole.
     pub(crate) async fn finish_fetch(&self, fetched: Fetched) -> Result<(), StorageError> {
         let row = key(FETCHED, &fetched.root.to_bytes());
-        let numbers = [fetched.at.0, fetched.blocks, fetched.bytes];
+        let numbers = [fetched.at.0, fetched.blocks, fetched.bytes, fetched.opaque];
         let reason = PinReason::Fetched(fetched.root);
         let mut batch = reason.batch();
         reason.pin(&mut batch, fetched.root);
@@ -85,13 +97,19 @@ impl Storage {
                 };
                 Some(parse(root, &value).unwrap_or_else(|| {
                     // What it is of stands in its key; its sizes are told as unknown.
-                    let numbers = [0_u64; 3].map(u64::to_be_bytes).concat();
-                    this.set_aside(&row, value, Some(numbers), &"it has no three numbers");
+                    let numbers = [0_u64; 4].map(u64::to_be_bytes).concat();
+                    this.set_aside(
+                        &row,
+                        value,
+                        Some(numbers),
+                        &"it has neither three numbers nor four",
+                    );
                     Fetched {
                         root,
                         at: Millis(0),
                         blocks: 0,
                         bytes: 0,
+                        opaque: 0,
                     }
                 }))
             };
@@ -105,14 +123,18 @@ fn parse(root: Cid, value: &[u8]) -> Option<Fetched> {
     let (numbers, []) = value.as_chunks::<8>() else {
         return None;
     };
-    let [at, blocks, bytes] = numbers else {
-        return None;
+    let (at, blocks, bytes, opaque) = match numbers {
+        // Before blocks were counted whose links cannot be read.
+        [at, blocks, bytes] => (at, blocks, bytes, &[0; 8]),
+        [at, blocks, bytes, opaque] => (at, blocks, bytes, opaque),
+        _ => return None,
     };
     Some(Fetched {
         root,
         at: Millis(u64::from_be_bytes(*at)),
         blocks: u64::from_be_bytes(*blocks),
         bytes: u64::from_be_bytes(*bytes),
+        opaque: u64::from_be_bytes(*opaque),
     })
 }
 

@@ -7,7 +7,7 @@ use perennis_shared::ipns::{Record, RecordError};
 use perennis_shared::time::Millis;
 use perennis_store::HeadRow;
 
-use super::FollowState;
+use super::{FollowState, Shortfall};
 
 /// A name's newest record and what is known about its graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub(crate) struct NameState {
     pub(crate) record: Record,
     /// Its sequence.
     pub(crate) sequence: u64,
-    /// The CID its value points at, when it is exactly `/ipfs/<CID>`.
+    /// The CID its value points at, or into.
     pub(crate) head: Option<Cid>,
     /// Its end.
     pub(crate) valid_until: Millis,
@@ -72,6 +72,8 @@ pub(crate) struct GraphFacts {
     pub(crate) list: Option<Cid>,
     /// Whether everything below the head is here.
     pub(crate) pin: Pin,
+    /// Why it is not, or why what is below the head is not known.
+    pub(crate) shortfall: Option<Shortfall>,
 }
 
 /// Whether everything below a head is here.
@@ -81,6 +83,9 @@ pub(crate) enum Pin {
     Queued,
     /// Everything is here and held.
     Pinned,
+    /// Everything that can be found is here and held. There are blocks whose links cannot be read, and what is below them
+    /// is not known.
+    Opaque,
     /// Some blocks are missing; the pin scan asks the sources for them again.
     Incomplete {
         /// How many are known to be missing; more may be below them.
@@ -97,6 +102,7 @@ impl Pin {
         match self {
             Pin::Queued => "queued",
             Pin::Pinned => "pinned",
+            Pin::Opaque => "opaque",
             Pin::Incomplete { .. } => "incomplete",
             Pin::RecordOnly => "record_only",
         }
@@ -106,7 +112,7 @@ impl Pin {
     pub(crate) const fn missing(self) -> Option<u64> {
         match self {
             Pin::Queued => None,
-            Pin::Pinned | Pin::RecordOnly => Some(0),
+            Pin::Pinned | Pin::Opaque | Pin::RecordOnly => Some(0),
             Pin::Incomplete { missing } => Some(missing),
         }
     }
@@ -122,6 +128,19 @@ impl GraphFacts {
             document: None,
             list: None,
             pin: Pin::Queued,
+            shortfall: None,
+        }
+    }
+
+    /// The same of a graph that is here as far as it can be known; `opaque` is a block whose links cannot be read.
+    pub(crate) fn with_opaque(self, opaque: Option<Shortfall>) -> GraphFacts {
+        match opaque {
+            Some(opaque) => GraphFacts {
+                pin: Pin::Opaque,
+                shortfall: Some(opaque),
+                ..self
+            },
+            None => self,
         }
     }
 
@@ -133,7 +152,7 @@ impl GraphFacts {
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
         let link = |cid: Option<Cid>| cid.map_or(Value::Null, Value::Link);
         let value = Value::map([
-            ("v", Value::from(1_u64)),
+            ("v", Value::from(2_u64)),
             ("bytes", Value::from(self.bytes)),
             ("blocks", Value::from(self.blocks)),
             ("did", self.did.clone().map_or(Value::Null, Value::Text)),
@@ -141,15 +160,27 @@ impl GraphFacts {
             ("list", link(self.list)),
             ("pin", Value::from(self.pin.name())),
             ("missing", Value::from(self.pin.missing().unwrap_or(0))),
+            (
+                "why",
+                self.shortfall
+                    .as_ref()
+                    .map_or(Value::Null, Shortfall::to_value),
+            ),
         ]);
         dag_cbor::encode(&value)
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<GraphFacts, CodecError> {
         let mut fields = Fields::new(dag_cbor::decode(bytes)?)?;
-        if fields.take_u64("v")? != 1 {
-            return Err(CodecError::field("v", FieldProblem::Range));
-        }
+        let shortfall = match fields.take_u64("v")? {
+            // Version 1 did not say why.
+            1 => None,
+            2 => match fields.take::<Value>("why")? {
+                Value::Null => None,
+                value => Some(Shortfall::from_value(value)?),
+            },
+            _ => return Err(CodecError::field("v", FieldProblem::Range)),
+        };
         let missing = fields.take_u64("missing")?;
         let facts = GraphFacts {
             bytes: fields.take_u64("bytes")?,
@@ -160,10 +191,12 @@ impl GraphFacts {
             pin: match fields.take_text("pin")?.as_str() {
                 "queued" => Pin::Queued,
                 "pinned" => Pin::Pinned,
+                "opaque" => Pin::Opaque,
                 "incomplete" => Pin::Incomplete { missing },
                 "record_only" => Pin::RecordOnly,
                 _ => return Err(CodecError::field("pin", FieldProblem::Invalid("no state"))),
             },
+            shortfall,
         };
         fields.finish()?;
         Ok(facts)
@@ -196,8 +229,8 @@ mod tests {
     use perennis_store::Batch;
 
     use super::*;
-    use crate::storage::Storage;
     use crate::storage::queues::DueWindow;
+    use crate::storage::{ShortfallKind, Storage};
 
     fn name(number: u8) -> Name {
         Name::from_public_key(&SigningKey::from_seed(&[number; 32]).public())
@@ -266,6 +299,7 @@ mod tests {
             document: Some(cid_of(Codec::DagCbor, b"document")),
             list: None,
             pin,
+            shortfall: None,
         }
     }
 
@@ -274,11 +308,18 @@ mod tests {
         for pin in [
             Pin::Queued,
             Pin::Pinned,
+            Pin::Opaque,
             Pin::Incomplete { missing: 3 },
             Pin::RecordOnly,
         ] {
-            let bytes = facts(pin).to_bytes().unwrap();
-            assert_eq!(GraphFacts::from_bytes(&bytes).unwrap(), facts(pin));
+            for shortfall in [None, Some(Shortfall::quota(&"too many blocks"))] {
+                let facts = GraphFacts {
+                    shortfall,
+                    ..facts(pin)
+                };
+                let bytes = facts.to_bytes().unwrap();
+                assert_eq!(GraphFacts::from_bytes(&bytes).unwrap(), facts);
+            }
         }
     }
 
@@ -289,8 +330,26 @@ mod tests {
             "c1d02b5b114154151d6adddb17c9fddc06b027fa99e240086370696e6a696e636f6d706c657465646c69",
             "7374f665627974657319100066626c6f636b7307676d697373696e6703",
         );
-        let bytes = facts(Pin::Incomplete { missing: 3 }).to_bytes().unwrap();
-        assert_eq!(hex::encode(&bytes), golden);
+        let bytes = hex::decode(golden).unwrap();
+        let facts = facts(Pin::Incomplete { missing: 3 });
+        assert_eq!(GraphFacts::from_bytes(&bytes).unwrap(), facts);
+    }
+
+    #[test]
+    fn golden_bytes_of_version_2() {
+        let golden = concat!(
+            "a9617602636469646c6469643a6b65793a7a364d6b63646f63d82a5825000171122043cc23fa52b87b4c",
+            "c1d02b5b114154151d6adddb17c9fddc06b027fa99e240086370696e666f7061717565637768",
+            "79a3646b696e646571756f746165626c6f636bf665636175736563776879",
+            "646c697374f665627974657319100066626c6f636b7307676d697373696e6700",
+        );
+        let facts = GraphFacts {
+            shortfall: Some(Shortfall::new(ShortfallKind::Quota, None, "why")),
+            ..facts(Pin::Opaque)
+        };
+        assert_eq!(hex::encode(facts.to_bytes().unwrap()), golden);
+        let bytes = hex::decode(golden).unwrap();
+        assert_eq!(GraphFacts::from_bytes(&bytes).unwrap(), facts);
     }
 
     #[test]
@@ -299,10 +358,10 @@ mod tests {
             Value::Map(map) => map,
             other => panic!("{other:?}"),
         };
-        value.insert("v".into(), Value::from(2_u64));
+        value.insert("v".into(), Value::from(3_u64));
         let newer = dag_cbor::encode(&Value::Map(value.clone())).unwrap();
         assert!(GraphFacts::from_bytes(&newer).is_err());
-        value.insert("v".into(), Value::from(1_u64));
+        value.insert("v".into(), Value::from(2_u64));
         value.insert("more".into(), Value::Null);
         let more = dag_cbor::encode(&Value::Map(value)).unwrap();
         assert!(GraphFacts::from_bytes(&more).is_err());

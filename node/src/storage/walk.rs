@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use perennis_shared::cid::{Block, Cid, is_identity};
-use perennis_shared::codec;
+use perennis_shared::cid::{Block, Cid, version_1};
+use perennis_shared::codec::{self, CodecError};
 
-use super::{HeldBlocks, StorageError};
+use super::{HeldBlocks, Shortfall, StorageError};
 
 /// What lies below a head.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(crate) struct Walked {
     pub(crate) bytes: u64,
     /// Blocks that are not; what lies below them is unknown.
     pub(crate) missing: Vec<Cid>,
+    /// The first block whose links cannot be read, so that what is below it is not known.
+    pub(crate) opaque: Option<Shortfall>,
     /// Whether there is more than may be kept for one name.
     pub(crate) is_too_large: bool,
 }
@@ -33,7 +35,7 @@ pub(crate) async fn walk(
     is_stopping: impl Fn() -> bool,
 ) -> Result<Option<Walked>, StorageError> {
     let mut walked = Walked::default();
-    let mut seen = HashSet::from([root]);
+    let mut seen = HashSet::from([version_1(&root)]);
     let mut ahead = vec![root];
     while !ahead.is_empty() {
         if is_stopping() {
@@ -46,7 +48,16 @@ pub(crate) async fn walk(
                 Ok(Some(block)) => {
                     walked.blocks += 1;
                     walked.bytes += block.bytes().len() as u64;
-                    ahead.extend(links(&block).into_iter().filter(|link| seen.insert(*link)));
+                    match links(&block) {
+                        Ok(links) => {
+                            let new = |link: &Cid| seen.insert(version_1(link));
+                            ahead.extend(links.into_iter().filter(new));
+                        }
+                        Err(error) => {
+                            let opaque = || Shortfall::opaque(cid, &error);
+                            walked.opaque.get_or_insert_with(opaque);
+                        }
+                    }
                 }
                 // A damaged block was set aside; it is missing like any other.
                 Ok(None) | Err(StorageError::Corrupt(_)) => walked.missing.push(cid),
@@ -61,11 +72,7 @@ pub(crate) async fn walk(
     Ok(Some(walked))
 }
 
-/// The blocks that a block leads to. One that breaks the rules of its codec leads nowhere.
-pub(crate) fn links(block: &Block) -> Vec<Cid> {
-    let links = codec::links(block.cid(), block.bytes()).unwrap_or_default();
-    links
-        .into_iter()
-        .filter(|link| !is_identity(link))
-        .collect()
+/// The blocks that a block leads to.
+pub(crate) fn links(block: &Block) -> Result<Vec<Cid>, CodecError> {
+    codec::links(block.cid(), block.bytes())
 }

@@ -14,21 +14,21 @@ use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
 use perennis_sdk::exchange::Exchange;
 use perennis_shared::backoff::Backoff;
-use perennis_shared::cid::{Block, Cid};
-use perennis_shared::codec;
+use perennis_shared::cid::{Block, Cid, Multihash, version_1};
 use perennis_shared::did::DidDocument;
+use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
 use perennis_shared::log::UnverifiedEntry;
 
 use super::status::Status;
 use super::{Job, Parts};
-use crate::ingest::{FetchedGraph, Ingest, IngestError};
+use crate::ingest::{FetchedGraph, Ingest, IngestError, WholeGraph};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
 use crate::routes::{Dial, Routes};
 use crate::storage::queues::{DueWindow, FETCH, TypedQueue};
 use crate::storage::{DueFetch, FetchAttempt, FetchEnd};
-use crate::storage::{NameState, Pin};
+use crate::storage::{NameState, Pin, Shortfall, ShortfallKind};
 use crate::storage::{Storage, StorageError};
 use crate::storage::{links, walk};
 
@@ -110,6 +110,11 @@ impl Job for FetchJob {
             Err(IngestError::Stale { .. }) => Left::Nothing,
             // Somebody unfollowed it meanwhile.
             Err(IngestError::NotFollowed) => Left::End(FetchEnd::Done),
+            Err(error @ IngestError::Quota { .. }) => {
+                tracing::warn!(name = %attempt.row.name, %error, "what is below a head is not fetched to its end");
+                status.failed(&error);
+                self.stopped_by(&attempt, Shortfall::quota(&error)).await?
+            }
             Err(error) => {
                 status.failed(&error);
                 Left::End(FetchEnd::Later)
@@ -150,42 +155,42 @@ impl FetchJob {
         let Some(walked) = walked else {
             return Ok(Left::End(FetchEnd::Later));
         };
-        if walked.is_too_large {
-            return Ok(DONE);
-        }
         let mut target = Target {
             attempt,
             kept: &kept,
             bytes: walked.bytes,
             count: walked.blocks,
+            opaque: walked.opaque.clone(),
         };
+        if walked.is_too_large {
+            let lack = Lack::of(self.ingest.too_large(&walked));
+            return self.incomplete(&target, lack, FetchEnd::Done).await;
+        }
         let mut fetched = Fetched::default();
-        if walked.missing.contains(&head) && !self.head(&kept, head, &mut fetched).await? {
-            return self.incomplete(&target, 1, FetchEnd::Later).await;
+        if walked.missing.contains(&head)
+            && let Err(why) = self.head(&kept, head, &mut fetched).await?
+        {
+            return self
+                .incomplete(&target, Lack::of(why), FetchEnd::Later)
+                .await;
         }
         let sources = self.sources_of(&kept, &fetched).await?;
         let wanted: Vec<Cid> = walked
             .missing
             .into_iter()
             .filter(|cid| *cid != head)
-            .chain(fetched.ahead(&head))
+            .chain(fetched.ahead(&head, &mut target))
             .collect();
-        let missing = match self
+        let lack = self
             .below(wanted, &sources, &mut fetched, &mut target)
-            .await
-        {
-            Err(error @ IngestError::Quota { .. }) => {
-                tracing::warn!(%name, %error, "what is below the head is not fetched to its end");
-                return self.incomplete(&target, 1, FetchEnd::Done).await;
-            }
-            missing => missing?,
-        };
+            .await?;
         if kept.followed.is_some() && !fetched.blocks.is_empty() {
             // What has come stays for the next attempt.
-            self.store_part(&mut fetched, &mut target, missing).await?;
+            self.store_part(&mut fetched, &mut target, lack.clone())
+                .await?;
         }
-        if missing > 0 {
-            return self.incomplete(&target, missing, FetchEnd::Later).await;
+        if let Some(lack) = lack {
+            return self.incomplete(&target, lack, FetchEnd::Later).await;
         }
         if kept.followed.is_some() {
             // Something else may have left a block here without what is below it: only a walk tells.
@@ -194,26 +199,61 @@ impl FetchJob {
         }
         let bytes = target.bytes + fetched.bytes;
         let count = target.count + fetched.blocks.len() as u64;
-        let blocks = fetched.blocks.into_values().collect();
+        let whole = WholeGraph {
+            blocks: fetched.blocks.into_values().collect(),
+            bytes,
+            count,
+            opaque: target.opaque.take(),
+        };
         self.ingest
-            .adopt_whole(name, &kept, blocks, bytes, count, Some(attempt))
+            .adopt_whole(name, &kept, whole, Some(attempt))
             .await?;
         tracing::info!(%name, "everything below the head is here");
         Ok(Left::Nothing)
     }
 
-    /// Keeps how many blocks are missing, where that is new, and what becomes of the row.
+    /// Keeps what has ended a fetch for good. What was fetched before stays.
+    async fn stopped_by(
+        &self,
+        attempt: &FetchAttempt,
+        why: Shortfall,
+    ) -> Result<Left, StorageError> {
+        const DONE: Left = Left::End(FetchEnd::Done);
+        let Some(kept) = self.storage.kept(attempt.row.name).await? else {
+            return Ok(DONE);
+        };
+        let target = Target {
+            attempt,
+            kept: &kept,
+            bytes: kept.facts.bytes,
+            count: kept.facts.blocks,
+            opaque: None,
+        };
+        match self
+            .incomplete(&target, Lack::of(why), FetchEnd::Done)
+            .await
+        {
+            Ok(left) => Ok(left),
+            Err(IngestError::Storage(error)) => Err(error),
+            // It has changed meanwhile: the row is looked at again.
+            Err(_) => Ok(Left::Nothing),
+        }
+    }
+
+    /// Keeps how many blocks are missing and why, where that is new, and what becomes of the row.
     async fn incomplete(
         &self,
         target: &Target<'_>,
-        missing: u64,
+        lack: Lack,
         end: FetchEnd,
     ) -> Result<Left, IngestError> {
-        if target.kept.facts.pin == (Pin::Incomplete { missing }) {
+        let facts = &target.kept.facts;
+        let missing = lack.missing;
+        if facts.pin == (Pin::Incomplete { missing }) && facts.shortfall.as_ref() == Some(&lack.why)
+        {
             return Ok(Left::End(end));
         }
-        self.adopt_incomplete(target, Vec::new(), missing, end)
-            .await?;
+        self.adopt_incomplete(target, Vec::new(), lack, end).await?;
         Ok(Left::Nothing)
     }
 
@@ -221,26 +261,29 @@ impl FetchJob {
         &self,
         target: &Target<'_>,
         blocks: Vec<Block>,
-        missing: u64,
+        lack: Lack,
         end: FetchEnd,
     ) -> Result<(), IngestError> {
-        let found = FetchedGraph::Incomplete { missing };
+        let Lack { missing, why } = lack;
+        let found = FetchedGraph::Incomplete { missing, why };
         let (name, ended) = (&target.attempt.row.name, target.attempt.ends(end));
         self.ingest
             .adopt(name, target.kept, blocks, found, Some(ended))
             .await
     }
 
-    /// Fetches the head and the DID document from the operator's sources and those that were known before.
+    /// Fetches the head and the DID document from the operator's sources and those that were known before. Tells why where the
+    /// head could not be had.
     async fn head(
         &self,
         kept: &NameState,
         head: Cid,
         fetched: &mut Fetched,
-    ) -> Result<bool, IngestError> {
+    ) -> Result<Result<(), Shortfall>, IngestError> {
         let sources = self.sources_of(kept, fetched).await?;
-        let Some(entry) = self.one(&head, &sources).await else {
-            return Ok(false);
+        let entry = match self.one(&head, &sources).await {
+            Ok(entry) => entry,
+            Err(why) => return Ok(Err(why)),
         };
         // What is no entry of ours is found out when everything is looked at; its blocks are not fetched.
         let document = UnverifiedEntry::parse(&entry)
@@ -249,54 +292,67 @@ impl FetchJob {
         fetched.take(entry);
         if let Some(document) = document
             && self.read.block(&document).await?.is_none()
-            && let Some(document) = self.one(&document, &sources).await
+            && let Ok(document) = self.one(&document, &sources).await
         {
             fetched.take(document);
         }
-        Ok(true)
+        Ok(Ok(()))
     }
 
-    /// Fetches a level of the graph after the other; tells how many blocks could not be had.
+    /// Fetches a level of the graph after the other; tells how many blocks could not be had, and why the first.
     async fn below(
         &self,
         wanted: Vec<Cid>,
         sources: &Sources,
         fetched: &mut Fetched,
         target: &mut Target<'_>,
-    ) -> Result<u64, IngestError> {
-        let mut missing = 0;
-        let mut seen: HashSet<Cid> = fetched.blocks.keys().copied().collect();
-        let mut level: Vec<Cid> = wanted.into_iter().filter(|cid| seen.insert(*cid)).collect();
+    ) -> Result<Option<Lack>, IngestError> {
+        let mut lack: Option<Lack> = None;
+        let come = fetched.blocks.values();
+        let mut seen: HashSet<Cid> = come.map(|block| version_1(block.cid())).collect();
+        let mut level: Vec<Cid> = wanted
+            .into_iter()
+            .filter(|cid| seen.insert(version_1(cid)))
+            .collect();
         while !level.is_empty() {
             let absent = self.read.held().absent(level).await?;
             let mut next = Vec::new();
             for cids in absent.chunks(FETCHES) {
                 let asked = cids.iter().map(|cid| self.one(cid, sources));
                 for block in futures_util::future::join_all(asked).await {
-                    let Some(block) = block else {
-                        missing += 1;
-                        continue;
+                    let block = match block {
+                        Ok(block) => block,
+                        Err(why) => {
+                            lack = Some(Lack::more(lack, why));
+                            continue;
+                        }
                     };
-                    next.extend(links(&block).into_iter().filter(|link| seen.insert(*link)));
+                    let links = target.links(&block).into_iter();
+                    next.extend(links.filter(|link| seen.insert(version_1(link))));
                     fetched.take(block);
                 }
                 // Who lacks these lacks the rest; others wait.
-                if missing >= LACKED {
-                    return Ok(missing);
+                if lack.as_ref().is_some_and(|lack| lack.missing >= LACKED) {
+                    return Ok(lack);
                 }
                 let count = target.count + fetched.blocks.len() as u64;
                 self.ingest
                     .check_size(target.bytes + fetched.bytes, count)?;
                 if target.kept.followed.is_some() && fetched.bytes > PART_BYTES {
-                    self.store_part(fetched, target, missing).await?;
+                    self.store_part(fetched, target, lack.clone()).await?;
                 }
                 if fetched.bytes > self.memory_bytes {
-                    return Ok(missing.max(1));
+                    let cause = format!(
+                        "its blocks are stored together, and are more than the {} bytes of admission.memory",
+                        self.memory_bytes
+                    );
+                    let why = Shortfall::new(ShortfallKind::Memory, None, cause);
+                    return Ok(Some(lack.unwrap_or_else(|| Lack::of(why))));
                 }
             }
             level = next;
         }
-        Ok(missing)
+        Ok(lack)
     }
 
     /// Stores what was fetched so far of a followed name, parents before what is below them, so that all of it is held
@@ -305,38 +361,49 @@ impl FetchJob {
         &self,
         fetched: &mut Fetched,
         target: &mut Target<'_>,
-        missing: u64,
+        lack: Option<Lack>,
     ) -> Result<(), IngestError> {
         target.bytes += std::mem::take(&mut fetched.bytes);
         target.count += fetched.blocks.len() as u64;
         let blocks = std::mem::take(&mut fetched.blocks).into_values().collect();
-        self.adopt_incomplete(target, blocks, missing.max(1), FetchEnd::GoesOn)
+        let under_way = || {
+            let cause = "it is being fetched";
+            Lack::of(Shortfall::new(ShortfallKind::Awaited, None, cause))
+        };
+        let lack = lack.unwrap_or_else(under_way);
+        self.adopt_incomplete(target, blocks, lack, FetchEnd::GoesOn)
             .await
     }
 
-    async fn one(&self, cid: &Cid, sources: &Sources) -> Option<Block> {
+    /// One block, or what each kind of sources said instead.
+    async fn one(&self, cid: &Cid, sources: &Sources) -> Result<Block, Shortfall> {
         let all = [&sources.trusted, &sources.guarded, &sources.peers];
+        let mut refusals = Vec::new();
         for exchange in all.into_iter().flatten() {
-            let asked = rt::timeout(BLOCK, exchange.block(cid)).await;
-            let Ok(answer) = asked else {
-                tracing::debug!(%cid, "a block did not come in time");
-                continue;
-            };
-            match answer {
-                Ok(block) if codec::validate_block(&block).is_ok() => {
+            match rt::timeout(BLOCK, exchange.block(cid)).await {
+                Ok(Ok(block)) => {
                     self.metrics.pin_fetches.inc(Outcome::Ok);
-                    return Some(block);
+                    return Ok(block);
                 }
-                // Every source has the same bytes.
-                Ok(_) => {
-                    tracing::debug!(%cid, "a block breaks the rules of its codec");
-                    break;
+                Ok(Err(error)) => {
+                    tracing::debug!(%cid, %error, "a block could not be fetched");
+                    refusals.push(chain(&error));
                 }
-                Err(error) => tracing::debug!(%cid, %error, "a block could not be fetched"),
+                Err(_) => {
+                    tracing::debug!(%cid, "a block did not come in time");
+                    let seconds = BLOCK.as_secs();
+                    refusals.push(format!("block {cid} did not come within {seconds} s"));
+                }
             }
         }
         self.metrics.pin_fetches.inc(Outcome::Failed);
-        None
+        Err(if refusals.is_empty() {
+            let cause = format!("block {cid} is not here, and no source is known for it");
+            Shortfall::new(ShortfallKind::NoSource, Some(*cid), cause)
+        } else {
+            let cause = refusals.join("; ");
+            Shortfall::new(ShortfallKind::Unavailable, Some(*cid), cause)
+        })
     }
 
     async fn sources_of(
@@ -347,7 +414,7 @@ impl FetchJob {
         let mut listed = Vec::new();
         let known = fetched.blocks.values().find_map(|block| {
             let head = UnverifiedEntry::parse(block).ok()?;
-            fetched.blocks.get(head.document()).cloned()
+            fetched.blocks.get(head.document().hash()).cloned()
         });
         let document = match (known, kept.facts.document) {
             (Some(block), _) => Some(block),
@@ -392,6 +459,43 @@ struct Target<'a> {
     kept: &'a NameState,
     bytes: u64,
     count: u64,
+    /// The first block whose links cannot be read.
+    opaque: Option<Shortfall>,
+}
+
+impl Target<'_> {
+    /// What a block leads to. One whose links cannot be read leads nowhere, which is told.
+    fn links(&mut self, block: &Block) -> Vec<Cid> {
+        links(block).unwrap_or_else(|error| {
+            let opaque = || Shortfall::opaque(*block.cid(), &error);
+            self.opaque.get_or_insert_with(opaque);
+            Vec::new()
+        })
+    }
+}
+
+/// How many blocks could not be had, and why the first of them.
+#[derive(Clone)]
+struct Lack {
+    missing: u64,
+    why: Shortfall,
+}
+
+impl Lack {
+    fn of(why: Shortfall) -> Lack {
+        Lack { missing: 1, why }
+    }
+
+    /// One more.
+    fn more(before: Option<Lack>, why: Shortfall) -> Lack {
+        match before {
+            Some(before) => Lack {
+                missing: before.missing + 1,
+                ..before
+            },
+            None => Lack::of(why),
+        }
+    }
 }
 
 struct Sources {
@@ -404,23 +508,26 @@ struct Sources {
 /// Blocks that were fetched and are not stored yet.
 #[derive(Default)]
 struct Fetched {
-    blocks: HashMap<Cid, Block>,
+    blocks: HashMap<Multihash, Block>,
     bytes: u64,
 }
 
 impl Fetched {
     fn take(&mut self, block: Block) {
         let length = block.bytes().len() as u64;
-        if self.blocks.insert(*block.cid(), block).is_none() {
+        if self.blocks.insert(*block.cid().hash(), block).is_none() {
             self.bytes += length;
         }
     }
 
     /// What the fetched blocks lead to.
-    fn ahead(&self, head: &Cid) -> Vec<Cid> {
-        let entry = self.blocks.get(head).into_iter();
+    fn ahead(&self, head: &Cid, target: &mut Target<'_>) -> Vec<Cid> {
+        let entry = self.blocks.get(head.hash()).into_iter();
         let rest = self.blocks.values().filter(|block| block.cid() != head);
-        entry.chain(rest).flat_map(links).collect()
+        entry
+            .chain(rest)
+            .flat_map(|block| target.links(block))
+            .collect()
     }
 }
 

@@ -152,7 +152,7 @@ impl Republish {
     fn provide_new(&self, kept: Option<&NameState>, put: &PutState) {
         if let Some(kept) = kept
             && let Some(head) = kept.head
-            && kept.facts.pin == Pin::Pinned
+            && matches!(kept.facts.pin, Pin::Pinned | Pin::Opaque)
             && put.last_put.is_none_or(|last| last < kept.stored_at)
         {
             self.reprovide.soon(head);

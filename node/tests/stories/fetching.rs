@@ -60,6 +60,8 @@ async fn a_name_without_sources_waits_and_its_record_is_served() {
         .await
         .json();
     assert_eq!(status["missingBlocks"], 1);
+    assert_eq!(status["problem"]["block"], message.head.to_string());
+    assert!(!status["problem"]["hint"].as_str().unwrap().is_empty());
     // The publisher comes and brings everything.
     node.publish(&message).await.ok();
     let status = node.get(&path).await.ok().json();

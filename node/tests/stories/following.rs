@@ -59,23 +59,6 @@ fn is_pinned(reply: &Reply) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocks_that_break_the_rules_of_their_codec_are_left_out_and_named() {
-    let node = TestNode::start().await;
-    let owner = Author::new(1);
-    let head = Block::new(Codec::DagCbor, vec![0xff; 3]).unwrap();
-    let record = owner.record(*head.cid(), 7, 30 * DAY);
-    let path = format!("/v1/names/{}", owner.name());
-    let sent = message(head.cid(), &record, std::slice::from_ref(&head));
-    let status = node.ask("PUT", &path, &[CAR], &sent).await.ok().json();
-    assert_ne!(status["pin"], "pinned");
-    let why = status["following"]["lastError"].as_str().unwrap();
-    assert!(
-        why.starts_with("1 of the blocks") && why.contains(&head.cid().to_string()),
-        "{why}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_orphan_is_adopted_from_its_record_and_blocks_alone() {
     let node = TestNode::start().await;
     let owner = Author::new(1);

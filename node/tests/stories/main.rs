@@ -8,6 +8,7 @@ mod damaging;
 mod entities;
 mod fetching;
 mod following;
+mod foreign;
 mod gateway;
 mod gossiping;
 mod identifiers;

@@ -5,7 +5,7 @@ use perennis_shared::{
     cid::Cid,
     did::Did,
     error::{ErrorKind, Retryable},
-    ipns::{Equivocation, Name, Record},
+    ipns::{Equivocation, Name, PathRoot, Record},
     time::Timestamp,
 };
 
@@ -23,8 +23,10 @@ pub struct Resolved {
     pub did: Did,
     /// Its name.
     pub name: Name,
-    /// The newest log entry.
+    /// The newest log entry; of somebody else's record the root of what it points at.
     pub head: Cid,
+    /// What follows the root in the record's value, without the slash before it; empty where it is the root itself.
+    pub path: String,
     /// The record's sequence.
     pub sequence: u64,
     /// Until when the record is valid.
@@ -56,10 +58,12 @@ pub enum ResolveError {
     #[error(transparent)]
     Route(Box<RouteError>),
     /// The record is valid but points at something else than content.
-    #[error("the name points at {value:?}, which is not /ipfs/<CID>")]
+    #[error("the name points at {value:?}, {what}")]
     NoHead {
         /// What the record says.
         value: String,
+        /// What that is.
+        what: &'static str,
     },
     /// The store failed.
     #[error(transparent)]
@@ -160,13 +164,22 @@ impl<S: BlockStore + 'static> Client<S> {
 }
 
 fn resolved(did: &Did, record: Record, source: String) -> Result<Resolved, ResolveError> {
-    let head = record.head().ok_or_else(|| ResolveError::NoHead {
+    let no_head = |what| ResolveError::NoHead {
         value: String::from_utf8_lossy(record.value()).into_owned(),
-    })?;
+        what,
+    };
+    let path = record.content_path();
+    let path = path.map_err(|_| no_head("which is no content path"))?;
+    let head = match path.root {
+        PathRoot::Cid(root) => root,
+        PathRoot::Name(_) => return Err(no_head("another name: resolve that one")),
+        PathRoot::Domain => return Err(no_head("a domain, which is not followed")),
+    };
     Ok(Resolved {
         did: *did,
         name: did.name(),
         head,
+        path: path.rest,
         sequence: record.sequence(),
         valid_until: record.validity(),
         source,

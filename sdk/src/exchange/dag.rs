@@ -12,7 +12,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use perennis_rt::{BoxFuture, MaybeSend, MaybeSync};
 use perennis_shared::{
-    cid::{Block, Cid, Codec, is_identity},
+    cid::{Block, Cid, Codec, is_identity, version_1},
     codec,
 };
 
@@ -116,13 +116,17 @@ pub struct Progress {
     pub held: u64,
     /// Blocks known to be missing and not fetched yet.
     pub left: u64,
+    /// Blocks that are kept and whose links cannot be read, so that what is below them is not known.
+    pub opaque: u64,
+    /// The first of those.
+    pub first_opaque: Option<Cid>,
 }
 
 /// Fetches what `sink` lacks of the DAGs below `roots`. On return the sink has all of it. `progress` is called after
-/// each block; it must return at once.
+/// each block; it must return at once. A block whose links cannot be read is kept like any other and counted.
 ///
 /// # Errors
-/// A block cannot be had or read, the sink fails, or the DAG is larger than `limits` allows.
+/// A block cannot be had, the sink fails, or the DAG is larger than `limits` allows.
 pub async fn fetch_dag<S, K>(
     source: &S,
     roots: &[Cid],
@@ -296,11 +300,16 @@ where
     }
 
     fn follow_block(&mut self, block: &Block) -> Result<(), FetchError> {
-        let links = codec::links(block.cid(), block.bytes());
-        self.follow(links.map_err(|source| FetchError::Unreadable {
-            cid: Box::new(*block.cid()),
-            source,
-        })?)
+        match codec::links(block.cid(), block.bytes()) {
+            Ok(links) => self.follow(links),
+            Err(error) => {
+                let cid = *block.cid();
+                tracing::debug!(%cid, %error, "the links of a block cannot be read");
+                self.done.opaque += 1;
+                self.done.first_opaque.get_or_insert(cid);
+                Ok(())
+            }
+        }
     }
 
     /// Depth first, so that what is known and not fetched stays small.
@@ -308,7 +317,7 @@ where
         let at = self.unchecked.len();
         let new = links
             .into_iter()
-            .filter(|cid| !is_identity(cid) && self.seen.insert(*cid));
+            .filter(|cid| !is_identity(cid) && self.seen.insert(version_1(cid)));
         self.unchecked.extend(new);
         self.unchecked[at..].reverse();
         self.check()

@@ -59,6 +59,15 @@ impl Block {
         &self.bytes
     }
 
+    /// The same content under another CID of its multihash, in another version or with another codec; `None` where the
+    /// multihash is another.
+    pub fn named(&self, cid: &Cid) -> Option<Block> {
+        (cid.hash() == self.cid.hash()).then(|| Block {
+            cid: *cid,
+            bytes: self.bytes.clone(),
+        })
+    }
+
     /// Name and content.
     pub fn into_parts(self) -> (Cid, Bytes) {
         (self.cid, self.bytes)

@@ -72,6 +72,20 @@ fn the_same_cid_is_read_from_every_base() {
         Base::Base58Btc,
         Base::Base64,
         Base::Base64Url,
+        Base::Base16Lower,
+        Base::Base16Upper,
+        Base::Base32PadLower,
+        Base::Base32PadUpper,
+        Base::Base32HexLower,
+        Base::Base32HexUpper,
+        Base::Base32HexPadLower,
+        Base::Base32HexPadUpper,
+        Base::Base32Z,
+        Base::Base58Flickr,
+        Base::Base64Pad,
+        Base::Base64UrlPad,
+        Base::Base8,
+        Base::Base10,
     ];
     for base in bases {
         let text = cid.to_string_of_base(base).unwrap();
@@ -149,7 +163,7 @@ proptest! {
     #[test]
     fn changed_text_is_refused_or_another_cid(
         seed: [u8; 8],
-        base in prop::sample::select(&[Base::Base32Lower, Base::Base36Lower, Base::Base58Btc, Base::Base64][..]),
+        base in prop::sample::select(&[Base::Base32Lower, Base::Base36Lower, Base::Base58Btc, Base::Base64, Base::Base16Lower, Base::Base64Pad][..]),
         at: prop::sample::Index,
         byte in 0x20u8..0x7f,
     ) {
@@ -165,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics(text in "[bBkKzmuQ]?\\PC{0,60}") {
+    fn no_text_panics(text in "[bBkKzmuQfFcCvVtThZMU0798]?\\PC{0,60}") {
         let _ = parse_cid(&text);
     }
 }

@@ -1,183 +1,118 @@
-//! The links of a block, found without building a tree of values.
+//! The links of a block of anybody, found without building a tree of values.
+//!
+//! Blocks of others are kept, walked and served whatever they look like inside, so this reads what other implementations
+//! write and read: DAG-CBOR and DAG-JSON in any form, DAG-PB with names that are no text, objects of git, DAG-JOSE. Our
+//! own formats are read by readers of their own, which are strict. Of the same rules are [`links_of_version_1`], for the
+//! packs of a store.
 
 use alloc::vec::Vec;
 
-use super::{CodecError, Value, dag_cbor::Decoder, dag_json, dag_pb};
+use super::CodecError;
 use crate::{
-    cid::{Block, Cid, Codec, is_identity},
-    limits::{BLOCK_LINKS, LimitExceeded},
+    cid::{Cid, CidError, Codec, HashFn, parse_cid_bytes, text_to_cid_bytes},
+    limits::{FOREIGN_LINKS, INLINE_BYTES, LimitExceeded, WIRE_BLOCK_BYTES},
+    varint,
 };
+
+mod cbor;
+mod git;
+mod json;
+mod pb;
+mod version_1;
+
+pub use version_1::links_of_version_1;
 
 /// The links of a block, in the order they stand in, by the codec its CID names.
 ///
-/// The whole block is checked against the rules of its codec. A link that holds its content itself
-/// (an identity CID) names no block to fetch: in its place stand the links of its content.
+/// A block need not be in the canonical form of its codec, only in one that other implementations read. Raw bytes, keys,
+/// CBOR and JSON have no links. A link that holds its content itself (an identity CID, of at most [`INLINE_BYTES`])
+/// names no block to fetch: in its place stand the links of its content.
 ///
 /// # Errors
-/// Refuses codecs we cannot read, blocks that break the rules of their codec, and blocks with more
-/// than [`BLOCK_LINKS`] links. It does not compare `bytes` with the digest of `cid`.
+/// The links cannot be known: the codec is not read here, the bytes are not of the codec, a link is no CID that is held
+/// here, or there are more than [`FOREIGN_LINKS`]. Whoever keeps the block all the same has to say that what is below
+/// it is not. It does not compare `bytes` with the digest of `cid`.
 pub fn links(cid: &Cid, bytes: &[u8]) -> Result<Vec<Cid>, CodecError> {
-    let mut found = Vec::new();
-    collect(cid, bytes, &mut found)?;
-    Ok(found)
+    LimitExceeded::check("block bytes", WIRE_BLOCK_BYTES, bytes.len())?;
+    let mut found = Links::default();
+    found.read(cid.codec(), bytes)?;
+    Ok(found.cids)
 }
 
-/// Checks a block against the rules of its codec. One whose codec we cannot read passes. Others that break the rules must not be
-/// kept: what lies below them could neither be held nor let go.
-///
-/// # Errors
-/// The rule that is broken, as of [`links`].
-pub fn validate_block(block: &Block) -> Result<(), CodecError> {
-    match Codec::from_code(block.cid().codec()) {
-        Some(_) => links(block.cid(), block.bytes()).map(drop),
-        None => Ok(()),
-    }
+/// Links that were found so far.
+#[derive(Default)]
+struct Links {
+    cids: Vec<Cid>,
 }
 
-fn collect(cid: &Cid, bytes: &[u8], found: &mut Vec<Cid>) -> Result<(), CodecError> {
-    let codec =
-        Codec::from_code(cid.codec()).ok_or_else(|| CodecError::UnknownCodec(cid.codec()))?;
-    match codec {
-        Codec::Raw | Codec::Libp2pKey => Ok(()),
-        Codec::DagCbor => {
-            let mut decoder = Decoder::new(bytes)?;
-            decoder.skip(&mut |link| push(link, found))?;
-            decoder.finish()
+impl Links {
+    fn read(&mut self, codec: u64, bytes: &[u8]) -> Result<(), CodecError> {
+        match Codec::from_code(codec).ok_or(CodecError::UnknownCodec(codec))? {
+            Codec::Raw | Codec::Libp2pKey | Codec::Cbor | Codec::Json => Ok(()),
+            Codec::DagCbor => cbor::read(bytes, self),
+            Codec::DagJose => cbor::read_jose(bytes, self),
+            Codec::DagJson => json::read(bytes, self),
+            Codec::DagPb => pb::read(bytes, self),
+            Codec::GitRaw => git::read(bytes, self),
         }
-        Codec::DagPb => dag_pb::read(bytes, &mut |part| match part {
-            dag_pb::Part::Link(link) => push(link.hash, found),
-            dag_pb::Part::Data(_) => Ok(()),
-        }),
-        Codec::DagJson => collect_from(&dag_json::decode(bytes)?, found),
+    }
+
+    /// Takes the binary form of a CID that stands at `offset` of the block. Content that a CID holds is shorter than
+    /// the CID, so what lies in it ends after few steps.
+    fn push_bytes(&mut self, bytes: &[u8], offset: usize) -> Result<(), CodecError> {
+        let wrong = |source| CodecError::Link { offset, source };
+        match identity(bytes).map_err(wrong)? {
+            Some((codec, content)) => self.read(codec, content),
+            None => self.push(parse_cid_bytes(bytes).map_err(wrong)?),
+        }
+    }
+
+    /// As [`Links::push_bytes`], for a CID as text.
+    fn push_text(&mut self, text: &str, offset: usize) -> Result<(), CodecError> {
+        let bytes =
+            text_to_cid_bytes(text).map_err(|source| CodecError::Link { offset, source })?;
+        self.push_bytes(&bytes, offset)
+    }
+
+    fn push(&mut self, cid: Cid) -> Result<(), CodecError> {
+        LimitExceeded::check("links in a block", FOREIGN_LINKS, self.cids.len() + 1)?;
+        self.cids.push(cid);
+        Ok(())
     }
 }
 
-/// An identity CID is at most 64 bytes long and its content shorter, so this ends after few steps.
-fn push(link: Cid, found: &mut Vec<Cid>) -> Result<(), CodecError> {
-    if is_identity(&link) {
-        return collect(&link, link.hash().digest(), found);
+/// The codec and the content of a binary CID that holds its content itself. It may be longer than any other digest, and
+/// longer than a [`Cid`] has room for.
+fn identity(bytes: &[u8]) -> Result<Option<(u64, &[u8])>, CidError> {
+    if bytes.first() != Some(&1) {
+        return Ok(None);
     }
-    LimitExceeded::check("links in a block", BLOCK_LINKS, found.len() + 1)?;
-    found.push(link);
-    Ok(())
+    let (codec, codec_bytes) = varint::read_u63(&bytes[1..])?;
+    let at = 1 + codec_bytes;
+    let (hash, hash_bytes) = varint::read_u63(&bytes[at..])?;
+    if hash != HashFn::Identity.code() {
+        return Ok(None);
+    }
+    let at = at + hash_bytes;
+    let (length, length_bytes) = varint::read_u63(&bytes[at..])?;
+    let content = &bytes[at + length_bytes..];
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    LimitExceeded::check("identity CID bytes", INLINE_BYTES, length)?;
+    match content.len().checked_sub(length) {
+        Some(0) => Ok(Some((codec, content))),
+        Some(extra) => Err(CidError::TrailingBytes { extra }),
+        None => Err(CidError::Truncated),
+    }
 }
 
-fn collect_from(value: &Value, found: &mut Vec<Cid>) -> Result<(), CodecError> {
-    match value {
-        Value::Link(link) => push(*link, found),
-        Value::List(items) => items.iter().try_for_each(|item| collect_from(item, found)),
-        Value::Map(entries) => entries
-            .values()
-            .try_for_each(|value| collect_from(value, found)),
-        _ => Ok(()),
-    }
+/// Deeper nesting than this is not followed.
+const DEPTH: usize = 512;
+
+/// One level deeper.
+fn deeper(depth: usize) -> Result<usize, CodecError> {
+    LimitExceeded::check("depth of a block", DEPTH, depth + 1)?;
+    Ok(depth + 1)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        cid::{HashFn, Multihash, cid_of},
-        codec::dag_cbor,
-    };
-    use alloc::vec;
-    use proptest::prelude::*;
-    use std::string::ToString;
-
-    fn inline(codec: Codec, content: &[u8]) -> Cid {
-        let hash = Multihash::wrap(HashFn::Identity.code(), content).unwrap();
-        Cid::new_v1(codec.code(), hash)
-    }
-
-    #[test]
-    fn links_are_found_in_order_in_every_codec() {
-        let (a, b) = (cid_of(Codec::Raw, b"a"), cid_of(Codec::DagPb, b"b"));
-        let value = Value::map([
-            ("x", Value::List(vec![b.into(), Value::Null, a.into()])),
-            ("y", Value::map([("z", Value::from(b))])),
-        ]);
-        let expected = vec![b, a, b];
-        let bytes = dag_cbor::encode(&value).unwrap();
-        assert_eq!(
-            links(&cid_of(Codec::DagCbor, &bytes), &bytes),
-            Ok(expected.clone())
-        );
-        let text = dag_json::encode_bytes(&value).unwrap();
-        assert_eq!(links(&cid_of(Codec::DagJson, &text), &text), Ok(expected));
-        let node = dag_pb::Node {
-            links: [a, b]
-                .map(|hash| dag_pb::Link {
-                    hash,
-                    name: None,
-                    size_claimed: None,
-                })
-                .into(),
-            data: Some(vec![1]),
-        };
-        let bytes = dag_pb::encode(&node).unwrap();
-        assert_eq!(links(&cid_of(Codec::DagPb, &bytes), &bytes), Ok(vec![a, b]));
-        assert_eq!(links(&cid_of(Codec::Raw, &bytes), &bytes), Ok(vec![]));
-    }
-
-    #[test]
-    fn links_inside_inline_content_are_found() {
-        let target = cid_of(Codec::Raw, b"a");
-        let inner = dag_cbor::encode(&Value::from(target)).unwrap();
-        let value = Value::List(vec![
-            inline(Codec::DagCbor, &inner).into(),
-            inline(Codec::Raw, b"text").into(),
-        ]);
-        let bytes = dag_cbor::encode(&value).unwrap();
-        assert_eq!(
-            links(&cid_of(Codec::DagCbor, &bytes), &bytes),
-            Ok(vec![target])
-        );
-    }
-
-    #[test]
-    fn broken_blocks_and_unknown_codecs_are_refused() {
-        let cid = cid_of(Codec::DagCbor, b"");
-        assert!(links(&cid, b"\x00\x00").is_err());
-        assert!(links(&cid, b"\x9f\xff").is_err());
-        let unknown = Cid::new_v1(0x78, *cid.hash());
-        let error = links(&unknown, b"").unwrap_err();
-        assert_eq!(error.to_string(), "codec 0x78 is unknown");
-    }
-
-    #[test]
-    fn links_are_counted() {
-        let link = cid_of(Codec::Raw, b"a");
-        let value = Value::List(vec![link.into(); BLOCK_LINKS + 1]);
-        let bytes = dag_cbor::encode(&value).unwrap();
-        let error = links(&cid_of(Codec::DagCbor, &bytes), &bytes).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "links in a block: 32769 is above the limit of 32768"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_of_any_codec_never_panic(
-            codec in prop::sample::select(&[0x55, 0x70, 0x71, 0x72, 0x0129, 0x78][..]),
-            bytes in proptest::collection::vec(any::<u8>(), 0..64),
-        ) {
-            let cid = Cid::new_v1(codec, *cid_of(Codec::Raw, &bytes).hash());
-            if let Ok(found) = links(&cid, &bytes) {
-                prop_assert!(!found.iter().any(is_identity));
-            }
-        }
-
-        #[test]
-        fn the_links_are_those_of_the_value(value in dag_cbor::tests::any_value()) {
-            let bytes = dag_cbor::encode(&value).unwrap();
-            let mut expected = Vec::new();
-            collect_from(&dag_cbor::decode(&bytes).unwrap(), &mut expected).unwrap();
-            let mut found = links(&cid_of(Codec::DagCbor, &bytes), &bytes).unwrap();
-            // The names of maps are in another order in a value than in its bytes.
-            found.sort();
-            expected.sort();
-            prop_assert_eq!(found, expected);
-        }
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use crate::cid::{Cid, parse_cid};
 use crate::codec::CodecError;
 use crate::codec::dag_cbor::Decoder;
 use crate::ipns::wire::Envelope;
-use crate::ipns::{Name, NameKey, NameKeyError};
+use crate::ipns::{ContentPath, ContentPathError, Name, NameKey, NameKeyError};
 use crate::limits::{LimitExceeded, RECORD_BYTES};
 use crate::sign::BadSignature;
 use crate::time::{Millis, TimeError, Timestamp};
@@ -186,9 +186,24 @@ impl Record {
         core::str::from_utf8(self.value()).ok()
     }
 
-    /// The CID the name points at; `None` when the value is not exactly `/ipfs/<CID>`.
+    /// The CID the name points at; `None` when the value is not exactly `/ipfs/<CID>`, as our own records have it.
+    /// [`Record::root`] is for the records of anybody.
     pub fn head(&self) -> Option<Cid> {
         parse_cid(self.path()?.strip_prefix(CONTENT_PATH)?).ok()
+    }
+
+    /// Where the value points, as the records of anybody do: with a path behind the CID, in any base, at another name.
+    ///
+    /// # Errors
+    /// The value is no content path.
+    pub fn content_path(&self) -> Result<ContentPath, ContentPathError> {
+        ContentPath::parse(self.value())
+    }
+
+    /// The CID at which the value's path begins, below which everything belongs to the name; `None` when the value
+    /// points at no content, or at another name.
+    pub fn root(&self) -> Option<Cid> {
+        self.content_path().ok()?.cid()
     }
 
     /// Counts the changes of the value; the highest wins.

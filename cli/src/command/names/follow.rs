@@ -12,11 +12,11 @@ use perennis_rt::http::Request;
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::codec;
 use perennis_shared::codec::car::{CarError, Decoder, Event, Writer};
-use perennis_shared::ipns::{Name, Record, UnverifiedRecord};
+use perennis_shared::ipns::{Name, PathRoot, Record, UnverifiedRecord};
 use perennis_shared::limits::RECORD_BYTES;
 use serde::Serialize;
 
-use super::tell;
+use super::{tell, warn_of_problem};
 use crate::args::{NameFollow, NameUnfollow};
 use crate::ask::{NodeClient, escaped};
 use crate::context::Context;
@@ -32,8 +32,8 @@ const PART_BYTES: usize = 8 << 20;
 /// Bytes of a file read at a time.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Blocks that the node does not keep, of which each is told.
-const LEFT_OUT_TOLD: usize = 8;
+/// Blocks whose links cannot be read, of which each is told.
+const OPAQUE_TOLD: usize = 8;
 
 /// How long the node may take to find a record, or to store a part.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -58,7 +58,9 @@ pub(super) async fn follow(context: &Context<'_>, arguments: &NameFollow) -> Res
         }
         (Some(file), record) => ask.put_file(file, record, context.output).await?,
     };
-    tell(context, &body)
+    tell(context, &body)?;
+    warn_of_problem(context, &body);
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -125,20 +127,17 @@ impl Ask<'_> {
             Some(record) => record,
             None => find_record(file, &self.name)?,
         };
-        let head = record.head().ok_or_else(|| {
-            Failure::invalid("no_head", "the record points at no block")
-                .hint("give --record alone: there is nothing below it to keep")
-        })?;
+        let head = root_of(&record)?;
         let mut parts = Parts::open(file)?;
         let mut part = parts.next(&record)?;
-        let mut left_out = 0;
+        let mut opaque = 0;
         loop {
             for block in &part {
-                if let Err(error) = codec::validate_block(block) {
-                    left_out += 1;
-                    if left_out <= LEFT_OUT_TOLD {
+                if let Err(error) = codec::links(block.cid(), block.bytes()) {
+                    opaque += 1;
+                    if opaque <= OPAQUE_TOLD {
                         output.warn(format_args!(
-                            "block {} breaks the rules of its codec ({error}): the node does not keep it, nor what lies below it alone",
+                            "the links of block {} cannot be read ({error}): the node keeps it, but nothing that is below it alone",
                             block.cid()
                         ));
                     }
@@ -153,13 +152,40 @@ impl Ask<'_> {
             let body = self.put(Some((kind, car)), next.is_some()).await?;
             match next {
                 Some(next) => part = next,
-                None if left_out > LEFT_OUT_TOLD => {
-                    let more = left_out - LEFT_OUT_TOLD;
-                    output.warn(format_args!("and {more} more blocks that are not kept"));
+                None if opaque > OPAQUE_TOLD => {
+                    let more = opaque - OPAQUE_TOLD;
+                    output.warn(format_args!("and of {more} more blocks"));
                     return Ok(body);
                 }
                 None => return Ok(body),
             }
+        }
+    }
+}
+
+/// The root of what the record points at.
+fn root_of(record: &Record) -> Result<Cid, Failure> {
+    let no_head =
+        |cause: String, hint: &str| Err(Failure::invalid("no_head", cause).hint(hint.to_owned()));
+    let alone = "give --record alone: there is nothing below it to keep";
+    match record.content_path() {
+        Ok(path) => match path.root {
+            PathRoot::Cid(root) => Ok(root),
+            PathRoot::Name(name) => no_head(
+                format!("the record points at another name, {path}"),
+                &format!("give --record alone, and follow {name} with its own record and blocks"),
+            ),
+            PathRoot::Domain => no_head(
+                format!("the record points at a domain, {path}, which is not followed"),
+                alone,
+            ),
+        },
+        Err(error) => {
+            let value = String::from_utf8_lossy(record.value()).into_owned();
+            no_head(
+                format!("the record points at {value:?}, which is no content path: {error}"),
+                alone,
+            )
         }
     }
 }

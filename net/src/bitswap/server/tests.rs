@@ -15,7 +15,10 @@ fn cid(number: u64) -> Cid {
 
 impl Numbered {
     fn size(&self, wanted: &Cid) -> Option<usize> {
-        let known = self.0.iter().find(|(number, _)| cid(*number) == *wanted);
+        let known = self
+            .0
+            .iter()
+            .find(|(number, _)| cid(*number).hash() == wanted.hash());
         known.map(|(_, size)| *size)
     }
 }
@@ -107,6 +110,23 @@ fn what_arrives_is_given_to_who_waits_and_to_nobody_who_cancelled() {
     let (to, reply) = server.finished(found);
     assert_eq!((to, reply.payload.len()), (stays, 1));
     assert!(server.next_job().is_none());
+}
+
+#[test]
+fn a_block_that_arrives_under_another_cid_of_its_multihash_is_given_to_who_waits() {
+    let (mut server, peer) = (small(), PeerId::random());
+    let old = Cid::new_v0(*cid(1).hash()).unwrap();
+    let wanted = Cid::new_v1(Codec::DagPb.code(), *cid(1).hash());
+    for cid in [old, wanted] {
+        server.wants(peer, vec![Want::new(cid, WantKind::Block, 1)], false);
+    }
+    let found = run(server.next_job().unwrap(), &Numbered(vec![]));
+    server.finished(found);
+    server.have_now(&[cid(1)]);
+    let found = run(server.next_job().unwrap(), &Numbered(vec![(1, 9)]));
+    let (_, reply) = server.finished(found);
+    assert_eq!(reply.payload.len(), 2);
+    assert!(server.absent.is_empty());
 }
 
 #[test]

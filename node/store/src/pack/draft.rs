@@ -54,7 +54,7 @@ impl Draft {
         out.push(u8::try_from(block.codecs.len()).expect("a block has at most 8 codecs"));
         for codec in block.codecs {
             write_varint(out, *codec);
-            match codec::links(&Cid::new_v1(*codec, *block.hash), block.body) {
+            match codec::links_of_version_1(&Cid::new_v1(*codec, *block.hash), block.body) {
                 Err(_) => out.push(0),
                 Ok(links) => {
                     write_varint(out, links.len() as u64 + 1);

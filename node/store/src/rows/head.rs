@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use perennis_shared::cid::Cid;
-use perennis_shared::ipns::Record;
+use perennis_shared::ipns::{ContentPath, Record};
 use perennis_shared::time::Millis;
 
 use super::version::{Never, Reader, Row};
@@ -35,11 +35,10 @@ impl HeadRow {
         }
     }
 
-    /// The block the name points at, where the value is an `/ipfs/` path of one CID.
+    /// The block at which the content path begins that the name points at; none where it points at no content.
     #[must_use]
     pub fn head(&self) -> Option<Cid> {
-        let path = std::str::from_utf8(&self.value).ok()?;
-        perennis_shared::cid::parse_cid(path.strip_prefix("/ipfs/")?).ok()
+        ContentPath::parse(&self.value).ok()?.cid()
     }
 }
 

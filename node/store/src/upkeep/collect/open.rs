@@ -5,7 +5,16 @@ use perennis_shared::cid::{Codec, Multihash, parse_multihash_bytes};
 /// Bytes that are kept at most. What comes when it is full is not taken in, and has to be found again.
 const BYTES: usize = 4 << 20;
 /// Codecs that have links, by their number here.
-const LINKED: [Codec; 3] = [Codec::DagPb, Codec::DagCbor, Codec::DagJson];
+const LINKED: [Codec; 5] = [
+    Codec::DagPb,
+    Codec::DagCbor,
+    Codec::DagJson,
+    Codec::GitRaw,
+    Codec::DagJose,
+];
+
+/// How many codecs have links; fewer than the bits that marks have for them.
+pub(super) const CODECS: u8 = LINKED.len() as u8;
 
 /// The number of a codec that has links; none of one that has none or that we do not read.
 pub(super) fn linked(codec: u64) -> Option<u8> {
@@ -101,10 +110,10 @@ mod tests {
 
     #[test]
     fn codecs_with_links_have_numbers() {
-        for codec in [Codec::DagPb, Codec::DagCbor, Codec::DagJson] {
+        for codec in LINKED {
             assert_eq!(codec_of(linked(codec.code()).unwrap()), codec.code());
         }
-        for codec in [Codec::Raw.code(), Codec::Libp2pKey.code(), 0x78] {
+        for codec in [Codec::Raw.code(), Codec::Libp2pKey.code(), 0x90] {
             assert_eq!(linked(codec), None);
         }
     }

@@ -3,6 +3,7 @@
 use perennis_shared::cid::{Multihash, parse_multihash_bytes};
 
 use super::links::LinkLookup;
+use super::open::CODECS;
 use super::{Collection, PAGE_ROWS, codec_of, linked};
 use crate::keys;
 use crate::rows::{MANY_OWNERS, Place, Row as _};
@@ -72,7 +73,7 @@ impl Collection {
                 self.marks.want(hash, codec);
             }
         }
-        for codec in 0..3 {
+        for codec in 0..CODECS {
             if self.marks.is_open(hash, codec) && !self.open.push(hash, codec) {
                 self.scan.begin();
             }
