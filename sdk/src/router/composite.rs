@@ -254,7 +254,9 @@ impl Lookup<'_> {
                 None => deadline,
             };
             let now = rt::monotonic();
-            let until = self.hedge_at.map_or(ends_at, |hedge_at| hedge_at.min(ends_at));
+            let until = self
+                .hedge_at
+                .map_or(ends_at, |hedge_at| hedge_at.min(ends_at));
             let Ok(next) = rt::timeout(until.saturating_sub(now), self.asked.next()).await else {
                 if rt::monotonic() >= ends_at {
                     return;
