@@ -4,7 +4,11 @@ use std::{collections::HashSet, str::FromStr, sync::Arc, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr};
 
-use crate::{blocks::Blocks, dht::DhtStore, pubsub::PubsubConfig};
+use crate::{
+    blocks::Blocks,
+    dht::{DhtProtocol, DhtStore},
+    pubsub::PubsubConfig,
+};
 
 /// Peers that introduce newcomers to the public network, run by those who maintain IPFS.
 pub const PUBLIC_BOOTSTRAP: &[&str] = &[
@@ -28,6 +32,8 @@ pub struct NetConfig {
     pub bootstrap: Bootstrap,
     /// Its part in the DHT.
     pub dht: DhtMode,
+    /// Which DHT that is. Another one than the default is a private one, of the peers that have the same.
+    pub dht_protocol: DhtProtocol,
     /// Whether records are told and heard by gossip, and of how many names; `None` takes no part.
     pub pubsub: Option<PubsubConfig>,
     /// Where records and providers that others put here are kept.
@@ -56,6 +62,7 @@ impl NetConfig {
             announce: Vec::new(),
             bootstrap: Bootstrap::None,
             dht: DhtMode::Client,
+            dht_protocol: DhtProtocol::default(),
             pubsub: None,
             store,
             blocks: Blocks::none(),

@@ -48,6 +48,7 @@ impl Net {
     /// An address cannot be listened on, or the transports cannot be set up.
     pub async fn start(config: NetConfig) -> Result<Net, StartError> {
         let dial = config.dial;
+        let protocol = config.dht_protocol.clone();
         let Started {
             peer,
             listening,
@@ -60,7 +61,14 @@ impl Net {
         Ok(Net(Arc::new(Handles {
             peer,
             listening,
-            dht: Dht::new(peer, commands.clone(), dht, streams.clone(), dial),
+            dht: Dht::new(
+                peer,
+                commands.clone(),
+                dht,
+                streams.clone(),
+                &protocol,
+                dial,
+            ),
             commands,
             dial,
             streams,

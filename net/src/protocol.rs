@@ -73,6 +73,7 @@
 //! ```
 
 use std::{
+    borrow::Cow,
     fmt,
     hash::{Hash, Hasher},
     time::Duration,
@@ -104,13 +105,15 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const STREAMS: (usize, usize) = (256, 16);
 
 /// A protocol: what it is called and what other peers may take of this one. Two are the same when name and version are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Protocol {
-    name: &'static str,
-    version: &'static str,
+    name: Cow<'static, str>,
+    version: Cow<'static, str>,
     deadline: Duration,
     streams: usize,
     streams_per_peer: usize,
+    /// Of one peer when more than half of all places are taken.
+    fair_share: usize,
 }
 
 /// What became of a stream. An error is logged for whoever looks for it, and the stream is reset.
@@ -157,11 +160,26 @@ impl Protocol {
             "the name of a protocol is short"
         );
         Self {
-            name,
-            version,
+            name: Cow::Borrowed(name),
+            version: Cow::Borrowed(version),
             deadline: DEADLINE,
             streams: STREAMS.0,
             streams_per_peer: STREAMS.1,
+            fair_share: STREAMS.1,
+        }
+    }
+
+    /// The protocol that is negotiated as `name`, which was looked at before: it keeps the rules of [`Protocol::new`], the
+    /// version being what is behind the last slash.
+    pub(crate) fn named(name: &str) -> Self {
+        let (name, version) = name.rsplit_once('/').unwrap_or((name, ""));
+        Self {
+            name: Cow::Owned(name.to_owned()),
+            version: Cow::Owned(version.to_owned()),
+            deadline: DEADLINE,
+            streams: STREAMS.0,
+            streams_per_peer: STREAMS.1,
+            fair_share: STREAMS.1,
         }
     }
 
@@ -177,19 +195,28 @@ impl Protocol {
     pub const fn with_streams(mut self, streams: usize, of_one_peer: usize) -> Self {
         self.streams = streams;
         self.streams_per_peer = of_one_peer;
+        self.fair_share = of_one_peer;
+        self
+    }
+
+    /// Serves no more than so many streams of one peer when more than half of those that are served at once are being
+    /// served: bursts have room, and a few peers cannot take all of it.
+    #[must_use]
+    pub const fn with_fair_share(mut self, of_one_peer: usize) -> Self {
+        self.fair_share = of_one_peer;
         self
     }
 
     /// What it is called, without its version.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its version.
     #[must_use]
-    pub const fn version(&self) -> &'static str {
-        self.version
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// How it is negotiated.
@@ -206,7 +233,7 @@ impl fmt::Display for Protocol {
 
 impl PartialEq for Protocol {
     fn eq(&self, other: &Self) -> bool {
-        (self.name, self.version) == (other.name, other.version)
+        (&self.name, &self.version) == (&other.name, &other.version)
     }
 }
 
@@ -214,7 +241,7 @@ impl Eq for Protocol {}
 
 impl Hash for Protocol {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.name, self.version).hash(state);
+        (&self.name, &self.version).hash(state);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use libp2p::{Multiaddr, PeerId};
 
-use crate::{network::Network, peers::Inbound};
+use crate::{
+    network::{DhtProtocol, Network},
+    peers::Inbound,
+};
 
 /// How a peer does.
 #[derive(Clone, Debug)]
@@ -17,6 +20,8 @@ pub struct NetStatus {
     pub inbound: Inbound,
     /// Peers in the routing table of each network it takes part in.
     pub routing: Vec<(Network, usize)>,
+    /// Which DHT that is.
+    pub dht_protocol: DhtProtocol,
     /// Peers that are not spoken to.
     pub banned: Vec<PeerId>,
 }

@@ -6,7 +6,7 @@
 //! Must never touch: what a protocol that was registered says on its streams ([`crate::protocol`]), the disk, or the
 //! handles, which know only the channels.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::RwLock;
@@ -14,8 +14,8 @@ use parking_lot::RwLock;
 use crate::{
     bitswap,
     command::{self, Commands, SwarmCommand},
-    config::NetConfig,
-    dht::DhtCommand,
+    config::{DhtMode, NetConfig},
+    dht::{Local, Network, Server, protocol_of},
     error::StartError,
     protocol::{self, Streams},
     pubsub::Pubsub,
@@ -34,7 +34,7 @@ pub(crate) struct Started {
     /// Addresses that are listened on, as they change.
     pub(crate) listening: Arc<RwLock<Vec<Multiaddr>>>,
     pub(crate) commands: Commands<SwarmCommand>,
-    pub(crate) dht: Commands<DhtCommand>,
+    pub(crate) dht: Weak<Local>,
     pub(crate) streams: Streams,
     pub(crate) bitswap: bitswap::Handle,
     pub(crate) pubsub: Option<Pubsub>,
@@ -52,7 +52,13 @@ pub(crate) async fn start(config: NetConfig) -> Result<Started, StartError> {
     }
     let listening = Arc::new(RwLock::new(Vec::new()));
     let (commands, received) = command::channel();
-    let (dht, of_dht) = command::channel();
+    let local = Arc::new(Local::new(
+        peer,
+        config.dht != DhtMode::Off,
+        Arc::clone(&config.store),
+        Arc::clone(&listening),
+    ));
+    let dht = Arc::downgrade(&local);
     let (of_pubsub, received_pubsub) = command::channel();
     let streams = swarm.behaviour().streams.streams(commands.downgrade());
     let bitswap = swarm.behaviour().bitswap.handle();
@@ -60,7 +66,6 @@ pub(crate) async fn start(config: NetConfig) -> Result<Started, StartError> {
     let pubsub = topics.map(|topics| Pubsub::new(topics, streams.clone(), of_pubsub));
     let received = Received {
         swarm: received,
-        dht: of_dht,
         pubsub: received_pubsub,
     };
     let worker = Worker::new(
@@ -68,14 +73,26 @@ pub(crate) async fn start(config: NetConfig) -> Result<Started, StartError> {
         &config,
         received,
         Arc::clone(&listening),
+        Arc::clone(&local),
         pubsub.clone(),
     );
+    // Whoever is told of this peer's protocols is told of all.
+    let mut registrations = Vec::new();
+    if config.dht == DhtMode::Server {
+        for network in Network::ALL {
+            let protocol = protocol_of(&config.dht_protocol, network);
+            registrations.push(streams.accept(protocol, Server::new(Arc::clone(&local), network)));
+        }
+    }
+    drop(local);
     let worker = worker.listen(&config.listen).await?;
-    let answering = pubsub.as_ref().map(|pubsub| {
-        let registered = pubsub.answer(config.store);
-        registered.expect("it is registered once, at the start")
-    });
-    perennis_rt::spawn(worker.run(serving, answering));
+    if let Some(pubsub) = &pubsub {
+        registrations.push(pubsub.answer(config.store));
+    }
+    let registrations = registrations.into_iter();
+    let registrations = registrations.collect::<Result<Vec<_>, _>>();
+    let registrations = registrations.expect("each is registered once, at the start");
+    perennis_rt::spawn(worker.run(serving, registrations));
     Ok(Started {
         peer,
         listening,

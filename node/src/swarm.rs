@@ -137,6 +137,7 @@ async fn start(
         announce: config.announce.clone(),
         bootstrap: config.bootstrap.clone(),
         dht: config.dht,
+        dht_protocol: config.dht_protocol.clone(),
         pubsub: config.pubsub.then_some(PubsubConfig {
             names: config.pubsub_names,
         }),

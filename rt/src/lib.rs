@@ -5,7 +5,7 @@
 //! where the target may be asked for. Futures are `Send` on native targets and need not be in a browser;
 //! [`MaybeSend`] and [`BoxFuture`] say so once.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
 use futures_util::future::{AbortHandle, Either, abortable, select};
 use perennis_shared::{
@@ -65,6 +65,20 @@ pub fn monotonic() -> Duration {
 /// Waits. On a native target it must be called within a tokio runtime.
 pub async fn sleep(duration: Duration) {
     platform::sleep(duration).await;
+}
+
+/// Lets other tasks go on, and is then ready. A task that always finds more to do must not keep them waiting.
+pub async fn yield_now() {
+    let mut has_yielded = false;
+    std::future::poll_fn(|cx| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Runs `future` for at most `after`, then drops it.

@@ -129,6 +129,10 @@ pub const COMPAT_TAGS: usize = 100;
 
 /// Largest message of the DHT that is read, in bytes.
 pub const KAD_MESSAGE_BYTES: usize = 262_144;
+/// Largest message of the DHT that is taken from who asks, in bytes: as libp2p in Rust has it.
+pub const KAD_REQUEST_BYTES: usize = 16_384;
+/// Largest answer that is given in the DHT, in bytes: libp2p in Rust reads no larger one.
+pub const KAD_ANSWER_BYTES: usize = 16_384;
 /// Most closer peers taken from one answer of the DHT: as many as a bucket holds.
 pub const KAD_PEERS: usize = 20;
 /// Most providers taken from one answer of the DHT.

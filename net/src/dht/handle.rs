@@ -1,15 +1,16 @@
-//! The handle on the DHT, and what it asks of the task that owns the routing tables.
+//! The handle on the DHT.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use bytes::Bytes;
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
 use perennis_rt as rt;
-use perennis_shared::wire::kad::Question;
-use tokio::sync::oneshot;
 
-use super::{Network, Sender, Size};
+use super::{DhtProtocol, Local, Network, Sender, Size};
 use crate::{
     command::{Commands, SwarmCommand},
     error::{ConnectError, NetError},
@@ -24,7 +25,8 @@ pub struct Dht {
     own: PeerId,
     swarm: Commands<SwarmCommand>,
     dial: Duration,
-    pub(super) table: Commands<DhtCommand>,
+    /// It ends with the peer, whoever still has a handle.
+    local: Weak<Local>,
     pub(super) sender: Sender,
     pub(super) sizes: Sizes,
 }
@@ -32,48 +34,21 @@ pub struct Dht {
 /// What is known of the size of each network.
 pub(super) type Sizes = Arc<Mutex<HashMap<Network, Size>>>;
 
-/// What is asked of the routing tables and of what is stored beside them.
-pub(crate) enum DhtCommand {
-    /// What this peer itself would answer to a question.
-    Answer {
-        network: Network,
-        question: Question,
-        key: Bytes,
-        reply: oneshot::Sender<Answer>,
-    },
-    /// Stores a record as if another peer had put it here.
-    Store { key: Vec<u8>, value: Vec<u8> },
-    /// Tells others that this peer provides a key when they ask it.
-    Provide { key: Vec<u8> },
-    /// Stops to count as a provider of a key.
-    Withdraw { key: Vec<u8> },
-}
-
-/// The answer of one peer of the DHT to a question.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Answer {
-    /// The bytes it has as the record.
-    pub(crate) record: Option<Vec<u8>>,
-    /// The peers closest to the key that it knows.
-    pub(crate) closer: Vec<Contact>,
-    /// Peers that say they have the block.
-    pub(crate) providers: Vec<Contact>,
-}
-
 impl Dht {
     pub(crate) fn new(
         own: PeerId,
         swarm: Commands<SwarmCommand>,
-        table: Commands<DhtCommand>,
+        local: Weak<Local>,
         streams: Streams,
+        protocol: &DhtProtocol,
         dial: Duration,
     ) -> Self {
         Self {
             own,
-            sender: Sender::new(streams, swarm.downgrade()),
+            sender: Sender::new(protocol, streams, swarm.downgrade()),
             swarm,
             dial,
-            table,
+            local,
             sizes: Sizes::default(),
         }
     }
@@ -89,6 +64,11 @@ impl Dht {
         let Contact { peer, addresses } = contact;
         let commands = self.swarm.downgrade();
         rt::timeout(self.dial, commands.connect(peer, addresses)).await?
+    }
+
+    /// What this peer itself knows, until it has stopped.
+    pub(super) fn local(&self) -> Result<Arc<Local>, NetError> {
+        self.local.upgrade().ok_or(NetError::Stopped)
     }
 
     pub(super) async fn status(&self) -> Result<NetStatus, NetError> {

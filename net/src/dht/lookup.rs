@@ -15,8 +15,7 @@ use perennis_shared::{
 };
 
 use super::{
-    Answer, Contact, Dht, DhtCommand, Network, Sender, handle::Sizes, keyspace::Point,
-    sender::Expect,
+    Answer, Contact, Dht, Network, Sender, handle::Sizes, keyspace::Point, sender::Expect,
 };
 use crate::{error::NetError, framing::framed};
 
@@ -61,22 +60,17 @@ type Asked = (Network, PeerId, Option<Answer>);
 
 impl Dht {
     /// Begins to ask about a key; nothing is asked before [`Lookup::next`].
-    pub(super) async fn look_up(
+    pub(super) fn look_up(
         &self,
         networks: &[Network],
         question: Question,
         key: &[u8],
     ) -> Result<Lookup, NetError> {
+        let local = self.local()?;
         let key = Bytes::copy_from_slice(key);
         let (mut walks, mut own) = (BTreeMap::new(), Vec::new());
         for network in networks.iter().copied() {
-            let known = self.table.ask(|reply| DhtCommand::Answer {
-                network,
-                question,
-                key: key.clone(),
-                reply,
-            });
-            let mut answer = known.await?;
+            let mut answer = local.answer(network, question, &key);
             let closer = std::mem::take(&mut answer.closer);
             walks.insert(network, Walk::new(self.peer_id(), &key, closer));
             own.push(Heard {

@@ -12,7 +12,7 @@ use perennis_shared::{
 use tokio::sync::mpsc;
 
 use super::{
-    Contact, Dht, DhtCommand, DhtError, Network, PutReport, SendError, Sender, Size,
+    Contact, Dht, DhtError, Network, PutReport, SendError, Sender, Size,
     quorum::Tally,
     sender::Expect,
     size::{are_nearest, is_near},
@@ -41,7 +41,7 @@ impl Dht {
     pub async fn provide(&self, cid: &Cid) -> Result<PutReport, DhtError> {
         let key = cid.hash().to_bytes();
         let mut telling = self.begin_to_tell(&key).await?;
-        let mut lookup = self.look_up(&Network::ALL, Question::Closest, &key).await?;
+        let mut lookup = self.look_up(&Network::ALL, Question::Closest, &key)?;
         let sizes = Network::ALL.map(|network| (network, self.size_of(network)));
         while lookup.next().await.is_some() {
             for (network, size) in sizes {
@@ -85,9 +85,7 @@ impl Dht {
     }
 
     async fn begin_to_tell(&self, key: &[u8]) -> Result<Telling, DhtError> {
-        self.table
-            .tell(DhtCommand::Provide { key: key.to_vec() })
-            .await?;
+        self.local()?.provide(key);
         let own = self.told_addresses().await?;
         let (results, told) = mpsc::unbounded_channel();
         Ok(Telling {
@@ -128,11 +126,8 @@ impl Dht {
     /// # Errors
     /// The peer has stopped.
     pub async fn withdraw(&self, cid: &Cid) -> Result<(), NetError> {
-        self.table
-            .tell(DhtCommand::Withdraw {
-                key: cid.hash().to_bytes(),
-            })
-            .await
+        self.local()?.withdraw(&cid.hash().to_bytes());
+        Ok(())
     }
 
     /// Peers that say they have a block; stops at `most`.
@@ -141,9 +136,7 @@ impl Dht {
     /// The peer has stopped.
     pub async fn find_providers(&self, cid: &Cid, most: usize) -> Result<Providers, DhtError> {
         let key = cid.hash().to_bytes();
-        let mut lookup = self
-            .look_up(&Network::ALL, Question::Providers, &key)
-            .await?;
+        let mut lookup = self.look_up(&Network::ALL, Question::Providers, &key)?;
         let mut providers: Vec<Contact> = Vec::new();
         while providers.len() < most
             && let Some(heard) = lookup.next().await

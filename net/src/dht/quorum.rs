@@ -12,7 +12,7 @@ use perennis_shared::{
 };
 
 use super::{
-    Contact, Dht, DhtCommand, DhtError, Network, PutReport, QUORUM, REPLICAS, SendError,
+    Contact, Dht, DhtError, Network, PutReport, QUORUM, REPLICAS, SendError,
     lookup::{Heard, LOOKUP, Lookup},
     record_key,
     sender::Expect,
@@ -45,7 +45,7 @@ impl Dht {
     pub async fn find_record(&self, name: &Name) -> Result<QuorumRecord, DhtError> {
         let key = record_key(name);
         let mut gather = Gather::new(*name);
-        let mut lookup = self.look_up(&Network::ALL, Question::Record, &key).await?;
+        let mut lookup = self.look_up(&Network::ALL, Question::Record, &key)?;
         while let Some(heard) = lookup.next().await {
             gather.take(heard);
             if gather.is_quorum() {
@@ -89,13 +89,7 @@ impl Dht {
     ) -> Result<PutReport, DhtError> {
         let key = record_key(name);
         // This peer answers with it too, as every other that holds it.
-        let value = record.bytes().to_vec();
-        self.table
-            .tell(DhtCommand::Store {
-                key: key.clone(),
-                value,
-            })
-            .await?;
+        self.local()?.put(&key, record.bytes());
         let frame = framed(&wire::kad::put_value(&key, record.bytes()));
         let key = Bytes::from(key);
         let mut report = PutReport::default();
@@ -143,7 +137,7 @@ impl Dht {
         network: Network,
         key: &[u8],
     ) -> Result<Option<Vec<Contact>>, NetError> {
-        let mut lookup = self.look_up(&[network], Question::Closest, key).await?;
+        let mut lookup = self.look_up(&[network], Question::Closest, key)?;
         while lookup.next().await.is_some() {}
         Ok((!lookup.is_late()).then(|| lookup.closest(network)))
     }
@@ -153,7 +147,7 @@ impl Dht {
     /// # Errors
     /// Nobody can be asked.
     pub async fn closest(&self, key: &[u8]) -> Result<Vec<(Network, Vec<Contact>)>, DhtError> {
-        let mut lookup = self.look_up(&Network::ALL, Question::Closest, key).await?;
+        let mut lookup = self.look_up(&Network::ALL, Question::Closest, key)?;
         while lookup.next().await.is_some() {}
         let closest = Network::ALL.map(|network| (network, lookup.closest(network)));
         let closest: Vec<_> = closest

@@ -5,8 +5,8 @@
 //! writes what has gathered, then reads the answers, which come in order. A lane that fails refuses at once for a
 //! while, so that a dead peer delays nobody, and one without work closes its stream and ends.
 //!
-//! libp2p's own behaviour refuses a record by silence: it closes the stream but does not wake it. So an answer that is
-//! slow to come is waited for aside, with the stream it would come on, and what is behind it goes on another stream:
+//! Peers that run libp2p's own behaviour refuse a record by silence: it closes the stream but does not wake it. So an answer
+//! that is slow to come is waited for aside, with the stream it would come on, and what is behind it goes on another stream:
 //! one refused name delays no other.
 
 use std::{
@@ -31,19 +31,13 @@ use perennis_shared::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Contact, Network};
+use super::{Contact, DhtProtocol, Network, server::protocol_of};
 use crate::{
     command::{SwarmCommand, WeakCommands},
     error::ConnectError,
     framing::read_frame,
     protocol::{OpenError, Protocol, Streams},
 };
-
-/// What is spoken on the public network.
-const PUBLIC: Protocol = Protocol::new("/ipfs/kad", "1.0.0");
-
-/// What is spoken on private networks.
-const LAN: Protocol = Protocol::new("/ipfs/lan/kad", "1.0.0");
 
 /// Requests that may wait for one peer; more wait at the caller.
 const WAITING: usize = 64;
@@ -79,6 +73,8 @@ const IDLE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub(super) struct Sender {
     lanes: Arc<Mutex<HashMap<Target, mpsc::Sender<Request>>>>,
+    /// What is spoken on each network.
+    protocols: Arc<[(Network, Protocol)]>,
     streams: Streams,
     commands: WeakCommands<SwarmCommand>,
 }
@@ -169,9 +165,16 @@ impl Retryable for SendError {
 }
 
 impl Sender {
-    pub(super) fn new(streams: Streams, commands: WeakCommands<SwarmCommand>) -> Self {
+    pub(super) fn new(
+        protocol: &DhtProtocol,
+        streams: Streams,
+        commands: WeakCommands<SwarmCommand>,
+    ) -> Self {
         Self {
             lanes: Arc::default(),
+            protocols: Network::ALL
+                .map(|network| (network, protocol_of(protocol, network)))
+                .into(),
             streams,
             commands,
         }
@@ -345,13 +348,22 @@ impl Lane {
         for request in batch.iter() {
             frames.extend_from_slice(&request.frame);
         }
-        patient(PATIENCE, async {
+        let written = patient(PATIENCE, async {
             stream.write_all(&frames).await?;
             stream.flush().await
-        })
-        .await?;
+        });
+        // A peer that refuses one of them resets the stream while the others are written. Answers to those before it came
+        // first, and may be read yet.
+        let broken = match written.await {
+            Err(error @ SendError::Broken(_)) => Some(error),
+            written => written.map(|()| None)?,
+        };
         while let Some(request) = batch.pop_front() {
             if matches!(request.expect, Expect::Nothing) {
+                if let Some(broken) = broken {
+                    batch.push_front(request);
+                    return Err(broken);
+                }
                 let _ = request.reply.send(Ok(Vec::new()));
                 continue;
             }
@@ -387,20 +399,25 @@ impl Lane {
             self.health.answered(asked.elapsed());
             let _ = request.reply.send(Ok(answer));
         }
-        self.stream = Some(stream);
+        if broken.is_none() {
+            self.stream = Some(stream);
+        }
         Ok(())
     }
 
     async fn open(&mut self, addresses: Vec<Multiaddr>) -> Result<Stream, SendError> {
         let Target { network, peer, .. } = self.target;
         let Sender {
-            streams, commands, ..
+            protocols,
+            streams,
+            commands,
+            ..
         } = &self.sender;
         rt::timeout(PATIENCE, commands.connect(peer, addresses)).await??;
-        let protocol = match network {
-            Network::Public => &PUBLIC,
-            Network::Lan => &LAN,
-        };
+        let mut protocols = protocols.iter();
+        let (_, protocol) = protocols
+            .find(|(of, _)| *of == network)
+            .expect("each network has its protocol");
         let opened = rt::timeout(PATIENCE, streams.open_connected(peer, protocol)).await;
         let opened = opened.unwrap_or_else(|elapsed| Err(elapsed.into()));
         opened.map_err(|error| SendError::Stream(Arc::new(error)))
@@ -471,14 +488,21 @@ mod tests {
 
     #[test]
     fn what_is_spoken_is_what_the_routing_tables_speak() {
-        assert_eq!(PUBLIC.to_string(), Network::Public.protocol());
-        assert_eq!(LAN.to_string(), Network::Lan.protocol());
+        let dht = "/an/example"
+            .parse()
+            .expect("it is the beginning of a name");
+        for dht in [DhtProtocol::default(), dht] {
+            for network in Network::ALL {
+                assert_eq!(protocol_of(&dht, network).to_string(), dht.name(network));
+            }
+        }
     }
 
     #[test]
     fn what_a_caller_may_do_follows_from_what_went_wrong() {
         let peer = PeerId::random();
         let after = ANSWER;
+        let protocol = protocol_of(&DhtProtocol::default(), Network::Lan);
         for (error, kind) in [
             (ConnectError::Own.into(), ErrorKind::Reject),
             (ConnectError::NoAddress { peer }.into(), ErrorKind::Retry),
@@ -488,7 +512,7 @@ mod tests {
                 ErrorKind::Fatal,
             ),
             (
-                SendError::Stream(Arc::new(OpenError::Unsupported { protocol: LAN })),
+                SendError::Stream(Arc::new(OpenError::Unsupported { protocol })),
                 ErrorKind::Reject,
             ),
             (SendError::Answer, ErrorKind::Corrupt),

@@ -13,8 +13,9 @@ use perennis_shared::{
 
 /// Keeps records and providers for the DHT.
 ///
-/// Called from the task that owns the swarm: an answer must not wait for the network or for a sync of the disk. What
-/// is kept was validated before, and its type says so: nobody parses or verifies a record again on its way to the disk.
+/// Called from many tasks at once, those that answer others among them: it must not wait for the network or for a sync of
+/// the disk. What is kept of one key is changed by one task at a time. It was validated before, and its type says so: nobody
+/// parses or verifies a record again on its way to the disk.
 pub trait DhtStore: Send + Sync {
     /// The record of a name, as it was kept; it may have ended since.
     fn record(&self, name: &Name) -> Option<StoredRecord>;

@@ -97,7 +97,7 @@ impl ConnectionHandler for Connection {
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
                 let error = match error {
                     StreamUpgradeError::NegotiationFailed => OpenError::Unsupported {
-                        protocol: info.protocol,
+                        protocol: info.protocol.clone(),
                     },
                     StreamUpgradeError::Io(error) => OpenError::Broken(error),
                     StreamUpgradeError::Timeout => {

@@ -46,8 +46,15 @@ struct Services {
 struct Service {
     protocol: Protocol,
     handler: Box<dyn Handler>,
-    places: Mutex<HashMap<PeerId, usize>>,
+    places: Mutex<Places>,
     has_ended: watch::Sender<bool>,
+}
+
+/// The streams that are being served.
+#[derive(Default)]
+struct Places {
+    taken: usize,
+    by_peer: HashMap<PeerId, usize>,
 }
 
 /// A task that serves a stream has one; nothing is sent on it.
@@ -191,14 +198,17 @@ impl Place {
     fn take(service: Arc<Service>, peer: PeerId) -> Option<Self> {
         let protocol = &service.protocol;
         let mut places = service.places.lock();
-        if places.values().sum::<usize>() >= protocol.streams {
+        let of_peer = places.by_peer.get(&peer).copied().unwrap_or_default();
+        let most = if places.taken > protocol.streams / 2 {
+            protocol.fair_share
+        } else {
+            protocol.streams_per_peer
+        };
+        if places.taken >= protocol.streams || of_peer >= most {
             return None;
         }
-        let of_peer = places.get(&peer).copied().unwrap_or_default();
-        if of_peer >= protocol.streams_per_peer {
-            return None;
-        }
-        places.insert(peer, of_peer + 1);
+        places.taken += 1;
+        places.by_peer.insert(peer, of_peer + 1);
         drop(places);
         Some(Self { service, peer })
     }
@@ -207,7 +217,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut places = self.service.places.lock();
-        if let Entry::Occupied(mut of_peer) = places.entry(self.peer) {
+        places.taken -= 1;
+        if let Entry::Occupied(mut of_peer) = places.by_peer.entry(self.peer) {
             *of_peer.get_mut() -= 1;
             if *of_peer.get() == 0 {
                 of_peer.remove();

@@ -69,7 +69,7 @@ impl Streams {
         let (reply, opened) = oneshot::channel();
         let opening = Opening {
             peer,
-            protocol: *protocol,
+            protocol: protocol.clone(),
             reply,
         };
         let sent = self.openings.send(opening).await;

@@ -14,10 +14,13 @@ use crate::{
     bitswap,
     blocks::Erased,
     config::{DhtMode, NetConfig, NetLimits},
-    dht::{Network, Records},
+    dht::Network,
     memory_limit, protocol,
     pubsub::{Gossip, gossip},
 };
+
+/// The routing table of one network. It asks, so that it has peers, and answers nobody: nothing is kept in its store.
+pub(super) type RoutingTable = kad::Behaviour<kad::store::MemoryStore>;
 
 /// What is spoken with other peers.
 #[derive(NetworkBehaviour)]
@@ -32,8 +35,8 @@ pub(super) struct Behaviour {
     relay: relay::client::Behaviour,
     autonat: autonat::v2::client::Behaviour,
     autonat_server: autonat::v2::server::Behaviour,
-    pub(super) public_dht: Toggle<kad::Behaviour<Records>>,
-    pub(super) lan_dht: Toggle<kad::Behaviour<Records>>,
+    pub(super) public_dht: Toggle<RoutingTable>,
+    pub(super) lan_dht: Toggle<RoutingTable>,
     pub(super) pubsub: Toggle<Gossip>,
     pub(super) bitswap: bitswap::Behaviour<Erased>,
     pub(super) streams: protocol::Behaviour,
@@ -83,7 +86,7 @@ impl Behaviour {
     }
 
     /// The routing of one network; `None` when the peer takes no part.
-    pub(super) fn dht(&mut self, network: Network) -> Option<&mut kad::Behaviour<Records>> {
+    pub(super) fn dht(&mut self, network: Network) -> Option<&mut RoutingTable> {
         match network {
             Network::Public => self.public_dht.as_mut(),
             Network::Lan => self.lan_dht.as_mut(),
@@ -102,13 +105,12 @@ fn limits(limits: &NetLimits) -> connection_limits::Behaviour {
     )
 }
 
-fn dht(config: &NetConfig, key: &Keypair, network: Network) -> Option<kad::Behaviour<Records>> {
-    let mode = match config.dht {
-        DhtMode::Server => kad::Mode::Server,
-        DhtMode::Client => kad::Mode::Client,
-        DhtMode::Off => return None,
-    };
-    let mut kademlia = kad::Config::new(StreamProtocol::new(network.protocol()));
+fn dht(config: &NetConfig, key: &Keypair, network: Network) -> Option<RoutingTable> {
+    if config.dht == DhtMode::Off {
+        return None;
+    }
+    let protocol = StreamProtocol::try_from_owned(config.dht_protocol.name(network));
+    let mut kademlia = kad::Config::new(protocol.expect("its name begins with a slash"));
     kademlia
         // As the Go implementation: ten questions at once, answers within ten seconds.
         .set_parallelism(NonZeroUsize::new(10).expect("ten is not zero"))
@@ -123,8 +125,9 @@ fn dht(config: &NetConfig, key: &Keypair, network: Network) -> Option<kad::Behav
         .set_publication_interval(None)
         .set_provider_publication_interval(None);
     let peer = key.public().to_peer_id();
-    let records = Records::new(network, config.store.clone());
-    let mut behaviour = kad::Behaviour::with_config(peer, records, kademlia);
-    behaviour.set_mode(Some(mode));
+    let nothing = kad::store::MemoryStore::new(peer);
+    let mut behaviour = kad::Behaviour::with_config(peer, nothing, kademlia);
+    // A server of the DHT is one by the protocols that it accepts (`dht::Server`).
+    behaviour.set_mode(Some(kad::Mode::Client));
     Some(behaviour)
 }

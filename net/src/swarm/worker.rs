@@ -25,7 +25,7 @@ use crate::{
     bitswap,
     command::SwarmCommand,
     config::{Bootstrap, NetConfig, peer_of},
-    dht::{DhtCommand, Network},
+    dht::{DhtProtocol, Local, Network},
     error::{ConnectError, StartError},
     peers::Peers,
     protocol::{Registration, Serving},
@@ -57,7 +57,6 @@ const BINDING: Duration = Duration::from_secs(5);
 /// The commands that come to the worker.
 pub(super) struct Received {
     pub(super) swarm: mpsc::Receiver<SwarmCommand>,
-    pub(super) dht: mpsc::Receiver<DhtCommand>,
     pub(super) pubsub: mpsc::Receiver<PubsubCommand>,
 }
 
@@ -70,6 +69,9 @@ pub(super) struct Worker {
     connecting: HashMap<PeerId, Vec<oneshot::Sender<Result<(), ConnectError>>>>,
     peers: Peers,
     tables: HashMap<Network, Table>,
+    /// What others are answered from: it is told of each change of the routing tables.
+    local: Arc<Local>,
+    dht_protocol: DhtProtocol,
     bootstrap: Bootstrap,
     per_group: usize,
     table_per_group: usize,
@@ -84,8 +86,10 @@ impl Worker {
         config: &NetConfig,
         received: Received,
         listening: Arc<RwLock<Vec<Multiaddr>>>,
+        local: Arc<Local>,
         topics: Option<Pubsub>,
     ) -> Self {
+        local.tell_external(swarm.external_addresses().cloned().collect());
         Self {
             swarm,
             received,
@@ -94,6 +98,8 @@ impl Worker {
             connecting: HashMap::new(),
             peers: Peers::default(),
             tables: HashMap::new(),
+            local,
+            dht_protocol: config.dht_protocol.clone(),
             bootstrap: config.bootstrap.clone(),
             per_group: config.limits.per_group as usize,
             table_per_group: config.limits.table_per_group,
@@ -135,9 +141,9 @@ impl Worker {
         failure.map_or(Ok(self), Err)
     }
 
-    /// Works until it is stopped or nobody can ask it any more. `registration` ends with it, and who stops it waits until
-    /// no stream is being served.
-    pub(super) async fn run(mut self, serving: Serving, registration: Option<Registration>) {
+    /// Works until it is stopped or nobody can ask it any more. `registrations` end with it, and who stops it waits until no
+    /// stream is being served.
+    pub(super) async fn run(mut self, serving: Serving, registrations: Vec<Registration>) {
         self.upkeep();
         loop {
             // The upkeep is due again after a pause without events too.
@@ -145,7 +151,7 @@ impl Worker {
                 event = self.swarm.select_next_some() => self.happened(event),
                 command = self.received.swarm.recv() => match command {
                     Some(SwarmCommand::Stop { reply }) => {
-                        drop((self, registration));
+                        drop((self, registrations));
                         serving.ended().await;
                         let _ = reply.send(());
                         return;
@@ -153,7 +159,6 @@ impl Worker {
                     Some(command) => self.obey(command),
                     None => return,
                 },
-                Some(command) = self.received.dht.recv() => self.obey_dht(command),
                 Some(command) = self.received.pubsub.recv() => self.obey_pubsub(command),
                 () = rt::sleep(UPKEEP) => self.upkeep(),
             }
@@ -237,6 +242,7 @@ impl Worker {
             peers: self.peers.len(),
             inbound: self.peers.inbound(rt::now()),
             routing,
+            dht_protocol: self.dht_protocol.clone(),
             banned,
         }
     }
@@ -300,12 +306,18 @@ impl Worker {
                 ..
             } => {
                 self.not_connected(peer, error);
+                // An address that failed may have left the routing tables.
+                self.tell_tables(&peer);
             }
             SwarmEvent::IncomingConnectionError {
                 error: ListenError::Denied { .. },
                 ..
             } => {
                 self.peers.refused += 1;
+            }
+            SwarmEvent::ExternalAddrConfirmed { .. } | SwarmEvent::ExternalAddrExpired { .. } => {
+                let addresses = self.swarm.external_addresses().cloned();
+                self.local.tell_external(addresses.collect());
             }
             SwarmEvent::NewExternalAddrOfPeer { peer_id, address } => {
                 self.peers.heard_of(peer_id, address);
@@ -378,6 +390,7 @@ impl Worker {
 
     /// Looks for peers when there are none.
     fn upkeep(&mut self) {
+        self.tell_whole_tables();
         if self.peers.len() > 0 {
             return;
         }

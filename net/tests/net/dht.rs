@@ -188,7 +188,7 @@ async fn a_name_that_is_refused_delays_no_other() {
             tokio::spawn(async move { net.dht().put_record(&name(1), &record(1, sequence)).await })
         })
         .collect();
-    // Peers refuse by silence: whoever stood behind such a put would wait for seconds.
+    // A refusal resets the stream that the others are waiting for too.
     let started = Instant::now();
     for number in 2..30 {
         let report = net
@@ -197,7 +197,6 @@ async fn a_name_that_is_refused_delays_no_other() {
             .await;
         assert_eq!(report.unwrap().reached.len(), 3);
     }
-    assert!(stale.iter().all(|put| !put.is_finished()));
     assert!(started.elapsed().as_secs() < 4, "{:?}", started.elapsed());
     for refused in stale {
         let refused = refused.await.unwrap().unwrap_err();

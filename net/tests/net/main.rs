@@ -8,4 +8,5 @@ mod peers;
 mod protocol;
 mod pubsub;
 mod raw;
+mod serving;
 mod swarm;

@@ -118,7 +118,7 @@ async fn a_protocol_is_spoken_and_announced_until_it_is_taken_back() {
     let of = server.peer_id();
     let (held, seen) = held();
     let unknown = client.open(of, &ECHO).await.unwrap_err();
-    assert!(matches!(unknown, OpenError::Unsupported { protocol } if protocol == ECHO));
+    assert!(matches!(&unknown, OpenError::Unsupported { protocol } if *protocol == ECHO));
     assert_eq!(unknown.kind(), ErrorKind::Reject);
 
     let registration = server.accept(ECHO, Echo(held)).unwrap();
@@ -142,7 +142,7 @@ async fn one_protocol_has_one_handler() {
     let first = server.accept(ECHO, Echo(Arc::default())).unwrap();
     let taken = server.accept(ECHO.with_streams(1, 1), Echo(Arc::default()));
     let taken = taken.err().unwrap();
-    assert!(matches!(taken, AcceptError::Taken { protocol } if protocol == ECHO));
+    assert!(matches!(&taken, AcceptError::Taken { protocol } if *protocol == ECHO));
     assert_eq!(taken.kind(), ErrorKind::Reject);
     // Another version is another protocol.
     let newer = Protocol::new("/perennis-test/echo", "2.0.0");
@@ -201,6 +201,34 @@ async fn streams_beyond_the_bounds_are_reset() {
         read_frame(&mut stream, MESSAGE_BYTES).await.is_ok()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_leaves_each_its_share() {
+    let (server, first) = pair().await;
+    let second = peer(3).await.net;
+    second.connect_to(&address(&server)).await.unwrap();
+    let may_answer = Arc::new(Semaphore::new(0));
+    let waiting = Waiting {
+        may_answer: Arc::clone(&may_answer),
+        _held: Arc::default(),
+    };
+    let crowded = WAIT.with_streams(6, 5).with_fair_share(1);
+    let _registration = server.accept(crowded, waiting).unwrap();
+    let open = async |client: &Net| client.open(server.peer_id(), &WAIT).await.unwrap();
+    // One peer alone may go beyond half of the places once, and no further than that.
+    let mut served = Vec::new();
+    for _ in 0..4 {
+        served.push(open(&first).await);
+    }
+    assert!(is_ended(&mut open(&first).await).await);
+    // Another has its share of what is left.
+    served.push(open(&second).await);
+    assert!(is_ended(&mut open(&second).await).await);
+    may_answer.add_permits(served.len());
+    for stream in &mut served {
+        read_frame(stream, MESSAGE_BYTES).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,11 @@ use libp2p::{
     swarm::{self, NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
     yamux,
 };
-use perennis_net::{Net, dht::Network, peers::PeerInfo};
+use perennis_net::{
+    Net,
+    dht::{DhtProtocol, Network},
+    peers::PeerInfo,
+};
 use perennis_shared::wire::write_length;
 
 use crate::swarm::until;
@@ -24,6 +28,11 @@ const SILENCE: Duration = Duration::from_millis(700);
 pub(crate) struct Raw {
     pub(crate) peer: PeerId,
     control: libp2p_stream::Control,
+}
+
+/// What the DHT of IPFS speaks.
+fn protocol(network: Network) -> StreamProtocol {
+    StreamProtocol::try_from_owned(DhtProtocol::default().name(network)).unwrap()
 }
 
 /// A swarm that speaks nothing by itself.
@@ -68,9 +77,8 @@ impl Raw {
 
     /// A stream for the routing protocol of private networks.
     pub(crate) async fn stream(&self, to: PeerId) -> Option<Stream> {
-        let protocol = StreamProtocol::new(Network::Lan.protocol());
-        let opening = self.control.clone();
-        let mut opening = opening;
+        let protocol = protocol(Network::Lan);
+        let mut opening = self.control.clone();
         tokio::time::timeout(Duration::from_secs(5), opening.open_stream(to, protocol))
             .await
             .ok()?
@@ -143,7 +151,7 @@ pub(crate) async fn claim(address: &Multiaddr, claimed: Multiaddr) -> PeerId {
         identify: identify::Behaviour::new(identify),
     };
     let mut swarm = swarm_of(&key, behaviour, swarm::Config::with_tokio_executor());
-    let protocol = StreamProtocol::new(Network::Public.protocol());
+    let protocol = protocol(Network::Public);
     let mut serving = swarm
         .behaviour()
         .streams

@@ -20,7 +20,7 @@ type Make = fn(&Parts<'_>) -> Box<dyn Handler>;
 /// Accepts all of them, until the node stops.
 pub(super) fn accept_all(swarm: &mut Swarm, parts: &Parts<'_>) -> Result<(), AcceptError> {
     for (protocol, make) in PROTOCOLS {
-        swarm.accept(*protocol, make(parts))?;
+        swarm.accept(protocol.clone(), make(parts))?;
     }
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use perennis_net::dht::DhtProtocol;
 use perennis_net::{Bootstrap, DhtMode, Multiaddr, NetLimits, PeerId};
 
 use super::setting::table;
 use super::syntax::{
-    Choice, DAY, DialFirst, Flag, Listen, MIB, MINUTE, Multiaddrs, Number, Peers, SECOND, Size,
-    Span, TIB,
+    Choice, DAY, DialFirst, Flag, Listen, MIB, MINUTE, Multiaddrs, Number, Peers, Prefix, SECOND,
+    Size, Span, TIB,
 };
 
 table! {
@@ -30,6 +31,9 @@ table! {
                 ("off", DhtMode::Off),
             ]),
             "part in the DHT: server answers others, client only asks, off neither";
+        dht_protocol: DhtProtocol = DhtProtocol::default(),
+            "p2p.dht-protocol" as Prefix,
+            "what the names of the DHT's protocols begin with: /ipfs is the DHT of IPFS; another, such as /example, makes a private DHT of the peers that have the same, and /example/kad/1.0.0 may be written for it";
         pubsub: bool = true,
             "p2p.pubsub" as Choice("is neither on nor off", &[("on", true), ("off", false)]),
             "whether records are told and heard by gossip (IPNS over PubSub): on or off";

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use perennis_net::config::peer_of;
+use perennis_net::dht::{BadDhtProtocol, DhtProtocol};
 use perennis_net::{Bootstrap, Multiaddr, PeerId};
 use perennis_shared::did::Did;
 use perennis_shared::ipns::Name;
@@ -290,6 +291,24 @@ impl Syntax<Bootstrap> for DialFirst {
             Bootstrap::None => "none".to_owned(),
             Bootstrap::Peers(addresses) => join(addresses),
         }
+    }
+}
+
+/// What the names of a DHT's protocols begin with.
+pub(super) struct Prefix;
+
+impl Syntax<DhtProtocol> for Prefix {
+    fn parse(&self, given: &Given) -> Result<DhtProtocol, Refusal> {
+        given.one()?.parse().or_else(|error: BadDhtProtocol| {
+            refuse(
+                &format!("is no name of a protocol: {error}"),
+                "write /ipfs for the DHT of IPFS, or a name of your own such as /example",
+            )
+        })
+    }
+
+    fn show(&self, value: &DhtProtocol) -> String {
+        value.to_string()
     }
 }
 

@@ -29,7 +29,7 @@ struct Peers {
 
 #[derive(Serialize)]
 struct Table {
-    protocol: &'static str,
+    protocol: String,
     peers: usize,
 }
 
@@ -83,7 +83,7 @@ fn document(own: PeerId, status: NetStatus, peers: Vec<PeerInfo>) -> Peers {
             .routing
             .iter()
             .map(|(network, peers)| Table {
-                protocol: network.protocol(),
+                protocol: status.dht_protocol.name(*network),
                 peers: *peers,
             })
             .collect(),

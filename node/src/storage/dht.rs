@@ -1,6 +1,6 @@
 //! What other peers put here: records and providers of the DHT.
 //!
-//! The task that owns the swarm must not wait for the disk. So a change is held in memory and taken to the store by a
+//! Those who answer other peers must not wait for a sync of the disk. So a change is held in memory and taken to the store by a
 //! thread of its own, many in one batch; a reader looks at what is held first. Such rows promise nothing: a crash may
 //! lose the last of them, as the DHT expects of its peers. What a name's owner published here is another row, and
 //! is durable.

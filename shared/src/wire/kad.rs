@@ -1,12 +1,17 @@
-//! The messages of Kademlia that we send, and the answers to them (libp2p specification `kad-dht`, "RPC messages").
+//! The messages of Kademlia (libp2p specification `kad-dht`, "RPC messages"): those that we send and the answers to them
+//! here, those that others send in `request`.
 //!
-//! What others ask of us is answered by libp2p. What we ask goes over long streams of ours, one message after the other.
+//! On a stream one message follows the other, each with its length in front, and answers come in the order of what they answer.
 
 use alloc::vec::Vec;
 
 use crate::codec::CodecError;
 use crate::codec::protobuf::{Reader, Writer};
 use crate::limits::{KAD_ADDRESSES, KAD_MESSAGE_BYTES, KAD_PEERS, KAD_PROVIDERS, LimitExceeded};
+
+mod request;
+
+pub use request::{Request, answer, contact, pong};
 
 const PUT_VALUE: u64 = 0;
 const ADD_PROVIDER: u64 = 2;
@@ -23,6 +28,9 @@ pub enum Question {
 }
 
 impl Question {
+    /// All of them.
+    const ALL: [Question; 3] = [Self::Record, Self::Providers, Self::Closest];
+
     const fn kind(self) -> u64 {
         match self {
             Self::Record => 1,

@@ -1,17 +1,13 @@
-//! The routing tables in the task that owns the swarm: who is let in, and what this peer itself answers.
+//! The routing tables in the task that owns the swarm: who is let in, and that whoever answers others hears of it.
 
 use std::collections::HashMap;
 
-use libp2p::{
-    Multiaddr, PeerId, identify,
-    kad::{self, store::RecordStore},
-};
-use perennis_shared::wire::kad::Question;
+use libp2p::{Multiaddr, PeerId, identify, kad};
 
 use super::{TOLD_ADDRESSES, Worker};
 use crate::{
     address::{AddressScope, Group, group_of, scope_of},
-    dht::{Answer, DhtCommand, Network},
+    dht::Network,
     peers::Contact,
 };
 
@@ -32,90 +28,6 @@ impl Table {
 }
 
 impl Worker {
-    pub(super) fn obey_dht(&mut self, command: DhtCommand) {
-        match command {
-            DhtCommand::Answer {
-                network,
-                question,
-                key,
-                reply,
-            } => drop(reply.send(self.answer(network, question, &key))),
-            DhtCommand::Store { key, value } => {
-                // Both networks have one store behind them.
-                let mut networks = Network::ALL.into_iter();
-                let network =
-                    networks.find(|network| self.swarm.behaviour_mut().dht(*network).is_some());
-                if let Some(dht) =
-                    network.and_then(|network| self.swarm.behaviour_mut().dht(network))
-                    && let Err(error) = dht.store_mut().put(kad::Record::new(key, value))
-                {
-                    tracing::debug!(%error, "a record of our own is not stored");
-                }
-            }
-            DhtCommand::Provide { key } => {
-                // The routing only answers others with it; telling the closest peers is the caller's work.
-                for network in Network::ALL {
-                    self.set_provided(network, &key, true);
-                }
-            }
-            DhtCommand::Withdraw { key } => {
-                for network in Network::ALL {
-                    self.set_provided(network, &key, false);
-                }
-            }
-        }
-    }
-
-    fn answer(&mut self, network: Network, question: Question, key: &[u8]) -> Answer {
-        let own = *self.swarm.local_peer_id();
-        let Some(dht) = self.swarm.behaviour_mut().dht(network) else {
-            return Answer::default();
-        };
-        let mut answer = Answer::default();
-        let place = kad::KBucketKey::new(key.to_vec());
-        let closest = dht.find_closest_local_peers(&place, &own);
-        answer.closer = closest
-            .map(|peer| Contact {
-                peer: peer.node_id,
-                addresses: peer.multiaddrs,
-            })
-            .collect();
-        let key = kad::RecordKey::new(&key);
-        match question {
-            Question::Closest => {}
-            Question::Record => {
-                let stored = dht.store_mut().get(&key);
-                answer.record = stored.map(|record| record.value.clone());
-            }
-            Question::Providers => {
-                let stored = dht.store_mut().providers(&key);
-                answer.providers = stored
-                    .into_iter()
-                    .map(|provider| Contact {
-                        peer: provider.provider,
-                        addresses: provider.addresses,
-                    })
-                    .collect();
-            }
-        }
-        answer
-    }
-
-    fn set_provided(&mut self, network: Network, key: &[u8], provided: bool) {
-        let own = *self.swarm.local_peer_id();
-        let Some(dht) = self.swarm.behaviour_mut().dht(network) else {
-            return;
-        };
-        let key = kad::RecordKey::new(&key);
-        if provided {
-            let record = kad::ProviderRecord::new(key, own, Vec::new());
-            // What this peer provides itself is always taken.
-            let _ = dht.store_mut().add_provider(record);
-        } else {
-            dht.store_mut().remove_provider(&key, &own);
-        }
-    }
-
     pub(super) fn identified(&mut self, event: identify::Event) {
         let identify::Event::Received { peer_id, info, .. } = event else {
             return;
@@ -123,22 +35,22 @@ impl Worker {
         let protocols = info.protocols.iter().map(ToString::to_string).collect();
         self.peers
             .identified(&peer_id, &info.agent_version, protocols);
+        let spoken = Network::ALL.map(|network| {
+            let protocol = self.dht_protocol.name(network);
+            let mut spoken = info.protocols.iter();
+            (network, spoken.any(|spoken| spoken.as_ref() == protocol))
+        });
         for address in info.listen_addrs.into_iter().take(TOLD_ADDRESSES) {
-            let speaks = |network: Network| {
-                let protocol = network.protocol();
-                info.protocols
-                    .iter()
-                    .any(|spoken| spoken.as_ref() == protocol)
-            };
             let network = match scope_of(&address) {
                 AddressScope::Public => Network::Public,
                 AddressScope::Private => Network::Lan,
             };
             self.peers.heard_of(peer_id, address.clone());
-            if speaks(network) {
+            if spoken.contains(&(network, true)) {
                 self.join_table(network, peer_id, address);
             }
         }
+        self.tell_tables(&peer_id);
     }
 
     /// Lets a peer into a routing table, unless its address group has its share already.
@@ -173,15 +85,57 @@ impl Worker {
         if let Some(dht) = self.swarm.behaviour_mut().dht(network) {
             dht.remove_peer(peer);
         }
+        self.local.tell_gone(network, peer);
     }
 
     pub(super) fn routed(&mut self, network: Network, event: kad::Event) {
-        if let kad::Event::RoutingUpdated {
-            old_peer: Some(old),
-            ..
-        } = event
-        {
+        let kad::Event::RoutingUpdated { peer, old_peer, .. } = event else {
+            return;
+        };
+        if let Some(old) = old_peer {
             self.tables.entry(network).or_default().members.remove(&old);
+            self.local.tell_gone(network, &old);
+        }
+        self.tell_tables(&peer);
+    }
+
+    /// Tells where a peer stands in the routing tables now, or that it does not.
+    pub(super) fn tell_tables(&mut self, peer: &PeerId) {
+        for network in Network::ALL {
+            let Some(dht) = self.swarm.behaviour_mut().dht(network) else {
+                continue;
+            };
+            let bucket = dht.kbucket(*peer);
+            let place = bucket.as_ref().and_then(|bucket| {
+                let mut entries = bucket.iter();
+                entries.find(|entry| entry.node.key.preimage() == peer)
+            });
+            let contact = Contact {
+                peer: *peer,
+                addresses: place.map_or_else(Vec::new, |place| addresses_of(place.node.value)),
+            };
+            self.local.tell_peer(network, contact);
         }
     }
+
+    /// The same of all peers at once: what nobody was told of is found here.
+    pub(super) fn tell_whole_tables(&mut self) {
+        for network in Network::ALL {
+            let Some(dht) = self.swarm.behaviour_mut().dht(network) else {
+                continue;
+            };
+            let mut contacts = Vec::new();
+            for bucket in dht.kbuckets() {
+                contacts.extend(bucket.iter().map(|entry| Contact {
+                    peer: *entry.node.key.preimage(),
+                    addresses: addresses_of(entry.node.value),
+                }));
+            }
+            self.local.tell_all(network, contacts);
+        }
+    }
+}
+
+fn addresses_of(known: &kad::Addresses) -> Vec<Multiaddr> {
+    known.iter().cloned().collect()
 }
