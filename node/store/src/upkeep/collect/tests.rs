@@ -337,7 +337,7 @@ fn what_hangs_below_a_block_whose_row_cannot_be_read_stays() {
 
 #[test]
 fn what_blocks_of_others_link_to_stays() {
-    let store = Machine::new().open();
+    let store = machine().open().unwrap();
     let leaf = |text: &[u8]| Block::new(Codec::Raw, text.to_vec()).unwrap();
     let link = |block: &Block| [&[0xd8, 42, 0x58, 37, 0][..], &block.cid().to_bytes()].concat();
     // Keys that are out of order, and a signature's payload: version 1 of packs knows the links of neither.
