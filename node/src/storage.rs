@@ -54,6 +54,7 @@ mod held;
 mod keys;
 mod ladders;
 mod name_state;
+mod nullable;
 mod provides;
 mod put_state;
 mod puts;

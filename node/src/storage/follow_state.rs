@@ -3,7 +3,7 @@
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::time::Millis;
 
-use super::name_state::nullable;
+use super::nullable::nullable;
 
 /// A followed name. Stored as DAG-CBOR beside its head.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use perennis_shared::ipns::{Record, RecordError};
 use perennis_shared::time::Millis;
 use perennis_store::HeadRow;
 
+use super::nullable::nullable;
 use super::{FollowState, Shortfall};
 
 /// A name's newest record and what is known about its graph.
@@ -200,19 +201,6 @@ impl GraphFacts {
         };
         fields.finish()?;
         Ok(facts)
-    }
-}
-
-/// A field that is always there and may be null.
-pub(super) fn nullable<T: perennis_shared::codec::FromValue>(
-    fields: &mut Fields,
-    name: &str,
-) -> Result<Option<T>, CodecError> {
-    match fields.take::<Value>(name)? {
-        Value::Null => Ok(None),
-        value => T::from_value(value)
-            .map(Some)
-            .map_err(|problem| CodecError::field(name, problem)),
     }
 }
 

@@ -3,7 +3,7 @@
 use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value, dag_cbor};
 use perennis_shared::time::Millis;
 
-use super::name_state::nullable;
+use super::nullable::nullable;
 
 /// What is kept about a name at a router. Stored as DAG-CBOR with the row of the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

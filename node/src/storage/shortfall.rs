@@ -7,7 +7,7 @@ use perennis_shared::codec::{CodecError, FieldProblem, Fields, Value};
 use perennis_shared::error::chain;
 use perennis_shared::ipns::{PathRoot, Record};
 
-use super::name_state::nullable;
+use super::nullable::nullable;
 
 /// Longest cause that is kept, in bytes.
 const CAUSE_BYTES: usize = 512;
