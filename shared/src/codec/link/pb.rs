@@ -35,14 +35,17 @@ pub(super) fn read(bytes: &[u8], found: &mut Links) -> Result<(), CodecError> {
     Ok(())
 }
 
+/// The number of a field, and its bytes where it has a length.
+type Field<'a> = (u64, Option<&'a [u8]>);
+
 struct Message<'a> {
     input: &'a [u8],
     at: usize,
 }
 
 impl<'a> Message<'a> {
-    /// The number of the next field, and its bytes where it has a length. None at the end.
-    fn field(&mut self) -> Result<Option<(u64, Option<&'a [u8]>)>, CodecError> {
+    /// The next field. None at the end.
+    fn field(&mut self) -> Result<Option<Field<'a>>, CodecError> {
         if self.at == self.input.len() {
             return Ok(None);
         }
