@@ -245,7 +245,8 @@ mod tests {
         // A clock of before 1970 shows its beginning.
         assert!(course.look(Millis(0), HOUR + 4 * MINUTE).is_some());
         assert_eq!(course.steady(Millis(0)), Millis(0));
-        assert!(course.look(Millis(u64::MAX), Duration::MAX).is_some());
+        // Nothing overflows at the ends of both clocks.
+        course.look(Millis(u64::MAX), Duration::MAX);
         assert!(course.look(NOW, Duration::ZERO).is_some());
     }
 

@@ -397,24 +397,25 @@ impl Ingest {
             count,
             opaque: opaque.clone(),
         };
-        match self.adopt(name, kept, blocks.clone(), found, fetch).await {
-            Ok(()) => Ok(true),
-            Err(IngestError::Head(_)) if kept.followed.is_some() => {
-                let found = FetchedGraph::Other {
-                    bytes,
-                    count,
-                    opaque,
-                };
-                self.adopt(name, kept, blocks, found, fetch).await?;
-                Ok(false)
+        // A value with a path behind its CID is none of a list of ours.
+        if kept.record.head().is_some() {
+            let adopted = self.adopt(name, kept, blocks.clone(), found, fetch).await;
+            if !matches!(adopted, Err(IngestError::Head(_))) {
+                return adopted.map(|()| true);
             }
-            Err(IngestError::Head(_)) => {
-                let found = FetchedGraph::Foreign;
-                self.adopt(name, kept, Vec::new(), found, fetch).await?;
-                Ok(false)
-            }
-            Err(error) => Err(error),
         }
+        if kept.followed.is_some() {
+            let found = FetchedGraph::Other {
+                bytes,
+                count,
+                opaque,
+            };
+            self.adopt(name, kept, blocks, found, fetch).await?;
+        } else {
+            let found = FetchedGraph::Foreign;
+            self.adopt(name, kept, Vec::new(), found, fetch).await?;
+        }
+        Ok(false)
     }
 }
 

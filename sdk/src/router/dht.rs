@@ -29,14 +29,7 @@ impl Router for Dht {
     }
 
     fn resolve<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Record, RouteError>> {
-        Box::pin(async move {
-            let found = self.net.dht().find_record(name).await?;
-            // What only this peer keeps for others is no answer of theirs.
-            if found.answers == 0 {
-                return Err(RouteError::NotFound { name: *name });
-            }
-            Ok(found.best)
-        })
+        Box::pin(async move { Ok(self.net.dht().find_record(name).await?.best) })
     }
 
     fn publish<'a>(

@@ -107,7 +107,8 @@ fn what_is_no_cid_is_refused() {
         format!("{good}a"),
         good.to_uppercase().replacen('B', "b", 1),
         "zQmWDtUQj38YLW8v3q4A6LwPn4vYKEbuKWpgSm6bjKW6Xfe".to_string(),
-        "f01551200".to_string(),
+        "f0155120".to_string(),
+        "f01551201".to_string(),
         "ä".to_string(),
         "a".repeat(CID_TEXT_BYTES + 1),
     ];

@@ -152,7 +152,7 @@ fn what_is_not_dag_json_is_refused_with_its_place() {
         ),
         (
             "{\"/\":\"x\"}",
-            "link at byte 0: not a CID: no base we read: b, k, z, m and u are known",
+            "link at byte 0: not a CID: it begins with no base of multibase",
         ),
     ];
     for (text, expected) in table {
