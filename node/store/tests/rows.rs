@@ -130,7 +130,6 @@ fn a_head_never_goes_back_and_an_equivocation_leaves_its_proof() {
         stored_at: Millis(101),
         ..head(sequence, value, until)
     };
-    let mine = store.head(&name(1)).unwrap().unwrap();
     put_head(&store, later(5, "/ipfs/b", 900)).unwrap();
     assert_eq!(
         store.head(&name(1)).unwrap(),
@@ -138,18 +137,24 @@ fn a_head_never_goes_back_and_an_equivocation_leaves_its_proof() {
     );
     let refused = put_head(&store, later(4, "/ipfs/a", 900));
     assert!(matches!(refused, Err(CommitError::Stale { .. })));
-    let back = HeadRow {
+    // One that has ended itself changes nothing.
+    let at_901 = |until| HeadRow {
         stored_at: Millis(901),
-        ..mine.clone()
+        ..head(5, "/ipfs/a", until)
     };
-    put_head(&store, back).unwrap();
+    put_head(&store, at_901(100)).unwrap();
+    assert_eq!(
+        store.head(&name(1)).unwrap(),
+        Some(later(5, "/ipfs/b", 900))
+    );
+    put_head(&store, at_901(1_000)).unwrap();
     // The same statement again, and one that lasts longer.
     put_head(&store, head(5, "/ipfs/a", 50)).unwrap();
     assert_eq!(
         store.head(&name(1)).unwrap().unwrap().valid_until,
-        Millis(100)
+        Millis(1_000)
     );
-    put_head(&store, head(5, "/ipfs/a", 200)).unwrap();
+    put_head(&store, head(5, "/ipfs/a", 1_200)).unwrap();
     put_head(&store, head(6, "/ipfs/c", 150)).unwrap();
     drop(store);
     let store = open(dir.path());

@@ -175,7 +175,8 @@ proptest! {
         text[at] = byte;
         let text = core::str::from_utf8(&text).unwrap();
         if let Ok(read) = parse_cid(text) {
-            prop_assert_eq!(read != cid, is_changed);
+            // Another first letter may name another base that writes the rest alike.
+            prop_assert!(read != cid || !is_changed || at == 0);
         }
     }
 
