@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use perennis_shared::cid::{Codec, cid_of};
-use perennis_shared::unixfs::{ContentPath, Node};
+use perennis_shared::unixfs::{PathWalk, Node};
 
 fuzz_target!(|data: &[u8]| {
     for codec in [Codec::DagPb, Codec::DagCbor, Codec::DagJson, Codec::Raw] {
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
             }
             _ => {}
         }
-        let mut path = ContentPath::new(cid, "a/0/b").expect("it is short");
+        let mut path = PathWalk::new(cid, "a/0/b").expect("it is short");
         let before = path.clone();
         if path.follow(data).is_err() {
             assert_eq!(path.at(), before.at());

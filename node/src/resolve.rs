@@ -192,8 +192,10 @@ impl Resolve {
         // Who asked may have gone.
         let _ = answer.send(self.take(name, early, reach));
         self.lookups.lock().remove(&(*name, reach));
-        let behind = self.behind.try_acquire();
-        if lookup.is_open() && behind.is_ok() {
+        let Ok(_behind) = self.behind.try_acquire() else {
+            return;
+        };
+        if lookup.is_open() {
             lookup.finish().await;
             let all = self.judge(name, lookup.gathered()).await;
             self.take(name, all, reach);

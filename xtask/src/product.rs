@@ -22,7 +22,7 @@ pub(crate) fn perennis() -> Result<PathBuf> {
     match std::env::var_os(PERENNIS) {
         Some(program) => Ok(PathBuf::from(program)),
         // An example is built with what the tests turn on, and this is the smallest.
-        None => build("interop", true).map(|()| built("perennis")),
+        None => build(&["--example", "interop"], true).map(|()| built("perennis")),
     }
 }
 
@@ -31,13 +31,7 @@ pub(crate) fn perennis() -> Result<PathBuf> {
 /// # Errors
 /// Something does not build.
 pub(crate) fn program(name: &str) -> Result<Command> {
-    let given = std::env::var_os(PERENNIS);
-    build(name, given.is_none())?;
-    let mut command = shell::command(built("examples").join(name));
-    if given.is_none() {
-        command.env(PERENNIS, built("perennis"));
-    }
-    Ok(command)
+    command(built("examples").join(name), &["--example", name])
 }
 
 /// The tour and the program that it runs, ready to be given arguments. `index_on_disk` says whether the program has RocksDB.
@@ -45,30 +39,31 @@ pub(crate) fn program(name: &str) -> Result<Command> {
 /// # Errors
 /// Something does not build.
 pub(crate) fn tour(index_on_disk: bool) -> Result<Command> {
+    let features: &[&str] = match index_on_disk {
+        true => &[],
+        false => &["--no-default-features"],
+    };
+    command(built("tour"), &[&["--bin", "tour"], features].concat())
+}
+
+/// A program, built by what cargo is told beside the usual, together with the one under test unless that was given.
+fn command(program: PathBuf, arguments: &[&str]) -> Result<Command> {
     let given = std::env::var_os(PERENNIS);
-    let mut cargo = shell::cargo();
-    cargo.args(["build", "--workspace", "--release", "--locked"]);
-    if !index_on_disk {
-        cargo.arg("--no-default-features");
-    }
-    if given.is_none() {
-        cargo.args(["--bin", "perennis"]);
-    }
-    shell::run(cargo.args(["--bin", "tour"]))?;
-    let mut command = shell::command(built("tour"));
+    build(arguments, given.is_none())?;
+    let mut command = shell::command(program);
     if given.is_none() {
         command.env(PERENNIS, built("perennis"));
     }
     Ok(command)
 }
 
-fn build(example: &str, with_perennis: bool) -> Result<()> {
+fn build(arguments: &[&str], with_perennis: bool) -> Result<()> {
     let mut cargo = shell::cargo();
     cargo.args(["build", "--workspace", "--release", "--locked"]);
     if with_perennis {
         cargo.args(["--bin", "perennis"]);
     }
-    shell::run(cargo.args(["--example", example]))
+    shell::run(cargo.args(arguments))
 }
 
 fn built(name: &str) -> PathBuf {

@@ -321,6 +321,20 @@ async fn blocks_nobody_asked_for_are_dropped_and_their_sender_is_told_of() {
     assert_eq!(got.unwrap(), block);
 }
 
+/// Wants all of them at once, and gets each.
+async fn all_come(server: &Node, blocks: &[Block]) {
+    let client = node(Blocks::default(), test_config(), &[server]).await;
+    let session = client.handle.session(&[server.peer]);
+    let wanted: Vec<_> = blocks
+        .iter()
+        .map(|block| session.block(block.cid()))
+        .collect();
+    for (block, wanted) in blocks.iter().zip(wanted) {
+        let size = block.bytes().len();
+        assert_eq!(within(wanted).await.as_ref(), Ok(block), "{size} bytes");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_on_hundreds_of_streams_at_once_all_come() {
     for size in [1_000, 66_000, 300_000] {
@@ -328,15 +342,7 @@ async fn answers_on_hundreds_of_streams_at_once_all_come() {
             .map(|number| raw([number.to_le_bytes().as_slice(), &vec![7; size]].concat()))
             .collect();
         let server = stream_for_each(&blocks, 0).await;
-        let client = node(Blocks::default(), test_config(), &[&server]).await;
-        let session = client.handle.session(&[server.peer]);
-        let wanted: Vec<_> = blocks
-            .iter()
-            .map(|block| session.block(block.cid()))
-            .collect();
-        for (block, wanted) in blocks.iter().zip(wanted) {
-            assert_eq!(within(wanted).await.as_ref(), Ok(block), "{size} bytes");
-        }
+        all_come(&server, &blocks).await;
     }
 }
 
@@ -344,15 +350,7 @@ async fn answers_on_hundreds_of_streams_at_once_all_come() {
 async fn answers_that_break_off_are_asked_for_again_and_come() {
     let blocks: Vec<Block> = (0..40_u8).map(|number| raw(vec![number; 5_000])).collect();
     let server = stream_for_each(&blocks, 10).await;
-    let client = node(Blocks::default(), test_config(), &[&server]).await;
-    let session = client.handle.session(&[server.peer]);
-    let wanted: Vec<_> = blocks
-        .iter()
-        .map(|block| session.block(block.cid()))
-        .collect();
-    for (block, wanted) in blocks.iter().zip(wanted) {
-        assert_eq!(within(wanted).await.as_ref(), Ok(block));
-    }
+    all_come(&server, &blocks).await;
 }
 
 #[tokio::test]

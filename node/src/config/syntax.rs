@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,6 +54,20 @@ impl<T: TryFrom<u64> + Display> Syntax<T> for Number {
     }
 }
 
+/// A value that was read and lies in its range.
+fn within<T: PartialOrd>(
+    range: RangeInclusive<T>,
+    value: Option<T>,
+    unread: &str,
+    fix: impl Fn() -> String,
+) -> Result<T, Refusal> {
+    match value {
+        Some(value) if range.contains(&value) => Ok(value),
+        Some(_) => refuse("is out of range", fix()),
+        None => refuse(unread, fix()),
+    }
+}
+
 /// A span of time, from and to.
 pub(super) struct Span(pub(super) Duration, pub(super) Duration);
 
@@ -63,14 +78,8 @@ impl Syntax<Duration> for Span {
             let (min, max) = (show_span(min), show_span(max));
             format!("write a span of time such as 30s, 15m, 4h or 7d, from {min} to {max}")
         };
-        let Some(span) = parse_span(given.one()?) else {
-            return refuse("is no span of time", fix());
-        };
-        if (min..=max).contains(&span) {
-            Ok(span)
-        } else {
-            refuse("is out of range", fix())
-        }
+        let span = parse_span(given.one()?);
+        within(min..=max, span, "is no span of time", fix)
     }
 
     fn show(&self, value: &Duration) -> String {
@@ -108,14 +117,8 @@ impl Syntax<u64> for Size {
             let (min, max) = (show_size(min), show_size(max));
             format!("write a size such as 64MiB, from {min} to {max}")
         };
-        let Some(size) = parse_size(given.one()?) else {
-            return refuse("is no size", fix());
-        };
-        if (min..=max).contains(&size) {
-            Ok(size)
-        } else {
-            refuse("is out of range", fix())
-        }
+        let size = parse_size(given.one()?);
+        within(min..=max, size, "is no size", fix)
     }
 
     fn show(&self, value: &u64) -> String {

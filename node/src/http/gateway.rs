@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use perennis_shared::cid::{Block, Cid, Codec, cid_of, parse_cid};
-use perennis_shared::unixfs::{ContentPath, EntityBytes, Node, Selected};
+use perennis_shared::unixfs::{EntityBytes, Node, PathWalk, Selected};
 
 use super::answer::{Answer, Body, answer, text_header};
 use super::call::Call;
@@ -317,7 +317,7 @@ pub(super) fn known(request: &Request<Incoming>, etag: &str) -> bool {
 async fn graph(
     node: &Arc<Service>,
     text: &str,
-    path: ContentPath,
+    path: PathWalk,
     repeats: bool,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
@@ -359,7 +359,7 @@ async fn graph(
 /// it may be long.
 fn graph_etag(
     text: &str,
-    path: &ContentPath,
+    path: &PathWalk,
     scope: DagScope,
     bytes: Option<&EntityBytes>,
     repeats: bool,
@@ -403,7 +403,7 @@ fn selected(
 }
 
 /// The block that each segment of the path leads to, the root as the client has written it.
-fn roots(text: &str, path: &ContentPath) -> String {
+fn roots(text: &str, path: &PathWalk) -> String {
     let mut roots = text.to_owned();
     for cid in path.roots().iter().skip(1).take(ROOTS_NAMED) {
         roots.push_str(&format!(",{cid}"));

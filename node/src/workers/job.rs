@@ -134,12 +134,17 @@ impl<J: Job> Worker for JobWorker<J> {
             let wait = next.map_or(IDLE, |due| due - now).clamp(SHORTEST, IDLE);
             return Ok(Step::idle(wait.min(job.pause(true))));
         }
+        let tell = |context: &Context, rows: &[J::Due]| {
+            if let Some(progress) = job.progress(rows) {
+                context.working(progress);
+            }
+        };
+        tell(context, rows.as_slice());
         let status = context.status().clone();
         let mut works = FuturesUnordered::new();
         let mut under_way = HashSet::new();
         // Whether all that is due is being worked at.
         let mut is_drained = false;
-        let mut is_new_batch = true;
         let mut failed = None;
         loop {
             // Once the node is stopping no further row is begun.
@@ -150,7 +155,11 @@ impl<J: Job> Worker for JobWorker<J> {
             if free > 0 && rows.len() == 0 && !is_drained {
                 job.pause(false);
                 let window = DueWindow::new(rt::now(), job.longest());
-                let due = job.due(window, J::BATCH + under_way.len()).await?;
+                let due = job.due(window, J::BATCH + under_way.len()).await;
+                let due = due.unwrap_or_else(|error| {
+                    failed = Some(error);
+                    Vec::new()
+                });
                 let is_new = |due: &J::Due| !under_way.contains(&J::key(due).to_key());
                 rows = due
                     .into_iter()
@@ -158,12 +167,10 @@ impl<J: Job> Worker for JobWorker<J> {
                     .collect::<Vec<_>>()
                     .into_iter();
                 is_drained = rows.len() == 0;
-                is_new_batch = !is_drained;
+                if !is_drained {
+                    tell(context, rows.as_slice());
+                }
             }
-            if is_new_batch && let Some(progress) = job.progress(rows.as_slice()) {
-                context.working(progress);
-            }
-            is_new_batch = false;
             for due in rows.by_ref().take(free) {
                 let key = J::key(&due).to_key();
                 under_way.insert(key.clone());

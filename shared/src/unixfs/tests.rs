@@ -137,7 +137,7 @@ fn names_stand_in_their_shards() {
         let lower_name = format!("{second}{name}");
         let lower = shard(256, &[(&lower_name, cid("entry"))]);
         let upper = shard(256, &[("FFother", cid("x")), (first, lower.0)]);
-        let mut path = ContentPath::new(upper.0, name).unwrap();
+        let mut path = PathWalk::new(upper.0, name).unwrap();
         path.follow(&upper.1).unwrap();
         assert_eq!((path.at(), path.is_at_end()), (&lower.0, false), "{name}");
         path.follow(&lower.1).unwrap();
@@ -175,7 +175,7 @@ fn a_path_leads_through_directories_and_documents() {
         let document = cid_of(codec, &bytes);
         let top = directory(&[("docs", document)]);
         let follow = |path: &str| {
-            let mut path = ContentPath::new(top.0, path).unwrap();
+            let mut path = PathWalk::new(top.0, path).unwrap();
             while !path.is_at_end() {
                 let bytes = if *path.at() == top.0 { &top.1 } else { &bytes };
                 path.follow(bytes)?;
@@ -205,20 +205,20 @@ fn a_path_leads_through_directories_and_documents() {
     }
     // Of DAG-PB that is no UnixFS the names of the links are followed; behind a file there is nothing.
     let plain = block(b"x".to_vec(), vec![link("a", leaf)]);
-    let mut path = ContentPath::new(plain.0, "a/b").unwrap();
+    let mut path = PathWalk::new(plain.0, "a/b").unwrap();
     path.follow(&plain.1).unwrap();
     assert!(matches!(
         path.follow(b"leaf"),
         Err(PathError::Absent { .. })
     ));
-    let mut path = ContentPath::new(plain.0, "a").unwrap();
+    let mut path = PathWalk::new(plain.0, "a").unwrap();
     assert!(matches!(
         path.follow(b"\xff"),
         Err(PathError::Unreadable { .. })
     ));
     let long = "a/".repeat(crate::limits::PATH_SEGMENTS + 1);
     assert!(matches!(
-        ContentPath::new(leaf, &long),
+        PathWalk::new(leaf, &long),
         Err(PathError::Limit(_))
     ));
 }
@@ -288,7 +288,7 @@ proptest! {
             }
             _ => {}
         }
-        if let Ok(mut path) = ContentPath::new(block.0, "x/y") {
+        if let Ok(mut path) = PathWalk::new(block.0, "x/y") {
             let _ = path.follow(&block.1);
         }
     }

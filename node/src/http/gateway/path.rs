@@ -1,15 +1,15 @@
 //! Follows a path through the blocks that are here.
 
 use perennis_shared::cid::Cid;
-use perennis_shared::unixfs::{ContentPath, PathError};
+use perennis_shared::unixfs::{PathError, PathWalk};
 
 use super::read;
 use crate::http::refusal::Refusal;
 use crate::http::service::Service;
 
 /// Follows a path from a root to its end, whose block is not read.
-pub(super) async fn follow(node: &Service, root: &Cid, path: &str) -> Result<ContentPath, Refusal> {
-    let mut path = ContentPath::new(*root, path).map_err(refused)?;
+pub(super) async fn follow(node: &Service, root: &Cid, path: &str) -> Result<PathWalk, Refusal> {
+    let mut path = PathWalk::new(*root, path).map_err(refused)?;
     while !path.is_at_end() {
         let block = read(node, path.at()).await?;
         path.follow(block.bytes()).map_err(refused)?;

@@ -15,7 +15,7 @@ use crate::{
 
 /// A path that is followed. The caller brings the block of [`at`](Self::at) until it [is at its end](Self::is_at_end).
 #[derive(Debug, Clone)]
-pub struct ContentPath {
+pub struct PathWalk {
     /// What is still to be followed, the next one last.
     segments: Vec<String>,
     at: Cid,
@@ -50,15 +50,15 @@ pub enum PathError {
     Limit(#[from] LimitExceeded),
 }
 
-impl ContentPath {
+impl PathWalk {
     /// A path from a root. Segments stand between slashes; empty ones count as not written.
     ///
     /// # Errors
     /// Refuses more than [`PATH_SEGMENTS`] segments.
-    pub fn new(root: Cid, path: &str) -> Result<ContentPath, PathError> {
+    pub fn new(root: Cid, path: &str) -> Result<PathWalk, PathError> {
         let segments = || path.split('/').filter(|segment| !segment.is_empty());
         LimitExceeded::check("segments of a path", PATH_SEGMENTS, segments().count())?;
-        Ok(ContentPath {
+        Ok(PathWalk {
             segments: segments().rev().map(ToString::to_string).collect(),
             at: root,
             level: 0,
