@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use perennis_shared::cid::{Codec, cid_of};
-use perennis_shared::unixfs::{PathWalk, Node};
+use perennis_shared::unixfs::{Node, PathWalk};
 
 fuzz_target!(|data: &[u8]| {
     for codec in [Codec::DagPb, Codec::DagCbor, Codec::DagJson, Codec::Raw] {
