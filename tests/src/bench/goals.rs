@@ -11,6 +11,8 @@ pub(super) enum Goal {
     TimesPeer(f64),
     /// At most so much more than the peer's.
     AtMostAbovePeer(f64),
+    /// At most so many times the peer's.
+    AtMostTimesPeer(f64),
     /// Told for its own sake.
     Shown,
 }
@@ -228,6 +230,16 @@ pub(super) const NAMED: &[Named] = &[
         Goal::TimesPeer(1.0),
     ),
     named(
+        "http/block/64KiB",
+        "Raw blocks of 64 KiB at random, 128 MiB of them, 32 connections",
+        Goal::TimesPeer(3.0),
+    ),
+    named(
+        "http/car",
+        "CAR of 128 MiB by GET, 2 connections",
+        Goal::TimesPeer(2.0),
+    ),
+    named(
         "publish/rate",
         "Durable publishes, 64 clients",
         Goal::AtLeast(1000.0),
@@ -329,12 +341,22 @@ pub(super) const NAMED: &[Named] = &[
     ),
     named(
         "net/bitswap/64MiB",
-        "DAG of 64 MiB by bitswap into an empty node",
-        Goal::TimesPeer(1.5),
+        "DAG of 64 MiB by bitswap into an empty node, leaves of 256 KiB",
+        Goal::TimesPeer(2.0),
+    ),
+    named(
+        "net/bitswap/64MiB/64KiB",
+        "The same, leaves of 64 KiB",
+        Goal::TimesPeer(2.0),
+    ),
+    named(
+        "net/bitswap/64MiB/16KiB",
+        "The same, leaves of 16 KiB",
+        Goal::TimesPeer(2.0),
     ),
     named(
         "net/bitswap/64MiB/helia",
-        "The same, beside Helia",
+        "Leaves of 256 KiB, beside Helia",
         Goal::TimesPeer(5.0),
     ),
     named(
@@ -359,13 +381,23 @@ pub(super) const NAMED: &[Named] = &[
     ),
     named(
         "net/resolve/dht/p50",
-        "Name resolved through a DHT of 20 peers, median",
-        Goal::AtMostAbovePeer(0.0),
+        "Name resolved through a DHT of 20 peers of ours, median",
+        Goal::AtMostTimesPeer(1.0),
     ),
     named(
         "net/resolve/dht/p99",
         "Slowest of 100 such resolutions",
-        Goal::AtMostAbovePeer(0.0),
+        Goal::AtMostTimesPeer(1.0),
+    ),
+    named(
+        "net/resolve/others/p50",
+        "Name resolved through a DHT of 20 Kubo peers, median",
+        Goal::AtMostTimesPeer(1.2),
+    ),
+    named(
+        "net/resolve/others/p95",
+        "Slowest of 20 such resolutions",
+        Goal::AtMostTimesPeer(1.0),
     ),
     named(
         "net/rss/idle",
@@ -532,6 +564,10 @@ pub(super) fn verdict(figure: &Figure, goal: Goal) -> (String, Option<bool>) {
             format!("≥ {}× peer", short(times)),
             figure.ratio().map(|ratio| ratio >= times),
         ),
+        Goal::AtMostTimesPeer(times) => (
+            format!("≤ {}× peer", short(times)),
+            figure.ratio().map(|ratio| ratio <= times),
+        ),
         Goal::AtMostAbovePeer(more) => (
             format!("≤ peer + {}", short(more)),
             peer.map(|peer| figure.value <= peer + more),
@@ -591,6 +627,8 @@ mod tests {
         assert_eq!(verdict(&figure, Goal::TimesPeer(3.0)).1, Some(true));
         assert_eq!(verdict(&figure, Goal::TimesPeer(3.1)).1, Some(false));
         assert_eq!(verdict(&figure, Goal::AtMost(29.9)).1, Some(false));
+        assert_eq!(verdict(&figure, Goal::AtMostTimesPeer(3.0)).1, Some(true));
+        assert_eq!(verdict(&figure, Goal::AtMostTimesPeer(2.9)).1, Some(false));
         assert_eq!(verdict(&figure, Goal::AtMostAbovePeer(20.0)).1, Some(true));
         let alone = Figure::new("a", 30.0, "x/s");
         assert_eq!(verdict(&alone, Goal::TimesPeer(3.0)).1, None);
