@@ -35,7 +35,7 @@ const REPEATS: u32 = 5;
 const AFTER_LOSS: Duration = Duration::from_millis(250);
 /// How often a peer that has given blocks and has gone is connected to anew before it counts as lost, and the time before the first
 /// of that. Each time is twice as long as the one before.
-const REDIALS: u32 = 6;
+const REDIALS: u32 = 5;
 const BEFORE_REDIAL: Duration = Duration::from_millis(250);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
