@@ -47,7 +47,7 @@ pub(crate) struct Resolve {
 /// `export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The CAR file to write
+    /// The CAR file to write (`-`: stdout)
     pub(crate) file: PathBuf,
     /// Write over a file that exists
     #[arg(long)]

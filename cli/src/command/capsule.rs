@@ -40,15 +40,21 @@ pub(crate) fn export(context: &Context<'_>, arguments: &Export) -> Result<(), Fa
 
 async fn write(context: &Context<'_>, arguments: &Export) -> Result<(), Failure> {
     let path = &arguments.file;
-    if !arguments.force && path.symlink_metadata().is_ok() {
-        return Err(
-            file_failure("write", path, &std::io::ErrorKind::AlreadyExists.into())
-                .hint("name another file, or write over this one with --force"),
-        );
+    let to_stdout = files::is_dash(path);
+    if to_stdout && context.output.is_json() {
+        return Err(Failure::usage("with --json the CAR goes to a file")
+            .hint("name a FILE, or leave --json out to have the CAR on stdout"));
     }
+    files::Existing::unless_forced(path, arguments.force)?;
     let session = Session::open(context, &[]).await?;
     let known = session.home.expect_identity()?;
     let mut export = session.client.export().await.map_err(failure_of!())?;
+    if to_stdout {
+        while let Some(chunk) = export.chunk().await.map_err(failure_of!())? {
+            context.output.bytes(&chunk)?;
+        }
+        return Ok(());
+    }
     let summary: CapsuleSummary = export.summary().clone();
     let spinner = context.output.spinner("writing");
     let mut target = Target::create(path)?;
