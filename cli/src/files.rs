@@ -55,6 +55,24 @@ pub(crate) enum Existing {
     Keep,
 }
 
+impl Existing {
+    /// What `--force` says about a file; stdout (`-`) is never one that is there.
+    ///
+    /// # Errors
+    /// The file is there, and nobody said that it may be written over.
+    pub(crate) fn unless_forced(path: &Path, force: bool) -> Result<Self, Failure> {
+        if force {
+            return Ok(Self::Replace);
+        }
+        if !is_dash(path) && path.symlink_metadata().is_ok() {
+            let there = io::ErrorKind::AlreadyExists.into();
+            return Err(file_failure("write", path, &there)
+                .hint("name another file, or write over this one with --force"));
+        }
+        Ok(Self::Keep)
+    }
+}
+
 /// Writes a file so that it is either complete and durable or not there: a temporary file beside it,
 /// synced, then renamed, then the directory synced. `private` makes it readable by its owner only; otherwise it is as open
 /// as the person's umask makes it.
@@ -76,16 +94,6 @@ pub(crate) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Refuses a file that exists, unless it is to be written over.
-    pub(crate) fn expect_free(path: &Path, force: bool) -> Result<(), Failure> {
-        if force || is_dash(path) || path.symlink_metadata().is_err() {
-            return Ok(());
-        }
-        let exists = io::ErrorKind::AlreadyExists.into();
-        Err(file_failure("write", path, &exists)
-            .hint("name another file, or write over this one with --force"))
-    }
-
     /// A file, or stdout for `-`.
     pub(crate) fn create(path: &'a Path) -> Result<Self, Failure> {
         match is_dash(path) {

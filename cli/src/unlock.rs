@@ -55,10 +55,7 @@ pub(crate) fn unlock(
     home: &Home,
     known: &KnownIdentity,
 ) -> Result<Identity, Failure> {
-    let phrase = read_passphrase(
-        context.passphrase_file(),
-        &format!("Passphrase of {}: ", known.did),
-    )?;
+    let phrase = read_passphrase(context, &format!("Passphrase of {}: ", known.did))?;
     if let Some(identity) = sealed::open(context, &home.sealed_key_path(), &phrase)?
         && identity.did().to_string() == known.did
     {

@@ -17,6 +17,7 @@ mod client;
 mod error;
 mod identity;
 mod indexed_db;
+mod label;
 mod lock;
 mod object;
 

@@ -55,7 +55,7 @@ pub use capsule::{CapsuleReader, CapsuleSummary, Export, ExportError, RestoreErr
 pub use clock::MendedClock;
 pub use damage::{StateCheck, StateDamage};
 pub use deliver::{DeliverError, NodeOutcome, PublishOutcome};
-pub use labels::{ForeignLabels, LabelFilter, LabelPage, LabelQuery, ListedLabel};
+pub use labels::{ForeignLabels, LabelFilter, LabelPage, LabelQuery, LabelScan, ListedLabel};
 pub use ledger::ListError;
 pub use publish::{PublishError, PublishOptions};
 pub use resolve::{Refused, ResolveError, Resolved};
@@ -230,7 +230,7 @@ impl<S: BlockStore + 'static> Client<S> {
             }),
             None => {
                 self.expect_nobody_else(&given).await?;
-                let changes = Changes::new().set(rows::ME, given.to_row());
+                let changes = Changes::new().set(rows::ME, given.to_row(rows::ME)?);
                 self.shared.store.commit(changes).await?;
                 Ok(given)
             }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use perennis_rt::{MaybeSend, MaybeSync};
 use perennis_shared::{
     cid::{Block, Cid, VerifyError},
+    codec::CodecError,
     error::{ErrorKind, Retryable},
 };
 
@@ -227,6 +228,14 @@ pub enum StoreError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A row would be larger than a row may be. Nothing was changed.
+    #[error("the row {} cannot be written", key.escape_debug())]
+    RowTooLarge {
+        /// The name of the row.
+        key: String,
+        /// What its encoding met.
+        source: CodecError,
+    },
     /// Rows were committed and are not there any more.
     #[error(
         "{rows} rows of the store are gone, and changes that wait to be published may have been among them"
@@ -298,6 +307,7 @@ impl StoreError {
         match self {
             Self::Corrupt { .. } => "block_damaged",
             Self::CorruptRow { .. } | Self::LostRows { .. } => "state_damaged",
+            Self::RowTooLarge { .. } => "row_too_large",
             Self::Damaged { .. } => "store_damaged",
             Self::Locked { .. } => "store_in_use",
             Self::Full { .. } => "store_full",
@@ -316,6 +326,7 @@ impl Retryable for StoreError {
             | Self::LostRows { .. }
             | Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Locked { .. } => ErrorKind::Retry,
+            Self::RowTooLarge { .. } => ErrorKind::Reject,
             Self::Full { .. }
             | Self::NewerFormat { .. }
             | Self::Open { .. }

@@ -47,7 +47,7 @@ pub(crate) struct Resolve {
 /// `export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The file to write the identity of this home into; or a CID or content path: then everything below it is written to --output
+    /// The file to write the identity of this home into (`-`: stdout); or a CID or content path: then everything below it is written to --output
     #[arg(value_name = "FILE|CID")]
     pub(crate) what: PathBuf,
     /// Where the CAR file of a CID goes (`-`: stdout)

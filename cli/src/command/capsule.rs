@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::id::Facts;
 use crate::context::Context;
 use crate::failure::{Failure, file_failure};
-use crate::files::Target;
+use crate::files::{self, Target};
 use crate::page::{bytes_text, count};
 use crate::session::{Session, block_on, failure_of};
 use crate::when::now;
@@ -37,18 +37,26 @@ pub(super) fn export(context: &Context<'_>, path: &Path, force: bool) -> Result<
 }
 
 async fn write(context: &Context<'_>, path: &Path, force: bool) -> Result<(), Failure> {
-    Target::expect_free(path, force)?;
+    let to_stdout = files::is_dash(path);
+    if to_stdout && context.output.is_json() {
+        return Err(Failure::usage("with --json the CAR goes to a file")
+            .hint("name a FILE, or leave --json out to have the CAR on stdout"));
+    }
+    files::Existing::unless_forced(path, force)?;
     let session = Session::open(context, &[]).await?;
     let known = session.home.expect_identity()?;
     let mut export = session.client.export().await.map_err(failure_of!())?;
     let summary: CapsuleSummary = export.summary().clone();
     let spinner = context.output.spinner("writing");
-    let mut target = Target::file(path)?;
+    let mut target = Target::create(path)?;
     while let Some(chunk) = export.chunk().await.map_err(failure_of!())? {
         target.write(&chunk)?;
     }
     let bytes = target.finish()?;
     spinner.finish_and_clear();
+    if to_stdout {
+        return Ok(());
+    }
     let document = ExportDocument {
         file: path.display().to_string(),
         did: known.did,

@@ -16,7 +16,7 @@ use crate::args::Export;
 use crate::ask::{NodeClient, escaped};
 use crate::context::Context;
 use crate::failure::{Failure, with_causes};
-use crate::files::{Target, is_dash, name_of};
+use crate::files::{Existing, Target, is_dash, name_of};
 use crate::page::{bytes_text, count};
 use crate::session::{Session, block_on, failure_of};
 use crate::uri::cid_in;
@@ -131,7 +131,7 @@ async fn export(
         return Err(Failure::usage("stdout is either the CAR file or JSON")
             .hint("name a file with --output"));
     }
-    Target::expect_free(output, arguments.force)?;
+    Existing::unless_forced(output, arguments.force)?;
     let own = match arguments.node.url {
         Some(_) => None,
         None => own_dag(context, content).await?,

@@ -37,6 +37,10 @@ struct LogDocument {
     head: Option<String>,
     entries: Vec<EntryDocument>,
     complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    staged: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -76,20 +80,20 @@ impl From<&Entry> for EntryDocument {
 async fn show(context: &Context<'_>, arguments: &LogShow) -> Result<(), Failure> {
     let session = Session::open(context, &arguments.nodes.urls).await?;
     let limit = arguments.limit as usize;
-    let (did, entries) = match &arguments.did {
+    let (did, entries, own) = match &arguments.did {
         Some(did) => {
             let did = parse_did(did)?;
             let entries = session.client.history_of(&did, limit).await;
-            (did.to_string(), entries.map_err(failure_of!())?)
+            (did.to_string(), entries.map_err(failure_of!())?, None)
         }
         None => {
             let did = session.home.expect_identity()?.did;
-            let head = session.client.backup().await.map_err(failure_of!())?.head;
-            let entries = match head {
+            let own = session.client.backup().await.map_err(failure_of!())?;
+            let entries = match own.head {
                 Some(_) => session.client.history(limit).await.map_err(failure_of!())?,
                 None => Vec::new(),
             };
-            (did, entries)
+            (did, entries, Some(own))
         }
     };
     let moment = now();
@@ -98,6 +102,8 @@ async fn show(context: &Context<'_>, arguments: &LogShow) -> Result<(), Failure>
         head: entries.first().map(|entry| entry.cid().to_string()),
         entries: entries.iter().map(EntryDocument::from).collect(),
         complete: entries.last().is_none_or(|entry| entry.prev().is_empty()),
+        staged: own.as_ref().map(|own| own.staged),
+        waiting: own.map(|own| own.waiting.iter().map(ToString::to_string).collect()),
     };
     context.output.answer(&document, |page| {
         let rows: Vec<Vec<String>> = entries
@@ -121,6 +127,16 @@ async fn show(context: &Context<'_>, arguments: &LogShow) -> Result<(), Failure>
         };
         let foot = page.paint.dim(foot);
         page.line(foot);
+        if let Some(staged @ 1..) = document.staged {
+            super::label::waiting(page, staged);
+        }
+        for url in document.waiting.iter().flatten() {
+            let line = page.paint.warn(format!(
+                "{} has not stored the newest state: `perennis publish` sends it again",
+                plain(url)
+            ));
+            page.line(line);
+        }
     })
 }
 

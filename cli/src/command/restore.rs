@@ -39,7 +39,7 @@ struct RestoreDocument {
 async fn restore(context: &Context<'_>, arguments: &Restore) -> Result<(), Failure> {
     // Asked before anything is made: whoever gives up at the prompt leaves nothing behind.
     let derivations = derivations(&context.home()?, arguments)?;
-    let phrase = read_passphrase(context.passphrase_file(), "Passphrase: ")?;
+    let phrase = read_passphrase(context, "Passphrase: ")?;
     let session = Session::open(context, &arguments.nodes.urls).await?;
     // Restoring drops what is damaged.
     let found = session.client.check_state().await.map_err(failure_of!())?;
@@ -151,18 +151,18 @@ async fn first_found<'a>(
 }
 
 async fn count_labels(session: &Session) -> Result<usize, Failure> {
-    let mut query = LabelQuery {
-        limit: PAGE_LABELS,
+    let query = LabelQuery {
         with_expired: true,
         ..LabelQuery::default()
     };
+    let scan = session.client.scan_labels(&query).await;
+    let mut scan = scan.map_err(failure_of!())?;
     let mut labels = 0;
     loop {
-        let page = session.client.labels(&query).await.map_err(failure_of!())?;
-        labels += page.labels.len();
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(labels),
+        let page = scan.next(PAGE_LABELS).await.map_err(failure_of!())?;
+        if page.is_empty() {
+            return Ok(labels);
         }
+        labels += page.len();
     }
 }

@@ -21,7 +21,7 @@ use super::{
     Client, DeliverError, IdentityError, IdentityFacts, ListError, PublishOutcome, ResolveError,
     distinct,
     ledger::{Signed, document_of, entry},
-    rows::{self, Added, Outbox, RowValue},
+    rows::{self, Added, Outbox},
 };
 use crate::{
     node_url::NodeUrl,
@@ -246,7 +246,7 @@ impl<S: BlockStore + 'static> Client<S> {
                 let signed = self
                     .append(identity, name, own, staged.changes, &document)
                     .await?;
-                changes = keep_entry(changes, name, &signed, own);
+                changes = keep_entry(changes, name, &signed, own)?;
                 changes = staged.keys.into_iter().fold(changes, Changes::clear);
                 *signed.entry.cid()
             }
@@ -268,9 +268,9 @@ impl<S: BlockStore + 'static> Client<S> {
         let _observing = self.shared.local.hold().await;
         let mark = mark_changes(name, &outbox.record);
         changes.state.extend(mark.state);
-        let changes = changes
-            .set(rows::outbox_key(name), outbox.to_row())
-            .clear(rows::undone_key(name));
+        let key = rows::outbox_key(name);
+        let row = outbox.to_row(&key)?;
+        let changes = changes.set(key, row).clear(rows::undone_key(name));
         self.shared.store.commit(changes).await?;
         Ok(outbox)
     }
@@ -348,21 +348,19 @@ impl<S: BlockStore + 'static> Client<S> {
 
 /// The changes that make a signed entry the own head.
 pub(super) fn keep_entry(
-    changes: Changes,
+    mut changes: Changes,
     name: &Name,
     signed: &Signed,
     previous: impl IntoIterator<Item = Cid>,
-) -> Changes {
+) -> Result<Changes, StoreError> {
     let entry = *signed.entry.cid();
     let blocks = || signed.blocks.iter().chain([&signed.entry]);
-    let added = Added {
-        blocks: blocks().map(|block| *block.cid()).collect(),
-        previous: previous.into_iter().collect(),
-    };
-    changes
-        .put(blocks().cloned())
-        .set(rows::head_key(name), entry.to_bytes())
-        .set(rows::added_key(name, &entry), added.to_row())
+    let cids: Vec<Cid> = blocks().map(|block| *block.cid()).collect();
+    for (key, row) in Added::rows(name, &entry, &cids, previous.into_iter().collect())? {
+        changes = changes.set(key, row);
+    }
+    let changes = changes.put(blocks().cloned());
+    Ok(changes.set(rows::head_key(name), entry.to_bytes()))
 }
 
 /// Nobody has a record, or nobody answered: nothing newer is known.

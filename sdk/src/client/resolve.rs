@@ -12,7 +12,7 @@ use perennis_shared::{
 use super::Client;
 use crate::{
     node_url::NodeUrl,
-    router::{RouteError, Router, Verdict},
+    router::{Gathered, RouteError, Router, Verdict},
     store::{BlockStore, StoreError},
 };
 
@@ -129,6 +129,17 @@ impl<S: BlockStore + 'static> Client<S> {
                 return resolved(did, seen, local.label());
             }
         };
+        self.judge(did, gathered).await
+    }
+
+    /// Holds what was gathered against what was seen before, and remembers it.
+    pub(super) async fn judge(
+        &self,
+        did: &Did,
+        gathered: Gathered,
+    ) -> Result<Resolved, ResolveError> {
+        let name = did.name();
+        let local = &self.shared.local;
         let offered = gathered.best;
         let observation = local.observe(&name, &offered).await?;
         let mut answer = match observation.verdict {
