@@ -1,6 +1,7 @@
 //! The swarm, and the one task that owns it: commands come in over channels, events out of libp2p, and nothing waits.
 //!
 //! - `behaviour`: what is spoken with other peers.
+//! - `dial_back`: addresses that others name are dialled, within bounds.
 //! - `worker`: the task; connections, routing tables and topics each have a file.
 //!
 //! Must never touch: what a protocol that was registered says on its streams ([`crate::protocol`]), the disk, or the
@@ -23,6 +24,7 @@ use crate::{
 };
 
 mod behaviour;
+mod dial_back;
 mod worker;
 
 use behaviour::Behaviour;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libp2p::{
     Swarm, SwarmBuilder, Transport, core::transport::MemoryTransport, core::upgrade,
-    identity::Keypair, noise, relay, swarm::NetworkBehaviour, tcp, yamux,
+    identity::Keypair, noise, relay, swarm::NetworkBehaviour, tcp, tls, yamux,
 };
 
 use crate::error::StartError;
@@ -36,7 +36,8 @@ pub(crate) async fn swarm<B: NetworkBehaviour>(
         .with_tokio()
         .with_tcp(
             tcp::Config::default().nodelay(true),
-            noise::Config::new,
+            // The first is what this peer proposes: its cipher is the processor's.
+            (tls::Config::new, noise::Config::new),
             multiplexer,
         )
         .map_err(|error| failed(error.into()))?

@@ -27,6 +27,7 @@ mod p2p;
 mod pins;
 mod probe;
 mod provide;
+mod reclaim;
 mod scrub;
 mod setting;
 mod syntax;
@@ -44,6 +45,7 @@ pub use p2p::{DEFAULT_P2P_LISTEN, P2pConfig};
 pub use pins::PinsConfig;
 pub use probe::ProbeConfig;
 pub use provide::{ProvideConfig, ProvideStrategy};
+pub use reclaim::ReclaimConfig;
 pub use scrub::ScrubConfig;
 pub use setting::Setting;
 use setting::{Table, table};
@@ -82,6 +84,8 @@ table! {
         cache: CacheConfig,
         /// Reading everything again to find damage.
         scrub: ScrubConfig,
+        /// Giving space back that nothing needs any more.
+        reclaim: ReclaimConfig,
         /// The node's own key.
         keystore: KeystoreConfig,
         /// Log lines.

@@ -16,6 +16,7 @@
 //! | meta | `l/`, name | the rungs that are kept back |
 //! | meta | `w/`, name | [`FollowState`] |
 //! | meta | `scan` | the name the pin scan has walked last |
+//! | meta | `reclaimed` | when the last whole round of collecting and packing ended, u64, big-endian
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
 //! | meta | `clock` | what the wall clock showed last, and the steady time, each u64, big-endian |
 //! | meta | `provided` | when the round of provider records was begun, u64, and the region that is next, u16, big-endian |

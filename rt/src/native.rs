@@ -92,12 +92,42 @@ where
         .map_err(|error| Cancelled(Some(Box::new(error))))
 }
 
-/// A client that dials directly: no proxy of the environment, no redirects, TLS by rustls on ring.
+/// A client that goes through the proxies of the environment, follows no redirects, and has TLS by rustls on ring.
 pub(super) fn http_client(connect: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    http_client_builder(connect).build()
+    http_client_by(connect, |name| std::env::var(name).ok())
 }
 
-/// The same, and only to addresses the rule lets.
+/// The proxies are those that the usual variables name, except to this machine itself.
+fn http_client_by(
+    connect: Duration,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<reqwest::Client, reqwest::Error> {
+    let named = |names: [&str; 2]| {
+        let mut given = names.iter().filter_map(|name| variable(name));
+        given.find(|value| !value.trim().is_empty())
+    };
+    let but = named(["no_proxy", "NO_PROXY"]).unwrap_or_default();
+    let but = reqwest::NoProxy::from_string(&format!("{LOOPBACK},{but}"));
+    let mut builder = http_client_builder(connect);
+    let proxies: [([&str; 2], MakeProxy); 3] = [
+        (["https_proxy", "HTTPS_PROXY"], reqwest::Proxy::https),
+        (["http_proxy", "HTTP_PROXY"], reqwest::Proxy::http),
+        (["all_proxy", "ALL_PROXY"], reqwest::Proxy::all),
+    ];
+    for (names, proxy) in proxies {
+        if let Some(url) = named(names) {
+            builder = builder.proxy(proxy(url)?.no_proxy(but.clone()));
+        }
+    }
+    builder.build()
+}
+
+type MakeProxy = fn(String) -> reqwest::Result<reqwest::Proxy>;
+
+/// What is never reached through a proxy.
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+
+/// A client that dials directly, and only addresses that the rule lets: what a proxy resolves nobody here could check.
 pub(super) fn guarded_http_client(
     connect: Duration,
     rule: AddressRule,
@@ -165,7 +195,52 @@ mod aws_lc;
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    /// What comes to a listener first, which answers with 204.
+    async fn first_line(listener: &tokio::net::TcpListener) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 1_024];
+        let length = stream.read(&mut head).await.unwrap();
+        let answer = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..length]).into_owned();
+        head.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn others_are_reached_through_the_proxy_and_this_machine_directly() {
+        let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = format!("http://{}", proxy.local_addr().unwrap());
+        let variable = |name: &str| match name {
+            "HTTP_PROXY" => Some(at.clone()),
+            "no_proxy" => Some("other.example".to_owned()),
+            _ => None,
+        };
+        let client = http_client_by(Duration::from_secs(5), variable).unwrap();
+
+        let asked = client.get("http://node.example/v1/status").send();
+        let (seen, answered) = tokio::join!(first_line(&proxy), asked);
+        assert_eq!(seen, "GET http://node.example/v1/status HTTP/1.1");
+        assert_eq!(answered.unwrap().status(), 204);
+
+        for host in ["127.0.0.1", "localhost"] {
+            let port = server.local_addr().unwrap().port();
+            let asked = client.get(format!("http://{host}:{port}/v1/status")).send();
+            let (seen, answered) = tokio::join!(first_line(&server), asked);
+            assert_eq!(seen, "GET /v1/status HTTP/1.1");
+            assert_eq!(answered.unwrap().status(), 204);
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_is_no_url_is_refused() {
+        let variable = |name: &str| (name == "https_proxy").then(|| "http://[".to_owned());
+        assert!(http_client_by(Duration::from_secs(5), variable).is_err());
+    }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]

@@ -26,7 +26,7 @@ const BATCH: usize = 1000;
 /// Links of one root, so that it stays well below the limit of a block.
 const LINKS: usize = 10_000;
 /// Most CIDs that are printed for each length.
-const PRINTED: usize = 1000;
+const PRINTED: usize = 2048;
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
 fn main() {

@@ -9,6 +9,7 @@
 
 mod helia;
 mod kubo;
+mod relay;
 mod table;
 
 use std::fs;

@@ -240,12 +240,23 @@ impl Node {
     /// # Panics
     /// When the process cannot be signalled.
     pub fn ask_to_stop(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Tells the node that its terminal was closed (SIGHUP).
+    ///
+    /// # Panics
+    /// When the process cannot be signalled.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.child.id())
             .ok()
             .and_then(rustix::process::Pid::from_raw)
             .expect("a process id");
-        rustix::process::kill_process(id, rustix::process::Signal::TERM)
-            .expect("the node can be signalled");
+        rustix::process::kill_process(id, signal).expect("the node can be signalled");
     }
 
     /// One HTTP/1.1 request without any client library in between.

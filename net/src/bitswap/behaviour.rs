@@ -40,6 +40,8 @@ use super::{
 
 /// Commands taken at once before the swarm has its turn again.
 const COMMANDS: usize = 1_024;
+/// Addresses of peers above which those are forgotten that nobody needs.
+const REACHED: usize = 4_096;
 /// Messages hashed at once.
 const HASHING: usize = 2;
 /// Payloads up to this many bytes are hashed where they are: a thread costs more.
@@ -55,6 +57,8 @@ pub struct Behaviour<S> {
     client: Client,
     server: Server,
     peers: HashMap<PeerId, Connected>,
+    /// Where this peer has reached those that it is connected with or connects to anew.
+    reached: HashMap<PeerId, Multiaddr>,
     /// Peers for whom there may be something to send.
     touched: HashSet<PeerId>,
     replies: HashMap<WantId, oneshot::Sender<Answer>>,
@@ -98,6 +102,7 @@ impl<S: BlockSource> Behaviour<S> {
             client: Client::new(&config),
             server: Server::new(&config),
             peers: HashMap::new(),
+            reached: HashMap::new(),
             touched: HashSet::new(),
             replies: HashMap::new(),
             to_hash: VecDeque::new(),
@@ -172,8 +177,11 @@ impl<S: BlockSource> Behaviour<S> {
                     out.extend(more);
                 }
                 client::Output::Dial(peer) => {
+                    let reached = self.reached.get(&peer).cloned();
                     let opts = DialOpts::peer_id(peer)
                         .condition(PeerCondition::DisconnectedAndNotDialing)
+                        .addresses(reached.into_iter().collect())
+                        .extend_addresses_through_behaviour()
                         .build();
                     self.events.push_back(ToSwarm::Dial { opts });
                 }
@@ -259,7 +267,7 @@ impl<S: BlockSource> Behaviour<S> {
             self.peers.remove(&peer);
             self.touched.remove(&peer);
             self.server.gone(&peer);
-            self.client.gone(now, &peer, &mut out);
+            self.gone(now, peer, &mut out);
         } else {
             // What was asked on the lost connection is asked anew on the next.
             known.is_usable = true;
@@ -267,6 +275,14 @@ impl<S: BlockSource> Behaviour<S> {
             self.client.connected(now, peer, &mut out);
         }
         self.carry_out(out);
+    }
+
+    /// A peer is not connected any more, or could not be.
+    fn gone(&mut self, now: Duration, peer: PeerId, out: &mut Vec<client::Output>) {
+        self.client.gone(now, &peer, out);
+        if !self.client.seeks(&peer) {
+            self.reached.remove(&peer);
+        }
     }
 
     /// Begins hashing and reading, as far as that may be done at once.
@@ -431,11 +447,18 @@ impl<S: BlockSource> NetworkBehaviour for Behaviour<S> {
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
+        peer: PeerId,
+        address: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if self.reached.len() >= REACHED {
+            // Who was asked no more while it was sought, or was refused by another behaviour.
+            let (peers, client) = (&self.peers, &self.client);
+            let reached = &mut self.reached;
+            reached.retain(|peer, _| peers.contains_key(peer) || client.seeks(peer));
+        }
+        self.reached.insert(peer, address.clone());
         Ok(self.handler())
     }
 
@@ -460,7 +483,7 @@ impl<S: BlockSource> NetworkBehaviour for Behaviour<S> {
                 let is_moot = matches!(error, DialError::DialPeerConditionFalse(_));
                 if !is_moot && !self.peers.contains_key(&peer) {
                     let mut out = Vec::new();
-                    self.client.gone(rt::monotonic(), &peer, &mut out);
+                    self.gone(rt::monotonic(), peer, &mut out);
                     self.carry_out(out);
                 }
             }

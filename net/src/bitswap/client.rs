@@ -33,6 +33,10 @@ const SESSION_PEERS: usize = 32;
 const REPEATS: u32 = 5;
 /// Time after which a peer that has lost an answer is asked for it once more.
 const AFTER_LOSS: Duration = Duration::from_millis(250);
+/// How often a peer that has given blocks and has gone is connected to anew before it counts as lost, and the time before the first
+/// of that. Each time is twice as long as the one before.
+const REDIALS: u32 = 5;
+const BEFORE_REDIAL: Duration = Duration::from_millis(250);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -81,9 +85,19 @@ struct Session {
     /// Named peers that cannot be reached.
     lost: HashSet<PeerId>,
     proven: HashSet<PeerId>,
+    /// Named peers that had proven themselves and have gone.
+    redials: HashMap<PeerId, Redial>,
     wants: HashSet<Cid>,
     probed: usize,
     last_block: Duration,
+}
+
+/// A peer that is connected to anew.
+#[derive(Clone, Copy, Debug)]
+struct Redial {
+    /// None while it is dialled.
+    at: Option<Duration>,
+    tries: u32,
 }
 
 #[derive(Debug)]
@@ -162,6 +176,7 @@ impl Client {
                 session.named.push(*peer);
             }
             session.lost.remove(peer);
+            session.redials.remove(peer);
             if !self.peers.contains_key(peer) {
                 out.push(Output::Dial(*peer));
             }
@@ -235,6 +250,7 @@ impl Client {
             .filter(|(_, session)| session.named.is_empty() || session.named.contains(&peer))
             .map(|(id, session)| {
                 session.lost.remove(&peer);
+                session.redials.remove(&peer);
                 *id
             })
             .collect();
@@ -244,14 +260,11 @@ impl Client {
         self.fill(now, out);
     }
 
-    /// A peer has gone, or cannot be reached or spoken to.
+    /// A peer has gone, or cannot be reached or spoken to. One that has given blocks is connected to anew.
     pub(super) fn gone(&mut self, now: Duration, peer: &PeerId, out: &mut Out) {
         self.peers.remove(peer);
         for session in self.sessions.values_mut() {
-            session.proven.remove(peer);
-            if session.named.contains(peer) {
-                session.lost.insert(*peer);
-            }
+            session.lose(now, peer);
         }
         let concerned: Vec<Cid> = self
             .wants
@@ -262,6 +275,12 @@ impl Client {
             self.advance(now, &cid, true, out);
         }
         self.retry_all(now, out);
+    }
+
+    /// Whether a peer that has gone is to be connected to anew.
+    pub(super) fn seeks(&self, peer: &PeerId) -> bool {
+        let mut sessions = self.sessions.values();
+        sessions.any(|session| session.redials.contains_key(peer))
     }
 
     /// A peer has sent something that was lost on the way. What it was is not known: all that it was asked for is asked once
@@ -379,6 +398,13 @@ impl Client {
             self.advance(now, &cid, true, out);
         }
         self.repeat(now, out);
+        for session in self.sessions.values_mut() {
+            for (peer, redial) in &mut session.redials {
+                if redial.at.take_if(|at| *at <= now).is_some() {
+                    out.push(Output::Dial(*peer));
+                }
+            }
+        }
         let wants = self.wants.iter();
         let expired: Vec<Cid> = wants
             .filter(|(_, wanted)| self.has_expired(now, wanted))
@@ -495,6 +521,27 @@ impl Client {
         self.counts.unrequested += now - before;
         if now / lot > before / lot {
             out.push(Output::Unrequested(*peer, now));
+        }
+    }
+}
+
+impl Session {
+    fn lose(&mut self, now: Duration, peer: &PeerId) {
+        let was_proven = self.proven.remove(peer);
+        if !self.named.contains(peer) {
+            return;
+        }
+        let tries = self.redials.get(peer).map(|redial| redial.tries);
+        match tries.or(was_proven.then_some(0)) {
+            Some(tries) if tries < REDIALS && !self.wants.is_empty() => {
+                let at = Some(now + BEFORE_REDIAL * 2_u32.pow(tries));
+                let tries = tries + 1;
+                self.redials.insert(*peer, Redial { at, tries });
+            }
+            _ => {
+                self.redials.remove(peer);
+                self.lost.insert(*peer);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
+use super::dial_back;
 use crate::{
     bitswap,
     blocks::Erased,
@@ -34,7 +35,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     relay: relay::client::Behaviour,
     autonat: autonat::v2::client::Behaviour,
-    autonat_server: autonat::v2::server::Behaviour,
+    autonat_server: dial_back::Behaviour,
     pub(super) public_dht: Toggle<RoutingTable>,
     pub(super) lan_dht: Toggle<RoutingTable>,
     pub(super) pubsub: Toggle<Gossip>,
@@ -73,7 +74,7 @@ impl Behaviour {
             ),
             relay,
             autonat: autonat::v2::client::Behaviour::default(),
-            autonat_server: autonat::v2::server::Behaviour::default(),
+            autonat_server: dial_back::Behaviour::default(),
             public_dht: dht(config, key, Network::Public).into(),
             lan_dht: dht(config, key, Network::Lan).into(),
             pubsub: config.pubsub.is_some().then(|| gossip(key)).into(),

@@ -8,6 +8,7 @@ pub(super) const RUNGS: &[u8] = b"l/";
 pub(super) const FOLLOWED: &[u8] = b"w/";
 pub(super) const SCAN: &[u8] = b"scan";
 pub(super) const SCRUBBED: &[u8] = b"scrubbed";
+pub(super) const RECLAIMED: &[u8] = b"reclaimed";
 pub(super) const RECORD: &[u8] = b"d/";
 pub(super) const PROVIDER: &[u8] = b"v/";
 pub(super) const FETCHED: &[u8] = b"x/";

@@ -6,8 +6,8 @@
 use std::fmt::{Display, Write as _};
 
 use super::keys::{
-    CLOCK, FACTS, FETCHED, FETCHES, FOLLOWED, PROVIDED, PROVIDER, PUT, RECORD, ROUTER, RUNGS, SCAN,
-    SCRUBBED,
+    CLOCK, FACTS, FETCHED, FETCHES, FOLLOWED, PROVIDED, PROVIDER, PUT, RECLAIMED, RECORD, ROUTER,
+    RUNGS, SCAN, SCRUBBED,
 };
 use super::{Storage, StorageError};
 
@@ -99,6 +99,7 @@ fn table(key: &[u8]) -> &'static str {
         (FOLLOWED, "followed"),
         (SCAN, "places"),
         (SCRUBBED, "places"),
+        (RECLAIMED, "places"),
         (PROVIDED, "places"),
         (CLOCK, "places"),
     ];

@@ -331,7 +331,7 @@ async fn overlay<S: BlockStore>(
         .collect();
     // Of several changes of one label the last one counts. The sort keeps their order, and costs little where an import
     // has sorted them before.
-    waiting.sort_by(|one, other| one.0.cmp(&other.0));
+    waiting.sort_by_key(|one| one.0);
     waiting.dedup_by(|later, earlier| {
         let is_same = later.0 == earlier.0;
         if is_same {

@@ -72,14 +72,28 @@ async function collect (stream, most = Infinity) {
   return all
 }
 
+// Cuts a stream into pieces of one length.
+const inPieces = (length) => async function * (source) {
+  let rest = Buffer.alloc(0)
+  for await (const part of source) {
+    rest = Buffer.concat([rest, part])
+    while (rest.length >= length) {
+      yield rest.subarray(0, length)
+      rest = rest.subarray(length)
+    }
+  }
+  if (rest.length > 0) yield rest
+}
+
 const commands = {
   connect: async ({ address }) => {
     await node.libp2p.dial(multiaddr(address), within())
     return {}
   },
 
-  add: async ({ file }) => {
-    const root = await files.addByteStream(createReadStream(file), { rawLeaves: true, cidVersion: 1 })
+  add: async ({ file, leaf }) => {
+    const pieces = leaf == null ? {} : { chunker: inPieces(leaf) }
+    const root = await files.addByteStream(createReadStream(file), { rawLeaves: true, cidVersion: 1, ...pieces })
     return { root: root.toString() }
   },
 

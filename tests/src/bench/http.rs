@@ -1,7 +1,7 @@
-//! The node over HTTP against Kubo, by `wrk -c32`: IPNS records and raw blocks of two sizes.
+//! The node over HTTP against Kubo, by `wrk`: IPNS records, raw blocks of three sizes, and a DAG as a CAR.
 //!
 //! Both serve the same bytes from a folder of their own, take turns under load, and are given the same paths in the same
-//! order; the figure is the mean of the rounds.
+//! order, drawn at random; the figure is the mean of the rounds.
 
 mod kubo;
 mod load;
@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use super::{Scratch, figure::Figure, start};
 use crate::node::Node;
 use crate::peers::kubo::LABEL;
+use crate::person::Person;
 use kubo::Kubo;
 use load::Target;
 
@@ -21,12 +22,19 @@ const ROUNDS: u32 = 2;
 /// Blocks of each size, so that neither server answers from one cache line.
 pub(super) const SMALL: (usize, u32) = (1 << 10, 512);
 pub(super) const LARGE: (usize, u32) = (256 << 10, 64);
+/// More than a node's cache of blocks holds.
+pub(super) const MANY: (usize, u32) = (64 << 10, 2048);
+/// The file that is given as a CAR.
+pub(super) const FILE_BYTES: usize = 128 << 20;
+const WORDS: &str = "harbor velvet summit nickel banjo orchid";
 
 /// What a server serves for each figure.
 struct Served {
     record: Target,
     small: Target,
     large: Target,
+    many: Target,
+    car: Option<Target>,
 }
 
 /// Measures ours, and Kubo's where it is here.
@@ -35,16 +43,24 @@ struct Served {
 /// A server does not start, answers with an error, or wrk is not installed.
 pub(super) fn measure() -> Result<Vec<Figure>> {
     let scratch = Scratch::new("http")?;
-    let (ours, ours_served) = serve_ours(&scratch.path().join("ours"))?;
+    let (ours, mut ours_served) = serve_ours(&scratch.path().join("ours"))?;
     let peer = Kubo::start(&scratch.path().join("kubo"))?;
+    if let Some(peer) = &peer {
+        let root = peer.file();
+        Person::new(WORDS)?.fetch(root, Some(&peer.address()?), &ours)?;
+        ours_served.car = Some(Target::car(ours.address(), root));
+    }
     let mut figures = Vec::new();
     for (name, unit, pick) in FIGURES {
+        let Some(target) = pick(&ours_served) else {
+            continue;
+        };
         let mut our_rate = 0.0;
         let mut peer_rate = 0.0;
         for _ in 0..ROUNDS {
-            our_rate += load::rate(pick(&ours_served))? / f64::from(ROUNDS);
-            if let Some(peer) = &peer {
-                peer_rate += load::rate(pick(peer.served()))? / f64::from(ROUNDS);
+            our_rate += load::rate(target)? / f64::from(ROUNDS);
+            if let Some(theirs) = peer.as_ref().and_then(|peer| pick(peer.served())) {
+                peer_rate += load::rate(theirs)? / f64::from(ROUNDS);
             }
         }
         let figure = Figure::new(name, our_rate, unit);
@@ -57,16 +73,24 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-type Pick = fn(&Served) -> &Target;
+type Pick = fn(&Served) -> Option<&Target>;
 
 const FIGURES: &[(&str, &str, Pick)] = &[
-    ("http/ipns", "requests/s", |served| &served.record),
-    ("http/block/1KiB", "requests/s", |served| &served.small),
-    ("http/block/256KiB", "requests/s", |served| &served.large),
+    ("http/ipns", "requests/s", |served| Some(&served.record)),
+    ("http/block/1KiB", "requests/s", |served| {
+        Some(&served.small)
+    }),
+    ("http/block/256KiB", "requests/s", |served| {
+        Some(&served.large)
+    }),
+    ("http/block/64KiB", "requests/s", |served| {
+        Some(&served.many)
+    }),
+    ("http/car", "requests/s", |served| served.car.as_ref()),
 ];
 
 fn serve_ours(dir: &Path) -> Result<(Node, Served)> {
-    let seeded = start::seed(dir, &[SMALL, LARGE])?;
+    let seeded = start::seed(dir, &[SMALL, LARGE, MANY])?;
     let node = start::start(dir)?;
     let name = seeded.name.context("the seed publishes a name")?;
     let blocks = |size: usize| -> Vec<String> {
@@ -81,6 +105,8 @@ fn serve_ours(dir: &Path) -> Result<(Node, Served)> {
         record: Target::record(node.address(), format!("/routing/v1/ipns/{name}")),
         small: Target::blocks(node.address(), blocks(SMALL.0), SMALL.0),
         large: Target::blocks(node.address(), blocks(LARGE.0), LARGE.0),
+        many: Target::blocks(node.address(), blocks(MANY.0), MANY.0),
+        car: None,
     };
     Ok((node, served))
 }

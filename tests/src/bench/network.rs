@@ -1,5 +1,6 @@
-//! The network against Kubo and Helia, every process on loopback: a DAG fetched by bitswap, from one peer and from one of
-//! twenty, names resolved through a private DHT, and the memory of a node that has twenty peers and nothing to do.
+//! The network against Kubo and Helia, every process on loopback: a DAG fetched by bitswap in leaves of three sizes, from one peer
+//! and from one of twenty, names resolved through a private DHT of ours and of Kubo's, and the memory of a node that has twenty
+//! peers and nothing to do.
 //!
 //! Both sides take turns in every round; the figure is the middle of the rounds.
 
@@ -19,13 +20,17 @@ use perennis_shared::ipns::Name;
 use super::{Scratch, figure::Figure};
 use crate::node::Node;
 use crate::peers::helia::{self, Helia, HeliaNode};
-use crate::peers::kubo::{Daemon, ISOLATED, Kubo, LABEL, SERVER};
+use crate::peers::kubo::{DHT_SERVER, Daemon, ISOLATED, Kubo, LABEL, SERVER};
 use crate::person::Person;
 
 const DAG_BYTES: usize = 64 << 20;
+/// Lengths of leaves, KiB; the last is what is measured beside Helia too.
+const LEAVES: [usize; 3] = [16, 64, 256];
 const ROUNDS: usize = 5;
 const CLUSTER_ROUNDS: usize = 3;
 const HELIA_ROUNDS: usize = 3;
+/// Leaves of the DAG that one of twenty has.
+const CLUSTER_BLOCKS: u64 = 256;
 const PEERS: usize = 20;
 /// What the identities come from.
 const WORDS: &str = "lantern orbit cactus mellow reunion dwarf";
@@ -49,9 +54,13 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
         kubo,
         dir: scratch.path().to_owned(),
     };
-    let mut figures = bench.bitswap()?;
+    let mut figures = Vec::new();
+    for leaves in LEAVES {
+        figures.extend(bench.bitswap(leaves)?);
+    }
     figures.push(bench.cluster()?);
     figures.extend(bench.names()?);
+    figures.extend(bench.names_of_others()?);
     Ok(figures)
 }
 
@@ -72,17 +81,20 @@ impl Bench {
         Daemon::start(&self.kubo, self.dir.join(name), settings)
     }
 
-    /// A DAG of 64 MiB with leaves of 256 KiB, by a node that has nothing from one that has served nobody.
-    fn bitswap(&self) -> Result<Vec<Figure>> {
-        let source = self.daemon("source", ISOLATED)?;
-        let root = source.add(DAG_BYTES)?;
+    /// A DAG of 64 MiB with leaves of so many KiB, by a node that has nothing from one that has served nobody.
+    fn bitswap(&self, leaves: usize) -> Result<Vec<Figure>> {
+        let source = self.daemon(&format!("source-{leaves}"), ISOLATED)?;
+        let chunker = format!("--chunker=size-{}", leaves << 10);
+        let root = source.add_as(DAG_BYTES, &["--cid-version=1", "--raw-leaves", &chunker])?;
+        let least = (DAG_BYTES / (leaves << 10)) as u64;
+        let is_usual = LEAVES.last() == Some(&leaves);
         let person = Person::new(WORDS)?;
         let (mut rates, mut their_rates) = (Vec::new(), Vec::new());
         let (mut serving, mut fetching) = (Vec::new(), Vec::new());
-        let helia = Helia::installed();
+        let helia = Helia::installed().filter(|_| is_usual);
         let mut helia_rates = Vec::new();
         for round in 0..ROUNDS {
-            let theirs = self.daemon(&format!("fetching-kubo-{round}"), ISOLATED)?;
+            let theirs = self.daemon(&format!("fetching-kubo-{leaves}-{round}"), ISOLATED)?;
             theirs.connect(&source.address()?)?;
             let start = Instant::now();
             theirs.pin(&root)?;
@@ -92,26 +104,31 @@ impl Bench {
                 helia_rates.push(self.between_helias(helia, round)?);
             }
 
-            let holds = self.node(&format!("serving-{round}"))?;
-            fetch(&person, &root, Some(&source.address()?), &holds)?;
-            let wants = self.node(&format!("fetching-{round}"))?;
+            let holds = self.node(&format!("serving-{leaves}-{round}"))?;
+            fetch(&person, &root, least, Some(&source.address()?), &holds)?;
+            let wants = self.node(&format!("fetching-{leaves}-{round}"))?;
             let start = Instant::now();
-            fetch(&person, &root, Some(holds.peer()), &wants)?;
+            fetch(&person, &root, least, Some(holds.peer()), &wants)?;
             rates.push(rate(start.elapsed()));
             serving.push(holds.resident_mib());
             fetching.push(wants.resident_mib());
         }
         let ours = middle(rates);
-        let mut figures =
-            vec![Figure::new("net/bitswap/64MiB", ours, "MB/s").beside(LABEL, middle(their_rates))];
+        let name = match is_usual {
+            true => "net/bitswap/64MiB".to_owned(),
+            false => format!("net/bitswap/64MiB/{leaves}KiB"),
+        };
+        let mut figures = vec![Figure::new(&name, ours, "MB/s").beside(LABEL, middle(their_rates))];
         if !helia_rates.is_empty() {
             let figure = Figure::new("net/bitswap/64MiB/helia", ours, "MB/s");
             figures.push(figure.beside(helia::LABEL, middle(helia_rates)));
         }
-        figures.extend([
-            Figure::new("net/bitswap/rss/serving", middle(serving), "MiB"),
-            Figure::new("net/bitswap/rss/fetching", middle(fetching), "MiB"),
-        ]);
+        if is_usual {
+            figures.extend([
+                Figure::new("net/bitswap/rss/serving", middle(serving), "MiB"),
+                Figure::new("net/bitswap/rss/fetching", middle(fetching), "MiB"),
+            ]);
+        }
         Ok(figures)
     }
 
@@ -139,7 +156,13 @@ impl Bench {
             .collect::<Result<Vec<_>>>()?;
         let person = Person::new(WORDS)?;
         // In the middle, so that neither the first nor the last that is asked has it.
-        fetch(&person, &root, Some(&source.address()?), &nodes[PEERS / 2])?;
+        fetch(
+            &person,
+            &root,
+            CLUSTER_BLOCKS,
+            Some(&source.address()?),
+            &nodes[PEERS / 2],
+        )?;
         let (mut rates, mut their_rates) = (Vec::new(), Vec::new());
         for round in 0..CLUSTER_ROUNDS {
             let theirs = self.daemon(&format!("cluster-fetching-kubo-{round}"), ISOLATED)?;
@@ -156,7 +179,7 @@ impl Bench {
                 person.connect(&wants, other.peer())?;
             }
             let start = Instant::now();
-            fetch(&person, &root, None, &wants)?;
+            fetch(&person, &root, CLUSTER_BLOCKS, None, &wants)?;
             rates.push(rate(start.elapsed()));
         }
         let figure = Figure::new("net/bitswap/cluster", middle(rates), "MB/s");
@@ -186,19 +209,7 @@ impl Bench {
         let idle = asks.resident_mib();
         let idle_kubo = kubo.resident_mib()?;
 
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        let gateway = kubo.gateway()?;
-        for name in &names {
-            let path = format!("/routing/v1/ipns/{name}");
-            for (address, times) in [
-                (asks.address(), &mut ours),
-                (gateway.trim_start_matches("http://"), &mut theirs),
-            ] {
-                // What the last one set off, corrections and subscriptions, is not what this one is measured by.
-                thread::sleep(QUIET);
-                times.push(get(address, &path)?);
-            }
-        }
+        let (mut ours, mut theirs) = resolve_in_turn(&names, &asks, &kubo)?;
         let mut cached = Vec::new();
         for _ in 0..10 {
             for name in &names {
@@ -214,6 +225,59 @@ impl Bench {
             Figure::new("net/rss/idle", idle, "MiB").beside(LABEL, idle_kubo),
         ])
     }
+
+    /// As [`Bench::names`], in a DHT whose twenty peers are Kubo's.
+    fn names_of_others(&self) -> Result<Vec<Figure>> {
+        let peers = (0..PEERS)
+            .map(|index| self.daemon(&format!("others-{index}"), DHT_SERVER))
+            .collect::<Result<Vec<_>>>()?;
+        let puts = self.node("puts-to-others")?;
+        let asks = self.node("asks-others")?;
+        let kubo = self.daemon("others-asks-kubo", DHT_SERVER)?;
+        let person = Person::new(WORDS)?;
+        for peer in &peers {
+            let address = peer.address()?;
+            for other in &peers {
+                if other.process_id() > peer.process_id() {
+                    other.connect(&address)?;
+                }
+            }
+            person.connect(&puts, &address)?;
+        }
+        let names = publish(&puts, &person)?;
+        // Those who ask come when all is put, so that they were given nothing; and only the twenty have it.
+        drop(puts);
+        for peer in &peers {
+            let address = peer.address()?;
+            person.connect(&asks, &address)?;
+            kubo.connect(&address)?;
+        }
+        let (mut ours, mut theirs) = resolve_in_turn(&names, &asks, &kubo)?;
+        Ok(vec![
+            Figure::new("net/resolve/others/p50", percentile(&mut ours, 50), "ms")
+                .beside(LABEL, percentile(&mut theirs, 50)),
+            Figure::new("net/resolve/others/p95", percentile(&mut ours, 95), "ms")
+                .beside(LABEL, percentile(&mut theirs, 95)),
+        ])
+    }
+}
+
+/// Milliseconds of the first resolution of each name, by ours and by Kubo, in turn.
+fn resolve_in_turn(names: &[Name], ours: &Node, kubo: &Daemon) -> Result<(Vec<f64>, Vec<f64>)> {
+    let gateway = kubo.gateway()?;
+    let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
+    for name in names {
+        let path = format!("/routing/v1/ipns/{name}");
+        for (address, times) in [
+            (ours.address(), &mut our_times),
+            (gateway.trim_start_matches("http://"), &mut their_times),
+        ] {
+            // What the last one set off, corrections and subscriptions, is not what this one is measured by.
+            thread::sleep(QUIET);
+            times.push(get(address, &path)?);
+        }
+    }
+    Ok((our_times, their_times))
 }
 
 /// So many names published to a node, and put by it into the DHT.
@@ -230,10 +294,10 @@ fn publish(node: &Node, person: &Person) -> Result<Vec<Name>> {
     Ok(names)
 }
 
-/// Has a node fetch the DAG, and fails where some of it was there.
-fn fetch(person: &Person, root: &Cid, from: Option<&str>, into: &Node) -> Result<()> {
+/// Has a node fetch a DAG of at least so many leaves, and fails where some of it was there.
+fn fetch(person: &Person, root: &Cid, leaves: u64, from: Option<&str>, into: &Node) -> Result<()> {
     let blocks = person.fetch(root, from, into)?;
-    ensure!(blocks > 256, "it was not cold: {blocks} blocks came");
+    ensure!(blocks > leaves, "it was not cold: {blocks} blocks came");
     Ok(())
 }
 

@@ -49,6 +49,10 @@ const CASES: &[(&str, Attempt<Both>)] = &[
         "bitswap: a DAG of 64 MiB from there to here, and from here to another",
         Both::blocks_both_ways,
     ),
+    (
+        "bitswap: leaves of 1 KiB to 1 MiB, from there to here, and back",
+        Both::leaves_of_every_size,
+    ),
     ("CAR: exported here, imported there", Both::our_car),
     (
         "CAR: exported there from what was imported, verified here",
@@ -169,6 +173,28 @@ impl Both {
         Ok(format!(
             "perennis fetch: {blocks} blocks; unixfs.cat at a node that knows only ours"
         ))
+    }
+
+    fn leaves_of_every_size(&mut self) -> Result<String> {
+        let mut other = self.second("leaves", false)?;
+        other.connect(self.node.peer())?;
+        let mut count = 0;
+        // Each of another length: no two share their leaves.
+        for (bytes, leaf) in [
+            (1 << 20, 1 << 10),
+            (8 << 20, 16 << 10),
+            (16 << 20, 64 << 10),
+            (24 << 20, 1 << 20),
+        ] {
+            let root = self.peer.add_with(&self.dir, bytes, Some(leaf))?;
+            let address = self.peer.address();
+            let blocks = self.person.fetch(&root, Some(address), &self.node)?;
+            let least = (bytes / leaf) as u64;
+            ensure!(blocks > least, "{blocks} of {least} leaves of {leaf} came");
+            other.fetch(&root, bytes)?;
+            count += blocks;
+        }
+        Ok(format!("perennis fetch: {count} blocks; unixfs.cat"))
     }
 
     fn our_car(&mut self) -> Result<String> {

@@ -5,11 +5,15 @@
 //! What showed that a case works is the command that showed it, as the table has it.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::relay::{self, Relay};
 use super::{Attempt, Case, DAG_BYTES, Options, folder, run_cases, start_node};
 use crate::node::Node;
 use crate::peers::kubo::{Daemon, ISOLATED, Kubo, LABEL, SERVER};
@@ -37,6 +41,9 @@ const GOSSIP: &[(&str, &str)] = &[
     ("Ipns.UsePubsub", "true"),
     ("Pubsub.Enabled", "true"),
 ];
+
+/// How long a peer stands still: longer than a connection lives without a word.
+const PAUSE: Duration = Duration::from_secs(15);
 
 const CASES: &[(&str, Attempt<Both>)] = &[
     (
@@ -79,6 +86,14 @@ const CASES: &[(&str, Attempt<Both>)] = &[
     (
         "bitswap: leaves of 1 KiB to 1 MiB under CIDv0, from there to here over each transport, and back",
         Both::leaves_of_every_size,
+    ),
+    (
+        "bitswap: a DAG from there over a link that loses one datagram of twenty",
+        Both::lossy_link,
+    ),
+    (
+        "bitswap: a DAG from a peer that stands still for 15 s in the middle of it",
+        Both::paused_peer,
     ),
     ("CAR: exported here, imported there", Both::our_car),
     (
@@ -267,6 +282,57 @@ impl Both {
         ))
     }
 
+    fn lossy_link(&mut self) -> Result<String> {
+        let source = self.second("lossy-source", BOTH_TRANSPORTS)?;
+        let (relay, blocks) = self.fetch_by(&source, 20, None)?;
+        let lost = relay.lost();
+        ensure!(lost > 50, "only {lost} datagrams were lost");
+        Ok(format!(
+            "perennis fetch over QUIC: {blocks} blocks, {lost} datagrams lost"
+        ))
+    }
+
+    fn paused_peer(&mut self) -> Result<String> {
+        let source = self.second("paused-source", BOTH_TRANSPORTS)?;
+        let process = source.process_id();
+        let then = move || {
+            signal("-STOP", process);
+            thread::spawn(move || {
+                thread::sleep(PAUSE);
+                signal("-CONT", process);
+            });
+        };
+        let start = Instant::now();
+        let (_, blocks) = self.fetch_by(&source, u64::MAX, Some((2_000, Box::new(then))))?;
+        ensure!(
+            start.elapsed() > PAUSE,
+            "all had come before it stood still"
+        );
+        Ok(format!("perennis fetch over QUIC: {blocks} blocks"))
+    }
+
+    /// Has a new node fetch 16 MiB in leaves of 64 KiB from a daemon through a relay.
+    fn fetch_by(
+        &self,
+        source: &Daemon,
+        loses_one_of: u64,
+        then: Option<(u64, relay::Then)>,
+    ) -> Result<(Relay, u64)> {
+        let root = source.add_as(16 << 20, &["--chunker=size-65536"])?;
+        let addresses = source.addresses()?;
+        let quic = addresses.iter().find(|address| address.contains("/quic"));
+        let quic = quic.context("it listens to no QUIC")?;
+        let port = quic.split('/').nth(4).context("an address with a port")?;
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse()?));
+        let relay = Relay::to(server, loses_one_of, then)?;
+        let way = quic.replace(&format!("/{port}/"), &format!("/{}/", relay.port()));
+        let folder = format!("relayed-{}", source.process_id());
+        let node = start_node(&self::folder(&self.scratch, &folder)?)?;
+        let blocks = self.person.fetch(&root, Some(&way), &node)?;
+        ensure!(blocks > 256, "only {blocks} blocks came");
+        Ok((relay, blocks))
+    }
+
     fn our_car(&mut self) -> Result<String> {
         self.person.publish("@kubo_imports", &self.node)?;
         let file = self.scratch.join("ours.car");
@@ -302,4 +368,11 @@ impl Both {
     fn second(&self, name: &str, settings: &[(&str, &str)]) -> Result<Daemon> {
         Daemon::start(&self.kubo, folder(&self.scratch, name)?, settings)
     }
+}
+
+/// Sends a signal to a process of ours; one that has ended needs none.
+fn signal(signal: &str, process: u32) {
+    let _ = Command::new("kill")
+        .args([signal, &process.to_string()])
+        .status();
 }

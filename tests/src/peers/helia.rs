@@ -75,7 +75,7 @@ struct Ready {
 #[serde(tag = "command", rename_all = "camelCase")]
 enum Request<'a> {
     Connect { address: &'a str },
-    Add { file: &'a Path },
+    Add { file: &'a Path, leaf: Option<usize> },
     Cat { root: String },
     Publish { key: &'a str, value: String, by: By },
     Resolve { name: String, by: By },
@@ -194,8 +194,16 @@ impl HeliaNode {
     /// # Errors
     /// It cannot be added.
     pub fn add(&mut self, dir: &Path, bytes: usize) -> Result<Cid> {
+        self.add_with(dir, bytes, None)
+    }
+
+    /// As [`HeliaNode::add`], with leaves of so many bytes.
+    ///
+    /// # Errors
+    /// It cannot be added.
+    pub fn add_with(&mut self, dir: &Path, bytes: usize, leaf: Option<usize>) -> Result<Cid> {
         let file = peers::file_of(dir, bytes)?;
-        let added: Added = self.ask(&Request::Add { file: &file })?;
+        let added: Added = self.ask(&Request::Add { file: &file, leaf })?;
         Ok(parse_cid(&added.root)?)
     }
 

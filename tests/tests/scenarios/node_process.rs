@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use perennis_tests::home::{Home, Ran};
 use perennis_tests::node::{Answer, Node};
@@ -26,6 +26,24 @@ fn a_node_tells_how_it_is_and_stops_when_asked() {
     assert!(node.stop().success());
     let error = user.error(5, &["node", "status", "--node", node.url()]);
     assert_eq!(error["code"], "not_reachable");
+}
+
+#[test]
+fn a_closed_terminal_stops_a_node_in_order_unless_it_was_started_to_outlive_it() {
+    let user = Home::new();
+    let mut node = Node::start(&user.beside("node"));
+    node.hang_up();
+    assert!(node.wait().success());
+
+    let data = user.beside("outlives");
+    let started = Node::command(&data, None, "127.0.0.1:0");
+    let mut command = Command::new("nohup");
+    command.arg(started.get_program()).args(started.get_args());
+    let mut node = Node::start_as(command, &data);
+    node.hang_up();
+    let status = user.json(&["node", "status", "--node", node.url()]);
+    assert_eq!(status["live"], true);
+    assert!(node.stop().success());
 }
 
 #[test]

@@ -442,3 +442,71 @@ proptest! {
         prop_assert!(world.peers.iter().all(|peer| world.client.answers_open(peer) == 0));
     }
 }
+
+/// How often it dials since the last call.
+fn dials(world: &mut World) -> usize {
+    let is_dial = |output: &Output| matches!(output, Output::Dial(_));
+    let dials = world.out.iter().filter(|output| is_dial(output)).count();
+    world.clear();
+    dials
+}
+
+#[test]
+fn a_named_peer_that_has_given_blocks_is_connected_to_anew() {
+    let mut world = world(1);
+    let peer = world.peers[0];
+    world.open(&[peer]);
+    world.want(1);
+    world.sends(peer, 1);
+    world.want(2);
+    world.clear();
+    world.client.gone(world.now, &peer, &mut world.out);
+    assert!(world.done().is_empty(), "it has waited for nobody");
+    assert!(world.client.seeks(&peer));
+    world.pass(SECOND);
+    assert_eq!(dials(&mut world), 1);
+    // It is not there yet.
+    world.client.gone(world.now, &peer, &mut world.out);
+    world.pass(SECOND);
+    assert_eq!(dials(&mut world), 1);
+    world.client.connected(world.now, peer, &mut world.out);
+    assert_eq!(world.asked(), [peer]);
+    assert!(!world.client.seeks(&peer));
+    world.sends(peer, 2);
+    assert_eq!(world.done().last(), Some(&(2, Ok(()))));
+}
+
+#[test]
+fn a_peer_that_stays_away_is_lost_in_the_end() {
+    let mut world = world(1);
+    let peer = world.peers[0];
+    world.open(&[peer]);
+    world.want(1);
+    world.sends(peer, 1);
+    world.want(2);
+    world.clear();
+    let mut dialled = 0;
+    for _ in 0..=REDIALS {
+        world.client.gone(world.now, &peer, &mut world.out);
+        if !world.client.seeks(&peer) {
+            break;
+        }
+        let left = world.client.sessions[&1].redials[&peer].at.unwrap();
+        world.pass(left.saturating_sub(world.now) + TICK);
+        dialled += 1;
+    }
+    assert_eq!(world.done(), [(2, Err("no_peers"))]);
+    assert_eq!(dialled, REDIALS);
+}
+
+#[test]
+fn a_peer_that_goes_without_having_given_anything_is_lost_at_once() {
+    let mut world = world(1);
+    let peer = world.peers[0];
+    world.open(&[peer]);
+    world.want(1);
+    world.client.gone(world.now, &peer, &mut world.out);
+    assert_eq!(world.done(), [(1, Err("no_peers"))]);
+    world.pass(SECOND);
+    assert_eq!(dials(&mut world), 0);
+}

@@ -11,9 +11,11 @@ pub(crate) struct Peer(DB);
 
 impl Peer {
     pub(crate) fn open(dir: &Path) -> Result<Self> {
-        // The same memory as the store's index has; nothing compressed, as the contents are random.
+        // One cache for tables and values, as RocksDB advises, twice as large as that of the store's index; nothing compressed, as
+        // the contents are random.
+        let cache = Cache::new_lru_cache(64 << 20);
         let mut table = BlockBasedOptions::default();
-        table.set_block_cache(&Cache::new_lru_cache(32 << 20));
+        table.set_block_cache(&cache);
         table.set_bloom_filter(10.0, false);
         let mut options = Options::default();
         options.create_if_missing(true);
@@ -21,6 +23,7 @@ impl Peer {
         options.set_compression_type(DBCompressionType::None);
         options.set_enable_blob_files(true);
         options.set_min_blob_size(512);
+        options.set_blob_cache(&cache);
         options.set_blob_compression_type(DBCompressionType::None);
         options.set_max_background_jobs(2);
         Ok(Self(DB::open(&options, dir)?))

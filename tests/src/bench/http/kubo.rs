@@ -3,15 +3,16 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use perennis_shared::cid::parse_cid;
+use perennis_shared::cid::{Cid, parse_cid};
 
-use super::{LARGE, SMALL, Served, load::Target};
+use super::{FILE_BYTES, LARGE, MANY, SMALL, Served, load::Target};
 use crate::peers::kubo::{self, Daemon};
 use crate::{measure, process};
 
 /// A running daemon and what it serves.
 pub(super) struct Kubo {
-    _daemon: Daemon,
+    daemon: Daemon,
+    file: Cid,
     served: Served,
 }
 
@@ -30,6 +31,8 @@ impl Kubo {
         let daemon = Daemon::start(&kubo, dir.to_owned(), settings)?;
         let small = put_blocks(&kubo, dir, SMALL)?;
         let large = put_blocks(&kubo, dir, LARGE)?;
+        let many = put_blocks(&kubo, dir, MANY)?;
+        let file = daemon.add(FILE_BYTES)?;
         let first = parse_cid(small.first().context("a block was put")?)?;
         let published = daemon.publish(&first, "self", &["--allow-offline"])?;
         let url = daemon.gateway()?;
@@ -43,15 +46,31 @@ impl Kubo {
             record: Target::record(gateway, format!("/routing/v1/ipns/{published}")),
             small: Target::blocks(gateway, paths(&small), SMALL.0),
             large: Target::blocks(gateway, paths(&large), LARGE.0),
+            many: Target::blocks(gateway, paths(&many), MANY.0),
+            car: Some(Target::car(gateway, &file)),
         };
         Ok(Some(Self {
-            _daemon: daemon,
+            daemon,
+            file,
             served,
         }))
     }
 
     pub(super) fn served(&self) -> &Served {
         &self.served
+    }
+
+    /// The root of the file it has.
+    pub(super) fn file(&self) -> &Cid {
+        &self.file
+    }
+
+    /// Where a peer reaches it.
+    ///
+    /// # Errors
+    /// It listens nowhere.
+    pub(super) fn address(&self) -> Result<String> {
+        self.daemon.address()
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use perennis_shared::cid::Cid;
+
 use crate::{peers, process};
 
 /// Where wrk is; the one on the PATH when nobody says.
@@ -16,13 +18,18 @@ const WRK: &str = "PERENNIS_WRK";
 
 const SECONDS: u32 = 8;
 const CONNECTIONS: u32 = 32;
+/// Of answers that are as long as a hundred thousand others.
+const LARGE_CONNECTIONS: u32 = 2;
+/// wrk counts what takes longer as an error.
+const WITHIN: &str = "30s";
 
-/// Paths of one server that are asked for in turn.
+/// Paths of one server, of which each request draws one.
 pub(super) struct Target {
     address: String,
     paths: Vec<String>,
     accept: &'static str,
     body_bytes: Option<usize>,
+    connections: u32,
 }
 
 impl Target {
@@ -33,6 +40,18 @@ impl Target {
             paths: vec![path],
             accept: "application/vnd.ipfs.ipns-record",
             body_bytes: None,
+            connections: CONNECTIONS,
+        }
+    }
+
+    /// A DAG as a CAR.
+    pub(super) fn car(address: &str, root: &Cid) -> Self {
+        Self {
+            address: address.to_owned(),
+            paths: vec![format!("/ipfs/{root}?format=car")],
+            accept: "application/vnd.ipld.car; version=1; order=dfs; dups=n",
+            body_bytes: None,
+            connections: LARGE_CONNECTIONS,
         }
     }
 
@@ -43,10 +62,11 @@ impl Target {
             paths,
             accept: "application/vnd.ipld.raw",
             body_bytes: Some(body_bytes),
+            connections: CONNECTIONS,
         }
     }
 
-    /// The script that makes wrk ask for each path in turn.
+    /// The script that makes wrk draw its paths, the same ones in each run.
     fn script(&self) -> String {
         let paths: String = self
             .paths
@@ -54,14 +74,14 @@ impl Target {
             .map(|path| format!("  \"{path}\",\n"))
             .collect();
         format!(
-            "local paths = {{\n{paths}}}\nlocal turn = 0\nfunction request()\n  turn = turn % #paths + 1\n  \
-             return wrk.format(\"GET\", paths[turn], {{[\"Accept\"] = \"{}\"}})\nend\n",
+            "local paths = {{\n{paths}}}\nmath.randomseed(1)\nfunction request()\n  \
+             return wrk.format(\"GET\", paths[math.random(#paths)], {{[\"Accept\"] = \"{}\"}})\nend\n",
             self.accept
         )
     }
 }
 
-/// Requests answered well per second, with 32 connections.
+/// Requests answered well per second.
 ///
 /// # Errors
 /// The answer is not what it should be, or any answer under load is an error.
@@ -72,7 +92,9 @@ pub(super) fn rate(target: &Target) -> Result<f64> {
     let mut wrk = process::command(peers::installed(WRK).unwrap_or_else(|| "wrk".into()));
     wrk.args([
         "-t1",
-        &format!("-c{CONNECTIONS}"),
+        &format!("-c{}", target.connections),
+        "--timeout",
+        WITHIN,
         &format!("-d{SECONDS}s"),
         "-s",
     ])
@@ -82,7 +104,7 @@ pub(super) fn rate(target: &Target) -> Result<f64> {
     fs::remove_file(&script)?;
     let rate = parse(&printed?)?;
     println!(
-        "  {}: {rate:.0} requests/s of {}…",
+        "  {}: {rate:.1} requests/s of {}…",
         target.address,
         target.paths.first().map_or("", |path| path)
     );
