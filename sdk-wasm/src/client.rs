@@ -212,7 +212,9 @@ impl Client {
         Ok(Object::assign(&resolved, &page).into())
     }
 
-    /// Signs what is staged and sends it to the nodes: `{name, sequence, head, validUntil, nodes: [{url, stored, error}]}`.
+    /// Signs what is staged and sends it to the nodes: `{name, sequence, head, validUntil, aliveUntil,
+    /// nodes: [{url, stored, error}], outdated: [{handle, label}]}`. Changes of the labels in `outdated` were not made: another
+    /// device had published later ones.
     ///
     /// What was signed is kept here before anything is sent, so that a closed tab loses nothing: `deliver` goes on. When
     /// at least one node has stored it, every own block is checked and missing ones are brought back (`backupBlocks`).
@@ -531,6 +533,14 @@ fn outcome_object(outcome: &PublishOutcome) -> JsValue {
         .set("validUntil", outcome.valid_until.to_string())
         .set("aliveUntil", outcome.alive_until.to_string())
         .set("nodes", nodes.collect::<Array>())
+        .set(
+            "outdated",
+            outcome
+                .outdated
+                .iter()
+                .map(label::key_object)
+                .collect::<Array>(),
+        )
         .done()
 }
 

@@ -37,6 +37,7 @@ use crate::{
 mod backup;
 mod capsule;
 mod clock;
+mod compaction;
 mod damage;
 mod deliver;
 mod labels;
@@ -53,6 +54,7 @@ mod view;
 pub use backup::{Backup, BackupCheck, NodeBackup};
 pub use capsule::{CapsuleReader, CapsuleSummary, Export, ExportError, RestoreError};
 pub use clock::MendedClock;
+pub use compaction::{CHECK_EVERY, DEAD_PERCENT, KEEP_REMOVED};
 pub use damage::{StateCheck, StateDamage};
 pub use deliver::{DeliverError, NodeOutcome, PublishOutcome};
 pub use labels::{ForeignLabels, LabelFilter, LabelPage, LabelQuery, LabelScan, ListedLabel};

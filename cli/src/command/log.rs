@@ -1,8 +1,6 @@
 //! `perennis log show`, `log compact` and `perennis diff`: what was signed, and what changed.
 
-use std::time::Duration;
-
-use perennis_sdk::client::PublishOptions;
+use perennis_sdk::client::{KEEP_REMOVED, PublishOptions};
 use perennis_shared::cid::{Cid, parse_cid};
 use perennis_shared::did::Did;
 use perennis_shared::log::{Entry, EntryKind};
@@ -19,10 +17,6 @@ use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::unlock::unlock;
 use crate::uri::cid_in;
 use crate::when::{now, relative};
-
-/// How long the trace of a removed label is kept by a compaction, so that an old copy of it on another device is not
-/// taken for a new label: 90 days.
-const KEEP_REMOVED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 pub(crate) fn run(context: &Context<'_>, command: &LogCommand) -> Result<(), Failure> {
     match command {

@@ -136,7 +136,9 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
         if self.view.loaded() < SCAN_BLOCKS && !self.view.has_fetched() {
             return Ok(());
         }
-        let view = std::mem::replace(&mut self.view, self.client.view(&[]));
+        let mut next = self.client.view(&[]);
+        next.in_bulk(self.root);
+        let view = std::mem::replace(&mut self.view, next);
         Ok(self.client.keep(view).await?)
     }
 

@@ -14,6 +14,7 @@ use perennis_shared::{
     did::{DidDocument, DocumentError, Identity},
     error::{ErrorKind, Retryable},
     ipns::{self, Ladder, LadderError, LadderPlan, Name, Record, RecordError, RecordFields},
+    taglist::Key,
     time::Timestamp,
 };
 
@@ -49,6 +50,8 @@ pub struct PublishOptions {
     /// Signs a record also where the present one would do, so that this lifetime, TTL and ladder hold from now on. Without it they
     /// hold from the next record that is needed: with a new head, or when half of the present one's life is over.
     pub renew: bool,
+    /// Starts the log anew where most of what it records is dead ([`super::DEAD_PERCENT`]). Without it the whole history stays.
+    pub compact: bool,
     /// Where the DID document says that blocks can be fetched. None adds the nodes that are published to.
     pub sources: Option<Vec<NodeUrl>>,
     /// The token that the nodes ask for, where they do. Every node that is published to is sent it, so they should be of one
@@ -64,6 +67,7 @@ impl Default for PublishOptions {
             ttl: Duration::from_secs(5 * 60),
             ladder: Some(LadderPlan::default()),
             renew: false,
+            compact: true,
             sources: None,
             token: None,
         }
@@ -162,20 +166,27 @@ impl<S: BlockStore + 'static> Client<S> {
         let facts = self.recognise_locked(identity).await?;
         self.mend_clock_locked().await?;
         let mut last: Option<(Record, PublishOutcome)> = None;
+        let mut outdated = Vec::new();
         for _ in 0..ATTEMPTS {
             self.catch_up(identity, &facts, &nodes).await?;
+            if options.compact {
+                self.compact_if_due(identity, &facts.name).await?;
+            }
             // Once: another attempt is for what is newer.
             let renew = options.renew && last.is_none();
-            let outbox = self.sign(identity, &facts, &nodes, options, renew).await?;
+            let (outbox, lost) = self.sign(identity, &facts, &nodes, options, renew).await?;
+            outdated.extend(lost);
             if let Some((record, outcome)) = &last
                 && *record == outbox.record
             {
                 // The node speaks of something newer but does not show it: no reason to fail for the others.
                 return Ok(outcome.clone());
             }
-            let outcome = self
-                .send(&facts.name, &outbox, &nodes, options.token.as_ref())
-                .await?;
+            let sent = self.send(&facts.name, &outbox, &nodes, options.token.as_ref());
+            let outcome = PublishOutcome {
+                outdated: outdated.clone(),
+                ..sent.await?
+            };
             let is_superseded = outcome
                 .nodes
                 .iter()
@@ -224,7 +235,7 @@ impl<S: BlockStore + 'static> Client<S> {
         Ok(())
     }
 
-    /// Makes entry and record, and keeps them with the outbox in one commit.
+    /// Makes entry and record, and keeps them with the outbox in one commit. Gives the labels whose changes came too late as well.
     async fn sign(
         &self,
         identity: &Identity,
@@ -232,7 +243,7 @@ impl<S: BlockStore + 'static> Client<S> {
         nodes: &[NodeUrl],
         options: &PublishOptions,
         renew: bool,
-    ) -> Result<Outbox, PublishError> {
+    ) -> Result<(Outbox, Vec<Key>), PublishError> {
         let _writing = self.shared.writing.lock().await;
         let name = &facts.name;
         let staged = self.read_staged(name).await?.whole()?;
@@ -240,12 +251,13 @@ impl<S: BlockStore + 'static> Client<S> {
         let (document, is_new_document) =
             self.document(identity, name, own, nodes, options).await?;
         let mut changes = Changes::new();
+        let mut outdated = Vec::new();
         let head = match own {
             Some(head) if staged.changes.is_empty() && !is_new_document => head,
             _ => {
-                let signed = self
-                    .append(identity, name, own, staged.changes, &document)
-                    .await?;
+                let appended = self.append(identity, name, own, staged.changes, &document);
+                let (signed, lost) = appended.await?;
+                outdated = lost;
                 changes = keep_entry(changes, name, &signed, own)?;
                 changes = staged.keys.into_iter().fold(changes, Changes::clear);
                 *signed.entry.cid()
@@ -272,7 +284,7 @@ impl<S: BlockStore + 'static> Client<S> {
         let row = outbox.to_row(&key)?;
         let changes = changes.set(key, row).clear(rows::undone_key(name));
         self.shared.store.commit(changes).await?;
-        Ok(outbox)
+        Ok((outbox, outdated))
     }
 
     /// The record for `head`: the one there is while it points there and has half of its life left, unless another is asked for.

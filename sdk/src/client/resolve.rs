@@ -174,7 +174,11 @@ impl<S: BlockStore + 'static> Client<S> {
     }
 }
 
-fn resolved(did: &Did, record: Record, source: String) -> Result<Resolved, ResolveError> {
+pub(super) fn resolved(
+    did: &Did,
+    record: Record,
+    source: String,
+) -> Result<Resolved, ResolveError> {
     let no_head = |what| ResolveError::NoHead {
         value: String::from_utf8_lossy(record.value()).into_owned(),
         what,
