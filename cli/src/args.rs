@@ -106,9 +106,9 @@ pub(crate) enum Command {
     Log(LogCommand),
     /// Show what changed between two states of a list
     Diff(Diff),
-    /// Write the whole identity as one CAR file
+    /// Write the whole identity, or the DAG below a CID, as one CAR file
     Export(Export),
-    /// Read an exported CAR file into this home
+    /// Give a CAR file to a node, which pins its roots; or read an identity that was exported into this home
     Import(Import),
     /// Bring everything back from the passphrase alone
     Restore(Restore),
@@ -202,6 +202,7 @@ mod tests {
     /// Every command that changes something at a node over HTTP.
     const CHANGING: &[&str] = &[
         "fetch",
+        "import",
         "log compact",
         "name follow",
         "name unfollow",

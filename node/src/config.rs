@@ -19,6 +19,7 @@ mod fetch;
 mod file;
 mod follow;
 mod http;
+mod import;
 mod ipns;
 mod keystore;
 mod log;
@@ -38,6 +39,7 @@ pub use cache::CacheConfig;
 pub use fetch::FetchConfig;
 pub use follow::FollowConfig;
 pub use http::HttpConfig;
+pub use import::ImportConfig;
 pub use ipns::{HotConfig, IpnsConfig};
 pub use keystore::KeystoreConfig;
 pub use log::{LogConfig, LogFormat};
@@ -80,6 +82,8 @@ table! {
         pins: PinsConfig,
         /// Fetching what somebody asks for.
         fetch: FetchConfig,
+        /// Importing files of the operator's.
+        import: ImportConfig,
         /// What is kept in memory for reading.
         cache: CacheConfig,
         /// Reading everything again to find damage.

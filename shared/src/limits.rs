@@ -44,11 +44,15 @@ pub const JSON_VALUES: usize = 262_144;
 /// Largest DAG-JSON text, in bytes: a block of 2 MiB whose bytes are all escaped.
 pub const JSON_BYTES: usize = 6 * WIRE_BLOCK_BYTES;
 
-/// Largest header of a CARv1 file, in bytes.
+/// Largest header of a message of ours, in bytes.
 pub const CAR_HEADER_BYTES: usize = 4_096;
-/// Most roots a CARv1 header may name.
+/// Most roots that the header of a message of ours may name.
 pub const CAR_ROOTS: usize = 32;
-/// Largest section of a CARv1 file, in bytes: a CID and a block.
+/// Largest header of a CAR file of anybody, in bytes.
+pub const CAR_FILE_HEADER_BYTES: usize = 4 << 20;
+/// Most roots that a CAR file of anybody may name.
+pub const CAR_FILE_ROOTS: usize = 65_536;
+/// Largest section of a CAR file, in bytes: a CID and a block.
 pub const CAR_SECTION_BYTES: usize = CID_BYTES + WIRE_BLOCK_BYTES;
 
 /// Largest serialized IPNS record, in bytes (IPNS specification, "Record Size Limit").

@@ -12,5 +12,6 @@ pub(super) const RECLAIMED: &[u8] = b"reclaimed";
 pub(super) const RECORD: &[u8] = b"d/";
 pub(super) const PROVIDER: &[u8] = b"v/";
 pub(super) const FETCHED: &[u8] = b"x/";
+pub(super) const IMPORTED: &[u8] = b"i/";
 pub(super) const PROVIDED: &[u8] = b"provided";
 pub(super) const CLOCK: &[u8] = b"clock";

@@ -148,6 +148,11 @@ impl ReclaimWorker {
         if now < next && !(is_full && now >= self.next_when_full) {
             return false;
         }
+        let ingest = Arc::clone(&self.ingest);
+        let Some(_no_import) = ingest.without_imports() else {
+            context.working("waiting for the end of an import".to_owned());
+            return false;
+        };
         match self.begin_collection().await {
             Ok(collection) => self.stage = Stage::Collecting(Box::new(collection)),
             Err(error) => self.collected(Err(error), context),
