@@ -425,6 +425,12 @@ impl<S: BlockStore + 'static> Client<S> {
 }
 
 impl Signed {
+    /// The size of its blocks, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let blocks = self.blocks.iter().chain([&self.entry]);
+        blocks.map(|block| block.bytes().len()).sum()
+    }
+
     /// An entry that follows `before`; its document goes along when none of those had it.
     pub(super) fn new(
         entry: &Entry,
