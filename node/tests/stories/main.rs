@@ -15,6 +15,7 @@ mod identifiers;
 mod laddering;
 mod limits;
 mod passing_on;
+mod path_gateway;
 mod probing;
 mod publishing;
 mod readers;

@@ -46,6 +46,9 @@ pub(super) fn in_query(route: &Route, name: &str) -> Value {
         "peer" => {
             json!({"type": "string", "pattern": "^/", "examples": [format!("{MULTIADDR}/p2p/{PEER}")]})
         }
+        "filename" if route.name.starts_with("path_") => {
+            json!({"type": "string", "minLength": 1, "examples": ["picture.png"]})
+        }
         "filename" => json!({"type": "string", "minLength": 1, "examples": ["list.car"]}),
         "entity-bytes" => json!({
             "type": "string",
