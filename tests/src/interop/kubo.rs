@@ -4,11 +4,14 @@
 //! may not rely on those of another. A case that needs a daemon with other settings starts one for its own length.
 //! What showed that a case works is the command that showed it, as the table has it.
 
+mod gateway;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
+use perennis_shared::cid::parse_cid;
 
 use super::{Attempt, Case, DAG_BYTES, Options, folder, run_cases, start_node};
 use crate::node::Node;
@@ -79,6 +82,10 @@ const CASES: &[(&str, Attempt<Both>)] = &[
     (
         "bitswap: leaves of 1 KiB to 1 MiB under CIDv0, from there to here over each transport, and back",
         Both::leaves_of_every_size,
+    ),
+    (
+        "path gateway: a directory from there is shown here with the same answers",
+        Both::gateways_alike,
     ),
     ("CAR: exported here, imported there", Both::our_car),
     (
@@ -264,6 +271,21 @@ impl Both {
         Ok(format!(
             "perennis fetch: {}; ipfs pin add",
             shown.join(", ")
+        ))
+    }
+
+    fn gateways_alike(&mut self) -> Result<String> {
+        let site = folder(&self.scratch, "site")?;
+        gateway::write_site(&site)?;
+        let site = site.to_str().context("a path in UTF-8")?;
+        let add = ["add", "-r", "--quieter", "--cid-version=1", site];
+        let root = parse_cid(&self.daemon.ipfs(&add)?)?;
+        let peer = self.daemon.address()?;
+        self.person.fetch(&root, Some(&peer), &self.node)?;
+        let ours = self.node.gateway().context("our gateway is off")?;
+        let asked = gateway::compare(ours, &self.daemon.gateway()?, &root.to_string())?;
+        Ok(format!(
+            "{asked} questions to both: status, headers and bytes"
         ))
     }
 

@@ -234,7 +234,7 @@ impl HeldBlock {
 }
 
 impl Graph {
-    /// Begins to send a graph, once there is room for its first part.
+    /// Begins to send a graph, once there is room for its first part and something of it is at hand.
     pub(in crate::http) async fn begin(
         node: &Arc<Service>,
         selection: Selection,
@@ -257,7 +257,7 @@ impl Graph {
             entity: None,
             walk,
             walk_share: WalkShare::default(),
-            next: None,
+            next,
             failed: None,
             reserved: None,
             part,
@@ -265,9 +265,13 @@ impl Graph {
             rest: Bytes::new(),
             place,
         };
-        if let Some(next) = next {
+        while let Some(next) = graph.next.take() {
             while let Some(need) = graph.step(&next).await? {
                 graph.wait(need, REQUEST_PATIENCE).await?;
+            }
+            // Of a file the first blocks may hold none of its bytes.
+            if !graph.part.is_empty() || !graph.rest.is_empty() {
+                break;
             }
         }
         Ok(graph)

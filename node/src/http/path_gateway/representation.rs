@@ -176,10 +176,10 @@ impl Wanted {
 fn serves_as(range: &MediaRange<'_>, offer: Representation) -> bool {
     match offer {
         Representation::Usual => {
-            let is_of_others = range.is_of("application/vnd.ipld.")
+            let is_other = range.is_of("application/vnd.ipld.")
                 || range.is_of("application/vnd.ipfs.")
-                || range.is_one_of(&["application/x-tar"]);
-            !is_of_others
+                || range.is_one_of(&["application/x-tar", "application/json", "application/cbor"]);
+            !is_other
         }
         Representation::Verifiable(format) => serves(range, format),
         Representation::Record => range.is_one_of(&[RECORD]),
