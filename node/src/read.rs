@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, VerifyError, cid_of, is_identity};
 use perennis_shared::error::{ErrorKind, Retryable};
-use perennis_shared::ipns::{Ladder, Name, Record};
+use perennis_shared::ipns::{ContentPath, Ladder, Name, Record};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
 use quick_cache::sync::Cache;
@@ -46,6 +46,8 @@ pub(crate) struct ServedRecord {
     pub(crate) ttl_seconds: u64,
     /// Its end.
     pub(crate) valid_until: Millis,
+    /// Where it points; none where its value is no path.
+    pub(crate) path: Option<ContentPath>,
 }
 
 /// Weighs a cached block by the memory it holds.
@@ -275,6 +277,7 @@ impl ServedRecord {
             etag: HeaderValue::from_str(&format!("\"{tag}\"")).ok()?,
             ttl_seconds: record.ttl_ns() / 1_000_000_000,
             valid_until: record.validity().to_millis(),
+            path: record.content_path().ok(),
         })
     }
 }

@@ -224,6 +224,16 @@ impl Syntax<SocketAddr> for Address {
     }
 }
 
+impl Syntax<Option<SocketAddr>> for Address {
+    fn parse(&self, given: &Given) -> Result<Option<SocketAddr>, Refusal> {
+        Syntax::<SocketAddr>::parse(self, given).map(Some)
+    }
+
+    fn show(&self, value: &Option<SocketAddr>) -> String {
+        value.map(|address| address.to_string()).unwrap_or_default()
+    }
+}
+
 /// Multiaddrs; the word `none` alone is an empty list.
 pub(super) struct Multiaddrs;
 

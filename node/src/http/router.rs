@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use hyper::Method;
 
+use super::listener::Listener;
 use super::route::{Route, RouteMethod};
 use super::table::routes;
 
@@ -20,10 +21,15 @@ pub(super) enum Matched<'a> {
     Nothing,
 }
 
-/// Finds the route of a request. HEAD is GET without the body.
-pub(super) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
-    static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new(routes()));
-    ROUTER.find(method, path)
+/// Finds the route of a request to a listener. HEAD is GET without the body.
+pub(super) fn find<'a>(listener: Listener, method: &Method, path: &'a str) -> Matched<'a> {
+    static API: LazyLock<Router> = LazyLock::new(|| Router::new(routes(Listener::Api)));
+    static GATEWAY: LazyLock<Router> = LazyLock::new(|| Router::new(routes(Listener::Gateway)));
+    let router: &'static Router = match listener {
+        Listener::Api => &API,
+        Listener::Gateway => &GATEWAY,
+    };
+    router.find(method, path)
 }
 
 struct Router {

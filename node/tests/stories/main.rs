@@ -16,6 +16,7 @@ mod importing;
 mod laddering;
 mod limits;
 mod passing_on;
+mod path_gateway;
 mod probing;
 mod publishing;
 mod readers;

@@ -1,12 +1,13 @@
 //! Every documented answer is what its schema says, and every route is documented.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use perennis_net::DhtMode;
 use perennis_node::config::Config;
 use serde_json::Value;
 
-use crate::support::{Author, Reply, TestNode};
+use crate::support::{Author, Reply, TestNode, ask};
 
 /// Validates an answer against what the OpenAPI document says about it.
 fn check(openapi: &Value, method: &str, route: &str, reply: &Reply) -> String {
@@ -236,6 +237,15 @@ async fn every_route_answers_as_documented() {
         see(method, route, node.ask(method, &path, &[], b"").await);
     }
 
+    for path in ["/routing/v1/providers/x", "/routing/v1/peers/x"] {
+        let route = if path.contains("peers") {
+            "/routing/v1/peers/{peer}"
+        } else {
+            "/routing/v1/providers/{cid}"
+        };
+        see("GET", route, node.get(path).await);
+    }
+
     // Every route was asked, and gave the answer it is there for.
     for (path, methods) in openapi["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
@@ -258,6 +268,8 @@ async fn every_route_answers_as_documented() {
     answered("GET /v1/providers/{cid} 200");
     answered("GET /routing/v1/providers/{cid} 200");
     answered("GET /routing/v1/peers/{peer} 200");
+    answered("GET /routing/v1/providers/{cid} 422");
+    answered("GET /routing/v1/peers/{peer} 422");
     answered("DELETE /v1/fetched/{cid} 200");
     answered("POST /v1/imported 200");
     answered("POST /v1/imported 400");
@@ -267,6 +279,40 @@ async fn every_route_answers_as_documented() {
     answered("GET /v1/damage 200");
     answered("DELETE /v1/damage 200");
     answered("POST /v1/probe 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_path_gateway_answers_as_documented() {
+    let node = TestNode::with(|config| {
+        config.http.gateway_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    })
+    .await;
+    let gateway = node.node.gateway_addr().unwrap();
+    let get = |path: String| async move { ask(gateway, "GET", &path, &[], b"").await };
+    let openapi = get("/openapi.json".to_owned()).await.ok().json();
+    let message = Author::new(1).publish(&[("@alice", "friend")]);
+    node.publish(&message).await.ok();
+    let (head, name) = (message.head, message.name);
+    let mut seen = BTreeSet::new();
+    for (route, path) in [
+        ("/openapi.json", "/openapi.json".to_owned()),
+        ("/ipfs/{cid}", format!("/ipfs/{head}")),
+        ("/ipfs/{cid}", format!("/ipfs/{head}?format=car")),
+        ("/ipfs/{cid}", format!("/ipfs/{head}?format=dag-json")),
+        ("/ipfs/{cid}", format!("/ipfs/{head}/none")),
+        ("/ipfs/{cid}", "/ipfs/x".to_owned()),
+        ("/ipns/{name}", format!("/ipns/{name}")),
+        ("/ipns/{name}", format!("/ipns/{name}?format=ipns-record")),
+        ("/ipns/{name}", format!("/ipns/{}", Author::new(2).name())),
+        ("/ipns/{name}", "/ipns/example.org".to_owned()),
+    ] {
+        seen.insert(check(&openapi, "GET", route, &get(path).await));
+    }
+    let paths = openapi["paths"].as_object().unwrap();
+    for path in paths.keys() {
+        assert!(seen.contains(&format!("GET {path} 200")), "{path}");
+    }
+    assert!(seen.contains("GET /ipns/{name} 502") && seen.contains("GET /ipns/{name} 501"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

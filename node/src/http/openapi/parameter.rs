@@ -48,6 +48,9 @@ pub(super) fn in_query(route: &Route, name: &str) -> Value {
         }
         "name" => json!({"type": "string", "maxLength": 255, "examples": ["my files"]}),
         "root" => json!({"type": "string", "pattern": CID_PATTERN, "examples": [CID]}),
+        "filename" if route.name.starts_with("path_") => {
+            json!({"type": "string", "minLength": 1, "examples": ["picture.png"]})
+        }
         "filename" => json!({"type": "string", "minLength": 1, "examples": ["list.car"]}),
         "entity-bytes" => json!({
             "type": "string",

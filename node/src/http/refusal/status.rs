@@ -33,6 +33,11 @@ const BY_CODE: &[(StatusCode, &[&str])] = &[
     (StatusCode::TOO_MANY_REQUESTS, &["quota", "too_many_writes"]),
     (StatusCode::INTERNAL_SERVER_ERROR, &[super::INTERNAL]),
     (
+        StatusCode::NOT_IMPLEMENTED,
+        &["dnslink_not_followed", "path_inside_document"],
+    ),
+    (StatusCode::BAD_GATEWAY, &["unresolved_name"]),
+    (
         StatusCode::SERVICE_UNAVAILABLE,
         &[
             "data_folder_gone",

@@ -19,7 +19,7 @@ pub(super) static ROUTES: &[Route] = &[
         .query(&[
             Query {
                 name: "format",
-                meaning: "what to send; wins over the header Accept; raw without both",
+                meaning: "what to send; wins over the header Accept, of which one has to be there",
                 values: &["raw", "car"],
             },
             Query {
@@ -56,7 +56,7 @@ pub(super) static ROUTES: &[Route] = &[
             ],
             206 "the asked part of the block" &[("application/vnd.ipld.raw", Shape::Binary)],
             304 "what the client has is what there is" &[],
-            400 "no CID, a parameter we do not know, a path behind a single block, or bytes outside of the file" ERROR,
+            400 "no CID, neither format nor Accept, a parameter we do not know, a path behind a single block, or bytes outside of the file" ERROR,
             404 "the block, or one on the path to it, is not here, or there is no such name on the path" ERROR,
             406 "a format that is not served" ERROR,
             412 "Cache-Control: only-if-cached, and it is not here" &[],
