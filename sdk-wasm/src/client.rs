@@ -7,12 +7,13 @@ use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
 use perennis_sdk::client::{
     self, BackupCheck, CapsuleReader, CapsuleSummary, ClientConfig, LabelFilter, LabelPage,
-    LabelQuery, ListedLabel, PublishOptions, PublishOutcome, Resolved, StateCheck,
+    LabelQuery, ListedLabel, PublishOptions, PublishOutcome, ResolveStep, Resolved, StateCheck,
 };
 use perennis_shared::did::Did;
 use perennis_shared::ipns::LadderPlan;
 use perennis_shared::taglist::{Colour, Handle, Key, Label, Note, Op, Tag};
 use perennis_shared::time::Millis;
+use perennis_shared::uri;
 use wasm_bindgen::prelude::*;
 
 use crate::error::{JsResult, from_sdk, invalid, make};
@@ -239,11 +240,12 @@ impl Client {
         Ok(outcome_object(&outcome))
     }
 
-    /// Where a DID or an IPNS name points: `{did, name, head, sequence, validUntil, source}`. A record older than one
-    /// this client has seen is refused.
+    /// Where a DID or an IPNS name points: `{did, name, head, path, sequence, validUntil, source, equivocation, steps: [{name, value,
+    /// sequence, validUntil, source}]}`. The name may stand in a URI or a gateway's URL. A record that points at another name is
+    /// followed, and each is a step. A record older than one this client has seen is refused.
     ///
     /// # Errors
-    /// Nobody has a valid record, or it points at something that is no list.
+    /// Nobody has a valid record, or it leads to no content: `name_cycle`, `name_chain_too_long`, `no_head`.
     pub async fn resolve(&self, did: &str) -> JsResult<JsValue> {
         let resolved = self.inner.resolve(&parse_did(did)?).await;
         Ok(resolved_object(
@@ -471,7 +473,7 @@ fn parse_tag(text: &str) -> JsResult<Tag> {
 }
 
 fn parse_did(text: &str) -> JsResult<Did> {
-    Did::parse(text).map_err(|error| invalid("invalid_did", &error))
+    uri::parse_did(text).map_err(|error| invalid("invalid_did", &error))
 }
 
 fn parse_query(options: &Options) -> JsResult<LabelQuery> {
@@ -543,6 +545,24 @@ fn resolved_object(resolved: &Resolved) -> JsValue {
         .set("validUntil", resolved.valid_until.to_string())
         .set("source", resolved.source.as_str())
         .set("equivocation", resolved.equivocation.is_some())
+        .set("path", resolved.path.as_str())
+        .set(
+            "steps",
+            resolved.steps.iter().map(step_object).collect::<Array>(),
+        )
+        .done()
+}
+
+fn step_object(step: &ResolveStep) -> JsValue {
+    Fields::new()
+        .set("name", step.name.to_string())
+        .set(
+            "value",
+            String::from_utf8_lossy(step.record.value()).as_ref(),
+        )
+        .set("sequence", exact(step.record.sequence()))
+        .set("validUntil", step.record.validity().to_string())
+        .set("source", step.source.as_str())
         .done()
 }
 

@@ -403,7 +403,7 @@ impl<S: BlockStore + 'static> Client<S> {
             self.recognise(identity).await?
         };
         self.mend_clock_locked().await?;
-        let resolved = self.resolve_with(&facts.did, nodes).await?;
+        let resolved = self.resolve_list(&facts.did, nodes).await?;
         self.take_in(Some(identity), &facts.name, resolved.head, nodes)
             .await?;
         Ok(resolved)

@@ -147,7 +147,7 @@ impl<S: BlockStore + 'static> Client<S> {
         did: &Did,
         query: &LabelQuery,
     ) -> Result<ForeignLabels, ListError> {
-        let resolved = self.resolve(did).await?;
+        let resolved = self.resolve_list(did, &[]).await?;
         let mut view = self.view(&[]);
         let root = entry(&mut view, &resolved.name, &resolved.head)
             .await?

@@ -19,7 +19,7 @@ impl<S: BlockStore + 'static> Client<S> {
             self.mend_clock().await?;
             self.own_head(&name).await?.ok_or(ListError::Empty)?
         } else {
-            self.resolve(did).await?.head
+            self.resolve_list(did, &[]).await?.head
         };
         let mut view = self.view(&[]);
         let entry = entry(&mut view, &name, &head).await?;
