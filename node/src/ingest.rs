@@ -36,6 +36,7 @@ mod admission;
 mod error;
 mod fetched;
 mod follow;
+mod lead;
 mod lost;
 mod message;
 mod receipt;
@@ -349,7 +350,10 @@ impl Ingest {
         let name = change.name;
         let offered = change.record.sequence();
         let _not_forgetting = self.forgetting.read().await;
-        match self.storage.lost_head(name).await? {
+        let lost = self.storage.lost_head(name).await?;
+        // One whose record is lost is counted on.
+        let is_new = before.is_none() && lost.is_none();
+        match lost {
             // A newer record ends the search for the lost one. The name was admitted before.
             Some(lost) if change.is_new_record => change.finished.push(lost),
             Some(_) => {}
@@ -371,11 +375,13 @@ impl Ingest {
         let is_list = change.facts.is_pinned_list();
         let was_list = before.is_some_and(|kept| kept.facts.is_pinned_list());
         let is_new_record = change.is_new_record;
+        let next = change.record.next_name();
+        let next_before = before.and_then(|kept| kept.record.next_name());
         change.routers = self.routers.clone();
         let committed = self.storage.commit(change).await;
         committed.map_err(|error| refused(error, offered))?;
         self.read.changed(&name);
-        if before.is_none() {
+        if is_new {
             self.storage.name_added();
         }
         self.metrics.names.add(i64::from(before.is_none()));
@@ -383,6 +389,10 @@ impl Ingest {
         self.metrics.tag_lists.add(lists);
         if is_new_record {
             self.changed_names.add(name);
+            // What it leads to is followed for it, and what it led to may be let go.
+            let leads = next.map(|_| name);
+            let led = next_before.filter(|before| next != Some(*before));
+            self.look_at(leads.into_iter().chain(led)).await?;
         }
         Ok(())
     }
@@ -542,7 +552,11 @@ pub(crate) enum FetchedGraph {
 fn facts_below(kept: Option<&NameState>, record: &Record) -> GraphFacts {
     let mut facts = kept.map_or_else(GraphFacts::unknown, |kept| kept.facts.clone());
     let root = record.root();
-    if root.is_none() || kept.is_none_or(|kept| kept.head != root) {
+    let is_same = |kept: &NameState| match root {
+        Some(_) => kept.head == root,
+        None => kept.record.value() == record.value(),
+    };
+    if !kept.is_some_and(is_same) {
         facts.pin = match root {
             Some(_) => Pin::Queued,
             None => Pin::RecordOnly,

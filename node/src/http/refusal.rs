@@ -19,6 +19,7 @@ use super::answer::{Answer, Cause, JSON, NO_STORE, answer, text_header};
 mod client_error;
 mod of_ingest;
 mod of_peers;
+mod of_routes;
 mod of_storage;
 mod status;
 

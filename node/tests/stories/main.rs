@@ -13,6 +13,7 @@ mod gateway;
 mod gossiping;
 mod identifiers;
 mod laddering;
+mod leading;
 mod limits;
 mod passing_on;
 mod probing;
