@@ -26,7 +26,7 @@ pub(crate) use home::{HomeCheck, HomeCommand};
 pub(crate) use id::{IdCommand, IdDerive, IdNew, ProfileName};
 pub(crate) use label::{
     LabelAdd, LabelCommand, LabelExport, LabelFormat, LabelImport, LabelList, LabelProve,
-    LabelRemove, LabelVerify,
+    LabelRemove, LabelUndo, LabelVerify,
 };
 pub(crate) use log::{Diff, LogCommand, LogCompact, LogShow};
 pub(crate) use node::{
@@ -80,9 +80,12 @@ pub(crate) struct Global {
     /// Say more on stderr; twice for every detail
     #[arg(long, short, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Read the passphrase from FILE (`-`: stdin); one newline at its end is not part of it
+    /// Read the passphrase from FILE (`-`: stdin); one newline at its end, and a byte order mark, are not part of it
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// The passphrase has more than one line
+    #[arg(long, global = true, requires = "passphrase_file")]
+    pub(crate) passphrase_lines: bool,
 }
 
 /// The commands.
@@ -103,9 +106,9 @@ pub(crate) enum Command {
     Log(LogCommand),
     /// Show what changed between two states of a list
     Diff(Diff),
-    /// Write the whole identity as one CAR file
+    /// Write the whole identity, or the DAG below a CID, as one CAR file
     Export(Export),
-    /// Read an exported CAR file into this home
+    /// Give a CAR file to a node, which pins its roots; or read an identity that was exported into this home
     Import(Import),
     /// Bring everything back from the passphrase alone
     Restore(Restore),
@@ -199,6 +202,7 @@ mod tests {
     /// Every command that changes something at a node over HTTP.
     const CHANGING: &[&str] = &[
         "fetch",
+        "import",
         "log compact",
         "name follow",
         "name unfollow",

@@ -1,12 +1,15 @@
 //! Questions to one node over HTTP, answered with JSON.
 
+use std::io::{self, Read};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use perennis_rt::http::{Body, Http, HttpError, HttpTimes, Request};
+use perennis_rt::http::{Body, Http, HttpError, HttpTimes, Request, Response};
 use perennis_sdk::remote::{BearerToken, RemoteError, kind_of_status};
 use perennis_shared::error::{ErrorKind, Retryable as _};
 use serde_json::Value;
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::args::{OneNode, PageArgs, TokenArgs};
@@ -20,6 +23,9 @@ const ANSWER_BYTES: usize = 16 << 20;
 
 /// Largest token file, in bytes.
 const TOKEN_BYTES: u64 = 4_096;
+
+/// Bytes of a file that are read at a time.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// How long a change may take: the DHT is slow at times.
 const CHANGE: Duration = Duration::from_secs(120);
@@ -118,6 +124,43 @@ impl NodeClient {
         self.open(self.carrying_token(request)).await
     }
 
+    /// Sends a file of any size, which a thread reads piece by piece, and gives the answer that is made when it is there. `told` hears
+    /// of the bytes of each piece.
+    pub(crate) async fn send_file(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        length: Option<u64>,
+        mut source: impl Read + Send + 'static,
+        told: impl Fn(u64) + Send + 'static,
+    ) -> Result<Body, Failure> {
+        let (parts, body) = mpsc::channel(4);
+        thread::spawn(move || {
+            loop {
+                let mut piece = vec![0; PIECE_BYTES];
+                let read = match source.read(&mut piece) {
+                    Ok(0) => return,
+                    Ok(length) => {
+                        piece.truncate(length);
+                        told(length as u64);
+                        Ok(Bytes::from(piece))
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => Err(error),
+                };
+                let is_last = read.is_err();
+                // The node has answered already where nobody takes it.
+                if parts.blocking_send(read).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        let request = Request::upload(self.at(path)).within(LONG);
+        let request = self.carrying_token(request);
+        let sent = self.http.send_stream(request, content_type, length, body);
+        self.opened(sent.await).await
+    }
+
     /// A body that is too large to be held.
     pub(crate) async fn read(&self, path: &str) -> Result<Body, Failure> {
         self.open(Request::get(format!("{}{path}", self.url))).await
@@ -129,7 +172,11 @@ impl NodeClient {
     }
 
     async fn open(&self, request: Request) -> Result<Body, Failure> {
-        let sent = self.http.send(request.within(LONG)).await;
+        self.opened(self.http.send(request.within(LONG)).await)
+            .await
+    }
+
+    async fn opened(&self, sent: Result<Response, HttpError>) -> Result<Body, Failure> {
         let response = sent.map_err(|error| self.silent(error))?;
         let status = response.status();
         if status == 200 {

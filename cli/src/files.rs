@@ -36,7 +36,7 @@ pub(crate) fn read_start(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Failure
 }
 
 /// Opens a file, or stdin for `-`, for reading piece by piece.
-pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
+pub(crate) fn open(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
     if is_dash(path) {
         return Ok(Box::new(io::stdin()));
     }
@@ -55,6 +55,24 @@ pub(crate) enum Existing {
     Keep,
 }
 
+impl Existing {
+    /// What `--force` says about a file; stdout (`-`) is never one that is there.
+    ///
+    /// # Errors
+    /// The file is there, and nobody said that it may be written over.
+    pub(crate) fn unless_forced(path: &Path, force: bool) -> Result<Self, Failure> {
+        if force {
+            return Ok(Self::Replace);
+        }
+        if !is_dash(path) && path.symlink_metadata().is_ok() {
+            let there = io::ErrorKind::AlreadyExists.into();
+            return Err(file_failure("write", path, &there)
+                .hint("name another file, or write over this one with --force"));
+        }
+        Ok(Self::Keep)
+    }
+}
+
 /// Writes a file so that it is either complete and durable or not there: a temporary file beside it,
 /// synced, then renamed, then the directory synced. `private` makes it readable by its owner only; otherwise it is as open
 /// as the person's umask makes it.
@@ -65,6 +83,93 @@ pub(crate) fn write_atomically(
     private: bool,
 ) -> Result<(), Failure> {
     try_write(path, bytes, existing, private).map_err(|error| file_failure("write", path, &error))
+}
+
+/// A file in the making beside its place; it takes the place only when it is whole and durable. Or stdout, which takes what
+/// comes.
+pub(crate) struct Target<'a> {
+    path: &'a Path,
+    file: Option<(PathBuf, File)>,
+    bytes: u64,
+}
+
+impl<'a> Target<'a> {
+    /// A file, or stdout for `-`.
+    pub(crate) fn create(path: &'a Path) -> Result<Self, Failure> {
+        match is_dash(path) {
+            true => Ok(Self {
+                path,
+                file: None,
+                bytes: 0,
+            }),
+            false => Self::file(path),
+        }
+    }
+
+    /// A file of this name, whatever it is.
+    pub(crate) fn file(path: &'a Path) -> Result<Self, Failure> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!(".{}.tmp", std::process::id()));
+        let temporary = PathBuf::from(temporary);
+        let file = create_named(&temporary).map_err(|error| file_failure("write", path, &error))?;
+        Ok(Self {
+            path,
+            file: Some((temporary, file)),
+            bytes: 0,
+        })
+    }
+
+    /// Adds bytes at its end.
+    pub(crate) fn write(&mut self, chunk: &[u8]) -> Result<(), Failure> {
+        self.bytes += chunk.len() as u64;
+        let written = match &mut self.file {
+            Some((_, file)) => file.write_all(chunk),
+            None => unless_closed(io::stdout().lock().write_all(chunk)),
+        };
+        written.map_err(|error| file_failure("write", self.path, &error))
+    }
+
+    /// Nothing follows. Tells how many bytes it has.
+    pub(crate) fn finish(mut self) -> Result<u64, Failure> {
+        let finished = match self.file.take() {
+            Some((temporary, file)) => {
+                let finished = put_in_place(&temporary, &file, self.path);
+                if finished.is_err() {
+                    let _ = fs::remove_file(&temporary);
+                }
+                finished
+            }
+            None => unless_closed(io::stdout().lock().flush()),
+        };
+        finished.map_err(|error| file_failure("write", self.path, &error))?;
+        Ok(self.bytes)
+    }
+}
+
+impl Drop for Target<'_> {
+    fn drop(&mut self) {
+        if let Some((temporary, _)) = &self.file {
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// A reader that closes the pipe early is no error.
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn put_in_place(temporary: &Path, file: &File, path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    file.sync_all()?;
+    fs::rename(temporary, path)?;
+    File::open(parent)?.sync_all()
 }
 
 fn try_write(path: &Path, bytes: &[u8], existing: Existing, private: bool) -> io::Result<()> {

@@ -19,22 +19,43 @@ impl Passphrase {
         Self(text)
     }
 
+    /// What in it cannot be seen and is part of it all the same.
+    pub(crate) fn invisible(&self) -> Option<&'static str> {
+        let is_edge = |text: &str| {
+            text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace)
+        };
+        if self.0.chars().any(is_invisible) {
+            Some("characters that cannot be seen")
+        } else if is_edge(&self.0) {
+            Some("a blank at its beginning or end")
+        } else {
+            None
+        }
+    }
+
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-/// Reads the passphrase from `file` (`-` is stdin), or asks for it on the terminal.
-pub(crate) fn read_passphrase(file: Option<&Path>, prompt: &str) -> Result<Passphrase, Failure> {
-    match file {
-        Some(path) => read_file(path),
-        None => ask(prompt),
-    }
+/// Characters that take no place: controls, what joins and directs, and blanks other than the space.
+fn is_invisible(letter: char) -> bool {
+    let is_format = matches!(letter,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}');
+    is_format || letter.is_control() || (letter.is_whitespace() && letter != ' ')
 }
 
-/// Reads the passphrase from `file` (`-` is stdin).
-pub(crate) fn read_passphrase_file(file: &Path) -> Result<Passphrase, Failure> {
-    read_file(file)
+/// Reads the passphrase from `file` (`-` is stdin), which has several `lines` or one, or asks for it on the terminal.
+pub(crate) fn read_passphrase(
+    file: Option<&Path>,
+    lines: bool,
+    prompt: &str,
+) -> Result<Passphrase, Failure> {
+    match file {
+        Some(path) => read_passphrase_file(path, lines),
+        None => ask(prompt),
+    }
 }
 
 /// Asks for a new passphrase on the terminal, twice; `None` when it is left empty, or when there is no terminal to
@@ -71,19 +92,20 @@ fn ask(prompt: &str) -> Result<Passphrase, Failure> {
             .because(&error)
             .hint("give --passphrase-file FILE instead")
     })?;
-    parse_passphrase(Zeroizing::new(typed.into_bytes()), "the terminal")
+    parse_passphrase(Zeroizing::new(typed.into_bytes()), "the terminal", false)
 }
 
-fn read_file(path: &Path) -> Result<Passphrase, Failure> {
+/// Reads the passphrase from a file (`-` is stdin), which has several `lines` or one.
+pub(crate) fn read_passphrase_file(path: &Path, lines: bool) -> Result<Passphrase, Failure> {
     if path == Path::new("-") {
         let bytes = read_bounded(io::stdin().lock())
             .map_err(|error| file_failure("read the passphrase from", path, &error))?;
-        return parse_passphrase(bytes, "stdin");
+        return parse_passphrase(bytes, "stdin", lines);
     }
     let bytes = File::open(path)
         .and_then(read_bounded)
         .map_err(|error| file_failure("read the passphrase from", path, &error))?;
-    parse_passphrase(bytes, &path.display().to_string())
+    parse_passphrase(bytes, &path.display().to_string(), lines)
 }
 
 /// Reads into a buffer that never moves, so that no copy is left behind.
@@ -102,12 +124,18 @@ fn read_bounded(mut source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(buffer)
 }
 
-/// One line end is not part of the passphrase; everything else is, spaces too.
-fn parse_passphrase(bytes: Zeroizing<Vec<u8>>, origin: &str) -> Result<Passphrase, Failure> {
-    let content = bytes
+/// A byte order mark and one line end are not part of the passphrase; everything else is, spaces too. Several `lines` are
+/// taken only where they are asked for: most files that have them are not what was meant.
+fn parse_passphrase(
+    bytes: Zeroizing<Vec<u8>>,
+    origin: &str,
+    lines: bool,
+) -> Result<Passphrase, Failure> {
+    let content = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let content = content
         .strip_suffix(b"\r\n")
-        .or_else(|| bytes.strip_suffix(b"\n"))
-        .unwrap_or(&bytes);
+        .or_else(|| content.strip_suffix(b"\n"))
+        .unwrap_or(content);
     if content.len() > PASSPHRASE_BYTES {
         return Err(Failure::invalid(
             "passphrase_too_long",
@@ -121,6 +149,13 @@ fn parse_passphrase(bytes: Zeroizing<Vec<u8>>, origin: &str) -> Result<Passphras
             format!("the passphrase from {origin} is empty"),
         )
         .hint("put the passphrase on the first line"));
+    }
+    if !lines && content.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Err(Failure::invalid(
+            "passphrase_of_lines",
+            format!("the passphrase from {origin} has more than one line"),
+        )
+        .hint("put the passphrase on the only line, with nothing below it; or say with --passphrase-lines that it has several"));
     }
     match std::str::from_utf8(content) {
         Ok(text) => Ok(Passphrase(Zeroizing::new(text.to_owned()))),
@@ -138,7 +173,7 @@ mod tests {
     use super::*;
 
     fn parse(bytes: &[u8]) -> Result<String, String> {
-        parse_passphrase(Zeroizing::new(bytes.to_vec()), "a test")
+        parse_passphrase(Zeroizing::new(bytes.to_vec()), "a test", false)
             .map(|phrase| phrase.reveal().to_owned())
             .map_err(|failure| failure.code.into_owned())
     }
@@ -147,9 +182,37 @@ mod tests {
     fn one_line_end_is_stripped_and_nothing_else() {
         assert_eq!(parse(b"words\n").unwrap(), "words");
         assert_eq!(parse(b"words\r\n").unwrap(), "words");
-        assert_eq!(parse(b"words\n\n").unwrap(), "words\n");
-        assert_eq!(parse(b"words\r").unwrap(), "words\r");
         assert_eq!(parse(b"  words  ").unwrap(), "  words  ");
+        assert_eq!(parse("\u{feff}words\n".as_bytes()).unwrap(), "words");
+        for lines in [
+            &b"words\n\n"[..],
+            b"words\r",
+            b"one\ntwo",
+            b"one\r\ntwo\r\n",
+        ] {
+            assert_eq!(parse(lines).unwrap_err(), "passphrase_of_lines");
+            let bytes = Zeroizing::new(lines.to_vec());
+            assert!(parse_passphrase(bytes, "a test", true).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_told() {
+        let told = |text: &str| Passphrase::new(Zeroizing::new(text.to_owned())).invisible();
+        for plain in ["orbit velvet", "s\u{e4}ge caf\u{e9}", "\u{5bc6}\u{7801}"] {
+            assert_eq!(told(plain), None, "{plain}");
+        }
+        for text in [
+            "or\u{200b}bit",
+            "orbit\u{feff}",
+            "orbit\tvelvet",
+            "orbit\u{a0}velvet",
+            "\u{202e}orbit",
+            " orbit",
+            "orbit ",
+        ] {
+            assert!(told(text).is_some(), "{text:?}");
+        }
     }
 
     #[test]
@@ -166,6 +229,6 @@ mod tests {
     #[test]
     fn an_endless_source_is_cut() {
         let bytes = read_bounded(io::repeat(b'a')).unwrap();
-        assert!(parse_passphrase(bytes, "a test").is_err());
+        assert!(parse_passphrase(bytes, "a test", true).is_err());
     }
 }

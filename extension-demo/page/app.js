@@ -16,6 +16,9 @@ const call = (name, args) => new Promise((resolve, reject) => {
   worker.postMessage({ id, call: name, args });
 });
 
+// Where the page of the list that is shown begins, and where the next one does.
+let after, next;
+
 const $ = (id) => document.getElementById(id);
 
 function say(text, bad = false) {
@@ -35,7 +38,9 @@ async function act(doing, done, action) {
     say(retryable ? `${message}. Trying again may help.` : message, true);
   } finally {
     for (const button of held) button.disabled = false;
-    for (const id of ["add", "publish", "resolve", "restore"]) $(id).disabled = $("identity").hidden;
+    for (const id of ["add", "undo", "publish", "resolve", "restore"]) $(id).disabled = $("identity").hidden;
+    $("first").disabled = after === undefined;
+    $("next").disabled = next === undefined;
   }
 }
 
@@ -49,21 +54,30 @@ function cell(row, content) {
   td.append(content);
 }
 
-async function showList() {
-  const { labels } = await call("list");
+async function showList(from) {
+  let { labels, next: following } = await call("list", from === undefined ? {} : { after: from });
+  if (labels.length === 0 && from !== undefined) {
+    // The last label of the last page is gone.
+    return showList();
+  }
+  [after, next] = [from, following];
   $("labels").replaceChildren();
   $("empty").hidden = labels.length > 0;
-  for (const { handle, label, note } of labels) {
+  for (const { handle, label, note, expires, negated } of labels) {
     const row = $("labels").insertRow();
+    const name = handle.startsWith("#") ? handle : `@${handle}`;
     const remove = Object.assign(document.createElement("button"), {
-      type: "button", textContent: "✕", className: "quiet", ariaLabel: `Remove ${label} from @${handle}`,
+      type: "button", textContent: "✕", className: "quiet", ariaLabel: `Remove ${label} from ${name}`,
     });
     remove.addEventListener("click", () => act("Removing", "Removed. Publish to make it known.", async () => {
       await call("remove", { handle, label });
-      await showList();
+      await showList(after);
     }));
-    for (const content of [`@${handle}`, label, note ?? "", remove]) cell(row, content);
+    const ends = expires === undefined ? "" : new Date(expires).toISOString().slice(0, 16).replace("T", " ");
+    for (const content of [name, negated ? `not ${label}` : label, note ?? "", ends, remove]) cell(row, content);
   }
+  $("pages").hidden = after === undefined && next === undefined;
+  $("place").textContent = next === undefined ? "the last page" : `${labels.length} labels, and more`;
   const staged = await call("staged");
   $("staged").textContent = staged ? `${staged} change${staged === 1 ? "" : "s"} to publish` : "Nothing to publish";
 }
@@ -79,6 +93,7 @@ async function opened({ did, ipnsName }) {
 onSubmit("identity-form", () => act("Deriving the identity", "Identity open.", async () => {
   const identity = await call("open", {
     passphrase: $("passphrase").value, profile: $("profile").value, account: $("account").value,
+    exists: $("exists").checked,
   });
   $("passphrase").value = "";
   $("generated").hidden = true;
@@ -99,10 +114,23 @@ $("restore").addEventListener("click", () => act("Restoring", ({ blocks }) => `R
 }));
 
 onSubmit("label-form", () => act("Adding", "Kept in this browser. Publish to make it known.", async () => {
-  await call("add", { handle: $("handle").value, label: $("label").value, note: $("note").value });
+  await call("add", {
+    handle: $("handle").value, label: $("label").value, note: $("note").value, expires: $("expires").value,
+    // Unchecked says nothing: a label that does not apply stays so when its note changes.
+    negated: $("negated").checked || undefined,
+  });
   $("label-form").reset();
-  await showList();
+  await showList(after);
 }));
+
+$("undo").addEventListener("click", () => act("Taking back", (changes) => changes ? "Taken back." : "Nothing waits.", async () => {
+  const changes = await call("undo");
+  await showList(after);
+  return changes;
+}));
+
+$("first").addEventListener("click", () => act("Reading", "The first page.", () => showList()));
+$("next").addEventListener("click", () => act("Reading", "The next page.", () => showList(next)));
 
 $("publish").addEventListener("click", () => act("Publishing", "Published: the node keeps it alive now.", async () => {
   const { head, sequence, validUntil, nodes } = await call("publish");
@@ -114,10 +142,18 @@ $("publish").addEventListener("click", () => act("Publishing", "Published: the n
   await showList();
 }));
 
-onSubmit("resolve-form", () => act("Resolving", "Resolved and verified.", async () => {
-  const found = await call("resolve", { target: $("target").value.trim() });
+let resolving = {};
+
+async function showResolved(place) {
+  const found = await call("resolve", place);
+  resolving = { ...place, after: found.next };
   $("resolved").textContent = JSON.stringify(found, null, 2);
   $("resolved").hidden = false;
-}));
+  $("resolved-next").hidden = found.next === undefined;
+}
+
+onSubmit("resolve-form", () => act("Resolving", "Resolved and verified.",
+  () => showResolved({ target: $("target").value.trim() })));
+$("resolved-next").addEventListener("click", () => act("Reading", "The next page.", () => showResolved(resolving)));
 
 call("ready").then(() => say("Ready. Open or make an identity."), ({ message }) => say(message, true));

@@ -18,8 +18,11 @@ const calls = {
   ready: () => ready,
   generate: () => generatePassphrase(),
   // Each identity has a database of its own: another passphrase opens another list.
-  async open({ passphrase, profile, account }) {
-    const next = Identity.derive(passphrase, { profile, account });
+  async open({ passphrase, profile, account, exists }) {
+    // Those of v1 exist all: their passphrases are what they are.
+    const next = exists || profile === "v1"
+      ? Identity.derive(passphrase, { profile, account })
+      : Identity.create(passphrase, { account });
     const opened = await Client.open({
       database: `perennis-${next.ipnsName}`, nodes: [new URL("/", self.location.href).origin],
     });
@@ -29,18 +32,17 @@ const calls = {
     [client, identity] = [opened, next];
     return { did: identity.did, ipnsName: identity.ipnsName };
   },
-  list: () => client.labels({ limit: 500 }),
+  list: (place) => client.labels({ limit: 200, ...place }),
   staged: () => client.staged(),
-  add: ({ handle, label, note }) => client.label(handle, label, note ? { note } : {}),
+  add: ({ handle, label, ...parts }) => client.label(handle, label, parts),
+  undo: () => client.undo(),
   remove: ({ handle, label }) => client.unlabel(handle, label),
   publish: () => client.publish(identity),
   async restore() {
     await client.restore(identity);
     return client.backupBlocks();
   },
-  async resolve({ target }) {
-    return client.labelsOf(target, { limit: 100 });
-  },
+  resolve: ({ target, ...place }) => client.labelsOf(target, { limit: 100, ...place }),
 };
 
 self.onmessage = async ({ data: { id, call, args } }) => {

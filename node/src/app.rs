@@ -32,7 +32,7 @@ use crate::routes::Routes;
 use crate::shutdown::Stop;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
-use crate::token::{Token, TokenError};
+use crate::token::{RouterTokens, Token, TokenError};
 use crate::workers::Parts;
 use crate::workers::gossip::Gossip;
 use crate::workers::reprovide::Reprovide;
@@ -65,6 +65,10 @@ impl RunningNode {
             Some(file) => Token::read(file)?,
             None => Token::none(),
         };
+        let router_tokens = match &config.ipns.router_tokens {
+            Some(folder) => RouterTokens::read(folder, config.ipns.endpoints())?,
+            None => RouterTokens::default(),
+        };
         // The address first: it is taken at once, and nothing was written when it cannot be had.
         let address = config.http.listen;
         let bind_failed = |source| StartError::Bind { address, source };
@@ -95,7 +99,7 @@ impl RunningNode {
             Arc::clone(&demand),
         )
         .await?;
-        let routes = Arc::new(Routes::new(&config, swarm.net.clone())?);
+        let routes = Arc::new(Routes::new(&config, router_tokens, swarm.net.clone())?);
         let ingest = Arc::new(Ingest::new(
             &config,
             storage.clone(),
@@ -410,6 +414,9 @@ impl StartError {
             StartError::Protocol(_) => "this is a fault of the program: report it",
             StartError::Keystore(_) => {
                 "restore node.key and its passphrase from a backup; without them remove both files, and the node makes a new key"
+            }
+            StartError::Token(TokenError::Readable { .. }) => {
+                "write https in ipns.routers, or take the file out of ipns.router-tokens"
             }
             StartError::Token(_) => {
                 "write a token of at least 16 visible characters into the file, readable by the node's user only"

@@ -19,6 +19,7 @@ mod fetch;
 mod file;
 mod follow;
 mod http;
+mod import;
 mod ipns;
 mod keystore;
 mod log;
@@ -27,6 +28,7 @@ mod p2p;
 mod pins;
 mod probe;
 mod provide;
+mod reclaim;
 mod scrub;
 mod setting;
 mod syntax;
@@ -37,6 +39,7 @@ pub use cache::CacheConfig;
 pub use fetch::FetchConfig;
 pub use follow::FollowConfig;
 pub use http::HttpConfig;
+pub use import::ImportConfig;
 pub use ipns::{HotConfig, IpnsConfig};
 pub use keystore::KeystoreConfig;
 pub use log::{LogConfig, LogFormat};
@@ -44,6 +47,7 @@ pub use p2p::{DEFAULT_P2P_LISTEN, P2pConfig};
 pub use pins::PinsConfig;
 pub use probe::ProbeConfig;
 pub use provide::{ProvideConfig, ProvideStrategy};
+pub use reclaim::ReclaimConfig;
 pub use scrub::ScrubConfig;
 pub use setting::Setting;
 use setting::{Table, table};
@@ -81,10 +85,14 @@ table! {
         pins: PinsConfig,
         /// Fetching what somebody asks for.
         fetch: FetchConfig,
+        /// Importing files of the operator's.
+        import: ImportConfig,
         /// What is kept in memory for reading.
         cache: CacheConfig,
         /// Reading everything again to find damage.
         scrub: ScrubConfig,
+        /// Giving space back that nothing needs any more.
+        reclaim: ReclaimConfig,
         /// The node's own key.
         keystore: KeystoreConfig,
         /// Log lines.

@@ -23,6 +23,7 @@ mod gateway;
 mod health;
 mod http_date;
 mod identifiers;
+mod import;
 mod media;
 mod memory;
 mod metrics;

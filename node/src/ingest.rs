@@ -21,7 +21,7 @@ use perennis_shared::ipns::{
 };
 use perennis_shared::log::{Entry, UnverifiedEntry};
 use perennis_shared::time::Millis;
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore};
 
 use crate::config::Config;
 use crate::keystore::Keystore;
@@ -36,6 +36,7 @@ mod admission;
 mod error;
 mod fetched;
 mod follow;
+mod import;
 mod lead;
 mod lost;
 mod message;
@@ -46,6 +47,7 @@ mod tests;
 
 pub(crate) use error::IngestError;
 pub(crate) use follow::{Adoption, WholeGraph};
+pub(crate) use import::{ImportOutcome, ImportWish, LookProgress};
 pub(crate) use message::Message;
 pub(crate) use receipt::Receipt;
 pub(crate) use renew::Renewal;
@@ -63,6 +65,10 @@ pub(crate) struct Ingest {
     metrics: Arc<Metrics>,
     admission: Admission,
     memory: Arc<Semaphore>,
+    memory_bytes: u64,
+    /// Held for reading while a file is imported, whose blocks no pin holds yet, and for writing while a collection begins.
+    importing: Arc<RwLock<()>>,
+    import_bytes: u64,
     /// Names whose record was stored or that were forgotten.
     pub(crate) changed_names: PendingNames,
     /// Held for writing while a name is forgotten, so that no change made from what was read before brings it back.
@@ -89,6 +95,9 @@ impl Ingest {
             metrics,
             admission: Admission::new(config),
             memory: Arc::new(Semaphore::new(memory)),
+            memory_bytes: config.admission.memory_bytes,
+            importing: Arc::default(),
+            import_bytes: config.import.max_bytes,
             changed_names: PendingNames::default(),
             forgetting: RwLock::new(()),
             routers: config.routers(),
@@ -99,6 +108,11 @@ impl Ingest {
     /// Whether a name may write now, from this address. Asked before a body is read.
     pub(crate) fn admit(&self, name: &Name, peer: IpAddr) -> Result<(), IngestError> {
         self.admission.admit(name, peer, Instant::now())
+    }
+
+    /// Keeps imports from beginning while a collection of garbage begins; none while one is under way.
+    pub(crate) fn without_imports(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.importing.try_write().ok()
     }
 
     /// Most blocks kept for one name.

@@ -20,6 +20,7 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use perennis_rt as rt;
 use perennis_sdk::router::{Composite, CompositeTimes, Gathered, RouteError, Router};
+use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_shared::ipns::{Name, Record, compare};
 use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, oneshot};
@@ -47,6 +48,9 @@ const TIMES: CompositeTimes = CompositeTimes {
 /// Names that are being looked up at once; more are refused, so that strangers cannot make this node ask for ever.
 const LOOKUPS: usize = 256;
 
+/// When somebody who was refused may come again: most lookups end much sooner.
+const COME_AGAIN: Duration = Duration::from_secs(2);
+
 /// Lookups that are answered already and wait for slower places; beyond that those are not waited for.
 const BEHIND: usize = 1_024;
 
@@ -59,6 +63,27 @@ pub(crate) enum Reach {
     All,
     /// Peers, but no endpoints: the question was passed on to this node.
     Peers,
+}
+
+/// Why it is not known whether a name has a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unresolved {
+    /// Too many other names are being looked up.
+    #[error("{LOOKUPS} names are being looked up already")]
+    Busy,
+    /// Nobody has said anything in time.
+    #[error("nobody answered within {} s", TIMES.deadline.as_secs())]
+    Late,
+}
+
+impl Retryable for Unresolved {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Retry
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        Some(COME_AGAIN)
+    }
 }
 
 /// Resolves names through the network.
@@ -115,7 +140,7 @@ impl Resolve {
         let known = self.known.get(name)?;
         let served = known.valid()?;
         if !known.is_fresh(rt::monotonic())
-            && let Some(renewing) = self.lookup(name, reach)
+            && let Ok(renewing) = self.lookup(name, reach)
         {
             rt::spawn(renewing.map(drop));
         }
@@ -127,18 +152,19 @@ impl Resolve {
         self: &Arc<Self>,
         name: &Name,
         reach: Reach,
-    ) -> Option<Arc<ServedRecord>> {
+    ) -> Result<Option<Arc<ServedRecord>>, Unresolved> {
         if let Some(served) = self.cached(name, reach) {
-            return Some(served);
+            return Ok(Some(served));
         }
         if let Some(known) = self.known.get(name)
             && known.is_fresh(rt::monotonic())
         {
-            return known.valid();
+            return Ok(known.valid());
         }
         let lookup = self.lookup(name, reach)?;
-        let known = rt::timeout(TIMES.deadline, lookup).await.ok()??;
-        known.valid()
+        let known = rt::timeout(TIMES.deadline, lookup).await;
+        let known = known.map_err(|_| Unresolved::Late)?;
+        Ok(known.and_then(|known| known.valid()))
     }
 
     /// As [`record`](Self::record), asked anew whatever is known.
@@ -146,13 +172,20 @@ impl Resolve {
         self: &Arc<Self>,
         name: &Name,
         reach: Reach,
-    ) -> Option<Arc<ServedRecord>> {
+    ) -> Result<Option<Arc<ServedRecord>>, Unresolved> {
         let asked = match self.lookup(name, reach) {
-            Some(lookup) => rt::timeout(TIMES.deadline, lookup).await.ok().flatten(),
-            None => None,
+            Ok(lookup) => {
+                let known = rt::timeout(TIMES.deadline, lookup).await;
+                known.map_err(|_| Unresolved::Late)
+            }
+            Err(busy) => Err(busy),
         };
         // Where nobody could be asked, what was said before is the best there is.
-        asked.or_else(|| self.known.get(name))?.valid()
+        let before = || self.known.get(name).and_then(|known| known.valid());
+        match asked {
+            Ok(known) => Ok(known.and_then(|known| known.valid()).or_else(before)),
+            Err(unresolved) => before().map(Some).ok_or(unresolved),
+        }
     }
 
     /// How long ago what is known of a name was heard.
@@ -164,13 +197,13 @@ impl Resolve {
     }
 
     /// The lookup of a name that is under way, or a new one.
-    fn lookup(self: &Arc<Self>, name: &Name, reach: Reach) -> Option<Lookup> {
+    fn lookup(self: &Arc<Self>, name: &Name, reach: Reach) -> Result<Lookup, Unresolved> {
         let mut lookups = self.lookups.lock();
         if let Some(lookup) = lookups.get(&(*name, reach)) {
-            return Some(lookup.clone());
+            return Ok(lookup.clone());
         }
         if lookups.len() >= LOOKUPS {
-            return None;
+            return Err(Unresolved::Busy);
         }
         let (this, name) = (Arc::clone(self), *name);
         let (answer, early) = oneshot::channel();
@@ -179,7 +212,7 @@ impl Resolve {
         let early = early.map(|early| early.ok().flatten());
         let lookup = early.boxed().shared();
         lookups.insert((name, reach), lookup.clone());
-        Some(lookup)
+        Ok(lookup)
     }
 
     /// Asks everybody, and answers with what is known once the first record has settled. The span tells whose was the best in the end.
@@ -323,4 +356,68 @@ async fn mark(storage: &Storage, name: &Name) -> Option<Record> {
         None
     })?;
     Some(kept.record)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::sign::SigningKey;
+
+    use super::*;
+
+    /// A place that never answers.
+    struct Silent;
+
+    impl Router for Silent {
+        fn label(&self) -> String {
+            "silent".to_owned()
+        }
+
+        fn resolve<'a>(
+            &'a self,
+            _: &'a Name,
+        ) -> perennis_rt::BoxFuture<'a, Result<Record, RouteError>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn publish<'a>(
+            &'a self,
+            _: &'a Name,
+            _: &'a Record,
+        ) -> perennis_rt::BoxFuture<'a, Result<(), RouteError>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn name(number: usize) -> Name {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&number.to_be_bytes());
+        Name::from_public_key(&SigningKey::from_seed(&seed).public())
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_too_many_names_are_looked_up_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let silent = || Composite::new(vec![Arc::new(Silent)], TIMES);
+        let resolve = Arc::new(Resolve {
+            storage: Storage::open(dir.path(), &[]).unwrap(),
+            all: silent(),
+            peers: silent(),
+            known: Cache::new(8),
+            lookups: Mutex::default(),
+            behind: Semaphore::new(BEHIND),
+        });
+        let mut lookups = Vec::new();
+        for number in 0..LOOKUPS {
+            lookups.push(resolve.lookup(&name(number), Reach::All).unwrap());
+        }
+        let another = name(LOOKUPS);
+        let asked = resolve.record(&another, Reach::All).await;
+        assert_eq!(asked.unwrap_err(), Unresolved::Busy);
+        let asked = resolve.fresh(&another, Reach::All).await;
+        assert_eq!(asked.unwrap_err(), Unresolved::Busy);
+        // Who asks for one of those waits with the others.
+        assert!(resolve.lookup(&name(0), Reach::All).is_ok());
+    }
 }

@@ -13,9 +13,11 @@
 //! | meta | `d/`, name | when it is forgotten, u64, big-endian, and a record that another peer put here |
 //! | meta | `v/`, length and bytes of a key, peer id | a provider of the key that another peer told |
 //! | meta | `x/`, CID | when it was fetched, how many blocks and bytes it has, in how many blocks links cannot be read, each u64, big-endian |
+//! | meta | `i/`, multihash, codec, name | [`Imported`] |
 //! | meta | `l/`, name | the rungs that are kept back |
 //! | meta | `w/`, name | [`FollowState`] |
 //! | meta | `scan` | the name the pin scan has walked last |
+//! | meta | `reclaimed` | when the last whole round of collecting and packing ended, u64, big-endian
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
 //! | meta | `clock` | what the wall clock showed last, and the steady time, each u64, big-endian |
 //! | meta | `provided` | when the round of provider records was begun, u64, and the region that is next, u16, big-endian |
@@ -51,6 +53,7 @@ mod fetches;
 mod follow_state;
 mod follows;
 mod held;
+mod imported;
 mod keys;
 mod ladders;
 mod name_state;
@@ -78,6 +81,7 @@ pub(crate) use fetched::Fetched;
 pub(crate) use fetches::{DueFetch, EndedFetch, FetchAttempt, FetchEnd};
 pub(crate) use follow_state::FollowState;
 pub(crate) use held::HeldBlocks;
+pub(crate) use imported::{Imported, ImportedState};
 pub(crate) use ladders::LADDER_LOOK;
 pub(crate) use name_state::{GraphFacts, NameState, Pin};
 pub(crate) use provides::ProvideRound;

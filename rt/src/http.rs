@@ -64,6 +64,17 @@ pub struct Request {
     deadline: Option<Duration>,
 }
 
+/// A body that is made while it is sent.
+#[cfg_attr(
+    target_family = "wasm",
+    allow(dead_code, reason = "browsers send only bodies that are whole")
+)]
+struct Upload {
+    content_type: &'static str,
+    length: Option<u64>,
+    body: reqwest::Body,
+}
+
 /// The head of an answer, and its body still to be read.
 pub struct Response {
     status: u16,
@@ -173,6 +184,37 @@ impl Http {
     /// # Errors
     /// No connection, or no answer before the request's deadline.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
+        self.exchange(request, None).await
+    }
+
+    /// As [`Http::send`], with a body that is made while it is sent, of `content_type` and, where that is known, `length`
+    /// bytes. It ends when its sender is dropped; a part that is an error breaks the request off. Browsers cannot do this.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    #[cfg(not(target_family = "wasm"))]
+    pub async fn send_stream(
+        &self,
+        request: Request,
+        content_type: &'static str,
+        length: Option<u64>,
+        mut body: tokio::sync::mpsc::Receiver<std::io::Result<Bytes>>,
+    ) -> Result<Response, HttpError> {
+        let parts = futures_util::stream::poll_fn(move |context| body.poll_recv(context));
+        let body = reqwest::Body::wrap_stream(parts);
+        let upload = Upload {
+            content_type,
+            length,
+            body,
+        };
+        self.exchange(request, Some(upload)).await
+    }
+
+    async fn exchange(
+        &self,
+        request: Request,
+        upload: Option<Upload>,
+    ) -> Result<Response, HttpError> {
         if let Some(rule) = self.rule
             && literal_address(&request.url).is_some_and(|address| !rule(address))
         {
@@ -192,6 +234,14 @@ impl Http {
         }
         if let Some((content_type, body)) = request.body {
             builder = builder.header(CONTENT_TYPE, content_type).body(body);
+        }
+        if let Some(upload) = upload {
+            builder = builder
+                .header(CONTENT_TYPE, upload.content_type)
+                .body(upload.body);
+            if let Some(length) = upload.length {
+                builder = builder.header(CONTENT_LENGTH, length);
+            }
         }
         let answer = timeout(within, builder.send())
             .await
@@ -230,6 +280,13 @@ impl Request {
     #[must_use]
     pub fn post(url: impl Into<String>, content_type: &'static str, body: Bytes) -> Self {
         Self::new(Method::POST, url.into()).with_body(content_type, body)
+    }
+
+    /// Hands a body to `url` that is given when it is sent.
+    #[cfg(not(target_family = "wasm"))]
+    #[must_use]
+    pub fn upload(url: impl Into<String>) -> Self {
+        Self::new(Method::POST, url.into())
     }
 
     /// Removes what is at `url`.

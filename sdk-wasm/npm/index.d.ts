@@ -1,4 +1,4 @@
-export { Client, Identity, generatePassphrase } from "./perennis_simd.js";
+export { Client, Identity, checkPassphrase, generatePassphrase } from "./perennis_simd.js";
 
 /** Where a build comes from. A function is called only when its build is used. */
 export type Source = BufferSource | string | URL | Response | WebAssembly.Module;

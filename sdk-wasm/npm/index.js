@@ -10,6 +10,7 @@ const builds = { simd, plain };
 // Set once `init` has succeeded. Importers see the change: these are live bindings.
 export let Client;
 export let Identity;
+export let checkPassphrase;
 export let generatePassphrase;
 
 // The smallest module that uses a SIMD instruction.
@@ -50,7 +51,7 @@ async function load(sources) {
   }
   const glue = builds[name];
   await glue.default({ module_or_path: module });
-  ({ Client, Identity, generatePassphrase } = glue);
+  ({ Client, Identity, checkPassphrase, generatePassphrase } = glue);
   return { build: name };
 }
 

@@ -6,24 +6,22 @@ use js_sys::{Array, Function, Object, Uint8Array};
 use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
 use perennis_sdk::client::{
-    self, BackupCheck, CapsuleReader, CapsuleSummary, ClientConfig, LabelFilter, LabelPage,
-    LabelQuery, ListedLabel, PublishOptions, PublishOutcome, ResolveStep, Resolved, StateCheck,
+    self, BackupCheck, CapsuleReader, CapsuleSummary, ClientConfig, LabelFilter, LabelQuery,
+    PublishOptions, PublishOutcome, ResolveStep, Resolved, StateCheck,
 };
 use perennis_shared::did::Did;
 use perennis_shared::ipns::LadderPlan;
-use perennis_shared::taglist::{Colour, Handle, Key, Label, Note, Op, Tag};
-use perennis_shared::time::Millis;
+use perennis_shared::taglist::{Key, Op, differences};
 use perennis_shared::uri;
 use wasm_bindgen::prelude::*;
 
 use crate::error::{JsResult, from_sdk, invalid, make};
 use crate::identity::Identity;
 use crate::indexed_db::IndexedDb;
+use crate::label;
 use crate::lock::{self, Guard};
-use crate::object::{Fields, Options};
+use crate::object::{Fields, Options, exact};
 
-/// Labels of one page unless the caller says otherwise.
-const PAGE: u64 = 100;
 /// Shortest period of a backup, in milliseconds.
 const SHORTEST_PERIOD_MS: f64 = 1_000.0;
 /// Largest capsule that is taken in, in bytes.
@@ -49,7 +47,7 @@ impl Client {
     /// # Errors
     /// The browser refuses storage, or a URL is not one.
     pub async fn open(options: Option<Object>) -> JsResult<Client> {
-        let options = Options::new(options);
+        let options = Options::new(options, &["database", "nodes", "routers", "gateways"])?;
         let database = options
             .text("database")?
             .unwrap_or_else(|| "perennis".into());
@@ -106,30 +104,39 @@ impl Client {
         }))
     }
 
-    /// Puts a label on a handle, or changes it. Kept durably here and listed at once; `publish` makes it known.
+    /// Puts a label on a handle, or changes it. Kept durably here and listed at once; `publish` makes it known. What is not
+    /// named, and empty text, stays as it is.
     ///
-    /// Options: `note`, `colour` (`#rrggbb`), `expires` (Unix milliseconds), `id` (the account's number), `negated`.
-    /// Resolves to how many changes wait to be published.
+    /// Options: `note`, `colour` (`#rrggbb`), `source` (the DID it was learnt from), `expires` (Unix milliseconds, a Date, or
+    /// an RFC 3339 time or date), `id` (the account's number: a string, a BigInt, or a number below 2^53), `negated` (true states
+    /// that the label does not apply), `clear` (names of these options whose parts are cleared). Resolves to how many changes
+    /// wait to be published.
     ///
     /// # Errors
-    /// The handle, the label or an option is not valid, or the store fails.
+    /// The handle, the label or an option is not valid or not known, an end is not to come, or the store fails.
     pub async fn label(&self, handle: &str, label: &str, options: Option<Object>) -> JsResult<u32> {
-        let options = Options::new(options);
-        let mut wanted = Label::new(parse_handle(handle)?, parse_tag(label)?, rt::now());
-        let invalid_label = |error| invalid("invalid_label", &error);
-        wanted.note = options
-            .text("note")?
-            .map(|note| Note::parse(&note))
-            .transpose()
-            .map_err(invalid_label)?;
-        wanted.colour = options
-            .text("colour")?
-            .map(|colour| Colour::parse(&colour))
-            .transpose()
-            .map_err(invalid_label)?;
-        wanted.expires = options.number("expires")?.map(Millis);
-        wanted.subject.id = options.number("id")?;
-        self.stage(Op::Set(wanted)).await
+        let now = rt::now();
+        let edit = label::parse_edit(handle, label, options, now)?;
+        let _guard = self.lock().await?;
+        let query = LabelQuery {
+            filter: LabelFilter::Handle(edit.handle),
+            with_expired: true,
+            limit: 10_000,
+            ..LabelQuery::default()
+        };
+        let known = self.inner.labels(&query).await;
+        let known = known
+            .map_err(|error| from_sdk(error.code(), &error))?
+            .labels;
+        let before = known
+            .iter()
+            .map(|listed| &listed.label)
+            .find(|label| label.label == edit.label);
+        let wanted = edit.apply(before, now);
+        if before.is_some_and(|before| differences(before, &wanted).is_empty()) {
+            return self.count_staged().await;
+        }
+        self.keep(Op::Set(wanted)).await
     }
 
     /// Takes a label off a handle. Resolves to how many changes wait to be published.
@@ -137,11 +144,33 @@ impl Client {
     /// # Errors
     /// The handle or the label is not valid, or the store fails.
     pub async fn unlabel(&self, handle: &str, label: &str) -> JsResult<u32> {
-        self.stage(Op::Remove(Key::new(
-            &parse_handle(handle)?,
-            &parse_tag(label)?,
-        )))
-        .await
+        let key = Key::new(&label::parse_handle(handle)?, &label::parse_tag(label)?);
+        let _guard = self.lock().await?;
+        self.keep(Op::Remove(key)).await
+    }
+
+    /// Takes back the changes of the last call that changed something, if they are not published. Resolves to how many they
+    /// were.
+    ///
+    /// # Errors
+    /// The store fails, or the changes are damaged.
+    pub async fn undo(&self) -> JsResult<u32> {
+        let _guard = self.lock().await?;
+        let undone = self.inner.unstage().await;
+        let undone = undone.map_err(|error| from_sdk(error.code(), &error))?;
+        Ok(count(undone.len()))
+    }
+
+    /// Drops all changes that wait to be published. Resolves to how many they were.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn discard(&self) -> JsResult<u32> {
+        let _guard = self.lock().await?;
+        let dropped = self.inner.discard_staged().await;
+        Ok(count(
+            dropped.map_err(|error| from_sdk(error.code(), &error))?,
+        ))
     }
 
     /// How many changes wait to be published.
@@ -149,29 +178,25 @@ impl Client {
     /// # Errors
     /// The store fails.
     pub async fn staged(&self) -> JsResult<u32> {
-        let staged = self
-            .inner
-            .staged()
-            .await
-            .map_err(|error| from_sdk(error.code(), &error))?;
-        Ok(count(staged.len()))
+        self.count_staged().await
     }
 
     /// One page of the own labels, with what is staged: `{labels, next}`. Where rows of the database are damaged, their
     /// number is in `damaged`: changes that wait may be missing then.
     ///
-    /// Options: `prefix` (of handles), `after` (the `next` of the page before), `limit` (default 100).
+    /// Options: `prefix` (of handles) or `handle` (all of one), `after` (the `next` of the page before), `limit` (default 100, at
+    /// most 10,000), `withEnded` (labels that have ended as well).
     ///
     /// # Errors
     /// There is no identity, or a block cannot be had.
     pub async fn labels(&self, options: Option<Object>) -> JsResult<JsValue> {
-        let query = parse_query(&Options::new(options))?;
+        let query = label::parse_query(options)?;
         let page = self
             .inner
             .labels(&query)
             .await
             .map_err(|error| from_sdk(error.code(), &error))?;
-        Ok(page_object(&page))
+        Ok(label::page_object(&page))
     }
 
     /// One page of the labels that somebody has published: `{labels, next, head, sequence, …}`.
@@ -180,15 +205,17 @@ impl Client {
     /// The DID does not resolve, or a block cannot be had or is not what it should be.
     #[wasm_bindgen(js_name = labelsOf)]
     pub async fn labels_of(&self, did: &str, options: Option<Object>) -> JsResult<JsValue> {
-        let query = parse_query(&Options::new(options))?;
+        let query = label::parse_query(options)?;
         let found = self.inner.labels_of(&parse_did(did)?, &query).await;
         let found = found.map_err(|error| from_sdk(error.code(), &error))?;
         let resolved: Object = resolved_object(&found.resolved).unchecked_into();
-        let page: Object = page_object(&found.page).unchecked_into();
+        let page: Object = label::page_object(&found.page).unchecked_into();
         Ok(Object::assign(&resolved, &page).into())
     }
 
-    /// Signs what is staged and sends it to the nodes: `{name, sequence, head, validUntil, nodes: [{url, stored, error}]}`.
+    /// Signs what is staged and sends it to the nodes: `{name, sequence, head, validUntil, aliveUntil,
+    /// nodes: [{url, stored, error}], outdated: [{handle, label}]}`. Changes of the labels in `outdated` were not made: another
+    /// device had published later ones.
     ///
     /// What was signed is kept here before anything is sent, so that a closed tab loses nothing: `deliver` goes on. When
     /// at least one node has stored it, every own block is checked and missing ones are brought back (`backupBlocks`).
@@ -199,7 +226,10 @@ impl Client {
     /// # Errors
     /// Nothing was signed, or no node has stored it: `not_delivered`, and `retryable` says whether one may yet.
     pub async fn publish(&self, identity: &Identity, options: Option<Object>) -> JsResult<JsValue> {
-        let options = Options::new(options);
+        let options = Options::new(
+            options,
+            &["nodes", "lifetimeDays", "ladderRungs", "ladderStepDays"],
+        )?;
         let nodes = options.urls("nodes")?.unwrap_or_else(|| self.nodes.clone());
         let mut publish = PublishOptions::default();
         if let Some(days) = options.number("lifetimeDays")? {
@@ -383,14 +413,19 @@ impl Client {
         lock_list(&self.database).await
     }
 
-    async fn stage(&self, op: Op) -> JsResult<u32> {
-        let _guard = self.lock().await?;
-        let staged = self
-            .inner
-            .stage(&[op])
-            .await
-            .map_err(|error| from_sdk(error.code(), &error))?;
-        Ok(count(staged))
+    /// Keeps a change, for who holds the lock.
+    async fn keep(&self, op: Op) -> JsResult<u32> {
+        let staged = self.inner.stage(&[op]).await;
+        Ok(count(
+            staged.map_err(|error| from_sdk(error.code(), &error))?,
+        ))
+    }
+
+    async fn count_staged(&self) -> JsResult<u32> {
+        let staged = self.inner.staged_count().await;
+        Ok(count(
+            staged.map_err(|error| from_sdk(error.code(), &error))?,
+        ))
     }
 
     /// An error where no node stored it.
@@ -464,76 +499,8 @@ fn state_object(check: &StateCheck) -> JsValue {
         .done()
 }
 
-fn parse_handle(text: &str) -> JsResult<Handle> {
-    Handle::parse(text).map_err(|error| invalid("invalid_handle", &error))
-}
-
-fn parse_tag(text: &str) -> JsResult<Tag> {
-    Tag::parse(text).map_err(|error| invalid("invalid_label", &error))
-}
-
 fn parse_did(text: &str) -> JsResult<Did> {
     uri::parse_did(text).map_err(|error| invalid("invalid_did", &error))
-}
-
-fn parse_query(options: &Options) -> JsResult<LabelQuery> {
-    let filter = options
-        .text("prefix")?
-        .map_or(LabelFilter::All, LabelFilter::HandlesFrom);
-    let limit = options.number("limit")?.unwrap_or(PAGE).clamp(1, 10_000);
-    let after = options
-        .text("after")?
-        .map(|text| parse_cursor(&text))
-        .transpose()?;
-    Ok(LabelQuery {
-        filter,
-        after,
-        limit: usize::try_from(limit).unwrap_or(usize::MAX),
-        ..LabelQuery::default()
-    })
-}
-
-/// A place in a list as text: the handle and the label.
-fn cursor(key: &Key) -> String {
-    format!("{} {}", key.handle().as_str(), key.label().as_str())
-}
-
-fn parse_cursor(text: &str) -> JsResult<Key> {
-    let (handle, label) = text.split_once(' ').ok_or_else(|| {
-        make(
-            "invalid_argument",
-            "the option after must be the next of a page",
-            false,
-        )
-    })?;
-    Ok(Key::new(&parse_handle(handle)?, &parse_tag(label)?))
-}
-
-fn page_object(page: &LabelPage) -> JsValue {
-    Fields::new()
-        .set(
-            "labels",
-            page.labels.iter().map(label_object).collect::<Array>(),
-        )
-        .set_some("next", page.next.as_ref().map(cursor))
-        .set_some("damaged", (page.damaged > 0).then(|| exact(page.damaged)))
-        .done()
-}
-
-fn label_object(listed: &ListedLabel) -> JsValue {
-    let label = &listed.label;
-    Fields::new()
-        .set("handle", label.subject.handle.as_str())
-        .set_some("id", label.subject.id.map(exact))
-        .set("label", label.label.as_str())
-        .set_some("note", label.note.as_ref().map(Note::as_str))
-        .set_some("colour", label.colour.map(|colour| colour.to_string()))
-        .set("created", exact(label.created.0))
-        .set("updated", exact(label.updated.0))
-        .set_some("expires", label.expires.map(|at| exact(at.0)))
-        .set("negated", label.negated)
-        .set("staged", listed.staged)
-        .done()
 }
 
 fn resolved_object(resolved: &Resolved) -> JsValue {
@@ -586,13 +553,15 @@ fn outcome_object(outcome: &PublishOutcome) -> JsValue {
         .set("validUntil", outcome.valid_until.to_string())
         .set("aliveUntil", outcome.alive_until.to_string())
         .set("nodes", nodes.collect::<Array>())
+        .set(
+            "outdated",
+            outcome
+                .outdated
+                .iter()
+                .map(label::key_object)
+                .collect::<Array>(),
+        )
         .done()
-}
-
-/// A number as JavaScript counts. Above 2^53, which no clock and no counter of ours reaches, it is rounded.
-#[allow(clippy::cast_precision_loss, reason = "said above")]
-fn exact(number: u64) -> f64 {
-    number as f64
 }
 
 fn count(number: usize) -> u32 {

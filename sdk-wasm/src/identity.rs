@@ -2,12 +2,12 @@
 
 use js_sys::Object;
 use perennis_rt as rt;
-use perennis_shared::did::{self, Profile};
+use perennis_shared::did::{self, CreateError, Profile};
 use perennis_shared::passphrase;
 use wasm_bindgen::prelude::*;
 
 use crate::error::{JsResult, invalid, make};
-use crate::object::Options;
+use crate::object::{Fields, Options};
 
 /// Words of a generated passphrase: 88 bits.
 const WORDS: usize = 8;
@@ -25,7 +25,7 @@ impl Identity {
     /// # Errors
     /// The passphrase or the account is empty or too long, or the profile is unknown.
     pub fn derive(passphrase: &str, options: Option<Object>) -> JsResult<Identity> {
-        let options = Options::new(options);
+        let options = Options::new(options, &["profile", "account"])?;
         let profile = options.text("profile")?.unwrap_or_else(|| "v2".into());
         let account = options.text("account")?.unwrap_or_default();
         let derived = match Profile::parse(&profile) {
@@ -42,6 +42,21 @@ impl Identity {
         derived
             .map(Self)
             .map_err(|error| invalid("invalid_passphrase", &error))
+    }
+
+    /// Derives a new identity, which is always of profile v2, from a passphrase that is good enough for one; takes what
+    /// `derive` takes. Option: `account`.
+    ///
+    /// # Errors
+    /// `weak_passphrase`: the message says how far off it is and what would help. Else as `derive`.
+    pub fn create(passphrase: &str, options: Option<Object>) -> JsResult<Identity> {
+        let options = Options::new(options, &["account"])?;
+        let account = options.text("account")?.unwrap_or_default();
+        match did::Identity::create(passphrase, &account) {
+            Ok(identity) => Ok(Self(identity)),
+            Err(CreateError::Weak(weak)) => Err(invalid("weak_passphrase", &weak)),
+            Err(error) => Err(invalid("invalid_passphrase", &error)),
+        }
     }
 
     /// The DID.
@@ -67,6 +82,21 @@ impl Identity {
     pub fn profile(&self) -> String {
         self.0.profile().as_str().into()
     }
+}
+
+/// What a passphrase that somebody has typed is worth for a new identity: `{bits, enough}` and, where it is not enough,
+/// `advice`. Takes no time to speak of, so it can be asked with every letter that is typed.
+#[wasm_bindgen(js_name = checkPassphrase)]
+pub fn check_passphrase(passphrase: &str) -> JsValue {
+    let (bits, advice) = match passphrase::check(passphrase) {
+        Ok(estimate) => (estimate.bits, None),
+        Err(weak) => (weak.bits, Some(weak.to_string())),
+    };
+    Fields::new()
+        .set("bits", bits)
+        .set("enough", advice.is_none())
+        .set_some("advice", advice)
+        .done()
 }
 
 /// Makes a passphrase of eight words from the browser's randomness.

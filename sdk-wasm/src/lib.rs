@@ -17,9 +17,10 @@ mod client;
 mod error;
 mod identity;
 mod indexed_db;
+mod label;
 mod lock;
 mod object;
 
 pub use self::client::Client;
-pub use self::identity::{Identity, generate_passphrase};
+pub use self::identity::{Identity, check_passphrase, generate_passphrase};
 pub use self::indexed_db::IndexedDb;

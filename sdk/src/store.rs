@@ -15,6 +15,7 @@ use bytes::Bytes;
 use perennis_rt::{MaybeSend, MaybeSync};
 use perennis_shared::{
     cid::{Block, Cid, VerifyError},
+    codec::CodecError,
     error::{ErrorKind, Retryable},
 };
 
@@ -229,6 +230,14 @@ pub enum StoreError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A row would be larger than a row may be. Nothing was changed.
+    #[error("the row {} cannot be written", key.escape_debug())]
+    RowTooLarge {
+        /// The name of the row.
+        key: String,
+        /// What its encoding met.
+        source: CodecError,
+    },
     /// Rows were committed and are not there any more.
     #[error(
         "{rows} rows of the store are gone, and changes that wait to be published may have been among them"
@@ -300,6 +309,7 @@ impl StoreError {
         match self {
             Self::Corrupt { .. } => "block_damaged",
             Self::CorruptRow { .. } | Self::LostRows { .. } => "state_damaged",
+            Self::RowTooLarge { .. } => "row_too_large",
             Self::Damaged { .. } => "store_damaged",
             Self::Locked { .. } => "store_in_use",
             Self::Full { .. } => "store_full",
@@ -318,6 +328,7 @@ impl Retryable for StoreError {
             | Self::LostRows { .. }
             | Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Locked { .. } => ErrorKind::Retry,
+            Self::RowTooLarge { .. } => ErrorKind::Reject,
             Self::Full { .. }
             | Self::NewerFormat { .. }
             | Self::Open { .. }

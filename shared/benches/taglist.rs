@@ -16,7 +16,8 @@ use perennis_shared::{
     log::{self, Author, Entry, UnverifiedEntry},
     taglist::{
         Blocks, DatedOp, DeviceTag, Handle, Hlc, Key, KeyPrefix, Label, Note, Op, Row, Stamp, Tag,
-        export, import,
+        export,
+        import::{self, ImportOptions},
         tree::{self, Update},
     },
     time::Millis,
@@ -248,7 +249,14 @@ fn csv_of_100_000(labels: &[Label]) {
         "ms",
     );
     let start = Instant::now();
-    let import = import::csv(text.as_bytes(), Millis(NOW)).unwrap();
+    let import = import::csv(
+        text.as_bytes(),
+        &ImportOptions {
+            now: Millis(NOW),
+            ..ImportOptions::default()
+        },
+    )
+    .unwrap();
     assert_eq!(import.valid_count(), labels.len());
     report(
         "csv/import/100000",

@@ -7,6 +7,6 @@ mod derive;
 mod document;
 mod id;
 
-pub use derive::{DeriveError, Identity, Profile, Purpose};
+pub use derive::{CreateError, DeriveError, Identity, Profile, Purpose};
 pub use document::{DidDocument, DocumentError, SOURCES, Service, key_document};
 pub use id::{Did, DidError};

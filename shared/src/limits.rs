@@ -44,11 +44,15 @@ pub const JSON_VALUES: usize = 262_144;
 /// Largest DAG-JSON text, in bytes: a block of 2 MiB whose bytes are all escaped.
 pub const JSON_BYTES: usize = 6 * WIRE_BLOCK_BYTES;
 
-/// Largest header of a CARv1 file, in bytes.
+/// Largest header of a message of ours, in bytes.
 pub const CAR_HEADER_BYTES: usize = 4_096;
-/// Most roots a CARv1 header may name.
+/// Most roots that the header of a message of ours may name.
 pub const CAR_ROOTS: usize = 32;
-/// Largest section of a CARv1 file, in bytes: a CID and a block.
+/// Largest header of a CAR file of anybody, in bytes.
+pub const CAR_FILE_HEADER_BYTES: usize = 4 << 20;
+/// Most roots that a CAR file of anybody may name.
+pub const CAR_FILE_ROOTS: usize = 65_536;
+/// Largest section of a CAR file, in bytes: a CID and a block.
 pub const CAR_SECTION_BYTES: usize = CID_BYTES + WIRE_BLOCK_BYTES;
 
 /// Largest serialized IPNS record, in bytes (IPNS specification, "Record Size Limit").
@@ -95,14 +99,16 @@ pub const KEY_FILE_LABEL_BYTES: usize = 32;
 
 /// Longest handle, in bytes, without its `@`.
 pub const HANDLE_BYTES: usize = 15;
+/// Longest name of a subject in a list, in bytes: `#` and the number of an account whose handle is not known.
+pub const SUBJECT_BYTES: usize = 21;
 /// Longest label, in bytes.
 pub const LABEL_BYTES: usize = 50;
 /// Longest note on a label, in characters.
 pub const NOTE_CHARS: usize = 280;
 /// Longest DID named as the source of a label, in bytes.
 pub const SOURCE_BYTES: usize = 256;
-/// Longest key of a tag list's tree, in bytes: handle, zero byte, label.
-pub const LIST_KEY_BYTES: usize = HANDLE_BYTES + 1 + LABEL_BYTES;
+/// Longest key of a tag list's tree, in bytes: handle or number, zero byte, label.
+pub const LIST_KEY_BYTES: usize = SUBJECT_BYTES + 1 + LABEL_BYTES;
 /// Largest node of a tag list's tree, in bytes.
 pub const TREE_NODE_BYTES: usize = 4_096;
 /// Most levels of a tag list's tree, leaves included: 4¹¹ leaves whatever their keys.
@@ -120,8 +126,8 @@ pub const LABEL_PROOF_BYTES: usize =
     PROOF_BYTES + ENTRY_BYTES + DID_DOCUMENT_BYTES + RECORD_BYTES + 256;
 /// Most heads that one log entry may follow.
 pub const ENTRY_PREVIOUS: usize = 16;
-/// Largest file of labels that is imported, in bytes.
-pub const IMPORT_BYTES: usize = 64 << 20;
+/// Largest file of labels that is imported, in bytes: a million of them with notes.
+pub const IMPORT_BYTES: usize = 256 << 20;
 /// Most labels of one import.
 pub const IMPORT_ROWS: usize = 1_000_000;
 /// Most problems of an import that are kept; more are counted.

@@ -56,7 +56,7 @@ mod proof;
 
 pub use append::{Appended, Author, append, append_dated, compact, in_effect};
 pub use entry::{Entry, EntryKind, UnverifiedEntry};
-pub use history::{Relation, common_root, follows, history, relation};
+pub use history::{Relation, builds_on, common_root, follows, history, relation};
 pub use merge::merge;
 pub use proof::{LabelProof, LabelProofError, ProvenLabel};
 

@@ -7,7 +7,9 @@
 //!
 //! Nothing here signs, fetches or stores: blocks are read through [`Blocks`] and new ones are returned.
 
+mod accounts;
 mod blocks;
+mod edit;
 pub mod export;
 pub mod import;
 mod key;
@@ -16,7 +18,9 @@ mod row;
 mod stamp;
 pub mod tree;
 
+pub use accounts::{Accounts, Mismatch};
 pub use blocks::{Blocks, Overlay};
+pub use edit::{CLEAR, Field, FieldChange, FieldError, LabelEdit, Part, differences};
 pub use key::{Key, KeyError, KeyPrefix};
 pub use label::{Colour, Handle, Label, LabelError, Note, Source, Subject, Tag};
 pub use row::{DatedOp, Op, Row};

@@ -25,16 +25,49 @@ impl Millis {
     /// The last instant that can be written: the end of the year 9999.
     pub const LAST: Millis = Millis(LAST_SECOND as u64 * 1_000 + 999);
 
-    /// An instant that somebody else counted out.
+    /// The first instant that is taken as a bare count: 1973-03-03T09:46:40Z. A count below it is most likely one of
+    /// seconds, which reach it in the year 5138.
+    pub const FIRST_COUNT: Millis = Millis(100_000_000_000);
+
+    /// An instant that somebody else counted out in Unix milliseconds.
     ///
     /// # Errors
-    /// Refuses one after [`Millis::LAST`]: it could not be written and read again.
-    pub fn checked(count: u64) -> Result<Millis, TimeError> {
+    /// Refuses one after [`Millis::LAST`], which could not be written and read again, and one before
+    /// [`Millis::FIRST_COUNT`].
+    pub fn counted(count: u64) -> Result<Millis, TimeError> {
         let instant = Millis(count);
         if instant > Self::LAST {
             return Err(TimeError::OutOfRange);
         }
+        if instant < Self::FIRST_COUNT {
+            return Err(TimeError::Seconds);
+        }
         Ok(instant)
+    }
+
+    /// Parses an instant as people write it: a date, which stands for one end of its day in UTC, an RFC 3339 time, or Unix
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// As [`Millis::parse_rfc3339`] and [`Millis::counted`].
+    pub fn parse_written(text: &str, date: DateMeans) -> Result<Millis, TimeError> {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let count = text.parse().map_err(|_| TimeError::OutOfRange)?;
+            return Millis::counted(count);
+        }
+        let is_date = text.len() == 10
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        if !is_date {
+            return Millis::parse_rfc3339(text);
+        }
+        let midnight = Millis::parse_rfc3339(&alloc::format!("{text}T00:00:00Z"))?;
+        Ok(match date {
+            DateMeans::Start => midnight,
+            DateMeans::End => midnight + Duration::from_secs(86_400),
+        })
     }
 
     /// Parses an RFC 3339 instant; anything finer than a millisecond is cut off.
@@ -48,6 +81,15 @@ impl Millis {
         }
         Ok(timestamp.to_millis())
     }
+}
+
+/// What a date without a time of day stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateMeans {
+    /// The first instant of the day.
+    Start,
+    /// The first instant behind the day: what ends on a day has that day.
+    End,
 }
 
 impl Add<Duration> for Millis {
@@ -183,8 +225,11 @@ impl FromStr for Timestamp {
         if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
             return Err(TimeError::OutOfRange);
         }
-        if hour > 23 || minute > 59 || second > 59 {
+        if hour > 23 || minute > 59 || second > 60 {
             return Err(TimeError::OutOfRange);
+        }
+        if second == 60 {
+            return Err(TimeError::LeapSecond);
         }
         let (nanos, offset) = split_fraction(rest)?;
         let local =
@@ -203,6 +248,14 @@ pub enum TimeError {
     /// No such date or time of day, or a year outside the supported range.
     #[error("no such date or time of day, or outside the supported years")]
     OutOfRange,
+    /// A 61st second.
+    #[error("there are no leap seconds here, as in Unix time: write second 59")]
+    LeapSecond,
+    /// A count that is too small for milliseconds.
+    #[error(
+        "Unix milliseconds have 12 digits or more since 1973: this looks like seconds, to be multiplied by 1000"
+    )]
+    Seconds,
 }
 
 fn whole_millis(duration: Duration) -> u64 {
@@ -351,7 +404,7 @@ mod tests {
             "2026-00-01T00:00:00Z",
             "2026-01-00T00:00:00Z",
             "2026-01-01T24:00:00Z",
-            "2026-01-01T23:59:60Z",
+            "2026-01-01T23:59:61Z",
             "2026-01-01T00:00:00+24:00",
             "0000-01-01T00:00:00+00:01",
             "9999-12-31T23:59:59-00:01",
@@ -359,6 +412,40 @@ mod tests {
         for text in impossible {
             assert_eq!(Timestamp::parse(text), Err(TimeError::OutOfRange), "{text}");
         }
+        for text in ["2026-12-31T23:59:60Z", "2030-06-30T23:59:60.5+01:00"] {
+            assert_eq!(Timestamp::parse(text), Err(TimeError::LeapSecond), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_has_one_meaning() {
+        let written = |text: &str| Millis::parse_written(text, DateMeans::End);
+        assert_eq!(
+            written("2030-01-31").map(|end| end.to_string()),
+            Ok("2030-02-01T00:00:00.000Z".to_string())
+        );
+        let start = Millis::parse_written("2030-01-31", DateMeans::Start).unwrap();
+        assert_eq!(start.to_string(), "2030-01-31T00:00:00.000Z");
+        assert_eq!(written("1795253220000"), Ok(Millis(1_795_253_220_000)));
+        assert_eq!(
+            written("2026-11-21T09:27:00Z"),
+            Ok(Millis(1_795_253_220_000))
+        );
+        for (text, error) in [
+            ("1900000000", TimeError::Seconds),
+            ("0", TimeError::Seconds),
+            ("99999999999", TimeError::Seconds),
+            ("253402300800000", TimeError::OutOfRange),
+            ("99999999999999999999999", TimeError::OutOfRange),
+            ("2030-02-30", TimeError::OutOfRange),
+            ("2030-06-30T23:59:60Z", TimeError::LeapSecond),
+            ("", TimeError::Malformed),
+            ("2030-1-1", TimeError::Malformed),
+            ("soon", TimeError::Malformed),
+        ] {
+            assert_eq!(written(text), Err(error), "{text}");
+        }
+        assert_eq!(Millis::counted(100_000_000_000), Ok(Millis::FIRST_COUNT));
     }
 
     #[test]

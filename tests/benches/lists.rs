@@ -10,7 +10,8 @@ use perennis_shared::{
     did::{DidDocument, Identity},
     log::{self, Appended, Author, Entry, UnverifiedEntry},
     taglist::{
-        Handle, KeyPrefix, Label, Op, Tag, import,
+        Handle, KeyPrefix, Label, Op, Tag,
+        import::{self, ImportOptions},
         tree::{self, Proof},
     },
     time::Millis,
@@ -62,9 +63,14 @@ fn list(author: &Author<'_>) {
     let mut view = View::new();
     let file = csv();
     let (time, head) = seconds(|| {
-        let labels = import::csv(file.as_bytes(), NOW).unwrap();
-        let labels = labels.into_labels().expect("every row is valid");
-        let ops = labels.into_iter().map(Op::Set).collect();
+        let options = ImportOptions {
+            now: NOW,
+            ..ImportOptions::default()
+        };
+        let edits = import::csv(file.as_bytes(), &options).unwrap();
+        let edits = edits.into_edits().expect("every row is valid");
+        let ops = edits.iter().map(|edit| Op::Set(edit.apply(None, NOW)));
+        let ops = ops.collect();
         let Appended { entry, added, .. } = log::append(author, None, ops, NOW, &view).unwrap();
         keep(&mut view, &added);
         entry

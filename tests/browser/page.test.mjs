@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -55,13 +55,32 @@ async function openIdentity(page) {
   await status(page, "Identity open.");
 }
 
-async function addLabel(page, handle, label, note = "") {
+async function addLabel(page, handle, label, note = "", { negated = false, expires = "" } = {}) {
   await page.fill("#handle", handle);
   await page.fill("#label", label);
   await page.fill("#note", note);
+  await page.setChecked("#negated", negated);
+  await page.fill("#expires", expires);
   await page.click("#add");
   await status(page, "Kept in this browser.");
 }
+
+test("a passphrase that could be guessed makes no new identity", async () => {
+  const node = await startNode("node-weak");
+  const { page, faults, close } = await openBrowser("weak", node);
+  await page.fill("#passphrase", "1234567890123456789");
+  await page.selectOption("#profile", "v2");
+  await page.click("#identity-form button[type=submit]");
+  await status(page, "could be guessed");
+  assert.ok(await page.isHidden("#identity"));
+  // Whoever has it already has it.
+  await page.setChecked("#exists", true);
+  await page.click("#identity-form button[type=submit]");
+  await status(page, "Identity open.");
+  assert.deepEqual(faults, []);
+  await close();
+  await node.stop("SIGTERM");
+});
 
 const rows = (page) => page.locator("#labels tr").allInnerTexts();
 
@@ -83,8 +102,13 @@ test("label, reload, publish, lose everything, restore", async () => {
   assert.equal(await page.innerText("#name"), KNOWN_NAME);
 
   await addLabel(page, "@Alice", "friend", "met in Prague");
-  await addLabel(page, "@spam_bot", "spam");
+  await addLabel(page, "@spam_bot", "spam", "", { negated: true, expires: "2035-01-31" });
   assert.match(await page.innerText("#staged"), /2 changes/);
+  await addLabel(page, "@spam_bot", "spam");
+  assert.match(await page.innerText("#staged"), /2 changes/, "what is not named stays as it is");
+  await addLabel(page, "@oops", "spam");
+  await page.click("#undo");
+  await status(page, "Taken back.");
 
   // What was staged survives the tab.
   await page.reload();
@@ -119,7 +143,7 @@ test("label, reload, publish, lose everything, restore", async () => {
   await status(second.page, "Restored");
   const restored = (await rows(second.page)).join("\n");
   assert.match(restored, /@Alice\s+friend\s+met in Prague/i);
-  assert.match(restored, /@spam_bot\s+spam/);
+  assert.match(restored, /@spam_bot\s+not spam\s+2035-02-01/);
   assert.deepEqual(second.faults, []);
   await second.close();
   await node.stop("SIGTERM");
@@ -154,6 +178,42 @@ test("a handle that X would refuse is refused with the reason", async () => {
   await browser.page.click("#add");
   await browser.page.locator("#status.bad", { hasText: "handle" }).waitFor();
   assert.equal((await rows(browser.page)).length, 0);
+  await browser.close();
+  await node.stop("SIGTERM");
+});
+
+test("a long list is shown in pages, to its last row", async () => {
+  const node = await startNode("node-long");
+  const home = join(scratch, "home-long");
+  const files = { phrase: join(scratch, "long-phrase"), labels: join(scratch, "long.csv") };
+  await writeFile(files.phrase, PASSPHRASE);
+  const handles = Array.from({ length: 450 }, (_, index) => `h${String(index).padStart(3, "0")}`);
+  await writeFile(files.labels, `handle,label\n${handles.map((handle) => `@${handle},spam\n`).join("")}`);
+  const perennis = async (...args) => {
+    const done = spawn(process.env.PERENNIS_BIN, ["--home", home, ...args], { stdio: ["ignore", "ignore", "inherit"] });
+    assert.deepEqual(await once(done, "exit"), [0, null], args.join(" "));
+  };
+  await perennis("id", "new", "--profile", "v1", "--allow-weak", "--passphrase-file", files.phrase);
+  await perennis("label", "import", files.labels);
+  await perennis("publish", "--node", node.http, "--passphrase-file", files.phrase);
+
+  const browser = await openBrowser("long", node);
+  const { page } = browser;
+  await openIdentity(page);
+  await page.click("#restore");
+  await status(page, "Restored");
+  const shown = [];
+  for (;;) {
+    const names = (await rows(page)).map((row) => row.split(/\s+/)[0].slice(1));
+    shown.push(...names);
+    if (await page.isDisabled("#next")) break;
+    await page.click("#next");
+    await status(page, "The next page.");
+    // The button was enabled, so there is another page; it has been drawn when the first row has changed.
+    await page.locator("#labels tr", { hasText: handles[shown.length] }).waitFor();
+  }
+  assert.deepEqual(shown, handles);
+  assert.deepEqual(browser.faults, []);
   await browser.close();
   await node.stop("SIGTERM");
 });

@@ -13,9 +13,13 @@ pub(crate) enum LabelCommand {
     Add(LabelAdd),
     /// Take labels off a handle
     Remove(LabelRemove),
+    /// Take back the changes of the last command, or of the last publish
+    Undo(LabelUndo),
+    /// Drop all changes that wait to be published
+    Discard,
     /// List labels, own or another identity's
     List(LabelList),
-    /// Read labels from a CSV or taglist/v1 JSON file
+    /// Read labels from a table, taglist/v1 or other JSON, or a list of accounts
     Import(LabelImport),
     /// Write labels as CSV or taglist/v1 JSON
     Export(LabelExport),
@@ -25,10 +29,10 @@ pub(crate) enum LabelCommand {
     Verify(LabelVerify),
 }
 
-/// `label add`.
+/// `label add`. What is not named stays as it is.
 #[derive(Debug, Args)]
 pub(crate) struct LabelAdd {
-    /// The handle, with or without its @
+    /// The handle, with or without its @; or # and the account's number
     pub(crate) handle: String,
     /// Labels: lower-case letters, digits and hyphens
     #[arg(required = true, value_name = "LABEL")]
@@ -44,13 +48,24 @@ pub(crate) struct LabelAdd {
     pub(crate) expires: Option<String>,
     /// The handle's numeric id, which survives a change of name
     #[arg(long = "user-id", value_name = "NUMBER")]
-    pub(crate) user_id: Option<u64>,
+    pub(crate) user_id: Option<String>,
     /// The DID the label was learnt from
     #[arg(long, value_name = "DID")]
     pub(crate) source: Option<String>,
     /// State that the label does not apply
     #[arg(long)]
     pub(crate) negate: bool,
+    /// Clear parts of a label that is there: note, colour, source, expires, user-id, negate
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub(crate) clear: Vec<String>,
+}
+
+/// `label undo`.
+#[derive(Debug, Args)]
+pub(crate) struct LabelUndo {
+    /// Stage what makes the last publish as if it had not been
+    #[arg(long)]
+    pub(crate) published: bool,
 }
 
 /// `label remove`.
@@ -69,6 +84,9 @@ pub(crate) struct LabelRemove {
 /// `label list`.
 #[derive(Debug, Args)]
 pub(crate) struct LabelList {
+    /// Only the labels on this handle
+    #[arg(value_name = "@HANDLE", conflicts_with = "prefix")]
+    pub(crate) handle: Option<String>,
     /// Another identity's list, fetched and verified
     #[arg(long, value_name = "DID")]
     pub(crate) did: Option<String>,
@@ -103,6 +121,12 @@ pub(crate) struct LabelImport {
     /// Leave out rows that are not valid instead of refusing the file
     #[arg(long)]
     pub(crate) skip_invalid: bool,
+    /// The label for rows that name none
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) label: Option<String>,
+    /// Which field of the file is which column, such as handle=screen_name; fields that are not named are left out
+    #[arg(long, value_name = "COLUMN=FIELD")]
+    pub(crate) map: Vec<String>,
 }
 
 /// `label export`.
@@ -117,6 +141,12 @@ pub(crate) struct LabelExport {
     /// Handles that begin with this
     #[arg(long, value_name = "@PREFIX")]
     pub(crate) prefix: Option<String>,
+    /// Labels that have ended as well
+    #[arg(long)]
+    pub(crate) with_ended: bool,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `label prove`.
@@ -129,6 +159,9 @@ pub(crate) struct LabelProve {
     /// The file to write (`-`: stdout)
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(crate) out: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Another identity's list, fetched and verified
     #[arg(long, value_name = "DID")]
     pub(crate) did: Option<String>,
@@ -150,8 +183,8 @@ pub(crate) struct LabelVerify {
 /// A file of labels.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum LabelFormat {
-    /// Comma-separated values with a header line
+    /// Values separated by commas, semicolons, tabs or bars, or a list of accounts
     Csv,
-    /// taglist/v1 JSON
+    /// taglist/v1, or other JSON objects
     Json,
 }

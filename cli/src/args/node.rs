@@ -161,7 +161,7 @@ pub(crate) struct NameShow {
 pub(crate) enum PinCommand {
     /// List what a node has pinned
     List(PinList),
-    /// Let go of a DAG that was fetched
+    /// Let go of a DAG that was fetched or imported
     Remove(PinRemove),
 }
 
@@ -171,6 +171,9 @@ pub(crate) struct PinList {
     /// List the DAGs that were fetched instead of the heads of names
     #[arg(long)]
     pub(crate) fetched: bool,
+    /// List the roots of files that were imported instead of the heads of names
+    #[arg(long, conflicts_with = "fetched")]
+    pub(crate) imported: bool,
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,

@@ -101,8 +101,11 @@ pub(crate) struct Fetch {
 /// `pin remove`.
 #[derive(Debug, Args)]
 pub(crate) struct PinRemove {
-    /// The root of a DAG that was fetched
+    /// The root of a DAG that was fetched or imported, in any form of its CID
     pub(crate) cid: String,
+    /// Remove only the pin of this name; without it all pins of the root
+    #[arg(long)]
+    pub(crate) name: Option<String>,
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OneNode,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Derivation, Nodes, TokenArgs};
+use super::{Derivation, Nodes, OneNode, TokenArgs};
 
 /// `publish`: asks for the passphrase once, signs one entry and one record.
 #[derive(Debug, Args)]
@@ -28,6 +28,9 @@ pub(crate) struct Publish {
     /// Let the name end with the record; signs one also with nothing staged
     #[arg(long)]
     pub(crate) no_ladder: bool,
+    /// Keep the whole log, also where most of what it records is dead
+    #[arg(long)]
+    pub(crate) keep_log: bool,
     /// How the passphrase becomes an identity, in a home that has none.
     #[command(flatten)]
     pub(crate) derivation: Derivation,
@@ -47,18 +50,41 @@ pub(crate) struct Resolve {
 /// `export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The CAR file to write
-    pub(crate) file: PathBuf,
+    /// The file to write the identity of this home into (`-`: stdout); or a CID or content path: then everything below it is written to --output
+    #[arg(value_name = "FILE|CID")]
+    pub(crate) what: PathBuf,
+    /// Where the CAR file of a CID goes (`-`: stdout)
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
     /// Write over a file that exists
     #[arg(long)]
     pub(crate) force: bool,
+    /// The node to ask for a CID.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
 }
 
 /// `import`.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The CAR file to read
+    /// A CAR file of anybody (`-`: stdin): it goes to a node, which pins its roots; one that `export` wrote of an identity goes into
+    /// this home, unless one of the flags below is given
     pub(crate) file: PathBuf,
+    /// Pin the roots under this name
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Pin this CID in place of the roots that the file names; may be given several times
+    #[arg(long = "root", value_name = "CID")]
+    pub(crate) roots: Vec<String>,
+    /// Keep what there is of a file that is cut off or damaged, or lacks blocks, and tell what is missing
+    #[arg(long)]
+    pub(crate) partial: bool,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OneNode,
+    /// What it asks for.
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// `restore`.

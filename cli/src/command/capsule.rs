@@ -1,20 +1,18 @@
-//! `perennis export` and `perennis import`: the whole identity as one CAR file.
+//! The whole identity as one CAR file, written and read.
 
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::Read;
+use std::path::Path;
 
 use perennis_sdk::client::{CapsuleReader, CapsuleSummary};
 use serde::Serialize;
 
 use super::id::Facts;
-use crate::args::{Export, Import};
 use crate::context::Context;
 use crate::failure::{Failure, file_failure};
-use crate::files;
+use crate::files::{Existing, Target, is_dash};
 use crate::page::{bytes_text, count};
 use crate::session::{Session, block_on, failure_of};
-use crate::umask::create_named;
 use crate::when::now;
 
 /// Largest capsule that is read: far above the list of a busy person, and it fits in memory.
@@ -34,18 +32,17 @@ struct ExportDocument {
     bytes: u64,
 }
 
-pub(crate) fn export(context: &Context<'_>, arguments: &Export) -> Result<(), Failure> {
-    block_on(write(context, arguments))
+pub(super) fn export(context: &Context<'_>, path: &Path, force: bool) -> Result<(), Failure> {
+    block_on(write(context, path, force))
 }
 
-async fn write(context: &Context<'_>, arguments: &Export) -> Result<(), Failure> {
-    let path = &arguments.file;
-    if !arguments.force && path.symlink_metadata().is_ok() {
-        return Err(
-            file_failure("write", path, &std::io::ErrorKind::AlreadyExists.into())
-                .hint("name another file, or write over this one with --force"),
-        );
+async fn write(context: &Context<'_>, path: &Path, force: bool) -> Result<(), Failure> {
+    let to_stdout = is_dash(path);
+    if to_stdout && context.output.is_json() {
+        return Err(Failure::usage("with --json the CAR goes to a file")
+            .hint("name a FILE, or leave --json out to have the CAR on stdout"));
     }
+    Existing::unless_forced(path, force)?;
     let session = Session::open(context, &[]).await?;
     let known = session.home.expect_identity()?;
     let mut export = session.client.export().await.map_err(failure_of!())?;
@@ -57,6 +54,9 @@ async fn write(context: &Context<'_>, arguments: &Export) -> Result<(), Failure>
     }
     let bytes = target.finish()?;
     spinner.finish_and_clear();
+    if to_stdout {
+        return Ok(());
+    }
     let document = ExportDocument {
         file: path.display().to_string(),
         did: known.did,
@@ -76,60 +76,6 @@ async fn write(context: &Context<'_>, arguments: &Export) -> Result<(), Failure>
     })
 }
 
-/// A file in the making beside its place; it takes the place only when it is whole and durable.
-struct Target<'a> {
-    path: &'a Path,
-    temporary: PathBuf,
-    file: File,
-    bytes: u64,
-    done: bool,
-}
-
-impl<'a> Target<'a> {
-    fn create(path: &'a Path) -> Result<Self, Failure> {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}.tmp", std::process::id()));
-        let temporary = PathBuf::from(temporary);
-        let file = create_named(&temporary).map_err(|error| file_failure("write", path, &error))?;
-        Ok(Self {
-            path,
-            temporary,
-            file,
-            bytes: 0,
-            done: false,
-        })
-    }
-
-    fn write(&mut self, chunk: &[u8]) -> Result<(), Failure> {
-        self.bytes += chunk.len() as u64;
-        self.file
-            .write_all(chunk)
-            .map_err(|error| file_failure("write", self.path, &error))
-    }
-
-    fn finish(mut self) -> Result<u64, Failure> {
-        let parent = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        self.file
-            .sync_all()
-            .and_then(|()| fs::rename(&self.temporary, self.path))
-            .and_then(|()| File::open(parent)?.sync_all())
-            .map_err(|error| file_failure("write", self.path, &error))?;
-        self.done = true;
-        Ok(self.bytes)
-    }
-}
-
-impl Drop for Target<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            let _ = fs::remove_file(&self.temporary);
-        }
-    }
-}
-
 #[derive(Serialize)]
 struct ImportDocument {
     file: String,
@@ -140,14 +86,13 @@ struct ImportDocument {
     blocks: usize,
 }
 
-pub(crate) fn import(context: &Context<'_>, arguments: &Import) -> Result<(), Failure> {
-    block_on(read(context, arguments))
+/// Reads the capsule that a source has, which came from this path.
+pub(super) fn import(context: &Context<'_>, path: &Path, source: impl Read) -> Result<(), Failure> {
+    block_on(read(context, path, source))
 }
 
-async fn read(context: &Context<'_>, arguments: &Import) -> Result<(), Failure> {
-    let path = &arguments.file;
+async fn read(context: &Context<'_>, path: &Path, mut source: impl Read) -> Result<(), Failure> {
     let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let mut source = files::open(path)?;
     let session = Session::open(context, &[]).await?;
     let bar = context.output.bar("reading", size);
     let mut capsule = CapsuleReader::new(CAPSULE_BYTES);

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read as _;
 
 use perennis_shared::cid::{Cid, Multihash, VerifyError, is_identity};
-use perennis_shared::codec::car::{CarError, Decoder, Event};
+use perennis_shared::codec::car::{CarError, Event, FileDecoder};
 use perennis_shared::codec::{CodecError, links};
 use serde::Serialize;
 
@@ -28,12 +28,17 @@ pub(crate) fn run(context: &Context<'_>, command: &CarCommand) -> Result<(), Fai
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Verdict {
     valid: bool,
     reason: Option<&'static str>,
+    /// 1 or 2; 0 where it is not known.
+    version: u64,
     roots: Vec<String>,
     blocks: u64,
     bytes: u64,
+    /// Sections of length zero, which are passed over.
+    empty_sections: u64,
     missing: Vec<String>,
     /// Blocks whose links cannot be read: whether the file has what is below them is not known.
     opaque: u64,
@@ -43,6 +48,7 @@ struct Verdict {
 /// What was found in the file so far.
 #[derive(Default)]
 struct CarContent {
+    version: u64,
     roots: Vec<Cid>,
     /// By multihash: the same block is meant whatever version and codec a CID has.
     present: HashSet<Multihash>,
@@ -52,6 +58,8 @@ struct CarContent {
     opaque_blocks: u64,
     blocks: u64,
     bytes: u64,
+    empty_sections: u64,
+    lacks_index: bool,
 }
 
 /// Why a file is not valid: a word for programs and the cause for people.
@@ -77,6 +85,11 @@ fn verify(context: &Context<'_>, arguments: &CarVerify) -> Result<(), Failure> {
             with_causes(error)
         ));
     }
+    if found.lacks_index && refusal.is_none() {
+        context
+            .output
+            .warn("the index of the file is cut off; it is not needed");
+    }
     let complete = refusal.is_none() && missing.is_empty() && found.opaque.is_none();
     let refusal = refusal.or_else(|| {
         (!missing.is_empty() && !arguments.partial).then(|| Refusal {
@@ -94,9 +107,11 @@ fn verify(context: &Context<'_>, arguments: &CarVerify) -> Result<(), Failure> {
     let verdict = Verdict {
         valid: refusal.is_none(),
         reason: refusal.as_ref().map(|refusal| refusal.reason),
+        version: found.version,
         roots: found.roots.iter().map(Cid::to_string).collect(),
         blocks: found.blocks,
         bytes: found.bytes,
+        empty_sections: found.empty_sections,
         missing: missing
             .iter()
             .take(MISSING_TOLD)
@@ -140,9 +155,12 @@ fn read(
     let bar = context
         .output
         .bar(&format!("verifying {}", name_of(&arguments.file)), size);
-    let mut decoder = Decoder::new();
+    let mut decoder = FileDecoder::new();
     let mut piece = vec![0; PIECE_BYTES];
     let refusal = loop {
+        found.version = decoder.version();
+        found.empty_sections = decoder.empty_sections();
+        found.lacks_index = decoder.lacks_index();
         let length = source
             .read(&mut piece)
             .map_err(|error| file_failure("read", &arguments.file, &error))?;
@@ -160,7 +178,7 @@ fn read(
     Ok(refusal)
 }
 
-fn take_events(decoder: &mut Decoder, found: &mut CarContent) -> Result<(), Refusal> {
+fn take_events(decoder: &mut FileDecoder, found: &mut CarContent) -> Result<(), Refusal> {
     while let Some(event) = decoder.next_event().map_err(|error| refusal_of(&error))? {
         match event {
             Event::Header(header) => found.roots = header.roots,

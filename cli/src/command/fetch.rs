@@ -1,24 +1,20 @@
 //! `perennis fetch`, and the DAGs it has left at a node.
 
-use std::fs;
-use std::io::Write as _;
-use std::path::Path;
-
-use perennis_shared::cid::Cid;
-use perennis_shared::codec::car::{CarError, Decoder, Event};
+use perennis_rt::http::Body;
 use perennis_shared::error::ErrorKind;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::export;
 use super::names::{foot, take_rows, text};
 use super::peers::checked_cid;
-use crate::args::{Fetch, PinList, PinRemove};
-use crate::ask::{Method, NodeClient, escaped, page_query};
+use crate::args::{Fetch, PinList};
+use crate::ask::{NodeClient, escaped, page_query};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::files::Target;
 use crate::page::{bytes_text, count, plain};
 use crate::session::block_on;
-use crate::umask::create_named;
 
 #[derive(Serialize)]
 struct Fetched {
@@ -43,7 +39,12 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Fetch) -> Result<(), Failur
         }
         let done = follow(context, &node, &path).await?;
         let out = match &arguments.out {
-            Some(file) => Some(save(&node, &cid, file).await?),
+            Some(file) => {
+                let mut target = Target::file(file)?;
+                export::write(context, &node, &cid, &mut target).await?;
+                target.finish()?;
+                Some(file.display().to_string())
+            }
             None => None,
         };
         let number = |field: &str| done[field].as_u64().unwrap_or_default();
@@ -78,7 +79,23 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Fetch) -> Result<(), Failur
 /// Shows the lines of a fetch until its last, which is returned.
 async fn follow(context: &Context<'_>, node: &NodeClient, path: &str) -> Result<Value, Failure> {
     let bar = context.output.spinner("fetching");
-    let mut body = node.stream(path).await?;
+    let body = node.stream(path).await?;
+    let done = last_step(node, body, |step| {
+        let bytes = bytes_text(step["bytes"].as_u64().unwrap_or_default());
+        let left = step["left"].as_u64().unwrap_or_default();
+        bar.set_message(format!("fetching: {bytes}, {} left", count(left, "block")));
+    })
+    .await;
+    bar.finish_and_clear();
+    done
+}
+
+/// Reads the lines of something that a node does until the last, which is returned; tells of each before it.
+pub(super) async fn last_step(
+    node: &NodeClient,
+    mut body: Body,
+    mut tell: impl FnMut(&Value),
+) -> Result<Value, Failure> {
     let mut line = Vec::new();
     while let Some(chunk) = node.next_chunk(&mut body).await? {
         for byte in chunk {
@@ -90,19 +107,9 @@ async fn follow(context: &Context<'_>, node: &NodeClient, path: &str) -> Result<
                 serde_json::from_slice(&line).map_err(|error| not_understood(&error))?;
             line.clear();
             match step["event"].as_str() {
-                Some("progress") => {
-                    let bytes = bytes_text(step["bytes"].as_u64().unwrap_or_default());
-                    let left = step["left"].as_u64().unwrap_or_default();
-                    bar.set_message(format!("fetching: {bytes}, {} left", count(left, "block")));
-                }
-                Some("done") => {
-                    bar.finish_and_clear();
-                    return Ok(step);
-                }
-                _ => {
-                    bar.finish_and_clear();
-                    return Err(failed(&step));
-                }
+                Some("progress") => tell(&step),
+                Some("done") => return Ok(step),
+                _ => return Err(failed(&step)),
             }
         }
     }
@@ -127,55 +134,6 @@ fn failed(step: &Value) -> Failure {
         other => other,
     };
     Failure::new(Exit::of(kind, of_exit), code, text("message")).hint(text("hint"))
-}
-
-/// Writes the DAG as a CAR file, whole or not at all.
-async fn save(node: &NodeClient, cid: &Cid, file: &Path) -> Result<String, Failure> {
-    let unwritten = |error: &std::io::Error| {
-        Failure::failed(
-            "cannot_write",
-            format!("{} cannot be written", file.display()),
-        )
-        .because(error)
-    };
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let partial = folder
-        .unwrap_or(Path::new("."))
-        .join(format!(".{cid}.partial"));
-    let mut out = create_named(&partial).map_err(|error| unwritten(&error))?;
-    let outcome = async {
-        let mut body = node.read(&format!("/ipfs/{cid}?format=car")).await?;
-        let mut decoder = Decoder::new();
-        let mut has_root = false;
-        let wrong = |error: &CarError| {
-            Failure::invalid("invalid_car", "the node sent what is no sound CAR file")
-                .because(error)
-        };
-        while let Some(chunk) = node.next_chunk(&mut body).await? {
-            out.write_all(&chunk).map_err(|error| unwritten(&error))?;
-            decoder.push(&chunk);
-            while let Some(event) = decoder.next_event().map_err(|error| wrong(&error))? {
-                has_root |= matches!(event, Event::Block(block) if block.cid() == cid);
-            }
-        }
-        decoder.finish().map_err(|error| wrong(&error))?;
-        if !has_root {
-            return Err(Failure::invalid(
-                "invalid_car",
-                "the node sent a CAR file without the root",
-            ));
-        }
-        out.sync_all().map_err(|error| unwritten(&error))?;
-        fs::rename(&partial, file).map_err(|error| unwritten(&error))
-    };
-    if let Err(failure) = outcome.await {
-        // It may not be there any more.
-        let _ = fs::remove_file(&partial);
-        return Err(failure);
-    }
-    Ok(file.display().to_string())
 }
 
 #[derive(Serialize)]
@@ -212,16 +170,6 @@ pub(crate) async fn list(context: &Context<'_>, arguments: &PinList) -> Result<(
             .collect();
         page.table(&["CID", "STATE", "BLOCKS", "SIZE", "SINCE"], &rows);
         foot(page, rows.len(), "DAG", document.next.as_deref());
-    })
-}
-
-pub(crate) async fn remove(context: &Context<'_>, arguments: &PinRemove) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
-    let path = format!("/v1/fetched/{}", checked_cid(&arguments.cid)?);
-    let body = node.send(Method::Delete, &path, None).await?;
-    context.output.answer(&body, |page| {
-        let line = page.paint.good("released");
-        page.line(format!("{line} {}", text(&body, "cid")));
     })
 }
 

@@ -15,9 +15,9 @@ use crate::files::{Existing, write_atomically};
 use crate::home::KnownIdentity;
 use crate::page::Page;
 use crate::sealed;
-use crate::secret::{Passphrase, ask_new_passphrase, read_passphrase, read_passphrase_file};
+use crate::secret::{Passphrase, ask_new_passphrase};
 use crate::session::{Session, block_on, failure_of};
-use crate::unlock::{derivation_of, derive};
+use crate::unlock::{derivation_of, derive, read_passphrase, read_passphrase_file};
 use crate::when::now;
 
 /// Bits below which even a passphrase from a file is refused: a word, a date, a keyboard row.
@@ -188,8 +188,8 @@ fn choose(
     profile: Profile,
     has_identity: bool,
 ) -> Result<Chosen, Failure> {
-    let given = match context.passphrase_file() {
-        Some(path) => Some((read_passphrase_file(path)?, LEAST_FILE_BITS)),
+    let given = match read_passphrase_file(context)? {
+        Some(phrase) => Some((phrase, LEAST_FILE_BITS)),
         None if arguments.generate => None,
         None => ask_new_passphrase("Passphrase (leave it empty to have one made): ")?
             .map(|phrase| (phrase, passphrase::LEAST_BITS)),
@@ -245,7 +245,7 @@ fn recovery_sheet(facts: &Facts, phrase: &str, created: &str) -> String {
     let restore = if facts.account.is_empty() {
         String::new()
     } else {
-        format!(" --account {}", facts.account)
+        format!(" --account {}", shell_word(&facts.account))
     };
     format!(
         "PERENNIS RECOVERY SHEET\n\
@@ -263,13 +263,22 @@ fn recovery_sheet(facts: &Facts, phrase: &str, created: &str) -> String {
     )
 }
 
+/// A word as a shell reads it whole.
+fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 fn path_text(path: &Path) -> String {
     path.display().to_string()
 }
 
 fn show_derived(context: &Context<'_>, arguments: &IdDerive) -> Result<(), Failure> {
     let (profile, account) = derivation_of(&arguments.derivation)?;
-    let phrase = read_passphrase(context.passphrase_file(), "Passphrase: ")?;
+    let phrase = read_passphrase(context, "Passphrase: ")?;
     let identity = derive(context, &phrase, profile, account)?;
     let facts = Facts::of(&identity, account);
     context.output.answer(&facts, |page| facts.show(page))
@@ -303,6 +312,19 @@ fn show(context: &Context<'_>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_a_command_are_quoted_where_a_shell_would_take_them_apart() {
+        for (text, word) in [
+            ("alice", "alice"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("$(x)", "'$(x)'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(text), word);
+        }
+    }
 
     #[test]
     fn the_sheet_holds_all_that_restoring_takes() {

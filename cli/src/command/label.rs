@@ -1,30 +1,36 @@
 //! `perennis label …`: changes are staged without a passphrase; `publish` signs them.
 
-use perennis_sdk::client::{LabelFilter, LabelPage, LabelQuery, ListedLabel};
-use perennis_shared::taglist::{Colour, Handle, Key, Label, LabelError, Note, Op, Source, Tag};
+use perennis_sdk::client::{LabelFilter, LabelQuery, LabelScan, ListedLabel};
+use perennis_sdk::store::Disk;
+use perennis_shared::taglist::{FieldChange, Handle, Key, Label, Tag};
 use perennis_shared::time::Millis;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::args::{LabelAdd, LabelCommand, LabelList, LabelRemove};
+use crate::args::{LabelCommand, LabelList};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{Page, count, plain};
 use crate::session::{Session, block_on, failure_of, parse_did};
-use crate::when::{now, parse_moment, relative};
+use crate::when::{now, relative};
 
-mod exchange;
+mod edit;
+mod export;
+mod import;
 mod proof;
+mod undo;
 
 /// Labels read at a time where a command needs all of them.
 pub(crate) const PAGE_LABELS: usize = 5_000;
 
 pub(crate) fn run(context: &Context<'_>, command: &LabelCommand) -> Result<(), Failure> {
     match command {
-        LabelCommand::Add(arguments) => block_on(add(context, arguments)),
-        LabelCommand::Remove(arguments) => block_on(remove(context, arguments)),
+        LabelCommand::Add(arguments) => block_on(edit::add(context, arguments)),
+        LabelCommand::Remove(arguments) => block_on(edit::remove(context, arguments)),
+        LabelCommand::Undo(arguments) => block_on(undo::undo(context, arguments)),
+        LabelCommand::Discard => block_on(undo::discard(context)),
         LabelCommand::List(arguments) => block_on(list(context, arguments)),
-        LabelCommand::Import(arguments) => block_on(exchange::import(context, arguments)),
-        LabelCommand::Export(arguments) => block_on(exchange::export(context, arguments)),
+        LabelCommand::Import(arguments) => block_on(import::import(context, arguments)),
+        LabelCommand::Export(arguments) => block_on(export::export(context, arguments)),
         LabelCommand::Prove(arguments) => block_on(proof::prove(context, arguments)),
         LabelCommand::Verify(arguments) => proof::verify(context, arguments),
     }
@@ -36,7 +42,7 @@ pub(crate) fn run(context: &Context<'_>, command: &LabelCommand) -> Result<(), F
 pub(crate) struct LabelDocument {
     handle: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<u64>,
+    user_id: Option<String>,
     label: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     colour: Option<String>,
@@ -57,7 +63,7 @@ impl LabelDocument {
     pub(crate) fn new(label: &Label, staged: Option<bool>) -> Self {
         Self {
             handle: label.subject.handle.to_string(),
-            user_id: label.subject.id,
+            user_id: label.subject.id.map(|id| id.to_string()),
             label: label.label.to_string(),
             colour: label.colour.map(|colour| colour.to_string()),
             note: label.note.as_ref().map(|note| note.as_str().to_owned()),
@@ -74,124 +80,37 @@ impl LabelDocument {
     }
 }
 
-#[derive(Serialize)]
-struct AddDocument {
-    labels: Vec<LabelDocument>,
-    staged: usize,
+/// A part that is not what it was.
+#[derive(Clone, Debug, Serialize)]
+struct FieldDocument {
+    field: &'static str,
+    before: Option<String>,
+    after: Option<String>,
 }
 
-async fn add(context: &Context<'_>, arguments: &LabelAdd) -> Result<(), Failure> {
-    let moment = now();
-    let handle = parse_handle(&arguments.handle)?;
-    let tags = parse_tags(&arguments.labels)?;
-    let template = read_label(arguments, handle, moment)?;
-    let session = Session::open(context, &[]).await?;
-    let known = labels_on(&session, handle).await?;
-    let labels: Vec<Label> = tags
-        .into_iter()
-        .map(|tag| {
-            let before = known.iter().find(|label| label.label == tag);
-            Label {
-                created: before.map_or(moment, |label| label.created),
-                label: tag,
-                ..template.clone()
-            }
-        })
-        .collect();
-    let ops: Vec<Op> = labels.iter().cloned().map(Op::Set).collect();
-    let staged = session.client.stage(&ops).await.map_err(failure_of!())?;
-    let document = AddDocument {
-        labels: labels
-            .iter()
-            .map(|label| LabelDocument::new(label, Some(true)))
-            .collect(),
-        staged,
-    };
-    context.output.answer(&document, |page| {
-        for label in &labels {
-            page.line(format!("{}  {}", label.subject.handle, label.label));
+impl From<FieldChange> for FieldDocument {
+    fn from(change: FieldChange) -> Self {
+        Self {
+            field: change.field.as_str(),
+            before: change.before,
+            after: change.after,
         }
-        waiting(page, staged);
-    })
-}
-
-/// Everything of a label that the flags say; its tag comes later.
-fn read_label(arguments: &LabelAdd, handle: Handle, moment: Millis) -> Result<Label, Failure> {
-    let first = parse_tags(&arguments.labels)?.swap_remove(0);
-    let mut label = Label::new(handle, first, moment);
-    label.subject.id = arguments.user_id;
-    label.colour = parse_optional(arguments.colour.as_deref(), Colour::parse)?;
-    label.note = parse_optional(arguments.note.as_deref(), Note::parse)?;
-    label.source = parse_optional(arguments.source.as_deref(), Source::parse)?;
-    label.negated = arguments.negate;
-    label.expires = match &arguments.expires {
-        Some(text) => Some(parse_moment(text, moment, "--expires")?),
-        None => None,
-    };
-    Ok(label)
-}
-
-#[derive(Serialize)]
-struct RemovedLabel {
-    handle: String,
-    label: String,
-}
-
-#[derive(Serialize)]
-struct RemoveDocument {
-    removed: Vec<RemovedLabel>,
-    staged: usize,
-}
-
-async fn remove(context: &Context<'_>, arguments: &LabelRemove) -> Result<(), Failure> {
-    let handle = parse_handle(&arguments.handle)?;
-    let tags = parse_tags(&arguments.labels)?;
-    let session = Session::open(context, &[]).await?;
-    let known = labels_on(&session, handle).await?;
-    let absent: Vec<&Tag> = tags
-        .iter()
-        .filter(|tag| !known.iter().any(|label| label.label == **tag))
-        .collect();
-    if let Some(tag) = absent.first() {
-        return Err(
-            Failure::not_found("label_not_found", format!("{handle} has no label {tag}"))
-                .hint("see `perennis label list --prefix @HANDLE`; nothing was removed"),
-        );
     }
-    let removed: Vec<&Label> = known
-        .iter()
-        .filter(|label| arguments.all || tags.contains(&label.label))
-        .collect();
-    if removed.is_empty() {
-        return Err(
-            Failure::not_found("label_not_found", format!("{handle} has no labels"))
-                .hint("see `perennis label list`"),
-        );
-    }
-    let ops: Vec<Op> = removed
-        .iter()
-        .map(|label| Op::Remove(label.key()))
-        .collect();
-    let staged = session.client.stage(&ops).await.map_err(failure_of!())?;
-    let document = RemoveDocument {
-        removed: removed
-            .iter()
-            .map(|label| RemovedLabel {
-                handle: label.subject.handle.to_string(),
-                label: label.label.to_string(),
-            })
-            .collect(),
-        staged,
-    };
-    context.output.answer(&document, |page| {
-        for label in &document.removed {
-            page.line(format!("{}  {}  removed", label.handle, label.label));
-        }
-        waiting(page, staged);
-    })
 }
 
-fn waiting(page: &mut Page, staged: usize) {
+impl FieldDocument {
+    /// `note: "old" → "new"`
+    fn text(&self) -> String {
+        let shown = |value: &Option<String>| match value {
+            Some(value) => plain(value),
+            None => "none".to_owned(),
+        };
+        let (before, after) = (shown(&self.before), shown(&self.after));
+        format!("{}: {before} → {after}", self.field)
+    }
+}
+
+pub(crate) fn waiting(page: &mut Page, staged: usize) {
     let text = format!(
         "{} to publish: perennis publish",
         count(staged as u64, "change")
@@ -200,11 +119,32 @@ fn waiting(page: &mut Page, staged: usize) {
     page.line(text);
 }
 
+/// Labels that are written one by one: a list may have a million.
+struct Labels {
+    listed: Vec<ListedLabel>,
+    own: bool,
+}
+
+impl Labels {
+    fn documents(&self) -> impl Iterator<Item = LabelDocument> {
+        self.listed.iter().map(|listed| {
+            let staged = self.own.then_some(listed.staged);
+            LabelDocument::new(&listed.label, staged)
+        })
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.documents())
+    }
+}
+
 #[derive(Serialize)]
 struct ListDocument {
     did: String,
     head: Option<String>,
-    labels: Vec<LabelDocument>,
+    labels: Labels,
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     staged: Option<usize>,
@@ -213,42 +153,48 @@ struct ListDocument {
 }
 
 async fn list(context: &Context<'_>, arguments: &LabelList) -> Result<(), Failure> {
-    let session = Session::open(context, &arguments.nodes.urls).await?;
-    let mut query = LabelQuery {
-        filter: filter_of(arguments.prefix.as_deref())?,
+    let filter = match &arguments.handle {
+        Some(handle) => LabelFilter::Handle(parse_handle(handle)?),
+        None => filter_of(arguments.prefix.as_deref())?,
+    };
+    let query = LabelQuery {
+        filter,
         after: arguments.after.as_deref().map(parse_cursor).transpose()?,
-        limit: if arguments.all {
-            PAGE_LABELS
-        } else {
-            arguments.limit as usize
-        },
         ..LabelQuery::default()
     };
-    let mut document = None;
-    loop {
-        let (page, more) = match &arguments.did {
-            Some(did) => foreign_page(&session, did, &query).await?,
-            None => own_page(&session, &query).await?,
-        };
-        let document = document.get_or_insert_with(|| ListDocument {
-            labels: Vec::new(),
-            ..more
-        });
-        let own = arguments.did.is_none();
-        document.labels.extend(
-            page.labels
-                .iter()
-                .map(|listed| LabelDocument::new(&listed.label, own.then_some(listed.staged))),
-        );
-        document.next = page.next.as_ref().map(cursor_text);
-        match page.next {
-            Some(next) if arguments.all => query.after = Some(next),
-            _ => break,
+    let session = Session::open(context, &arguments.nodes.urls).await?;
+    let own = arguments.did.is_none();
+    let (did, mut scan) = match &arguments.did {
+        Some(did) => {
+            let did = parse_did(did)?;
+            let scan = session.client.scan_labels_of(&did, &query).await;
+            let (_, scan) = scan.map_err(failure_of!())?;
+            (did.to_string(), scan)
         }
-    }
-    let Some(document) = document else {
-        return Ok(());
+        None => {
+            let known = session.home.expect_identity()?;
+            let scan = session.client.scan_labels(&query).await;
+            (known.did, scan.map_err(failure_of!())?)
+        }
     };
+    let mut document = ListDocument::new(did, &scan, own);
+    let limit = match arguments.all {
+        true => usize::MAX,
+        false => arguments.limit as usize,
+    };
+    let listed = &mut document.labels.listed;
+    while listed.len() < limit {
+        let several = PAGE_LABELS.min(limit - listed.len());
+        let page = scan.next(several).await.map_err(failure_of!())?;
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page);
+    }
+    let last = listed.last().map(|listed| listed.label.key());
+    if !arguments.all && !scan.next(1).await.map_err(failure_of!())?.is_empty() {
+        document.next = last.as_ref().map(cursor_text);
+    }
     if let Some(rows) = document.damaged {
         context.output.warn(format!(
             "{} of this home damaged or gone: changes that were not published may be missing here; see `perennis home check`",
@@ -260,58 +206,36 @@ async fn list(context: &Context<'_>, arguments: &LabelList) -> Result<(), Failur
         .answer(&document, |page| show_list(page, &document))
 }
 
-async fn own_page(
-    session: &Session,
-    query: &LabelQuery,
-) -> Result<(LabelPage, ListDocument), Failure> {
-    let known = session.home.expect_identity()?;
-    let page = session.client.labels(query).await.map_err(failure_of!())?;
-    let document = ListDocument {
-        did: known.did,
-        head: page.head.map(|cid| cid.to_string()),
-        labels: Vec::new(),
-        next: None,
-        staged: Some(page.staged),
-        damaged: Some(page.damaged).filter(|rows| *rows > 0),
-    };
-    Ok((page, document))
-}
-
-async fn foreign_page(
-    session: &Session,
-    did: &str,
-    query: &LabelQuery,
-) -> Result<(LabelPage, ListDocument), Failure> {
-    let did = parse_did(did)?;
-    let foreign = session
-        .client
-        .labels_of(&did, query)
-        .await
-        .map_err(failure_of!())?;
-    let document = ListDocument {
-        did: did.to_string(),
-        head: Some(foreign.resolved.head.to_string()),
-        labels: Vec::new(),
-        next: None,
-        staged: None,
-        damaged: None,
-    };
-    Ok((foreign.page, document))
+impl ListDocument {
+    fn new(did: String, scan: &LabelScan<'_, Disk>, own: bool) -> Self {
+        Self {
+            did,
+            head: scan.head.map(|cid| cid.to_string()),
+            labels: Labels {
+                listed: Vec::new(),
+                own,
+            },
+            next: None,
+            staged: own.then_some(scan.staged),
+            damaged: Some(scan.damaged).filter(|rows| *rows > 0),
+        }
+    }
 }
 
 fn show_list(page: &mut Page, document: &ListDocument) {
-    if document.labels.is_empty() {
+    let labels = document.labels.listed.len();
+    if labels == 0 {
         page.line("no labels");
     } else {
         let moment = now();
         let rows: Vec<Vec<String>> = document
             .labels
-            .iter()
-            .map(|label| row(label, moment))
+            .documents()
+            .map(|label| row(&label, moment))
             .collect();
         page.table(&["HANDLE", "LABEL", "ENDS", "NOTE", ""], &rows);
     }
-    let mut remarks = vec![count(document.labels.len() as u64, "label")];
+    let mut remarks = vec![count(labels as u64, "label")];
     if let Some(staged @ 1..) = document.staged {
         remarks.push(format!("{} to publish", count(staged as u64, "change")));
     }
@@ -346,22 +270,6 @@ fn row(label: &LabelDocument, moment: Millis) -> Vec<String> {
     ]
 }
 
-/// Every own label on a handle, those that have ended too.
-async fn labels_on(session: &Session, handle: Handle) -> Result<Vec<Label>, Failure> {
-    let query = LabelQuery {
-        filter: LabelFilter::Handle(handle),
-        limit: PAGE_LABELS,
-        with_expired: true,
-        ..LabelQuery::default()
-    };
-    let page = session.client.labels(&query).await.map_err(failure_of!())?;
-    Ok(page
-        .labels
-        .into_iter()
-        .map(|listed: ListedLabel| listed.label)
-        .collect())
-}
-
 pub(crate) fn filter_of(prefix: Option<&str>) -> Result<LabelFilter, Failure> {
     match prefix {
         None => Ok(LabelFilter::All),
@@ -379,7 +287,7 @@ fn parse_handle(text: &str) -> Result<Handle, Failure> {
     Handle::parse(text).map_err(|error| {
         Failure::invalid("invalid_handle", format!("not a handle: {}", plain(text)))
             .because(&error)
-            .hint("write it as @name: letters, digits and underscores, at most 15")
+            .hint("write it as @name: letters, digits and underscores, at most 15; or # and the account's number")
     })
 }
 
@@ -394,20 +302,6 @@ fn parse_tags(texts: &[String]) -> Result<Vec<Tag>, Failure> {
             })
         })
         .collect()
-}
-
-fn parse_optional<T>(
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Result<T, LabelError>,
-) -> Result<Option<T>, Failure> {
-    text.map(|text| {
-        parse(text).map_err(|error| {
-            Failure::invalid("invalid_label", format!("not allowed: {}", plain(text)))
-                .because(&error)
-                .hint("see `perennis label add --help`")
-        })
-    })
-    .transpose()
 }
 
 /// A place in a list as text: `@handle/label`.

@@ -1,8 +1,6 @@
 //! `perennis log show`, `log compact` and `perennis diff`: what was signed, and what changed.
 
-use std::time::Duration;
-
-use perennis_sdk::client::PublishOptions;
+use perennis_sdk::client::{KEEP_REMOVED, PublishOptions};
 use perennis_shared::cid::Cid;
 use perennis_shared::did::Did;
 use perennis_shared::log::{Entry, EntryKind};
@@ -20,10 +18,6 @@ use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::unlock::unlock;
 use crate::when::{now, relative};
 
-/// How long the trace of a removed label is kept by a compaction, so that an old copy of it on another device is not
-/// taken for a new label: 90 days.
-const KEEP_REMOVED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-
 pub(crate) fn run(context: &Context<'_>, command: &LogCommand) -> Result<(), Failure> {
     match command {
         LogCommand::Show(arguments) => block_on(show(context, arguments)),
@@ -37,6 +31,10 @@ struct LogDocument {
     head: Option<String>,
     entries: Vec<EntryDocument>,
     complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    staged: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -76,20 +74,20 @@ impl From<&Entry> for EntryDocument {
 async fn show(context: &Context<'_>, arguments: &LogShow) -> Result<(), Failure> {
     let session = Session::open(context, &arguments.nodes.urls).await?;
     let limit = arguments.limit as usize;
-    let (did, entries) = match &arguments.did {
+    let (did, entries, own) = match &arguments.did {
         Some(did) => {
             let did = parse_did(did)?;
             let entries = session.client.history_of(&did, limit).await;
-            (did.to_string(), entries.map_err(failure_of!())?)
+            (did.to_string(), entries.map_err(failure_of!())?, None)
         }
         None => {
             let did = session.home.expect_identity()?.did;
-            let head = session.client.backup().await.map_err(failure_of!())?.head;
-            let entries = match head {
+            let own = session.client.backup().await.map_err(failure_of!())?;
+            let entries = match own.head {
                 Some(_) => session.client.history(limit).await.map_err(failure_of!())?,
                 None => Vec::new(),
             };
-            (did, entries)
+            (did, entries, Some(own))
         }
     };
     let moment = now();
@@ -98,6 +96,8 @@ async fn show(context: &Context<'_>, arguments: &LogShow) -> Result<(), Failure>
         head: entries.first().map(|entry| entry.cid().to_string()),
         entries: entries.iter().map(EntryDocument::from).collect(),
         complete: entries.last().is_none_or(|entry| entry.prev().is_empty()),
+        staged: own.as_ref().map(|own| own.staged),
+        waiting: own.map(|own| own.waiting.iter().map(ToString::to_string).collect()),
     };
     context.output.answer(&document, |page| {
         let rows: Vec<Vec<String>> = entries
@@ -121,6 +121,16 @@ async fn show(context: &Context<'_>, arguments: &LogShow) -> Result<(), Failure>
         };
         let foot = page.paint.dim(foot);
         page.line(foot);
+        if let Some(staged @ 1..) = document.staged {
+            super::label::waiting(page, staged);
+        }
+        for url in document.waiting.iter().flatten() {
+            let line = page.paint.warn(format!(
+                "{} has not stored the newest state: `perennis publish` sends it again",
+                plain(url)
+            ));
+            page.line(line);
+        }
     })
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::node::value_text;
-use crate::args::{NameCommand, NameList, NameShow, PinCommand, PinList};
+use crate::args::{NameCommand, NameList, NameShow, PinList};
 use crate::ask::{NodeClient, page_query};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -21,16 +21,6 @@ pub(crate) fn run_names(context: &Context<'_>, command: &NameCommand) -> Result<
         NameCommand::Show(arguments) => block_on(show_name(context, arguments)),
         NameCommand::Follow(arguments) => block_on(follow::follow(context, arguments)),
         NameCommand::Unfollow(arguments) => block_on(follow::unfollow(context, arguments)),
-    }
-}
-
-pub(crate) fn run_pins(context: &Context<'_>, command: &PinCommand) -> Result<(), Failure> {
-    match command {
-        PinCommand::List(arguments) if arguments.fetched => {
-            block_on(super::fetch::list(context, arguments))
-        }
-        PinCommand::List(arguments) => block_on(list_pins(context, arguments)),
-        PinCommand::Remove(arguments) => block_on(super::fetch::remove(context, arguments)),
     }
 }
 
@@ -116,7 +106,7 @@ fn problem_of(row: &Value) -> Option<String> {
 }
 
 /// The problems of the rows of a table, one a line.
-fn problems(page: &mut Page, rows: &[Value], key: &str) {
+pub(super) fn problems(page: &mut Page, rows: &[Value], key: &str) {
     for row in rows {
         if let Some(problem) = problem_of(row) {
             page.line(format!("{} is {problem}", text(row, key)));
@@ -172,7 +162,7 @@ struct PinsDocument {
     next: Option<String>,
 }
 
-async fn list_pins(context: &Context<'_>, arguments: &PinList) -> Result<(), Failure> {
+pub(super) async fn list_pins(context: &Context<'_>, arguments: &PinList) -> Result<(), Failure> {
     let node = NodeClient::new(context, &arguments.node)?;
     let mut body = node
         .expect(&format!("/v1/pins{}", page_query(&arguments.page)))

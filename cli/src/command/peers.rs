@@ -30,6 +30,7 @@ async fn list(context: &Context<'_>, arguments: &PeersList) -> Result<(), Failur
             ("listening", Some(words(&body["listening"]))),
             ("inbound", Some(value_text(&body["inbound"]["open"]))),
             ("refused", Some(value_text(&body["inbound"]["refused"]))),
+            ("gave way", Some(value_text(&body["inbound"]["gaveWay"]))),
         ]);
         let rows: Vec<Vec<String>> = items(&body["peers"])
             .map(|peer| {

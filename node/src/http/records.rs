@@ -135,13 +135,17 @@ async fn find(
         )
     } else if request_cache::no_cache(request) {
         // What is kept here is one of the places that are asked.
-        let record = node.resolve.fresh(name, reach).await.or(kept);
+        let record = match (node.resolve.fresh(name, reach).await, kept) {
+            (Ok(record), kept) => record.or(kept),
+            (Err(_), Some(kept)) => Some(kept),
+            (Err(unresolved), None) => return Err(unresolved.into()),
+        };
         let answer = record.and_then(|record| present(&record, None, request));
         (LookupResult::Network, answer)
     } else if let Some(answer) = kept.and_then(|record| present(&record, None, request)) {
         (LookupResult::Store, Some(answer))
     } else {
-        let record = node.resolve.record(name, reach).await;
+        let record = node.resolve.record(name, reach).await?;
         let age = Some(node.resolve.age(name));
         let answer = record.and_then(|record| present(&record, age, request));
         (LookupResult::Network, answer)

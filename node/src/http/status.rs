@@ -25,6 +25,7 @@ struct NodeStatus {
     names: u64,
     republish: RepublishStatus,
     clock: ClockReport,
+    limits: Limits,
     workers: Vec<WorkerStatus>,
 }
 
@@ -41,6 +42,13 @@ struct StoreStatus {
 struct RepublishStatus {
     period_seconds: u64,
     routers: Vec<String>,
+}
+
+/// What is taken at most.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    import_bytes: u64,
 }
 
 pub(super) async fn status(call: Call) -> Result<Answer, Refusal> {
@@ -65,6 +73,9 @@ pub(super) async fn status(call: Call) -> Result<Answer, Refusal> {
             routers: node.config.routers(),
         },
         clock: node.clock.report(),
+        limits: Limits {
+            import_bytes: node.ingest.import_bytes(),
+        },
         workers: node.workers.status(),
     };
     Ok(json(StatusCode::OK, &status))

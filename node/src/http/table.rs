@@ -44,6 +44,7 @@ macro_rules! json {
 mod about;
 mod content;
 mod fetched;
+mod imported;
 mod names;
 mod peers;
 mod upkeep;
@@ -55,6 +56,7 @@ static TABLE: &[&[Route]] = &[
     names::ROUTES,
     peers::ROUTES,
     fetched::ROUTES,
+    imported::ROUTES,
     upkeep::ROUTES,
 ];
 
@@ -100,6 +102,8 @@ mod tests {
             ("DELETE /v1/names/{name}", Control),
             ("POST /v1/fetched/{cid}", Control),
             ("DELETE /v1/fetched/{cid}", Control),
+            ("POST /v1/imported", Control),
+            ("DELETE /v1/imported/{cid}", Control),
             ("POST /v1/peers/connect", Control),
             ("PUT /v1/peers/{peer}/ban", Control),
             ("DELETE /v1/peers/{peer}/ban", Control),

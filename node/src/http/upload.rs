@@ -17,8 +17,11 @@ pub(super) struct Upload {
     left: u64,
     limit: u64,
     idle: Duration,
-    end: Instant,
+    end: Option<Instant>,
 }
+
+/// Longest pause inside a file of the operator's, which may come from a program that is slow at times.
+const FILE_IDLE: Duration = Duration::from_secs(120);
 
 impl Upload {
     /// Takes the body of a request, of at most `limit` bytes.
@@ -36,14 +39,29 @@ impl Upload {
             left: limit,
             limit,
             idle: times.idle_timeout,
-            end: Instant::now() + times.body_timeout,
+            end: Some(Instant::now() + times.body_timeout),
+        })
+    }
+
+    /// As [`Upload::new`], of a file of the operator's: as a whole it may take any time.
+    pub(super) fn of_file(
+        request: Request<Incoming>,
+        limit: u64,
+        times: &HttpConfig,
+    ) -> Result<Upload, Refusal> {
+        let upload = Upload::new(request, limit, times)?;
+        Ok(Upload {
+            idle: upload.idle.max(FILE_IDLE),
+            end: None,
+            ..upload
         })
     }
 
     /// The next part; `None` at the end.
     pub(super) async fn part(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
-            let until = self.end.min(Instant::now() + self.idle);
+            let idle = Instant::now() + self.idle;
+            let until = self.end.map_or(idle, |end| end.min(idle));
             let frame = match timeout_at(until, self.body.frame()).await {
                 Err(_) => return Err(too_slow()),
                 Ok(None) => return Ok(None),

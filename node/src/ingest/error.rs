@@ -37,6 +37,11 @@ pub(crate) enum IngestError {
     /// A fetch on demand brings more than one may.
     #[error("one fetch brings at most {allowed} bytes (fetch.max-size)")]
     FetchTooLarge { allowed: u64 },
+    /// What has to be known of a file that is imported takes more memory than is left.
+    #[error(
+        "the file has more blocks than can be looked through with what is left of {allowed} bytes (admission.memory)"
+    )]
+    ImportMemory { allowed: u64 },
     /// The memory for messages is in use.
     #[error("too many messages are being received")]
     Busy,
@@ -98,7 +103,11 @@ impl IngestError {
     pub(crate) const fn is_failure(&self) -> bool {
         matches!(
             self,
-            IngestError::Busy | IngestError::Full | IngestError::Read(_) | IngestError::Storage(_)
+            IngestError::ImportMemory { .. }
+                | IngestError::Busy
+                | IngestError::Full
+                | IngestError::Read(_)
+                | IngestError::Storage(_)
         )
     }
 
@@ -109,6 +118,7 @@ impl IngestError {
             IngestError::TooOften { .. } => "too_many_writes",
             IngestError::Quota { .. } => "quota",
             IngestError::FetchTooLarge { .. } => "dag_too_large",
+            IngestError::ImportMemory { .. } => "import_memory",
             IngestError::Busy => "busy",
             IngestError::Car(_) => "invalid_car",
             IngestError::NotAMessage(_) => "invalid_message",
@@ -137,7 +147,9 @@ impl IngestError {
 impl Retryable for IngestError {
     fn kind(&self) -> ErrorKind {
         match self {
-            IngestError::TooOften { .. } | IngestError::Busy => ErrorKind::Retry,
+            IngestError::TooOften { .. } | IngestError::ImportMemory { .. } | IngestError::Busy => {
+                ErrorKind::Retry
+            }
             IngestError::NotAllowed
             | IngestError::Quota { .. }
             | IngestError::FetchTooLarge { .. }
@@ -163,7 +175,7 @@ impl Retryable for IngestError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             IngestError::TooOften { retry_after, .. } => Some(*retry_after),
-            IngestError::Busy => Some(BUSY),
+            IngestError::Busy | IngestError::ImportMemory { .. } => Some(BUSY),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! DAGs that were fetched on demand: the row beside the pin of each.
 
+use std::collections::BTreeSet;
+
 use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
 use perennis_shared::time::Millis;
 use perennis_store::Batch;
@@ -59,26 +61,43 @@ impl Storage {
         let mut batch = reason.batch();
         reason.pin(&mut batch, fetched.root);
         batch.put_meta(&row, numbers.map(u64::to_be_bytes).concat());
+        if fetched.opaque == 0 {
+            self.complete_imported(&mut batch, fetched.root).await?;
+        }
         self.write(batch).await
     }
 
-    /// Keeps a DAG no longer for having been fetched; false when it was not.
+    /// Keeps a DAG no longer for having been fetched, under whichever CID of its root's multihash that was; false when it was not.
     pub(crate) async fn release(&self, root: &Cid) -> Result<bool, StorageError> {
-        let row = key(FETCHED, &root.to_bytes());
-        let known = row.clone();
-        let pin = PinReason::Fetched(*root).key();
-        // A fetch that failed has left its pin alone.
-        let is_kept = self.blocking(move |this| {
-            Ok(this.store.meta(&known)?.is_some() || this.store.pin(&pin)?.is_some())
-        });
-        if !is_kept.await? {
+        let root = *root;
+        let roots = self.blocking(move |this| this.fetched_under(root)).await?;
+        if roots.is_empty() {
             return Ok(false);
         }
         let mut batch = Batch::new();
-        PinReason::Fetched(*root).unpin(&mut batch);
-        batch.delete_meta(&row);
+        for root in &roots {
+            PinReason::Fetched(*root).unpin(&mut batch);
+            batch.delete_meta(&key(FETCHED, &root.to_bytes()));
+        }
         self.write(batch).await?;
         Ok(true)
+    }
+
+    /// The roots of this multihash that were fetched, or of which a fetch that failed has left its pin.
+    fn fetched_under(&self, root: Cid) -> Result<BTreeSet<Cid>, StorageError> {
+        let mut found = BTreeSet::new();
+        // The row may be there without its pin, where that was damaged.
+        if self.store.meta(&key(FETCHED, &root.to_bytes()))?.is_some() {
+            found.insert(root);
+        }
+        self.each_pin(FETCHED, |reason| {
+            if let PinReason::Fetched(other) = reason
+                && other.hash() == root.hash()
+            {
+                found.insert(other);
+            }
+        })?;
+        Ok(found)
     }
 
     /// DAGs that were fetched, behind `after`, in the order of their CIDs.
@@ -160,5 +179,32 @@ mod tests {
         assert!(storage.release(&root).await.unwrap());
         assert_eq!(storage.store.pin(&pin).unwrap(), None);
         assert!(!storage.release(&root).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_dag_is_released_under_any_cid_of_its_multihash() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        let block = Block::new(Codec::Raw, b"a root".to_vec()).unwrap();
+        let hash = *block.cid().hash();
+        let old = Cid::new_v0(hash).unwrap();
+        let (pb, unknown) = (
+            Cid::new_v1(Codec::DagPb.code(), hash),
+            Cid::new_v1(0x90, hash),
+        );
+        let other = Block::new(Codec::Raw, b"another".to_vec()).unwrap();
+        let begun = [old, pb, unknown, *other.cid()];
+        for asked in [*block.cid(), old, unknown] {
+            for root in begun {
+                storage.begin_fetch(&root).await.unwrap();
+            }
+            assert!(storage.release(&asked).await.unwrap());
+            for root in [old, pb, unknown] {
+                let pin = PinReason::Fetched(root).key();
+                assert_eq!(storage.store.pin(&pin).unwrap(), None, "{root}");
+            }
+            let pin = PinReason::Fetched(*other.cid()).key();
+            assert_eq!(storage.store.pin(&pin).unwrap(), Some(*other.cid()));
+        }
     }
 }

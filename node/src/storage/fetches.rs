@@ -14,6 +14,9 @@ use super::keys::FETCHES;
 use super::queues::{DueWindow, FETCH, QueueEntry};
 use super::{Storage, StorageError, key};
 
+/// How long a fetch that gave way waits.
+const POSTPONED: Duration = Duration::from_secs(5);
+
 /// A name whose missing blocks are due to be fetched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DueFetch {
@@ -38,6 +41,8 @@ pub(crate) enum FetchEnd {
     Done,
     /// The fetch goes on, and the row stays as it is.
     GoesOn,
+    /// It gave way to others, and is due again soon, unless it was put in again meanwhile. That is no failure.
+    Postponed,
     /// Something was not had; it is due again after the delay, unless it was put in again meanwhile.
     Later,
 }
@@ -55,7 +60,11 @@ impl FetchAttempt {
         EndedFetch {
             row: self.row,
             end,
-            again: rt::now() + self.delay,
+            again: rt::now()
+                + match end {
+                    FetchEnd::Postponed => POSTPONED,
+                    _ => self.delay,
+                },
         }
     }
 }
@@ -75,6 +84,7 @@ impl EndedFetch {
                 batch.delete_meta(&row);
             }
             FetchEnd::GoesOn => {}
+            FetchEnd::Postponed => FETCH.put_off(batch, &name, due, self.again, &()),
             FetchEnd::Later => {
                 FETCH.put_off(batch, &name, due, self.again, &());
                 batch.put_meta(&row, failures.saturating_add(1).to_be_bytes());

@@ -2,11 +2,13 @@
 
 use perennis_rt::{self as rt, Cancelled};
 use perennis_shared::error::{ErrorKind, Retryable};
+use perennis_shared::time::Millis;
 use perennis_store::{
     Batch, CheckpointStep, CollectProgress, Collection, CommitError, CompactStep, StoreState,
     UpkeepError,
 };
 
+use super::keys::RECLAIMED;
 use super::{Storage, StorageError};
 
 /// Blocks that one step of a collection looks at.
@@ -40,6 +42,18 @@ impl Retryable for ReclaimError {
 }
 
 impl Storage {
+    /// When the last whole round of collecting and packing ended.
+    pub(crate) async fn reclaimed_at(&self) -> Result<Option<Millis>, StorageError> {
+        self.blocking(|this| Ok(this.number(RECLAIMED)?.map(Millis)))
+            .await
+    }
+
+    pub(crate) async fn save_reclaim_end(&self, at: Millis) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.put_meta(RECLAIMED, at.0.to_be_bytes());
+        self.write(batch).await
+    }
+
     /// Begins to look for blocks that no pin reaches.
     pub(crate) async fn collect(&self) -> Result<Collection, ReclaimError> {
         let store = self.store.clone();

@@ -8,13 +8,14 @@
 //! |---|---|---|
 //! | [`PinReason::Head`] | `h/`, name | its head |
 //! | [`PinReason::Fetched`] | `x/`, CID | the CID |
+//! | [`PinReason::Imported`] | `i/`, multihash, codec, name | the CID of version 1, or of version 0 |
 
 use perennis_shared::cid::{Cid, parse_cid_bytes};
 use perennis_shared::ipns::Name;
 use perennis_store::Batch;
 
-use super::keys::FETCHED;
-use super::{Pin, Storage, StorageError, hex, key};
+use super::keys::{FETCHED, IMPORTED};
+use super::{Pin, Storage, StorageError, hex, imported, key};
 
 const HEAD: &[u8] = b"h/";
 
@@ -25,12 +26,14 @@ const PAGE: usize = 4_096;
 const MENDED: usize = 65_536;
 
 /// Why a root is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PinReason {
     /// It is the head of a name that was published here or is followed.
     Head(Name),
     /// It was fetched on demand, and is kept until it is released.
     Fetched(Cid),
+    /// It is a root of a file that was imported, and is kept under that name until it is removed.
+    Imported(Cid, String),
 }
 
 impl PinReason {
@@ -39,6 +42,7 @@ impl PinReason {
         match self {
             PinReason::Head(name) => key(HEAD, name.as_bytes()),
             PinReason::Fetched(root) => key(FETCHED, &root.to_bytes()),
+            PinReason::Imported(root, name) => imported::key_of(root, name),
         }
     }
 
@@ -46,6 +50,10 @@ impl PinReason {
     pub(super) fn parse(key: &[u8]) -> Option<PinReason> {
         if let Some(root) = key.strip_prefix(FETCHED) {
             return parse_cid_bytes(root).ok().map(PinReason::Fetched);
+        }
+        if let Some(rest) = key.strip_prefix(IMPORTED) {
+            let (root, name) = imported::parse_key(rest)?;
+            return Some(PinReason::Imported(root, name));
         }
         let name = Name::from_bytes(key.strip_prefix(HEAD)?).ok()?;
         Some(PinReason::Head(name))
@@ -55,7 +63,7 @@ impl PinReason {
     fn owner(&self) -> Vec<u8> {
         match self {
             PinReason::Head(name) => name.to_bytes(),
-            PinReason::Fetched(root) => root.hash().to_bytes(),
+            PinReason::Fetched(root) | PinReason::Imported(root, _) => root.hash().to_bytes(),
         }
     }
 
@@ -97,6 +105,29 @@ impl Storage {
         }
     }
 
+    /// Tells of the reasons whose keys begin so, once for each pin that can be read. Waits for the disk.
+    pub(super) fn each_pin(
+        &self,
+        prefix: &[u8],
+        mut take: impl FnMut(PinReason),
+    ) -> Result<(), StorageError> {
+        let mut after = prefix.to_vec();
+        loop {
+            let pins = self.store.pins(Some(&after), PAGE)?;
+            let Some((last, _)) = pins.last() else {
+                return Ok(());
+            };
+            let is_beyond = !last.starts_with(prefix);
+            after.clone_from(last);
+            let keys = pins.iter().filter(|(key, _)| key.starts_with(prefix));
+            keys.filter_map(|(key, _)| PinReason::parse(key))
+                .for_each(&mut take);
+            if is_beyond {
+                return Ok(());
+            }
+        }
+    }
+
     /// Pins anew what pins have kept whose rows cannot be read: what it was stands in their keys, or follows from the name.
     pub(crate) async fn mend_pins(&self) -> Result<(), StorageError> {
         let batches = self.blocking(|this| {
@@ -117,13 +148,15 @@ impl Storage {
     /// The batch that writes a pin anew; none where it is not known yet what it kept.
     fn mended(&self, reason: PinReason) -> Result<Option<Batch>, StorageError> {
         let mut batch = reason.batch();
-        match reason {
-            PinReason::Fetched(root) => reason.pin_unstored(&mut batch, root),
+        match &reason {
+            PinReason::Fetched(root) | PinReason::Imported(root, _) => {
+                reason.pin_unstored(&mut batch, *root);
+            }
             PinReason::Head(name) => {
-                let Some(head) = self.store.head(&name)? else {
+                let Some(head) = self.store.head(name)? else {
                     return Ok(None);
                 };
-                let Some(kept) = self.name_state(&name, head)? else {
+                let Some(kept) = self.name_state(name, head)? else {
                     return Ok(None);
                 };
                 match kept.head.filter(|_| kept.facts.pin != Pin::RecordOnly) {
@@ -162,12 +195,16 @@ mod tests {
                 PinReason::Fetched(root),
                 format!("782f{}", hex::encode(root.to_bytes())),
             ),
+            (
+                PinReason::Imported(root, "a name".to_owned()),
+                format!("692f{}5561206e616d65", hex::encode(root.hash().to_bytes())),
+            ),
         ];
         for (reason, key) in golden {
             assert_eq!(hex::encode(reason.key()), key);
             assert_eq!(PinReason::parse(&reason.key()), Some(reason));
         }
-        for key in [b"pin".as_slice(), b"h/no name", b"x/no CID", b""] {
+        for key in [b"pin".as_slice(), b"h/no name", b"x/no CID", b"i/none", b""] {
             assert_eq!(PinReason::parse(key), None);
         }
     }
@@ -182,9 +219,9 @@ mod tests {
             (PinReason::Head(name), head),
             (PinReason::Fetched(root), root),
         ];
-        for (reason, root) in reasons {
+        for (reason, root) in &reasons {
             let mut batch = reason.batch();
-            reason.pin_unstored(&mut batch, root);
+            reason.pin_unstored(&mut batch, *root);
             storage.write(batch).await.unwrap();
         }
         let mut roots = Vec::new();

@@ -6,13 +6,13 @@
 use std::fmt::{Display, Write as _};
 
 use super::keys::{
-    CLOCK, FACTS, FETCHED, FETCHES, FOLLOWED, PROVIDED, PROVIDER, PUT, RECORD, ROUTER, RUNGS, SCAN,
-    SCRUBBED,
+    CLOCK, FACTS, FETCHED, FETCHES, FOLLOWED, IMPORTED, PROVIDED, PROVIDER, PUT, RECLAIMED, RECORD,
+    ROUTER, RUNGS, SCAN, SCRUBBED,
 };
 use super::{Storage, StorageError};
 
 /// The words for the tables of the node's rows, in metrics.
-pub(crate) const TABLES: [&str; 12] = [
+pub(crate) const TABLES: [&str; 13] = [
     "facts",
     "puts",
     "routers",
@@ -20,6 +20,7 @@ pub(crate) const TABLES: [&str; 12] = [
     "dht_records",
     "dht_providers",
     "fetched",
+    "imported",
     "ladders",
     "followed",
     "places",
@@ -95,10 +96,12 @@ fn table(key: &[u8]) -> &'static str {
         (RECORD, "dht_records"),
         (PROVIDER, "dht_providers"),
         (FETCHED, "fetched"),
+        (IMPORTED, "imported"),
         (RUNGS, "ladders"),
         (FOLLOWED, "followed"),
         (SCAN, "places"),
         (SCRUBBED, "places"),
+        (RECLAIMED, "places"),
         (PROVIDED, "places"),
         (CLOCK, "places"),
     ];

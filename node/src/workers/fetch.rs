@@ -1,20 +1,25 @@
 //! The pin fetch: brings what is missing below a head from the publisher's sources.
 //!
 //! A name waits in a durable queue until everything below its head is here. Sources of the configuration are asked
-//! first, then those the publisher's DID document lists, which may only be public addresses; for a name that is
-//! followed also the sources it was followed with, and other peers. Every block is checked against its CID. What was
-//! fetched is stored through the write door: of a list when the graph is complete, in one batch; of a followed name in
-//! parts, since it may be large.
+//! first, and those with which the name was followed; then those the publisher's DID document lists, which may only be public
+//! addresses; then peers, those that are connected and those that provide the head. Whoever is slow is overtaken by the next. Every
+//! block is checked against its CID. What was fetched is stored through the write door: of a list when the graph is complete, in
+//! one batch; of a followed name in parts, since it may be large. Of a name that nobody follows, nothing is fetched below a head that is
+//! no entry of its own log.
+//!
+//! Many are fetched at the same time, so that a silent source holds up nobody else: one that waits for its sources lets others go
+//! before it ([`turns`]), and the blocks of all share one memory ([`memory`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
-use perennis_sdk::exchange::Exchange;
 use perennis_shared::backoff::Backoff;
-use perennis_shared::cid::{Block, Cid, Multihash, version_1};
+use perennis_shared::cid::{Block, Cid, version_1};
 use perennis_shared::did::DidDocument;
 use perennis_shared::error::chain;
 use perennis_shared::ipns::Name;
@@ -25,15 +30,33 @@ use super::{Job, Parts};
 use crate::ingest::{FetchedGraph, Ingest, IngestError, WholeGraph};
 use crate::metrics::{Metrics, Outcome};
 use crate::read::Read;
-use crate::routes::{Dial, Routes};
+use crate::routes::Routes;
 use crate::storage::queues::{DueWindow, FETCH, TypedQueue};
+use crate::storage::walk;
 use crate::storage::{DueFetch, FetchAttempt, FetchEnd};
 use crate::storage::{NameState, Pin, Shortfall, ShortfallKind};
 use crate::storage::{Storage, StorageError};
-use crate::storage::{links, walk};
 
-/// How long one block may take from one kind of sources.
+mod lack;
+mod memory;
+mod sources;
+mod target;
+mod turns;
+
+use lack::Lack;
+use memory::{FetchMemory, NoMemory, Share};
+use sources::{Peers, Sources};
+use target::{Fetched, Target};
+use turns::{Turn, Turns};
+
+/// How long one block may take from all sources.
 const BLOCK: Duration = Duration::from_secs(60);
+
+/// Names at whose blocks is worked at the same time.
+const TURNS: usize = 16;
+
+/// How long one of them may wait for its sources before another goes on in its place.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Delays after a fetch that did not bring everything.
 const RETRY: Backoff = Backoff {
@@ -48,7 +71,8 @@ pub(crate) struct FetchJob {
     ingest: Arc<Ingest>,
     metrics: Arc<Metrics>,
     routes: Arc<Routes>,
-    memory_bytes: u64,
+    memory: FetchMemory,
+    turns: Turns,
 }
 
 impl FetchJob {
@@ -59,7 +83,8 @@ impl FetchJob {
             ingest: Arc::clone(parts.ingest),
             metrics: Arc::clone(parts.metrics),
             routes: Arc::clone(parts.routes),
-            memory_bytes: parts.config.admission.memory_bytes,
+            memory: FetchMemory::new(parts.config.admission.memory_bytes),
+            turns: Turns::new(TURNS, PATIENCE),
         }
     }
 }
@@ -70,15 +95,18 @@ impl Job for FetchJob {
     type Due = DueFetch;
 
     const QUEUE: TypedQueue<Name> = FETCH;
-    const BATCH: usize = 16;
-    const AT_ONCE: usize = 1;
+    const BATCH: usize = 64;
+    /// Those that wait for slow sources among them.
+    const AT_ONCE: usize = 256;
 
     fn name(&self) -> String {
         "pin fetch".to_owned()
     }
 
     fn throttle(&self) -> String {
-        format!("one name at a time, {FETCHES} blocks at once")
+        format!(
+            "{TURNS} names at once and those that wait for slow sources, {FETCHES} blocks of each"
+        )
     }
 
     fn longest(&self) -> Duration {
@@ -139,6 +167,10 @@ impl FetchJob {
     /// Fetches what is missing below one head.
     async fn attempt(&self, attempt: &FetchAttempt) -> Result<Left, IngestError> {
         const DONE: Left = Left::End(FetchEnd::Done);
+        let mut place = Place {
+            turn: self.turns.take().await,
+            share: self.memory.begin(),
+        };
         let name = &attempt.row.name;
         let Some(kept) = self.storage.kept(*name).await? else {
             return Ok(DONE);
@@ -166,15 +198,30 @@ impl FetchJob {
             let lack = Lack::of(self.ingest.too_large(&walked));
             return self.incomplete(&target, lack, FetchEnd::Done).await;
         }
-        let mut fetched = Fetched::default();
-        if walked.missing.contains(&head)
-            && let Err(why) = self.head(&kept, head, &mut fetched).await?
-        {
-            return self
-                .incomplete(&target, Lack::of(why), FetchEnd::Later)
-                .await;
+        if walked.has_more_missing && kept.followed.is_none() {
+            let cause = "more of its blocks are missing than are fetched at once, and they are stored together";
+            let lack = Lack::of(Shortfall::new(ShortfallKind::Memory, None, cause));
+            return self.incomplete(&target, lack, FetchEnd::Done).await;
         }
-        let sources = self.sources_of(&kept, &fetched).await?;
+        let peers = Peers::new(&self.routes, head);
+        let mut fetched = Fetched::default();
+        if walked.missing.contains(&head) {
+            match self
+                .head(&target, head, &peers, &mut fetched, &mut place)
+                .await?
+            {
+                Head::Here => {}
+                Head::Foreign => {
+                    let (found, ended) = (FetchedGraph::Foreign, attempt.ends(FetchEnd::Done));
+                    let adopted = self
+                        .ingest
+                        .adopt(name, &kept, Vec::new(), found, Some(ended));
+                    return adopted.await.map(|()| Left::Nothing);
+                }
+                Head::Lacks(lack) => return self.left_incomplete(&target, lack).await,
+            }
+        }
+        let sources = self.sources_of(&kept, &fetched, &peers).await?;
         let wanted: Vec<Cid> = walked
             .missing
             .into_iter()
@@ -182,15 +229,15 @@ impl FetchJob {
             .chain(fetched.ahead(&head, &mut target))
             .collect();
         let lack = self
-            .below(wanted, &sources, &mut fetched, &mut target)
+            .below(wanted, &sources, &mut fetched, &mut target, &mut place)
             .await?;
         if kept.followed.is_some() && !fetched.blocks.is_empty() {
             // What has come stays for the next attempt.
-            self.store_part(&mut fetched, &mut target, lack.clone())
+            self.store_part(&mut fetched, &mut target, lack.clone(), &place)
                 .await?;
         }
         if let Some(lack) = lack {
-            return self.incomplete(&target, lack, FetchEnd::Later).await;
+            return self.left_incomplete(&target, lack).await;
         }
         if kept.followed.is_some() {
             // Something else may have left a block here without what is below it: only a walk tells.
@@ -210,6 +257,15 @@ impl FetchJob {
             .await?;
         tracing::info!(%name, "everything below the head is here");
         Ok(Left::Nothing)
+    }
+
+    /// Keeps why not everything is here, for another attempt.
+    async fn left_incomplete(&self, target: &Target<'_>, lack: Lack) -> Result<Left, IngestError> {
+        let end = match lack.gives_way {
+            true => FetchEnd::Postponed,
+            false => FetchEnd::Later,
+        };
+        self.incomplete(target, lack, end).await
     }
 
     /// Keeps what has ended a fetch for good. What was fetched before stays.
@@ -264,7 +320,7 @@ impl FetchJob {
         lack: Lack,
         end: FetchEnd,
     ) -> Result<(), IngestError> {
-        let Lack { missing, why } = lack;
+        let Lack { missing, why, .. } = lack;
         let found = FetchedGraph::Incomplete { missing, why };
         let (name, ended) = (&target.attempt.row.name, target.attempt.ends(end));
         self.ingest
@@ -272,31 +328,51 @@ impl FetchJob {
             .await
     }
 
-    /// Fetches the head and the DID document from the operator's sources and those that were known before. Tells why where the
-    /// head could not be had.
+    /// Fetches the head and the DID document from those who are known before that. Of a name that nobody follows both must be there,
+    /// and the name's own.
     async fn head(
         &self,
-        kept: &NameState,
+        target: &Target<'_>,
         head: Cid,
+        peers: &Arc<Peers>,
         fetched: &mut Fetched,
-    ) -> Result<Result<(), Shortfall>, IngestError> {
-        let sources = self.sources_of(kept, fetched).await?;
-        let entry = match self.one(&head, &sources).await {
-            Ok(entry) => entry,
-            Err(why) => return Ok(Err(why)),
-        };
-        // What is no entry of ours is found out when everything is looked at; its blocks are not fetched.
-        let document = UnverifiedEntry::parse(&entry)
-            .map(|entry| *entry.document())
-            .ok();
-        fetched.take(entry);
-        if let Some(document) = document
-            && self.read.block(&document).await?.is_none()
-            && let Ok(document) = self.one(&document, &sources).await
-        {
-            fetched.take(document);
+        place: &mut Place<'_>,
+    ) -> Result<Head, IngestError> {
+        let kept = target.kept;
+        let is_followed = kept.followed.is_some();
+        // A value with a path behind its CID is none of a list of ours.
+        if !is_followed && kept.record.head().is_none() {
+            return Ok(Head::Foreign);
         }
-        Ok(Ok(()))
+        let sources = self.sources_of(kept, fetched, peers).await?;
+        let block = match place.fetch(self.one(&head, &sources)).await {
+            Ok(block) => block,
+            Err(lack) => return Ok(Head::Lacks(lack)),
+        };
+        fetched.take(block.clone());
+        let entry = match UnverifiedEntry::parse(&block) {
+            Ok(entry) => entry,
+            // What is below is fetched whatever it is.
+            Err(_) if is_followed => return Ok(Head::Here),
+            Err(_) => return Ok(Head::Foreign),
+        };
+        let cid = *entry.document();
+        let document = match self.read.block(&cid).await? {
+            Some(document) => document,
+            None => match place.fetch(self.one(&cid, &sources)).await {
+                Ok(document) => {
+                    fetched.take(document.clone());
+                    document
+                }
+                Err(_) if is_followed => return Ok(Head::Here),
+                Err(lack) => return Ok(Head::Lacks(lack)),
+            },
+        };
+        let name = &target.attempt.row.name;
+        match is_followed || entry.verify(name, &document, rt::now()).is_ok() {
+            true => Ok(Head::Here),
+            false => Ok(Head::Foreign),
+        }
     }
 
     /// Fetches a level of the graph after the other; tells how many blocks could not be had, and why the first.
@@ -306,6 +382,7 @@ impl FetchJob {
         sources: &Sources,
         fetched: &mut Fetched,
         target: &mut Target<'_>,
+        place: &mut Place<'_>,
     ) -> Result<Option<Lack>, IngestError> {
         let mut lack: Option<Lack> = None;
         let come = fetched.blocks.values();
@@ -319,7 +396,13 @@ impl FetchJob {
             let mut next = Vec::new();
             for cids in absent.chunks(FETCHES) {
                 let asked = cids.iter().map(|cid| self.one(cid, sources));
-                for block in futures_util::future::join_all(asked).await {
+                let asked = async { Ok(futures_util::future::join_all(asked).await) };
+                let blocks = match place.fetch(asked).await {
+                    Ok(blocks) => blocks,
+                    Err(gives_way) => return Ok(Some(lack.unwrap_or(gives_way))),
+                };
+                let before = fetched.bytes;
+                for block in blocks {
                     let block = match block {
                         Ok(block) => block,
                         Err(why) => {
@@ -338,16 +421,17 @@ impl FetchJob {
                 let count = target.count + fetched.blocks.len() as u64;
                 self.ingest
                     .check_size(target.bytes + fetched.bytes, count)?;
-                if target.kept.followed.is_some() && fetched.bytes > PART_BYTES {
-                    self.store_part(fetched, target, lack.clone()).await?;
-                }
-                if fetched.bytes > self.memory_bytes {
-                    let cause = format!(
-                        "its blocks are stored together, and are more than the {} bytes of admission.memory",
-                        self.memory_bytes
-                    );
-                    let why = Shortfall::new(ShortfallKind::Memory, None, cause);
-                    return Ok(Some(lack.unwrap_or_else(|| Lack::of(why))));
+                let is_followed = target.kept.followed.is_some();
+                if is_followed && fetched.bytes > PART_BYTES {
+                    self.store_part(fetched, target, lack.clone(), place)
+                        .await?;
+                } else if let Err(why) = place.share.grow(fetched.bytes - before).await {
+                    // What can be stored needs no memory any more.
+                    if !is_followed {
+                        return Ok(Some(lack.unwrap_or_else(|| self.no_memory(why))));
+                    }
+                    self.store_part(fetched, target, lack.clone(), place)
+                        .await?;
                 }
             }
             level = next;
@@ -362,6 +446,7 @@ impl FetchJob {
         fetched: &mut Fetched,
         target: &mut Target<'_>,
         lack: Option<Lack>,
+        place: &Place<'_>,
     ) -> Result<(), IngestError> {
         target.bytes += std::mem::take(&mut fetched.bytes);
         target.count += fetched.blocks.len() as u64;
@@ -372,44 +457,62 @@ impl FetchJob {
         };
         let lack = lack.unwrap_or_else(under_way);
         self.adopt_incomplete(target, blocks, lack, FetchEnd::GoesOn)
-            .await
+            .await?;
+        place.share.clear();
+        Ok(())
     }
 
-    /// One block, or what each kind of sources said instead.
-    async fn one(&self, cid: &Cid, sources: &Sources) -> Result<Block, Shortfall> {
-        let all = [&sources.trusted, &sources.guarded, &sources.peers];
-        let mut refusals = Vec::new();
-        for exchange in all.into_iter().flatten() {
-            match rt::timeout(BLOCK, exchange.block(cid)).await {
-                Ok(Ok(block)) => {
-                    self.metrics.pin_fetches.inc(Outcome::Ok);
-                    return Ok(block);
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!(%cid, %error, "a block could not be fetched");
-                    refusals.push(chain(&error));
-                }
-                Err(_) => {
-                    tracing::debug!(%cid, "a block did not come in time");
-                    let seconds = BLOCK.as_secs();
-                    refusals.push(format!("block {cid} did not come within {seconds} s"));
-                }
+    /// Why a fetch ends that got no memory.
+    fn no_memory(&self, why: NoMemory) -> Lack {
+        match why {
+            NoMemory::GivesWay => Lack::giving_way(),
+            NoMemory::TooLarge => {
+                let cause = format!(
+                    "its blocks are stored together, and are more than the {} bytes of admission.memory",
+                    self.memory.bytes()
+                );
+                Lack::of(Shortfall::new(ShortfallKind::Memory, None, cause))
             }
         }
+    }
+
+    /// One block, or what the sources said instead.
+    async fn one(&self, cid: &Cid, sources: &Sources) -> Result<Block, Shortfall> {
+        let (kind, cause) = match rt::timeout(BLOCK, sources.all.block(cid)).await {
+            Ok(Ok(block)) => {
+                self.metrics.pin_fetches.inc(Outcome::Ok);
+                return Ok(block);
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%cid, %error, "a block could not be fetched");
+                if sources.are_nobody(&error) {
+                    let cause = format!(
+                        "block {cid} is not here, no source is known for it, and there is no peer to ask"
+                    );
+                    (ShortfallKind::NoSource, cause)
+                } else {
+                    (ShortfallKind::Unavailable, chain(&error))
+                }
+            }
+            Err(_) => {
+                tracing::debug!(%cid, "a block did not come in time");
+                let seconds = BLOCK.as_secs();
+                let cause = format!(
+                    "block {cid} did not come within {seconds} s from {}",
+                    sources.names
+                );
+                (ShortfallKind::Unavailable, cause)
+            }
+        };
         self.metrics.pin_fetches.inc(Outcome::Failed);
-        Err(if refusals.is_empty() {
-            let cause = format!("block {cid} is not here, and no source is known for it");
-            Shortfall::new(ShortfallKind::NoSource, Some(*cid), cause)
-        } else {
-            let cause = refusals.join("; ");
-            Shortfall::new(ShortfallKind::Unavailable, Some(*cid), cause)
-        })
+        Err(Shortfall::new(kind, Some(*cid), cause))
     }
 
     async fn sources_of(
         &self,
         kept: &NameState,
         fetched: &Fetched,
+        peers: &Arc<Peers>,
     ) -> Result<Sources, IngestError> {
         let mut listed = Vec::new();
         let known = fetched.blocks.values().find_map(|block| {
@@ -430,17 +533,43 @@ impl FetchJob {
         let followed = kept.followed.iter().flat_map(|row| &row.sources);
         let mut trusted = self.routes.gateways().to_vec();
         trusted.extend(urls(followed.map(String::as_str)));
-        let exchange = |dial: Dial, sources: Vec<NodeUrl>| {
-            (!sources.is_empty()).then(|| self.routes.exchange(dial, sources))
-        };
-        Ok(Sources {
-            trusted: exchange(Dial::Any, trusted),
-            guarded: exchange(Dial::Public, listed),
-            peers: kept.head.filter(|_| kept.followed.is_some()).map(|head| {
-                let peers = self.routes.exchange(Dial::Public, Vec::new());
-                peers.with_source(self.routes.providers(&head))
-            }),
-        })
+        Ok(Sources::new(
+            &self.routes,
+            trusted,
+            listed,
+            Arc::clone(peers),
+        ))
+    }
+}
+
+/// What was found of a head.
+enum Head {
+    /// What is below it is to be fetched.
+    Here,
+    /// It is no entry of the name's own log, and nobody follows the name.
+    Foreign,
+    /// It could not be had.
+    Lacks(Lack),
+}
+
+/// What a fetch has while it is under way.
+struct Place<'a> {
+    turn: Turn<'a>,
+    share: Share<'a>,
+}
+
+impl Place<'_> {
+    /// Waits for blocks, unless what has come already is to be given up for a fetch that was begun earlier.
+    async fn fetch<T>(
+        &mut self,
+        blocks: impl Future<Output = Result<T, Shortfall>>,
+    ) -> Result<T, Lack> {
+        let asked_back = pin!(self.share.asked_back());
+        let blocks = pin!(self.turn.wait_for(blocks));
+        match select(blocks, asked_back).await {
+            Either::Left((blocks, _)) => blocks.map_err(Lack::of),
+            Either::Right(_) => Err(Lack::giving_way()),
+        }
     }
 }
 
@@ -452,84 +581,6 @@ const FETCHES: usize = 8;
 
 /// Bytes of a followed name's blocks that are stored in one batch.
 const PART_BYTES: u64 = 8 << 20;
-
-/// The name whose blocks are fetched, and how much of it is stored.
-struct Target<'a> {
-    attempt: &'a FetchAttempt,
-    kept: &'a NameState,
-    bytes: u64,
-    count: u64,
-    /// The first block whose links cannot be read.
-    opaque: Option<Shortfall>,
-}
-
-impl Target<'_> {
-    /// What a block leads to. One whose links cannot be read leads nowhere, which is told.
-    fn links(&mut self, block: &Block) -> Vec<Cid> {
-        links(block).unwrap_or_else(|error| {
-            let opaque = || Shortfall::opaque(*block.cid(), &error);
-            self.opaque.get_or_insert_with(opaque);
-            Vec::new()
-        })
-    }
-}
-
-/// How many blocks could not be had, and why the first of them.
-#[derive(Clone)]
-struct Lack {
-    missing: u64,
-    why: Shortfall,
-}
-
-impl Lack {
-    fn of(why: Shortfall) -> Lack {
-        Lack { missing: 1, why }
-    }
-
-    /// One more.
-    fn more(before: Option<Lack>, why: Shortfall) -> Lack {
-        match before {
-            Some(before) => Lack {
-                missing: before.missing + 1,
-                ..before
-            },
-            None => Lack::of(why),
-        }
-    }
-}
-
-struct Sources {
-    trusted: Option<Exchange>,
-    guarded: Option<Exchange>,
-    /// Other peers; only for what is followed, since its owner has named nobody.
-    peers: Option<Exchange>,
-}
-
-/// Blocks that were fetched and are not stored yet.
-#[derive(Default)]
-struct Fetched {
-    blocks: HashMap<Multihash, Block>,
-    bytes: u64,
-}
-
-impl Fetched {
-    fn take(&mut self, block: Block) {
-        let length = block.bytes().len() as u64;
-        if self.blocks.insert(*block.cid().hash(), block).is_none() {
-            self.bytes += length;
-        }
-    }
-
-    /// What the fetched blocks lead to.
-    fn ahead(&self, head: &Cid, target: &mut Target<'_>) -> Vec<Cid> {
-        let entry = self.blocks.get(head.hash()).into_iter();
-        let rest = self.blocks.values().filter(|block| block.cid() != head);
-        entry
-            .chain(rest)
-            .flat_map(|block| target.links(block))
-            .collect()
-    }
-}
 
 fn urls<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<NodeUrl> {
     texts.filter_map(|text| text.parse().ok()).collect()

@@ -3,7 +3,7 @@
 use perennis_shared::cid::{Block, Codec};
 use serde_json::Value;
 
-use crate::support::{Author, TestNode};
+use crate::support::{Author, DAY, TestNode};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_blocks_come_from_the_operators_sources() {
@@ -25,6 +25,107 @@ async fn missing_blocks_come_from_the_operators_sources() {
         let reply = node.get(&format!("/ipfs/{}", block.cid())).await;
         assert_eq!(reply.ok().body, block.bytes());
     }
+}
+
+/// A server that takes requests and answers none.
+async fn silent() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let held = tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            connections.push(connection);
+        }
+    });
+    (url, held)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_with_silent_sources_do_not_hold_up_one_whose_source_answers() {
+    let source = TestNode::start().await;
+    let (silent, held) = silent().await;
+    let node = TestNode::start().await;
+    let record = [("Content-Type", "application/vnd.ipfs.ipns-record")];
+    // More than are worked at at the same time.
+    for seed in 2..40 {
+        let message = Author::new(seed).publish(&[("@alice", "friend")]);
+        let path = format!("/v1/names/{}?source={silent}", message.name);
+        node.ask("PUT", &path, &record, message.record.bytes())
+            .await
+            .ok();
+    }
+    let mut author = Author::new(1);
+    let message = author.publish_many(50);
+    source.publish(&message).await.ok();
+    // The same silent source before the good one.
+    let path = format!(
+        "/v1/names/{}?source={silent}&source={}",
+        message.name,
+        source.url()
+    );
+    node.ask("PUT", &path, &record, message.record.bytes())
+        .await
+        .ok();
+    let path = format!("/v1/names/{}", message.name);
+    node.eventually(&path, |reply| reply.json()["pin"] == "pinned")
+        .await;
+    held.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_below_the_bare_record_of_a_stranger_comes_from_a_peer_that_is_connected() {
+    let has_port = |config: &mut perennis_node::config::Config| {
+        config.p2p.listen = Some(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
+    };
+    let (peer, node) = (
+        TestNode::with(has_port).await,
+        TestNode::with(has_port).await,
+    );
+    let message = Author::new(1).publish_many(20);
+    peer.publish(&message).await.ok();
+    let json = [("Content-Type", "application/json")];
+    let address = peer.node.p2p_addresses()[0].to_string();
+    let body = serde_json::json!({ "address": address }).to_string();
+    node.ask("POST", "/v1/peers/connect", &json, body.as_bytes())
+        .await
+        .ok();
+    node.put_record(&message).await.ok();
+    let path = format!("/v1/names/{}", message.name);
+    let status = node
+        .eventually(&path, |reply| reply.json()["pin"] == "pinned")
+        .await
+        .json();
+    assert_eq!(status["did"], message.did.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_fetched_below_what_a_stranger_points_at_that_is_no_list_of_theirs() {
+    let source = TestNode::start().await;
+    let leaf = Block::new(Codec::Raw, vec![7; 2_000]).unwrap();
+    let mut link = vec![0x81, 0xd8, 42, 0x58, 37, 0];
+    link.extend_from_slice(&leaf.cid().to_bytes());
+    let foreign = Block::new(Codec::DagCbor, link).unwrap();
+    let root = source.keep(9, &[foreign, leaf.clone()]).await;
+    let url = source.url();
+    let node = TestNode::with(|config| config.pins.sources = vec![url]).await;
+    let stranger = Author::new(1);
+    let record = stranger.record(root, 1, DAY);
+    let path = format!("/routing/v1/ipns/{}", stranger.name());
+    let headers = [("Content-Type", "application/vnd.ipfs.ipns-record")];
+    node.ask("PUT", &path, &headers, record.bytes()).await.ok();
+    let path = format!("/v1/names/{}", stranger.name());
+    let status = node
+        .eventually(&path, |reply| reply.json()["pin"] == "record_only")
+        .await
+        .json();
+    assert_eq!(status["problem"]["code"], "not_followed");
+    let metrics = node.get("/metrics").await.ok().body.clone();
+    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+    // The root alone was asked for.
+    assert!(
+        metrics.contains("pin_fetches_total{outcome=\"Ok\"} 1\n"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ mod foreign;
 mod gateway;
 mod gossiping;
 mod identifiers;
+mod importing;
 mod laddering;
 mod leading;
 mod limits;

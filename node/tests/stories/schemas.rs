@@ -165,6 +165,11 @@ async fn every_route_answers_as_documented() {
     })
     .await;
     let (here, nobody) = (first.head, unknown);
+    let car = [("Content-Type", "application/vnd.ipld.car")];
+    let import = "/v1/imported";
+    for body in [&followed.car()[..], b"no CAR file"] {
+        see("POST", import, node.ask("POST", import, &car, body).await);
+    }
     for (method, route, path) in [
         ("GET", "/v1/peers", "/v1/peers".to_owned()),
         ("GET", "/v1/damage", "/v1/damage".to_owned()),
@@ -209,6 +214,17 @@ async fn every_route_answers_as_documented() {
             "/v1/fetched/{cid}",
             format!("/v1/fetched/{}", followed.head),
         ),
+        ("GET", "/v1/imported", "/v1/imported".to_owned()),
+        (
+            "DELETE",
+            "/v1/imported/{cid}",
+            format!("/v1/imported/{}", followed.head),
+        ),
+        (
+            "DELETE",
+            "/v1/imported/{cid}",
+            format!("/v1/imported/{}", followed.head),
+        ),
         (
             "PUT",
             "/v1/peers/{peer}/ban",
@@ -248,6 +264,10 @@ async fn every_route_answers_as_documented() {
     answered("GET /routing/v1/providers/{cid} 200");
     answered("GET /routing/v1/peers/{peer} 200");
     answered("DELETE /v1/fetched/{cid} 200");
+    answered("POST /v1/imported 200");
+    answered("POST /v1/imported 400");
+    answered("DELETE /v1/imported/{cid} 200");
+    answered("DELETE /v1/imported/{cid} 404");
     answered("PUT /v1/peers/{peer}/ban 200");
     answered("GET /v1/damage 200");
     answered("DELETE /v1/damage 200");

@@ -92,7 +92,7 @@ impl<S: BlockStore + 'static> Client<S> {
             head: self.own_head(&name).await?,
             sequence,
             valid_until: record.map(|record| record.validity()),
-            staged: self.read_staged(&name).await?.changes.len(),
+            staged: self.waiting(&name).await?.count,
             nodes,
             waiting: self
                 .outbox(&name)

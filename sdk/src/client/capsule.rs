@@ -18,15 +18,16 @@ use perennis_shared::{
 
 use super::{
     Client, DeliverError, IdentityError, IdentityFacts, ListError, ResolveError, Resolved,
-    ledger::verify_log,
+    ledger::{entry, verify_log},
     message,
+    resolve::offered_list,
     rows::{self, RowValue},
     view::View,
 };
 use crate::{
     exchange::{FetchError, Walk},
     node_url::NodeUrl,
-    router::mark_changes,
+    router::{Router as _, mark_changes},
     store::{BlockStore, Changes, Memory, StoreError},
 };
 
@@ -343,7 +344,7 @@ impl<S: BlockStore + 'static> Client<S> {
         let mut changes = Changes::new()
             .delete(needed.iter().map(|block| *block.cid()))
             .put(needed)
-            .set(rows::ME, facts.to_row());
+            .set(rows::ME, facts.to_row(rows::ME)?);
         if self.own_head(&name).await?.is_none() {
             changes = changes.set(rows::head_key(&name), head.to_bytes());
         }
@@ -386,8 +387,9 @@ impl<S: BlockStore + 'static> Client<S> {
     }
 
     /// Brings an identity back from nodes that keep it: resolves its name, fetches everything and verifies it.
-    /// It becomes the current identity. Rows that are damaged are repaired or dropped first
-    /// ([`Client::repair_state`]); [`Client::check_state`] tells before what that costs.
+    /// It becomes the current identity. Rows that are damaged are repaired or dropped
+    /// ([`Client::repair_state`]); [`Client::check_state`] tells before what that costs. All of that comes after everything was
+    /// fetched and verified: a restore that does not come so far changes nothing, but that blocks it has fetched are kept.
     ///
     /// # Errors
     /// No node has a valid record, the data cannot be had whole, or another identity is the current one.
@@ -397,16 +399,74 @@ impl<S: BlockStore + 'static> Client<S> {
         nodes: &[NodeUrl],
     ) -> Result<Resolved, RestoreError> {
         let _publishing = self.shared.publishing.lock().await;
+        let given = IdentityFacts::from(identity);
+        self.expect_identity_to_be(&given).await?;
+        let gathered = match self.routers(nodes).gather(&given.name).await {
+            Ok(gathered) => {
+                let source = gathered.source.clone();
+                let offered = offered_list(&given.did, gathered.best.clone(), source)?;
+                self.fetch_log(&given.name, &offered.head, nodes).await?;
+                Some(gathered)
+            }
+            // Nobody answers: what was seen before may do.
+            Err(error) => match self.shared.local.resolve(&given.name).await {
+                Ok(_) => None,
+                Err(_) => return Err(RestoreError::Resolve(error.into())),
+            },
+        };
         self.repair_locked().await?;
-        let facts = {
+        {
             let _writing = self.shared.writing.lock().await;
             self.recognise(identity).await?
         };
         self.mend_clock_locked().await?;
-        let resolved = self.resolve_list(&facts.did, nodes).await?;
-        self.take_in(Some(identity), &facts.name, resolved.head, nodes)
+        let resolved = match gathered {
+            Some(gathered) => self.judge(&given.did, gathered).await?,
+            None => self.resolve_list(&given.did, nodes).await?,
+        };
+        self.take_in(Some(identity), &given.name, resolved.head, nodes)
             .await?;
         Ok(resolved)
+    }
+
+    /// Another identity is not the current one, as far as that can be read.
+    async fn expect_identity_to_be(&self, given: &IdentityFacts) -> Result<(), RestoreError> {
+        let known = match self.identity().await {
+            Err(error) if error.is_damage() => None,
+            known => known?,
+        };
+        match known {
+            Some(known) if known != *given => Err(RestoreError::Identity(IdentityError::Other {
+                given: given.did.to_string(),
+                known: known.did.to_string(),
+            })),
+            Some(_) => Ok(()),
+            // Names of rows that are damaged say nothing; after the repair the identity is held against what is left.
+            None if !self.shared.store.check_rows().await?.is_sound() => Ok(()),
+            None => Ok(self.expect_nobody_else(given).await?),
+        }
+    }
+
+    /// Fetches and keeps what is missing of the log at `head`, and verifies its newest entry.
+    pub(super) async fn fetch_log(
+        &self,
+        name: &Name,
+        head: &Cid,
+        nodes: &[NodeUrl],
+    ) -> Result<(), ListError> {
+        let store = &self.shared.store;
+        let missing = self
+            .sources(nodes)
+            .missing_below(&**store, std::slice::from_ref(head))
+            .await?;
+        if !missing.is_empty() {
+            let damaged: Vec<Cid> = missing.iter().map(|block| *block.cid()).collect();
+            let changes = Changes::new().delete(damaged).put(missing);
+            store.commit(changes).await?;
+        }
+        let mut view = View::new(&**store, self.offline());
+        entry(&mut view, name, head).await?;
+        Ok(())
     }
 }
 

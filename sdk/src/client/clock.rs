@@ -24,6 +24,7 @@ use perennis_shared::{
 use super::{
     Client, ListError,
     rows::{self, Acknowledged, Added, RowValue},
+    stage::{next_number, stage_rows},
     undone::Undone,
     view::View,
 };
@@ -102,7 +103,9 @@ impl<S: BlockStore + 'static> Client<S> {
             None => Changes::new().clear(rows::head_key(&name)),
         };
         for entry in &ahead.entries {
-            changes = changes.clear(rows::added_key(&name, entry.cid()));
+            let key = rows::added_key(&name, entry.cid());
+            let rows = self.shared.store.state_keys(&key).await?;
+            changes = rows.into_iter().fold(changes, Changes::clear);
         }
         let before = ahead.before.as_ref().map_or(Hlc::ZERO, Entry::clock);
         let reading = Hlc::tick(before, now).unwrap_or(Hlc::at(now));
@@ -110,7 +113,7 @@ impl<S: BlockStore + 'static> Client<S> {
         let waiting = waiting
             .map(|change| redated(change, reading, now))
             .collect();
-        changes = self.stage_anew(changes, &name, &staged.keys, waiting);
+        changes = stage_anew(changes, &name, &staged.keys, waiting)?;
         let _observing = self.shared.local.hold().await;
         changes = self.undo_record(changes, &name, &ahead).await?;
         self.shared.store.commit(changes).await?;
@@ -188,27 +191,6 @@ impl<S: BlockStore + 'static> Client<S> {
         Ok(heads)
     }
 
-    /// Puts these changes in the place of all that are staged.
-    fn stage_anew(
-        &self,
-        changes: Changes,
-        name: &Name,
-        former: &[String],
-        waiting: Vec<DatedOp>,
-    ) -> Changes {
-        let rows = waiting
-            .chunk_by(|one, next| one.clock == next.clock)
-            .flat_map(|group| group.chunks(rows::STAGED_ROW_OPS));
-        let last = former.last().and_then(|key| rows::staged_number(name, key));
-        let numbers = last.map_or(0, |last| last + 1)..;
-        let cleared = former.iter().cloned().fold(changes, Changes::clear);
-        numbers.zip(rows).fold(cleared, |changes, (number, row)| {
-            let ops: Vec<Op> = row.iter().map(|change| change.op.clone()).collect();
-            let key = rows::staged_key(name, number);
-            changes.set(key, rows::encode_staged(row[0].clock, &ops))
-        })
-    }
-
     /// Forgets the record that leads to an undone entry, but for its sequence and who waits for it.
     async fn undo_record(
         &self,
@@ -232,7 +214,9 @@ impl<S: BlockStore + 'static> Client<S> {
             undone.waiting = super::distinct(undone.waiting.iter().chain(&outbox.waiting));
             changes = changes.clear(rows::outbox_key(name));
         }
-        Ok(changes.set(rows::undone_key(name), undone.to_row()))
+        let key = rows::undone_key(name);
+        let row = undone.to_row(&key)?;
+        Ok(changes.set(key, row))
     }
 
     /// What was undone since the last publish.
@@ -241,6 +225,22 @@ impl<S: BlockStore + 'static> Client<S> {
         let row = self.shared.store.state(&key).await?;
         row.map(|row| Undone::from_row(&key, &row)).transpose()
     }
+}
+
+/// Puts these changes in the place of all that are staged.
+fn stage_anew(
+    changes: Changes,
+    name: &Name,
+    former: &[String],
+    waiting: Vec<DatedOp>,
+) -> Result<Changes, StoreError> {
+    let mut number = next_number(name, former);
+    let mut changes = former.iter().cloned().fold(changes, Changes::clear);
+    for group in waiting.chunk_by(|one, next| one.clock == next.clock) {
+        let ops: Vec<Op> = group.iter().map(|change| change.op.clone()).collect();
+        changes = stage_rows(changes, name, &mut number, group[0].clock, &ops)?;
+    }
+    Ok(changes)
 }
 
 /// The entry `cid` of the log of `name`, whenever it says that it was signed.

@@ -166,7 +166,8 @@ impl<S: BlockStore + 'static> Client<S> {
     async fn rebuilt(&self, row: &str) -> Result<Option<Vec<u8>>, StoreError> {
         if row == ME {
             let facts = self.facts_of_head().await?;
-            return Ok(facts.map(|facts| facts.to_row().to_vec()));
+            let row = facts.map(|facts| facts.to_row(ME)).transpose()?;
+            return Ok(row.map(|row| row.to_vec()));
         }
         let name = row
             .strip_prefix(HEAD)

@@ -16,6 +16,7 @@ use perennis_shared::{
     error::{ErrorKind, Retryable},
     ipns::{Ladder, Name, Record},
     limits::LimitExceeded,
+    taglist::Key,
     time::Timestamp,
 };
 
@@ -51,6 +52,8 @@ pub struct PublishOutcome {
     pub alive_until: Timestamp,
     /// Each node and what it answered.
     pub nodes: Vec<NodeOutcome>,
+    /// Labels of which another device had published a later change than the one that waited here: that one was not made.
+    pub outdated: Vec<Key>,
 }
 
 /// What one node answered.
@@ -199,6 +202,7 @@ impl<S: BlockStore + 'static> Client<S> {
             rungs: ladder.rungs().len(),
             alive_until: ladder.alive_until().unwrap_or(record.validity()),
             nodes: nodes.into_iter().flatten().collect(),
+            outdated: Vec::new(),
         })
     }
 
@@ -287,10 +291,8 @@ impl<S: BlockStore + 'static> Client<S> {
             if stop.contains(&entry) {
                 continue;
             }
-            let key = rows::added_key(name, &entry);
-            match self.shared.store.state(&key).await? {
-                Some(row) => {
-                    let added = rows::Added::from_row(&key, &row)?;
+            match self.added(name, &entry).await? {
+                Some(added) => {
                     unknown.extend(added.blocks);
                     entries.extend(added.previous);
                 }
@@ -300,6 +302,25 @@ impl<S: BlockStore + 'static> Client<S> {
         let mut seen = HashSet::new();
         unknown.retain(|cid| seen.insert(*cid));
         Ok(unknown)
+    }
+
+    /// All that came with an own entry; none where not every row of it is here.
+    async fn added(&self, name: &Name, entry: &Cid) -> Result<Option<rows::Added>, StoreError> {
+        let key = rows::added_key(name, entry);
+        let Some(row) = self.shared.store.state(&key).await? else {
+            return Ok(None);
+        };
+        let mut added = rows::Added::from_row(&key, &row)?;
+        let parts: Vec<String> = added.part_keys(name, entry).collect();
+        for key in parts {
+            let Some(row) = self.shared.store.state(&key).await? else {
+                return Ok(None);
+            };
+            added
+                .blocks
+                .extend(rows::Added::from_row(&key, &row)?.blocks);
+        }
+        Ok(Some(added))
     }
 
     /// Everything in the own store below `roots`, these among them, except what only lies below `stop`.
@@ -359,7 +380,9 @@ impl<S: BlockStore + 'static> Client<S> {
             sequence: record.sequence(),
             at: rt::now(),
         };
-        let mut changes = Changes::new().set(rows::node_key(name, url), has.to_row());
+        let key = rows::node_key(name, url);
+        let row = has.to_row(&key)?;
+        let mut changes = Changes::new().set(key, row);
         if let Some(mut outbox) = self.outbox(name).await?
             && outbox.record == *record
         {
@@ -373,7 +396,9 @@ impl<S: BlockStore + 'static> Client<S> {
                     .await?;
                 changes = added.into_iter().fold(changes, Changes::clear);
             } else {
-                changes = changes.set(rows::outbox_key(name), outbox.to_row());
+                let key = rows::outbox_key(name);
+                let row = outbox.to_row(&key)?;
+                changes = changes.set(key, row);
             }
         }
         self.shared.store.commit(changes).await

@@ -1,17 +1,21 @@
 //! Listing labels: one's own with what is staged, and those of others.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{collections::VecDeque, vec};
 
 use perennis_rt as rt;
 use perennis_shared::{
     cid::Cid,
     did::Did,
+    limits::PAGE_ROWS,
     log::{self, Entry},
     taglist::{DatedOp, Handle, Key, KeyPrefix, Label, LabelError, Op, tree},
 };
 
-use super::{Client, ListError, Resolved, ledger::entry, view::View};
+use super::{Client, IdentityFacts, ListError, Resolved, ledger::entry, view::View};
 use crate::store::BlockStore;
+
+/// Blocks that a scan holds before it begins a new view.
+const SCAN_BLOCKS: usize = 16_384;
 
 /// Which labels to list.
 #[derive(Clone, Debug, Default)]
@@ -84,13 +88,144 @@ pub struct ForeignLabels {
     pub page: LabelPage,
 }
 
+/// A list being read from its beginning to its end, as it was when the reading began. What it takes grows with the list
+/// and with what is staged, and not with the number of pages.
+pub struct LabelScan<'a, S> {
+    client: &'a Client<S>,
+    view: View<'a, S>,
+    root: Option<Cid>,
+    prefix: KeyPrefix,
+    with_expired: bool,
+    /// What is staged, ascending by key, put in front of the tree's labels.
+    overlay: std::iter::Peekable<vec::IntoIter<(Key, Option<Label>)>>,
+    /// Labels of the tree that were read and not given out.
+    rows: VecDeque<(Key, Label)>,
+    /// Up to which key the tree was read.
+    read: Option<Key>,
+    /// Whether the tree has more.
+    has_more: bool,
+    /// A label that was looked at and not given out.
+    peeked: Option<ListedLabel>,
+    /// The entry of the log that the labels are read at; none before the first publish.
+    pub head: Option<Cid>,
+    /// Changes that wait to be published. Always 0 in a list of somebody else.
+    pub staged: usize,
+    /// As [`LabelPage::damaged`].
+    pub damaged: u64,
+}
+
+impl<S: BlockStore + 'static> LabelScan<'_, S> {
+    /// The next labels, ascending by handle and label: at most `limit` of them, and none at the end.
+    ///
+    /// # Errors
+    /// A block cannot be had, or is not part of a list.
+    pub async fn next(&mut self, limit: usize) -> Result<Vec<ListedLabel>, ListError> {
+        let mut labels = Vec::new();
+        while labels.len() < limit {
+            match self.next_label(limit).await? {
+                Some(label) => labels.push(label),
+                None => break,
+            }
+        }
+        self.save().await?;
+        Ok(labels)
+    }
+
+    /// Keeps what was fetched, and forgets blocks that a long list does not come back to.
+    async fn save(&mut self) -> Result<(), ListError> {
+        if self.view.loaded() < SCAN_BLOCKS && !self.view.has_fetched() {
+            return Ok(());
+        }
+        let mut next = self.client.view(&[]);
+        next.in_bulk(self.root);
+        let view = std::mem::replace(&mut self.view, next);
+        Ok(self.client.keep(view).await?)
+    }
+
+    async fn page(mut self, limit: usize) -> Result<LabelPage, ListError> {
+        let labels = self.next(limit).await?;
+        self.peeked = self.next_label(1).await?;
+        self.save().await?;
+        Ok(LabelPage {
+            next: match &self.peeked {
+                Some(_) => labels.last().map(|listed| listed.label.key()),
+                None => None,
+            },
+            labels,
+            head: self.head,
+            staged: self.staged,
+            damaged: self.damaged,
+        })
+    }
+
+    async fn next_label(&mut self, batch: usize) -> Result<Option<ListedLabel>, ListError> {
+        if let Some(peeked) = self.peeked.take() {
+            return Ok(Some(peeked));
+        }
+        let now = rt::now();
+        loop {
+            if self.rows.is_empty() && self.has_more {
+                self.read_rows(batch).await?;
+                continue;
+            }
+            let row = self.rows.front().map(|(key, _)| *key);
+            let change = self.overlay.peek().map(|(key, _)| *key);
+            let (label, staged) = match (row, change) {
+                (None, None) => return Ok(None),
+                (Some(row), change) if change.is_none_or(|change| row < change) => {
+                    (self.rows.pop_front().map(|(_, label)| label), false)
+                }
+                (row, _) => {
+                    if row == change {
+                        self.rows.pop_front();
+                    }
+                    (self.overlay.next().and_then(|(_, label)| label), true)
+                }
+            };
+            let Some(label) = label else {
+                continue;
+            };
+            if self.with_expired || !label.is_expired(now) {
+                return Ok(Some(ListedLabel { label, staged }));
+            }
+        }
+    }
+
+    async fn read_rows(&mut self, batch: usize) -> Result<(), ListError> {
+        let (root, prefix, after) = (self.root, self.prefix, self.read);
+        let batch = batch.saturating_add(1).min(PAGE_ROWS);
+        let page = self
+            .view
+            .run(|blocks| tree::scan(root, &prefix, after.as_ref(), batch, blocks))
+            .await?;
+        self.has_more = page.next.is_some();
+        self.read = page.next;
+        let rows = page.items.into_iter().map(|label| (label.key(), label));
+        self.rows.extend(rows);
+        Ok(())
+    }
+}
+
 impl<S: BlockStore + 'static> Client<S> {
     /// The own labels, as they will be once what is staged is published. Blocks that are not here any more are fetched.
-    /// Damaged rows are left out and counted.
+    /// Damaged rows are left out and counted. Every page reads all that is staged: [`Client::scan_labels`] reads a whole list.
     ///
     /// # Errors
     /// There is no current identity, or a block cannot be had.
     pub async fn labels(&self, query: &LabelQuery) -> Result<LabelPage, ListError> {
+        let scan = self.own_scan(query).await?;
+        scan.page(query.limit.max(1)).await
+    }
+
+    /// Begins to read the own labels as [`Client::labels`] gives them; the query's limit has no meaning here.
+    ///
+    /// # Errors
+    /// As [`Client::labels`].
+    pub async fn scan_labels(&self, query: &LabelQuery) -> Result<LabelScan<'_, S>, ListError> {
+        self.own_scan(query).await
+    }
+
+    async fn own_scan(&self, query: &LabelQuery) -> Result<LabelScan<'_, S>, ListError> {
         let facts = self.identity().await?.ok_or(ListError::NoIdentity)?;
         let name = facts.name;
         self.mend_clock().await?;
@@ -98,12 +233,6 @@ impl<S: BlockStore + 'static> Client<S> {
         let rows = self.shared.store.check_rows().await?;
         let damaged = (rows.damaged.len() as u64 + rows.missing).max(staged.damaged.len() as u64);
         let waiting = staged.changes.len();
-        let staged: BTreeMap<Key, DatedOp> = staged
-            .changes
-            .into_iter()
-            .map(|change| (change.key(), change))
-            .collect();
-        let staged: Vec<DatedOp> = staged.into_values().collect();
         let mut view = self.view(&[]);
         let head = match self.own_head(&name).await {
             Err(error) if error.is_damage() => {
@@ -112,29 +241,18 @@ impl<S: BlockStore + 'static> Client<S> {
             }
             head => head?,
         };
-        let read_at = head;
-        let head = match head {
+        let entry = match head {
             Some(head) => Some(entry(&mut view, &name, &head).await?),
             None => None,
         };
-        let root = head.as_ref().and_then(Entry::root);
-        // What another device has changed since is newer, and stays.
-        let device = facts.device();
-        let effective = view
-            .run(|blocks| log::in_effect(head.as_ref(), staged.clone(), device, blocks))
-            .await?;
-        let overlay = effective.into_iter().map(|change| match change.op {
-            Op::Set(label) => (label.key(), Some(label)),
-            Op::Remove(key) => (key, None),
-        });
-        let overlay = overlay.collect();
-        let page = page(&mut view, root, &overlay, query).await?;
-        self.keep(view).await?;
-        Ok(LabelPage {
-            head: read_at,
+        let overlay = overlay(&mut view, entry.as_ref(), &facts, staged.changes, query).await?;
+        let root = entry.as_ref().and_then(Entry::root);
+        let scan = self.begin(view, root, overlay, query)?;
+        Ok(LabelScan {
+            head,
             staged: waiting,
             damaged,
-            ..page
+            ..scan
         })
     }
 
@@ -147,78 +265,102 @@ impl<S: BlockStore + 'static> Client<S> {
         did: &Did,
         query: &LabelQuery,
     ) -> Result<ForeignLabels, ListError> {
+        let (resolved, scan) = self.scan_labels_of(did, query).await?;
+        let page = scan.page(query.limit.max(1)).await?;
+        Ok(ForeignLabels { resolved, page })
+    }
+
+    /// Begins to read the labels that somebody has published; the query's limit has no meaning here.
+    ///
+    /// # Errors
+    /// As [`Client::labels_of`].
+    pub async fn scan_labels_of(
+        &self,
+        did: &Did,
+        query: &LabelQuery,
+    ) -> Result<(Resolved, LabelScan<'_, S>), ListError> {
         let resolved = self.resolve_list(did, &[]).await?;
         let mut view = self.view(&[]);
-        let root = entry(&mut view, &resolved.name, &resolved.head)
-            .await?
-            .root();
-        let page = page(&mut view, root, &BTreeMap::new(), query).await?;
-        self.keep(view).await?;
-        let page = LabelPage {
-            head: Some(resolved.head),
-            ..page
-        };
-        Ok(ForeignLabels { resolved, page })
+        let entry = entry(&mut view, &resolved.name, &resolved.head).await?;
+        let scan = self.begin(view, entry.root(), Vec::new(), query)?;
+        let head = Some(resolved.head);
+        Ok((resolved, LabelScan { head, ..scan }))
+    }
+
+    fn begin<'a>(
+        &'a self,
+        mut view: View<'a, S>,
+        root: Option<Cid>,
+        overlay: Vec<(Key, Option<Label>)>,
+        query: &LabelQuery,
+    ) -> Result<LabelScan<'a, S>, ListError> {
+        view.in_bulk(root);
+        Ok(LabelScan {
+            client: self,
+            view,
+            root,
+            prefix: query.filter.prefix()?,
+            with_expired: query.with_expired,
+            overlay: overlay.into_iter().peekable(),
+            rows: VecDeque::new(),
+            read: query.after,
+            has_more: root.is_some(),
+            peeked: None,
+            head: None,
+            staged: 0,
+            damaged: 0,
+        })
     }
 }
 
-/// Lists `root` with `overlay` in front of it.
-async fn page<S: BlockStore>(
+/// Of what waits what is in effect and asked for, ascending by key: what another device has changed since is newer, and
+/// stays.
+async fn overlay<S: BlockStore>(
     view: &mut View<'_, S>,
-    root: Option<Cid>,
-    overlay: &BTreeMap<Key, Option<Label>>,
+    head: Option<&Entry>,
+    facts: &IdentityFacts,
+    waiting: Vec<DatedOp>,
     query: &LabelQuery,
-) -> Result<LabelPage, ListError> {
-    let prefix = query.filter.prefix()?;
-    view.in_bulk(root);
-    let limit = query.limit.max(1);
-    let now = rt::now();
-    let mut labels: Vec<ListedLabel> = Vec::new();
-    let mut after = query.after;
-    loop {
-        let rows = view
-            .run(|blocks| tree::scan(root, &prefix, after.as_ref(), limit, blocks))
-            .await?;
-        let mut merged: BTreeMap<Key, ListedLabel> = BTreeMap::new();
-        for label in rows.items {
-            let staged = false;
-            merged.insert(label.key(), ListedLabel { label, staged });
+) -> Result<Vec<(Key, Option<Label>)>, ListError> {
+    let is_asked_for =
+        |key: &Key| query.after.is_none_or(|after| *key > after) && query.filter.matches(key);
+    let mut waiting: Vec<(Key, DatedOp)> = waiting
+        .into_iter()
+        .map(|change| (change.key(), change))
+        .filter(|(key, _)| is_asked_for(key))
+        .collect();
+    // Of several changes of one label the last one counts. The sort keeps their order, and costs little where an import
+    // has sorted them before.
+    waiting.sort_by_key(|one| one.0);
+    waiting.dedup_by(|later, earlier| {
+        let is_same = later.0 == earlier.0;
+        if is_same {
+            std::mem::swap(later, earlier);
         }
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let end = rows.next.map_or(Bound::Unbounded, Bound::Included);
-        for (key, change) in overlay.range((start, end)) {
-            match change {
-                Some(label) if query.filter.matches(key) => {
-                    let listed = ListedLabel {
-                        label: label.clone(),
-                        staged: true,
-                    };
-                    merged.insert(*key, listed);
-                }
-                _ => drop(merged.remove(key)),
-            }
-        }
-        let is_listed = |listed: &ListedLabel| query.with_expired || !listed.label.is_expired(now);
-        labels.extend(merged.into_values().filter(is_listed));
-        if labels.len() > limit {
-            labels.truncate(limit);
-            let next = labels.last().map(|listed| listed.label.key());
-            return Ok(LabelPage {
-                labels,
-                next,
-                ..LabelPage::default()
-            });
-        }
-        match rows.next {
-            Some(next) => after = Some(next),
-            None => {
-                return Ok(LabelPage {
-                    labels,
-                    ..LabelPage::default()
-                });
-            }
-        }
+        is_same
+    });
+    // Nothing in the list is later than its head.
+    let is_newest = |change: &DatedOp| head.is_none_or(|head| change.clock > head.clock());
+    let changes = waiting.into_iter().map(|(_, change)| change);
+    let (newest, mut older): (Vec<DatedOp>, Vec<DatedOp>) = changes.partition(is_newest);
+    let device = facts.device();
+    if !older.is_empty() {
+        let looked_up = view.run(|blocks| log::in_effect(head, older.clone(), device, blocks));
+        older = looked_up.await?;
     }
+    let has_older = !older.is_empty();
+    let mut overlay: Vec<(Key, Option<Label>)> = newest
+        .into_iter()
+        .chain(older)
+        .map(|change| match change.op {
+            Op::Set(label) => (label.key(), Some(label)),
+            Op::Remove(key) => (key, None),
+        })
+        .collect();
+    if has_older {
+        overlay.sort_by_key(|(key, _)| *key);
+    }
+    Ok(overlay)
 }
 
 impl LabelFilter {

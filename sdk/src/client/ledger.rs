@@ -1,6 +1,6 @@
 //! The own log: reading entries, following them, adding to them.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, HashSet};
 
 use perennis_rt as rt;
 use perennis_shared::{
@@ -8,9 +8,10 @@ use perennis_shared::{
     did::{Did, DidDocument, DocumentError, Identity},
     error::{ErrorKind, Retryable},
     ipns::Name,
-    log::{self, Author, Entry, EntryError, LogError, Relation, UnverifiedEntry},
+    limits::PAGE_ROWS,
+    log::{self, Author, Entry, EntryError, EntryKind, LogError, Relation, UnverifiedEntry},
     taglist::{
-        DatedOp, Key, LabelError,
+        DatedOp, DeviceTag, Key, LabelError, Op,
         tree::{self, DiffPage, TreeError},
     },
 };
@@ -27,6 +28,9 @@ use crate::{
     node_url::NodeUrl,
     store::{BlockStore, Changes, StoreError},
 };
+
+/// From so many changes on nearly every node of a list is read to make them.
+const MANY_CHANGES: usize = 4_096;
 
 /// Why a list or its log cannot be read.
 #[non_exhaustive]
@@ -58,6 +62,12 @@ pub enum ListError {
     /// The DID document of the log cannot be read.
     #[error("the DID document is not valid")]
     Document(#[from] DocumentError),
+    /// An entry that was asked for is in no log of the identity, as far as that can be seen.
+    #[error("nothing shows that log entry {cid} is of this identity")]
+    Unproven {
+        /// The entry.
+        cid: Box<Cid>,
+    },
     /// Nothing was published yet.
     #[error("the list has no entry yet")]
     Empty,
@@ -81,6 +91,7 @@ impl ListError {
             Self::Log(error) if is_clock(error) => "clock_off",
             Self::Log(_) => "invalid_log",
             Self::Entry { .. } => "invalid_entry",
+            Self::Unproven { .. } => "unproven_entry",
             Self::Document(_) => "invalid_document",
             Self::Empty => "empty_list",
             Self::Filter(_) => "invalid_filter",
@@ -92,7 +103,9 @@ impl ListError {
 impl Retryable for ListError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoIdentity | Self::Empty | Self::Filter(_) => ErrorKind::Reject,
+            Self::NoIdentity | Self::Empty | Self::Filter(_) | Self::Unproven { .. } => {
+                ErrorKind::Reject
+            }
             Self::Log(error) if is_clock(error) => ErrorKind::Reject,
             Self::Resolve(error) => error.kind(),
             Self::Fetch(error) => error.kind(),
@@ -188,10 +201,12 @@ impl<S: BlockStore + 'static> Client<S> {
     }
 
     /// What changed from the list at the entry `old` to the list at the entry `new`, both of `did`: at most
-    /// `limit` changes behind the key `after`. Without `old` everything is new.
+    /// `limit` changes behind the key `after`. Without `old` everything is new. Where nothing that was seen of the name
+    /// before leads to the entries, it is resolved.
     ///
     /// # Errors
-    /// An entry is not one of `did`, or a block cannot be had.
+    /// An entry is not one of `did`, [`ListError::Unproven`] where nothing shows that it is, the DID does not resolve, or a
+    /// block cannot be had.
     pub async fn diff(
         &self,
         did: &Did,
@@ -200,13 +215,12 @@ impl<S: BlockStore + 'static> Client<S> {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<DiffPage, ListError> {
-        let name = did.name();
         let mut view = self.view(&[]);
         let old = match old {
-            Some(old) => entry(&mut view, &name, old).await?.root(),
+            Some(old) => self.proven_entry(&mut view, did, old).await?.root(),
             None => None,
         };
-        let new = entry(&mut view, &name, new).await?.root();
+        let new = self.proven_entry(&mut view, did, new).await?.root();
         let page = view
             .run(|blocks| tree::diff(old, new, after, limit, blocks))
             .await?;
@@ -214,35 +228,76 @@ impl<S: BlockStore + 'static> Client<S> {
         Ok(page)
     }
 
-    /// Starts the own log anew with the latest state of each label. Labels that have ended are dropped, and so are
-    /// the traces of labels removed longer than `keep_removed` ago. The next publish sends it; readers of the old log
-    /// follow. Gives the first entry of the new log.
+    /// Stages what makes the labels that the newest own entry has changed what they were before it, and gives these changes.
+    /// A label that was changed since stays. None where the newest entry is a merge or a compaction, or changes no label.
     ///
     /// # Errors
-    /// Nothing was signed yet, the identity is another one, a row of the store is damaged, or a block cannot be had.
-    pub async fn compact(
-        &self,
-        identity: &Identity,
-        keep_removed: Duration,
-    ) -> Result<Entry, super::PublishError> {
-        let _publishing = self.shared.publishing.lock().await;
-        self.expect_sound().await?;
-        let name = self.recognise_locked(identity).await?.name;
-        self.mend_clock_locked().await?;
-        let own = self.own_head(&name).await?.ok_or(ListError::Empty)?;
+    /// There is no current identity, nothing was signed yet, a row of the store is damaged, or a block cannot be had.
+    pub async fn revert(&self) -> Result<Vec<Op>, ListError> {
+        let name = self.identity().await?.ok_or(ListError::NoIdentity)?.name;
+        self.mend_clock().await?;
+        let head = self.own_head(&name).await?.ok_or(ListError::Empty)?;
         let mut view = self.view(&[]);
-        let head = entry(&mut view, &name, &own).await?;
-        let document = view.block(head.document()).await.map_err(ListError::from)?;
-        let author = author(identity, *head.document());
-        let now = rt::now();
-        let new = view
-            .run(|blocks| log::compact(&author, &head, keep_removed, now, blocks))
-            .await
-            .map_err(ListError::from)?;
-        let signed = Signed::new(&new.entry, new.added, &document, Some(&head));
-        let changes = keep_entry(Changes::new(), &name, &signed, []);
-        self.shared.store.commit(changes).await?;
-        Ok(new.entry)
+        let newest = entry(&mut view, &name, &head).await?;
+        if newest.kind() != EntryKind::Change {
+            return Ok(Vec::new());
+        }
+        let before = match newest.prev().first() {
+            Some(before) => entry(&mut view, &name, before).await?.root(),
+            None => None,
+        };
+        let waiting = self.read_staged(&name).await?.whole()?.changes;
+        let waiting: HashSet<Key> = waiting.iter().map(DatedOp::key).collect();
+        let (mut ops, mut after) = (Vec::new(), None);
+        loop {
+            let page = view
+                .run(|blocks| tree::diff(newest.root(), before, after.as_ref(), PAGE_ROWS, blocks))
+                .await?;
+            let changes = page.items.into_iter();
+            let changes = changes.filter(|change| !waiting.contains(&change.key));
+            ops.extend(changes.map(|change| change.after.map_or(Op::Remove(change.key), Op::Set)));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        self.keep(view).await?;
+        if !ops.is_empty() {
+            self.stage(&ops).await?;
+        }
+        Ok(ops)
+    }
+
+    /// The entry `cid` of the log of `did`. Whoever asks for it may have its CID from anybody, so either the key of the name
+    /// signed it, or the own head, a record seen before or one that is resolved now leads to it.
+    async fn proven_entry(
+        &self,
+        view: &mut View<'_, S>,
+        did: &Did,
+        cid: &Cid,
+    ) -> Result<Entry, ListError> {
+        let name = did.name();
+        let found = entry(view, &name, cid).await?;
+        if found.is_signed_by_name(&name) {
+            return Ok(found);
+        }
+        let mark = self.shared.local.mark(&name).await?;
+        let known = [
+            self.own_head(&name).await?,
+            mark.and_then(|record| record.head()),
+        ];
+        for head in known.into_iter().flatten() {
+            if has_entry(view, &name, &head, &found).await? {
+                return Ok(found);
+            }
+        }
+        let head = self.resolve_list(did, &[]).await?.head;
+        if !known.contains(&Some(head)) && has_entry(view, &name, &head, &found).await? {
+            return Ok(found);
+        }
+        Err(ListError::Unproven {
+            cid: Box::new(*cid),
+        })
     }
 
     pub(super) fn view(&self, more: &[NodeUrl]) -> View<'_, S> {
@@ -270,14 +325,8 @@ impl<S: BlockStore + 'static> Client<S> {
         if own == Some(head) {
             return Ok(());
         }
+        self.fetch_log(name, &head, nodes).await?;
         let store = &self.shared.store;
-        let missing = self.sources(nodes).missing_below(&**store, &[head]).await?;
-        if !missing.is_empty() {
-            let damaged: Vec<Cid> = missing.iter().map(|block| *block.cid()).collect();
-            store
-                .commit(Changes::new().delete(damaged).put(missing))
-                .await?;
-        }
         let mut view = self.view(nodes);
         let theirs = entry(&mut view, name, &head).await?;
         let adopt = Changes::new().set(rows::head_key(name), head.to_bytes());
@@ -312,11 +361,12 @@ impl<S: BlockStore + 'static> Client<S> {
             .run(|blocks| log::merge(&author, &heads, now, blocks))
             .await?;
         let signed = Signed::new(&merged.entry, merged.added, &document, None);
-        let changes = keep_entry(Changes::new(), name, &signed, [own, head]);
+        let changes = keep_entry(Changes::new(), name, &signed, [own, head])?;
         Ok(store.commit(changes).await?)
     }
 
-    /// Signs changes as the entry after the own head; those that are older than what the list says are dropped.
+    /// Signs changes as the entry after the own head; those that are older than what the list says are dropped, and their
+    /// labels given as well.
     pub(super) async fn append(
         &self,
         identity: &Identity,
@@ -324,23 +374,26 @@ impl<S: BlockStore + 'static> Client<S> {
         own: Option<Cid>,
         changes: Vec<DatedOp>,
         document: &Block,
-    ) -> Result<Signed, ListError> {
+    ) -> Result<(Signed, Vec<Key>), ListError> {
         let mut view = self.view(&[]);
         let head = match own {
             Some(own) => Some(entry(&mut view, name, &own).await?),
             None => None,
         };
+        if changes.len() > MANY_CHANGES {
+            view.warm(head.as_ref().and_then(Entry::root)).await?;
+        }
         let author = author(identity, *document.cid());
+        let outdated = match &head {
+            Some(head) => outdated(&mut view, head, &author, &changes).await?,
+            None => Vec::new(),
+        };
         let now = rt::now();
         let appended = view
             .run(|blocks| log::append_dated(&author, head.as_ref(), changes.clone(), now, blocks))
             .await?;
-        Ok(Signed::new(
-            &appended.entry,
-            appended.added,
-            document,
-            head.as_ref(),
-        ))
+        let signed = Signed::new(&appended.entry, appended.added, document, head.as_ref());
+        Ok((signed, outdated))
     }
 
     async fn is_published(&self, name: &Name, head: &Cid) -> Result<bool, StoreError> {
@@ -372,8 +425,19 @@ impl<S: BlockStore + 'static> Client<S> {
 }
 
 impl Signed {
+    /// The size of its blocks, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let blocks = self.blocks.iter().chain([&self.entry]);
+        blocks.map(|block| block.bytes().len()).sum()
+    }
+
     /// An entry that follows `before`; its document goes along when none of those had it.
-    fn new(entry: &Entry, mut added: Vec<Block>, document: &Block, before: Option<&Entry>) -> Self {
+    pub(super) fn new(
+        entry: &Entry,
+        mut added: Vec<Block>,
+        document: &Block,
+        before: Option<&Entry>,
+    ) -> Self {
         added.retain(|block| block.cid() != entry.cid());
         if before.is_none_or(|before| before.document() != document.cid()) {
             added.push(document.clone());
@@ -385,7 +449,31 @@ impl Signed {
     }
 }
 
-/// The entry `cid` of the log of `name`: signed by a key that its DID document lists.
+/// Whether the log at `head` has an entry. What is not to be had of that log, such as what was before a compaction, shows
+/// nothing.
+async fn has_entry<S: BlockStore>(
+    view: &mut View<'_, S>,
+    name: &Name,
+    head: &Cid,
+    older: &Entry,
+) -> Result<bool, ListError> {
+    let head = match entry(view, name, head).await {
+        Ok(head) => head,
+        Err(ListError::Fetch(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match view
+        .run(|blocks| log::builds_on(&head, older, blocks))
+        .await
+    {
+        Ok(has) => Ok(has),
+        Err(ViewError::Fetch(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The entry `cid` of the log of `name`: signed by a key that its DID document lists. That speaks for the identity only where
+/// `cid` comes from its record, from the own head, or from an entry that does.
 pub(super) async fn entry<S: BlockStore>(
     view: &mut View<'_, S>,
     name: &Name,
@@ -429,7 +517,33 @@ pub(super) async fn verify_log<S: BlockStore>(
     Ok(())
 }
 
-fn author(identity: &Identity, document: Cid) -> Author<'_> {
+/// The labels of which the list at `head` has a later change than the last of these, each once.
+async fn outdated<S: BlockStore>(
+    view: &mut View<'_, S>,
+    head: &Entry,
+    author: &Author<'_>,
+    changes: &[DatedOp],
+) -> Result<Vec<Key>, ListError> {
+    let is_older = |change: &DatedOp| change.clock <= head.clock();
+    if !changes.iter().any(is_older) {
+        return Ok(Vec::new());
+    }
+    let last: BTreeMap<Key, &DatedOp> = changes
+        .iter()
+        .map(|change| (change.key(), change))
+        .collect();
+    let older = last.into_values().filter(|change| is_older(change));
+    let older: Vec<DatedOp> = older.cloned().collect();
+    let device = DeviceTag::from(&author.signer.public());
+    let effective = view
+        .run(|blocks| log::in_effect(Some(head), older.clone(), device, blocks))
+        .await?;
+    let effective: HashSet<Key> = effective.iter().map(DatedOp::key).collect();
+    let keys = older.iter().map(DatedOp::key);
+    Ok(keys.filter(|key| !effective.contains(key)).collect())
+}
+
+pub(super) fn author(identity: &Identity, document: Cid) -> Author<'_> {
     Author {
         did: identity.did(),
         signer: identity.signer(),

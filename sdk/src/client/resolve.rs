@@ -12,7 +12,7 @@ use perennis_shared::{
 use super::Client;
 use crate::{
     node_url::NodeUrl,
-    router::{RouteError, Router, Verdict},
+    router::{Gathered, RouteError, Router, Verdict},
     store::{BlockStore, StoreError},
 };
 
@@ -174,25 +174,12 @@ impl<S: BlockStore + 'static> Client<S> {
         did: &Did,
         more: &[NodeUrl],
     ) -> Result<Resolved, ResolveError> {
-        let found = self.newest(did.name(), more).await?;
-        match NameChain::new(did.name(), "").follow(found.record.value())? {
-            NameStep::Content { root, rest } => Ok(resolved(did, root, rest, vec![found])),
-            NameStep::Name(_) => Err(ResolveError::OtherName {
-                path: found.record.path().unwrap_or_default().to_owned(),
-            }),
-        }
+        list_of(did, self.newest(did.name(), more).await?)
     }
 
     /// The newest record of a name, of all who were asked and of those seen before.
     async fn newest(&self, name: Name, more: &[NodeUrl]) -> Result<ResolveStep, ResolveError> {
         let local = &self.shared.local;
-        let of = |record: Record, source: String| ResolveStep {
-            name,
-            record,
-            source,
-            equivocation: None,
-            refused: None,
-        };
         let gathered = match self.routers(more).gather(&name).await {
             Ok(gathered) => gathered,
             Err(error) => {
@@ -200,9 +187,24 @@ impl<S: BlockStore + 'static> Client<S> {
                     return Err(error.into());
                 };
                 tracing::debug!(%name, %error, "nobody answered; a record seen before is used");
-                return Ok(of(seen, local.label()));
+                return Ok(ResolveStep::new(name, seen, local.label()));
             }
         };
+        self.judged(name, gathered).await
+    }
+
+    /// Holds what was gathered for the list of an identity against what was seen before, and remembers it.
+    pub(super) async fn judge(
+        &self,
+        did: &Did,
+        gathered: Gathered,
+    ) -> Result<Resolved, ResolveError> {
+        list_of(did, self.judged(did.name(), gathered).await?)
+    }
+
+    async fn judged(&self, name: Name, gathered: Gathered) -> Result<ResolveStep, ResolveError> {
+        let local = &self.shared.local;
+        let of = |record: Record, source: String| ResolveStep::new(name, record, source);
         let offered = gathered.best;
         let observation = local.observe(&name, &offered).await?;
         let mut answer = match observation.verdict {
@@ -232,6 +234,36 @@ impl<S: BlockStore + 'static> Client<S> {
             answer.equivocation.get_or_insert(pair);
         }
         Ok(answer)
+    }
+}
+
+impl ResolveStep {
+    fn new(name: Name, record: Record, source: String) -> ResolveStep {
+        ResolveStep {
+            name,
+            record,
+            source,
+            equivocation: None,
+            refused: None,
+        }
+    }
+}
+
+/// Where the list of an identity is, by a record of it that was not held against others yet.
+pub(super) fn offered_list(
+    did: &Did,
+    record: Record,
+    source: String,
+) -> Result<Resolved, ResolveError> {
+    list_of(did, ResolveStep::new(did.name(), record, source))
+}
+
+fn list_of(did: &Did, found: ResolveStep) -> Result<Resolved, ResolveError> {
+    match NameChain::new(did.name(), "").follow(found.record.value())? {
+        NameStep::Content { root, rest } => Ok(resolved(did, root, rest, vec![found])),
+        NameStep::Name(_) => Err(ResolveError::OtherName {
+            path: found.record.path().unwrap_or_default().to_owned(),
+        }),
     }
 }
 

@@ -8,10 +8,11 @@
 //! | `outbox/{name}` | the record to deliver, the rungs that go with it, and the nodes that have not acknowledged it |
 //! | `node/{name}/{url}` | what a node acknowledged last |
 //! | `added/{name}/{entry}` | the blocks that came with an entry, until every node has them |
+//! | `added/{name}/{entry}/{part}` | more of them, where they are many |
 //! | `undone/{name}` | the sequence of a record that was undone, and the nodes that wait, until the next publish |
 //! | `record/{name}`, `equivocation/{name}/…` | see [`router::Local`](crate::router::Local) |
 //!
-//! Values are DAG-CBOR maps, read strictly. Rows are written only in commits that make them true. The store keeps them
+//! Values are DAG-CBOR maps, read strictly. What grows with the list is cut into rows of a bounded size. Rows are written only in commits that make them true. The store keeps them
 //! under a checksum and gives out none that is damaged ([`row`](crate::store::row)).
 
 use bytes::Bytes;
@@ -20,9 +21,7 @@ use perennis_shared::{
     codec::{CodecError, FieldProblem, Fields, FromValue, Value, dag_cbor},
     did::{Did, DidDocument, Identity, Profile},
     ipns::{Ladder, Name, Record, UnverifiedRecord},
-    taglist::{
-        Colour, DatedOp, DeviceTag, Handle, Hlc, Key, Label, Note, Op, Source, Subject, Tag,
-    },
+    taglist::DeviceTag,
     time::Millis,
 };
 
@@ -36,10 +35,13 @@ use crate::{
     },
 };
 
-pub(super) use crate::store::row::ME;
+mod staged;
 
-/// Most changes in one row.
-pub(super) const STAGED_ROW_OPS: usize = 1_000;
+pub(super) use crate::store::row::ME;
+pub(super) use staged::{STAGED_ROW_OPS, count_staged, encode_staged, parse_staged};
+
+/// Most blocks that one row of an entry names.
+const ADDED_ROW_BLOCKS: usize = 10_000;
 
 pub(super) fn staged_prefix(name: &Name) -> String {
     format!("{STAGED}{name}/")
@@ -80,6 +82,10 @@ pub(super) fn added_prefix(name: &Name) -> String {
 
 pub(super) fn added_key(name: &Name, entry: &Cid) -> String {
     format!("{ADDED}{name}/{entry}")
+}
+
+fn added_part_key(name: &Name, entry: &Cid, part: u64) -> String {
+    format!("{ADDED}{name}/{entry}/{part:08}")
 }
 
 /// What is public about an identity. It is kept so that changes can be staged without the passphrase, and so
@@ -154,13 +160,53 @@ pub(super) struct Acknowledged {
     pub(super) at: Millis,
 }
 
-/// What came with an own log entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What came with an own log entry, as far as one row says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Added {
     /// The entry's block and the others that it needs and its predecessors do not.
     pub(super) blocks: Vec<Cid>,
     /// The entries it follows.
     pub(super) previous: Vec<Cid>,
+    /// How many further rows name blocks.
+    pub(super) parts: u64,
+}
+
+impl Added {
+    /// The rows that say what came with an entry, as many as the blocks take.
+    pub(super) fn rows(
+        name: &Name,
+        entry: &Cid,
+        blocks: &[Cid],
+        previous: Vec<Cid>,
+    ) -> Result<Vec<(String, Bytes)>, StoreError> {
+        let mut chunks = blocks.chunks(ADDED_ROW_BLOCKS);
+        let first = Self {
+            blocks: chunks.next().unwrap_or_default().to_vec(),
+            previous,
+            parts: chunks.len() as u64,
+        };
+        let parts = (1..).zip(chunks).map(|(part, blocks)| {
+            let row = Self {
+                blocks: blocks.to_vec(),
+                ..Self::default()
+            };
+            (added_part_key(name, entry, part), row)
+        });
+        [(added_key(name, entry), first)]
+            .into_iter()
+            .chain(parts)
+            .map(|(key, row)| {
+                let value = row.to_row(&key)?;
+                Ok((key, value))
+            })
+            .collect()
+    }
+
+    /// The names of the further rows of an entry.
+    pub(super) fn part_keys(&self, name: &Name, entry: &Cid) -> impl Iterator<Item = String> {
+        let (name, entry) = (*name, *entry);
+        (1..=self.parts).map(move |part| added_part_key(&name, &entry, part))
+    }
 }
 
 /// A row's type: how its value is written and read.
@@ -168,8 +214,8 @@ pub(super) trait RowValue: Sized {
     fn to_value(&self) -> Value;
     fn from_fields(fields: &mut Fields) -> Result<Self, CodecError>;
 
-    fn to_row(&self) -> Bytes {
-        encode(&self.to_value())
+    fn to_row(&self, key: &str) -> Result<Bytes, StoreError> {
+        encode(key, &self.to_value())
     }
 
     fn from_row(key: &str, bytes: &[u8]) -> Result<Self, StoreError> {
@@ -226,22 +272,27 @@ impl RowValue for Acknowledged {
 impl RowValue for Added {
     fn to_value(&self) -> Value {
         let links = |cids: &[Cid]| Value::List(cids.iter().copied().map(Value::Link).collect());
-        Value::map([
+        let mut fields = vec![
             ("blocks", links(&self.blocks)),
             ("previous", links(&self.previous)),
-        ])
+        ];
+        if self.parts > 0 {
+            fields.push(("parts", self.parts.into()));
+        }
+        Value::map(fields)
     }
 
     fn from_fields(fields: &mut Fields) -> Result<Self, CodecError> {
         Ok(Self {
             blocks: fields.take_list("blocks")?,
             previous: fields.take_list("previous")?,
+            parts: fields.take_opt("parts")?.unwrap_or(0),
         })
     }
 }
 
 impl Outbox {
-    pub(super) fn to_row(&self) -> Bytes {
+    pub(super) fn to_row(&self, key: &str) -> Result<Bytes, StoreError> {
         let waiting = self.waiting.iter().map(|url| Value::from(url.to_string()));
         let bytes = |record: &Record| Value::Bytes(record.bytes().to_vec());
         let mut fields = vec![
@@ -252,7 +303,7 @@ impl Outbox {
             let rungs = self.ladder.rungs().iter().map(bytes);
             fields.push(("rungs", Value::List(rungs.collect())));
         }
-        encode(&Value::map(fields))
+        encode(key, &Value::map(fields))
     }
 
     pub(super) fn from_row(name: &Name, key: &str, bytes: &[u8]) -> Result<Self, StoreError> {
@@ -314,87 +365,6 @@ pub(super) fn parse_head(key: &str, bytes: &[u8]) -> Result<Cid, StoreError> {
     parse_cid_bytes(bytes).map_err(|_| damaged(key))
 }
 
-/// A staged row has the clock reading of its changes and their list: `{h, l, …}` sets a label, `{k}` removes one.
-pub(super) fn encode_staged(clock: Hlc, ops: &[Op]) -> Bytes {
-    encode(&Value::map([
-        ("clock", Value::from(clock.as_u64())),
-        ("ops", Value::List(ops.iter().map(op_value).collect())),
-    ]))
-}
-
-pub(super) fn parse_staged(key: &str, bytes: &[u8]) -> Result<Vec<DatedOp>, StoreError> {
-    let read = || -> Result<Vec<DatedOp>, CodecError> {
-        let mut fields = dag_cbor::decode(bytes)?.into_fields()?;
-        let clock = Hlc::from_u64(fields.take_u64("clock")?);
-        let ops = fields.take_list::<Value>("ops")?.into_iter();
-        fields.finish()?;
-        ops.map(|op| parse_op(op).map(|op| DatedOp { op, clock }))
-            .collect()
-    };
-    read().map_err(|_| damaged(key))
-}
-
-fn op_value(op: &Op) -> Value {
-    let label = match op {
-        Op::Remove(key) => return Value::map([("k", Value::Bytes(key.as_bytes().to_vec()))]),
-        Op::Set(label) => label,
-    };
-    let mut fields = vec![
-        ("h", Value::from(label.subject.handle.as_str())),
-        ("l", label.label.as_str().into()),
-        ("a", label.created.0.into()),
-        ("u", label.updated.0.into()),
-    ];
-    if let Some(id) = label.subject.id {
-        fields.push(("i", id.into()));
-    }
-    if let Some(Colour(bytes)) = label.colour {
-        fields.push(("c", Value::Bytes(bytes.to_vec())));
-    }
-    if let Some(note) = &label.note {
-        fields.push(("n", note.as_str().into()));
-    }
-    if let Some(source) = &label.source {
-        fields.push(("s", source.as_str().into()));
-    }
-    if let Some(end) = label.expires {
-        fields.push(("x", end.0.into()));
-    }
-    if label.negated {
-        fields.push(("t", true.into()));
-    }
-    Value::map(fields)
-}
-
-fn parse_op(value: Value) -> Result<Op, CodecError> {
-    let mut fields = value.into_fields()?;
-    if let Some(key) = fields.take_opt::<Vec<u8>>("k")? {
-        fields.finish()?;
-        let key = Key::parse(&key).map_err(|_| out_of_range("k"))?;
-        return Ok(Op::Remove(key));
-    }
-    let subject = Subject {
-        handle: parsed(&mut fields, "h", |text| Handle::parse(text).ok())?,
-        id: fields.take_opt("i")?,
-    };
-    let label = Label {
-        subject,
-        label: parsed(&mut fields, "l", |text| Tag::parse(text).ok())?,
-        colour: match fields.take_opt::<Vec<u8>>("c")? {
-            Some(bytes) => Some(Colour(bytes.try_into().map_err(|_| out_of_range("c"))?)),
-            None => None,
-        },
-        note: parsed_opt(&mut fields, "n", |text| Note::parse(text).ok())?,
-        source: parsed_opt(&mut fields, "s", |text| Source::parse(text).ok())?,
-        created: Millis(fields.take_u64("a")?),
-        updated: Millis(fields.take_u64("u")?),
-        expires: fields.take_opt("x")?.map(Millis),
-        negated: fields.take_opt("t")?.unwrap_or(false),
-    };
-    fields.finish()?;
-    Ok(Op::Set(label))
-}
-
 fn parsed<T>(
     fields: &mut Fields,
     name: &'static str,
@@ -403,25 +373,22 @@ fn parsed<T>(
     parse(&fields.take_text(name)?).ok_or_else(|| out_of_range(name))
 }
 
-fn parsed_opt<T>(
-    fields: &mut Fields,
-    name: &'static str,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, CodecError> {
-    match fields.take_opt::<String>(name)? {
-        Some(text) => parse(&text).map(Some).ok_or_else(|| out_of_range(name)),
-        None => Ok(None),
-    }
-}
-
 fn out_of_range(name: &str) -> CodecError {
     CodecError::field(name, FieldProblem::Range)
 }
 
-fn encode(value: &Value) -> Bytes {
-    dag_cbor::encode(value)
-        .expect("rows hold bounded values without floats")
-        .into()
+fn encode(key: &str, value: &Value) -> Result<Bytes, StoreError> {
+    match dag_cbor::encode(value) {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(source) => Err(unwritable(key, source)),
+    }
+}
+
+fn unwritable(key: &str, source: CodecError) -> StoreError {
+    StoreError::RowTooLarge {
+        key: key.to_owned(),
+        source,
+    }
 }
 
 fn damaged(key: &str) -> StoreError {
@@ -441,6 +408,7 @@ mod tests {
         cid::{Codec, cid_of},
         ipns::{self, LadderPlan, RecordFields},
         sign::SigningKey,
+        taglist::{Colour, DatedOp, Handle, Hlc, Key, Label, Note, Op, Tag},
         time::Timestamp,
     };
     use proptest::prelude::*;
@@ -505,7 +473,7 @@ mod tests {
         };
         let added = Added {
             blocks: vec![cid],
-            previous: Vec::new(),
+            ..Added::default()
         };
         let outbox = Outbox {
             record: record(&key),
@@ -513,11 +481,11 @@ mod tests {
             waiting: vec!["http://127.0.0.1:4780".parse().unwrap()],
         };
         let rows = [
-            facts().to_row(),
-            encode_staged(CLOCK, &ops()),
-            has.to_row(),
-            added.to_row(),
-            outbox.to_row(),
+            facts().to_row("").unwrap(),
+            encode_staged("", CLOCK, &ops()).unwrap(),
+            has.to_row("").unwrap(),
+            added.to_row("").unwrap(),
+            outbox.to_row("").unwrap(),
         ];
         let digests: Vec<String> = rows.iter().map(|row| digest(row)).collect();
         let golden = [
@@ -535,6 +503,7 @@ mod tests {
             parse_staged("", &rows[1]).unwrap(),
             dated.collect::<Vec<_>>()
         );
+        assert_eq!(count_staged("", &rows[1]).unwrap(), (3, CLOCK));
         assert_eq!(Acknowledged::from_row("", &rows[2]).unwrap(), has);
         assert_eq!(Added::from_row("", &rows[3]).unwrap(), added);
         assert_eq!(Outbox::from_row(&name, "", &rows[4]).unwrap(), outbox);
@@ -543,8 +512,49 @@ mod tests {
             ladder: Ladder::sign(&key, &outbox.record, &plan).unwrap(),
             ..outbox
         };
-        let row = outbox.to_row();
+        let row = outbox.to_row("").unwrap();
         assert_eq!(Outbox::from_row(&name, "", &row).unwrap(), outbox);
+    }
+
+    #[test]
+    fn blocks_of_a_large_entry_are_in_several_rows() {
+        let name = facts().name;
+        let entry = cid_of(Codec::Raw, b"entry");
+        let mut blocks: Vec<Cid> = Vec::new();
+        // More than half a million labels make; one row has room for a tenth of it.
+        for number in 0..3 * ADDED_ROW_BLOCKS as u32 + 1 {
+            blocks.push(cid_of(Codec::Raw, &number.to_be_bytes()));
+        }
+        let rows = Added::rows(&name, &entry, &blocks, vec![entry]).unwrap();
+        assert_eq!(rows.len(), 4);
+        let mut read = Vec::new();
+        for (key, bytes) in &rows {
+            assert!(bytes.len() < 512 << 10, "{key} has {} bytes", bytes.len());
+            check(key, bytes).unwrap();
+            read.extend(Added::from_row(key, bytes).unwrap().blocks);
+        }
+        assert_eq!(read, blocks);
+        let first = Added::from_row("", &rows[0].1).unwrap();
+        assert_eq!((first.parts, first.previous.len()), (3, 1));
+        let keys: Vec<String> = first.part_keys(&name, &entry).collect();
+        let further: Vec<&String> = rows[1..].iter().map(|(key, _)| key).collect();
+        assert_eq!(keys.iter().collect::<Vec<_>>(), further);
+        for count in [0, 1, ADDED_ROW_BLOCKS] {
+            let rows = Added::rows(&name, &entry, &blocks[..count], Vec::new()).unwrap();
+            assert_eq!(rows.len(), 1, "{count} blocks");
+        }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_written_is_an_error() {
+        let url = format!("http://example.org/{}", "x".repeat(1_000));
+        let outbox = Outbox {
+            record: record(&SigningKey::from_seed(&[2; 32])),
+            ladder: Ladder::default(),
+            waiting: vec![url.parse().unwrap(); 3_000],
+        };
+        let error = outbox.to_row("outbox/x").unwrap_err();
+        assert!(matches!(error, StoreError::RowTooLarge { .. }), "{error}");
     }
 
     proptest! {
@@ -554,14 +564,15 @@ mod tests {
             at in any::<prop::sample::Index>(),
             flip in 1..=255_u8,
         ) {
-            let whole = [facts().to_row(), encode_staged(CLOCK, &ops()), encode_staged(CLOCK, &[])][row].to_vec();
+            let staged = |ops: &[Op]| encode_staged("", CLOCK, ops).unwrap();
+            let whole = [facts().to_row("").unwrap(), staged(&ops()), staged(&[])][row].to_vec();
             let mut damaged = whole.clone();
             damaged[at.index(whole.len())] ^= flip;
             // Either refused, or another row that says something else: never a panic.
             let _ = IdentityFacts::from_row("", &damaged);
             if let Ok(read) = parse_staged("", &damaged) && let Some(first) = read.first() {
                 let ops: Vec<Op> = read.iter().map(|change| change.op.clone()).collect();
-                prop_assert_eq!(encode_staged(first.clock, &ops).to_vec(), damaged);
+                prop_assert_eq!(encode_staged("", first.clock, &ops).unwrap().to_vec(), damaged);
             }
         }
 

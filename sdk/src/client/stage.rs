@@ -56,6 +56,16 @@ pub(super) struct Staged {
     pub(super) damaged: Vec<StoreError>,
 }
 
+/// How much waits, and since when.
+pub(super) struct Waiting {
+    /// Changes in rows that can be read.
+    pub(super) count: usize,
+    /// The clock reading of each of these rows.
+    readings: Vec<Hlc>,
+    /// All rows.
+    keys: Vec<String>,
+}
+
 impl Staged {
     /// All of it, or the error of the first row that is damaged: nothing is signed that is only a part.
     pub(super) fn whole(self) -> Result<Self, StoreError> {
@@ -78,20 +88,12 @@ impl<S: BlockStore + 'static> Client<S> {
     pub async fn stage(&self, ops: &[Op]) -> Result<usize, StageError> {
         let _writing = self.shared.writing.lock().await;
         let name = self.identity().await?.ok_or(StageError::NoIdentity)?.name;
-        let staged = self.read_staged(&name).await?;
-        let last = staged
-            .keys
-            .last()
-            .and_then(|key| rows::staged_number(&name, key));
-        let numbers = last.map_or(0, |last| last + 1)..;
-        let clock = self.next_reading(&name, &staged).await?;
-        let rows = numbers.zip(ops.chunks(rows::STAGED_ROW_OPS));
-        let changes = rows.fold(Changes::new(), |changes, (number, row)| {
-            let key = rows::staged_key(&name, number);
-            changes.set(key, rows::encode_staged(clock, row))
-        });
+        let waiting = self.waiting(&name).await?;
+        let mut number = next_number(&name, &waiting.keys);
+        let clock = self.next_reading(&name, &waiting).await?;
+        let changes = stage_rows(Changes::new(), &name, &mut number, clock, ops)?;
         self.shared.store.commit(changes).await?;
-        Ok(staged.changes.len() + ops.len())
+        Ok(waiting.count + ops.len())
     }
 
     /// The changes that wait, in the order they were made.
@@ -104,6 +106,44 @@ impl<S: BlockStore + 'static> Client<S> {
         Ok(staged.map(|change| change.op).collect())
     }
 
+    /// How many changes wait. Damaged ones are not counted.
+    ///
+    /// # Errors
+    /// There is no current identity, or the store fails.
+    pub async fn staged_count(&self) -> Result<usize, StageError> {
+        let name = self.identity().await?.ok_or(StageError::NoIdentity)?.name;
+        Ok(self.waiting(&name).await?.count)
+    }
+
+    /// Takes back the changes that were staged last, as many as one call of [`Client::stage`] kept, and gives them; none where
+    /// nothing waits.
+    ///
+    /// # Errors
+    /// There is no current identity, the changes are damaged, or the store fails.
+    pub async fn unstage(&self) -> Result<Vec<Op>, StageError> {
+        let _writing = self.shared.writing.lock().await;
+        let name = self.identity().await?.ok_or(StageError::NoIdentity)?.name;
+        let store = &self.shared.store;
+        let keys = store.state_keys(&rows::staged_prefix(&name)).await?;
+        let mut made = None;
+        let mut taken: Vec<Vec<DatedOp>> = Vec::new();
+        let mut changes = Changes::new();
+        for key in keys.into_iter().rev() {
+            let Some(row) = store.state(&key).await? else {
+                continue;
+            };
+            let (_, clock) = rows::count_staged(&key, &row)?;
+            if *made.get_or_insert(clock) != clock {
+                break;
+            }
+            taken.push(rows::parse_staged(&key, &row)?);
+            changes = changes.clear(key);
+        }
+        store.commit(changes).await?;
+        let taken = taken.into_iter().rev().flatten();
+        Ok(taken.map(|change| change.op).collect())
+    }
+
     /// Drops all changes that wait, damaged ones as well, which are not counted. Gives their number.
     ///
     /// # Errors
@@ -111,10 +151,13 @@ impl<S: BlockStore + 'static> Client<S> {
     pub async fn discard_staged(&self) -> Result<usize, StageError> {
         let _writing = self.shared.writing.lock().await;
         let name = self.identity().await?.ok_or(StageError::NoIdentity)?.name;
-        let staged = self.read_staged(&name).await?;
-        let changes = staged.keys.into_iter().fold(Changes::new(), Changes::clear);
+        let waiting = self.waiting(&name).await?;
+        let changes = waiting
+            .keys
+            .into_iter()
+            .fold(Changes::new(), Changes::clear);
         self.shared.store.commit(changes).await?;
-        Ok(staged.changes.len())
+        Ok(waiting.count)
     }
 
     pub(super) async fn read_staged(&self, name: &Name) -> Result<Staged, StoreError> {
@@ -138,20 +181,92 @@ impl<S: BlockStore + 'static> Client<S> {
         })
     }
 
+    /// The first rows of changes that wait, with not many more than `most` changes.
+    ///
+    /// # Errors
+    /// One of these rows is damaged, or the store fails.
+    pub(super) async fn read_staged_rows(
+        &self,
+        name: &Name,
+        most: usize,
+    ) -> Result<Vec<(String, Vec<DatedOp>)>, StoreError> {
+        let store = &self.shared.store;
+        let (mut rows, mut count) = (Vec::new(), 0);
+        for key in store.state_keys(&rows::staged_prefix(name)).await? {
+            if count >= most && !rows.is_empty() {
+                break;
+            }
+            if let Some(row) = store.state(&key).await? {
+                let ops = rows::parse_staged(&key, &row)?;
+                count += ops.len();
+                rows.push((key, ops));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// How many changes wait, without reading each of them. Damaged rows are not counted.
+    pub(super) async fn waiting(&self, name: &Name) -> Result<Waiting, StoreError> {
+        let store = &self.shared.store;
+        let keys = store.state_keys(&rows::staged_prefix(name)).await?;
+        let mut waiting = Waiting {
+            count: 0,
+            readings: Vec::new(),
+            keys,
+        };
+        for key in &waiting.keys {
+            let row = store.state(key).await;
+            let read = row.and_then(|row| row.map(|row| rows::count_staged(key, &row)).transpose());
+            match read {
+                Ok(Some((count, clock))) => {
+                    waiting.count += count;
+                    waiting.readings.push(clock);
+                }
+                Ok(None) => {}
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(waiting)
+    }
+
     /// The clock reading of a change that is made now: after the own head and all that waits. Readings from a
     /// time when this device's clock was far ahead do not count; they are corrected when they are signed.
-    async fn next_reading(&self, name: &Name, staged: &Staged) -> Result<Hlc, StoreError> {
+    async fn next_reading(&self, name: &Name, waiting: &Waiting) -> Result<Hlc, StoreError> {
         let now = rt::now();
         let head = match self.own_head(name).await? {
             Some(head) => self.shared.store.block(&head).await?,
             None => None,
         };
         let head = head.and_then(|block| UnverifiedEntry::parse(&block).ok());
-        let waiting = staged.changes.iter().map(|change| change.clock);
-        let seen = waiting
+        let readings = waiting.readings.iter().copied();
+        let seen = readings
             .chain(head.map(|head| head.clock()))
             .filter(|reading| reading.check_drift(now).is_ok())
             .max();
         Ok(Hlc::tick(seen.unwrap_or_default(), now).unwrap_or(Hlc::at(now)))
     }
+}
+
+/// The number of the next row of changes that wait.
+pub(super) fn next_number(name: &Name, keys: &[String]) -> u64 {
+    let last = keys.last().and_then(|key| rows::staged_number(name, key));
+    last.map_or(0, |last| last + 1)
+}
+
+/// Adds rows of changes that were made at `clock`, from `number` on.
+pub(super) fn stage_rows(
+    mut changes: Changes,
+    name: &Name,
+    number: &mut u64,
+    clock: Hlc,
+    ops: &[Op],
+) -> Result<Changes, StoreError> {
+    for row in ops.chunks(rows::STAGED_ROW_OPS) {
+        let key = rows::staged_key(name, *number);
+        let value = rows::encode_staged(&key, clock, row)?;
+        changes = changes.set(key, value);
+        *number += 1;
+    }
+    Ok(changes)
 }

@@ -51,7 +51,7 @@ mod tests {
             sequence: 7,
             waiting: vec!["http://127.0.0.1:4780".parse().unwrap()],
         };
-        let row = undone.to_row();
+        let row = undone.to_row("undone/k51").unwrap();
         assert_eq!(Undone::from_row("undone/k51", &row).unwrap(), undone);
         assert_eq!(
             hex::encode(&row),

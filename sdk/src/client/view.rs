@@ -96,6 +96,32 @@ impl<'a, S: BlockStore> View<'a, S> {
         }
     }
 
+    /// Loads everything below `root` that is here: for a call that will need nearly all of it, so that it is not begun
+    /// anew each time some of it is missing.
+    pub(super) async fn warm(&mut self, root: Option<Cid>) -> Result<(), FetchError> {
+        let mut level: Vec<Cid> = root.into_iter().collect();
+        while !level.is_empty() {
+            for several in level.chunks(MOST_AHEAD) {
+                self.load_ahead(several.to_vec(), true).await?;
+            }
+            let links = level.iter().filter_map(|cid| self.links.get(cid));
+            let mut below: Vec<Cid> = links.flatten().copied().collect();
+            below.retain(|cid| !self.loaded.blocks.contains_key(cid));
+            level = below;
+        }
+        Ok(())
+    }
+
+    /// Whether blocks came from the network that are not yet kept.
+    pub(super) fn has_fetched(&self) -> bool {
+        !self.fetched.is_empty()
+    }
+
+    /// How many blocks are loaded.
+    pub(super) fn loaded(&self) -> usize {
+        self.loaded.blocks.len()
+    }
+
     /// Fetches what is missing below `root` as one CAR when a call needs more than some of it.
     pub(super) fn in_bulk(&mut self, root: Option<Cid>) {
         self.bulk = root;

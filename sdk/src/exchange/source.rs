@@ -1,8 +1,8 @@
 //! Places that blocks are fetched from, asked in a race.
 //!
 //! The first is asked alone. When it says no, or takes longer than it uses to, the next is asked as well; the first
-//! block that is right wins and the others are dropped. A source that has failed more often than not of late is
-//! asked last.
+//! block that is right wins and the others are dropped. A source that has failed, or was overtaken, more often than not of
+//! late is asked last.
 
 use std::{sync::Arc, time::Duration};
 
@@ -86,12 +86,16 @@ impl Race {
         lanes.sort_by_key(|lane| lane.known.lock().failures > FAILING);
         let mut waiting = lanes.into_iter();
         let mut running = FuturesUnordered::new();
+        let mut begun: Vec<&Arc<Lane>> = Vec::new();
         let mut failures = Vec::new();
+        let mut failed: Vec<&Arc<Lane>> = Vec::new();
         let mut alone = FIRST_GUESS;
         loop {
             if let Some(lane) = waiting.next() {
                 alone = lane.alone();
-                running.push(lane.block(cid));
+                let place = begun.len();
+                begun.push(lane);
+                running.push(async move { (place, lane.block(cid).await) });
             } else if running.is_empty() {
                 return Err(failures);
             }
@@ -107,8 +111,16 @@ impl Race {
                     }
                 };
                 match ended {
-                    Some((_, Ok(block))) => return Ok(block),
-                    Some((name, Err(error))) => {
+                    Some((place, (_, Ok(block)))) => {
+                        // Those before it have been given their time, unless they have failed.
+                        let slow = begun[..place]
+                            .iter()
+                            .filter(|lane| !failed.iter().any(|failed| Arc::ptr_eq(failed, lane)));
+                        slow.for_each(|lane| lane.known.lock().fail());
+                        return Ok(block);
+                    }
+                    Some((place, (name, Err(error)))) => {
+                        failed.push(begun[place]);
                         tracing::debug!(source = name, %cid, %error, "a source did not give a block");
                         failures.push((name, Arc::new(error)));
                         if !is_last {
@@ -128,11 +140,11 @@ impl Lane {
         let start = rt::monotonic();
         let answer = self.source.block(cid).await;
         let mut known = self.known.lock();
-        known.failures = known.failures * 7 / 8;
         if answer.is_ok() {
+            known.failures = known.failures * 7 / 8;
             known.measure(rt::monotonic().saturating_sub(start));
         } else {
-            known.failures += 32;
+            known.fail();
         }
         (self.source.name(), answer)
     }
@@ -145,6 +157,10 @@ impl Lane {
 }
 
 impl Known {
+    fn fail(&mut self) {
+        self.failures = self.failures * 7 / 8 + 32;
+    }
+
     /// As TCP measures round trips (RFC 6298).
     fn measure(&mut self, sample: Duration) {
         self.latency = Some(match self.latency {
@@ -225,6 +241,18 @@ mod tests {
     async fn the_last_source_is_waited_for() {
         let slow = Double::Has(FIRST_GUESS * 2);
         assert!(outcome(&race([Double::Hangs, slow])).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_overtaken_counts_as_one_that_failed() {
+        let race = race([
+            Double::Hangs,
+            Double::Lacks,
+            Double::Has(Duration::from_millis(1)),
+        ]);
+        outcome(&race).await.unwrap();
+        let failures = race.lanes.iter().map(|lane| lane.known.lock().failures);
+        assert_eq!(failures.collect::<Vec<_>>(), [32, 32, 0]);
     }
 
     #[tokio::test]

@@ -66,6 +66,35 @@ async fn identity_alone_brings_everything_back_from_a_node() {
 }
 
 #[tokio::test]
+async fn restore_that_fails_half_way_leaves_everything_as_it_was() {
+    let (_, node) = published().await;
+    let rows = async |client: &Client<Memory>| client.store().state_keys("").await.unwrap();
+    // A new home, and one with damaged rows that restoring would drop.
+    let new = device(&[]);
+    let damaged = device(&[]);
+    damaged.adopt(&alice()).await.unwrap();
+    damaged.stage(&[set("@waits", "x")]).await.unwrap();
+    let staged = damaged
+        .store()
+        .state_keys("staged/")
+        .await
+        .unwrap()
+        .remove(0);
+    let before = [rows(&new).await, rows(&damaged).await];
+    node.always(Door::Raw, Fault::Status(500, None));
+    node.always(Door::Car, Fault::Half);
+    for client in [&new, &damaged] {
+        let error = client.restore(&alice(), &urls(&[&node])).await.unwrap_err();
+        assert!(matches!(error, RestoreError::List(_)), "{error:?}");
+    }
+    assert_eq!([rows(&new).await, rows(&damaged).await], before);
+    assert_eq!(new.identity().await.unwrap(), None);
+    assert!(damaged.store().state(&staged).await.unwrap().is_some());
+    // So another identity can still have the new home.
+    new.adopt(&bob()).await.unwrap();
+}
+
+#[tokio::test]
 async fn restore_completes_itself_from_several_nodes() {
     let (client, one) = published().await;
     let two = Node::start().await;

@@ -2,7 +2,7 @@
 
 use perennis_rt as rt;
 use perennis_sdk::{
-    client::{Client, ClientConfig, IdentityError, StageError},
+    client::{Client, ClientConfig, IdentityError, LabelQuery, StageError},
     store::{BlockStore, Changes, Memory, StoreError},
 };
 use perennis_shared::{
@@ -76,6 +76,64 @@ async fn discarded_changes_are_gone() {
     client.stage(&ops()).await.unwrap();
     assert_eq!(client.discard_staged().await.unwrap(), 4);
     assert_eq!(client.staged().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn last_changes_are_taken_back_whole_and_one_call_at_a_time() {
+    let client = client(Memory::new());
+    client.adopt(&identity(1)).await.unwrap();
+    assert_eq!(client.unstage().await.unwrap(), []);
+    let few = ops();
+    let many: Vec<Op> = few.iter().cycle().take(2_800).cloned().collect();
+    client.stage(&few).await.unwrap();
+    client.stage(&many).await.unwrap();
+    assert_eq!(client.staged_count().await.unwrap(), 2_804);
+    assert_eq!(client.unstage().await.unwrap(), many);
+    assert_eq!(client.staged().await.unwrap(), few);
+    assert_eq!(client.unstage().await.unwrap(), few);
+    assert_eq!(client.staged_count().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn staged_labels_are_listed_once_each_in_pages_and_in_one_scan() {
+    let client = client(Memory::new());
+    client.adopt(&identity(1)).await.unwrap();
+    let set = |number: usize, note: &str| {
+        let handle = Handle::parse(&format!("h{number:05}")).unwrap();
+        let mut label = Label::new(handle, Tag::parse("spam").unwrap(), rt::now());
+        label.note = Note::parse(note).ok();
+        label
+    };
+    let first: Vec<Op> = (0..2_500)
+        .map(|number| Op::Set(set(number, "old")))
+        .collect();
+    client.stage(&first).await.unwrap();
+    let second = [Op::Set(set(7, "new")), Op::Remove(set(8, "").key())];
+    client.stage(&second).await.unwrap();
+    let query = LabelQuery {
+        limit: 1_000,
+        ..LabelQuery::default()
+    };
+    let (mut paged, mut query_of_page) = (Vec::new(), query.clone());
+    loop {
+        let page = client.labels(&query_of_page).await.unwrap();
+        assert_eq!(page.staged, 2_502);
+        paged.extend(page.labels);
+        match page.next {
+            Some(next) => query_of_page.after = Some(next),
+            None => break,
+        }
+    }
+    let mut scan = client.scan_labels(&query).await.unwrap();
+    let mut scanned = Vec::new();
+    for limit in [1, 999, 1_000, 10_000, 1] {
+        scanned.extend(scan.next(limit).await.unwrap());
+    }
+    assert_eq!(scanned, paged);
+    assert_eq!(paged.len(), 2_499);
+    assert!(paged.iter().all(|listed| listed.staged));
+    assert_eq!(paged[7].label.note, Note::parse("new").ok());
+    assert_eq!(paged[8].label.subject.handle.as_str(), "h00009");
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
-//! CARv1 (IPLD specification, "Content Addressable aRchives"): roots and blocks in one file.
+//! CAR (IPLD specification, "Content Addressable aRchives"): roots and blocks in one file.
 //!
-//! Reading is strict and bounded, and every block is checked against its CID. [`Reader`] walks a
+//! Every block is checked against its CID, and nothing is held that a limit does not bound. [`Reader`] walks a
 //! file in memory; [`Decoder`] is fed with pieces of a file or request body of any size and holds no
-//! more than one section and the piece it was given. [`Writer`] makes a file, at once or piece by
-//! piece. Sections must not be empty and lengths are in their shortest form; a header may name no
-//! root at all, as gateways send it.
+//! more than one section and the piece it was given. Both are strict, for what is of our own making: version 1, no
+//! sections of length zero, lengths in their shortest form; a header may name no root at all, as gateways send it.
+//! [`FileDecoder`] reads what anybody made, of version 1 or 2. [`Writer`] makes a file of version 1, at once or piece by
+//! piece.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -19,9 +20,11 @@ use crate::{
 };
 
 mod decoder;
+mod file;
 mod reader;
 
 pub use decoder::{Decoder, Event};
+pub use file::FileDecoder;
 pub use reader::Reader;
 
 /// What a file says about itself.
@@ -115,8 +118,14 @@ pub enum CarError {
         source: CodecError,
     },
     /// The file is of another version.
-    #[error("the file is a CAR of version {0}; only version 1 is read")]
+    #[error("the file is a CAR of version {0}, which is not read here")]
     Version(u64),
+    /// The header of version 2 is not sound.
+    #[error("the header of the CAR of version 2 is not sound: {reason}")]
+    Version2 {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A length is not in its shortest form, or zero.
     #[error("the section at byte {offset} has a length that is zero or not in its shortest form")]
     Length {
@@ -176,22 +185,31 @@ struct Frame {
 
 impl Frame {
     fn total(&self) -> usize {
-        self.prefix + self.length
+        self.prefix.saturating_add(self.length)
     }
 }
 
 /// Reads the length at the start of `input`; `None` when more input is needed to know it. `offset`
 /// is the place of `input` in the file: the header is at 0.
 fn read_frame(input: &[u8], offset: u64) -> Result<Option<Frame>, CarError> {
+    let limit = if offset == 0 {
+        ("CAR header bytes", CAR_HEADER_BYTES)
+    } else {
+        ("CAR section bytes", CAR_SECTION_BYTES)
+    };
+    frame_at(input, offset, limit)
+}
+
+/// As [`read_frame`], with the name of a limit and the most that it allows.
+fn frame_at(
+    input: &[u8],
+    offset: u64,
+    (limit, max): (&'static str, usize),
+) -> Result<Option<Frame>, CarError> {
     let (length, prefix) = match varint::read_u63(input) {
         Ok((0, _)) | Err(VarintError::Invalid) => return Err(CarError::Length { offset }),
         Ok(read) => read,
         Err(VarintError::Truncated) => return Ok(None),
-    };
-    let (limit, max) = if offset == 0 {
-        ("CAR header bytes", CAR_HEADER_BYTES)
-    } else {
-        ("CAR section bytes", CAR_SECTION_BYTES)
     };
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     LimitExceeded::check(limit, max, length)

@@ -20,6 +20,7 @@ mod json;
 mod pb;
 mod version_1;
 
+pub(super) use cbor::read_car_header;
 pub use version_1::links_of_version_1;
 
 /// The links of a block, in the order they stand in, by the codec its CID names.
@@ -84,6 +85,20 @@ impl Links {
 /// The codec and the content of a binary CID that holds its content itself. It may be longer than any other digest, and
 /// longer than a [`Cid`] has room for.
 fn identity(bytes: &[u8]) -> Result<Option<(u64, &[u8])>, CidError> {
+    let Some((codec, length, at)) = read_identity(bytes)? else {
+        return Ok(None);
+    };
+    let content = &bytes[at..];
+    match content.len().checked_sub(length) {
+        Some(0) => Ok(Some((codec, content))),
+        Some(extra) => Err(CidError::TrailingBytes { extra }),
+        None => Err(CidError::Truncated),
+    }
+}
+
+/// Reads a CID that holds its content itself from the start of `bytes`: the codec, how many bytes the content has, and where it
+/// begins. None where it is another CID.
+pub(super) fn read_identity(bytes: &[u8]) -> Result<Option<(u64, usize, usize)>, CidError> {
     if bytes.first() != Some(&1) {
         return Ok(None);
     }
@@ -95,14 +110,9 @@ fn identity(bytes: &[u8]) -> Result<Option<(u64, &[u8])>, CidError> {
     }
     let at = at + hash_bytes;
     let (length, length_bytes) = varint::read_u63(&bytes[at..])?;
-    let content = &bytes[at + length_bytes..];
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     LimitExceeded::check("identity CID bytes", INLINE_BYTES, length)?;
-    match content.len().checked_sub(length) {
-        Some(0) => Ok(Some((codec, content))),
-        Some(extra) => Err(CidError::TrailingBytes { extra }),
-        None => Err(CidError::Truncated),
-    }
+    Ok(Some((codec, length, at + length_bytes)))
 }
 
 /// Deeper nesting than this is not followed.

@@ -17,6 +17,7 @@ use crate::did::Did;
 use crate::ipns::Name;
 use crate::kdf::{self, Cost, SECRET_BYTES};
 use crate::limits::{ACCOUNT_BYTES, LimitExceeded, PASSPHRASE_BYTES};
+use crate::passphrase::{self, WeakPassphrase};
 use crate::sign::{SEED_BYTES, SignEngine, SigningKey};
 
 /// The salt of profile v1 and the beginning of the salt of profile v2.
@@ -108,6 +109,16 @@ impl Identity {
             Profile::V2,
             kdf::stretch(kdf::normalise(passphrase).as_bytes(), &salt, Cost::V2),
         ))
+    }
+
+    /// Derives a new identity, of profile v2, from a passphrase that is good enough for one ([`passphrase::check`]). One that
+    /// exists is derived from whatever its passphrase is: [`Identity::derive_v2`].
+    ///
+    /// # Errors
+    /// [`CreateError::Weak`] says how far off the passphrase is; else as [`Identity::derive_v2`].
+    pub fn create(passphrase: &str, account: &str) -> Result<Identity, CreateError> {
+        passphrase::check(passphrase)?;
+        Ok(Identity::derive_v2(passphrase, account)?)
     }
 
     /// Builds an identity again from its root secret, as [`Identity::root`] gave it.
@@ -246,6 +257,18 @@ pub enum DeriveError {
     TooLong(#[from] LimitExceeded),
 }
 
+/// Why no new identity is made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// The passphrase could be guessed.
+    #[error(transparent)]
+    Weak(#[from] WeakPassphrase),
+    /// Nothing can be derived from it.
+    #[error(transparent)]
+    Derive(#[from] DeriveError),
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
@@ -258,6 +281,16 @@ mod tests {
             hex::encode(*identity.secret(Purpose::Did)),
             hex::encode(*identity.secret(Purpose::Ipns)),
         ]
+    }
+
+    #[test]
+    fn a_new_identity_wants_a_passphrase_that_cannot_be_guessed() {
+        let weak = Identity::create("1234567890123456789", "").err();
+        assert!(matches!(weak, Some(CreateError::Weak(_))), "{weak:?}");
+        let phrase = "orbit velvet canyon ladder mosaic thimble";
+        let made = Identity::create(phrase, "@Alice").unwrap();
+        let again = Identity::derive_v2(phrase, "alice").unwrap();
+        assert_eq!(made.did(), again.did());
     }
 
     #[test]

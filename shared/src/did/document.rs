@@ -3,11 +3,12 @@
 //! The native block is the document in DAG-CBOR, under the names of DID Core: the DAG-JSON of the same value is at
 //! once the compatible form and the text a resolver answers with. Every document has one encoding in each codec.
 //!
-//! A document carries no signature of its own. A signed log entry links it by its CID, and so authenticates it; the
-//! entry is authentic when its key is one the document lists ([`DidDocument::authorizes`]) and the document's own id
-//! is the identity it was looked up for. For a `did:key`, the id is a key that the document must list (checked when it
-//! is read): nobody else can sign such an entry. For a `did:ipns`, the record that leads to the entry is signed by the
-//! key the id names. A key listed in `alsoKnownAs` form (`did:key`) that signed the entry has thereby agreed to it.
+//! A document carries no signature of its own, and anybody can write one that names another's DID and lists a key of
+//! their own. It speaks for the identity where a signed log entry links it by its CID, the entry's key is one that it lists
+//! ([`DidDocument::authorizes`]), its own id is the identity it was looked up for, and either a record of the name leads to
+//! the entry or the key that the name is signed it. That a `did:key` lists the key of its own id (checked when it is read) is
+//! no such thing: it may list others. A key listed in `alsoKnownAs` form (`did:key`) that signed the entry has thereby agreed
+//! to it.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -131,6 +132,13 @@ impl DidDocument {
     /// Whether a key may sign log entries of this identity.
     pub fn authorizes(&self, key: &PublicKey) -> bool {
         self.keys.contains(key)
+    }
+
+    /// With a further key: what anybody can write about any identity.
+    #[cfg(test)]
+    pub(crate) fn with_key(mut self, key: PublicKey) -> DidDocument {
+        self.keys.push(key);
+        self
     }
 
     /// The native block: DAG-CBOR.

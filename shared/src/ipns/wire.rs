@@ -5,6 +5,12 @@ use alloc::vec::Vec;
 use crate::codec::protobuf::{Reader, Writer};
 use crate::ipns::RecordError;
 
+/// Most bytes of fields that are not known here, and of numbers that are written longer than they need to be.
+const UNSIGNED_BYTES: usize = 256;
+
+/// Most bytes of a version 1 signature, which is not looked at: those of RSA with 8,192 bits.
+const SIGNATURE_V1_BYTES: usize = 1_024;
+
 /// The fields of an `IpnsEntry`, borrowed.
 #[derive(Default)]
 pub(super) struct Envelope<'a> {
@@ -20,11 +26,12 @@ pub(super) struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads an entry. Unknown fields are passed over; a known field may appear once.
+    /// Reads an entry. Unknown fields are passed over, up to [`UNSIGNED_BYTES`]; a known field may appear once.
     ///
     /// # Errors
     /// Refuses what is not protobuf, known fields of another type, and repeated ones: readers that
-    /// keep the first and readers that keep the last would see two records.
+    /// keep the first and readers that keep the last would see two records. Refuses what is padded: nobody has signed that, so whoever
+    /// passes a record on could fill every store that keeps it.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Envelope<'a>, RecordError> {
         let mut reader = Reader::new(bytes);
         let mut entry = Envelope::default();
@@ -41,6 +48,13 @@ impl<'a> Envelope<'a> {
                 9 => put(&mut entry.data, field.bytes("data")?)?,
                 _ => {}
             }
+        }
+        let unsigned = bytes.len().saturating_sub(entry.room());
+        let v1 = entry.signature_v1.map_or(0, <[u8]>::len);
+        if unsigned > UNSIGNED_BYTES || v1 > SIGNATURE_V1_BYTES {
+            return Err(RecordError::Malformed {
+                reason: "much of it is signed by nobody",
+            });
         }
         Ok(entry)
     }

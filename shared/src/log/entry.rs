@@ -31,7 +31,11 @@ pub enum EntryKind {
     Compaction,
 }
 
-/// An entry that was signed by the identity it names, or that a verified entry links and was signed so.
+/// An entry that was signed by a key of the DID document it links, or that a verified entry links.
+///
+/// Anybody can write a document that names another's DID and lists a key of their own. So an entry speaks for the identity
+/// only where a record of the name leads to it, directly or by way of later entries ([`super::builds_on`]), or where the key
+/// that the name is signed it ([`Entry::is_signed_by_name`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     block: Block,
@@ -86,6 +90,11 @@ impl Entry {
     /// The key of the device that signed.
     pub fn key(&self) -> &PublicKey {
         &self.body.key
+    }
+
+    /// Whether the key that `name` is signed the entry, so that it needs no record to be of that identity.
+    pub fn is_signed_by_name(&self, name: &Name) -> bool {
+        *name == Name::from_public_key(&self.body.key)
     }
 
     /// The changes and when each was made, sorted by key; `None` when the tree's root alone carries them.
@@ -208,9 +217,9 @@ impl UnverifiedEntry {
         &self.body.doc
     }
 
-    /// Verifies that the identity behind `name` signed the entry: the document is the linked one and of that
-    /// identity, it lists the key, the signature matches, and the clock is not ahead of `now` by more than
-    /// [`crate::taglist::MAX_DRIFT`].
+    /// Verifies the entry against its document: that is the linked one and names the identity behind `name`, it lists the
+    /// key, the signature matches, and the clock is not ahead of `now` by more than [`crate::taglist::MAX_DRIFT`]. Whether
+    /// the document itself is of that identity, what led to the entry shows ([`Entry`]).
     ///
     /// # Errors
     /// Says which of these does not hold.

@@ -129,6 +129,39 @@ pub fn relation<B: Blocks + ?Sized>(
     })
 }
 
+/// Whether the log at `head`, which speaks for its identity, has the entry `older`, which then does as well. The way goes
+/// through compactions, whose entries name the head of the log before.
+///
+/// # Errors
+/// Refuses blocks that are no entries, or that do not follow from each other; asks for missing blocks.
+pub fn builds_on<B: Blocks + ?Sized>(
+    head: &Entry,
+    older: &Entry,
+    blocks: &B,
+) -> Result<bool, LogError> {
+    let mut open = Open::default();
+    open.add(head.clone());
+    while let Some(entry) = open.newest() {
+        if entry.cid() == older.cid() {
+            return Ok(true);
+        }
+        if entry.seq() <= older.seq() {
+            continue;
+        }
+        for cid in entry.prev().iter().chain(entry.compacts()) {
+            if cid == older.cid() {
+                return Ok(true);
+            }
+            let before = load(cid, blocks)?;
+            if !precedes(&before, &entry) {
+                return Err(LogError::entry(entry.cid(), EntryError::Order));
+            }
+            open.add(before);
+        }
+    }
+    Ok(false)
+}
+
 enum Ancestry {
     Found,
     No,

@@ -1,8 +1,9 @@
 //! What a published list says about one label, to be shown to somebody who has nothing but the identity's name.
 //!
-//! The path through the tree ([`crate::taglist::tree::Proof`]) shows what a root says; the log entry shows that the
-//! identity signed that root, its DID document that the key may sign, and the IPNS record, where there is one, that
-//! the name pointed at that entry and until when. Together they are one DAG-CBOR map:
+//! The path through the tree ([`crate::taglist::tree::Proof`]) shows what a root says; the log entry shows who signed that
+//! root, and the IPNS record that the name pointed at that entry and until when. Without a record the entry has to be signed
+//! by the key that the name is: the DID document lists the keys of an identity, but anybody can write one that lists a key
+//! of theirs. Together they are one DAG-CBOR map:
 //!
 //! | name | kind | meaning |
 //! |---|---|---|
@@ -63,7 +64,8 @@ pub struct ProvenLabel {
     pub proven: Proven,
     /// The entry the identity has signed.
     pub entry: Entry,
-    /// The record by which the name pointed at it, if it is part of the proof. It may have ended since.
+    /// The record by which the name pointed at it. It may have ended since. None where the name's own key signed the entry:
+    /// then it may never have been published.
     pub record: Option<Record>,
 }
 
@@ -83,6 +85,11 @@ pub enum LabelProofError {
     /// The record points at something else than the entry.
     #[error("the record of the proof points at another entry")]
     OtherEntry,
+    /// Nothing in the proof leads from the name to the entry: anybody could have made it.
+    #[error(
+        "the proof has no record of the name, and another key than that of the name signed the log entry"
+    )]
+    Unproven,
 }
 
 impl LabelProof {
@@ -114,7 +121,7 @@ impl LabelProof {
     /// Checks every part for the identity behind `name`.
     ///
     /// # Errors
-    /// Says which part does not hold.
+    /// Says which part does not hold; [`LabelProofError::Unproven`] where all parts agree and the name vouches for none.
     pub fn verify(&self, name: &Name, now: Millis) -> Result<ProvenLabel, LabelProofError> {
         let entry = self.verify_entry(name, now)?;
         let proven = self.path.verify(entry.root().as_ref(), &self.key)?;
@@ -122,10 +129,12 @@ impl LabelProof {
             Some(record) => Some(UnverifiedRecord::parse(record)?.verify_at_any_time(name)?),
             None => None,
         };
-        if let Some(record) = &record
-            && record.head() != Some(*entry.cid())
-        {
-            return Err(LabelProofError::OtherEntry);
+        match &record {
+            Some(record) if record.head() != Some(*entry.cid()) => {
+                return Err(LabelProofError::OtherEntry);
+            }
+            None if !entry.is_signed_by_name(name) => return Err(LabelProofError::Unproven),
+            _ => {}
         }
         Ok(ProvenLabel {
             key: self.key,

@@ -32,7 +32,11 @@ struct World {
 
 impl World {
     fn new(seed: u8) -> World {
-        let identity = Identity::from_root(Profile::V2, Zeroizing::new([seed; 32]));
+        World::of(Profile::V2, seed)
+    }
+
+    fn of(profile: Profile, seed: u8) -> World {
+        let identity = Identity::from_root(profile, Zeroizing::new([seed; 32]));
         let document = DidDocument::new(&identity, NOW).to_block().unwrap();
         World {
             identity,
@@ -213,6 +217,31 @@ fn only_the_identity_of_the_name_can_sign() {
         parsed.verify(&name, &document, NOW),
         Err(EntryError::OtherIdentity(_))
     ));
+}
+
+#[test]
+fn an_entry_belongs_to_the_log_that_builds_on_it() {
+    let mut world = World::new(1);
+    let first = world.append(None, vec![set("a", "x")], NOW);
+    let second = world.append(Some(&first), vec![set("b", "x")], later(1));
+    let aside = world.append(Some(&first), vec![set("c", "x")], later(2));
+    let compacted = compact(&world.author(), &second, KEEP, later(3), &world.store).unwrap();
+    let compacted = world.keep(compacted);
+    let last = world.append(Some(&compacted), vec![set("d", "x")], later(4));
+    for (entry, expected) in [
+        (&last, true),
+        (&second, true),
+        (&first, true),
+        (&aside, false),
+    ] {
+        assert_eq!(builds_on(&last, entry, &world.store), Ok(expected));
+    }
+    assert_eq!(builds_on(&first, &last, &world.store), Ok(false));
+    // Where the log before the compaction is not there, it is asked for: nothing is taken on trust.
+    let mut without = world.store.clone();
+    without.remove(second.cid());
+    let error = builds_on(&last, &first, &without).unwrap_err();
+    assert_eq!(error.missing(), Some(*second.cid()));
 }
 
 #[test]

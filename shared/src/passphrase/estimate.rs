@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 
 use super::WORDS;
 
+mod disguise;
+
 /// An unrelated word.
 pub(super) const WORD_BITS: u32 = 10;
 /// A word of a sentence.
@@ -34,6 +36,8 @@ const FUNCTION_WORD_BITS: u32 = 3;
 const DIGIT_BITS: u32 = 3;
 const YEAR_BITS: u32 = 6;
 const SIGN_BITS: u32 = 3;
+/// Which letters of a word have a digit or a sign in their place.
+const SUBSTITUTE_BITS: u32 = 2;
 const EMOJI_BITS: u32 = 6;
 /// Anything that was there before.
 const REPEAT_BITS: u32 = 1;
@@ -115,6 +119,8 @@ pub enum Weakness {
     Date,
     /// It holds one of the commonest passwords.
     Common,
+    /// Digits and signs stand in it for letters of a known word.
+    Disguise,
     /// It holds a run of the keyboard, the alphabet or the numbers.
     Run,
     /// It repeats itself.
@@ -132,6 +138,7 @@ impl fmt::Display for Weakness {
             }
             Weakness::Date => "it holds a date",
             Weakness::Common => "it holds one of the commonest passwords",
+            Weakness::Disguise => "digits and signs in the place of letters hide no word",
             Weakness::Run => "it holds a run of the keyboard, the alphabet or the numbers",
             Weakness::Repeats => "it repeats itself",
             Weakness::WellKnown => "it is a phrase everybody knows",
@@ -145,7 +152,46 @@ pub fn estimate(passphrase: &str) -> Estimate {
     for letter in passphrase.nfkd().take(LONGEST) {
         text.extend(letter.to_lowercase());
     }
-    let tokens = tokens(&text);
+    let mut least = judged(&text);
+    // Whoever guesses tries these as well, so the cheapest reading counts.
+    if let Some((walked, walks)) = disguise::without_walks(&text) {
+        least = least.min(judged(&walked).worse_by(walks * COMMON_BITS, Weakness::Run));
+    }
+    if let Some((plain, words)) = disguise::without_substitutes(&text, is_known_word) {
+        let disguised = judged(&plain).worse_by(words * SUBSTITUTE_BITS, Weakness::Disguise);
+        least = least.min(disguised);
+    }
+    if is_well_known(&text) || is_well_known(&disguise::plain(&text)) {
+        return Estimate {
+            bits: least.bits.min(WORD_BITS),
+            weakness: Weakness::WellKnown,
+        };
+    }
+    least
+}
+
+impl Estimate {
+    /// This estimate with `bits` for what was taken out before, and why that was.
+    fn worse_by(self, bits: u32, weakness: Weakness) -> Estimate {
+        Estimate {
+            bits: self.bits + bits,
+            weakness: self.weakness.max(weakness),
+        }
+    }
+
+    fn min(self, other: Estimate) -> Estimate {
+        if other.bits < self.bits { other } else { self }
+    }
+}
+
+/// Whether a guesser has the word in the first lists that are tried.
+fn is_known_word(word: &str) -> bool {
+    COMMON_WORDS.contains(&word) || Language::English.word_list().binary_search(&word).is_ok()
+}
+
+/// What a text is worth as it stands.
+fn judged(text: &str) -> Estimate {
+    let tokens = tokens(text);
     let mut judge = Judge {
         seen: Vec::with_capacity(tokens.len()),
         word_bits: WORD_BITS,
@@ -160,12 +206,6 @@ pub fn estimate(passphrase: &str) -> Estimate {
         judge.note(Weakness::Sentence);
     }
     let bits: u32 = tokens.iter().map(|token| judge.bits(token)).sum();
-    if is_well_known(&text) {
-        return Estimate {
-            bits: bits.min(WORD_BITS),
-            weakness: Weakness::WellKnown,
-        };
-    }
     if looks_generated(&tokens, function_words) {
         return Estimate {
             bits: bits.max(judge.seen.len() as u32 * WORD_BITS),
@@ -307,7 +347,7 @@ impl<'a> Judge<'a> {
     }
 
     fn bits_of_number(&mut self, number: &str) -> u32 {
-        if is_run(number) {
+        if is_run(number) || is_count(number) {
             self.note(Weakness::Run);
             return COMMON_BITS;
         }
@@ -315,19 +355,54 @@ impl<'a> Judge<'a> {
             self.note(Weakness::Repeats);
             return self.bits_of_number(unit) + REPEAT_BITS;
         }
-        let is_year = |digits: Option<&str>| {
-            digits.is_some_and(|year| year.starts_with("19") || year.starts_with("20"))
+        let digits = number.chars().count() as u32;
+        let Some(years) = dates_in(number) else {
+            return digits * DIGIT_BITS;
         };
-        let digits = number.chars().count();
-        if digits == 4 && is_year(Some(number)) {
-            self.note(Weakness::Date);
-            return YEAR_BITS;
+        self.note(Weakness::Date);
+        years * YEAR_BITS
+    }
+}
+
+/// Whether the digits go on by one step again and again, past the nine as well: 1234567890123, 97531, 13579.
+fn is_count(number: &str) -> bool {
+    let digits: Zeroizing<Vec<u32>> = Zeroizing::new(
+        number
+            .chars()
+            .filter_map(|digit| digit.to_digit(10))
+            .collect(),
+    );
+    let mut steps = digits.windows(2).map(|pair| (10 + pair[1] - pair[0]) % 10);
+    let first = steps.next();
+    digits.len() >= 4
+        && digits.len() == number.chars().count()
+        && steps.all(|step| Some(step) == first)
+}
+
+/// How many years a number is worth that is a row of years, a year and a day, or a day of a year; none where it is no date.
+fn dates_in(number: &str) -> Option<u32> {
+    let is_year = |digits: Option<&str>| {
+        digits.is_some_and(|year| year.starts_with("19") || year.starts_with("20"))
+    };
+    let part = |at: usize| {
+        number
+            .get(at..at + 2)
+            .and_then(|part| part.parse::<u32>().ok())
+    };
+    let is_day = |day: Option<u32>, month: Option<u32>| {
+        day.is_some_and(|day| (1..=31).contains(&day))
+            && month.is_some_and(|month| (1..=12).contains(&month))
+    };
+    let is_short_date =
+        || is_day(part(0), part(2)) || is_day(part(2), part(0)) || is_day(part(4), part(2));
+    match number.len() {
+        8 if is_year(number.get(..4)) || is_year(number.get(4..)) => Some(2),
+        6 if is_short_date() => Some(2),
+        length if length > 0 && length.is_multiple_of(4) => {
+            let mut years = (0..length).step_by(4).map(|at| number.get(at..at + 4));
+            years.all(is_year).then_some(length as u32 / 4)
         }
-        if digits == 8 && (is_year(number.get(..4)) || is_year(number.get(4..))) {
-            self.note(Weakness::Date);
-            return 2 * YEAR_BITS;
-        }
-        digits as u32 * DIGIT_BITS
+        _ => None,
     }
 }
 
@@ -377,7 +452,17 @@ mod tests {
             ("horsehorsehorsehorsehorse", 11, Weakness::Repeats),
             ("summer 1987", 10, Weakness::Common),
             ("anna 24121987", 22, Weakness::Date),
-            ("p@ssw0rd!", 29, Weakness::Short),
+            ("p@ssw0rd!", 9, Weakness::Disguise),
+            ("1234567890123456789", 4, Weakness::Run),
+            ("98765432109876543210", 4, Weakness::Run),
+            ("13579135791357913579", 4, Weakness::Run),
+            ("1987199219952003", 24, Weakness::Date),
+            ("241287", 12, Weakness::Date),
+            ("1qaz2wsx3edc4rfv", 16, Weakness::Run),
+            ("!QAZ@WSX#EDC$RFV", 16, Weakness::Run),
+            ("zxcvbnm,./asdfghjkl;'", 8, Weakness::Run),
+            ("dr4g0n m0nk3y", 12, Weakness::Disguise),
+            ("c0rr3ct h0rs3 b4tt3ry st4pl3", 10, Weakness::WellKnown),
             (
                 "To be, or not to be: that is the question",
                 10,

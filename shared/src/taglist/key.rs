@@ -1,4 +1,4 @@
-//! Keys of a tag list: the handle in lower case, a zero byte, the label.
+//! Keys of a tag list: the handle in lower case, or `#` and an account's number, a zero byte, the label.
 //!
 //! Keys are compared bytewise. The zero byte sorts below every character of a handle, so all labels of
 //! one handle are neighbours, and a handle comes before the longer ones that begin with it.
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(Key::parse(b"alice\0spam"), Ok(key("alice", "spam")));
         assert_eq!(Key::parse(b"Alice\0spam"), Err(KeyError::UpperCase));
         assert_eq!(Key::parse(b"alice"), Err(KeyError::NoSeparator));
-        assert_eq!(Key::parse(&[b'a'; 67]), Err(KeyError::TooLong));
+        assert_eq!(Key::parse(&[b'a'; 73]), Err(KeyError::TooLong));
         for bytes in [
             &b"\0spam"[..],
             b"alice\0",

@@ -8,7 +8,7 @@ use core::{fmt, str::FromStr};
 
 use super::Key;
 use crate::{
-    limits::{HANDLE_BYTES, LABEL_BYTES, LimitExceeded, NOTE_CHARS, SOURCE_BYTES},
+    limits::{HANDLE_BYTES, LABEL_BYTES, LimitExceeded, NOTE_CHARS, SOURCE_BYTES, SUBJECT_BYTES},
     time::Millis,
 };
 
@@ -72,15 +72,25 @@ pub struct Subject {
 }
 
 /// An x.com handle: 1 to 15 letters, digits and underscores. It keeps its spelling; two spellings are
-/// equal for [`Key`]s, not for `==`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// equal for [`Key`]s, not for `==`. In the place of a handle that is not known stands `#` and the account's number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle {
-    bytes: [u8; HANDLE_BYTES],
+    bytes: [u8; SUBJECT_BYTES],
     len: u8,
 }
 
 impl Handle {
-    /// Parses a handle with or without its `@`.
+    /// What stands for an account of which only the number is known.
+    pub fn of_number(id: u64) -> Handle {
+        Handle::from_checked(alloc::format!("#{id}").as_bytes())
+    }
+
+    /// The account's number, where that stands in the place of the handle.
+    pub fn number(&self) -> Option<u64> {
+        self.as_str().strip_prefix('#')?.parse().ok()
+    }
+
+    /// Parses a handle with or without its `@`, or `#` and a number.
     ///
     /// # Errors
     /// Refuses other characters and lengths.
@@ -90,18 +100,24 @@ impl Handle {
 
     pub(crate) fn parse_bytes(text: &[u8]) -> Result<Handle, LabelError> {
         let valid = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        if text.is_empty() || text.len() > HANDLE_BYTES || !text.iter().all(valid) {
-            return Err(LabelError::Handle);
+        let is_handle = !text.is_empty() && text.len() <= HANDLE_BYTES && text.iter().all(valid);
+        if is_handle || is_number(text) {
+            Ok(Handle::from_checked(text))
+        } else {
+            Err(LabelError::Handle)
         }
-        let mut bytes = [0; HANDLE_BYTES];
-        bytes[..text.len()].copy_from_slice(text);
-        Ok(Handle {
-            bytes,
-            len: text.len() as u8,
-        })
     }
 
-    /// The handle as it is spelled, without `@`.
+    fn from_checked(text: &[u8]) -> Handle {
+        let mut bytes = [0; SUBJECT_BYTES];
+        bytes[..text.len()].copy_from_slice(text);
+        Handle {
+            bytes,
+            len: text.len() as u8,
+        }
+    }
+
+    /// The handle as it is spelled, without `@`; `#` and the number where that stands in its place.
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("a handle is ASCII")
     }
@@ -114,10 +130,23 @@ impl Handle {
     }
 }
 
+/// Whether text is `#` and a number of an account in its only form.
+fn is_number(text: &[u8]) -> bool {
+    let number = text
+        .strip_prefix(b"#")
+        .and_then(|digits| core::str::from_utf8(digits).ok())
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|digits| *digits == "0" || !digits.starts_with('0'));
+    number.is_some_and(|digits| digits.parse::<u64>().is_ok())
+}
+
 impl fmt::Display for Handle {
-    /// With `@`.
+    /// With `@`, or `#` and the number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "@{}", self.as_str())
+        match self.bytes[0] {
+            b'#' => f.write_str(self.as_str()),
+            _ => write!(f, "@{}", self.as_str()),
+        }
     }
 }
 
@@ -285,7 +314,9 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LabelError {
     /// Not a handle.
-    #[error("a handle is 1 to {HANDLE_BYTES} letters, digits and underscores, with or without @")]
+    #[error(
+        "a handle is 1 to {HANDLE_BYTES} letters, digits and underscores, with or without @; for an account of which only the number is known write # and the number"
+    )]
     Handle,
     /// Not a label.
     #[error("a label is 1 to {LABEL_BYTES} lower-case letters, digits and hyphens")]
@@ -319,6 +350,22 @@ mod tests {
         }
         assert_eq!(Handle::parse("AbC").unwrap().lower().as_str(), "abc");
         for text in ["", "@", "@@a", "a-b", "a b", "ABCDEFGHIJKLMNOP", "ä", "a\0"] {
+            assert_eq!(Handle::parse(text), Err(LabelError::Handle), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_stands_for_a_handle_that_is_not_known() {
+        for id in [0, 7, 1_778_338_116_564_078_593, u64::MAX] {
+            let handle = Handle::of_number(id);
+            assert_eq!(handle.number(), Some(id));
+            assert_eq!(handle.to_string(), alloc::format!("#{id}"));
+            assert_eq!(Handle::parse(&handle.to_string()), Ok(handle));
+            let key = Key::new(&handle, &Tag::parse(&"a".repeat(50)).unwrap());
+            assert_eq!(Key::parse(key.as_bytes()).unwrap().handle(), handle);
+        }
+        assert_eq!(Handle::parse("17").unwrap().number(), None);
+        for text in ["#", "#01", "#-1", "#1a", "#18446744073709551616"] {
             assert_eq!(Handle::parse(text), Err(LabelError::Handle), "{text:?}");
         }
     }

@@ -1,10 +1,18 @@
 //! A proof about one label in a file, checked by somebody who has nothing else.
 
+use std::collections::BTreeMap;
 use std::fs;
 
+use bytes::Bytes;
+use perennis_shared::cid::Cid;
+use perennis_shared::did::{DidDocument, Identity, Profile};
+use perennis_shared::log::{self, Author, LabelProof};
+use perennis_shared::taglist::{Handle, Label, Op, Tag};
+use perennis_shared::time::Millis;
 use perennis_tests::home::Home;
 use perennis_tests::node::Node;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::user::{did, publish, with_identity, with_phrase};
 
@@ -84,7 +92,10 @@ fn a_proof_of_somebody_else_or_with_a_changed_byte_is_refused() {
     let own = did(&user);
     let (other, _) = with_phrase("thimble mosaic ladder canyon velvet orbit");
     let refused = verdict(3, path, &did(&other));
-    assert_eq!(refused["valid"], false);
+    assert_eq!(
+        (&refused["valid"], &refused["verdict"]),
+        (&false.into(), &"invalid".into())
+    );
     assert!(refused["says"].is_null(), "{refused}");
     assert!(refused["reason"].as_str().unwrap().contains("belongs to"));
 
@@ -99,6 +110,40 @@ fn a_proof_of_somebody_else_or_with_a_changed_byte_is_refused() {
     for content in [&b""[..], b"no proof", &whole[..whole.len() - 1]] {
         fs::write(&out, content).unwrap();
         assert_eq!(verdict(3, path, &own)["valid"], false);
+    }
+}
+
+/// A proof without a record: all that whoever writes a DID document of another can have.
+fn without_record(identity: &Identity) -> Vec<u8> {
+    let at = Millis(1_700_000_000_000);
+    let document = DidDocument::new(identity, at).to_block().unwrap();
+    let author = Author {
+        did: identity.did(),
+        signer: identity.signer(),
+        document: *document.cid(),
+    };
+    let (handle, tag) = (Handle::parse("@one").unwrap(), Tag::parse("spam").unwrap());
+    let op = Op::Set(Label::new(handle, tag, at));
+    let mut blocks: BTreeMap<Cid, Bytes> = BTreeMap::new();
+    let signed = log::append(&author, None, vec![op.clone()], at, &blocks).unwrap();
+    for block in signed.added {
+        let (cid, bytes) = block.into_parts();
+        blocks.insert(cid, bytes);
+    }
+    let proof = LabelProof::new(&op.key(), &signed.entry, &document, None, &blocks);
+    proof.unwrap().to_bytes()
+}
+
+#[test]
+fn a_proof_that_no_record_leads_to_is_unproven() {
+    let user = Home::new();
+    for (profile, code, expected) in [(Profile::V2, 3, "unproven"), (Profile::V1, 0, "valid")] {
+        let identity = Identity::from_root(profile, Zeroizing::new([1; 32]));
+        let file = user.file("label.proof", without_record(&identity));
+        let shown = verdict(code, &file, &identity.did().to_string());
+        assert_eq!(shown["verdict"], expected, "{shown}");
+        assert_eq!(shown["valid"], code == 0);
+        assert_eq!(shown["says"].is_null(), code != 0, "{shown}");
     }
 }
 

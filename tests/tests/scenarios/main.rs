@@ -11,6 +11,7 @@ mod full_disk;
 mod history;
 mod home_damage;
 mod identity;
+mod importing;
 mod kill;
 mod label_files;
 mod label_proofs;

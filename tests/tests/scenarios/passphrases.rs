@@ -21,6 +21,7 @@ fn profile_v1_derives_what_the_extension_derives() {
             "derive",
             "--profile",
             "v1",
+            "--passphrase-lines",
             "--passphrase-file",
             &file,
         ]);
@@ -48,6 +49,14 @@ fn a_passphrase_comes_from_a_file_or_stdin_with_or_without_a_line_end() {
     assert_ne!(derive("-", b"orbit velvet canyon ladder mosaic \n"), plain);
     let file = user.file("phrase", "orbit velvet canyon ladder mosaic\n");
     assert_eq!(derive(&file, b""), plain);
+    let marked = "\u{feff}orbit velvet canyon ladder mosaic\r\n".as_bytes();
+    assert_eq!(derive("-", marked), plain);
+    let arguments = ["id", "derive", "--passphrase-file", "-"];
+    let ran = user.run_with_input(
+        &arguments,
+        "orbit velvet canyon\u{200b} ladder mosaic".as_bytes(),
+    );
+    assert!(ran.expect(0).stderr.contains("cannot be seen"));
 }
 
 #[test]
@@ -83,6 +92,7 @@ fn what_is_no_passphrase_is_named() {
         (b"\n", "passphrase_empty"),
         (b"\xff\xfe\n", "passphrase_not_text"),
         (&[b'a'; 5000], "passphrase_too_long"),
+        (b"one\ntwo\n", "passphrase_of_lines"),
     ] {
         let file = user.file("phrase", content);
         let error = user.error(3, &["id", "derive", "--passphrase-file", &file]);

@@ -82,7 +82,11 @@ fn what_a_person_exports_is_as_open_as_their_umask_says() {
     for (umask, expected) in [("022", 0o644), ("002", 0o664), ("077", 0o600)] {
         let (car, csv) = (user.beside("me.car"), user.beside("labels.csv"));
         run(&user, umask, &["export", "--force", car.to_str().unwrap()]);
-        run(&user, umask, &["label", "export", csv.to_str().unwrap()]);
+        run(
+            &user,
+            umask,
+            &["label", "export", "--force", csv.to_str().unwrap()],
+        );
         assert_eq!((mode(&car), mode(&csv)), (expected, expected), "{umask}");
     }
 }

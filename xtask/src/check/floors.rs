@@ -82,7 +82,7 @@ const HOUSES: &[House] = &[
         floors: &[
             &["error", "indexed_db", "lock"],
             &["object"],
-            &["identity"],
+            &["identity", "label"],
             &["client"],
         ],
     },

@@ -1,7 +1,7 @@
 //! `perennis label prove` and `label verify`: what a list says about one label, for somebody who has only the file.
 
 use perennis_shared::limits::LABEL_PROOF_BYTES;
-use perennis_shared::log::{LabelProof, ProvenLabel};
+use perennis_shared::log::{LabelProof, LabelProofError, ProvenLabel};
 use perennis_shared::taglist::tree::Proven;
 use perennis_shared::taglist::{Handle, Key, Tag};
 use serde::Serialize;
@@ -62,6 +62,7 @@ pub(super) async fn prove(context: &Context<'_>, arguments: &LabelProve) -> Resu
         return Err(Failure::usage("with --json the proof goes to a file")
             .hint("name one with --out FILE, or leave --json out to have the proof on stdout"));
     }
+    let existing = Existing::unless_forced(&arguments.out, arguments.force)?;
     let handle = parse_handle(&arguments.handle)?;
     let tag = parse_tags(std::slice::from_ref(&arguments.label))?.swap_remove(0);
     let key = Key::new(&handle, &tag);
@@ -84,7 +85,7 @@ pub(super) async fn prove(context: &Context<'_>, arguments: &LabelProve) -> Resu
     if to_stdout {
         return context.output.bytes(&bytes);
     }
-    write_atomically(&arguments.out, &bytes, Existing::Replace, false)?;
+    write_atomically(&arguments.out, &bytes, existing, false)?;
     let says = Says::of(&proven.proven);
     let document = ProveDocument {
         did: did.to_string(),
@@ -105,10 +106,24 @@ pub(super) async fn prove(context: &Context<'_>, arguments: &LabelProve) -> Resu
     })
 }
 
-/// What a proof file is worth. The fields below `did` are told only when it is valid.
+/// What a proof file is worth.
+#[derive(Clone, Copy, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Worth {
+    /// The identity says so.
+    Valid,
+    /// The parts agree with each other, but nothing leads from the name to them: anybody can make such a file.
+    Unproven,
+    /// A part is damaged, of somebody else, or no proof at all.
+    #[default]
+    Invalid,
+}
+
+/// The fields below `did` are told only when the proof is valid.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Verdict {
+    verdict: Worth,
     valid: bool,
     reason: Option<String>,
     did: String,
@@ -128,14 +143,19 @@ pub(super) fn verify(context: &Context<'_>, arguments: &LabelVerify) -> Result<(
     let bytes = read_start(&arguments.file, LABEL_PROOF_BYTES as u64 + 1)?;
     let now = now();
     let shown = match LabelProof::from_bytes(&bytes) {
-        Ok(proof) => proof
-            .verify(&did.name(), now)
-            .map_err(|error| with_causes(&error)),
-        Err(error) => Err(with_causes(&error)),
+        Ok(proof) => proof.verify(&did.name(), now).map_err(|error| {
+            let worth = match error {
+                LabelProofError::Unproven => Worth::Unproven,
+                _ => Worth::Invalid,
+            };
+            (worth, with_causes(&error))
+        }),
+        Err(error) => Err((Worth::Invalid, with_causes(&error))),
     };
     let verdict = match &shown {
         Ok(shown) => told_by(shown),
-        Err(reason) => Verdict {
+        Err((worth, reason)) => Verdict {
+            verdict: *worth,
             reason: Some(reason.clone()),
             ..Verdict::default()
         },
@@ -146,8 +166,12 @@ pub(super) fn verify(context: &Context<'_>, arguments: &LabelVerify) -> Result<(
     };
     context.output.answer(&verdict, |page| match &shown {
         Ok(shown) => show(page, &verdict, shown),
-        Err(reason) => {
-            let line = format!("{}: {reason}", page.paint.bad("not valid"));
+        Err((worth, reason)) => {
+            let word = match worth {
+                Worth::Unproven => "unproven",
+                Worth::Valid | Worth::Invalid => "not valid",
+            };
+            let line = format!("{}: {reason}", page.paint.bad(word));
             page.line(line);
         }
     })?;
@@ -159,9 +183,9 @@ pub(super) fn verify(context: &Context<'_>, arguments: &LabelVerify) -> Result<(
             "the record of this proof has ended: ask for a newer proof to know what the list says now",
         ),
         Some(_) => {}
-        None => context
-            .output
-            .warn("the proof has no record: the list it is about may never have been published"),
+        None => context.output.warn(
+            "the proof has no record: the key of the name signed it, but the list may never have been published",
+        ),
     }
     Ok(())
 }
@@ -173,6 +197,7 @@ fn told_by(shown: &ProvenLabel) -> Verdict {
     };
     let record = shown.record.as_ref();
     Verdict {
+        verdict: Worth::Valid,
         valid: true,
         handle: Some(shown.key.handle().to_string()),
         label: Some(shown.key.label().to_string()),

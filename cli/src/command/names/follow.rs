@@ -11,7 +11,7 @@ use bytes::Bytes;
 use perennis_rt::http::Request;
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::codec;
-use perennis_shared::codec::car::{CarError, Decoder, Event, Writer};
+use perennis_shared::codec::car::{CarError, Event, FileDecoder, Writer};
 use perennis_shared::ipns::{Name, PathRoot, Record, UnverifiedRecord};
 use perennis_shared::limits::RECORD_BYTES;
 use serde::Serialize;
@@ -242,7 +242,7 @@ fn write_part(head: &Cid, record: &Record, blocks: &[Block]) -> Result<Bytes, Ca
 struct Parts<'a> {
     file: &'a Path,
     reader: Box<dyn std::io::Read>,
-    decoder: Decoder,
+    decoder: FileDecoder,
     roots: Vec<Cid>,
     is_over: bool,
     is_checked: bool,
@@ -256,7 +256,7 @@ impl<'a> Parts<'a> {
         Ok(Parts {
             file,
             reader: files::open(file)?,
-            decoder: Decoder::new(),
+            decoder: FileDecoder::new(),
             roots: Vec::new(),
             is_over: false,
             is_checked: false,

@@ -50,6 +50,8 @@ pub(super) fn in_query(route: &Route, name: &str) -> Value {
         "peer" => {
             json!({"type": "string", "pattern": "^/", "examples": [format!("{MULTIADDR}/p2p/{PEER}")]})
         }
+        "name" => json!({"type": "string", "maxLength": 255, "examples": ["my files"]}),
+        "root" => json!({"type": "string", "pattern": CID_PATTERN, "examples": [CID]}),
         "filename" => json!({"type": "string", "minLength": 1, "examples": ["list.car"]}),
         "entity-bytes" => json!({
             "type": "string",

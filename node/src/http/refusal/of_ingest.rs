@@ -37,8 +37,11 @@ impl ClientError for IngestError {
                 "compact the log, use another node, or ask the operator to raise the quota"
             }
             IngestError::FetchTooLarge { .. } => FETCH_TOO_LARGE,
+            IngestError::ImportMemory { .. } => {
+                "import it when less is under way, in smaller files, or with a larger admission.memory"
+            }
             IngestError::Busy => "try again after the time in Retry-After",
-            IngestError::Car(_) => "send a CARv1 file whose blocks match their CIDs",
+            IngestError::Car(_) => "send a CAR file whose blocks match their CIDs, to its end",
             IngestError::NotAMessage(_) => {
                 "send CARv1 with the roots [head, record, rung…], the rungs right before the record, the record as its last block"
             }

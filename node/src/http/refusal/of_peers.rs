@@ -4,6 +4,7 @@ use perennis_net::dht::DhtError;
 use perennis_net::{ConnectError, NetError};
 
 use super::{ClientError, Refusal};
+use crate::resolve::Unresolved;
 
 impl ClientError for NetError {
     fn code(&self) -> &'static str {
@@ -26,6 +27,19 @@ impl Refusal {
     /// The peer-to-peer side has stopped, and the node will.
     pub(in crate::http) fn stopping() -> Refusal {
         Refusal::new("stopping", STOPPED, START)
+    }
+}
+
+impl ClientError for Unresolved {
+    fn code(&self) -> &'static str {
+        match self {
+            Unresolved::Busy => "busy",
+            Unresolved::Late => "no_answer",
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        "try again in a few seconds: whether the name has a record is not known yet"
     }
 }
 

@@ -90,6 +90,7 @@ pub(super) static ROUTES: &[Route] = &[
             404 "no valid record is here" ERROR,
             406 "a format that is not served" ERROR,
             412 "Cache-Control: only-if-cached, and none is here" &[],
+            503 "too many names are being looked up, or nobody answered in time" ERROR,
         ]),
     Route::get("/routing/v1/ipns/{name}", "record_get", handler!(records::routing))
         .in_memory(records::cached)
@@ -103,6 +104,7 @@ pub(super) static ROUTES: &[Route] = &[
             400 "no IPNS name" ERROR,
             406 "a format that is not served" ERROR,
             412 "Cache-Control: only-if-cached, and none is here" &[],
+            503 "too many names are being looked up, or nobody answered in time" ERROR,
         ]),
     Route::new(RouteMethod::Put, "/routing/v1/ipns/{name}", "record_put", Scope::Publish, handler!(records::put))
         .summary("Stores a record durably (Delegated Routing V1). Blocks of an unknown head are fetched later.")

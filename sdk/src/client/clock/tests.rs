@@ -103,7 +103,8 @@ impl Device {
             waiting: vec![nobody(1)],
         };
         let mut changes = keep_entry(Changes::new(), &name, &signed, self.head)
-            .set(rows::outbox_key(&name), outbox.to_row());
+            .unwrap()
+            .set(rows::outbox_key(&name), outbox.to_row("outbox").unwrap());
         changes
             .state
             .extend(mark_changes(&name, &outbox.record).state);
@@ -120,7 +121,8 @@ impl Device {
             at: rt::now(),
         };
         let key = rows::node_key(&alice().name(), &nobody(1));
-        let changes = Changes::new().set(key, has.to_row());
+        let row = has.to_row(&key).unwrap();
+        let changes = Changes::new().set(key, row);
         self.client.shared.store.commit(changes).await.unwrap();
     }
 

@@ -145,7 +145,7 @@ fn what_breaks_a_rule_is_refused() {
         ),
         (
             b"\x0a\xa1\x67version\x02".to_vec(),
-            "the file is a CAR of version 2; only version 1 is read",
+            "the file is a CAR of version 2, which is not read here",
         ),
         (
             b"\x11\xa2\x65roots\x80\x67versiom\x01".to_vec(),

@@ -1,8 +1,14 @@
 //! The links of CBOR (RFC 8949) in any form: keys in any order, numbers of any length, indefinite lengths, floats of any
 //! width, text that is no UTF-8, and tags of any number.
 
+use alloc::vec::Vec;
+
 use super::{Links, deeper};
-use crate::codec::CodecError;
+use crate::{
+    cid::{Cid, parse_cid_bytes},
+    codec::CodecError,
+    limits::{CAR_FILE_ROOTS, LimitExceeded},
+};
 
 /// The tag of a link.
 const LINK: u64 = 42;
@@ -46,12 +52,46 @@ pub(super) fn read_jose(bytes: &[u8], found: &mut Links) -> Result<(), CodecErro
     reader.finish()
 }
 
+/// The header of a CAR file as others write it: its version, and its roots; none where it has no such field. Roots may be
+/// null, as Go writes an empty list.
+pub(in crate::codec) fn read_car_header(
+    bytes: &[u8],
+) -> Result<(Option<u64>, Option<Vec<Cid>>), CodecError> {
+    let mut reader = Reader {
+        input: bytes,
+        at: 0,
+    };
+    let (MAP, entries) = reader.head()? else {
+        return Err(reader.malformed(0, "a header that is no map"));
+    };
+    let (mut version, mut roots) = (None, None);
+    let mut entries = Items::new(entries, 1);
+    while entries.has_next(&mut reader)? {
+        let offset = reader.at;
+        match reader.chunk()? {
+            Some(b"version") => match reader.head()? {
+                (UNSIGNED, Some(number)) => version = Some(number),
+                _ => return Err(reader.malformed(offset, "a version that is no number")),
+            },
+            Some(b"roots") => roots = Some(reader.roots()?),
+            Some(_) => reader.value(1, &mut Links::default())?,
+            None => return Err(reader.malformed(offset, "a key that is no text")),
+        }
+    }
+    reader.finish()?;
+    Ok((version, roots))
+}
+
+const UNSIGNED: u8 = 0;
 const BYTES: u8 = 2;
 const TEXT: u8 = 3;
 const LIST: u8 = 4;
 const MAP: u8 = 5;
 const TAG: u8 = 6;
 const SIMPLE: u8 = 7;
+
+/// The simple value that stands for nothing.
+const NULL: u64 = 22;
 
 /// The byte that ends what has no length.
 const BREAK: u8 = 0xff;
@@ -117,6 +157,31 @@ impl<'a> Reader<'a> {
             // Numbers and simple values are all in their head.
             _ => Ok(()),
         }
+    }
+
+    /// The roots of a CAR file.
+    fn roots(&mut self) -> Result<Vec<Cid>, CodecError> {
+        let start = self.at;
+        let count = match self.head()? {
+            (LIST, count) => count,
+            (SIMPLE, Some(NULL)) => return Ok(Vec::new()),
+            _ => return Err(self.malformed(start, "roots that are no list")),
+        };
+        let mut roots = Vec::new();
+        let mut items = Items::new(count, 1);
+        while items.has_next(self)? {
+            LimitExceeded::check("CAR roots", CAR_FILE_ROOTS, roots.len() + 1)?;
+            let offset = self.at;
+            let is_link = self.head()? == (TAG, Some(LINK));
+            match self.chunk()? {
+                Some([0, cid @ ..]) if is_link => {
+                    let cid = parse_cid_bytes(cid);
+                    roots.push(cid.map_err(|source| CodecError::Link { offset, source })?);
+                }
+                _ => return Err(self.malformed(offset, "a root that is no link")),
+            }
+        }
+        Ok(roots)
     }
 
     /// The whole of a text or of bytes of definite length; none where another value comes, of which nothing is read.

@@ -10,6 +10,7 @@ use crate::codec::dag_cbor::Encoder;
 use crate::ipns::samples::{NPM_RECORD, VALUE, end, fields, key, name_of, npm_key};
 use crate::ipns::{compare, create};
 use crate::sign::SigningKey;
+use crate::wire::write_length;
 
 /// A record of any content, signed as `signature_v2` asks.
 struct Forge {
@@ -285,6 +286,31 @@ fn unknown_fields_are_tolerated() {
     ]);
     let record = UnverifiedRecord::parse(&bytes).unwrap();
     assert!(record.verify(&name_of(&key(1)), Millis(0)).is_ok());
+}
+
+#[test]
+fn records_that_are_padded_are_refused() {
+    let padded = |record: &[u8], bytes: usize| {
+        let mut record = record.to_vec();
+        // Field 12 of bytes.
+        record.push(0x62);
+        write_length(&mut record, bytes);
+        record.resize(record.len() + bytes, 0);
+        UnverifiedRecord::parse(&record)
+    };
+    let refused = RecordError::Malformed {
+        reason: "much of it is signed by nobody",
+    };
+    let record = Forge::default().v2_only(&key(1));
+    assert!(padded(&record, 200).is_ok());
+    assert_eq!(padded(&record, 9_000).unwrap_err(), refused);
+    let npm = hex::decode(NPM_RECORD).unwrap();
+    assert_eq!(padded(&npm, 9_000).unwrap_err(), refused);
+    let mut envelope = Envelope::parse(&npm).unwrap();
+    let signature = [0; 9_000];
+    envelope.signature_v1 = Some(&signature);
+    let forged = UnverifiedRecord::parse(&envelope.encode());
+    assert_eq!(forged.unwrap_err(), refused);
 }
 
 #[test]

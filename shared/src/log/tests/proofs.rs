@@ -56,9 +56,59 @@ fn presence_removal_and_absence_are_shown_to_whoever_knows_the_name() {
     }
     // The list of somebody who has nothing is empty, and that can be shown as well.
     let empty = world.append(None, vec![], NOW);
-    let proof = world.prove(&empty, &set("a", "x"), None);
+    let newest = self::record(&world, &empty, 3);
+    let proof = world.prove(&empty, &set("a", "x"), Some(&newest));
     let shown = proof.verify(&world.name(), NOW).unwrap();
-    assert_eq!((shown.proven, shown.record), (Proven::Absent, None));
+    assert_eq!((shown.proven, shown.record), (Proven::Absent, Some(newest)));
+}
+
+/// A document that names a victim's DID and lists, beside the victim's key, the one of somebody else, who signs an entry.
+fn forged(victim: &Identity, forger: &SigningKey, op: &Op) -> LabelProof {
+    let document = DidDocument::new(victim, NOW).with_key(forger.public());
+    let document = document.to_block().unwrap();
+    let author = Author {
+        did: victim.did(),
+        signer: forger,
+        document: *document.cid(),
+    };
+    let mut store: BTreeMap<Cid, Bytes> = BTreeMap::new();
+    let appended = append(&author, None, vec![op.clone()], NOW, &store).unwrap();
+    for block in appended.added {
+        let (cid, bytes) = block.into_parts();
+        store.insert(cid, bytes);
+    }
+    LabelProof::new(&op.key(), &appended.entry, &document, None, &store).unwrap()
+}
+
+#[test]
+fn a_document_that_anybody_can_write_proves_nothing_under_either_method() {
+    let forger = SigningKey::from_seed(&[99; 32]);
+    for profile in [Profile::V1, Profile::V2] {
+        let victim = Identity::from_root(profile, Zeroizing::new([1; 32]));
+        let forged = forged(&victim, &forger, &set("alice", "spam"));
+        let read = LabelProof::from_bytes(&forged.to_bytes()).unwrap();
+        assert_eq!(
+            read.verify(&victim.name(), NOW).unwrap_err(),
+            LabelProofError::Unproven,
+            "{}",
+            victim.did()
+        );
+    }
+}
+
+#[test]
+fn without_a_record_the_key_of_the_name_has_to_have_signed() {
+    let op = set("a", "x");
+    for (profile, shows) in [(Profile::V1, true), (Profile::V2, false)] {
+        let mut world = World::of(profile, 1);
+        let entry = world.append(None, vec![op.clone()], NOW);
+        let proof = world.prove(&entry, &op, None);
+        let shown = proof.verify(&world.name(), NOW);
+        assert_eq!(shown.is_ok(), shows, "{shown:?}");
+        let record = record(&world, &entry, 1);
+        let proof = world.prove(&entry, &op, Some(&record));
+        assert!(proof.verify(&world.name(), NOW).is_ok());
+    }
 }
 
 #[test]
@@ -70,7 +120,7 @@ fn parts_that_do_not_belong_together_show_nothing() {
     let proof = world.prove(&entry, &set("a", "x"), Some(&record(&world, &newer, 2)));
     let refused = proof.verify(&world.name(), later(1)).unwrap_err();
     assert_eq!(refused, LabelProofError::OtherEntry);
-    let proof = world.prove(&entry, &set("a", "x"), None);
+    let proof = world.prove(&entry, &set("a", "x"), Some(&record(&world, &entry, 1)));
     let refused = proof.verify(&other.name(), NOW).unwrap_err();
     assert!(matches!(refused, LabelProofError::Entry(_)), "{refused}");
     let early = proof.verify(&world.name(), Millis(0)).unwrap_err();

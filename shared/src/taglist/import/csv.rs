@@ -1,198 +1,281 @@
-//! CSV (RFC 4180) with a header line, in UTF-8.
+//! Tables of text (RFC 4180 and its relatives): CSV with a header line, or a list with one account on each line.
 //!
-//! Columns, in any order: `handle` and `label`, which must be there, `note`, `colour`, `source`, `id`,
-//! `created`, `updated`, `expires`, `negated`. An empty field is an absent one. Lines end with CR LF or LF; empty
-//! lines are passed over.
+//! Columns, in any order: `handle` or `id`, `label` unless the caller names one for all rows, `note`, `colour`, `source`,
+//! `created`, `updated`, `expires`, `negated`. Empty fields say nothing. Fields are separated by commas, semicolons, tabs or
+//! bars, whichever the header has, or what a first line `sep=;` says. Lines end with CR LF, LF or CR; empty lines are passed
+//! over. A note that a spreadsheet would run as a formula may begin with an apostrophe, which is not part of it.
 
-use alloc::{borrow::Cow, string::ToString, vec::Vec};
+use alloc::{borrow::Cow, vec::Vec};
 
-use super::{Import, ImportError, Place, RowProblem, parse_time, text};
-use crate::{
-    taglist::{Colour, Handle, Label, Note, Source, Tag},
-    time::Millis,
+use super::{
+    Form, Import, ImportError, ImportOptions, Place, RowProblem,
+    columns::{Column, Draft, header, subject},
+    text::{self, count_breaks},
 };
+use crate::taglist::{Field, LabelEdit};
 
-/// The columns, for messages.
-pub(super) const COLUMN_NAMES: &str =
-    "handle, label, note, colour, source, id, created, updated, expires and negated";
+const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
 
-/// The columns in the order in which exports have them.
-pub(super) const COLUMNS: [&str; 10] = [
-    "handle", "label", "note", "colour", "source", "id", "created", "updated", "expires", "negated",
-];
-
-/// Reads a CSV file. Labels without times of their own were created and updated at `at`.
+/// Reads a table.
 ///
 /// # Errors
-/// Refuses files that are no text, that have a header which is not understood, or quotes that do not match.
-/// Rows that are not valid are in the import's problems.
-pub fn csv(bytes: &[u8], at: Millis) -> Result<Import, ImportError> {
-    let mut reader = Reader {
-        rest: text(bytes)?,
-        line: 1,
+/// Refuses files that are no text, and a header that is not understood. Rows that are not valid are in the import's
+/// problems.
+pub fn csv(bytes: &[u8], options: &ImportOptions) -> Result<Import, ImportError> {
+    let (text, encoding) = text::decode(bytes)?;
+    let (said, rest) = said_separator(&text);
+    let first_line = rest
+        .split(['\n', '\r'])
+        .find(|line| !line.trim().is_empty());
+    let separator = said.unwrap_or_else(|| separator_of(first_line.unwrap_or_default()));
+    let mut import = Import {
+        form: Form {
+            encoding,
+            separator: Some(separator),
+        },
+        ..Import::default()
     };
-    let mut import = Import::default();
-    let mut columns: Option<Vec<&'static str>> = None;
-    while let Some((line, fields)) = reader.row()? {
+    let mut reader = Reader {
+        separator,
+        rest,
+        line: 1 + u64::from(said.is_some()),
+    };
+    let mut columns: Option<Vec<Option<Column>>> = None;
+    while let Some((line, fields)) = reader.row() {
+        let Some(fields) = fields else {
+            import.refuse(Place { line, column: 0 }, RowProblem::Quotes);
+            continue;
+        };
         match &columns {
-            None => columns = Some(header(&fields)?),
-            Some(columns) => read_row(&mut import, columns, &fields, line, at)?,
+            Some(columns) if columns.is_empty() => {
+                read_account(&mut import, &fields, line, options)?;
+            }
+            Some(columns) => read_row(&mut import, columns, fields, line, options)?,
+            None if is_header(&fields, options) => {
+                let found = header(&fields, options)?;
+                for (field, column) in fields.iter().zip(&found) {
+                    if column.is_none() {
+                        import.leave_out(field.trim());
+                    }
+                }
+                columns = Some(found);
+            }
+            None if fields.len() == 1 && options.map.is_empty() => {
+                read_account(&mut import, &fields, line, options)?;
+                import.form.separator = None;
+                columns = Some(Vec::new());
+            }
+            // Says what is missing.
+            None => columns = Some(header(&fields, options)?),
         }
     }
-    columns.map(|_| import).ok_or(ImportError::Empty)
+    match columns {
+        Some(_) => Ok(import),
+        None if import.problem_count > 0 => Ok(import),
+        None => Err(ImportError::Empty),
+    }
 }
 
-fn header(fields: &[Cow<'_, str>]) -> Result<Vec<&'static str>, ImportError> {
-    let mut columns = Vec::with_capacity(fields.len());
-    for field in fields {
-        let name = field.trim().to_ascii_lowercase();
-        let name = if name == "color" { "colour" } else { &name };
-        let known = COLUMNS.into_iter().find(|column| *column == name);
-        let column = known.ok_or_else(|| ImportError::ColumnUnknown(field.to_string()))?;
-        if columns.contains(&column) {
-            return Err(ImportError::ColumnRepeated(column));
+/// What a first line `sep=;` says, and the lines after it.
+fn said_separator(text: &str) -> (Option<char>, &str) {
+    let line = text.split(['\n', '\r']).next().unwrap_or_default();
+    let said = line.trim_matches('"');
+    let said = said
+        .get(..4)
+        .filter(|start| start.eq_ignore_ascii_case("sep="))
+        .and_then(|_| said[4..].chars().next());
+    match said {
+        Some(separator) if !matches!(separator, '"' | '\n' | '\r') => {
+            let rest = &text[line.len()..];
+            let rest = rest
+                .strip_prefix("\r\n")
+                .or_else(|| rest.strip_prefix(['\n', '\r']));
+            (Some(separator), rest.unwrap_or_default())
         }
-        columns.push(column);
+        _ => (None, text),
     }
-    for required in &COLUMNS[..2] {
-        if !columns.contains(required) {
-            return Err(ImportError::ColumnMissing(required));
+}
+
+/// The separator that the header has most of, outside of quotes.
+fn separator_of(line: &str) -> char {
+    let mut counts = [0_usize; SEPARATORS.len()];
+    let mut is_quoted = false;
+    for character in line.chars() {
+        is_quoted ^= character == '"';
+        if !is_quoted && let Some(at) = SEPARATORS.iter().position(|known| *known == character) {
+            counts[at] += 1;
         }
     }
-    Ok(columns)
+    let mut best = 0;
+    for (at, count) in counts.iter().enumerate() {
+        if *count > counts[best] {
+            best = at;
+        }
+    }
+    SEPARATORS[best]
+}
+
+fn is_header(fields: &[Cow<'_, str>], options: &ImportOptions) -> bool {
+    fields
+        .iter()
+        .any(|field| Column::of(field, options).is_some())
+}
+
+/// A line of a list without a header: an account, on which the caller's label is put.
+fn read_account(
+    import: &mut Import,
+    fields: &[Cow<'_, str>],
+    line: u64,
+    options: &ImportOptions,
+) -> Result<(), ImportError> {
+    let label = options.label.clone().ok_or(ImportError::NoLabel)?;
+    let place = Place { line, column: 1 };
+    let [account] = fields else {
+        let problem = RowProblem::FieldCount {
+            expected: 1,
+            found: fields.len(),
+        };
+        import.refuse(Place { column: 0, ..place }, problem);
+        return Ok(());
+    };
+    let read = subject(account.trim());
+    match read {
+        Ok(handle) => import.add(LabelEdit::new(handle, label), Place { column: 0, ..place }),
+        Err(problem) => {
+            import.refuse(place, problem);
+            Ok(())
+        }
+    }
 }
 
 fn read_row(
     import: &mut Import,
-    columns: &[&'static str],
-    fields: &[Cow<'_, str>],
+    columns: &[Option<Column>],
+    fields: Vec<Cow<'_, str>>,
     line: u64,
-    at: Millis,
+    options: &ImportOptions,
 ) -> Result<(), ImportError> {
+    let place = Place { line, column: 0 };
     if fields.len() != columns.len() {
         let problem = RowProblem::FieldCount {
             expected: columns.len(),
             found: fields.len(),
         };
-        import.refuse(Place { line, column: 0 }, problem);
+        import.refuse(place, problem);
         return Ok(());
     }
-    match parse_label(columns, fields, at) {
-        Ok(label) => import.add(label, Place { line, column: 0 }),
-        Err((index, problem)) => {
-            let column = index as u64 + 1;
+    match parse_row(columns, fields, options) {
+        Ok(edit) => import.add(edit, place),
+        Err((column, problem)) => {
+            let at = columns.iter().position(|known| *known == column);
+            let column = column.and(at).map_or(0, |at| at as u64 + 1);
             import.refuse(Place { line, column }, problem);
             Ok(())
         }
     }
 }
 
-/// The label of a row, or the number of the field that is wrong, from 0.
-fn parse_label(
-    columns: &[&'static str],
-    fields: &[Cow<'_, str>],
-    at: Millis,
-) -> Result<Label, (usize, RowProblem)> {
-    let part = |name: &str| {
-        let index = columns.iter().position(|column| *column == name);
-        index.map_or((0, ""), |index| (index, fields[index].as_ref()))
-    };
-    let (index, handle) = part("handle");
-    let handle = Handle::parse(handle.trim()).map_err(|error| (index, error.into()))?;
-    let (index, tag) = part("label");
-    let tag = Tag::parse(tag.trim()).map_err(|error| (index, error.into()))?;
-    let mut label = Label::new(handle, tag, at);
-    for (index, (column, field)) in columns.iter().zip(fields).enumerate() {
-        if !field.is_empty() {
-            set_part(&mut label, column, field).map_err(|problem| (index, problem))?;
-        }
+fn parse_row(
+    columns: &[Option<Column>],
+    fields: Vec<Cow<'_, str>>,
+    options: &ImportOptions,
+) -> Result<LabelEdit, (Option<Column>, RowProblem)> {
+    let mut draft = Draft::default();
+    for (column, field) in columns.iter().zip(fields) {
+        let Some(column) = *column else {
+            continue;
+        };
+        let field = match column {
+            Column::Part(Field::Note) => unguarded(field),
+            _ => field,
+        };
+        let taken = draft.take(column, field);
+        taken.map_err(|problem| (Some(column), problem))?;
     }
-    if columns.contains(&"created") && !columns.contains(&"updated") {
-        label.updated = label.created;
-    }
-    Ok(label)
+    draft.finish(options)
 }
 
-fn set_part(label: &mut Label, column: &str, field: &str) -> Result<(), RowProblem> {
-    match column {
-        "note" => label.note = Some(Note::parse(&field.replace("\r\n", "\n"))?),
-        "colour" => label.colour = Some(Colour::parse(field.trim())?),
-        "source" => label.source = Some(Source::parse(field.trim())?),
-        "id" => label.subject.id = Some(field.trim().parse().map_err(|_| RowProblem::Id)?),
-        "created" => label.created = parse_time(field.trim())?,
-        "updated" => label.updated = parse_time(field.trim())?,
-        "expires" => label.expires = Some(parse_time(field.trim())?),
-        "negated" => {
-            label.negated = match field.trim().to_ascii_lowercase().as_str() {
-                "true" | "1" | "yes" => true,
-                "false" | "0" | "no" => false,
-                _ => return Err(RowProblem::Negated),
-            };
-        }
-        _ => {}
-    }
-    Ok(())
+/// Whether a spreadsheet would run a cell that begins so.
+fn is_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t'])
 }
 
-/// The line on which a row begins, and its fields.
-type Row<'a> = (u64, Vec<Cow<'a, str>>);
+/// Whether a cell is written with an apostrophe before it, which import takes away again: it is a formula, or would be taken
+/// for one that has its apostrophe.
+pub(in crate::taglist) fn is_guarded(text: &str) -> bool {
+    is_formula(text.trim_start_matches('\''))
+}
+
+fn unguarded(field: Cow<'_, str>) -> Cow<'_, str> {
+    if !field.starts_with('\'') || !is_guarded(&field) {
+        return field;
+    }
+    match field {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[1..]),
+        Cow::Owned(text) => Cow::Owned(text[1..].into()),
+    }
+}
+
+/// The line on which a row begins, and its fields; none where its quotes cannot be read.
+type Row<'a> = (u64, Option<Vec<Cow<'a, str>>>);
 
 /// Splits text into rows and fields.
 struct Reader<'a> {
+    separator: char,
     rest: &'a str,
     line: u64,
 }
 
 impl<'a> Reader<'a> {
-    /// The next row; `None` at the end of the text.
-    fn row(&mut self) -> Result<Option<Row<'a>>, ImportError> {
-        while let Some(rest) = self
+    /// The next row; `None` at the end of the text. After a row that cannot be read the next line begins another one.
+    fn row(&mut self) -> Option<Row<'a>> {
+        while self.line_end() {}
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (line, start) = (self.line, self.rest);
+        let mut fields = Vec::new();
+        loop {
+            let Some((field, rest)) = split_field(self.rest, self.separator) else {
+                let end = start.find(['\n', '\r']).unwrap_or(start.len());
+                self.rest = &start[end..];
+                self.line = line;
+                self.line_end();
+                return Some((line, None));
+            };
+            self.line += count_breaks(field.as_bytes());
+            fields.push(field);
+            match rest.strip_prefix(self.separator) {
+                Some(rest) => self.rest = rest,
+                None => {
+                    self.rest = rest;
+                    self.line_end();
+                    return Some((line, Some(fields)));
+                }
+            }
+        }
+    }
+
+    /// Passes over the end of a line, if one is next.
+    fn line_end(&mut self) -> bool {
+        let rest = self
             .rest
             .strip_prefix("\r\n")
-            .or_else(|| self.rest.strip_prefix('\n'))
-        {
+            .or_else(|| self.rest.strip_prefix(['\n', '\r']));
+        if let Some(rest) = rest {
             self.rest = rest;
             self.line += 1;
         }
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
-        let line = self.line;
-        let mut fields = Vec::new();
-        loop {
-            let (field, rest) = split_field(self.rest).ok_or(ImportError::Quotes { line })?;
-            self.line += field.bytes().filter(|byte| *byte == b'\n').count() as u64;
-            fields.push(field);
-            if let Some(rest) = rest.strip_prefix(',') {
-                self.rest = rest;
-                continue;
-            }
-            let rest = rest.strip_prefix('\r').unwrap_or(rest);
-            if let Some(rest) = rest.strip_prefix('\n') {
-                self.rest = rest;
-                self.line += 1;
-                return Ok(Some((line, fields)));
-            }
-            if rest.is_empty() {
-                self.rest = rest;
-                return Ok(Some((line, fields)));
-            }
-            return Err(ImportError::Quotes { line });
-        }
+        rest.is_some()
     }
 }
 
-/// A field and what follows it: a comma, the end of the line or the end of the text.
-fn split_field(text: &str) -> Option<(Cow<'_, str>, &str)> {
+/// A field and what follows it: a separator, the end of the line or the end of the text.
+fn split_field(text: &str, separator: char) -> Option<(Cow<'_, str>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find([',', '\n']).unwrap_or(text.len());
-        let end = if text[..end].ends_with('\r') && !text[end..].starts_with(',') {
-            end - 1
-        } else {
-            end
-        };
+        let end = text.find([separator, '\n', '\r']).unwrap_or(text.len());
         let field = &text[..end];
-        return (!field.contains(['"', '\r'])).then_some((Cow::Borrowed(field), &text[end..]));
+        return (!field.contains('"')).then_some((Cow::Borrowed(field), &text[end..]));
     };
     let mut from = 0;
     loop {
@@ -208,7 +291,7 @@ fn split_field(text: &str) -> Option<(Cow<'_, str>, &str)> {
         } else {
             Cow::Borrowed(field)
         };
-        let ends = after.is_empty() || after.starts_with([',', '\n', '\r']);
+        let ends = after.is_empty() || after.starts_with([separator, '\n', '\r']);
         return ends.then_some((field, after));
     }
 }
