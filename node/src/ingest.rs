@@ -34,6 +34,7 @@ use crate::storage::{GraphFacts, NameState, Pin, Shortfall, ShortfallKind};
 
 mod admission;
 mod error;
+mod facts;
 mod fetched;
 mod follow;
 mod import;
@@ -53,6 +54,7 @@ pub(crate) use receipt::Receipt;
 pub(crate) use renew::Renewal;
 
 use admission::Admission;
+use facts::{facts_below, facts_of};
 
 /// Most missing blocks that one refusal lists.
 const MISSING_LISTED: usize = 1_000;
@@ -562,24 +564,6 @@ pub(crate) enum FetchedGraph {
     },
 }
 
-/// What is known about the head of a record that comes without blocks.
-fn facts_below(kept: Option<&NameState>, record: &Record) -> GraphFacts {
-    let mut facts = kept.map_or_else(GraphFacts::unknown, |kept| kept.facts.clone());
-    let root = record.root();
-    let is_same = |kept: &NameState| match root {
-        Some(_) => kept.head == root,
-        None => kept.record.value() == record.value(),
-    };
-    if !kept.is_some_and(is_same) {
-        facts.pin = match root {
-            Some(_) => Pin::Queued,
-            None => Pin::RecordOnly,
-        };
-        facts.shortfall = Shortfall::of_value(record);
-    }
-    facts
-}
-
 fn refused(error: ChangeError, offered: u64) -> IngestError {
     match error {
         ChangeError::Stale { known } => IngestError::Stale { known, offered },
@@ -588,17 +572,6 @@ fn refused(error: ChangeError, offered: u64) -> IngestError {
         ChangeError::TooLarge(limit) => IngestError::TooLarge(limit),
         ChangeError::Full => IngestError::Full,
         ChangeError::Storage(error) => IngestError::Storage(error),
-    }
-}
-
-/// What a head that was verified says, with everything below it here.
-fn facts_of(head: &Entry) -> GraphFacts {
-    GraphFacts {
-        did: Some(head.did().to_string()),
-        document: Some(*head.document()),
-        list: head.root(),
-        pin: Pin::Pinned,
-        ..GraphFacts::unknown()
     }
 }
 
