@@ -329,6 +329,12 @@ async fn open(
 #[error("the data directory, or a part of it, is gone")]
 pub struct DataGone(#[source] FolderGone);
 
+impl Retryable for DataGone {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Fatal
+    }
+}
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -48,6 +48,7 @@ mod readers;
 mod records;
 mod refusal;
 mod request_cache;
+mod resolved;
 mod respond;
 mod route;
 mod routed;

@@ -40,6 +40,10 @@ pub(crate) struct Read {
 pub(crate) struct ServedRecord {
     /// The signed record.
     pub(crate) bytes: Bytes,
+    /// What it points at.
+    pub(crate) value: Bytes,
+    /// Its sequence.
+    pub(crate) sequence: u64,
     /// Changes with the record.
     pub(crate) etag: HeaderValue,
     /// How long its author lets caches keep it.
@@ -274,6 +278,8 @@ impl ServedRecord {
         let tag = cid_of(Codec::Raw, record.bytes());
         Some(ServedRecord {
             bytes: record.bytes().clone(),
+            value: Bytes::copy_from_slice(record.value()),
+            sequence: record.sequence(),
             etag: HeaderValue::from_str(&format!("\"{tag}\"")).ok()?,
             ttl_seconds: record.ttl_ns() / 1_000_000_000,
             valid_until: record.validity().to_millis(),

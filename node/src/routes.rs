@@ -158,8 +158,36 @@ impl Routes {
         name: &Name,
         sources: &[String],
     ) -> Result<Gathered, RouteError> {
+        self.gather(name, self.peers(), sources).await
+    }
+
+    /// As [`Routes::resolve`], of somebody else: what this node holds itself, and gives to the DHT and to peers, is no answer.
+    ///
+    /// # Errors
+    /// As [`Composite::gather`].
+    pub(crate) async fn resolve_elsewhere(
+        &self,
+        name: &Name,
+        sources: &[String],
+    ) -> Result<Gathered, RouteError> {
+        let mut peers: Vec<Arc<dyn Router>> = Vec::new();
+        if let Some(dht) = self.dht() {
+            peers.push(Arc::new(dht.of_others()));
+        }
+        if let Some(pubsub) = self.pubsub() {
+            peers.push(Arc::new(PubSub::new(pubsub.clone()).of_others()));
+        }
+        self.gather(name, peers, sources).await
+    }
+
+    async fn gather(
+        &self,
+        name: &Name,
+        peers: Vec<Arc<dyn Router>>,
+        sources: &[String],
+    ) -> Result<Gathered, RouteError> {
         let mut routers = self.endpoints();
-        routers.extend(self.peers());
+        routers.extend(peers);
         for url in urls(sources) {
             let router = router::Http::new(self.any.clone(), url, Backoff::default());
             routers.push(Arc::new(router));

@@ -60,7 +60,7 @@ pub use deliver::{DeliverError, NodeOutcome, PublishOutcome};
 pub use labels::{ForeignLabels, LabelFilter, LabelPage, LabelQuery, LabelScan, ListedLabel};
 pub use ledger::ListError;
 pub use publish::{PublishError, PublishOptions};
-pub use resolve::{Refused, ResolveError, Resolved};
+pub use resolve::{Refused, ResolveError, ResolveStep, Resolved};
 pub use rows::IdentityFacts;
 pub use stage::StageError;
 

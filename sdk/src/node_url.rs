@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use perennis_shared::error::{ErrorKind, Retryable};
 use url::{Host, Url};
 
 /// The base URL of a node, gateway or router: `http` or `https`, no credentials, query or fragment. Two
@@ -22,6 +23,16 @@ pub enum NodeUrlError {
     /// A user name, query or fragment, which would end up in logs or on every request.
     #[error("a node's URL has no user name, password, query or fragment")]
     Extra,
+}
+
+impl Retryable for NodeUrlError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            NodeUrlError::Malformed | NodeUrlError::Scheme | NodeUrlError::Extra => {
+                ErrorKind::Reject
+            }
+        }
+    }
 }
 
 impl NodeUrl {

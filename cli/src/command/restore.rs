@@ -141,7 +141,7 @@ async fn first_found<'a>(
         // Looked for before it becomes the home's identity: a wrong guess must leave no trace.
         let did = identity.did();
         let spinner = context.output.spinner(&format!("looking for {did}"));
-        let found = session.client.resolve(&did).await;
+        let found = session.client.resolve_list(&did, &[]).await;
         spinner.finish_and_clear();
         match found {
             Ok(_) => {

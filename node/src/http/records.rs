@@ -187,7 +187,7 @@ pub(super) async fn look_up(
 }
 
 /// Who may be asked for the one who asks: a question that a node has passed on goes no further than to peers.
-fn reach(request: &Request<Incoming>) -> Reach {
+pub(super) fn reach(request: &Request<Incoming>) -> Reach {
     let mut loops = request.headers().get_all("cdn-loop").iter();
     let is_of_node = |value: &HeaderValue| {
         let ids = value.to_str().unwrap_or_default().split(',');
@@ -294,7 +294,7 @@ fn not_acceptable() -> Refusal {
     )
 }
 
-fn absent(name: &Name) -> Refusal {
+pub(super) fn absent(name: &Name) -> Refusal {
     Refusal::not_found(
         format!("no valid record of {name} is here"),
         "publish one to this node, or ask the publisher's other nodes",

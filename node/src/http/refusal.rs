@@ -20,6 +20,7 @@ use super::html::{self, HTML, SHOWS_ONLY};
 mod client_error;
 mod of_ingest;
 mod of_peers;
+mod of_routes;
 mod of_storage;
 mod status;
 

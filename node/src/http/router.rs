@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use hyper::Method;
+use matchit::Match;
 
 use super::listener::Listener;
 use super::route::{Route, RouteMethod};
@@ -90,7 +91,8 @@ impl Router {
         }
         // Only the form of a CONNECT has no path.
         let path = if path.is_empty() { "/" } else { path };
-        let Ok(found) = self.tree.at(path) else {
+        let found = self.tree.at(path).ok();
+        let Some(found) = found.or_else(|| self.with_slash(path)) else {
             return Matched::Nothing;
         };
         let parameter = found.params.iter().next().map(|(_, text)| text);
@@ -102,6 +104,13 @@ impl Router {
             Some(route) => Matched::Route(route, parameter.unwrap_or_default()),
             None => Matched::OtherMethods(&path.methods),
         }
+    }
+
+    /// A name or a CID at the end of a path is often copied with a slash behind it.
+    fn with_slash<'a>(&'static self, path: &'a str) -> Option<Match<'static, 'a, &'static usize>> {
+        let found = self.tree.at(path.strip_suffix('/')?).ok()?;
+        let pattern = self.paths[*found.value].pattern;
+        pattern.ends_with('}').then_some(found)
     }
 }
 

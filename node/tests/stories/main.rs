@@ -14,6 +14,7 @@ mod gossiping;
 mod identifiers;
 mod importing;
 mod laddering;
+mod leading;
 mod limits;
 mod passing_on;
 mod path_gateway;

@@ -122,6 +122,9 @@ async fn every_route_answers_as_documented() {
         ("/v1/names/{name}", format!("/v1/names/{name}")),
         ("/v1/names/{name}", format!("/v1/names/{}", bare.name)),
         ("/v1/names/{name}", format!("/v1/names/{unknown}")),
+        ("/v1/resolve/{name}", format!("/v1/resolve/{name}")),
+        ("/v1/resolve/{name}", format!("/v1/resolve/{unknown}")),
+        ("/v1/resolve/{name}", "/v1/resolve/nonsense".to_owned()),
         ("/v1/pins", "/v1/pins".to_owned()),
         ("/v1/index", "/v1/index".to_owned()),
         ("/v1/status", "/v1/status".to_owned()),
@@ -261,6 +264,8 @@ async fn every_route_answers_as_documented() {
     answered("POST /v1/names/{name}/publish 422");
     answered("POST /v1/names/{name}/publish 409");
     answered("PUT /routing/v1/ipns/{name} 200");
+    answered("GET /v1/resolve/{name} 200");
+    answered("GET /v1/resolve/{name} 404");
     answered("PUT /v1/names/{name} 200");
     answered("DELETE /v1/names/{name} 204");
     answered("POST /v1/peers/connect 200");

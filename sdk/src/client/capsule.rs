@@ -20,7 +20,7 @@ use super::{
     Client, DeliverError, IdentityError, IdentityFacts, ListError, ResolveError, Resolved,
     ledger::{entry, verify_log},
     message,
-    resolve::resolved,
+    resolve::offered_list,
     rows::{self, RowValue},
     view::View,
 };
@@ -404,7 +404,7 @@ impl<S: BlockStore + 'static> Client<S> {
         let gathered = match self.routers(nodes).gather(&given.name).await {
             Ok(gathered) => {
                 let source = gathered.source.clone();
-                let offered = resolved(&given.did, gathered.best.clone(), source)?;
+                let offered = offered_list(&given.did, gathered.best.clone(), source)?;
                 self.fetch_log(&given.name, &offered.head, nodes).await?;
                 Some(gathered)
             }
@@ -422,7 +422,7 @@ impl<S: BlockStore + 'static> Client<S> {
         self.mend_clock_locked().await?;
         let resolved = match gathered {
             Some(gathered) => self.judge(&given.did, gathered).await?,
-            None => self.resolve_with(&given.did, nodes).await?,
+            None => self.resolve_list(&given.did, nodes).await?,
         };
         self.take_in(Some(identity), &given.name, resolved.head, nodes)
             .await?;

@@ -279,7 +279,7 @@ impl<S: BlockStore + 'static> Client<S> {
         did: &Did,
         query: &LabelQuery,
     ) -> Result<(Resolved, LabelScan<'_, S>), ListError> {
-        let resolved = self.resolve(did).await?;
+        let resolved = self.resolve_list(did, &[]).await?;
         let mut view = self.view(&[]);
         let entry = entry(&mut view, &resolved.name, &resolved.head).await?;
         let scan = self.begin(view, entry.root(), Vec::new(), query)?;

@@ -180,7 +180,7 @@ impl<S: BlockStore + 'static> Client<S> {
     /// # Errors
     /// The DID does not resolve, or a block cannot be had or is not genuine.
     pub async fn history_of(&self, did: &Did, limit: usize) -> Result<Vec<Entry>, ListError> {
-        let resolved = self.resolve(did).await?;
+        let resolved = self.resolve_list(did, &[]).await?;
         self.history_from(&resolved.name, &resolved.head, limit)
             .await
     }
@@ -291,7 +291,7 @@ impl<S: BlockStore + 'static> Client<S> {
                 return Ok(found);
             }
         }
-        let head = self.resolve(did).await?.head;
+        let head = self.resolve_list(did, &[]).await?.head;
         if !known.contains(&Some(head)) && has_entry(view, &name, &head, &found).await? {
             return Ok(found);
         }

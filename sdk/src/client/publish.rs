@@ -244,7 +244,7 @@ impl<S: BlockStore + 'static> Client<S> {
         nodes: &[NodeUrl],
     ) -> Result<(), PublishError> {
         let mut heads: Vec<Cid> = Vec::new();
-        match self.resolve_with(&facts.did, nodes).await {
+        match self.resolve_list(&facts.did, nodes).await {
             Ok(resolved) => {
                 heads.push(resolved.head);
                 heads.extend(resolved.equivocation.and_then(|pair| pair.other.head()));

@@ -3,7 +3,7 @@
 use super::ERROR;
 use crate::http::route::{Documented, Metering, Query, Route, RouteMethod, Schema, Shape};
 use crate::http::scope::Scope;
-use crate::http::{gateway, identifiers, records};
+use crate::http::{gateway, identifiers, records, resolved};
 
 const FILENAME: Query = Query {
     name: "filename",
@@ -63,6 +63,15 @@ pub(super) static ROUTES: &[Route] = &[
             416 "the range lies outside of the block" ERROR,
             422 "the links of the graph's root, or of a block on the path, cannot be read" ERROR,
             503 "the memory for answers is taken; Retry-After says when to try again" ERROR,
+        ]),
+    Route::get("/v1/resolve/{name}", "resolve", handler!(resolved::resolve))
+        .summary("Where a name leads: to the content that its record points at, or where that is another name, to what that one leads to, for at most 32 names and none twice. Records that are not kept here are asked of the network; all names together take at most 20 seconds.")
+        .answers(documented![
+            200 "the content path, and each name on the way" json!("resolved"),
+            400 "no name" ERROR,
+            404 "no record of the name, or of one on the way, was found" ERROR,
+            422 "the names lead in a circle, on too far, or to a domain (DNSLink) or something else that is no content" ERROR,
+            503 "a name on the way was not found in time" ERROR,
         ]),
     Route::get("/ipns/{*name}", "ipns", handler!(records::gateway))
         .summary("The newest record of a name (trustless gateway specification).")
