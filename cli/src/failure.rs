@@ -173,6 +173,12 @@ pub(crate) fn next_step(code: &str, exit: Exit) -> &'static str {
             "make one with `perennis id new`, or bring yours back with `perennis restore`"
         }
         "other_identity" => "use another --home for another identity",
+        "other_name" => {
+            "ask for the name that it points at; `perennis resolve` shows where it leads"
+        }
+        "name_cycle" | "name_chain_too_long" | "no_head" => {
+            "only the owner of that name can change where its record points"
+        }
         "stale_record" => "somebody replays an old record: ask other nodes with --node",
         "superseded" | "contended" => "run `perennis publish` again: it merges what is newer",
         "unreachable" | "deadline" | "connection_broken" => {

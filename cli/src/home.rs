@@ -118,6 +118,15 @@ impl Home {
         Ok(HomeLock { _file: file })
     }
 
+    /// Takes away a home that was made for a command which came to nothing: its empty store and its lock, and the folder
+    /// where nothing else is in it.
+    pub(crate) fn remove_unused(&self) {
+        for file in [self.store_path(), self.dir.join("lock")] {
+            let _ = std::fs::remove_file(file);
+        }
+        let _ = std::fs::remove_dir(&self.dir);
+    }
+
     /// The identity of this home, if it has one.
     pub(crate) fn identity(&self) -> Result<Option<KnownIdentity>, Failure> {
         self.read_settings("identity.json")

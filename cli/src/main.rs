@@ -29,7 +29,6 @@ mod secret;
 mod session;
 mod umask;
 mod unlock;
-mod uri;
 mod when;
 
 use args::{Cli, Command, NodeCommand};

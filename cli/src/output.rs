@@ -5,7 +5,7 @@
 //! only on a terminal and never when `NO_COLOR` is set. A reader that closes the pipe early is no error.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -55,11 +55,14 @@ impl Output {
 
     /// One JSON document on one line of stdout, flushed.
     pub(crate) fn line<T: Serialize>(&self, document: &T) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(document).map_err(|error| {
-            Failure::failed("output", "cannot write the result as JSON").because(&error)
-        })?;
-        line.push(b'\n');
-        print_to(io::stdout().lock(), &line)
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        let written = serde_json::to_writer(&mut stdout, document)
+            .map_err(io::Error::from)
+            .and_then(|()| stdout.write_all(b"\n"))
+            .and_then(|()| stdout.flush());
+        // What a closed pipe did not take is not tried again when the buffer is dropped.
+        let _ = stdout.into_parts();
+        printed(written)
     }
 
     /// Bytes that are the answer themselves (a converted block, an exported list).
@@ -130,7 +133,11 @@ impl Output {
 }
 
 fn print_to(mut target: impl Write, bytes: &[u8]) -> Result<(), Failure> {
-    match target.write_all(bytes).and_then(|()| target.flush()) {
+    printed(target.write_all(bytes).and_then(|()| target.flush()))
+}
+
+fn printed(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::failed("output", "cannot write to stdout").because(&error)),

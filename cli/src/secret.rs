@@ -7,8 +7,6 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::failure::{Failure, file_failure};
-use super::files::name_of;
-use crate::context::Context;
 
 /// Longest passphrase that is read, in bytes: far above any that is typed, and no device file fills the memory.
 const PASSPHRASE_BYTES: usize = 4096;
@@ -22,7 +20,7 @@ impl Passphrase {
     }
 
     /// What in it cannot be seen and is part of it all the same.
-    fn invisible(&self) -> Option<&'static str> {
+    pub(crate) fn invisible(&self) -> Option<&'static str> {
         let is_edge = |text: &str| {
             text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace)
         };
@@ -48,28 +46,16 @@ fn is_invisible(letter: char) -> bool {
     is_format || letter.is_control() || (letter.is_whitespace() && letter != ' ')
 }
 
-/// Reads the passphrase from the file that was named (`-` is stdin), or asks for it on the terminal. Warns of what in it
-/// cannot be seen.
-pub(crate) fn read_passphrase(context: &Context<'_>, prompt: &str) -> Result<Passphrase, Failure> {
-    match context.passphrase_file() {
-        Some(path) => read_passphrase_file(context, path),
+/// Reads the passphrase from `file` (`-` is stdin), which has several `lines` or one, or asks for it on the terminal.
+pub(crate) fn read_passphrase(
+    file: Option<&Path>,
+    lines: bool,
+    prompt: &str,
+) -> Result<Passphrase, Failure> {
+    match file {
+        Some(path) => read_passphrase_file(path, lines),
         None => ask(prompt),
     }
-}
-
-/// Reads the passphrase from `file` (`-` is stdin), and warns of what in it cannot be seen.
-pub(crate) fn read_passphrase_file(
-    context: &Context<'_>,
-    file: &Path,
-) -> Result<Passphrase, Failure> {
-    let phrase = read_file(file, context.global.passphrase_lines)?;
-    if let Some(what) = phrase.invisible() {
-        context.output.warn(format!(
-            "the passphrase from {} holds {what}: it is part of the passphrase, and has to be typed the same way",
-            name_of(file)
-        ));
-    }
-    Ok(phrase)
 }
 
 /// Asks for a new passphrase on the terminal, twice; `None` when it is left empty, or when there is no terminal to
@@ -109,7 +95,8 @@ fn ask(prompt: &str) -> Result<Passphrase, Failure> {
     parse_passphrase(Zeroizing::new(typed.into_bytes()), "the terminal", false)
 }
 
-fn read_file(path: &Path, lines: bool) -> Result<Passphrase, Failure> {
+/// Reads the passphrase from a file (`-` is stdin), which has several `lines` or one.
+pub(crate) fn read_passphrase_file(path: &Path, lines: bool) -> Result<Passphrase, Failure> {
     if path == Path::new("-") {
         let bytes = read_bounded(io::stdin().lock())
             .map_err(|error| file_failure("read the passphrase from", path, &error))?;

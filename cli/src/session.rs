@@ -8,11 +8,11 @@ use perennis_sdk::client::{Client, ClientConfig};
 use perennis_sdk::store::{Disk, DiskOptions};
 use perennis_shared::did::Did;
 use perennis_shared::ipns::Name;
+use perennis_shared::uri;
 
 use super::failure::Failure;
 use super::home::{DEFAULT_NODE, Home, HomeLock};
 use super::page::plain;
-use super::uri::name_in;
 use super::when::span_text;
 use crate::context::Context;
 
@@ -91,7 +91,7 @@ fn parse_node(url: &str) -> Result<NodeUrl, Failure> {
 
 /// A DID or an IPNS name from the command line.
 pub(crate) fn parse_did(text: &str) -> Result<Did, Failure> {
-    Did::parse(name_in(text)).map_err(|error| {
+    uri::parse_did(text).map_err(|error| {
         Failure::usage(format!("not a DID or IPNS name: {}", plain(text)))
             .because(&error)
             .hint("write it as did:ipns:k51…, did:key:z6Mk…, k51… or ipns://k51…")
@@ -100,11 +100,7 @@ pub(crate) fn parse_did(text: &str) -> Result<Did, Failure> {
 
 /// Reads a name of any key type, or a DID, which stands for its name.
 pub(crate) fn parse_name(text: &str) -> Result<Name, Failure> {
-    let bare = name_in(text);
-    if bare.starts_with("did:") {
-        return Ok(parse_did(bare)?.name());
-    }
-    Name::parse(bare).map_err(|error| {
+    uri::parse_name(text).map_err(|error| {
         Failure::usage(format!("not an IPNS name or DID: {}", plain(text)))
             .because(&error)
             .hint("write it as k51…, ipns://k51…, did:ipns:k51… or did:key:z6Mk…")

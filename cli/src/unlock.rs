@@ -7,8 +7,34 @@ use super::args::{Derivation, ProfileName};
 use super::failure::{Failure, with_causes};
 use super::home::{Home, KnownIdentity};
 use super::sealed;
-use super::secret::{Passphrase, read_passphrase};
+use super::secret::{self, Passphrase};
 use crate::context::Context;
+
+/// Reads the passphrase from the file that was named, or asks for it on the terminal. Warns of what in it cannot be seen.
+pub(crate) fn read_passphrase(context: &Context<'_>, prompt: &str) -> Result<Passphrase, Failure> {
+    let lines = context.global.passphrase_lines;
+    let phrase = secret::read_passphrase(context.passphrase_file(), lines, prompt)?;
+    warn_of_invisible(context, &phrase);
+    Ok(phrase)
+}
+
+/// Reads the passphrase from the file that was named; none where none was. Warns of what in it cannot be seen.
+pub(crate) fn read_passphrase_file(context: &Context<'_>) -> Result<Option<Passphrase>, Failure> {
+    let Some(file) = context.passphrase_file() else {
+        return Ok(None);
+    };
+    let phrase = secret::read_passphrase_file(file, context.global.passphrase_lines)?;
+    warn_of_invisible(context, &phrase);
+    Ok(Some(phrase))
+}
+
+fn warn_of_invisible(context: &Context<'_>, phrase: &Passphrase) {
+    if let Some(what) = phrase.invisible() {
+        context.output.warn(format!(
+            "the passphrase holds {what}: it is part of the passphrase, and has to be typed the same way"
+        ));
+    }
+}
 
 /// Derives the identity; takes about as long as the profile's scrypt does, so a spinner shows it.
 pub(crate) fn derive(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use perennis_shared::time::Millis;
+use perennis_shared::time::{DateMeans, Millis};
 
 use super::failure::Failure;
 
@@ -56,14 +56,12 @@ pub(crate) fn parse_span(text: &str, what: &str) -> Result<Duration, Failure> {
     Ok(Duration::from_millis(millis))
 }
 
-/// A moment to come: a span from `now`, a date (its end, UTC) or an RFC 3339 time.
+/// A moment to come: a span from `now`, a date (its end, UTC), an RFC 3339 time or Unix milliseconds.
 pub(crate) fn parse_moment(text: &str, now: Millis, what: &str) -> Result<Millis, Failure> {
     let moment = if let Ok(span) = parse_span(text, what) {
         now + span
-    } else if let Some(end) = parse_date(text) {
-        end
     } else {
-        Millis::parse_rfc3339(text).map_err(|error| {
+        Millis::parse_written(text, DateMeans::End).map_err(|error| {
             Failure::usage(format!("{what} is not a time: {text:?}"))
                 .because(&error)
                 .hint("write 90d, 12h, 4w, a date such as 2027-01-31, or 2027-01-31T12:00:00Z")
@@ -74,20 +72,6 @@ pub(crate) fn parse_moment(text: &str, now: Millis, what: &str) -> Result<Millis
             .hint("give a time to come, such as 90d"));
     }
     Ok(moment)
-}
-
-/// The first moment behind a day written `YYYY-MM-DD`.
-fn parse_date(text: &str) -> Option<Millis> {
-    let shape = text.len() == 10
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-    if !shape {
-        return None;
-    }
-    let start = Millis::parse_rfc3339(&format!("{text}T00:00:00Z")).ok()?;
-    Some(start + Duration::from_millis(DAY))
 }
 
 /// `in 89 days`, `3 minutes ago`, `now`
@@ -171,6 +155,10 @@ mod tests {
         assert_eq!(end.to_string(), "2030-02-01T00:00:00.000Z");
         assert!(parse_moment("2030-02-31", NOW, "x").is_err());
         assert!(parse_moment("2001-01-01", NOW, "x").is_err());
+        let counted = parse_moment("1900000000000", NOW, "x").unwrap();
+        assert_eq!(counted, Millis(1_900_000_000_000));
+        let seconds = parse_moment("1900000000", NOW, "x").unwrap_err();
+        assert!(seconds.message.contains("seconds"), "{}", seconds.message);
     }
 
     #[test]

@@ -160,6 +160,8 @@ pub struct NetLimits {
     pub table_per_group: usize,
     /// How long a connection without streams is kept.
     pub idle: Duration,
+    /// How long a connection that another opened is kept when newcomers need its place and it is not used.
+    pub grace: Duration,
 }
 
 impl Default for NetLimits {
@@ -174,6 +176,7 @@ impl Default for NetLimits {
             process_bytes: 1 << 30,
             table_per_group: 3,
             idle: Duration::from_secs(120),
+            grace: Duration::from_secs(20),
         }
     }
 }

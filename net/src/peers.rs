@@ -60,6 +60,8 @@ pub struct Inbound {
     pub last_minute: u64,
     /// Refused since the start, by a limit or the deny list.
     pub refused: u64,
+    /// Idle peers that were disconnected since the start, because newcomers needed their places.
+    pub gave_way: u64,
     /// The address groups with most connections now, largest first, at most ten.
     pub groups: Vec<(String, usize)>,
 }
@@ -72,6 +74,8 @@ pub(crate) struct Peers {
     open_inbound: usize,
     accepted: u64,
     pub(crate) refused: u64,
+    /// Idle peers that were disconnected for newcomers.
+    pub(crate) gave_way: u64,
     /// Accepted connections of the last minute: second, count.
     recent: VecDeque<(u64, u64)>,
     addresses: HashMap<PeerId, VecDeque<Multiaddr>>,
@@ -224,6 +228,23 @@ impl Peers {
         self.connected.len()
     }
 
+    /// Connections that others opened and that are open.
+    pub(crate) fn open_inbound(&self) -> usize {
+        self.open_inbound
+    }
+
+    /// Peers that have opened all their connections themselves, the last of them so long ago; who came first is first.
+    pub(crate) fn inbound_older_than(&self, age: Duration, now: Millis) -> Vec<PeerId> {
+        let since = |(peer, connected): (&PeerId, &Connected)| {
+            let all_inbound = connected.connections.iter().all(|open| open.inbound);
+            let last = connected.connections.last()?.since;
+            (all_inbound && last + age <= now).then_some((last, *peer))
+        };
+        let mut old: Vec<(Millis, PeerId)> = self.connected.iter().filter_map(since).collect();
+        old.sort_unstable();
+        old.into_iter().map(|(_, peer)| peer).collect()
+    }
+
     /// Inbound connections from the group of an address; `None` when its group does not count.
     pub(crate) fn of_group(&self, address: &Multiaddr) -> Option<usize> {
         let group = group_of(address)?;
@@ -264,6 +285,7 @@ impl Peers {
             accepted: self.accepted,
             last_minute: recent.map(|(_, count)| count).sum(),
             refused: self.refused,
+            gave_way: self.gave_way,
             groups,
         }
     }

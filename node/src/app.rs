@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::damage::{self, Damage};
 use crate::data_folder::{FolderGone, InTheWay, in_the_way};
 use crate::demand::Demand;
-use crate::http::{Server, Service, UNSENT_BYTES, opening};
+use crate::http::{Listener, Server, Service, UNSENT_BYTES, opening};
 use crate::ingest::Ingest;
 use crate::keystore::{self, Keystore, KeystoreError};
 use crate::metrics::Metrics;
@@ -32,7 +32,7 @@ use crate::routes::Routes;
 use crate::shutdown::Stop;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
-use crate::token::{Token, TokenError};
+use crate::token::{RouterTokens, Token, TokenError};
 use crate::workers::Parts;
 use crate::workers::gossip::Gossip;
 use crate::workers::reprovide::Reprovide;
@@ -48,8 +48,9 @@ use protocols::accept_all;
 pub struct RunningNode {
     node: Arc<Service>,
     http_addr: SocketAddr,
+    gateway_addr: Option<SocketAddr>,
     stop: watch::Sender<bool>,
-    server: JoinHandle<()>,
+    servers: Vec<JoinHandle<()>>,
     workers: JoinSet<()>,
 }
 
@@ -65,17 +66,27 @@ impl RunningNode {
             Some(file) => Token::read(file)?,
             None => Token::none(),
         };
-        // The address first: it is taken at once, and nothing was written when it cannot be had.
-        let address = config.http.listen;
-        let bind_failed = |source| StartError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(bind_failed)?;
-        let http_addr = listener.local_addr().map_err(bind_failed)?;
-        rt::hold_little_unsent(&listener, UNSENT_BYTES).map_err(bind_failed)?;
+        let router_tokens = match &config.ipns.router_tokens {
+            Some(folder) => RouterTokens::read(folder, config.ipns.endpoints())?,
+            None => RouterTokens::default(),
+        };
+        // The addresses first: they are taken at once, and nothing was written when one cannot be had.
+        let (listener, http_addr) = listen(config.http.listen).await?;
+        let gateway = match config.http.gateway_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let gateway_addr = gateway.as_ref().map(|(_, address)| *address);
 
         let metrics = Arc::new(Metrics::new());
         let (telling, seen) = OpeningProgress::new();
-        let opened = opening::answer_while(&listener, &config.http, seen, open(&config, telling));
-        let (storage, keystore, followed) = opened.await?;
+        let opening = open(&config, telling);
+        let opened = opening::answer_while(&listener, &config.http, seen.clone(), opening);
+        let opened = match &gateway {
+            Some((gateway, _)) => opening::answer_while(gateway, &config.http, seen, opened).await,
+            None => opened.await,
+        };
+        let (storage, keystore, followed) = opened?;
         damage::tell_start(&storage);
         metrics.followed_names.set(followed);
         let clock = Arc::new(Clock::new(last_mark(&storage).await));
@@ -95,7 +106,7 @@ impl RunningNode {
             Arc::clone(&demand),
         )
         .await?;
-        let routes = Arc::new(Routes::new(&config, swarm.net.clone())?);
+        let routes = Arc::new(Routes::new(&config, router_tokens, swarm.net.clone())?);
         let ingest = Arc::new(Ingest::new(
             &config,
             storage.clone(),
@@ -172,13 +183,20 @@ impl RunningNode {
             stopping: AtomicBool::new(false),
         }));
         count(&node, stopped.clone());
-        let server = Server::new(listener, Arc::clone(&node)).run(stopped);
+        let server = Server::new(Listener::Api, listener, Arc::clone(&node));
+        let mut servers = vec![tokio::spawn(server.run(stopped.clone()))];
+        if let Some((listener, address)) = gateway {
+            let server = Server::new(Listener::Gateway, listener, Arc::clone(&node));
+            servers.push(tokio::spawn(server.run(stopped)));
+            tracing::info!(%address, "the path gateway serves");
+        }
         tracing::info!(address = %http_addr, data = %node.config.data.display(), "the node serves");
         Ok(RunningNode {
             node,
             http_addr,
+            gateway_addr,
             stop,
-            server: tokio::spawn(server),
+            servers,
             workers: background.tasks,
         })
     }
@@ -187,6 +205,12 @@ impl RunningNode {
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// The address of the path gateway, where there is one.
+    #[must_use]
+    pub fn gateway_addr(&self) -> Option<SocketAddr> {
+        self.gateway_addr
     }
 
     /// The base URL of the node.
@@ -221,8 +245,10 @@ impl RunningNode {
         self.node.stopping.store(true, Ordering::Relaxed);
         // The receivers may be gone already; then there is nothing to tell.
         let _ = self.stop.send(true);
-        if let Err(error) = (&mut self.server).await {
-            tracing::error!(%error, "the HTTP server ended badly");
+        for server in &mut self.servers {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "an HTTP server ended badly");
+            }
         }
         self.node.swarm.stop().await;
         while let Some(ended) = self.workers.join_next().await {
@@ -235,6 +261,15 @@ impl RunningNode {
         let _ = rt::blocking(move || drop(node)).await;
         tracing::info!("the node has stopped");
     }
+}
+
+/// Takes an address to serve HTTP on.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bind_failed = |source| StartError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(bind_failed)?;
+    let taken = listener.local_addr().map_err(bind_failed)?;
+    rt::hold_little_unsent(&listener, UNSENT_BYTES).map_err(bind_failed)?;
+    Ok((listener, taken))
 }
 
 /// The clock as the run before saw it last. A row that cannot be read keeps no node from starting.
@@ -293,6 +328,12 @@ async fn open(
 #[derive(Debug, thiserror::Error)]
 #[error("the data directory, or a part of it, is gone")]
 pub struct DataGone(#[source] FolderGone);
+
+impl Retryable for DataGone {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Fatal
+    }
+}
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -404,6 +445,9 @@ impl StartError {
             StartError::Protocol(_) => "this is a fault of the program: report it",
             StartError::Keystore(_) => {
                 "restore node.key and its passphrase from a backup; without them remove both files, and the node makes a new key"
+            }
+            StartError::Token(TokenError::Readable { .. }) => {
+                "write https in ipns.routers, or take the file out of ipns.router-tokens"
             }
             StartError::Token(_) => {
                 "write a token of at least 16 visible characters into the file, readable by the node's user only"

@@ -56,6 +56,9 @@ use value::Given;
 /// What the variables of settings begin with.
 const VARIABLE_PREFIX: &str = "PERENNIS_";
 
+/// Variables with this prefix that are of no setting: the command line's.
+const OTHER_VARIABLES: [&str; 1] = ["HOME"];
+
 table! {
     /// Everything that can be set about a node.
     pub struct Config at config {
@@ -218,13 +221,15 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         }
     }
     for (name, value) in &sources.environment {
-        // Other variables of this prefix belong to the command line.
-        if let Some(setting) = settings()
+        let setting = settings()
             .iter()
-            .find(|setting| variable_of(setting.key) == *name)
-        {
-            let origin = Origin::Variable(name.clone());
-            given.push((setting.key.to_owned(), Given::text(value, origin)));
+            .find(|setting| variable_of(setting.key) == *name);
+        match setting {
+            Some(setting) => {
+                let origin = Origin::Variable(name.clone());
+                given.push((setting.key.to_owned(), Given::text(value, origin)));
+            }
+            None => problems.extend(misspelt(name)),
         }
     }
     for (key, value) in &sources.flags {
@@ -273,6 +278,47 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 pub fn variable_of(key: &str) -> String {
     let name = key.replace(['.', '-'], "_").to_uppercase();
     format!("{VARIABLE_PREFIX}{name}")
+}
+
+/// A variable that can only be meant for a setting: it begins with the name of a table, or is nearly the variable of one. Others
+/// with the prefix belong to other programs.
+fn misspelt(variable: &str) -> Option<Problem> {
+    let upper = variable.to_uppercase();
+    let name = upper.strip_prefix(VARIABLE_PREFIX)?;
+    if OTHER_VARIABLES.contains(&name) {
+        return None;
+    }
+    let of_settings = settings().iter().map(|setting| variable_of(setting.key));
+    let of_others = OTHER_VARIABLES
+        .iter()
+        .map(|other| format!("{VARIABLE_PREFIX}{other}"));
+    let nearest = of_settings
+        .chain(of_others)
+        .map(|known| (distance(&known, &upper), known))
+        .min()
+        .filter(|(distance, known)| {
+            let length = known.len() - VARIABLE_PREFIX.len();
+            *distance <= usize::min(2, length / 2)
+        });
+    let is_of_table = settings()
+        .iter()
+        .filter_map(|setting| setting.key.split_once('.'))
+        .any(|(table, _)| {
+            let rest = name.strip_prefix(&*table.to_uppercase());
+            rest.is_some_and(|rest| rest.starts_with('_'))
+        });
+    if nearest.is_none() && !is_of_table {
+        return None;
+    }
+    Some(Problem {
+        key: String::new(),
+        origin: Origin::Variable(variable.to_owned()),
+        message: "it belongs to no setting".to_owned(),
+        fix: match nearest {
+            Some((_, known)) => format!("did you mean {known}?"),
+            None => "unset it; `perennis config check` lists all settings".to_owned(),
+        },
+    })
 }
 
 fn unknown(key: &str, value: &Given) -> Problem {

@@ -5,11 +5,11 @@
 //! touch: the store itself; of [`Storage`](crate::storage::Storage) only what is counted or listed there. Requests are served by hyper directly, and
 //! what is in memory is matched first ([`router`]), since blocks and records are answered in a few microseconds and a
 //! framework would cost as much again. From low to high: answers and refusals, what a call is, handlers, the [`table`] of
-//! routes, the router, connections, the server.
+//! routes, the router, connections, the server. What strangers' pages may run on is a [`Listener`] of its own ([`path_gateway`]).
 //!
 //! Invariants: nothing a client sends is held beyond a limit, and of what it is sent no more than the memory for answers
 //! has room for ([`memory`]); a client that pauses in a head, a body or in taking an answer loses its connection, and a
-//! slow one when others wait for the memory ([`readers`]); every refusal is `{"error":{"code","message","hint"}}`.
+//! slow one when others wait for the memory ([`readers`]); every refusal is `{"error":{"code","message","hint"}}`, or a page with the same where a browser asks the path gateway.
 
 mod answer;
 mod call;
@@ -21,9 +21,11 @@ mod file_name;
 mod follow;
 mod gateway;
 mod health;
+mod html;
 mod http_date;
 mod identifiers;
 mod import;
+mod listener;
 mod media;
 mod memory;
 mod metrics;
@@ -35,6 +37,7 @@ mod origin;
 mod page;
 mod page_query;
 mod parameter;
+mod path_gateway;
 mod patience;
 mod peers;
 mod pins;
@@ -45,6 +48,7 @@ mod readers;
 mod records;
 mod refusal;
 mod request_cache;
+mod resolved;
 mod respond;
 mod route;
 mod routed;
@@ -57,5 +61,6 @@ mod table;
 mod upload;
 
 pub(crate) use connection::UNSENT_BYTES;
+pub(crate) use listener::Listener;
 pub(crate) use server::Server;
 pub(crate) use service::Service;

@@ -34,9 +34,11 @@ use crate::storage::{GraphFacts, NameState, Pin, Shortfall, ShortfallKind};
 
 mod admission;
 mod error;
+mod facts;
 mod fetched;
 mod follow;
 mod import;
+mod lead;
 mod lost;
 mod message;
 mod receipt;
@@ -52,6 +54,7 @@ pub(crate) use receipt::Receipt;
 pub(crate) use renew::Renewal;
 
 use admission::Admission;
+use facts::{facts_below, facts_of};
 
 /// Most missing blocks that one refusal lists.
 const MISSING_LISTED: usize = 1_000;
@@ -363,7 +366,10 @@ impl Ingest {
         let name = change.name;
         let offered = change.record.sequence();
         let _not_forgetting = self.forgetting.read().await;
-        match self.storage.lost_head(name).await? {
+        let lost = self.storage.lost_head(name).await?;
+        // One whose record is lost is counted on.
+        let is_new = before.is_none() && lost.is_none();
+        match lost {
             // A newer record ends the search for the lost one. The name was admitted before.
             Some(lost) if change.is_new_record => change.finished.push(lost),
             Some(_) => {}
@@ -385,11 +391,13 @@ impl Ingest {
         let is_list = change.facts.is_pinned_list();
         let was_list = before.is_some_and(|kept| kept.facts.is_pinned_list());
         let is_new_record = change.is_new_record;
+        let next = change.record.next_name();
+        let next_before = before.and_then(|kept| kept.record.next_name());
         change.routers = self.routers.clone();
         let committed = self.storage.commit(change).await;
         committed.map_err(|error| refused(error, offered))?;
         self.read.changed(&name);
-        if before.is_none() {
+        if is_new {
             self.storage.name_added();
         }
         self.metrics.names.add(i64::from(before.is_none()));
@@ -397,6 +405,10 @@ impl Ingest {
         self.metrics.tag_lists.add(lists);
         if is_new_record {
             self.changed_names.add(name);
+            // What it leads to is followed for it, and what it led to may be let go.
+            let leads = next.map(|_| name);
+            let led = next_before.filter(|before| next != Some(*before));
+            self.look_at(leads.into_iter().chain(led)).await?;
         }
         Ok(())
     }
@@ -552,20 +564,6 @@ pub(crate) enum FetchedGraph {
     },
 }
 
-/// What is known about the head of a record that comes without blocks.
-fn facts_below(kept: Option<&NameState>, record: &Record) -> GraphFacts {
-    let mut facts = kept.map_or_else(GraphFacts::unknown, |kept| kept.facts.clone());
-    let root = record.root();
-    if root.is_none() || kept.is_none_or(|kept| kept.head != root) {
-        facts.pin = match root {
-            Some(_) => Pin::Queued,
-            None => Pin::RecordOnly,
-        };
-        facts.shortfall = Shortfall::of_value(record);
-    }
-    facts
-}
-
 fn refused(error: ChangeError, offered: u64) -> IngestError {
     match error {
         ChangeError::Stale { known } => IngestError::Stale { known, offered },
@@ -574,17 +572,6 @@ fn refused(error: ChangeError, offered: u64) -> IngestError {
         ChangeError::TooLarge(limit) => IngestError::TooLarge(limit),
         ChangeError::Full => IngestError::Full,
         ChangeError::Storage(error) => IngestError::Storage(error),
-    }
-}
-
-/// What a head that was verified says, with everything below it here.
-fn facts_of(head: &Entry) -> GraphFacts {
-    GraphFacts {
-        did: Some(head.did().to_string()),
-        document: Some(*head.document()),
-        list: head.root(),
-        pin: Pin::Pinned,
-        ..GraphFacts::unknown()
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use perennis_shared::cid::{Block, Cid, Codec, HashFn, VerifyError, cid_of, is_identity};
 use perennis_shared::error::{ErrorKind, Retryable};
-use perennis_shared::ipns::{Ladder, Name, Record};
+use perennis_shared::ipns::{ContentPath, Ladder, Name, Record};
 use perennis_shared::limits::WIRE_BLOCK_BYTES;
 use perennis_shared::time::Millis;
 use quick_cache::sync::Cache;
@@ -40,12 +40,18 @@ pub(crate) struct Read {
 pub(crate) struct ServedRecord {
     /// The signed record.
     pub(crate) bytes: Bytes,
+    /// What it points at.
+    pub(crate) value: Bytes,
+    /// Its sequence.
+    pub(crate) sequence: u64,
     /// Changes with the record.
     pub(crate) etag: HeaderValue,
     /// How long its author lets caches keep it.
     pub(crate) ttl_seconds: u64,
     /// Its end.
     pub(crate) valid_until: Millis,
+    /// Where it points; none where its value is no path.
+    pub(crate) path: Option<ContentPath>,
 }
 
 /// Weighs a cached block by the memory it holds.
@@ -272,9 +278,12 @@ impl ServedRecord {
         let tag = cid_of(Codec::Raw, record.bytes());
         Some(ServedRecord {
             bytes: record.bytes().clone(),
+            value: Bytes::copy_from_slice(record.value()),
+            sequence: record.sequence(),
             etag: HeaderValue::from_str(&format!("\"{tag}\"")).ok()?,
             ttl_seconds: record.ttl_ns() / 1_000_000_000,
             valid_until: record.validity().to_millis(),
+            path: record.content_path().ok(),
         })
     }
 }

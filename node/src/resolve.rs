@@ -36,9 +36,12 @@ const FRESH: Duration = Duration::from_secs(60);
 /// How long a name that nobody knows is not asked for again.
 const ABSENT: Duration = Duration::from_secs(5);
 
+/// How long those who ask wait.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
 /// How long those who ask wait, and how long the other places are waited for once one has a record.
 const TIMES: CompositeTimes = CompositeTimes {
-    deadline: Duration::from_secs(20),
+    deadline: DEADLINE,
     settle: Duration::from_millis(500),
 };
 

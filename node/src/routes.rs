@@ -26,6 +26,7 @@ use perennis_shared::ipns::Name;
 
 use crate::config::Config;
 use crate::ssrf_guard::is_public;
+use crate::token::RouterTokens;
 
 /// What a node calls itself to those that it asks.
 pub(crate) const FORWARDER: &str = "perennis";
@@ -46,6 +47,7 @@ pub(crate) struct Routes {
     public: Http,
     /// As they were written, and as URLs.
     endpoints: Vec<(String, NodeUrl)>,
+    tokens: RouterTokens,
     gateways: Vec<NodeUrl>,
     net: Net,
     sweep: Sweep,
@@ -55,11 +57,15 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// The routers and sources of the configuration, and the network.
+    /// The routers and sources of the configuration, with the tokens of those that want one, and the network.
     ///
     /// # Errors
     /// No HTTP client can be set up.
-    pub(crate) fn new(config: &Config, net: Net) -> Result<Routes, HttpError> {
+    pub(crate) fn new(
+        config: &Config,
+        tokens: RouterTokens,
+        net: Net,
+    ) -> Result<Routes, HttpError> {
         let any = Http::new(HttpTimes::default())?.forwarding(FORWARDER);
         let public = if config.pins.allow_private_sources {
             any.clone()
@@ -71,6 +77,7 @@ impl Routes {
             any,
             public,
             endpoints: endpoints.map(|(text, url)| (text.clone(), url)).collect(),
+            tokens,
             gateways: urls(&config.pins.sources),
             sweep: Sweep::new(net.clone()),
             net,
@@ -85,7 +92,10 @@ impl Routes {
         backoff: Backoff,
     ) -> impl Iterator<Item = (&str, router::Http)> {
         self.endpoints.iter().map(move |(text, url)| {
-            let router = router::Http::new(self.any.clone(), url.clone(), backoff);
+            let mut router = router::Http::new(self.any.clone(), url.clone(), backoff);
+            if let Some(token) = self.tokens.of(url) {
+                router = router.with_token(token.clone());
+            }
             (text.as_str(), router)
         })
     }
@@ -148,8 +158,36 @@ impl Routes {
         name: &Name,
         sources: &[String],
     ) -> Result<Gathered, RouteError> {
+        self.gather(name, self.peers(), sources).await
+    }
+
+    /// As [`Routes::resolve`], of somebody else: what this node holds itself, and gives to the DHT and to peers, is no answer.
+    ///
+    /// # Errors
+    /// As [`Composite::gather`].
+    pub(crate) async fn resolve_elsewhere(
+        &self,
+        name: &Name,
+        sources: &[String],
+    ) -> Result<Gathered, RouteError> {
+        let mut peers: Vec<Arc<dyn Router>> = Vec::new();
+        if let Some(dht) = self.dht() {
+            peers.push(Arc::new(dht.of_others()));
+        }
+        if let Some(pubsub) = self.pubsub() {
+            peers.push(Arc::new(PubSub::new(pubsub.clone()).of_others()));
+        }
+        self.gather(name, peers, sources).await
+    }
+
+    async fn gather(
+        &self,
+        name: &Name,
+        peers: Vec<Arc<dyn Router>>,
+        sources: &[String],
+    ) -> Result<Gathered, RouteError> {
         let mut routers = self.endpoints();
-        routers.extend(self.peers());
+        routers.extend(peers);
         for url in urls(sources) {
             let router = router::Http::new(self.any.clone(), url, Backoff::default());
             routers.push(Arc::new(router));

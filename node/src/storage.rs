@@ -417,7 +417,7 @@ impl Storage {
         self.write(batch).await
     }
 
-    /// Counts the names that are kept. Waits for the disk.
+    /// Counts the names that are kept, those whose record is lost included. Waits for the disk.
     pub(crate) fn count_names(&self, is_stopping: impl Fn() -> bool) -> Result<(), StorageError> {
         let mut place = None;
         let mut names = 0;
@@ -430,6 +430,7 @@ impl Storage {
                 None => break,
             }
         }
+        names += self.count_lost()?;
         self.shared.names.fetch_add(names, Ordering::Relaxed);
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
 use futures_util::future::{AbortHandle, Either, abortable, select};
 use perennis_shared::{
+    error::{ErrorKind, Retryable},
     sign::{SEED_BYTES, SignEngine},
     time::Millis,
 };
@@ -42,12 +43,24 @@ pub fn sign_engine(seed: &[u8; SEED_BYTES]) -> Option<Box<dyn SignEngine>> {
 #[error("no randomness is available")]
 pub struct RandomError(#[from] getrandom::Error);
 
+impl Retryable for RandomError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Fatal
+    }
+}
+
 /// A future did not finish within its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not finished within {} ms", .after.as_millis())]
 pub struct Elapsed {
     /// The time it was given.
     pub after: Duration,
+}
+
+impl Retryable for Elapsed {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Retry
+    }
 }
 
 /// The wall clock in Unix milliseconds. It may jump; measure durations with [`monotonic`].
@@ -176,6 +189,13 @@ where
 #[derive(Debug, thiserror::Error)]
 #[error("a background task was cancelled")]
 pub struct Cancelled(#[source] Option<Box<dyn std::error::Error + Send + Sync>>);
+
+impl Retryable for Cancelled {
+    /// What was to run it ends, or the function itself is at fault.
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Fatal
+    }
+}
 
 #[cfg(test)]
 mod tests {

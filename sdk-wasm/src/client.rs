@@ -7,11 +7,12 @@ use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
 use perennis_sdk::client::{
     self, BackupCheck, CapsuleReader, CapsuleSummary, ClientConfig, LabelFilter, LabelQuery,
-    PublishOptions, PublishOutcome, Resolved, StateCheck,
+    PublishOptions, PublishOutcome, ResolveStep, Resolved, StateCheck,
 };
 use perennis_shared::did::Did;
 use perennis_shared::ipns::LadderPlan;
 use perennis_shared::taglist::{Key, Op, differences};
+use perennis_shared::uri;
 use wasm_bindgen::prelude::*;
 
 use crate::error::{JsResult, from_sdk, invalid, make};
@@ -212,7 +213,9 @@ impl Client {
         Ok(Object::assign(&resolved, &page).into())
     }
 
-    /// Signs what is staged and sends it to the nodes: `{name, sequence, head, validUntil, nodes: [{url, stored, error}]}`.
+    /// Signs what is staged and sends it to the nodes: `{name, sequence, head, validUntil, aliveUntil,
+    /// nodes: [{url, stored, error}], outdated: [{handle, label}]}`. Changes of the labels in `outdated` were not made: another
+    /// device had published later ones.
     ///
     /// What was signed is kept here before anything is sent, so that a closed tab loses nothing: `deliver` goes on. When
     /// at least one node has stored it, every own block is checked and missing ones are brought back (`backupBlocks`).
@@ -267,11 +270,12 @@ impl Client {
         Ok(outcome_object(&outcome))
     }
 
-    /// Where a DID or an IPNS name points: `{did, name, head, sequence, validUntil, source}`. A record older than one
-    /// this client has seen is refused.
+    /// Where a DID or an IPNS name points: `{did, name, head, path, sequence, validUntil, source, equivocation, steps: [{name, value,
+    /// sequence, validUntil, source}]}`. The name may stand in a URI or a gateway's URL. A record that points at another name is
+    /// followed, and each is a step. A record older than one this client has seen is refused.
     ///
     /// # Errors
-    /// Nobody has a valid record, or it points at something that is no list.
+    /// Nobody has a valid record, or it leads to no content: `name_cycle`, `name_chain_too_long`, `no_head`.
     pub async fn resolve(&self, did: &str) -> JsResult<JsValue> {
         let resolved = self.inner.resolve(&parse_did(did)?).await;
         Ok(resolved_object(
@@ -496,7 +500,7 @@ fn state_object(check: &StateCheck) -> JsValue {
 }
 
 fn parse_did(text: &str) -> JsResult<Did> {
-    Did::parse(text).map_err(|error| invalid("invalid_did", &error))
+    uri::parse_did(text).map_err(|error| invalid("invalid_did", &error))
 }
 
 fn resolved_object(resolved: &Resolved) -> JsValue {
@@ -508,6 +512,24 @@ fn resolved_object(resolved: &Resolved) -> JsValue {
         .set("validUntil", resolved.valid_until.to_string())
         .set("source", resolved.source.as_str())
         .set("equivocation", resolved.equivocation.is_some())
+        .set("path", resolved.path.as_str())
+        .set(
+            "steps",
+            resolved.steps.iter().map(step_object).collect::<Array>(),
+        )
+        .done()
+}
+
+fn step_object(step: &ResolveStep) -> JsValue {
+    Fields::new()
+        .set("name", step.name.to_string())
+        .set(
+            "value",
+            String::from_utf8_lossy(step.record.value()).as_ref(),
+        )
+        .set("sequence", exact(step.record.sequence()))
+        .set("validUntil", step.record.validity().to_string())
+        .set("source", step.source.as_str())
         .done()
 }
 
@@ -531,6 +553,14 @@ fn outcome_object(outcome: &PublishOutcome) -> JsValue {
         .set("validUntil", outcome.valid_until.to_string())
         .set("aliveUntil", outcome.alive_until.to_string())
         .set("nodes", nodes.collect::<Array>())
+        .set(
+            "outdated",
+            outcome
+                .outdated
+                .iter()
+                .map(label::key_object)
+                .collect::<Array>(),
+        )
         .done()
 }
 

@@ -1,5 +1,5 @@
-//! The client's store in IndexedDB: blocks by the bytes of their CID, state rows by name, each as
-//! [`row`] makes it of its value.
+//! The client's store in IndexedDB: blocks by the bytes of the CID that they were put under first, that CID by the bytes of its
+//! multihash, state rows by name, each as [`row`] makes it of its value.
 //!
 //! One commit is one read-write transaction with durability `strict` (browsers default to `relaxed`, which loses
 //! acknowledged writes when the power fails), so it is seen whole or not at all; what was put is read back before
@@ -9,6 +9,7 @@
 //!
 //! Source: Indexed Database API 3.0, sections 2.7 (transactions) and 4.9 (`IDBTransactionOptions`).
 
+use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
@@ -22,9 +23,10 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{DomException, IdbDatabase, IdbTransaction};
 
-/// The layout of the database. A newer one is refused by the browser. 1 kept rows without a checksum.
-const VERSION: u32 = 2;
+/// The layout of the database. A newer one is refused by the browser. 1 kept rows without a checksum, 2 had no hashes.
+const VERSION: u32 = 3;
 const BLOCKS: &str = "blocks";
+const HASHES: &str = "hashes";
 const ROWS: &str = "rows";
 /// Rows of layout 1. Empty once they were taken over.
 const ROWS_OF_LAYOUT_1: &str = "state";
@@ -52,7 +54,7 @@ impl IndexedDb {
             // A failure in here aborts the upgrade, and with it the request below, which tells the cause.
             if let Ok(database) = event.database() {
                 let present = database.store_names();
-                for store in [BLOCKS, ROWS, ROWS_OF_LAYOUT_1] {
+                for store in [BLOCKS, HASHES, ROWS, ROWS_OF_LAYOUT_1] {
                     if !present.iter().any(|present| present == store) {
                         drop(database.create_object_store(store, ObjectStoreParams::new()));
                     }
@@ -70,7 +72,35 @@ impl IndexedDb {
             database,
         };
         opened.migrate().await?;
+        opened.index().await?;
         Ok(opened)
+    }
+
+    /// Writes down where the block of each multihash is, which layout 2 did not, all in one transaction.
+    async fn index(&self) -> Result<(), StoreError> {
+        let failed = |error: idb::Error| self.write_failed(error);
+        // Read-only at first, as for rows: blocks without hashes are of layout 2.
+        let hashes = self.read(HASHES).map_err(failed)?;
+        if hashes.count(None).map_err(failed)?.await.map_err(failed)? > 0 {
+            return Ok(());
+        }
+        let blocks = self.read(BLOCKS).map_err(failed)?;
+        if blocks.count(None).map_err(failed)?.await.map_err(failed)? == 0 {
+            return Ok(());
+        }
+        let transaction = self
+            .write(&[BLOCKS, HASHES])
+            .map_err(|cause| self.write_failed(idb::Error::TransactionOpenFailed(cause)))?;
+        let blocks = transaction.object_store(BLOCKS).map_err(failed)?;
+        let hashes = transaction.object_store(HASHES).map_err(failed)?;
+        let keys = blocks.get_all_keys(None, None).map_err(failed)?;
+        for key in keys.await.map_err(failed)? {
+            // What is no CID any more is told by whoever lists it.
+            if let Ok(cid) = parse_cid_bytes(&Uint8Array::new(&key).to_vec()) {
+                drop(hashes.put(&key, Some(&hash_of(&cid))).map_err(failed)?);
+            }
+        }
+        self.committed(transaction).await
     }
 
     /// Takes over the rows of layout 1, all in one transaction: whatever ends it early, the next opening begins anew.
@@ -130,19 +160,32 @@ impl IndexedDb {
             .map(Transaction::from)
     }
 
-    async fn apply(&self, changes: &Encoded) -> Result<(), StoreError> {
+    async fn apply(&self, changes: &mut Encoded) -> Result<(), StoreError> {
         let failed = |error: idb::Error| self.write_failed(error);
         let transaction = self
-            .write(&[BLOCKS, ROWS])
+            .write(&[BLOCKS, HASHES, ROWS])
             .map_err(|cause| self.write_failed(idb::Error::TransactionOpenFailed(cause)))?;
         let blocks = transaction.object_store(BLOCKS).map_err(failed)?;
+        let hashes = transaction.object_store(HASHES).map_err(failed)?;
         let rows = transaction.object_store(ROWS).map_err(failed)?;
-        // The requests run in the order they are made; the transaction tells how they ended.
-        for key in &changes.delete {
-            blocks.delete(Query::Key(key.into())).map_err(failed)?;
+        // Where the blocks of these multihashes are; what follows is asked for in the task in which the last of it has come.
+        let places = changes.delete.iter_mut().chain(&mut changes.put);
+        let places: Vec<&mut Placed> = places.collect();
+        let asked = places.iter().map(|place| place.hash.clone());
+        let asked = get_all(&hashes, asked).map_err(failed)?;
+        for (place, asked) in places.into_iter().zip(asked) {
+            if let Some(key) = asked.await.map_err(failed)? {
+                place.key = key;
+            }
         }
-        for (key, value) in &changes.put {
+        // The requests run in the order they are made; the transaction tells how they ended.
+        for Placed { hash, key, .. } in &changes.delete {
+            blocks.delete(Query::Key(key.clone())).map_err(failed)?;
+            hashes.delete(Query::Key(hash.clone())).map_err(failed)?;
+        }
+        for Placed { hash, key, value } in &changes.put {
             blocks.put(value, Some(key)).map_err(failed)?;
+            hashes.put(key, Some(hash)).map_err(failed)?;
         }
         for (key, stored) in &changes.rows {
             match stored {
@@ -151,6 +194,16 @@ impl IndexedDb {
             }
         }
         self.committed(transaction).await
+    }
+
+    /// The CIDs under which the blocks of these are kept; none where they are not here.
+    async fn keys(&self, cids: &[Cid]) -> Result<Vec<Option<JsValue>>, idb::Error> {
+        let hashes = self.read(HASHES)?;
+        let mut keys = Vec::with_capacity(cids.len());
+        for request in get_all(&hashes, cids.iter().map(hash_of))? {
+            keys.push(request.await?);
+        }
+        Ok(keys)
     }
 
     /// Waits until what was asked for in a transaction is durable.
@@ -169,7 +222,7 @@ impl IndexedDb {
     async fn read_back(&self, changes: &Encoded, blocks: &[Block]) -> Result<(), StoreError> {
         let failed = |error: idb::Error| backend("read back", error);
         let store = self.read(BLOCKS).map_err(failed)?;
-        let keys = changes.put.iter().map(|(key, _)| key.clone());
+        let keys = changes.put.iter().map(|placed| placed.key.clone());
         let requests = get_all(&store, keys).map_err(failed)?;
         for (request, block) in requests.into_iter().zip(blocks) {
             let found = request.await.map_err(failed)?.map(bytes_of);
@@ -222,11 +275,17 @@ impl BlockStore for IndexedDb {
         if cids.is_empty() {
             return Ok(Vec::new());
         }
+        let keys = self.keys(cids).await.map_err(failed)?;
         let store = self.read(BLOCKS).map_err(failed)?;
-        let requests = get_all(&store, cids.iter().map(key_of)).map_err(failed)?;
+        let present = keys.iter().flatten().cloned();
+        let mut requests = get_all(&store, present).map_err(failed)?.into_iter();
         let mut blocks = Vec::with_capacity(cids.len());
-        for (request, cid) in requests.into_iter().zip(cids) {
-            let bytes = request.await.map_err(failed)?.map(bytes_of);
+        for (key, cid) in keys.iter().zip(cids) {
+            let request = key.as_ref().and_then(|_| requests.next());
+            let bytes = match request {
+                Some(request) => request.await.map_err(failed)?.map(bytes_of),
+                None => None,
+            };
             let verified = bytes.map(|bytes| Block::verified(*cid, bytes)).transpose();
             blocks.push(verified.map_err(|source| StoreError::Corrupt {
                 cid: Box::new(*cid),
@@ -239,8 +298,8 @@ impl BlockStore for IndexedDb {
     async fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
         let failed = |error: idb::Error| backend("look for a block", error);
         let request = self
-            .read(BLOCKS)
-            .and_then(|store| store.get_key(Query::Key(key_of(cid))))
+            .read(HASHES)
+            .and_then(|store| store.get_key(Query::Key(hash_of(cid))))
             .map_err(failed)?;
         Ok(request
             .await
@@ -248,9 +307,12 @@ impl BlockStore for IndexedDb {
             .is_some_and(|key| !key.is_undefined()))
     }
 
-    async fn commit(&self, changes: Changes) -> Result<(), StoreError> {
-        let encoded = Encoded::new(&changes);
-        self.apply(&encoded).await?;
+    async fn commit(&self, mut changes: Changes) -> Result<(), StoreError> {
+        // One multihash has one place.
+        let mut seen = HashSet::new();
+        changes.put.retain(|block| seen.insert(*block.cid().hash()));
+        let mut encoded = Encoded::new(&changes);
+        self.apply(&mut encoded).await?;
         self.read_back(&encoded, &changes.put).await
     }
 
@@ -315,10 +377,29 @@ impl BlockStore for IndexedDb {
     }
 }
 
+/// A block as JavaScript values.
+struct Placed {
+    hash: JsValue,
+    /// The CID that it is kept under: where it is here already, the one that it was put under first.
+    key: JsValue,
+    /// Nothing where it is dropped.
+    value: JsValue,
+}
+
+impl Placed {
+    fn new(cid: &Cid, value: JsValue) -> Self {
+        Self {
+            hash: hash_of(cid),
+            key: key_of(cid),
+            value,
+        }
+    }
+}
+
 /// The changes as JavaScript values, made before the transaction opens.
 struct Encoded {
-    put: Vec<(JsValue, JsValue)>,
-    delete: Vec<JsValue>,
+    put: Vec<Placed>,
+    delete: Vec<Placed>,
     /// As they are kept.
     rows: Vec<(JsValue, Option<JsValue>)>,
 }
@@ -330,9 +411,13 @@ impl Encoded {
             put: changes
                 .put
                 .iter()
-                .map(|block| (key_of(block.cid()), bytes(block.bytes())))
+                .map(|block| Placed::new(block.cid(), bytes(block.bytes())))
                 .collect(),
-            delete: changes.delete.iter().map(key_of).collect(),
+            delete: changes
+                .delete
+                .iter()
+                .map(|cid| Placed::new(cid, JsValue::UNDEFINED))
+                .collect(),
             rows: changes
                 .state
                 .iter()
@@ -355,6 +440,10 @@ fn get_all(
 
 fn key_of(cid: &Cid) -> JsValue {
     Uint8Array::from(cid.to_bytes().as_slice()).into()
+}
+
+fn hash_of(cid: &Cid) -> JsValue {
+    Uint8Array::from(cid.hash().to_bytes().as_slice()).into()
 }
 
 fn bytes_of(value: JsValue) -> Bytes {

@@ -133,3 +133,11 @@ fn label_object(listed: &ListedLabel) -> JsValue {
         .set("staged", listed.staged)
         .done()
 }
+
+/// Which label on which handle.
+pub(crate) fn key_object(key: &Key) -> JsValue {
+    Fields::new()
+        .set("handle", key.handle().as_str())
+        .set("label", key.label().as_str())
+        .done()
+}

@@ -22,5 +22,5 @@ mod lock;
 mod object;
 
 pub use self::client::Client;
-pub use self::identity::{Identity, generate_passphrase};
+pub use self::identity::{Identity, check_passphrase, generate_passphrase};
 pub use self::indexed_db::IndexedDb;

@@ -37,6 +37,7 @@ use crate::{
 mod backup;
 mod capsule;
 mod clock;
+mod compaction;
 mod damage;
 mod deliver;
 mod labels;
@@ -53,12 +54,13 @@ mod view;
 pub use backup::{Backup, BackupCheck, NodeBackup};
 pub use capsule::{CapsuleReader, CapsuleSummary, Export, ExportError, RestoreError};
 pub use clock::MendedClock;
+pub use compaction::{CHECK_EVERY, DEAD_PERCENT, KEEP_REMOVED};
 pub use damage::{StateCheck, StateDamage};
 pub use deliver::{DeliverError, NodeOutcome, PublishOutcome};
 pub use labels::{ForeignLabels, LabelFilter, LabelPage, LabelQuery, LabelScan, ListedLabel};
 pub use ledger::ListError;
 pub use publish::{PublishError, PublishOptions};
-pub use resolve::{Refused, ResolveError, Resolved};
+pub use resolve::{Refused, ResolveError, ResolveStep, Resolved};
 pub use rows::IdentityFacts;
 pub use stage::StageError;
 
@@ -83,10 +85,13 @@ pub struct ClientConfig {
     pub fetch: FetchLimits,
     /// The time one publish message may take.
     pub publish_time: Duration,
+    /// Most changes that are signed as one entry; more are published as several, each with a message of its own. Fewer where
+    /// the message would be larger than nodes take by default. At least 1,000 are.
+    pub publish_changes: usize,
 }
 
 impl Default for ClientConfig {
-    /// Nobody to ask, usual patience, two minutes for a message.
+    /// Nobody to ask, usual patience, two minutes and 100,000 changes for a message.
     fn default() -> Self {
         Self {
             nodes: Vec::new(),
@@ -97,6 +102,7 @@ impl Default for ClientConfig {
             resolve: CompositeTimes::default(),
             fetch: FetchLimits::default(),
             publish_time: Duration::from_secs(120),
+            publish_changes: 100_000,
         }
     }
 }

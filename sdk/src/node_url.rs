@@ -2,7 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use url::Url;
+use perennis_shared::error::{ErrorKind, Retryable};
+use url::{Host, Url};
 
 /// The base URL of a node, gateway or router: `http` or `https`, no credentials, query or fragment. Two
 /// spellings of one place are equal.
@@ -24,7 +25,35 @@ pub enum NodeUrlError {
     Extra,
 }
 
+impl Retryable for NodeUrlError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            NodeUrlError::Malformed | NodeUrlError::Scheme | NodeUrlError::Extra => {
+                ErrorKind::Reject
+            }
+        }
+    }
+}
+
 impl NodeUrl {
+    /// `HOST`, or `HOST:PORT` where the port is not the usual one of the scheme.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.0.authority()
+    }
+
+    /// Whether nobody on the way reads what is sent there: it is `https`, or this machine.
+    #[must_use]
+    pub fn is_confidential(&self) -> bool {
+        let is_here = match self.0.host() {
+            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        };
+        self.0.scheme() == "https" || is_here
+    }
+
     /// The URL of `path`, which begins without a slash and is made of URL-safe characters, below this base.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{self}/{path}")
@@ -82,6 +111,23 @@ mod tests {
     fn path_of_a_base_is_kept() {
         let url: NodeUrl = "https://example.org/perennis/".parse().unwrap();
         assert_eq!(url.at("ipfs/x"), "https://example.org/perennis/ipfs/x");
+    }
+
+    #[test]
+    fn what_is_sent_over_http_is_read_on_the_way_unless_it_stays_here() {
+        for (text, authority, is_confidential) in [
+            ("https://node.example", "node.example", true),
+            ("https://node.example:443/x", "node.example", true),
+            ("http://node.example:4780", "node.example:4780", false),
+            ("http://127.0.0.1:4780", "127.0.0.1:4780", true),
+            ("http://[::1]:4780", "[::1]:4780", true),
+            ("http://LocalHost", "localhost", true),
+            ("http://localhost.example", "localhost.example", false),
+        ] {
+            let url: NodeUrl = text.parse().unwrap();
+            assert_eq!(url.authority(), authority);
+            assert_eq!(url.is_confidential(), is_confidential, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where a client keeps its blocks and its state.
 //!
-//! A [`BlockStore`] holds verified blocks by CID and small named rows of state. One [`Changes`] is applied
+//! A [`BlockStore`] holds verified blocks and small named rows of state. A block is kept once, by its multihash, and found under every
+//! CID of that: version and codec are the asker's. One [`Changes`] is applied
 //! whole or not at all, and is durable when [`BlockStore::commit`] returns: everything the client promises
 //! (a staged label, an outbox that survives the tab) rests on that. The suite in
 //! `testing` holds every implementation to it.
@@ -31,7 +32,8 @@ pub use memory::Memory;
 ///
 /// Handles are cheap to share and calls may overlap; commits happen one after another.
 pub trait BlockStore: MaybeSend + MaybeSync {
-    /// The block, checked against its CID as it was read; none if it is not here.
+    /// The block under the CID that is asked for, checked against it as it was read, whichever CID of the same multihash it was
+    /// put under; none if it is not here.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when the stored bytes are not those of the CID, or the backend fails.
@@ -58,7 +60,7 @@ pub trait BlockStore: MaybeSend + MaybeSync {
         }
     }
 
-    /// Whether bytes are kept for this CID. They are not read.
+    /// Whether bytes are kept for this CID, or for another one of its multihash. They are not read.
     ///
     /// # Errors
     /// The backend fails.
@@ -110,7 +112,7 @@ pub trait BlockStore: MaybeSend + MaybeSync {
         }
     }
 
-    /// At most `limit` CIDs that follow `after`, ascending by their binary form.
+    /// At most `limit` CIDs that follow `after`, ascending by their binary form: those that blocks were put under first.
     ///
     /// # Errors
     /// The backend fails.
@@ -125,9 +127,9 @@ pub trait BlockStore: MaybeSend + MaybeSync {
 /// one name the later counts.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// Blocks to keep. One that is already here is left as it is.
+    /// Blocks to keep. One that is already here, under whichever CID of its multihash, stays under that.
     pub put: Vec<Block>,
-    /// Blocks to drop. One that is not here is no error.
+    /// Blocks to drop, under whichever CID of the multihash they were put. One that is not here is no error.
     pub delete: Vec<Cid>,
     /// Rows to set, or with no value to clear.
     pub state: Vec<(String, Option<Bytes>)>,

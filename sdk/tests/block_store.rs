@@ -11,7 +11,7 @@ use perennis_sdk::{
     testing::block_store::Place,
 };
 use perennis_shared::{
-    cid::{Block, Codec},
+    cid::{Block, Cid, Codec},
     error::{ErrorKind, Retryable},
 };
 use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
@@ -192,6 +192,31 @@ async fn store_of_the_first_format_is_taken_over_once_and_refused_by_its_release
     tamper(&path, |writing| {
         assert!(!writing.delete_table(former).unwrap(), "it is gone");
     });
+}
+
+#[tokio::test]
+async fn blocks_of_a_release_that_kept_no_hashes_are_found_under_every_cid() {
+    let place = InFile::new().await;
+    let store = place.open().await;
+    let path = store.path().to_owned();
+    let block = Block::new(Codec::DagCbor, vec![0xa0]).unwrap();
+    store
+        .commit(Changes::new().put([block.clone()]))
+        .await
+        .unwrap();
+    drop(store);
+    let hashes = TableDefinition::<&[u8], &[u8]>::new("hashes");
+    tamper(&path, |writing| {
+        assert!(writing.delete_table(hashes).unwrap(), "it was there");
+    });
+    let other = Cid::new_v1(Codec::Raw.code(), *block.cid().hash());
+    let store = place.open().await;
+    let found = store.block(&other).await.unwrap().unwrap();
+    assert_eq!((found.cid(), found.bytes()), (&other, block.bytes()));
+    assert_eq!(store.block(block.cid()).await.unwrap(), Some(block.clone()));
+    assert_eq!(store.cids(None, 9).await.unwrap(), [*block.cid()]);
+    store.commit(Changes::new().delete([other])).await.unwrap();
+    assert_eq!(store.cids(None, 9).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 //!   changed by anyone who carries the record.
 //! - A [`Record`] is verified; bytes from outside are an [`UnverifiedRecord`] until then.
 
+mod chain;
 mod content_path;
 mod create;
 mod key;
@@ -22,6 +23,7 @@ mod samples;
 mod select;
 mod wire;
 
+pub use chain::{NameChain, NameChainError, NameStep};
 pub use content_path::{ContentPath, ContentPathError, PathRoot};
 pub use create::{RecordFields, create};
 pub use key::{KeyType, NameKey, NameKeyError};

@@ -61,6 +61,8 @@ pub const RECORD_BYTES: usize = 10_240;
 pub const RSA_BITS_MIN: usize = 2_048;
 /// Longest modulus of an RSA key whose records are verified, in bits, as in the Go implementation of libp2p.
 pub const RSA_BITS_MAX: usize = 8_192;
+/// Most names that lead from one to content, where the record of each points at the next, as in Kubo.
+pub const NAME_CHAIN: usize = 32;
 /// Most rungs of a renewal ladder; with head and record they are roots of a CAR.
 pub const LADDER_RUNGS: usize = 24;
 /// Largest ladder, all its records together, in bytes.

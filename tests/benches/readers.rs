@@ -62,7 +62,9 @@ fn timed(node: &Node, path: &str) -> f64 {
     let mut stream = TcpStream::connect(node.address()).unwrap();
     stream.set_read_timeout(Some(LONGEST)).unwrap();
     let address = node.address();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     let took = match stream.read_to_end(&mut answer) {

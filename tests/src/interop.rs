@@ -146,6 +146,7 @@ fn run_cases<B>(
 /// Starts a node of ours on a folder, with its log beside it.
 fn start_node(data: &Path) -> Result<Node> {
     let mut command = Node::command(data, None, "127.0.0.1:0");
+    command.args(["--gateway-listen", "127.0.0.1:0"]);
     command.stderr(fs::File::create(data.with_extension("log"))?);
     Node::launch(command, data)
 }

@@ -23,6 +23,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct Node {
     child: Child,
     url: String,
+    gateway: Option<String>,
     peer: String,
     data: PathBuf,
     config: Option<PathBuf>,
@@ -106,6 +107,7 @@ impl Node {
         Ok(Self {
             child,
             url: ready.http,
+            gateway: ready.gateway,
             peer: ready.p2p.into_iter().next().unwrap_or_default(),
             data: data.to_owned(),
             config: None,
@@ -132,6 +134,12 @@ impl Node {
             command.arg("--config").arg(config);
         }
         command
+    }
+
+    /// The address of its path gateway, where it is on.
+    #[must_use]
+    pub fn gateway(&self) -> Option<&str> {
+        self.gateway.as_deref()
     }
 
     /// The node's address, `http://127.0.0.1:PORT`.
@@ -342,6 +350,10 @@ pub fn request(
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(READY_WITHIN)).ok()?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let says_type = |header: &&str| header.to_ascii_lowercase().starts_with("accept:");
+    if !headers.iter().any(says_type) {
+        head.push_str("accept: */*\r\n");
+    }
     for header in headers {
         head.push_str(header);
         head.push_str("\r\n");
@@ -355,6 +367,14 @@ pub fn request(
 }
 
 impl Answer {
+    /// A header, in lower case; its name is in lower case too.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = lines.find(|(key, _)| *key == name)?;
+        Some(value.trim())
+    }
+
     /// Reads an answer to its end.
     ///
     /// # Panics

@@ -44,7 +44,10 @@ impl SlowReader {
     #[must_use]
     pub fn ask(node: &Node, path: &str) -> Self {
         let mut stream = TcpStream::connect(node.address()).expect("the node accepts");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", node.address());
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: */*\r\n\r\n",
+            node.address()
+        );
         stream
             .write_all(request.as_bytes())
             .expect("a short request");

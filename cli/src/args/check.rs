@@ -87,6 +87,9 @@ pub(crate) struct DagConvert {
     /// Write here instead of stdout
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// An IPLD codec by its registered name.

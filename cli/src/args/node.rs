@@ -32,6 +32,9 @@ pub(crate) struct NodeRun {
     /// Address to serve HTTP on; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Address of the path gateway for browsers, which is off without it; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) gateway_listen: Option<SocketAddr>,
     /// Address to listen on for other peers, or none; may be given several times
     #[arg(long, value_name = "MULTIADDR", num_args = 1..)]
     pub(crate) p2p_listen: Vec<String>,

@@ -28,6 +28,9 @@ pub(crate) struct Publish {
     /// Let the name end with the record; signs one also with nothing staged
     #[arg(long)]
     pub(crate) no_ladder: bool,
+    /// Keep the whole log, also where most of what it records is dead
+    #[arg(long)]
+    pub(crate) keep_log: bool,
     /// How the passphrase becomes an identity, in a home that has none.
     #[command(flatten)]
     pub(crate) derivation: Derivation,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::id::Facts;
 use crate::context::Context;
 use crate::failure::{Failure, file_failure};
-use crate::files::{self, Target};
+use crate::files::{Existing, Target, is_dash};
 use crate::page::{bytes_text, count};
 use crate::session::{Session, block_on, failure_of};
 use crate::when::now;
@@ -37,12 +37,12 @@ pub(super) fn export(context: &Context<'_>, path: &Path, force: bool) -> Result<
 }
 
 async fn write(context: &Context<'_>, path: &Path, force: bool) -> Result<(), Failure> {
-    let to_stdout = files::is_dash(path);
+    let to_stdout = is_dash(path);
     if to_stdout && context.output.is_json() {
         return Err(Failure::usage("with --json the CAR goes to a file")
             .hint("name a FILE, or leave --json out to have the CAR on stdout"));
     }
-    files::Existing::unless_forced(path, force)?;
+    Existing::unless_forced(path, force)?;
     let session = Session::open(context, &[]).await?;
     let known = session.home.expect_identity()?;
     let mut export = session.client.export().await.map_err(failure_of!())?;

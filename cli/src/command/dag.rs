@@ -27,6 +27,10 @@ struct Converted {
 }
 
 fn convert(context: &Context<'_>, arguments: &DagConvert) -> Result<(), Failure> {
+    let existing = match &arguments.output {
+        Some(path) => Existing::unless_forced(path, arguments.force)?,
+        None => Existing::Keep,
+    };
     let input = files::read_bounded(&arguments.file, JSON_BYTES as u64)?;
     let refused = |action: &str, codec: DagCodec, error: CodecError| {
         Failure::invalid(
@@ -49,7 +53,7 @@ fn convert(context: &Context<'_>, arguments: &DagConvert) -> Result<(), Failure>
     let Some(path) = &arguments.output else {
         return context.output.bytes(&output);
     };
-    write_atomically(path, &output, Existing::Replace, false)?;
+    write_atomically(path, &output, existing, false)?;
     let document = Converted {
         from: name(arguments.from),
         to: name(arguments.to),

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use perennis_sdk::store::BlockStore;
-use perennis_shared::cid::{Block, Cid, is_identity, parse_cid};
+use perennis_shared::cid::{Block, Cid, is_identity};
 use perennis_shared::codec;
 use perennis_shared::codec::car::{CarError, Decoder, Event, Writer};
 use perennis_shared::ipns::{ContentPath, Name, PathRoot, RecordError, UnverifiedRecord};
-use perennis_shared::limits::RECORD_BYTES;
+use perennis_shared::limits::{NAME_CHAIN, RECORD_BYTES};
+use perennis_shared::uri;
 use serde::Serialize;
 
 use super::capsule;
@@ -19,11 +20,10 @@ use crate::failure::{Failure, with_causes};
 use crate::files::{Existing, Target, is_dash, name_of};
 use crate::page::{bytes_text, count};
 use crate::session::{Session, block_on, failure_of};
-use crate::uri::cid_in;
 use crate::when::now;
 
 /// Names through which a path may lead.
-const NAMES: usize = 8;
+const NAMES: usize = NAME_CHAIN;
 
 /// Bytes of blocks that are written at once.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -66,7 +66,7 @@ struct Content {
 
 impl Content {
     fn parse(text: &str) -> Option<Content> {
-        if let Ok(cid) = parse_cid(cid_in(text)) {
+        if let Ok(cid) = uri::parse_cid(text) {
             return Some(Content {
                 root: PathRoot::Cid(cid),
                 segments: Vec::new(),

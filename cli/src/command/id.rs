@@ -15,9 +15,9 @@ use crate::files::{Existing, write_atomically};
 use crate::home::KnownIdentity;
 use crate::page::Page;
 use crate::sealed;
-use crate::secret::{Passphrase, ask_new_passphrase, read_passphrase, read_passphrase_file};
+use crate::secret::{Passphrase, ask_new_passphrase};
 use crate::session::{Session, block_on, failure_of};
-use crate::unlock::{derivation_of, derive};
+use crate::unlock::{derivation_of, derive, read_passphrase, read_passphrase_file};
 use crate::when::now;
 
 /// Bits below which even a passphrase from a file is refused: a word, a date, a keyboard row.
@@ -188,8 +188,8 @@ fn choose(
     profile: Profile,
     has_identity: bool,
 ) -> Result<Chosen, Failure> {
-    let given = match context.passphrase_file() {
-        Some(path) => Some((read_passphrase_file(context, path)?, LEAST_FILE_BITS)),
+    let given = match read_passphrase_file(context)? {
+        Some(phrase) => Some((phrase, LEAST_FILE_BITS)),
         None if arguments.generate => None,
         None => ask_new_passphrase("Passphrase (leave it empty to have one made): ")?
             .map(|phrase| (phrase, passphrase::LEAST_BITS)),

@@ -1,10 +1,10 @@
 //! `perennis label …`: changes are staged without a passphrase; `publish` signs them.
 
-use perennis_sdk::client::{LabelFilter, LabelQuery, LabelScan};
+use perennis_sdk::client::{LabelFilter, LabelQuery, LabelScan, ListedLabel};
 use perennis_sdk::store::Disk;
 use perennis_shared::taglist::{FieldChange, Handle, Key, Label, Tag};
 use perennis_shared::time::Millis;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::args::{LabelCommand, LabelList};
 use crate::context::Context;
@@ -119,11 +119,32 @@ pub(crate) fn waiting(page: &mut Page, staged: usize) {
     page.line(text);
 }
 
+/// Labels that are written one by one: a list may have a million.
+struct Labels {
+    listed: Vec<ListedLabel>,
+    own: bool,
+}
+
+impl Labels {
+    fn documents(&self) -> impl Iterator<Item = LabelDocument> {
+        self.listed.iter().map(|listed| {
+            let staged = self.own.then_some(listed.staged);
+            LabelDocument::new(&listed.label, staged)
+        })
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.documents())
+    }
+}
+
 #[derive(Serialize)]
 struct ListDocument {
     did: String,
     head: Option<String>,
-    labels: Vec<LabelDocument>,
+    labels: Labels,
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     staged: Option<usize>,
@@ -161,20 +182,16 @@ async fn list(context: &Context<'_>, arguments: &LabelList) -> Result<(), Failur
         true => usize::MAX,
         false => arguments.limit as usize,
     };
-    let mut last = None;
-    while document.labels.len() < limit {
-        let several = PAGE_LABELS.min(limit - document.labels.len());
+    let listed = &mut document.labels.listed;
+    while listed.len() < limit {
+        let several = PAGE_LABELS.min(limit - listed.len());
         let page = scan.next(several).await.map_err(failure_of!())?;
-        let Some(listed) = page.last() else {
+        if page.is_empty() {
             break;
-        };
-        last = Some(listed.label.key());
-        let labels = page.iter().map(|listed| {
-            let staged = own.then_some(listed.staged);
-            LabelDocument::new(&listed.label, staged)
-        });
-        document.labels.extend(labels);
+        }
+        listed.extend(page);
     }
+    let last = listed.last().map(|listed| listed.label.key());
     if !arguments.all && !scan.next(1).await.map_err(failure_of!())?.is_empty() {
         document.next = last.as_ref().map(cursor_text);
     }
@@ -194,7 +211,10 @@ impl ListDocument {
         Self {
             did,
             head: scan.head.map(|cid| cid.to_string()),
-            labels: Vec::new(),
+            labels: Labels {
+                listed: Vec::new(),
+                own,
+            },
             next: None,
             staged: own.then_some(scan.staged),
             damaged: Some(scan.damaged).filter(|rows| *rows > 0),
@@ -203,18 +223,19 @@ impl ListDocument {
 }
 
 fn show_list(page: &mut Page, document: &ListDocument) {
-    if document.labels.is_empty() {
+    let labels = document.labels.listed.len();
+    if labels == 0 {
         page.line("no labels");
     } else {
         let moment = now();
         let rows: Vec<Vec<String>> = document
             .labels
-            .iter()
-            .map(|label| row(label, moment))
+            .documents()
+            .map(|label| row(&label, moment))
             .collect();
         page.table(&["HANDLE", "LABEL", "ENDS", "NOTE", ""], &rows);
     }
-    let mut remarks = vec![count(document.labels.len() as u64, "label")];
+    let mut remarks = vec![count(labels as u64, "label")];
     if let Some(staged @ 1..) = document.staged {
         remarks.push(format!("{} to publish", count(staged as u64, "change")));
     }

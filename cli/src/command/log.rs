@@ -1,11 +1,10 @@
 //! `perennis log show`, `log compact` and `perennis diff`: what was signed, and what changed.
 
-use std::time::Duration;
-
-use perennis_sdk::client::PublishOptions;
-use perennis_shared::cid::{Cid, parse_cid};
+use perennis_sdk::client::{KEEP_REMOVED, PublishOptions};
+use perennis_shared::cid::Cid;
 use perennis_shared::did::Did;
 use perennis_shared::log::{Entry, EntryKind};
+use perennis_shared::uri;
 use serde::Serialize;
 
 use super::label::{LabelDocument, PAGE_LABELS};
@@ -17,12 +16,7 @@ use crate::failure::{Failure, with_causes};
 use crate::page::{count, plain};
 use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::unlock::unlock;
-use crate::uri::cid_in;
 use crate::when::{now, relative};
-
-/// How long the trace of a removed label is kept by a compaction, so that an old copy of it on another device is not
-/// taken for a new label: 90 days.
-const KEEP_REMOVED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 pub(crate) fn run(context: &Context<'_>, command: &LogCommand) -> Result<(), Failure> {
     match command {
@@ -276,7 +270,7 @@ async fn diff(context: &Context<'_>, arguments: &Diff) -> Result<(), Failure> {
 /// A log entry by its CID, or the newest one by `head`.
 async fn place(session: &Session, did: &Did, text: &str, is_foreign: bool) -> Result<Cid, Failure> {
     if text != "head" {
-        return parse_cid(cid_in(text)).map_err(|error| {
+        return uri::parse_cid(text).map_err(|error| {
             Failure::usage(format!("not a CID: {}", plain(text)))
                 .hint(format!("{}; see `perennis log show`", with_causes(&error)))
         });
@@ -284,7 +278,7 @@ async fn place(session: &Session, did: &Did, text: &str, is_foreign: bool) -> Re
     if is_foreign {
         return Ok(session
             .client
-            .resolve(did)
+            .resolve_list(did, &[])
             .await
             .map_err(failure_of!())?
             .head);

@@ -137,7 +137,22 @@ fn tell(context: &Context<'_>, body: &Value) -> Result<(), Failure> {
                 body["ladder"]["aliveUntil"].as_str().map(plain),
             ),
         ]);
+        show_chain(page, &body["chain"]);
     })
+}
+
+/// The names that a name leads to, where its record points at another one.
+fn show_chain(page: &mut Page, chain: &Value) {
+    let Some(steps) = chain["steps"].as_array() else {
+        return;
+    };
+    let row = |step| vec![text(step, "name"), text(step, "value"), text(step, "pin")];
+    let rows: Vec<Vec<String>> = steps.iter().map(row).collect();
+    page.blank();
+    page.table(&["LEADS TO", "POINTS AT", "PIN"], &rows);
+    if let Some(problem) = chain["problem"]["message"].as_str() {
+        page.line(format!("and no further: {}", plain(problem)));
+    }
 }
 
 #[derive(Serialize)]

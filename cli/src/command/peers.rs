@@ -1,6 +1,7 @@
 //! `perennis peers …`, `provide` and `providers`: a node as a peer of others.
 
-use perennis_shared::cid::{Cid, parse_cid};
+use perennis_shared::cid::Cid;
+use perennis_shared::uri;
 use serde_json::{Value, json};
 
 use super::node::value_text;
@@ -10,7 +11,6 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{count, plain};
 use crate::session::block_on;
-use crate::uri::cid_in;
 
 pub(crate) fn run(context: &Context<'_>, command: &PeersCommand) -> Result<(), Failure> {
     match command {
@@ -30,6 +30,7 @@ async fn list(context: &Context<'_>, arguments: &PeersList) -> Result<(), Failur
             ("listening", Some(words(&body["listening"]))),
             ("inbound", Some(value_text(&body["inbound"]["open"]))),
             ("refused", Some(value_text(&body["inbound"]["refused"]))),
+            ("gave way", Some(value_text(&body["inbound"]["gaveWay"]))),
         ]);
         let rows: Vec<Vec<String>> = items(&body["peers"])
             .map(|peer| {
@@ -109,7 +110,7 @@ pub(crate) fn providers(context: &Context<'_>, arguments: &Providers) -> Result<
 }
 
 pub(super) fn checked_cid(text: &str) -> Result<Cid, Failure> {
-    parse_cid(cid_in(text)).map_err(|error| {
+    uri::parse_cid(text).map_err(|error| {
         Failure::usage(format!("{text:?} is no CID: {error}"))
             .hint("write it as bafy…, Qm… or ipfs://bafy…")
     })

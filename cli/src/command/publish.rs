@@ -10,7 +10,7 @@ use crate::args::Publish;
 use crate::ask::read_token;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, next_step, with_causes};
-use crate::page::Page;
+use crate::page::{Page, count};
 use crate::session::{Session, block_on, failure_of};
 use crate::unlock::unlock;
 use crate::when::{moment_text, now, parse_span};
@@ -31,6 +31,14 @@ pub(crate) struct PublishDocument {
     pub(crate) rungs: usize,
     pub(crate) alive_until: String,
     pub(crate) nodes: Vec<NodeDocument>,
+    pub(crate) outdated: Vec<OutdatedLabel>,
+}
+
+/// A label whose change was not made, because another device had published a later one.
+#[derive(Serialize)]
+pub(crate) struct OutdatedLabel {
+    handle: String,
+    label: String,
 }
 
 /// What became of it at one node.
@@ -86,6 +94,7 @@ fn options(arguments: &Publish) -> Result<PublishOptions, Failure> {
         options.ladder = Some(parse_ladder(ladder)?).filter(|plan| plan.rungs > 0);
         options.renew = true;
     }
+    options.compact = !arguments.keep_log;
     if arguments.no_ladder {
         options.ladder = None;
         options.renew = true;
@@ -137,6 +146,7 @@ pub(crate) fn send<T: Serialize>(
     if !stored.is_empty() {
         session.home.remember_nodes(&stored)?;
     }
+    warn_of_outdated(context, &published.outdated);
     let until = outcome.valid_until.to_millis();
     context.output.answer(told, |page| {
         show_nodes(page, nodes);
@@ -192,7 +202,33 @@ pub(crate) fn document(did: &str, outcome: &PublishOutcome) -> PublishDocument {
         rungs: outcome.rungs,
         alive_until: outcome.alive_until.to_string(),
         nodes: nodes.collect(),
+        outdated: outcome
+            .outdated
+            .iter()
+            .map(|key| OutdatedLabel {
+                handle: key.handle().to_string(),
+                label: key.label().to_string(),
+            })
+            .collect(),
     }
+}
+
+/// Says which changes were not made, the first of them by name.
+fn warn_of_outdated(context: &Context<'_>, outdated: &[OutdatedLabel]) {
+    const NAMED: usize = 5;
+    if outdated.is_empty() {
+        return;
+    }
+    let named = outdated.iter().take(NAMED);
+    let named: Vec<String> = named
+        .map(|label| format!("{} {}", label.handle, label.label))
+        .collect();
+    let more = if outdated.len() > NAMED { ", …" } else { "" };
+    context.output.warn(format!(
+        "{} not made, because another device has published a later one of the same label: {}{more}",
+        count(outdated.len() as u64, "change"),
+        named.join(", ")
+    ));
 }
 
 fn show_nodes(page: &mut Page, nodes: &[NodeDocument]) {

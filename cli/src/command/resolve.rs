@@ -1,6 +1,6 @@
 //! `perennis resolve`.
 
-use perennis_sdk::client::Resolved;
+use perennis_sdk::client::{ResolveStep, Resolved};
 use serde::Serialize;
 
 use crate::args::Resolve;
@@ -30,6 +30,32 @@ struct ResolveDocument {
     sequence: u64,
     valid_until: String,
     source: String,
+    /// The names on the way, the first of them the one above.
+    steps: Vec<StepDocument>,
+}
+
+/// One name on the way to content.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StepDocument {
+    name: String,
+    /// Where its record points, as that says it.
+    value: String,
+    sequence: u64,
+    valid_until: String,
+    source: String,
+}
+
+impl StepDocument {
+    fn new(step: &ResolveStep) -> StepDocument {
+        StepDocument {
+            name: step.name.to_string(),
+            value: String::from_utf8_lossy(step.record.value()).into_owned(),
+            sequence: step.record.sequence(),
+            valid_until: step.record.validity().to_string(),
+            source: source_text(&step.source),
+        }
+    }
 }
 
 async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failure> {
@@ -52,6 +78,7 @@ async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failu
         sequence: resolved.sequence,
         valid_until: resolved.valid_until.to_string(),
         source: source_text(&resolved.source),
+        steps: resolved.steps.iter().map(StepDocument::new).collect(),
     };
     context.output.answer(&document, |page| {
         let until = resolved.valid_until.to_millis();
@@ -67,7 +94,21 @@ async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failu
             ("alive until", Some(moment_text(until, now()))),
             ("from", Some(document.source.clone())),
         ]);
+        if document.steps.len() > 1 {
+            let rows: Vec<Vec<String>> = document.steps.iter().map(row).collect();
+            page.blank();
+            page.table(&["NAME", "POINTS AT", "SEQUENCE", "FROM"], &rows);
+        }
     })
+}
+
+fn row(step: &StepDocument) -> Vec<String> {
+    vec![
+        step.name.clone(),
+        plain(&step.value),
+        step.sequence.to_string(),
+        step.source.clone(),
+    ]
 }
 
 /// The node that gave a record, or `local`.
@@ -81,16 +122,23 @@ pub(crate) fn source_text(source: &str) -> String {
 
 /// Tells what was wrong on the way, though the answer is good.
 pub(crate) fn warn(context: &Context<'_>, resolved: &Resolved) {
-    if resolved.equivocation.is_some() {
-        context.output.warn(format!(
-            "two records of sequence {} contradict each other: its owner, or whoever has the key, signed both",
-            resolved.sequence
-        ));
-    }
-    if let Some(refused) = &resolved.refused {
-        context.output.warn(format!(
-            "{} offered an older record (sequence {}): refused",
-            refused.source, refused.sequence
-        ));
+    for step in &resolved.steps {
+        // Of the name that was asked for, it is clear which is meant.
+        let of = match step.name == resolved.name {
+            true => String::new(),
+            false => format!(" of {}", step.name),
+        };
+        if step.equivocation.is_some() {
+            context.output.warn(format!(
+                "two records{of} of sequence {} contradict each other: its owner, or whoever has the key, signed both",
+                step.record.sequence()
+            ));
+        }
+        if let Some(refused) = &step.refused {
+            context.output.warn(format!(
+                "{} offered an older record{of} (sequence {}): refused",
+                refused.source, refused.sequence
+            ));
+        }
     }
 }

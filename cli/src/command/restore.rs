@@ -13,9 +13,9 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::page::count;
-use crate::secret::{Passphrase, read_passphrase};
+use crate::secret::Passphrase;
 use crate::session::{Session, block_on, failure_of};
-use crate::unlock::{derivation_of, derive, profile_of};
+use crate::unlock::{derivation_of, derive, profile_of, read_passphrase};
 use crate::when::{moment_text, now};
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Restore) -> Result<(), Failure> {
@@ -40,12 +40,20 @@ async fn restore(context: &Context<'_>, arguments: &Restore) -> Result<(), Failu
     // Asked before anything is made: whoever gives up at the prompt leaves nothing behind.
     let derivations = derivations(&context.home()?, arguments)?;
     let phrase = read_passphrase(context, "Passphrase: ")?;
+    let home = context.home()?;
+    let is_new = !home.dir().exists();
     let session = Session::open(context, &arguments.nodes.urls).await?;
-    // Restoring drops what is damaged.
-    let found = session.client.check_state().await.map_err(failure_of!())?;
-    warn_of_damage(context.output, &found);
-    let (identity, account, resolved) =
-        first_found(context, &session, &phrase, &derivations).await?;
+    let restored = bring_back(context, &session, &phrase, &derivations).await;
+    let (identity, account, resolved) = match restored {
+        Ok(restored) => restored,
+        Err(failure) => {
+            drop(session);
+            if is_new {
+                home.remove_unused();
+            }
+            return Err(failure);
+        }
+    };
     warn(context, &resolved);
     let facts = Facts::of(&identity, account);
     let created = session
@@ -107,6 +115,18 @@ fn derivations<'a>(
     }
 }
 
+/// Restores the identity; what is damaged here is dropped for it, and told before.
+async fn bring_back<'a>(
+    context: &Context<'_>,
+    session: &Session,
+    phrase: &Passphrase,
+    derivations: &[(Profile, &'a str)],
+) -> Result<(Identity, &'a str, Resolved), Failure> {
+    let found = session.client.check_state().await.map_err(failure_of!())?;
+    warn_of_damage(context.output, &found);
+    first_found(context, session, phrase, derivations).await
+}
+
 /// Restores the first of the derived identities that somebody knows.
 async fn first_found<'a>(
     context: &Context<'_>,
@@ -121,7 +141,7 @@ async fn first_found<'a>(
         // Looked for before it becomes the home's identity: a wrong guess must leave no trace.
         let did = identity.did();
         let spinner = context.output.spinner(&format!("looking for {did}"));
-        let found = session.client.resolve(&did).await;
+        let found = session.client.resolve_list(&did, &[]).await;
         spinner.finish_and_clear();
         match found {
             Ok(_) => {

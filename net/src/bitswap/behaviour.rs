@@ -126,6 +126,12 @@ impl<S: BlockSource> Behaviour<S> {
         self.server.wants_of(peer)
     }
 
+    /// Whether a peer waits for blocks, or is waited for.
+    #[must_use]
+    pub fn is_in_use(&self, peer: &PeerId) -> bool {
+        self.server.wants_of(peer) > 0 || self.client.answers_open(peer) > 0
+    }
+
     /// Bytes of blocks that are read and not sent yet, for all peers.
     #[must_use]
     pub fn bytes_to_send(&self) -> usize {

@@ -1,6 +1,7 @@
 //! What we want, and whom to ask for it.
 //!
-//! A step machine without clock or I/O. A want belongs to one or more sessions; a session is a set of peers that may
+//! A step machine without clock or I/O. What is wanted is a multihash: an answer is one under whichever CID of it a peer sends or
+//! names it, and whoever wants it gets it under the CID that they know. A want belongs to one or more sessions; a session is a set of peers that may
 //! have what it is after. All of them are asked whether they have a session's first blocks, and the likeliest
 //! is asked for the block at once; later blocks are asked of those that have proven themselves, each according
 //! to how fast it answers and how much it is busy with. Who says no, goes away or is slower than it uses to be is
@@ -14,7 +15,7 @@ use std::{
 
 use libp2p::PeerId;
 use perennis_shared::{
-    cid::{Block, Cid},
+    cid::{Block, Cid, Multihash},
     wire::bitswap::{Payload, Presence, Want},
 };
 
@@ -49,9 +50,9 @@ pub(super) struct Client {
     limits: Limits,
     peers: HashMap<PeerId, Peer>,
     sessions: HashMap<SessionId, Session>,
-    wants: HashMap<Cid, Wanted>,
+    wants: HashMap<Multihash, Wanted>,
     /// Wants whose peers are all as busy as they may be, in their order.
-    pending: VecDeque<Cid>,
+    pending: VecDeque<Multihash>,
     woken: Duration,
     counts: Counts,
 }
@@ -87,7 +88,7 @@ struct Session {
     proven: HashSet<PeerId>,
     /// Named peers that had proven themselves and have gone.
     redials: HashMap<PeerId, Redial>,
-    wants: HashSet<Cid>,
+    wants: HashSet<Multihash>,
     probed: usize,
     last_block: Duration,
 }
@@ -102,7 +103,9 @@ struct Redial {
 
 #[derive(Debug)]
 struct Wanted {
-    readers: Vec<(SessionId, WantId)>,
+    /// The CID that peers are asked for: that of who wanted it first.
+    cid: Cid,
+    readers: Vec<Reader>,
     /// Who has been asked for the block, in order, late ones among them.
     asked: Vec<PeerId>,
     late: usize,
@@ -118,6 +121,15 @@ struct Wanted {
     repeats: u32,
     /// When somebody who was asked is to be asked once more.
     again_at: Duration,
+}
+
+/// Who waits for a block.
+#[derive(Clone, Copy, Debug)]
+struct Reader {
+    session: SessionId,
+    want: WantId,
+    /// As they know it.
+    cid: Cid,
 }
 
 /// What is to be done.
@@ -189,11 +201,11 @@ impl Client {
         let Some(session) = self.sessions.remove(&id) else {
             return;
         };
-        for cid in session.wants {
-            if let Some(wanted) = self.wants.get_mut(&cid) {
-                wanted.readers.retain(|(session, _)| *session != id);
+        for hash in session.wants {
+            if let Some(wanted) = self.wants.get_mut(&hash) {
+                wanted.readers.retain(|reader| reader.session != id);
                 if wanted.readers.is_empty() {
-                    self.end(&cid, out);
+                    self.end(&hash, out);
                 }
             }
         }
@@ -208,7 +220,8 @@ impl Client {
         cid: Cid,
         out: &mut Out,
     ) {
-        if self.wants.len() >= self.limits.wants && !self.wants.contains_key(&cid) {
+        let hash = *cid.hash();
+        if self.wants.len() >= self.limits.wants && !self.wants.contains_key(&hash) {
             let max = self.limits.wants;
             out.push(Output::Done(id, Err(BitswapError::TooManyWants { max })));
             return;
@@ -217,27 +230,34 @@ impl Client {
         if session.wants.is_empty() {
             session.last_block = now;
         }
-        session.wants.insert(cid);
+        session.wants.insert(hash);
         session.probed += 1;
         let is_probed = session.probed <= PROBED_WANTS;
-        let wanted = self.wants.entry(cid).or_insert_with(|| Wanted::new(now));
-        wanted.readers.push((by, id));
-        self.advance(now, &cid, is_probed, out);
+        let wanted = self.wants.entry(hash);
+        let wanted = wanted.or_insert_with(|| Wanted::new(now, cid));
+        wanted.readers.push(Reader {
+            session: by,
+            want: id,
+            cid,
+        });
+        self.advance(now, &hash, is_probed, out);
     }
 
     /// Ends one want of a session without a word.
     pub(super) fn cancel(&mut self, id: WantId, by: SessionId, cid: &Cid, out: &mut Out) {
-        let Some(wanted) = self.wants.get_mut(cid) else {
+        let hash = cid.hash();
+        let Some(wanted) = self.wants.get_mut(hash) else {
             return;
         };
-        wanted.readers.retain(|reader| *reader != (by, id));
-        if !wanted.readers.iter().any(|(session, _)| *session == by)
+        let is_it = |reader: &Reader| reader.session == by && reader.want == id;
+        wanted.readers.retain(|reader| !is_it(reader));
+        if !wanted.readers.iter().any(|reader| reader.session == by)
             && let Some(session) = self.sessions.get_mut(&by)
         {
-            session.wants.remove(cid);
+            session.wants.remove(hash);
         }
         if wanted.readers.is_empty() {
-            self.end(cid, out);
+            self.end(hash, out);
         }
     }
 
@@ -266,13 +286,13 @@ impl Client {
         for session in self.sessions.values_mut() {
             session.lose(now, peer);
         }
-        let concerned: Vec<Cid> = self
+        let concerned: Vec<Multihash> = self
             .wants
             .iter_mut()
-            .filter_map(|(cid, wanted)| wanted.forget(peer).then_some(*cid))
+            .filter_map(|(hash, wanted)| wanted.forget(peer).then_some(*hash))
             .collect();
-        for cid in concerned {
-            self.advance(now, &cid, true, out);
+        for hash in concerned {
+            self.advance(now, &hash, true, out);
         }
         self.retry_all(now, out);
     }
@@ -341,25 +361,26 @@ impl Client {
         out: &mut Out,
     ) {
         for Presence { cid, is_here } in presences {
+            let hash = cid.hash();
             let Some(known) = self.peers.get_mut(peer) else {
                 return;
             };
             // Of a block that is asked for itself, the block is the answer.
             let is_answer = if *is_here {
-                !known.is_asked_for(cid) && known.answered(now, cid)
+                !known.is_asked_for(hash) && known.answered(now, hash)
             } else {
-                known.denied(cid)
+                known.denied(hash)
             };
             if !is_answer {
                 continue;
             }
-            let Some(wanted) = self.wants.get_mut(cid) else {
+            let Some(wanted) = self.wants.get_mut(hash) else {
                 continue;
             };
             if *is_here {
                 wanted.has.insert(*peer);
-                for (session, _) in &wanted.readers {
-                    if let Some(session) = self.sessions.get_mut(session) {
+                for reader in &wanted.readers {
+                    if let Some(session) = self.sessions.get_mut(&reader.session) {
                         session.proven.insert(*peer);
                     }
                 }
@@ -368,7 +389,7 @@ impl Client {
                 wanted.has_not.insert(*peer);
             }
             let is_probed = !is_here;
-            self.advance(now, cid, is_probed, out);
+            self.advance(now, hash, is_probed, out);
         }
         self.fill(now, out);
     }
@@ -380,22 +401,22 @@ impl Client {
         }
         self.woken = now;
         let is_late = |wanted: &Wanted| wanted.late < wanted.asked.len() && wanted.hedge_at <= now;
-        let late: Vec<Cid> = self
+        let late: Vec<Multihash> = self
             .wants
             .iter_mut()
             .filter(|(_, wanted)| is_late(wanted))
-            .map(|(cid, wanted)| {
+            .map(|(hash, wanted)| {
                 for peer in &wanted.asked[wanted.late..] {
                     if let Some(known) = self.peers.get_mut(peer) {
                         known.is_late();
                     }
                 }
                 wanted.late = wanted.asked.len();
-                *cid
+                *hash
             })
             .collect();
-        for cid in late {
-            self.advance(now, &cid, true, out);
+        for hash in late {
+            self.advance(now, &hash, true, out);
         }
         self.repeat(now, out);
         for session in self.sessions.values_mut() {
@@ -406,20 +427,19 @@ impl Client {
             }
         }
         let wants = self.wants.iter();
-        let expired: Vec<Cid> = wants
+        let expired: Vec<Multihash> = wants
             .filter(|(_, wanted)| self.has_expired(now, wanted))
-            .map(|(cid, _)| *cid)
+            .map(|(hash, _)| *hash)
             .collect();
-        for cid in expired {
-            self.expire(now, &cid, out);
+        for hash in expired {
+            self.expire(now, &hash, out);
         }
         self.fill(now, out);
     }
 
     /// Whether a want ends: its session has had nothing for the whole time, or nobody has answered it however often they were asked.
     fn has_expired(&self, now: Duration, wanted: &Wanted) -> bool {
-        let last_block =
-            |(session, _): &(SessionId, WantId)| Some(self.sessions.get(session)?.last_block);
+        let last_block = |reader: &Reader| Some(self.sessions.get(&reader.session)?.last_block);
         let latest = wanted
             .readers
             .iter()
@@ -430,86 +450,79 @@ impl Client {
         is_unanswered || latest.max(wanted.since) + self.limits.want_timeout <= now
     }
 
-    fn expire(&mut self, now: Duration, cid: &Cid, out: &mut Out) {
-        let Some(wanted) = self.wants.get(cid) else {
-            return;
-        };
-        let error = if wanted.told.is_empty() && !wanted.is_pending {
-            self.nobody(cid)
-        } else {
+    fn expire(&mut self, now: Duration, hash: &Multihash, out: &mut Out) {
+        let why = |wanted: &Wanted, cid: &Cid| {
+            if wanted.told.is_empty() && !wanted.is_pending {
+                return wanted.nobody(cid);
+            }
             BitswapError::Timeout {
                 cid: Box::new(*cid),
                 after: now.saturating_sub(wanted.since),
             }
         };
-        self.fail(cid, &error, out);
+        self.fail(hash, why, out);
     }
 
     fn block(&mut self, now: Duration, peer: &PeerId, block: Block, out: &mut Out) {
-        let cid = *block.cid();
+        let hash = *block.cid().hash();
         let Some(known) = self.peers.get_mut(peer) else {
             return;
         };
-        if !known.answered(now, &cid) {
+        if !known.answered(now, &hash) {
             known.count_unrequested();
             return;
         }
         known.received(block.bytes().len());
-        let Some(wanted) = self.wants.get(&cid) else {
+        let Some(wanted) = self.wants.get(&hash) else {
             self.counts.duplicates += 1;
             return;
         };
         self.counts.blocks += 1;
         self.counts.bytes += block.bytes().len() as u64;
-        for (session, id) in wanted.readers.clone() {
-            if let Some(session) = self.sessions.get_mut(&session) {
-                session.wants.remove(&cid);
+        for reader in wanted.readers.clone() {
+            if let Some(session) = self.sessions.get_mut(&reader.session) {
+                session.wants.remove(&hash);
                 session.proven.insert(*peer);
                 session.last_block = now;
             }
-            out.push(Output::Done(id, Ok(block.clone())));
+            let named = block.named(&reader.cid);
+            let named = named.expect("a want is found by the multihash of its readers' CIDs");
+            out.push(Output::Done(reader.want, Ok(named)));
         }
-        self.end(&cid, out);
+        self.end(&hash, out);
     }
 
-    fn fail(&mut self, cid: &Cid, error: &BitswapError, out: &mut Out) {
-        let Some(wanted) = self.wants.get(cid) else {
+    /// Ends a want with an error, which names the block as each reader knows it.
+    fn fail(
+        &mut self,
+        hash: &Multihash,
+        why: impl Fn(&Wanted, &Cid) -> BitswapError,
+        out: &mut Out,
+    ) {
+        let Some(wanted) = self.wants.get(hash) else {
             return;
         };
-        for (session, id) in wanted.readers.clone() {
-            if let Some(session) = self.sessions.get_mut(&session) {
-                session.wants.remove(cid);
-            }
-            out.push(Output::Done(id, Err(error.clone())));
+        for reader in &wanted.readers {
+            out.push(Output::Done(reader.want, Err(why(wanted, &reader.cid))));
         }
-        self.end(cid, out);
+        self.end(hash, out);
     }
 
     /// Forgets a want and takes back every question about it.
-    fn end(&mut self, cid: &Cid, out: &mut Out) {
-        let Some(wanted) = self.wants.remove(cid) else {
+    fn end(&mut self, hash: &Multihash, out: &mut Out) {
+        let Some(wanted) = self.wants.remove(hash) else {
             return;
         };
-        for (session, _) in &wanted.readers {
-            if let Some(session) = self.sessions.get_mut(session) {
-                session.wants.remove(cid);
+        for reader in &wanted.readers {
+            if let Some(session) = self.sessions.get_mut(&reader.session) {
+                session.wants.remove(hash);
             }
         }
         for id in wanted.told {
             let known = self.peers.get_mut(&id);
-            if known.is_some_and(|known| known.cancel(cid)) {
-                out.push(Output::Tell(id, Want::cancel(*cid)));
+            if known.is_some_and(|known| known.cancel(hash)) {
+                out.push(Output::Tell(id, Want::cancel(wanted.cid)));
             }
-        }
-    }
-
-    fn nobody(&self, cid: &Cid) -> BitswapError {
-        let asked = self.wants.get(cid).map_or(0, |wanted| wanted.has_not.len());
-        let cid = Box::new(*cid);
-        if asked == 0 {
-            BitswapError::NoPeers { cid }
-        } else {
-            BitswapError::NotFound { cid, asked }
         }
     }
 
@@ -547,8 +560,9 @@ impl Session {
 }
 
 impl Wanted {
-    fn new(now: Duration) -> Self {
+    fn new(now: Duration, cid: Cid) -> Self {
         Self {
+            cid,
             readers: Vec::new(),
             asked: Vec::new(),
             late: 0,

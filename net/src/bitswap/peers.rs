@@ -6,7 +6,7 @@ use std::{
 };
 
 use perennis_shared::{
-    cid::{Cid, Prefix},
+    cid::Multihash,
     wire::bitswap::{Payload, WantKind},
 };
 
@@ -25,14 +25,17 @@ const AGAIN: Duration = Duration::from_secs(3);
 /// Questions taken back that are remembered, as their answers may be on their way.
 const CANCELLED: usize = 1_024;
 
+/// The number of a hash function, and the length of a digest in bytes.
+type HashForm = (u64, u64);
+
 /// One peer.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    asks: HashMap<Cid, Ask>,
+    asks: HashMap<Multihash, Ask>,
     /// Questions taken back, oldest first. Some may have been answered, or asked again, since.
-    cancelled: VecDeque<Cid>,
-    /// How many questions are open for each kind of CID.
-    prefixes: HashMap<Prefix, usize>,
+    cancelled: VecDeque<Multihash>,
+    /// How many questions are open for each hash function and length of digest: which codec a peer gives is its own choice.
+    forms: HashMap<HashForm, usize>,
     /// Blocks asked for and neither come nor taken back.
     blocks_open: usize,
     /// Questions open, of both kinds, that are not taken back.
@@ -72,31 +75,31 @@ struct Latency {
 
 impl Peer {
     /// Notes that the peer is asked. Whether the question has to be sent.
-    pub(super) fn ask(&mut self, now: Duration, cid: Cid, kind: WantKind) -> bool {
-        if let Some(ask) = self.asks.get(&cid)
+    pub(super) fn ask(&mut self, now: Duration, hash: Multihash, kind: WantKind) -> bool {
+        if let Some(ask) = self.asks.get(&hash)
             && ask.state == AskState::Open
             && ask.kind >= kind
         {
             return false;
         }
-        self.take(&cid);
+        self.take(&hash);
         self.asks.insert(
-            cid,
+            hash,
             Ask {
                 kind,
                 at: now,
                 state: AskState::Open,
             },
         );
-        *self.prefixes.entry(Prefix::of(&cid)).or_default() += 1;
+        *self.forms.entry(form_of(&hash)).or_default() += 1;
         self.open += 1;
         self.blocks_open += usize::from(kind == WantKind::Block);
         true
     }
 
     /// Notes that it is asked once more for a block that it was asked for. Whether it was.
-    pub(super) fn ask_again(&mut self, now: Duration, cid: &Cid) -> bool {
-        let ask = self.asks.get_mut(cid);
+    pub(super) fn ask_again(&mut self, now: Duration, hash: &Multihash) -> bool {
+        let ask = self.asks.get_mut(hash);
         let ask = ask.filter(|ask| ask.kind == WantKind::Block && ask.state == AskState::Open);
         if let Some(ask) = ask {
             ask.at = now;
@@ -125,11 +128,11 @@ impl Peer {
     }
 
     /// Notes that a question is taken back. Whether the peer has to be told.
-    pub(super) fn cancel(&mut self, cid: &Cid) -> bool {
-        if !self.close(cid, AskState::Cancelled) {
+    pub(super) fn cancel(&mut self, hash: &Multihash) -> bool {
+        if !self.close(hash, AskState::Cancelled) {
             return false;
         }
-        self.cancelled.push_back(*cid);
+        self.cancelled.push_back(*hash);
         if self.cancelled.len() > CANCELLED
             && let Some(oldest) = self.cancelled.pop_front()
             && self
@@ -143,8 +146,8 @@ impl Peer {
     }
 
     /// Notes that the block has come, or word that it is there. Whether it was asked for.
-    pub(super) fn answered(&mut self, now: Duration, cid: &Cid) -> bool {
-        let Some(ask) = self.take(cid) else {
+    pub(super) fn answered(&mut self, now: Duration, hash: &Multihash) -> bool {
+        let Some(ask) = self.take(hash) else {
             return false;
         };
         self.late = 0;
@@ -155,21 +158,21 @@ impl Peer {
     }
 
     /// Notes word that the block is not there. Whether an answer was waited for.
-    pub(super) fn denied(&mut self, cid: &Cid) -> bool {
+    pub(super) fn denied(&mut self, hash: &Multihash) -> bool {
         let is_open = self
             .asks
-            .get(cid)
+            .get(hash)
             .is_some_and(|ask| ask.state == AskState::Open);
         if is_open {
             self.late = 0;
-            self.close(cid, AskState::Denied);
+            self.close(hash, AskState::Denied);
         }
         is_open
     }
 
     /// Whether the peer is being asked for the block itself.
-    pub(super) fn is_asked_for(&self, cid: &Cid) -> bool {
-        let ask = self.asks.get(cid);
+    pub(super) fn is_asked_for(&self, hash: &Multihash) -> bool {
+        let ask = self.asks.get(hash);
         ask.is_some_and(|ask| ask.kind == WantKind::Block && ask.state == AskState::Open)
     }
 
@@ -177,7 +180,7 @@ impl Peer {
     pub(super) fn admit(&mut self, payload: Vec<Payload>) -> Vec<Payload> {
         let count = payload.len();
         let room = self.asks.len().saturating_sub(self.hashing);
-        let known = |payload: &Payload| self.prefixes.contains_key(&payload.prefix());
+        let known = |payload: &Payload| self.forms.contains_key(&payload.prefix().hash_form());
         let admitted: Vec<Payload> = payload.into_iter().filter(known).take(room).collect();
         self.unrequested += (count - admitted.len()) as u64;
         self.hashing += admitted.len();
@@ -232,8 +235,8 @@ impl Peer {
     }
 
     /// Changes the state of a question that is not taken back. Whether there is one.
-    fn close(&mut self, cid: &Cid, state: AskState) -> bool {
-        let ask = self.asks.get_mut(cid);
+    fn close(&mut self, hash: &Multihash, state: AskState) -> bool {
+        let ask = self.asks.get_mut(hash);
         let Some(ask) = ask.filter(|ask| ask.state != AskState::Cancelled) else {
             return false;
         };
@@ -244,17 +247,17 @@ impl Peer {
         true
     }
 
-    fn take(&mut self, cid: &Cid) -> Option<Ask> {
-        let ask = self.asks.remove(cid)?;
+    fn take(&mut self, hash: &Multihash) -> Option<Ask> {
+        let ask = self.asks.remove(hash)?;
         if ask.state == AskState::Open {
             self.open -= 1;
             self.blocks_open -= usize::from(ask.kind == WantKind::Block);
         }
-        let prefix = Prefix::of(cid);
-        if let Some(count) = self.prefixes.get_mut(&prefix) {
+        let form = form_of(hash);
+        if let Some(count) = self.forms.get_mut(&form) {
             *count -= 1;
             if *count == 0 {
-                self.prefixes.remove(&prefix);
+                self.forms.remove(&form);
             }
         }
         Some(ask)
@@ -273,4 +276,8 @@ impl Peer {
             },
         });
     }
+}
+
+fn form_of(hash: &Multihash) -> HashForm {
+    (hash.code(), u64::from(hash.size()))
 }

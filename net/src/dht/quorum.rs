@@ -27,7 +27,7 @@ const SETTLE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(
 pub struct QuorumRecord {
     /// The record: valid and not expired.
     pub best: Record,
-    /// Peers that gave a valid record.
+    /// Peers that gave a valid record; this one does not count, whatever it has itself.
     pub answers: usize,
     /// Peers that gave an older one, or none although they are close to the name. They are being told the best.
     pub corrected: usize,

@@ -59,6 +59,11 @@ impl Behaviour {
         Streams::new(Arc::clone(&self.registry), self.opener.clone(), commands)
     }
 
+    /// Whether a stream of this peer is being served.
+    pub(crate) fn is_served(&self, peer: &PeerId) -> bool {
+        self.registry.is_served(peer)
+    }
+
     fn connection(&self, peer: PeerId) -> Connection {
         Connection::new(peer, Arc::clone(&self.registry))
     }

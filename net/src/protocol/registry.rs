@@ -148,6 +148,13 @@ impl Registry {
         self.has_changed.swap(false, Ordering::AcqRel)
     }
 
+    /// Whether a stream of this peer is being served.
+    pub(super) fn is_served(&self, peer: &PeerId) -> bool {
+        let services = self.services.read();
+        let mut all = services.by_name.values();
+        all.any(|service| service.places.lock().by_peer.contains_key(peer))
+    }
+
     fn tell_swarm(&self) {
         self.has_changed.store(true, Ordering::Release);
         self.swarm.wake();

@@ -234,8 +234,26 @@ impl Pubsub {
     /// # Errors
     /// Nobody has one, or the peer has stopped.
     pub async fn find(&self, name: &Name) -> Result<Record, PubsubError> {
+        let (best, _) = self.search(name).await?;
+        Ok(best)
+    }
+
+    /// As [`Pubsub::find`], where a connected peer gives a valid record too: what is known here alone does not count.
+    ///
+    /// # Errors
+    /// As [`Pubsub::find`].
+    pub async fn find_at_peers(&self, name: &Name) -> Result<Record, PubsubError> {
+        match self.search(name).await? {
+            (best, answers) if answers > 0 => Ok(best),
+            _ => Err(PubsubError::NotFound { name: *name }),
+        }
+    }
+
+    /// The best record, and how many peers gave a valid one.
+    async fn search(&self, name: &Name) -> Result<(Record, usize), PubsubError> {
         let now = rt::now();
         let name = *name;
+        let mut answers = 0;
         let mut best = self.newest(&name).filter(|best| !best.is_expired(now));
         let mut invalid = None;
         let listeners = self
@@ -250,9 +268,12 @@ impl Pubsub {
         while let Some(answer) = asks.next().await {
             let Ok(Some(bytes)) = answer else { continue };
             match judge(&name, best.as_ref(), &bytes, now) {
-                Verdict::Newer(record) => best = Some(record),
+                Verdict::Newer(record) => {
+                    answers += 1;
+                    best = Some(record);
+                }
                 Verdict::Invalid(error) => invalid = Some(error),
-                Verdict::Known | Verdict::Older => {}
+                Verdict::Known | Verdict::Older => answers += 1,
             }
         }
         match (best, invalid) {
@@ -264,7 +285,7 @@ impl Pubsub {
                         seen: seen.sequence(),
                         offered: best.sequence(),
                     }),
-                    _ => Ok(best),
+                    _ => Ok((best, answers)),
                 }
             }
             (None, Some(error)) => Err(error.into()),

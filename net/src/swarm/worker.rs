@@ -33,6 +33,7 @@ use crate::{
     status::NetStatus,
 };
 
+mod newcomers;
 mod routing;
 mod topics;
 
@@ -74,6 +75,9 @@ pub(super) struct Worker {
     dht_protocol: DhtProtocol,
     bootstrap: Bootstrap,
     per_group: usize,
+    most_inbound: usize,
+    /// How old a connection is before it gives way to newcomers.
+    grace: Duration,
     table_per_group: usize,
     banned: HashSet<PeerId>,
     /// `None` when the peer takes no part in pubsub.
@@ -102,6 +106,8 @@ impl Worker {
             dht_protocol: config.dht_protocol.clone(),
             bootstrap: config.bootstrap.clone(),
             per_group: config.limits.per_group as usize,
+            most_inbound: config.limits.inbound as usize,
+            grace: config.limits.grace,
             table_per_group: config.limits.table_per_group,
             banned: config.deny.clone(),
             topics: topics.map(Topics::new),
@@ -339,6 +345,9 @@ impl Worker {
             self.swarm.close_connection(id);
         }
         self.peers.opened(peer, id, address, inbound, rt::now());
+        if inbound {
+            self.make_room();
+        }
         for waiting in self.connecting.remove(&peer).into_iter().flatten() {
             let _ = waiting.send(Ok(()));
         }

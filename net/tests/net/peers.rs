@@ -1,8 +1,34 @@
 //! Connections: made, refused, banned.
 
-use perennis_net::{ConnectError, DhtMode, Net, dht::MemoryDhtStore};
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{AsyncReadExt, AsyncWriteExt};
+use perennis_net::{
+    ConnectError, DhtMode, Net, PeerId,
+    dht::MemoryDhtStore,
+    protocol::{Handler, Protocol, ServeResult, Stream},
+};
+use perennis_rt::BoxFuture;
+use tokio::sync::Semaphore;
 
 use crate::swarm::{address, config, peer, until};
+
+/// Its streams are served until the other end closes them.
+const HOLD: Protocol = Protocol::new("/perennis-test/hold", "1.0.0").with_streams(8, 2);
+
+/// Tells of each stream that is served.
+struct Holding(Arc<Semaphore>);
+
+impl Handler for Holding {
+    fn serve(&self, _peer: PeerId, mut stream: Stream) -> BoxFuture<'_, ServeResult> {
+        Box::pin(async move {
+            self.0.add_permits(1);
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await?;
+            Ok(())
+        })
+    }
+}
 
 #[tokio::test]
 async fn a_peer_speaks_tcp_quic_and_websocket() {
@@ -86,6 +112,47 @@ async fn the_connections_of_others_are_limited() {
         status.peers == 3 && status.inbound.open == 3 && status.inbound.refused >= 7
     })
     .await;
+}
+
+#[tokio::test]
+async fn idle_peers_give_way_to_newcomers_and_those_in_use_stay() {
+    let store = MemoryDhtStore::new(10);
+    let mut limited = config(1, &store);
+    limited.limits.inbound = 8;
+    limited.limits.grace = Duration::ZERO;
+    // Who serves the DHT is of use; here nobody is.
+    limited.dht = DhtMode::Off;
+    let limited = Net::start(limited).await.unwrap();
+    let client = async |number| {
+        let store = MemoryDhtStore::new(10);
+        let mut client = config(number, &store);
+        client.dht = DhtMode::Off;
+        client.listen = Vec::new();
+        Net::start(client).await.unwrap()
+    };
+    let came = Arc::new(Semaphore::new(0));
+    let _registered = limited.accept(HOLD, Holding(Arc::clone(&came))).unwrap();
+    let busy = client(2).await;
+    busy.connect_to(&address(&limited)).await.unwrap();
+    let mut stream = busy.open(limited.peer_id(), &HOLD).await.unwrap();
+    stream.write_all(b"!").await.unwrap();
+    stream.flush().await.unwrap();
+    came.acquire().await.unwrap().forget();
+    let mut clients = Vec::new();
+    for number in 3..30 {
+        let client = client(number).await;
+        client.connect_to(&address(&limited)).await.unwrap();
+        clients.push(client);
+    }
+    until(|| async {
+        let status = limited.status().await.unwrap();
+        let newest = clients.last().unwrap().peer_id();
+        let peers = limited.peers().await.unwrap();
+        let has = |peer| peers.iter().any(|info| info.peer == peer);
+        status.inbound.gave_way >= 19 && has(newest) && has(busy.peer_id())
+    })
+    .await;
+    drop(stream);
 }
 
 #[tokio::test]

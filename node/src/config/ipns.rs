@@ -1,11 +1,12 @@
 //! The settings `ipns`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use perennis_sdk::NodeUrl;
 
 use super::setting::table;
-use super::syntax::{DAY, HOUR, Number, SECOND, Span, Urls};
+use super::syntax::{DAY, HOUR, Number, Path, SECOND, Span, Urls};
 
 table! {
     /// IPNS records and their republishing.
@@ -19,6 +20,9 @@ table! {
         routers: Vec<String> = Vec::new(),
             "ipns.routers" as Urls,
             "delegated routing endpoints that records are put to, and asked for names that are not kept here";
+        router_tokens: Option<PathBuf> = None,
+            "ipns.router-tokens" as Path,
+            "folder of bearer tokens for these endpoints: the file `HOST`, or `HOST:PORT` where the port is not the usual one, holds what each put to that one carries";
     }
     tables {
         /// Names that are resolved often.

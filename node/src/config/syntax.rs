@@ -9,8 +9,8 @@ use std::time::Duration;
 use perennis_net::config::peer_of;
 use perennis_net::dht::{BadDhtProtocol, DhtProtocol};
 use perennis_net::{Bootstrap, Multiaddr, PeerId};
-use perennis_shared::did::Did;
 use perennis_shared::ipns::Name;
+use perennis_shared::uri;
 
 use super::Origin;
 use super::value::{Given, Refusal, parse_size, parse_span, refuse, show_size, show_span};
@@ -224,6 +224,16 @@ impl Syntax<SocketAddr> for Address {
     }
 }
 
+impl Syntax<Option<SocketAddr>> for Address {
+    fn parse(&self, given: &Given) -> Result<Option<SocketAddr>, Refusal> {
+        Syntax::<SocketAddr>::parse(self, given).map(Some)
+    }
+
+    fn show(&self, value: &Option<SocketAddr>) -> String {
+        value.map(|address| address.to_string()).unwrap_or_default()
+    }
+}
+
 /// Multiaddrs; the word `none` alone is an empty list.
 pub(super) struct Multiaddrs;
 
@@ -371,12 +381,13 @@ pub(super) struct Names;
 
 impl Syntax<Vec<Name>> for Names {
     fn parse(&self, given: &Given) -> Result<Vec<Name>, Refusal> {
-        let names = given.many().map(|text| match Did::parse(text) {
-            Ok(did) => Ok(did.name()),
-            Err(error) => refuse(
-                "holds something that is no IPNS name and no DID",
-                format!("correct {text:?}: {error}"),
-            ),
+        let names = given.many().map(|text| {
+            uri::parse_name(text).or_else(|error| {
+                refuse(
+                    "holds something that is no IPNS name and no DID",
+                    format!("correct {text:?}: {error}"),
+                )
+            })
         });
         names.collect()
     }

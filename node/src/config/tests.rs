@@ -176,6 +176,40 @@ fn words_are_refused_with_all_that_may_be_written() {
 }
 
 #[test]
+fn a_variable_that_is_nearly_one_of_a_setting_is_refused_and_those_of_other_programs_are_not() {
+    let told = |name: &str| {
+        let sources = Sources {
+            environment: vec![(name.to_owned(), "1".to_owned())],
+            ..Sources::default()
+        };
+        load(&sources)
+            .err()
+            .map(|error| error.problems[0].to_string())
+    };
+    for (name, fix) in [
+        ("PERENNIS_HTTP_LISTN", "did you mean PERENNIS_HTTP_LISTEN?"),
+        ("PERENNIS_DATTA", "did you mean PERENNIS_DATA?"),
+        ("PERENNIS_HOMME", "did you mean PERENNIS_HOME?"),
+        (
+            "PERENNIS_P2P_NONSENSE",
+            "unset it; `perennis config check` lists all settings",
+        ),
+        ("PERENNIS_Http_Listen", "did you mean PERENNIS_HTTP_LISTEN?"),
+    ] {
+        let expected = format!("variable {name}: it belongs to no setting; {fix}");
+        assert_eq!(told(name), Some(expected));
+    }
+    for name in [
+        "PERENNIS_HOME",
+        "PERENNIS_BIN",
+        "PERENNIS_CRASH_POINTS",
+        "PERENNIS_VECTORS",
+    ] {
+        assert_eq!(told(name), None, "{name}");
+    }
+}
+
+#[test]
 fn keys_and_variables_are_unique() {
     let mut keys: Vec<String> = settings().iter().map(|row| variable_of(row.key)).collect();
     keys.sort();

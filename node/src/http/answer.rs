@@ -11,7 +11,9 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http_body::{Frame, SizeHint};
 use hyper::header::{self, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
+
+use super::listener::Listener;
 
 /// An answer.
 pub(crate) type Answer = Response<Body>;
@@ -99,37 +101,39 @@ pub(crate) fn answer(
 }
 
 /// Lets pages of other origins read the answer, and keeps browsers from guessing its type.
-pub(crate) fn finish(answer: &mut Answer) {
-    const EXPOSED: HeaderValue = HeaderValue::from_static(
-        "Age, Content-Disposition, Content-Length, Content-Location, Content-Range, ETag, Retry-After, X-Ipfs-Path, X-Ipfs-Roots",
-    );
+pub(crate) fn finish(answer: &mut Answer, listener: Listener) {
     let headers = answer.headers_mut();
+    if listener == Listener::Gateway {
+        allow(headers, listener, "GET, HEAD, OPTIONS");
+    }
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     );
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    let exposed = listener.exposed_headers();
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
 }
 
-/// The answer to a browser that asks whether a page of another origin may call.
-pub(crate) fn preflight(methods: &'static str) -> Answer {
-    let mut answer = Response::new(Body::Empty);
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    let headers = answer.headers_mut();
+/// Says what pages of other origins may ask.
+fn allow(headers: &mut HeaderMap, listener: Listener, methods: &'static str) {
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static(methods),
     );
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static(
-            "Authorization, Cache-Control, Content-Type, Range, X-Requested-With, If-None-Match",
-        ),
-    );
+    let allowed = listener.allowed_headers();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+}
+
+/// The answer to a browser that asks whether a page of another origin may call.
+pub(crate) fn preflight(methods: &'static str, listener: Listener) -> Answer {
+    let mut answer = Response::new(Body::Empty);
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    allow(headers, listener, methods);
     headers.insert(
         header::ACCESS_CONTROL_MAX_AGE,
         HeaderValue::from_static("86400"),

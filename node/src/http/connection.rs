@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::gateway;
+use super::listener::Listener;
 use super::patience::Patient;
 use super::respond::respond;
 use super::service::Service;
@@ -34,6 +35,7 @@ pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
 /// Serves a connection until its client or the node has had enough.
 pub(super) fn connection(
     stream: TcpStream,
+    listener: Listener,
     peer: IpAddr,
     node: &Arc<Service>,
     mut stop: watch::Receiver<bool>,
@@ -48,7 +50,7 @@ pub(super) fn connection(
             // The next request is read when the answer before it has gone.
             reader.has_all();
             let node = Arc::clone(&node);
-            async move { Ok::<_, Infallible>(respond(node, peer, request).await) }
+            async move { Ok::<_, Infallible>(respond(node, listener, peer, request).await) }
         })
     };
     let served = http1::Builder::new()

@@ -12,14 +12,38 @@ use super::query;
 
 /// An attachment: with the name that the query gives (`filename`), or else with this one, which is of plain characters.
 pub(super) fn attachment(request: &Request<Incoming>, usual: &str) -> HeaderValue {
-    let given = query::value(request.uri().query(), "filename")
-        .ok()
-        .flatten();
-    let name = given.as_deref().filter(|name| !name.is_empty());
-    text_header(disposition(name.unwrap_or(usual)))
+    let given = given(request);
+    let name = given.as_deref().unwrap_or(usual);
+    text_header(disposition(Disposition::Attachment, name))
 }
 
-fn disposition(name: &str) -> String {
+/// What a client does with what it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disposition {
+    /// It shows it.
+    Inline,
+    /// It keeps it in a file.
+    Attachment,
+}
+
+/// What is done with content that has this name.
+pub(super) fn named(disposition_type: Disposition, name: &str) -> HeaderValue {
+    text_header(disposition(disposition_type, name))
+}
+
+/// The name that the query gives.
+pub(super) fn given(request: &Request<Incoming>) -> Option<String> {
+    let given = query::value(request.uri().query(), "filename").ok()??;
+    (!given.is_empty()).then(|| given.into_owned())
+}
+
+/// Whether the query asks for content as a file to be kept.
+pub(super) fn is_download(request: &Request<Incoming>) -> bool {
+    let given = query::value(request.uri().query(), "download");
+    matches!(given, Ok(Some(given)) if given == "true")
+}
+
+fn disposition(disposition_type: Disposition, name: &str) -> String {
     let is_plain = |character: char| {
         (character.is_ascii_graphic() || character == ' ') && !matches!(character, '"' | '\\' | '/')
     };
@@ -27,7 +51,11 @@ fn disposition(name: &str) -> String {
         .chars()
         .map(|character| if is_plain(character) { character } else { '_' })
         .collect();
-    let mut text = format!("attachment; filename=\"{plain}\"");
+    let kind = match disposition_type {
+        Disposition::Inline => "inline",
+        Disposition::Attachment => "attachment",
+    };
+    let mut text = format!("{kind}; filename=\"{plain}\"");
     if plain != name {
         text.push_str("; filename*=UTF-8''");
         for byte in name.bytes() {
@@ -59,8 +87,11 @@ mod tests {
                 "attachment; filename=\"a_; x=_____\"; filename*=UTF-8''a%22%3B%20x%3D%5C%0D%0A%2F%C3%A9",
             ),
         ] {
-            assert_eq!(disposition(name), expected);
-            assert!(HeaderValue::try_from(disposition(name)).is_ok());
+            let text = disposition(Disposition::Attachment, name);
+            assert_eq!(text, expected);
+            assert!(HeaderValue::try_from(text).is_ok());
         }
+        let shown = disposition(Disposition::Inline, "a");
+        assert_eq!(shown, "inline; filename=\"a\"");
     }
 }

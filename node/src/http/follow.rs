@@ -88,10 +88,7 @@ async fn find(node: &Service, name: &Name, sources: &[String]) -> Result<Record,
     if let Some(kept) = kept.filter(|kept| kept.valid_until >= rt::now()) {
         return Ok(kept.record);
     }
-    Err(Refusal::not_found(
-        format!("no record was found: {error}"),
-        "name a source that has it, configure ipns.routers, or send the record itself",
-    ))
+    Err(error.into())
 }
 
 enum BodyKind {
@@ -145,4 +142,38 @@ fn sources(query: Option<&str>) -> Result<Vec<String>, Refusal> {
         return Err(refused(format!("at most {SOURCES} sources are taken")));
     }
     Ok(sources)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn asked(urls: impl Iterator<Item = String>) -> Result<Vec<String>, Refusal> {
+        let query: Vec<String> = urls.map(|url| format!("source={url}")).collect();
+        sources(Some(&query.join("&")))
+    }
+
+    #[test]
+    fn eight_sources_are_taken_and_no_more() {
+        let url = |number: usize| format!("http://127.0.0.1:{}", 4_000 + number);
+        let eight: Vec<String> = (0..8).map(url).collect();
+        assert_eq!(asked(eight.iter().cloned()).unwrap(), eight);
+        assert!(asked((0..9).map(url)).is_err());
+        // One that is there twice counts once.
+        let twice = eight.iter().chain(&eight).map(|url| format!("{url}/"));
+        assert_eq!(asked(twice).unwrap(), eight);
+    }
+
+    #[test]
+    fn a_source_is_a_url_that_is_not_too_long() {
+        let of_length = |length: usize| {
+            let start = "http://a.example/";
+            format!("{start}{}", "a".repeat(length - start.len()))
+        };
+        assert!(asked([of_length(SOURCE_BYTES)].into_iter()).is_ok());
+        assert!(asked([of_length(SOURCE_BYTES + 1)].into_iter()).is_err());
+        assert!(asked(["ftp://a.example".to_owned()].into_iter()).is_err());
+    }
 }

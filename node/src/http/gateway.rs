@@ -26,14 +26,18 @@ mod graph;
 mod path;
 mod walk;
 
-use format::{Format, dups_name, scope};
-pub(super) use graph::PART_BYTES;
-use graph::{ABSENT_HINT, DagScope, Graph, Selection};
+pub(super) use depth_first::DepthFirst;
+pub(super) use format::{Format, location, serves};
+use format::{dups_name, scope};
+use graph::{ABSENT_HINT, DagScope, Form};
+pub(super) use graph::{Graph, PART_BYTES, Selection};
+pub(super) use path::{follow, refused};
 
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");
-const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=29030400, immutable");
-const ROOTS: HeaderName = HeaderName::from_static("x-ipfs-roots");
-const PATH: HeaderName = HeaderName::from_static("x-ipfs-path");
+pub(super) const IMMUTABLE: HeaderValue =
+    HeaderValue::from_static("public, max-age=29030400, immutable");
+pub(super) const ROOTS: HeaderName = HeaderName::from_static("x-ipfs-roots");
+pub(super) const PATH: HeaderName = HeaderName::from_static("x-ipfs-path");
 
 /// Most segments of a path whose blocks are named in a header.
 const ROOTS_NAMED: usize = 32;
@@ -71,13 +75,7 @@ async fn served(call: &Call) -> Result<Answer, Refusal> {
         .parameter
         .split_once('/')
         .unwrap_or((&call.parameter, ""));
-    let cid = parse_cid(text).map_err(|error| {
-        Refusal::new(
-            "invalid_cid",
-            error.to_string(),
-            "give a CID such as bafyrei…",
-        )
-    })?;
+    let cid = root_cid(text)?;
     match Format::of(request)? {
         Format::Raw if path.split('/').any(|segment| !segment.is_empty()) => Err(Refusal::new(
             "path_not_served",
@@ -86,13 +84,25 @@ async fn served(call: &Call) -> Result<Answer, Refusal> {
         )),
         Format::Raw => raw(node, text, &cid, request).await,
         Format::Car { repeats } => {
-            let path = path::follow(node, &cid, path).await?;
+            let path = follow(node, &cid, path).await?;
             graph(node, text, path, repeats, request).await
         }
     }
 }
 
-async fn read(node: &Service, cid: &Cid) -> Result<Block, Refusal> {
+/// The CID that a path begins at.
+pub(super) fn root_cid(text: &str) -> Result<Cid, Refusal> {
+    parse_cid(text).map_err(|error| {
+        Refusal::new(
+            "invalid_cid",
+            error.to_string(),
+            "give a CID such as bafyrei…",
+        )
+    })
+}
+
+/// A block that is here.
+pub(super) async fn read(node: &Service, cid: &Cid) -> Result<Block, Refusal> {
     let block = node.read.block(cid).await?;
     block.ok_or_else(|| absent(cid))
 }
@@ -103,7 +113,7 @@ fn is_small(length: usize, request: &Request<Incoming>) -> bool {
 }
 
 /// A part of a block for an answer.
-async fn sent(
+pub(super) async fn sent(
     node: &Service,
     block: Block,
     part: Range<usize>,
@@ -150,24 +160,15 @@ fn whole_block(text: &str, bytes: Bytes, request: &Request<Incoming>) -> Answer 
     answer
 }
 
-async fn raw(
+/// A block as it is.
+pub(super) async fn raw(
     node: &Service,
     text: &str,
     cid: &Cid,
     request: &Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let etag = format!("\"{text}.raw\"");
-    let headers = request.headers();
-    let range = headers
-        .get(header::RANGE)
-        .filter(|_| {
-            headers
-                .get(header::IF_RANGE)
-                .is_none_or(|given| given.as_bytes() == etag.as_bytes())
-        })
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("bytes="));
-    if let Some(range) = range {
+    if let Some(range) = range(request, &etag) {
         let length = node.read.block_bytes(cid).await?;
         let length = length.ok_or_else(|| absent(cid))?;
         if known(request, &etag) {
@@ -195,11 +196,22 @@ async fn raw(
     Ok(whole_block(text, bytes, request))
 }
 
-fn outside(length: usize) -> Refusal {
+/// The ranges that a request is for; none where the client has another version of what is sent with this tag.
+pub(super) fn range<'a>(request: &'a Request<Incoming>, etag: &str) -> Option<&'a str> {
+    let headers = request.headers();
+    let is_of_this = headers
+        .get(header::IF_RANGE)
+        .is_none_or(|given| given.as_bytes() == etag.as_bytes());
+    let range = headers.get(header::RANGE).filter(|_| is_of_this)?;
+    range.to_str().ok()?.strip_prefix("bytes=")
+}
+
+/// The refusal of a range of what has so many bytes.
+pub(super) fn outside(length: usize) -> Refusal {
     Refusal::new(
         "range_outside",
-        format!("the block has {length} bytes and the range lies outside of them"),
-        "ask for a range inside the block, or for all of it",
+        format!("there are {length} bytes and the range lies outside of them"),
+        "ask for a range inside of them, or for all",
     )
     .with_header(
         header::CONTENT_RANGE,
@@ -238,15 +250,15 @@ async fn part(
     })
 }
 
-/// What a range of bytes comes to for a block of some length.
+/// What a range of bytes comes to for what has some length.
 #[derive(Debug, PartialEq, Eq)]
-enum Region {
+pub(super) enum Region {
     Inside { first: usize, end: usize },
     Outside,
     Unread,
 }
 
-fn region(range: &str, length: usize) -> Region {
+pub(super) fn region(range: &str, length: usize) -> Region {
     let Some((first, last)) = range.split_once('-') else {
         return Region::Unread;
     };
@@ -314,7 +326,8 @@ pub(super) fn known(request: &Request<Incoming>, etag: &str) -> bool {
     })
 }
 
-async fn graph(
+/// A graph as a CAR.
+pub(super) async fn graph(
     node: &Arc<Service>,
     text: &str,
     path: PathWalk,
@@ -339,7 +352,7 @@ async fn graph(
         let selection = Selection {
             path: path.passed().to_vec(),
             terminus: *path.at(),
-            scope,
+            form: Form::Car(scope),
             bytes,
             repeats,
         };
@@ -403,7 +416,7 @@ fn selected(
 }
 
 /// The block that each segment of the path leads to, the root as the client has written it.
-fn roots(text: &str, path: &PathWalk) -> String {
+pub(super) fn roots(text: &str, path: &PathWalk) -> String {
     let mut roots = text.to_owned();
     for cid in path.roots().iter().skip(1).take(ROOTS_NAMED) {
         roots.push_str(&format!(",{cid}"));

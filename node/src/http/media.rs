@@ -93,6 +93,12 @@ impl<'a> MediaRange<'a> {
             .any(|media_type| self.essence.eq_ignore_ascii_case(media_type))
     }
 
+    /// Whether its type begins with this.
+    pub(super) fn is_of(&self, prefix: &str) -> bool {
+        let begin = self.essence.get(..prefix.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+    }
+
     /// Whether this stands for everything, or for every `application/…`.
     pub(super) fn is_wildcard(&self) -> bool {
         self.is_one_of(&["*/*", "application/*"])

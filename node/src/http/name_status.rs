@@ -2,7 +2,8 @@
 
 use hyper::StatusCode;
 use perennis_rt as rt;
-use perennis_shared::ipns::Name;
+use perennis_shared::error::chain;
+use perennis_shared::ipns::{Name, NameChain, NameChainError, NameStep};
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
@@ -77,6 +78,7 @@ struct NameStatus {
     summary: NameSummary,
     following: Option<FollowStatus>,
     ladder: Option<LadderStatus>,
+    chain: Option<ChainStatus>,
     missing_blocks: Option<u64>,
     /// Where the record points, as it says that itself.
     value: String,
@@ -139,6 +141,80 @@ impl LadderStatus {
     }
 }
 
+/// The names that a name leads to, where its record points at another one, as far as they are kept here.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ChainStatus {
+    steps: Vec<ChainStep>,
+    /// Why they lead to no content that is known here.
+    problem: Option<ChainProblem>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ChainStep {
+    name: String,
+    value: String,
+    sequence: u64,
+    alive_until: String,
+    followed: bool,
+    pin: &'static str,
+}
+
+#[derive(Serialize)]
+struct ChainProblem {
+    code: &'static str,
+    message: String,
+}
+
+impl ChainStatus {
+    /// None where the record points at content itself.
+    async fn find(
+        node: &Service,
+        name: &Name,
+        kept: &NameState,
+    ) -> Result<Option<ChainStatus>, Refusal> {
+        if kept.record.next_name().is_none() {
+            return Ok(None);
+        }
+        let mut names = NameChain::new(*name, "");
+        let mut step = names.follow(kept.record.value());
+        let mut steps = Vec::new();
+        let problem = loop {
+            let next = match step {
+                Ok(NameStep::Content { .. }) => break None,
+                Ok(NameStep::Name(next)) => next,
+                Err(error) => break Some(ChainProblem::of(&error)),
+            };
+            let Some(kept) = node.read.kept(&next).await? else {
+                break Some(ChainProblem {
+                    code: "not_found",
+                    message: format!("the record of {next} is not kept here"),
+                });
+            };
+            step = names.follow(kept.record.value());
+            steps.push(ChainStep {
+                name: next.to_string(),
+                value: String::from_utf8_lossy(kept.record.value()).into_owned(),
+                sequence: kept.sequence,
+                alive_until: kept.valid_until.to_string(),
+                followed: kept.followed.is_some(),
+                pin: kept.facts.pin.name(),
+            });
+        };
+        Ok(Some(ChainStatus { steps, problem }))
+    }
+}
+
+impl ChainProblem {
+    fn of(error: &NameChainError) -> ChainProblem {
+        ChainProblem {
+            code: error.code(),
+            message: chain(error),
+        }
+    }
+}
+
 impl RouterStatus {
     fn new(state: RouterPut) -> RouterStatus {
         RouterStatus {
@@ -157,6 +233,8 @@ impl RouterStatus {
 #[serde(rename_all = "camelCase")]
 struct FollowStatus {
     since: String,
+    asked: bool,
+    led_by: Vec<String>,
     sources: Vec<String>,
     found_at: Option<String>,
     failures: u32,
@@ -168,6 +246,8 @@ impl FollowStatus {
     fn new(row: &FollowState, next: Option<Millis>) -> FollowStatus {
         FollowStatus {
             since: row.since.to_string(),
+            asked: row.is_asked,
+            led_by: row.led_by.iter().map(Name::to_string).collect(),
             sources: row.sources.clone(),
             found_at: row.found_at.map(|at| at.to_string()),
             failures: row.failures,
@@ -199,6 +279,7 @@ pub(super) async fn status_of(node: &Service, name: Name) -> Result<Answer, Refu
             .as_ref()
             .map(|row| FollowStatus::new(row, next_look)),
         ladder: LadderStatus::find(node, &name, &kept).await?,
+        chain: ChainStatus::find(node, &name, &kept).await?,
         missing_blocks: kept.facts.pin.missing(),
         value: String::from_utf8_lossy(kept.record.value()).into_owned(),
         stored_at: kept.stored_at.to_string(),

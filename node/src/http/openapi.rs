@@ -10,15 +10,21 @@ use hyper::header::{self, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, JSON, answer};
+use super::listener::Listener;
 use super::route::{Documented, Route, Schema, Shape};
 use super::scope::Scope;
 
 mod parameter;
 
-/// The document of these routes, which are the same at each call.
-pub(super) fn document(routes: impl Iterator<Item = &'static Route>) -> Answer {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let text = TEXT.get_or_init(|| Bytes::from(build(routes).to_string()));
+/// The document of these routes of a listener, which are the same at each call.
+pub(super) fn document(listener: Listener, routes: impl Iterator<Item = &'static Route>) -> Answer {
+    static API: OnceLock<Bytes> = OnceLock::new();
+    static GATEWAY: OnceLock<Bytes> = OnceLock::new();
+    let text = match listener {
+        Listener::Api => &API,
+        Listener::Gateway => &GATEWAY,
+    };
+    let text = text.get_or_init(|| Bytes::from(build(listener, routes).to_string()));
     let mut answer = answer(StatusCode::OK, JSON, text.clone());
     answer.headers_mut().insert(
         header::CACHE_CONTROL,
@@ -27,7 +33,17 @@ pub(super) fn document(routes: impl Iterator<Item = &'static Route>) -> Answer {
     answer
 }
 
-fn build(routes: impl Iterator<Item = &'static Route>) -> Value {
+fn build(listener: Listener, routes: impl Iterator<Item = &'static Route>) -> Value {
+    let (title, description) = match listener {
+        Listener::Api => (
+            "Perennis node",
+            "Keeps identities and the data behind them alive: a trustless gateway, a delegated router for IPNS, and a place to publish to.",
+        ),
+        Listener::Gateway => (
+            "Perennis path gateway",
+            "Shows what a node keeps to browsers: files, directories and documents by their path. It only reads.",
+        ),
+    };
     let mut paths = Map::new();
     let mut schemas = Map::new();
     for route in routes {
@@ -44,9 +60,9 @@ fn build(routes: impl Iterator<Item = &'static Route>) -> Value {
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
-            "title": "Perennis node",
+            "title": title,
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Keeps identities and the data behind them alive: a trustless gateway, a delegated router for IPNS, and a place to publish to.",
+            "description": description,
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
         "paths": paths,
@@ -158,6 +174,8 @@ mod tests {
     use super::*;
     use crate::http::table::routes;
 
+    const LISTENERS: [Listener; 2] = [Listener::Api, Listener::Gateway];
+
     #[test]
     fn every_schema_is_used_and_every_used_one_is_there() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema/http");
@@ -165,7 +183,9 @@ mod tests {
             .unwrap()
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .collect();
-        let used: BTreeSet<String> = routes()
+        let used: BTreeSet<String> = LISTENERS
+            .into_iter()
+            .flat_map(routes)
             .flat_map(used_schemas)
             .map(|schema| format!("{}.json", schema.name))
             .collect();
@@ -174,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_schema_is_one_and_names_itself() {
-        for Schema { name, text } in routes().flat_map(used_schemas) {
+        for Schema { name, text } in routes(Listener::Api).flat_map(used_schemas) {
             let schema: Value = serde_json::from_str(text).unwrap();
             assert_eq!(
                 schema["$id"],
@@ -186,8 +206,10 @@ mod tests {
 
     #[test]
     fn every_example_of_a_parameter_is_one() {
-        let document = build(routes());
-        let methods = document["paths"].as_object().unwrap().values();
+        let documents = LISTENERS.map(|listener| build(listener, routes(listener)));
+        let methods = documents
+            .iter()
+            .flat_map(|document| document["paths"].as_object().unwrap().values());
         let operations = methods.flat_map(|methods| methods.as_object().unwrap().values());
         let mut count = 0;
         for parameter in
@@ -209,7 +231,7 @@ mod tests {
 
     #[test]
     fn every_route_says_what_it_is_for_and_what_it_answers() {
-        for route in routes() {
+        for route in LISTENERS.into_iter().flat_map(routes) {
             assert!(!route.summary.is_empty(), "{}", route.name);
             assert!(!route.answers.is_empty(), "{}", route.name);
         }

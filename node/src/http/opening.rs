@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::answer::{Answer, finish};
 use super::connection::{HEAD_BYTES, HEADERS, STALL};
 use super::health;
+use super::listener::Listener;
 use super::patience::Patient;
 use super::refusal::Refusal;
 use crate::config::HttpConfig;
@@ -91,7 +92,7 @@ fn respond(request: &Request<Incoming>, opening: Option<Opening>) -> Answer {
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("2"))
         .into_answer(),
     };
-    finish(&mut answer);
+    finish(&mut answer, Listener::Api);
     answer
 }
 

@@ -1,33 +1,26 @@
 //! What stands in a path: names, CIDs and peer ids, parsed once, where a call comes in.
 
 use perennis_net::PeerId;
-use perennis_shared::cid::{Cid, parse_cid};
-use perennis_shared::did::Did;
+use perennis_shared::cid::Cid;
 use perennis_shared::ipns::Name;
+use perennis_shared::uri;
 
 use super::refusal::Refusal;
 
-/// The name in a path; a DID stands for its name.
+/// The name in a path, as people have it: in any base, in a URI, or in a DID, which stands for its name.
 pub(super) fn parse_name(text: &str) -> Result<Name, Refusal> {
-    let parsed = if text.starts_with("did:") {
-        Did::parse(text)
-            .map(|did| did.name())
-            .map_err(|error| error.to_string())
-    } else {
-        Name::parse(text).map_err(|error| error.to_string())
-    };
-    parsed.map_err(|message| {
+    uri::parse_name(text).map_err(|error| {
         Refusal::new(
             "invalid_name",
-            message,
+            error.to_string(),
             "give an IPNS name such as k51…, or a DID",
         )
     })
 }
 
-/// The CID of a block that is looked for.
+/// The CID of a block that is looked for, as people have it: in any base or in a URI.
 pub(super) fn parse_block_cid(text: &str) -> Result<Cid, Refusal> {
-    parse_cid(text).map_err(|error| {
+    uri::parse_cid(text).map_err(|error| {
         Refusal::new(
             "invalid_cid",
             format!("{text:?} is no CID: {error}"),

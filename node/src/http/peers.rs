@@ -40,6 +40,7 @@ struct InboundDocument {
     accepted: u64,
     last_minute: u64,
     refused: u64,
+    gave_way: u64,
     groups: Vec<Group>,
 }
 
@@ -99,6 +100,7 @@ fn inbound(inbound: Inbound) -> InboundDocument {
         accepted: inbound.accepted,
         last_minute: inbound.last_minute,
         refused: inbound.refused,
+        gave_way: inbound.gave_way,
         groups: inbound
             .groups
             .into_iter()

@@ -118,7 +118,7 @@ struct RoutedPeers {
 
 /// `GET /routing/v1/providers/{cid}`.
 pub(super) async fn routed_providers(call: Call) -> Result<Answer, Refusal> {
-    let cid = parse_block_cid(&call.parameter)?;
+    let cid = parse_block_cid(&call.parameter).map_err(Refusal::unprocessable)?;
     let found = find(&call.node, &cid, MOST).await?;
     let spoken = Spoken::of(&call.node).await;
     let records = found.providers.into_iter();
@@ -129,7 +129,7 @@ pub(super) async fn routed_providers(call: Call) -> Result<Answer, Refusal> {
 /// `GET /routing/v1/peers/{peer id}`.
 pub(super) async fn routed_peer(call: Call) -> Result<Answer, Refusal> {
     let node = &call.node;
-    let peer = parse_routed(&call.parameter)?;
+    let peer = parse_routed(&call.parameter).map_err(Refusal::unprocessable)?;
     let net = &node.swarm.net;
     let mut addresses = net.addresses_of(peer).await?;
     if addresses.is_empty() {

@@ -4,12 +4,23 @@ use std::borrow::Cow;
 
 use super::refusal::Refusal;
 
-/// The value of a query parameter. Key and value are percent-decoded.
+/// The value of a query parameter, which may be given once. Key and value are percent-decoded.
 pub(super) fn value<'a>(
     query: Option<&'a str>,
     name: &str,
 ) -> Result<Option<Cow<'a, str>>, Refusal> {
-    given(query, name).next().transpose()
+    let mut given = given(query, name);
+    let Some(value) = given.next() else {
+        return Ok(None);
+    };
+    if given.next().is_some() {
+        return Err(Refusal::new(
+            "invalid_query",
+            format!("{name} is given more than once in the query"),
+            "give it once: it is not said which of them counts",
+        ));
+    }
+    value.map(Some)
 }
 
 /// All values of a query parameter. Keys and values are percent-decoded.
@@ -84,6 +95,11 @@ mod tests {
         assert_eq!(found(query, "dag-scope").as_deref(), Some("all"));
         assert_eq!(found(Some("format"), "format"), None);
         assert_eq!(values(Some("a=1&b=2&a=3&a"), "a").unwrap(), ["1", "3"]);
+        for twice in ["a=1&a=2", "a=1&b=2&%61=1", "a=1&a=%zz"] {
+            let refused = value(Some(twice), "a").unwrap_err().into_answer();
+            assert_eq!(refused.status(), 400, "{twice}");
+        }
+        assert_eq!(found(Some("a=1&a"), "a").as_deref(), Some("1"));
         assert_eq!(found(None, "format"), None);
     }
 

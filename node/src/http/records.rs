@@ -1,5 +1,6 @@
 //! `/routing/v1/ipns/{name}` (Delegated Routing V1) and `/ipns/{name}` (trustless gateway): records.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -80,6 +81,11 @@ pub(super) async fn routing(call: Call) -> Result<Answer, Refusal> {
 
 /// The record as the gateway specification has it: one that is missing is 404.
 pub(super) async fn gateway(call: Call) -> Result<Answer, Refusal> {
+    gateway_record(&call).await
+}
+
+/// As [`gateway`].
+pub(super) async fn gateway_record(call: &Call) -> Result<Answer, Refusal> {
     let (node, text, request) = (&call.node, &*call.parameter, &call.request);
     let wanted = match query::value(request.uri().query(), "format")? {
         Some(format) => format == "ipns-record",
@@ -108,13 +114,40 @@ pub(super) async fn gateway(call: Call) -> Result<Answer, Refusal> {
     Ok(answer)
 }
 
-/// The answer with a record; none where nobody has one. What the request says of caches is minded: it may ask anew, or take only what
-/// is here.
+/// The answer with a record; none where nobody has one.
 async fn find(
     node: &Service,
     name: &Name,
     request: &Request<Incoming>,
 ) -> Result<Option<Answer>, Refusal> {
+    let found = look_up(node, name, request).await?;
+    let is_known_here = request_cache::only_if_cached(request);
+    let answer = found.and_then(|found| present(&found.record, found.age, request));
+    Ok(answer.or_else(|| is_known_here.then(request_cache::not_cached)))
+}
+
+/// A valid record.
+pub(super) struct FoundRecord {
+    pub(super) record: Arc<ServedRecord>,
+    /// How long ago it was heard of others; none of one that is kept here.
+    age: Option<Duration>,
+}
+
+impl FoundRecord {
+    /// How many seconds a cache may keep what the record says.
+    pub(super) fn fresh_seconds(&self) -> u64 {
+        let left = self.record.valid_until.0.saturating_sub(rt::now().0) / 1_000;
+        fresh_seconds(&self.record, self.age, left)
+    }
+}
+
+/// The record of a name; none where nobody has a valid one. What the request says of caches is minded: it may ask anew, or take only
+/// what is here.
+pub(super) async fn look_up(
+    node: &Service,
+    name: &Name,
+    request: &Request<Incoming>,
+) -> Result<Option<FoundRecord>, Refusal> {
     let started = Instant::now();
     let kept = node.read.record(name).await?;
     let kept = kept.filter(|record| record.valid_until > rt::now());
@@ -122,17 +155,14 @@ async fn find(
         node.demand.lock().asked(rt::now(), name);
     }
     let reach = reach(request);
-    let (found, answer) = if request_cache::only_if_cached(request) {
-        let known = || {
-            let record = node.resolve.cached(name, reach)?;
-            present(&record, Some(node.resolve.age(name)), request)
-        };
-        let answer = kept.and_then(|record| present(&record, None, request));
-        let answer = answer.or_else(known);
-        (
-            LookupResult::Cache,
-            answer.or_else(|| Some(request_cache::not_cached())),
-        )
+    let here = |record| FoundRecord { record, age: None };
+    let heard = |record| FoundRecord {
+        record,
+        age: Some(node.resolve.age(name)),
+    };
+    let (place, found) = if request_cache::only_if_cached(request) {
+        let known = || node.resolve.cached(name, reach).map(heard);
+        (LookupResult::Cache, kept.map(here).or_else(known))
     } else if request_cache::no_cache(request) {
         // What is kept here is one of the places that are asked.
         let record = match (node.resolve.fresh(name, reach).await, kept) {
@@ -140,27 +170,24 @@ async fn find(
             (Err(_), Some(kept)) => Some(kept),
             (Err(unresolved), None) => return Err(unresolved.into()),
         };
-        let answer = record.and_then(|record| present(&record, None, request));
-        (LookupResult::Network, answer)
-    } else if let Some(answer) = kept.and_then(|record| present(&record, None, request)) {
-        (LookupResult::Store, Some(answer))
+        (LookupResult::Network, record.map(here))
+    } else if let Some(record) = kept {
+        (LookupResult::Store, Some(here(record)))
     } else {
         let record = node.resolve.record(name, reach).await?;
-        let age = Some(node.resolve.age(name));
-        let answer = record.and_then(|record| present(&record, age, request));
-        (LookupResult::Network, answer)
+        (LookupResult::Network, record.map(heard))
     };
-    let found = if answer.is_none() {
+    let place = if found.is_none() {
         LookupResult::Absent
     } else {
-        found
+        place
     };
-    node.metrics.resolved(found, Some(started.elapsed()));
-    Ok(answer)
+    node.metrics.resolved(place, Some(started.elapsed()));
+    Ok(found)
 }
 
 /// Who may be asked for the one who asks: a question that a node has passed on goes no further than to peers.
-fn reach(request: &Request<Incoming>) -> Reach {
+pub(super) fn reach(request: &Request<Incoming>) -> Reach {
     let mut loops = request.headers().get_all("cdn-loop").iter();
     let is_of_node = |value: &HeaderValue| {
         let ids = value.to_str().unwrap_or_default().split(',');
@@ -203,12 +230,8 @@ fn cache_headers(
     age: Option<Duration>,
     left_seconds: u64,
 ) {
-    let ttl = match record.ttl_seconds {
-        0 => USUAL_TTL_SECONDS,
-        ttl => ttl,
-    };
     let old = age.map_or(0, |age| age.as_secs());
-    let seconds = left_seconds.min(ttl.saturating_sub(old));
+    let seconds = fresh_seconds(record, age, left_seconds);
     let control = format!(
         "public, max-age={seconds}, stale-while-revalidate={left_seconds}, stale-if-error={left_seconds}"
     );
@@ -222,6 +245,16 @@ fn cache_headers(
     if age.is_some() {
         headers.insert(header::AGE, HeaderValue::from(old));
     }
+}
+
+/// What is left of its TTL, in seconds, and no more than is left of it.
+fn fresh_seconds(record: &ServedRecord, age: Option<Duration>, left_seconds: u64) -> u64 {
+    let ttl = match record.ttl_seconds {
+        0 => USUAL_TTL_SECONDS,
+        ttl => ttl,
+    };
+    let old = age.map_or(0, |age| age.as_secs());
+    left_seconds.min(ttl.saturating_sub(old))
 }
 
 /// Stores a record.
@@ -261,7 +294,7 @@ fn not_acceptable() -> Refusal {
     )
 }
 
-fn absent(name: &Name) -> Refusal {
+pub(super) fn absent(name: &Name) -> Refusal {
     Refusal::not_found(
         format!("no valid record of {name} is here"),
         "publish one to this node, or ask the publisher's other nodes",

@@ -1,6 +1,6 @@
 //! Refusals: why a call was not done, as a status and the document `{"error":{"code","message","hint"}}`.
 //!
-//! An error of another room becomes a refusal with `?` ([`ClientError`]). Its kind and its code alone decide the status
+//! A person's browser may be given a page instead ([`Refusal::into_page`]). An error of another room becomes a refusal with `?` ([`ClientError`]). Its kind and its code alone decide the status
 //! ([`status`]), and it says itself when the same call may succeed. What the document does not tell of its causes goes with
 //! the answer as a [`Cause`] and is logged once, with the endpoint, when the answer is sent. Must never touch: the node.
 
@@ -15,10 +15,12 @@ use perennis_shared::error::{ErrorKind, chain};
 use serde::Serialize;
 
 use super::answer::{Answer, Cause, JSON, NO_STORE, answer, text_header};
+use super::html::{self, HTML, SHOWS_ONLY};
 
 mod client_error;
 mod of_ingest;
 mod of_peers;
+mod of_routes;
 mod of_storage;
 mod status;
 
@@ -60,6 +62,12 @@ impl Refusal {
     /// Whether it says that something is not here.
     pub(super) fn is_absence(&self) -> bool {
         self.code == "not_found"
+    }
+
+    /// The same where another specification has its own status for what no schema allows (Delegated Routing V1).
+    pub(super) fn unprocessable(mut self) -> Refusal {
+        self.status = StatusCode::UNPROCESSABLE_ENTITY;
+        self
     }
 
     /// The node failed for a cause that is for its operator only.
@@ -119,7 +127,20 @@ impl Refusal {
 
     pub(super) fn into_answer(self) -> Answer {
         let text = serde_json::to_vec(&self.document()).unwrap_or_default();
-        let mut answer = answer(self.status, JSON, Bytes::from(text));
+        self.answer_with(JSON, Bytes::from(text))
+    }
+
+    /// The same as a page for a person.
+    pub(super) fn into_page(self) -> Answer {
+        let page = html::problem(self.status, &self.message, &self.hint);
+        let mut answer = self.answer_with(HTML, page);
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, SHOWS_ONLY);
+        answer
+    }
+
+    fn answer_with(self, content_type: HeaderValue, body: Bytes) -> Answer {
+        let mut answer = answer(self.status, content_type, body);
         let headers = answer.headers_mut();
         headers.insert(header::CACHE_CONTROL, NO_STORE);
         if self.closes {

@@ -14,6 +14,7 @@ use hyper::{Method, Request};
 
 use super::answer::{self, Answer, Cause, text_header};
 use super::call::Call;
+use super::listener::Listener;
 use super::query;
 use super::refusal::Refusal;
 use super::route::{InMemory, Metering, Route};
@@ -24,20 +25,22 @@ use crate::metrics::Metrics;
 /// What requests without a route are counted under.
 const UNROUTED: &str = "none";
 
-/// Answers a request.
+/// Answers a request that came to a listener.
 pub(super) async fn respond(
     node: Arc<Service>,
+    listener: Listener,
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> Answer {
     let started = Instant::now();
-    let (route, parameter) = match router::find(request.method(), request.uri().path()) {
+    let finish = |endpoint, answer| finish(&node.metrics, listener, endpoint, answer, started);
+    let path = request.uri().path();
+    let (route, parameter) = match router::find(listener, request.method(), path) {
         Matched::Route(route, parameter) => (route, parameter),
         Matched::OtherMethods(methods) => {
-            let answer = other_methods(methods, &request);
-            return finish(&node.metrics, UNROUTED, answer, started);
+            return finish(UNROUTED, other_methods(methods, listener, &request));
         }
-        Matched::Nothing => return finish(&node.metrics, UNROUTED, no_such_path(), started),
+        Matched::Nothing => return finish(UNROUTED, no_such_path()),
     };
     let in_memory = |find: InMemory| find(&node, parameter, &request);
     let mut answer = match route.in_memory.and_then(in_memory) {
@@ -55,17 +58,18 @@ pub(super) async fn respond(
         let is_told_in_any_case = route.metering == Metering::NeverRefused;
         answer = node.answers.count(answer, is_told_in_any_case);
     }
-    finish(&node.metrics, route.name, answer, started)
+    finish(route.name, answer)
 }
 
 /// Finishes an answer, counts it, and tells the log what it does not tell itself.
 fn finish(
     metrics: &Metrics,
+    listener: Listener,
     endpoint: &'static str,
     mut answer: Answer,
     started: Instant,
 ) -> Answer {
-    answer::finish(&mut answer);
+    answer::finish(&mut answer, listener);
     if let Some(Cause(cause)) = answer.extensions_mut().remove() {
         tracing::error!(endpoint, error = %cause, "a request failed");
     }
@@ -99,9 +103,9 @@ fn begin(
 }
 
 /// Answers a preflight, or refuses a method that is not for the path.
-fn other_methods(methods: &'static str, request: &Request<Incoming>) -> Answer {
+fn other_methods(methods: &'static str, listener: Listener, request: &Request<Incoming>) -> Answer {
     if request.method() == Method::OPTIONS {
-        return answer::preflight(methods);
+        return answer::preflight(methods, listener);
     }
     Refusal::new(
         "method_not_allowed",
@@ -159,7 +163,10 @@ mod tests {
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let subscriber = tracing_subscriber::registry().with(lines.clone());
         let _guard = tracing::subscriber::set_default(subscriber);
-        let finish = |answer| finish(&Metrics::new(), "block", answer, Instant::now());
+        let finish = |answer| {
+            let metrics = Metrics::new();
+            finish(&metrics, Listener::Api, "block", answer, Instant::now())
+        };
 
         let refusal = Refusal::internal(io::Error::other("the disk is on fire"));
         let answer = finish(refusal.into_answer());

@@ -6,7 +6,9 @@
 use std::sync::LazyLock;
 
 use hyper::Method;
+use matchit::Match;
 
+use super::listener::Listener;
 use super::route::{Route, RouteMethod};
 use super::table::routes;
 
@@ -20,10 +22,15 @@ pub(super) enum Matched<'a> {
     Nothing,
 }
 
-/// Finds the route of a request. HEAD is GET without the body.
-pub(super) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
-    static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new(routes()));
-    ROUTER.find(method, path)
+/// Finds the route of a request to a listener. HEAD is GET without the body.
+pub(super) fn find<'a>(listener: Listener, method: &Method, path: &'a str) -> Matched<'a> {
+    static API: LazyLock<Router> = LazyLock::new(|| Router::new(routes(Listener::Api)));
+    static GATEWAY: LazyLock<Router> = LazyLock::new(|| Router::new(routes(Listener::Gateway)));
+    let router: &'static Router = match listener {
+        Listener::Api => &API,
+        Listener::Gateway => &GATEWAY,
+    };
+    router.find(method, path)
 }
 
 struct Router {
@@ -84,7 +91,8 @@ impl Router {
         }
         // Only the form of a CONNECT has no path.
         let path = if path.is_empty() { "/" } else { path };
-        let Ok(found) = self.tree.at(path) else {
+        let found = self.tree.at(path).ok();
+        let Some(found) = found.or_else(|| self.with_slash(path)) else {
             return Matched::Nothing;
         };
         let parameter = found.params.iter().next().map(|(_, text)| text);
@@ -96,6 +104,13 @@ impl Router {
             Some(route) => Matched::Route(route, parameter.unwrap_or_default()),
             None => Matched::OtherMethods(&path.methods),
         }
+    }
+
+    /// A name or a CID at the end of a path is often copied with a slash behind it.
+    fn with_slash<'a>(&'static self, path: &'a str) -> Option<Match<'static, 'a, &'static usize>> {
+        let found = self.tree.at(path.strip_suffix('/')?).ok()?;
+        let pattern = self.paths[*found.value].pattern;
+        pattern.ends_with('}').then_some(found)
     }
 }
 

@@ -10,6 +10,9 @@ use super::origin;
 use super::refusal::Refusal;
 use super::service::Service;
 
+/// The scheme of tokens (RFC 6750).
+const BEARER: &[u8] = b"Bearer";
+
 /// What a route does with the node, and so who may call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -35,12 +38,19 @@ impl Scope {
     }
 }
 
+/// The token of the scheme `Bearer`, whose name may be in any case and have several spaces behind it (RFC 9110, section 11.4).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(BEARER.len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(BEARER) && token.starts_with(b" ");
+    is_bearer.then(|| token.trim_ascii_start())
+}
+
 /// Checks the bearer token, when this node has one.
 fn authorize<B>(node: &Service, request: &Request<B>) -> Result<(), Refusal> {
     let given = request
         .headers()
         .get(header::AUTHORIZATION)
-        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        .and_then(|value| bearer(value.as_bytes()));
     if node.token.admits(given) {
         return Ok(());
     }
@@ -54,4 +64,31 @@ fn authorize<B>(node: &Service, request: &Request<B>) -> Result<(), Refusal> {
         HeaderValue::from_static("Bearer"),
     )
     .closing())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_read_in_any_case_and_the_token_as_it_is() {
+        for (value, token) in [
+            ("Bearer Abc", Some("Abc")),
+            ("bearer Abc", Some("Abc")),
+            ("BEARER   Abc", Some("Abc")),
+            ("Bearer ", Some("")),
+            ("Bearer", None),
+            ("BearerAbc", None),
+            ("Bearer\tAbc", None),
+            ("Basic Abc", None),
+            ("Bear", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                bearer(value.as_bytes()),
+                token.map(str::as_bytes),
+                "{value}"
+            );
+        }
+    }
 }

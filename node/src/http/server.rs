@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::connection;
+use super::listener::Listener;
 use super::service::Service;
 
 /// How long requests that are being answered may take when the node stops.
@@ -14,13 +15,18 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// A server that accepts connections until it is told to stop.
 pub(crate) struct Server {
-    listener: TcpListener,
+    listener: Listener,
+    socket: TcpListener,
     node: Arc<Service>,
 }
 
 impl Server {
-    pub(crate) fn new(listener: TcpListener, node: Arc<Service>) -> Server {
-        Server { listener, node }
+    pub(crate) fn new(listener: Listener, socket: TcpListener, node: Arc<Service>) -> Server {
+        Server {
+            listener,
+            socket,
+            node,
+        }
     }
 
     /// Serves until `stop` becomes true, then finishes the requests it has begun, for at most 20 seconds.
@@ -35,11 +41,12 @@ impl Server {
             let Ok(place) = place else { break };
             let accepted = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.socket.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = connection(stream, peer.ip(), &self.node, stop.clone());
+                    let connection =
+                        connection(stream, self.listener, peer.ip(), &self.node, stop.clone());
                     tokio::spawn(async move {
                         connection.await;
                         drop(place);
@@ -52,7 +59,7 @@ impl Server {
                 }
             }
         }
-        drop(self.listener);
+        drop(self.socket);
         let all = u32::try_from(most).unwrap_or(u32::MAX);
         if tokio::time::timeout(DRAIN, places.acquire_many(all))
             .await

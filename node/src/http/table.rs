@@ -1,8 +1,9 @@
-//! The table of routes: the one place where a route is written.
+//! The tables of routes: the one place where a route is written.
 //!
 //! The router, the checks of callers, `Allow`, preflights, metrics and the OpenAPI document are all made from it. A new route is
 //! an entry in the file of its theme, with its handler, and the test of what it answers.
 
+use super::listener::Listener;
 use super::route::{Query, Route, Schema, Shape};
 
 /// An `async fn(Call) -> Result<Answer, Refusal>` as the handler of a route.
@@ -44,12 +45,13 @@ macro_rules! json {
 mod about;
 mod content;
 mod fetched;
+mod gateway;
 mod imported;
 mod names;
 mod peers;
 mod upkeep;
 
-/// All routes, by theme.
+/// All routes but those of the path gateway, by theme.
 static TABLE: &[&[Route]] = &[
     about::ROUTES,
     content::ROUTES,
@@ -60,9 +62,16 @@ static TABLE: &[&[Route]] = &[
     upkeep::ROUTES,
 ];
 
-/// All routes.
-pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
-    TABLE.iter().flat_map(|theme| theme.iter())
+/// The routes of the path gateway.
+static GATEWAY: &[&[Route]] = &[gateway::ROUTES];
+
+/// All routes of a listener.
+pub(super) fn routes(listener: Listener) -> impl Iterator<Item = &'static Route> {
+    let themes = match listener {
+        Listener::Api => TABLE,
+        Listener::Gateway => GATEWAY,
+    };
+    themes.iter().flat_map(|theme| theme.iter())
 }
 
 const ERROR: &[(&str, Shape)] = json!("error");
@@ -116,7 +125,7 @@ mod tests {
             .map(|(route, scope)| (route.to_owned(), scope))
             .collect();
         let (reading, changing): (Vec<&Route>, Vec<&Route>) =
-            routes().partition(|route| route.method == RouteMethod::Get);
+            routes(Listener::Api).partition(|route| route.method == RouteMethod::Get);
         let found: BTreeMap<String, Scope> = changing
             .into_iter()
             .map(|route| {
@@ -127,8 +136,9 @@ mod tests {
             })
             .collect();
         assert_eq!(found, meant);
-        for route in reading {
+        for route in reading.into_iter().chain(routes(Listener::Gateway)) {
             assert_eq!(route.scope, Scope::Read, "{}", route.path);
+            assert_eq!(route.method, RouteMethod::Get, "{}", route.path);
         }
     }
 }

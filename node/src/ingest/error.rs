@@ -6,7 +6,7 @@ use perennis_shared::cid::Cid;
 use perennis_shared::codec::CodecError;
 use perennis_shared::codec::car::CarError;
 use perennis_shared::error::{ErrorKind, Retryable};
-use perennis_shared::ipns::{LadderError, RecordError};
+use perennis_shared::ipns::{LadderError, Name, RecordError};
 use perennis_shared::limits::LimitExceeded;
 use perennis_shared::log::EntryError;
 
@@ -60,6 +60,9 @@ pub(crate) enum IngestError {
     /// The name is not followed.
     #[error("this name is not followed")]
     NotFollowed,
+    /// Another followed name leads to it.
+    #[error("it is followed for {by}, which leads to it")]
+    Led { by: Name },
     /// The record points at something else than the message's head.
     #[error("the record does not point at the head {head}")]
     OtherHead { head: Cid },
@@ -126,6 +129,7 @@ impl IngestError {
             },
             IngestError::Ladder(_) => "invalid_ladder",
             IngestError::NotFollowed => "not_found",
+            IngestError::Led { .. } => "followed_for_another",
             IngestError::OtherHead { .. } => "head_mismatch",
             IngestError::Head(_) => "invalid_head",
             IngestError::Codec(_) => "invalid_block",
@@ -154,6 +158,7 @@ impl Retryable for IngestError {
             | IngestError::Record(_)
             | IngestError::Ladder(_)
             | IngestError::NotFollowed
+            | IngestError::Led { .. }
             | IngestError::OtherHead { .. }
             | IngestError::Head(_)
             | IngestError::Codec(_)

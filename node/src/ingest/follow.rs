@@ -29,6 +29,8 @@ pub(crate) struct Adoption {
     pub(crate) next: Millis,
     /// Whether more blocks come in further requests.
     pub(crate) is_part: bool,
+    /// The followed name whose record points at it; `None` where the operator asks.
+    led_by: Option<Name>,
     /// The blocks' share of the memory for messages.
     permits: Option<OwnedSemaphorePermit>,
 }
@@ -42,7 +44,21 @@ impl Adoption {
             sources,
             next,
             is_part: false,
+            led_by: None,
             permits: None,
+        }
+    }
+
+    /// A record alone, of a name that a followed one points at.
+    pub(crate) fn of_next(
+        record: Record,
+        sources: Vec<String>,
+        next: Millis,
+        led_by: Name,
+    ) -> Adoption {
+        Adoption {
+            led_by: Some(led_by),
+            ..Adoption::of_record(record, sources, next)
         }
     }
 
@@ -99,13 +115,21 @@ impl Ingest {
             .is_some_and(|kept| kept.record.bytes() == record.bytes());
         let before = kept.as_ref().and_then(|kept| kept.followed.as_ref());
         let blocks = adoption.blocks;
+        // Who is led here names no sources in place of the operator's.
+        let known = before.filter(|_| adoption.led_by.is_some());
         let row = FollowState {
             since: before.map_or(now, |row| row.since),
-            sources: adoption.sources,
+            is_asked: adoption.led_by.is_none() || before.is_some_and(|row| row.is_asked),
+            led_by: before.map_or_else(Vec::new, |row| row.led_by.clone()),
+            sources: known.map_or(adoption.sources, |row| row.sources.clone()),
             is_published: before.map_or(kept.is_some(), |row| row.is_published),
             found_at: Some(now),
             failures: 0,
             last_error: None,
+        };
+        let row = match adoption.led_by {
+            Some(name) => row.led_by(name),
+            None => row,
         };
         let mut facts = facts_below(kept.as_ref(), &record);
         if facts.pin != Pin::Pinned && record.root().is_some() {
@@ -147,13 +171,26 @@ impl Ingest {
     }
 
     /// Ends following a name. It stays, with what is below it, where it is kept for another reason: its owner has
-    /// published it here. Otherwise all that is known about it goes.
+    /// published it here. Otherwise all that is known about it goes. One to which another followed name leads is not let go.
     pub(crate) async fn unfollow(&self, name: &Name) -> Result<(), IngestError> {
         let _forgetting = self.forgetting.write().await;
+        let row = self.storage.followed_row(*name).await?;
+        let row = row.ok_or(IngestError::NotFollowed)?;
+        match self.led_from(name).await? {
+            Some(leading) => Err(IngestError::Led { by: leading.asked }),
+            None => self.end_following(name, &row).await,
+        }
+    }
+
+    /// As [`Ingest::unfollow`], whatever leads to the name; called while it can be forgotten.
+    pub(super) async fn end_following(
+        &self,
+        name: &Name,
+        row: &FollowState,
+    ) -> Result<(), IngestError> {
         let kept = self.storage.kept(*name).await?;
-        if kept.is_none()
-            && let Some(row) = self.storage.followed_row(*name).await?
-        {
+        let Some(kept) = kept else {
+            let is_lost = self.storage.is_head_lost(*name).await?;
             // Its head is lost. Where nobody has published it here, nobody looks for it any more.
             let left = if row.is_published {
                 self.storage.unfollow(*name, GraphFacts::unknown()).await
@@ -161,21 +198,19 @@ impl Ingest {
                 self.storage.forget(*name).await
             };
             left.map_err(|error| refused(error, 0))?;
+            if is_lost && !row.is_published {
+                self.storage.name_removed();
+            }
             self.metrics.followed_names.add(-1);
             self.changed_names.add(*name);
             return Ok(());
-        }
-        let Some((kept, row)) = kept.and_then(|kept| {
-            let row = kept.followed.clone()?;
-            Some((kept, row))
-        }) else {
-            return Err(IngestError::NotFollowed);
         };
         let is_list = kept.facts.is_pinned_list();
         let left = if row.is_published {
             // What is no list is let go by the next look at it.
             let facts = match (&kept.facts.did, kept.head) {
                 (None, Some(_)) => GraphFacts::unknown(),
+                (_, None) => facts_below(None, &kept.record),
                 _ => kept.facts.clone(),
             };
             self.storage.unfollow(*name, facts).await
@@ -191,7 +226,7 @@ impl Ingest {
             self.metrics.names.add(-1);
             self.metrics.tag_lists.add(-i64::from(is_list));
         }
-        Ok(())
+        Ok(self.look_at(kept.record.next_name()).await?)
     }
 
     /// Keeps what a search for the record of a followed name came to, unless the name was unfollowed meanwhile.
@@ -215,6 +250,8 @@ impl Ingest {
                 let row = FollowState {
                     sources: now.sources,
                     is_published: now.is_published,
+                    is_asked: now.is_asked,
+                    led_by: now.led_by,
                     ..row
                 };
                 self.storage.save_followed(*name, row, next).await

@@ -219,7 +219,10 @@ impl Import {
                 }
                 // Behind a length that is none nothing can be found.
                 Err(error) if self.wish.is_partial && self.has_header => {
-                    self.tally.refuse(&error);
+                    match error {
+                        CarError::Truncated { .. } => self.tally.cut = Some(error),
+                        _ => self.tally.refuse(&error),
+                    }
                     self.is_unreadable = true;
                     return Ok(());
                 }

@@ -305,6 +305,10 @@ async fn what_is_fetched_on_demand_ends_where_admission_says() {
     let dir = tempfile::tempdir().unwrap();
     let door = Door::open(dir.path());
     let root = *block().cid();
+    assert!(!door.ingest.release(&root).await.unwrap());
+    drop(door.ingest.begin_fetch(&root).await.unwrap());
+    // Its root is held before the first block comes.
+    assert!(door.ingest.release(&root).await.unwrap());
     let sink = door.ingest.begin_fetch(&root).await.unwrap();
     sink.keep(vec![block()]).await.unwrap();
     assert!(sink.kept_bytes.load(Ordering::Relaxed) > 0);
@@ -347,4 +351,24 @@ async fn a_search_for_a_lost_head_ends_with_a_newer_record_and_brings_back_nothi
     put.await.unwrap();
     assert!(!storage.is_head_lost(name).await.unwrap());
     assert_eq!(door.kept().await.sequence, 4);
+}
+
+#[tokio::test]
+async fn a_name_whose_record_is_lost_and_found_again_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let door = Door::open(dir.path());
+    let (storage, name) = (&door.storage, door.name);
+    let lose = storage.queue_put(LOST_HEADS, &name, Millis(1), Attempts(0));
+    lose.await.unwrap();
+    storage.count_names(|| false).unwrap();
+    assert_eq!(storage.name_count(), 1);
+    let lost = storage.lost_heads_due(window(Millis(2)), 8).await.unwrap()[0];
+    door.ingest.found_again(&lost, record(3)).await.unwrap();
+    assert_eq!(door.kept().await.sequence, 3);
+    assert_eq!(storage.name_count(), 1);
+    // And so it is when the node starts again.
+    drop(door);
+    let door = Door::open(dir.path());
+    door.storage.count_names(|| false).unwrap();
+    assert_eq!(door.storage.name_count(), 1);
 }

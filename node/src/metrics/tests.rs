@@ -33,6 +33,35 @@ fn descriptions(text: &str) -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
+/// What operators read about metrics.
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPERATIONS.md");
+
+#[test]
+fn every_metric_stands_in_a_table_for_operators() {
+    let metrics = Metrics::new();
+    // As above.
+    metrics.request_answered("status", StatusCode::OK, Instant::now());
+    let took = Duration::from_secs(1);
+    metrics
+        .probe
+        .measured("dht", Operation::Publish, ProbeOutcome::Ok, took);
+    let guide = std::fs::read_to_string(GUIDE).unwrap();
+    let rows: Vec<&str> = guide
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let missing: Vec<String> = text(&metrics)
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| match kind {
+            "counter" => format!("`{name}_total`"),
+            _ => format!("`{name}`"),
+        })
+        .filter(|name| !rows.iter().any(|row| row.contains(name.as_str())))
+        .collect();
+    assert!(missing.is_empty(), "not in {GUIDE}: {missing:?}");
+}
+
 #[test]
 fn names_types_units_and_help_are_what_dashboards_know() {
     let metrics = Metrics::new();

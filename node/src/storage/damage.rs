@@ -14,6 +14,9 @@ use super::queues::{
 };
 use super::{ChangeError, NameState, Storage, StorageError};
 
+/// Most lost heads that are counted.
+const LOST_COUNTED: usize = 65_536;
+
 /// A block that was set aside and is due to be fetched again.
 #[derive(Clone, Debug)]
 pub(crate) struct DamagedBlock {
@@ -231,6 +234,18 @@ impl Storage {
             Ok(due)
         })
         .await
+    }
+
+    /// Names of which nothing is kept any more, as their head is lost; of very many, the first. Waits for the disk.
+    pub(super) fn count_lost(&self) -> Result<u64, StorageError> {
+        let mut count = 0;
+        let rows = self
+            .store
+            .queue_due(LOST_HEADS.number(), Millis(u64::MAX), LOST_COUNTED)?;
+        for name in rows.iter().filter_map(|row| Name::from_key(&row.key)) {
+            count += u64::from(self.store.head(&name)?.is_none());
+        }
+        Ok(count)
     }
 
     /// A lost head was not found; it is due again then.

@@ -523,6 +523,41 @@ mod tests {
     }
 
     #[test]
+    fn nobody_elses_copy_of_the_canary_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = rows(dir.path());
+        let expires = Millis(rt::now().0 + 60_000);
+        for number in [254, 255] {
+            let record = signed(number, 1);
+            rows.keep_record(&name(number), StoredRecord { record, expires });
+        }
+        // That of any other name is.
+        assert!(rows.record(&name(254)).is_some());
+        assert_eq!(rows.record(&name(255)), None);
+        written(&rows);
+        assert_eq!(rows.record(&name(255)), None);
+    }
+
+    #[test]
+    fn no_more_changes_are_held_than_there_is_room_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = rows(dir.path());
+        let row = |number: u32| key(PROVIDER, &number.to_be_bytes());
+        let most = u32::try_from(HELD).unwrap();
+        assert_eq!(most, 16_384);
+        for number in 0..most + 10 {
+            rows.change(row(number), Some(vec![1]));
+        }
+        assert_eq!(rows.held.lock().rows.len(), HELD);
+        // One that is held already is changed all the same.
+        rows.change(row(0), Some(vec![2]));
+        assert_eq!(rows.row(&row(0)), Some(vec![2]));
+        assert_eq!(rows.row(&row(most)), None);
+        written(&rows);
+        assert_eq!(rows.row(&row(most - 1)), Some(vec![1]));
+    }
+
+    #[test]
     fn what_was_put_with_a_clock_that_was_ahead_expires_in_its_time_from_now() {
         let dir = tempfile::tempdir().unwrap();
         let rows = rows(dir.path());

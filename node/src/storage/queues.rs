@@ -447,6 +447,19 @@ mod tests {
     }
 
     #[test]
+    fn every_queue_stands_in_the_document_of_the_format() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/FORMAT.md");
+        let format = std::fs::read_to_string(path).unwrap();
+        let alone = TABLE.iter().map(|(name, queue, _)| (*name, queue.0, "|"));
+        let routers = ("ROUTERS", *ROUTERS.start(), "and up |");
+        for (name, number, rest) in alone.chain([routers]) {
+            // Stories of damage take the numbers from these rows.
+            let row = format!("| `q`, `k` queue {number} {rest}");
+            assert!(format.contains(&row), "{path} lacks {name}: {row}");
+        }
+    }
+
+    #[test]
     fn payloads_are_read_back_and_damaged_ones_as_none_that_failed() {
         assert_eq!(Attempts(7).to_bytes(), [0, 0, 0, 7]);
         assert_eq!(Attempts::from_bytes(&[0, 0, 0, 7]), Attempts(7));

@@ -99,7 +99,9 @@ impl ShortfallKind {
             ShortfallKind::NotFollowed => {
                 "follow the name (perennis name follow) to keep what it points at"
             }
-            ShortfallKind::OtherName => "follow that name as well (perennis name follow)",
+            ShortfallKind::OtherName => {
+                "follow the name (perennis name follow): what it points at is then followed for it, and looked for again where it was not found"
+            }
             ShortfallKind::DnsLink => {
                 "domains are not followed: fetch what it points at by its CID (perennis fetch CID)"
             }

@@ -2,7 +2,7 @@
 //!
 //! Every place that may know a record is asked under one deadline, and the best valid answer is taken in through the
 //! write door. A name whose record cannot be found keeps the one that is here, which is put to the routers unchanged
-//! until it lapses; its blocks stay either way.
+//! until it lapses; its blocks stay either way. Where a record points at another name, that one is followed for it ([`next`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ use crate::metrics::{Metrics, Outcome};
 use crate::routes::Routes;
 use crate::storage::queues::{DueWindow, FOLLOW, QueueEntry, TypedQueue};
 use crate::storage::{FollowState, KeptOrLost, Storage, StorageError};
+
+mod next;
 
 /// The first delay after a search that found nothing; it doubles up to the period.
 const RETRY: Duration = Duration::from_secs(60);
@@ -99,8 +101,12 @@ impl Job for FollowJob {
         let Some(row) = followed else {
             return self.storage.take_out(FOLLOW, &due).await;
         };
+        if !row.is_asked && self.ingest.led_from(&name).await?.is_none() {
+            return self.let_go(&due).await;
+        }
         let next = later(spread(self.period, rt::jitter()));
-        let found = match self.routes.resolve(&name, &row.sources).await {
+        // That this node gives its own copy to others says nothing about the name.
+        let found = match self.routes.resolve_elsewhere(&name, &row.sources).await {
             Ok(gathered) => self.take_in(&name, &gathered, next).await,
             Err(error) => Err(chain(&error)),
         };
@@ -125,6 +131,8 @@ impl Job for FollowJob {
                 (row, later(self.retry(failures)))
             }
         };
+        let again = self.follow_next(&name).await?;
+        let next = again.map_or(next, |again| next.min(again));
         self.ingest.save_followed(&name, row, next).await
     }
 }
@@ -171,6 +179,7 @@ mod tests {
 
     use super::*;
     use crate::ingest::Adoption;
+    use crate::storage::queues::{Attempts, LOST_HEADS};
     use crate::workers::testing::{Source, TestParts, context};
 
     #[tokio::test]
@@ -221,5 +230,64 @@ mod tests {
         let next = node.storage.next_look(name).await.unwrap();
         assert!(next > Some(begun));
         assert_eq!(node.count("ipns_follow_looks_total{outcome=\"Ok\"}"), 1);
+    }
+
+    fn name(seed: u8) -> Name {
+        Name::from_public_key(&SigningKey::from_seed(&[seed; 32]).public())
+    }
+
+    async fn due(job: &FollowJob) -> Vec<QueueEntry<Name>> {
+        let window = DueWindow::new(rt::now(), job.longest());
+        job.due(window, FollowJob::BATCH).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_followed_name_whose_head_is_lost_stays_in_the_queue_and_one_that_is_let_go_does_not()
+    {
+        let node = TestParts::new(|_| {}).await;
+        let (job, storage) = (FollowJob::new(&node.parts()), &node.storage);
+        let (_, status, _stop) = context();
+        let (lost, gone) = (name(1), name(2));
+        for name in [lost, gone] {
+            let put = storage.queue_put(FOLLOW, &name, Millis(1), ());
+            put.await.unwrap();
+        }
+        let put = storage.queue_put(LOST_HEADS, &lost, Millis(1), Attempts(0));
+        put.await.unwrap();
+        let begun = rt::now();
+        for row in due(&job).await {
+            job.work(row, &status).await.unwrap();
+        }
+        let next = storage.next_look(lost).await.unwrap();
+        assert!(next > Some(begun), "it is looked at again when it is found");
+        assert_eq!(storage.next_look(gone).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_nobody_else_knows_is_not_found() {
+        // It takes part in the DHT, and would give its own copy to whoever asks.
+        let node = TestParts::new(|config| config.p2p.dht = perennis_net::DhtMode::Server).await;
+        let key = SigningKey::from_seed(&[1; 32]);
+        let fields = RecordFields {
+            value: "/ipfs/bafkqaaa",
+            sequence: 1,
+            validity: Timestamp::from(rt::now() + Duration::from_secs(86_400)),
+            ttl: RETRY,
+        };
+        let record = create(&key, &fields).unwrap();
+        let gone = Source::new().await.url();
+        let adoption = Adoption::of_record(record, vec![gone], Millis(1));
+        node.ingest.follow(&name(1), adoption).await.unwrap();
+        let job = FollowJob::new(&node.parts());
+        assert!(job.routes.resolve(&name(1), &[]).await.is_ok());
+        let before = node.storage.followed_row(name(1)).await.unwrap().unwrap();
+        let (_, status, _stop) = context();
+        for row in due(&job).await {
+            job.work(row, &status).await.unwrap();
+        }
+        let row = node.storage.followed_row(name(1)).await.unwrap().unwrap();
+        assert_eq!((row.failures, row.found_at), (1, before.found_at));
+        assert!(row.last_error.is_some());
+        assert_eq!(node.count("ipns_follow_looks_total{outcome=\"Failed\"}"), 1);
     }
 }

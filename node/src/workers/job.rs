@@ -357,6 +357,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_row_that_is_due_and_taken_out_beside_is_not_looked_for_without_a_pause() {
+        let (mut worker, works, _dir) = gated::<false>();
+        works.due.lock().clear();
+        let storage = worker.job.storage.clone();
+        // It is in the queue still, and nothing of it is to be done any more.
+        let taken = name(1);
+        let put = storage.queue_put(LADDER, &taken, Millis(1), ());
+        put.await.unwrap();
+        let (mut context, _, _stop) = context();
+        let step = worker.step(&mut context).await.unwrap();
+        let Step::Idle { wait, .. } = step else {
+            panic!("{step:?}");
+        };
+        assert_eq!(wait, Duration::from_millis(100));
+    }
+
+    #[tokio::test]
     async fn a_node_that_stops_waits_for_no_row_and_begins_none() {
         let (mut worker, works, _dir) = gated::<false>();
         let (mut context, _, stop) = context();

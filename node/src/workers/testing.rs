@@ -27,6 +27,7 @@ use crate::routes::Routes;
 use crate::shutdown::Stop;
 use crate::storage::Storage;
 use crate::swarm::Swarm;
+use crate::token::RouterTokens;
 
 /// The parts of a node, none of which does anything by itself.
 pub(super) struct TestParts {
@@ -72,7 +73,8 @@ impl TestParts {
             Arc::clone(&demand),
         );
         let swarm = swarm.await.unwrap();
-        let routes = Arc::new(Routes::new(&config, swarm.net.clone()).unwrap());
+        let routes =
+            Arc::new(Routes::new(&config, RouterTokens::default(), swarm.net.clone()).unwrap());
         let ingest = Arc::new(Ingest::new(
             &config,
             storage.clone(),

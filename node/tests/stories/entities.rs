@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use perennis_shared::cid::{Block, Cid};
-use perennis_shared::codec::{car, dag_pb};
+use perennis_shared::cid::{Block, Cid, Codec, cid_of};
+use perennis_shared::codec::{Value, car, dag_cbor, dag_pb};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -188,6 +188,18 @@ async fn a_block_is_sent_once_or_at_each_of_its_places() {
     assert!(cids_of(&node.get("/ipfs/bafkqaaa?format=car").await).is_empty());
 }
 
+/// An answer that begins well and is cut off.
+async fn cut_off(node: &TestNode, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(node.addr()).await.unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    assert!(bytes.starts_with(b"HTTP/1.1 200 "));
+    assert!(!bytes.ends_with(b"\r\n0\r\n\r\n"));
+    bytes
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_of_a_file_is_served_whose_other_blocks_are_missing() {
     let (node, blocks) = keeping(MISSING).await;
@@ -199,17 +211,38 @@ async fn a_part_of_a_file_is_served_whose_other_blocks_are_missing() {
     assert_eq!(cids_of(&behind), [cids[0], cids[2]]);
 
     // All of it: what is before the missing block comes, and the body ends without an end.
-    let mut stream = TcpStream::connect(node.addr()).await.unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes).await;
-    assert!(bytes.starts_with(b"HTTP/1.1 200 "));
-    assert!(!bytes.ends_with(b"\r\n0\r\n\r\n"));
+    let bytes = cut_off(&node, &path).await;
     for block in &blocks[..2] {
         let content = block.bytes();
         assert!(bytes.windows(content.len()).any(|window| window == content));
     }
+}
+
+/// As Kubo 0.43 does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graph_ends_before_a_block_whose_links_nobody_can_read() {
+    let node = TestNode::start().await;
+    let [first, last] = [b"first", b"other"].map(|text| Block::new(Codec::Raw, &text[..]).unwrap());
+    let opaque = cid_of(Codec::Raw, b"opaque");
+    let opaque = Block::verified(Cid::new_v1(0xfa, *opaque.hash()), &b"opaque"[..]).unwrap();
+    let links = [&first, &opaque, &last].map(|block| Value::from(*block.cid()));
+    let root = dag_cbor::encode(&Value::List(links.into())).unwrap();
+    let root = Block::new(Codec::DagCbor, root).unwrap();
+    let blocks = [root, first, opaque.clone(), last.clone()];
+    let path = format!("/ipfs/{}?format=car", node.keep(1, &blocks).await);
+    let bytes = cut_off(&node, &path).await;
+    let has = |block: &Block| {
+        let content = block.bytes();
+        bytes.windows(content.len()).any(|window| window == content)
+    };
+    assert_eq!(blocks.each_ref().map(has), [true, true, false, false]);
+    // It is sent where nothing below it is asked for, and its links are refused where they are.
+    let path = format!("/ipfs/{}?format=car", opaque.cid());
+    for scope in ["block", "entity"] {
+        let reply = node.get(&format!("{path}&dag-scope={scope}")).await;
+        assert_eq!(cids_of(&reply), [*opaque.cid()], "{scope}");
+    }
+    node.get(&path).await.refused(422, "unreadable_links");
 }
 
 #[tokio::test(flavor = "multi_thread")]

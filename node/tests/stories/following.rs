@@ -352,6 +352,19 @@ async fn what_cannot_be_followed_is_told_with_the_reason() {
     node.ask("PUT", &path, &[], b"")
         .await
         .refused(404, "not_found");
+    // Who could not be asked may have it.
+    let gone = TestNode::start().await;
+    let closed = gone.url();
+    gone.node.shutdown().await;
+    let reply = node
+        .ask("PUT", &format!("{path}?source={closed}"), &[], b"")
+        .await;
+    reply.refused(502, "routers_failed");
+    let told = reply.json()["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(told.contains(&closed), "{told}");
     node.ask("PUT", "/v1/names/nonsense", &[], b"")
         .await
         .refused(400, "invalid_name");

@@ -3,7 +3,10 @@
 use perennis_shared::cid::{Block, Codec, cid_of};
 use perennis_shared::codec::car;
 
-use crate::support::{Author, Message, TestNode};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::support::{Author, Message, TestNode, reply};
 
 async fn published() -> (TestNode, Author, Message) {
     let node = TestNode::start().await;
@@ -198,6 +201,22 @@ async fn what_cannot_be_served_is_told() {
         )
         .await;
     reply.refused(406, "not_acceptable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_says_in_which_format_it_wants_the_answer() {
+    let (node, _, message) = published().await;
+    let path = format!("/ipfs/{}", message.head);
+    for (query, status) in [("", 400), ("?format=raw", 200), ("?format=car", 200)] {
+        let mut stream = TcpStream::connect(node.addr()).await.unwrap();
+        let head = format!("GET {path}{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let reply = reply(stream, false).await.unwrap();
+        assert_eq!(reply.status, status, "{query}");
+        if status == 400 {
+            reply.refused(400, "format_missing");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -227,3 +227,75 @@ async fn a_name_takes_a_record_and_no_other_type() {
     let named = node.get(&named).await;
     assert_eq!(named.ok().header("content-disposition"), Some(expected));
 }
+
+/// Each byte that may mean something in a path as % and two digits.
+fn escaped(text: &str) -> String {
+    let escaped = text.bytes().map(|byte| match byte {
+        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    });
+    escaped.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_cids_are_taken_as_people_have_them() {
+    let node = TestNode::start().await;
+    let message = Author::new(1).publish(&[("@alice", "friend")]);
+    node.publish(&message).await.ok();
+    let (name, base32) = (message.name.to_string(), message.name.to_cid().to_string());
+    for spelling in [
+        name.clone(),
+        name.to_uppercase(),
+        base32.clone(),
+        message.name.peer_id(),
+        format!("ipns://{name}"),
+        format!("/ipns/{base32}/"),
+        format!("https://dweb.link/ipns/{name}?format=ipns-record"),
+        format!("https://{name}.ipns.dweb.link"),
+        message.did.to_string(),
+    ] {
+        let status = node.get(&format!("/v1/names/{}", escaped(&spelling))).await;
+        assert_eq!(status.ok().json()["name"], name, "{spelling}");
+        let routed = format!("/routing/v1/ipns/{}", escaped(&spelling));
+        let record = node.get(&routed).await;
+        assert_eq!(record.ok().body, message.record.bytes(), "{spelling}");
+    }
+    // With the slash that an address line puts behind it.
+    node.get(&format!("/v1/names/{name}/")).await.ok();
+    let path = format!("/v1/names/{}", escaped(&format!("ipns://{name}/a")));
+    node.get(&path).await.refused(400, "invalid_name");
+
+    let head = message.head.to_string();
+    for spelling in [
+        head.clone(),
+        head.to_uppercase(),
+        format!("ipfs://{head}"),
+        format!("/ipfs/{head}/"),
+        format!("https://{head}.ipfs.localhost:8080/"),
+    ] {
+        // It is a CID, and nobody has fetched it.
+        let path = format!("/v1/fetched/{}", escaped(&spelling));
+        let reply = node.ask("DELETE", &path, &[], b"").await;
+        reply.refused(404, "not_found");
+    }
+    let path = format!("/v1/fetched/{}", escaped("ipfs://nonsense"));
+    let reply = node.ask("DELETE", &path, &[], b"").await;
+    reply.refused(400, "invalid_cid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_stands_twice_in_the_query_is_refused() {
+    let node = TestNode::start().await;
+    for path in ["/v1/names?limit=1&limit=2", "/v1/pins?limit=1&limit=1"] {
+        node.get(path).await.refused(400, "invalid_query");
+    }
+    let message = Author::new(1).publish(&[("@alice", "friend")]);
+    node.publish(&message).await.ok();
+    for query in [
+        "format=raw&format=car",
+        "format=car&dag-scope=all&dag-scope=block",
+    ] {
+        let path = format!("/ipfs/{}?{query}", message.head);
+        node.get(&path).await.refused(400, "invalid_query");
+    }
+}

@@ -55,6 +55,39 @@ async fn a_new_record_reaches_the_routers_at_once_and_a_silent_one_delays_none()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_wants_a_token_gets_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "correct-horse-battery").unwrap();
+    let router = TestNode::with(|config| config.http.token_file = Some(token)).await;
+    let url = router.url();
+    let message = Author::new(1).publish(&[("@alice", "friend")]);
+    let path = format!("/v1/names/{}", message.name);
+
+    let without = TestNode::with(|config| config.ipns.routers = vec![url.clone()]).await;
+    without.publish(&message).await.ok();
+    let failed = without
+        .eventually(&path, |reply| reply.json()["routers"][0]["failures"] != 0)
+        .await;
+    assert!(failed.json()["lastPut"].is_null());
+
+    let tokens = dir.path().join("tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    let host = url.strip_prefix("http://").unwrap();
+    std::fs::write(tokens.join(host), "correct-horse-battery\n").unwrap();
+    let with = TestNode::with(|config| {
+        config.ipns.routers = vec![url];
+        config.ipns.router_tokens = Some(tokens);
+    })
+    .await;
+    with.publish(&message).await.ok();
+    with.eventually(&path, |reply| !reply.json()["lastPut"].is_null())
+        .await;
+    let path = format!("/ipns/{}?format=ipns-record", message.name);
+    assert_eq!(router.get(&path).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_is_put_again_after_the_period() {
     let router = TestNode::start().await;
     let url = router.url();

@@ -1,12 +1,13 @@
 //! Every documented answer is what its schema says, and every route is documented.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use perennis_net::DhtMode;
 use perennis_node::config::Config;
 use serde_json::Value;
 
-use crate::support::{Author, Reply, TestNode};
+use crate::support::{Author, Reply, TestNode, ask};
 
 /// Validates an answer against what the OpenAPI document says about it.
 fn check(openapi: &Value, method: &str, route: &str, reply: &Reply) -> String {
@@ -121,6 +122,9 @@ async fn every_route_answers_as_documented() {
         ("/v1/names/{name}", format!("/v1/names/{name}")),
         ("/v1/names/{name}", format!("/v1/names/{}", bare.name)),
         ("/v1/names/{name}", format!("/v1/names/{unknown}")),
+        ("/v1/resolve/{name}", format!("/v1/resolve/{name}")),
+        ("/v1/resolve/{name}", format!("/v1/resolve/{unknown}")),
+        ("/v1/resolve/{name}", "/v1/resolve/nonsense".to_owned()),
         ("/v1/pins", "/v1/pins".to_owned()),
         ("/v1/index", "/v1/index".to_owned()),
         ("/v1/status", "/v1/status".to_owned()),
@@ -236,6 +240,15 @@ async fn every_route_answers_as_documented() {
         see(method, route, node.ask(method, &path, &[], b"").await);
     }
 
+    for path in ["/routing/v1/providers/x", "/routing/v1/peers/x"] {
+        let route = if path.contains("peers") {
+            "/routing/v1/peers/{peer}"
+        } else {
+            "/routing/v1/providers/{cid}"
+        };
+        see("GET", route, node.get(path).await);
+    }
+
     // Every route was asked, and gave the answer it is there for.
     for (path, methods) in openapi["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
@@ -251,6 +264,8 @@ async fn every_route_answers_as_documented() {
     answered("POST /v1/names/{name}/publish 422");
     answered("POST /v1/names/{name}/publish 409");
     answered("PUT /routing/v1/ipns/{name} 200");
+    answered("GET /v1/resolve/{name} 200");
+    answered("GET /v1/resolve/{name} 404");
     answered("PUT /v1/names/{name} 200");
     answered("DELETE /v1/names/{name} 204");
     answered("POST /v1/peers/connect 200");
@@ -258,6 +273,8 @@ async fn every_route_answers_as_documented() {
     answered("GET /v1/providers/{cid} 200");
     answered("GET /routing/v1/providers/{cid} 200");
     answered("GET /routing/v1/peers/{peer} 200");
+    answered("GET /routing/v1/providers/{cid} 422");
+    answered("GET /routing/v1/peers/{peer} 422");
     answered("DELETE /v1/fetched/{cid} 200");
     answered("POST /v1/imported 200");
     answered("POST /v1/imported 400");
@@ -267,6 +284,40 @@ async fn every_route_answers_as_documented() {
     answered("GET /v1/damage 200");
     answered("DELETE /v1/damage 200");
     answered("POST /v1/probe 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_path_gateway_answers_as_documented() {
+    let node = TestNode::with(|config| {
+        config.http.gateway_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    })
+    .await;
+    let gateway = node.node.gateway_addr().unwrap();
+    let get = |path: String| async move { ask(gateway, "GET", &path, &[], b"").await };
+    let openapi = get("/openapi.json".to_owned()).await.ok().json();
+    let message = Author::new(1).publish(&[("@alice", "friend")]);
+    node.publish(&message).await.ok();
+    let (head, name) = (message.head, message.name);
+    let mut seen = BTreeSet::new();
+    for (route, path) in [
+        ("/openapi.json", "/openapi.json".to_owned()),
+        ("/ipfs/{cid}", format!("/ipfs/{head}")),
+        ("/ipfs/{cid}", format!("/ipfs/{head}?format=car")),
+        ("/ipfs/{cid}", format!("/ipfs/{head}?format=dag-json")),
+        ("/ipfs/{cid}", format!("/ipfs/{head}/none")),
+        ("/ipfs/{cid}", "/ipfs/x".to_owned()),
+        ("/ipns/{name}", format!("/ipns/{name}")),
+        ("/ipns/{name}", format!("/ipns/{name}?format=ipns-record")),
+        ("/ipns/{name}", format!("/ipns/{}", Author::new(2).name())),
+        ("/ipns/{name}", "/ipns/example.org".to_owned()),
+    ] {
+        seen.insert(check(&openapi, "GET", route, &get(path).await));
+    }
+    let paths = openapi["paths"].as_object().unwrap();
+    for path in paths.keys() {
+        assert!(seen.contains(&format!("GET {path} 200")), "{path}");
+    }
+    assert!(seen.contains("GET /ipns/{name} 502") && seen.contains("GET /ipns/{name} 501"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 mod author;
+pub(crate) mod unixfs;
 
 use author::record_block;
 pub(crate) use author::{Author, DAY, Message};
@@ -183,7 +184,7 @@ impl Reply {
     }
 }
 
-/// One request on a connection of its own.
+/// One request on a connection of its own. It accepts any type where it does not say which, as most clients do.
 pub(crate) async fn ask(
     addr: SocketAddr,
     method: &str,
@@ -192,6 +193,12 @@ pub(crate) async fn ask(
     body: &[u8],
 ) -> Reply {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");
+    let says_type = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("accept"));
+    if !says_type {
+        head.push_str("Accept: */*\r\n");
+    }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -1,6 +1,6 @@
 //! Identities as JavaScript sees them.
 
-use perennis::{Client, Identity, generate_passphrase};
+use perennis::{Client, Identity, check_passphrase, generate_passphrase};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -66,4 +66,108 @@ async fn a_bad_handle_and_a_missing_node_are_errors_with_codes() {
     let error = client.publish(&identity, None).await.unwrap_err();
     assert_eq!(field(&error, "code"), "no_node");
     assert_eq!(client.staged().await.unwrap(), 1);
+}
+
+async fn client() -> Client {
+    let database = format!("labels-{}", js_sys::Math::random());
+    let client = Client::open(Some(options(&[("database", database.into())])))
+        .await
+        .unwrap();
+    let v1 = options(&[("profile", "v1".into())]);
+    let identity = Identity::derive("correct horse battery staple", Some(v1)).unwrap();
+    client.adopt(&identity).await.unwrap();
+    client
+}
+
+async fn first_label(client: &Client) -> JsValue {
+    let page = client.labels(None).await.unwrap();
+    let labels: js_sys::Array = field(&page, "labels").unchecked_into();
+    labels.get(0)
+}
+
+#[wasm_bindgen_test]
+async fn every_part_of_a_label_goes_in_and_out_and_stays_when_it_is_not_named() {
+    let client = client().await;
+    let end = js_sys::Date::now() + 86_400_000.0;
+    let full = options(&[
+        ("note", "sells".into()),
+        ("colour", "#ff0000".into()),
+        ("source", "did:web:example.org".into()),
+        ("expires", end.into()),
+        (
+            "id",
+            js_sys::BigInt::from(1_778_338_116_564_078_593_u64).into(),
+        ),
+        ("negated", true.into()),
+    ]);
+    client.label("@Alice", "spam", Some(full)).await.unwrap();
+    let unchanged = options(&[("note", "".into()), ("colour", JsValue::UNDEFINED)]);
+    assert_eq!(
+        client
+            .label("alice", "spam", Some(unchanged))
+            .await
+            .unwrap(),
+        1
+    );
+    let label = first_label(&client).await;
+    for (name, value) in [
+        ("handle", JsValue::from("Alice")),
+        ("note", "sells".into()),
+        ("colour", "#ff0000".into()),
+        ("source", "did:web:example.org".into()),
+        ("expires", end.into()),
+        ("id", "1778338116564078593".into()),
+        ("negated", true.into()),
+        ("staged", true.into()),
+    ] {
+        assert_eq!(field(&label, name), value, "{name}");
+    }
+    let cleared = js_sys::Array::of2(&"note".into(), &"negated".into());
+    let clear = options(&[("clear", cleared.into()), ("id", "17".into())]);
+    client.label("@alice", "spam", Some(clear)).await.unwrap();
+    let label = first_label(&client).await;
+    assert!(field(&label, "note").is_undefined());
+    assert_eq!(field(&label, "negated"), false);
+    assert_eq!(field(&label, "id"), "17");
+    assert_eq!(client.undo().await.unwrap(), 1);
+    assert_eq!(field(&first_label(&client).await, "note"), "sells");
+    assert_eq!(client.discard().await.unwrap(), 1);
+    assert!(first_label(&client).await.is_undefined());
+}
+
+#[wasm_bindgen_test]
+async fn options_that_say_nothing_known_are_refused() {
+    let client = client().await;
+    for (name, value, code) in [
+        ("negate", JsValue::TRUE, "unknown_option"),
+        ("color", "#ff0000".into(), "unknown_option"),
+        ("negated", "yes".into(), "invalid_argument"),
+        ("id", 9_007_199_254_740_993.0.into(), "invalid_argument"),
+        ("id", (-1.0).into(), "invalid_argument"),
+        ("expires", 1_900_000_000.0.into(), "invalid_time"),
+        ("expires", "2020-01-31".into(), "invalid_label"),
+        (
+            "clear",
+            js_sys::Array::of1(&"nots".into()).into(),
+            "invalid_argument",
+        ),
+    ] {
+        let given = options(&[(name, value)]);
+        let error = client.label("@a", "spam", Some(given)).await.unwrap_err();
+        assert_eq!(field(&error, "code"), code, "{name}");
+    }
+    let page = client.labels(Some(options(&[("offset", 1.into())]))).await;
+    assert_eq!(field(&page.unwrap_err(), "code"), "unknown_option");
+    assert_eq!(client.staged().await.unwrap(), 0);
+}
+
+#[wasm_bindgen_test]
+fn a_passphrase_that_could_be_guessed_makes_no_new_identity() {
+    let weak = Identity::create("1234567890123456789", None).err().unwrap();
+    assert_eq!(field(&weak, "code"), "weak_passphrase");
+    let checked = check_passphrase("1234567890123456789");
+    assert_eq!(field(&checked, "enough"), false);
+    assert!(field(&checked, "advice").is_string());
+    let phrase = "orbit velvet canyon ladder mosaic thimble";
+    assert_eq!(field(&check_passphrase(phrase), "enough"), true);
 }

@@ -9,7 +9,8 @@ use perennis_rt as rt;
 use perennis_sdk::block_store_suite;
 use perennis_sdk::store::{BlockStore as _, Changes, StoreError, row};
 use perennis_sdk::testing::block_store::Place;
-use perennis_shared::cid::{Block, Codec};
+use perennis_shared::cid::{Block, Cid, Codec};
+use wasm_bindgen::JsValue;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 struct Database(String);
@@ -69,6 +70,18 @@ async fn put(
     into: &str,
     rows: &[(&str, &[u8])],
 ) {
+    let rows = rows.iter().map(|(name, value)| ((*name).into(), *value));
+    put_keys(place, version, stores, into, &rows.collect::<Vec<_>>()).await;
+}
+
+/// As [`put`], under any keys.
+async fn put_keys(
+    place: &Database,
+    version: u32,
+    stores: &'static [&str],
+    into: &str,
+    rows: &[(JsValue, &[u8])],
+) {
     let mut request = Factory::new()
         .unwrap()
         .open(&place.0, Some(version))
@@ -85,9 +98,9 @@ async fn put(
         .transaction(&[into], TransactionMode::ReadWrite)
         .unwrap();
     let store = transaction.object_store(into).unwrap();
-    for (name, value) in rows {
+    for (key, value) in rows {
         let value = Uint8Array::from(*value).into();
-        drop(store.put(&value, Some(&(*name).into())).unwrap());
+        drop(store.put(&value, Some(key)).unwrap());
     }
     transaction.await.unwrap();
     database.close();
@@ -108,10 +121,30 @@ async fn rows_of_the_first_layout_are_taken_over_once() {
         drop(store);
     }
     // What was begun and not ended, such as by a tab that was closed, is gone on with.
-    put(&place, 2, &[], "state", &[("late", b"x")]).await;
+    put(&place, 3, &[], "state", &[("late", b"x")]).await;
     let store = place.open().await;
     assert_eq!(store.state("late").await.unwrap().unwrap(), b"x".as_slice());
     assert_eq!(store.state_keys("").await.unwrap().len(), 4);
+}
+
+#[wasm_bindgen_test]
+async fn blocks_of_the_second_layout_are_found_under_every_cid() {
+    let place = Database::new().await;
+    let block = Block::new(Codec::DagCbor, vec![0xa0]).unwrap();
+    let key = Uint8Array::from(block.cid().to_bytes().as_slice());
+    let stores = &["blocks", "rows", "state"];
+    let rows = [(JsValue::from(key), &block.bytes()[..])];
+    put_keys(&place, 2, stores, "blocks", &rows).await;
+    let other = Cid::new_v1(Codec::Raw.code(), *block.cid().hash());
+    for _ in 0..2 {
+        let store = place.open().await;
+        let found = store.block(&other).await.unwrap().unwrap();
+        assert_eq!((found.cid(), found.bytes()), (&other, block.bytes()));
+        assert_eq!(store.cids(None, 9).await.unwrap(), [*block.cid()]);
+    }
+    let store = place.open().await;
+    store.commit(Changes::new().delete([other])).await.unwrap();
+    assert!(!store.has(block.cid()).await.unwrap());
 }
 
 #[wasm_bindgen_test]
@@ -126,7 +159,7 @@ async fn a_row_that_was_changed_is_never_given_out() {
     let of_another = row::encode("a", b"value");
     put(
         &place,
-        2,
+        3,
         &[],
         "rows",
         &[("a", &changed), ("b", &of_another)],

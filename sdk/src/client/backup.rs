@@ -192,7 +192,7 @@ impl<S: BlockStore + 'static> Client<S> {
             if let Some(block) = self.shared.store.block(&cid).await? {
                 walk.follow(&block)?;
             }
-            needed.insert(cid);
+            needed.insert(*cid.hash());
         }
         let mut dropped = 0;
         let mut after = None;
@@ -204,7 +204,7 @@ impl<S: BlockStore + 'static> Client<S> {
             after = Some(*last);
             let unneeded: Vec<Cid> = page
                 .into_iter()
-                .filter(|cid| !needed.contains(cid))
+                .filter(|cid| !needed.contains(cid.hash()))
                 .collect();
             dropped += unneeded.len();
             self.shared

@@ -20,13 +20,14 @@ use super::{
     Client, DeliverError, IdentityError, IdentityFacts, ListError, ResolveError, Resolved,
     ledger::{entry, verify_log},
     message,
+    resolve::offered_list,
     rows::{self, RowValue},
     view::View,
 };
 use crate::{
     exchange::{FetchError, Walk},
     node_url::NodeUrl,
-    router::mark_changes,
+    router::{Router as _, mark_changes},
     store::{BlockStore, Changes, Memory, StoreError},
 };
 
@@ -400,12 +401,19 @@ impl<S: BlockStore + 'static> Client<S> {
         let _publishing = self.shared.publishing.lock().await;
         let given = IdentityFacts::from(identity);
         self.expect_identity_to_be(&given).await?;
-        let gathered = self.routers(nodes).gather(&given.name).await;
-        if let Ok(gathered) = &gathered
-            && let Some(head) = gathered.best.head()
-        {
-            self.fetch_log(&given.name, &head, nodes).await?;
-        }
+        let gathered = match self.routers(nodes).gather(&given.name).await {
+            Ok(gathered) => {
+                let source = gathered.source.clone();
+                let offered = offered_list(&given.did, gathered.best.clone(), source)?;
+                self.fetch_log(&given.name, &offered.head, nodes).await?;
+                Some(gathered)
+            }
+            // Nobody answers: what was seen before may do.
+            Err(error) => match self.shared.local.resolve(&given.name).await {
+                Ok(_) => None,
+                Err(_) => return Err(RestoreError::Resolve(error.into())),
+            },
+        };
         self.repair_locked().await?;
         {
             let _writing = self.shared.writing.lock().await;
@@ -413,9 +421,8 @@ impl<S: BlockStore + 'static> Client<S> {
         };
         self.mend_clock_locked().await?;
         let resolved = match gathered {
-            Ok(gathered) => self.judge(&given.did, gathered).await?,
-            // Nobody answers: what was seen before may do.
-            Err(_) => self.resolve_with(&given.did, nodes).await?,
+            Some(gathered) => self.judge(&given.did, gathered).await?,
+            None => self.resolve_list(&given.did, nodes).await?,
         };
         self.take_in(Some(identity), &given.name, resolved.head, nodes)
             .await?;
@@ -434,6 +441,8 @@ impl<S: BlockStore + 'static> Client<S> {
                 known: known.did.to_string(),
             })),
             Some(_) => Ok(()),
+            // Names of rows that are damaged say nothing; after the repair the identity is held against what is left.
+            None if !self.shared.store.check_rows().await?.is_sound() => Ok(()),
             None => Ok(self.expect_nobody_else(given).await?),
         }
     }

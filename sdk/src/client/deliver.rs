@@ -16,6 +16,7 @@ use perennis_shared::{
     error::{ErrorKind, Retryable},
     ipns::{Ladder, Name, Record},
     limits::LimitExceeded,
+    taglist::Key,
     time::Timestamp,
 };
 
@@ -51,6 +52,8 @@ pub struct PublishOutcome {
     pub alive_until: Timestamp,
     /// Each node and what it answered.
     pub nodes: Vec<NodeOutcome>,
+    /// Labels of which another device had published a later change than the one that waited here: that one was not made.
+    pub outdated: Vec<Key>,
 }
 
 /// What one node answered.
@@ -199,6 +202,7 @@ impl<S: BlockStore + 'static> Client<S> {
             rungs: ladder.rungs().len(),
             alive_until: ladder.alive_until().unwrap_or(record.validity()),
             nodes: nodes.into_iter().flatten().collect(),
+            outdated: Vec::new(),
         })
     }
 

@@ -136,7 +136,9 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
         if self.view.loaded() < SCAN_BLOCKS && !self.view.has_fetched() {
             return Ok(());
         }
-        let view = std::mem::replace(&mut self.view, self.client.view(&[]));
+        let mut next = self.client.view(&[]);
+        next.in_bulk(self.root);
+        let view = std::mem::replace(&mut self.view, next);
         Ok(self.client.keep(view).await?)
     }
 
@@ -277,7 +279,7 @@ impl<S: BlockStore + 'static> Client<S> {
         did: &Did,
         query: &LabelQuery,
     ) -> Result<(Resolved, LabelScan<'_, S>), ListError> {
-        let resolved = self.resolve(did).await?;
+        let resolved = self.resolve_list(did, &[]).await?;
         let mut view = self.view(&[]);
         let entry = entry(&mut view, &resolved.name, &resolved.head).await?;
         let scan = self.begin(view, entry.root(), Vec::new(), query)?;

@@ -1,6 +1,6 @@
 //! The own log: reading entries, following them, adding to them.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::{BTreeMap, HashSet};
 
 use perennis_rt as rt;
 use perennis_shared::{
@@ -11,7 +11,7 @@ use perennis_shared::{
     limits::PAGE_ROWS,
     log::{self, Author, Entry, EntryError, EntryKind, LogError, Relation, UnverifiedEntry},
     taglist::{
-        DatedOp, Key, LabelError, Op,
+        DatedOp, DeviceTag, Key, LabelError, Op,
         tree::{self, DiffPage, TreeError},
     },
 };
@@ -180,7 +180,7 @@ impl<S: BlockStore + 'static> Client<S> {
     /// # Errors
     /// The DID does not resolve, or a block cannot be had or is not genuine.
     pub async fn history_of(&self, did: &Did, limit: usize) -> Result<Vec<Entry>, ListError> {
-        let resolved = self.resolve(did).await?;
+        let resolved = self.resolve_list(did, &[]).await?;
         self.history_from(&resolved.name, &resolved.head, limit)
             .await
     }
@@ -291,45 +291,13 @@ impl<S: BlockStore + 'static> Client<S> {
                 return Ok(found);
             }
         }
-        let head = self.resolve(did).await?.head;
+        let head = self.resolve_list(did, &[]).await?.head;
         if !known.contains(&Some(head)) && has_entry(view, &name, &head, &found).await? {
             return Ok(found);
         }
         Err(ListError::Unproven {
             cid: Box::new(*cid),
         })
-    }
-
-    /// Starts the own log anew with the latest state of each label. Labels that have ended are dropped, and so are
-    /// the traces of labels removed longer than `keep_removed` ago. The next publish sends it; readers of the old log
-    /// follow. Gives the first entry of the new log.
-    ///
-    /// # Errors
-    /// Nothing was signed yet, the identity is another one, a row of the store is damaged, or a block cannot be had.
-    pub async fn compact(
-        &self,
-        identity: &Identity,
-        keep_removed: Duration,
-    ) -> Result<Entry, super::PublishError> {
-        let _publishing = self.shared.publishing.lock().await;
-        self.expect_sound().await?;
-        let name = self.recognise_locked(identity).await?.name;
-        self.mend_clock_locked().await?;
-        let own = self.own_head(&name).await?.ok_or(ListError::Empty)?;
-        let mut view = self.view(&[]);
-        let head = entry(&mut view, &name, &own).await?;
-        let document = view.block(head.document()).await.map_err(ListError::from)?;
-        let author = author(identity, *head.document());
-        let now = rt::now();
-        view.warm(head.root()).await.map_err(ListError::from)?;
-        let new = view
-            .run(|blocks| log::compact(&author, &head, keep_removed, now, blocks))
-            .await
-            .map_err(ListError::from)?;
-        let signed = Signed::new(&new.entry, new.added, &document, Some(&head));
-        let changes = keep_entry(Changes::new(), &name, &signed, [])?;
-        self.shared.store.commit(changes).await?;
-        Ok(new.entry)
     }
 
     pub(super) fn view(&self, more: &[NodeUrl]) -> View<'_, S> {
@@ -397,7 +365,8 @@ impl<S: BlockStore + 'static> Client<S> {
         Ok(store.commit(changes).await?)
     }
 
-    /// Signs changes as the entry after the own head; those that are older than what the list says are dropped.
+    /// Signs changes as the entry after the own head; those that are older than what the list says are dropped, and their
+    /// labels given as well.
     pub(super) async fn append(
         &self,
         identity: &Identity,
@@ -405,7 +374,7 @@ impl<S: BlockStore + 'static> Client<S> {
         own: Option<Cid>,
         changes: Vec<DatedOp>,
         document: &Block,
-    ) -> Result<Signed, ListError> {
+    ) -> Result<(Signed, Vec<Key>), ListError> {
         let mut view = self.view(&[]);
         let head = match own {
             Some(own) => Some(entry(&mut view, name, &own).await?),
@@ -415,16 +384,16 @@ impl<S: BlockStore + 'static> Client<S> {
             view.warm(head.as_ref().and_then(Entry::root)).await?;
         }
         let author = author(identity, *document.cid());
+        let outdated = match &head {
+            Some(head) => outdated(&mut view, head, &author, &changes).await?,
+            None => Vec::new(),
+        };
         let now = rt::now();
         let appended = view
             .run(|blocks| log::append_dated(&author, head.as_ref(), changes.clone(), now, blocks))
             .await?;
-        Ok(Signed::new(
-            &appended.entry,
-            appended.added,
-            document,
-            head.as_ref(),
-        ))
+        let signed = Signed::new(&appended.entry, appended.added, document, head.as_ref());
+        Ok((signed, outdated))
     }
 
     async fn is_published(&self, name: &Name, head: &Cid) -> Result<bool, StoreError> {
@@ -456,8 +425,19 @@ impl<S: BlockStore + 'static> Client<S> {
 }
 
 impl Signed {
+    /// The size of its blocks, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let blocks = self.blocks.iter().chain([&self.entry]);
+        blocks.map(|block| block.bytes().len()).sum()
+    }
+
     /// An entry that follows `before`; its document goes along when none of those had it.
-    fn new(entry: &Entry, mut added: Vec<Block>, document: &Block, before: Option<&Entry>) -> Self {
+    pub(super) fn new(
+        entry: &Entry,
+        mut added: Vec<Block>,
+        document: &Block,
+        before: Option<&Entry>,
+    ) -> Self {
         added.retain(|block| block.cid() != entry.cid());
         if before.is_none_or(|before| before.document() != document.cid()) {
             added.push(document.clone());
@@ -537,7 +517,33 @@ pub(super) async fn verify_log<S: BlockStore>(
     Ok(())
 }
 
-fn author(identity: &Identity, document: Cid) -> Author<'_> {
+/// The labels of which the list at `head` has a later change than the last of these, each once.
+async fn outdated<S: BlockStore>(
+    view: &mut View<'_, S>,
+    head: &Entry,
+    author: &Author<'_>,
+    changes: &[DatedOp],
+) -> Result<Vec<Key>, ListError> {
+    let is_older = |change: &DatedOp| change.clock <= head.clock();
+    if !changes.iter().any(is_older) {
+        return Ok(Vec::new());
+    }
+    let last: BTreeMap<Key, &DatedOp> = changes
+        .iter()
+        .map(|change| (change.key(), change))
+        .collect();
+    let older = last.into_values().filter(|change| is_older(change));
+    let older: Vec<DatedOp> = older.cloned().collect();
+    let device = DeviceTag::from(&author.signer.public());
+    let effective = view
+        .run(|blocks| log::in_effect(Some(head), older.clone(), device, blocks))
+        .await?;
+    let effective: HashSet<Key> = effective.iter().map(DatedOp::key).collect();
+    let keys = older.iter().map(DatedOp::key);
+    Ok(keys.filter(|key| !effective.contains(key)).collect())
+}
+
+pub(super) fn author(identity: &Identity, document: Cid) -> Author<'_> {
     Author {
         did: identity.did(),
         signer: identity.signer(),

@@ -21,7 +21,7 @@ impl<S: BlockStore + 'static> Client<S> {
             mark.and_then(|record| record.head())
                 .ok_or(ListError::Empty)?
         } else {
-            self.resolve(did).await?.head
+            self.resolve_list(did, &[]).await?.head
         };
         let mut view = self.view(&[]);
         let entry = entry(&mut view, &name, &head).await?;

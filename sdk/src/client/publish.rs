@@ -4,7 +4,8 @@
 //! published is fetched and merged. Then one entry for all staged changes and one record are signed, with a
 //! sequence above every one seen. Blocks, head, record and outbox are kept in one durable commit, which also
 //! ends the staging. Only then anything is sent. A node that meanwhile took a record of another device
-//! says so, and the whole is done again on top of that.
+//! says so, and the whole is done again on top of that. More changes than one message has room for become several entries, one
+//! after the other; what is cut off in between goes on waiting.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use perennis_shared::{
     did::{DidDocument, DocumentError, Identity},
     error::{ErrorKind, Retryable},
     ipns::{self, Ladder, LadderError, LadderPlan, Name, Record, RecordError, RecordFields},
+    taglist::Key,
     time::Timestamp,
 };
 
@@ -32,6 +34,8 @@ use crate::{
 
 /// How often a publish starts over because another device was faster.
 const ATTEMPTS: usize = 4;
+/// Largest new blocks of one entry, in bytes, where it can be cut: what nodes take by default in one message is a third more.
+const PART_BYTES: usize = 24 << 20;
 /// Most sources that a DID document lists by itself.
 const SOURCES: usize = 8;
 
@@ -49,6 +53,8 @@ pub struct PublishOptions {
     /// Signs a record also where the present one would do, so that this lifetime, TTL and ladder hold from now on. Without it they
     /// hold from the next record that is needed: with a new head, or when half of the present one's life is over.
     pub renew: bool,
+    /// Starts the log anew where most of what it records is dead ([`super::DEAD_PERCENT`]). Without it the whole history stays.
+    pub compact: bool,
     /// Where the DID document says that blocks can be fetched. None adds the nodes that are published to.
     pub sources: Option<Vec<NodeUrl>>,
     /// The token that the nodes ask for, where they do. Every node that is published to is sent it, so they should be of one
@@ -64,6 +70,7 @@ impl Default for PublishOptions {
             ttl: Duration::from_secs(5 * 60),
             ladder: Some(LadderPlan::default()),
             renew: false,
+            compact: true,
             sources: None,
             token: None,
         }
@@ -138,7 +145,8 @@ impl Retryable for PublishError {
 }
 
 impl<S: BlockStore + 'static> Client<S> {
-    /// Signs what is staged and publishes the list to `nodes`, merging what other devices have published.
+    /// Signs what is staged and publishes the list to `nodes`, merging what other devices have published. Where that is too much
+    /// for one message it is published in parts, as long as a node stores them; the outcome is of the last one.
     /// With nothing staged the record is delivered again where it is missing, and renewed when half of its
     /// life is over or [`PublishOptions::renew`] asks for it.
     ///
@@ -161,21 +169,52 @@ impl<S: BlockStore + 'static> Client<S> {
         self.expect_sound().await?;
         let facts = self.recognise_locked(identity).await?;
         self.mend_clock_locked().await?;
+        let mut outdated = Vec::new();
+        let mut renew = options.renew;
+        loop {
+            let published =
+                self.publish_part(identity, &facts, &nodes, options, renew, &mut outdated);
+            let outcome = published.await?;
+            renew = false;
+            let is_stored = outcome.nodes.iter().any(|node| node.stored);
+            // Every part takes from what waits, so this ends.
+            if !is_stored || self.waiting(&facts.name).await?.count == 0 {
+                return Ok(PublishOutcome {
+                    outdated,
+                    ..outcome
+                });
+            }
+        }
+    }
+
+    /// Publishes as much of what is staged as one message has room for.
+    async fn publish_part(
+        &self,
+        identity: &Identity,
+        facts: &IdentityFacts,
+        nodes: &[NodeUrl],
+        options: &PublishOptions,
+        renew: bool,
+        outdated: &mut Vec<Key>,
+    ) -> Result<PublishOutcome, PublishError> {
         let mut last: Option<(Record, PublishOutcome)> = None;
         for _ in 0..ATTEMPTS {
-            self.catch_up(identity, &facts, &nodes).await?;
+            self.catch_up(identity, facts, nodes).await?;
+            if options.compact {
+                self.compact_if_due(identity, &facts.name).await?;
+            }
             // Once: another attempt is for what is newer.
-            let renew = options.renew && last.is_none();
-            let outbox = self.sign(identity, &facts, &nodes, options, renew).await?;
+            let renew = renew && last.is_none();
+            let (outbox, lost) = self.sign(identity, facts, nodes, options, renew).await?;
+            outdated.extend(lost);
             if let Some((record, outcome)) = &last
                 && *record == outbox.record
             {
                 // The node speaks of something newer but does not show it: no reason to fail for the others.
                 return Ok(outcome.clone());
             }
-            let outcome = self
-                .send(&facts.name, &outbox, &nodes, options.token.as_ref())
-                .await?;
+            let sent = self.send(&facts.name, &outbox, nodes, options.token.as_ref());
+            let outcome = sent.await?;
             let is_superseded = outcome
                 .nodes
                 .iter()
@@ -205,7 +244,7 @@ impl<S: BlockStore + 'static> Client<S> {
         nodes: &[NodeUrl],
     ) -> Result<(), PublishError> {
         let mut heads: Vec<Cid> = Vec::new();
-        match self.resolve_with(&facts.did, nodes).await {
+        match self.resolve_list(&facts.did, nodes).await {
             Ok(resolved) => {
                 heads.push(resolved.head);
                 heads.extend(resolved.equivocation.and_then(|pair| pair.other.head()));
@@ -224,7 +263,7 @@ impl<S: BlockStore + 'static> Client<S> {
         Ok(())
     }
 
-    /// Makes entry and record, and keeps them with the outbox in one commit.
+    /// Makes entry and record, and keeps them with the outbox in one commit. Gives the labels whose changes came too late as well.
     async fn sign(
         &self,
         identity: &Identity,
@@ -232,22 +271,34 @@ impl<S: BlockStore + 'static> Client<S> {
         nodes: &[NodeUrl],
         options: &PublishOptions,
         renew: bool,
-    ) -> Result<Outbox, PublishError> {
+    ) -> Result<(Outbox, Vec<Key>), PublishError> {
         let _writing = self.shared.writing.lock().await;
         let name = &facts.name;
-        let staged = self.read_staged(name).await?.whole()?;
+        let most = self.shared.config.publish_changes;
+        let mut staged = self.read_staged_rows(name, most).await?;
         let own = self.own_head(name).await?;
         let (document, is_new_document) =
             self.document(identity, name, own, nodes, options).await?;
         let mut changes = Changes::new();
+        let mut outdated = Vec::new();
         let head = match own {
-            Some(head) if staged.changes.is_empty() && !is_new_document => head,
+            Some(head) if staged.is_empty() && !is_new_document => head,
             _ => {
-                let signed = self
-                    .append(identity, name, own, staged.changes, &document)
-                    .await?;
+                let signed = loop {
+                    let ops = staged.iter().flat_map(|(_, ops)| ops).cloned().collect();
+                    let appended = self.append(identity, name, own, ops, &document);
+                    let (signed, lost) = appended.await?;
+                    // Edits all over a long list change nodes that are far larger than they are.
+                    if staged.len() > 1 && signed.bytes() > PART_BYTES {
+                        staged.truncate(staged.len() / 2);
+                        continue;
+                    }
+                    outdated = lost;
+                    break signed;
+                };
                 changes = keep_entry(changes, name, &signed, own)?;
-                changes = staged.keys.into_iter().fold(changes, Changes::clear);
+                let taken = staged.into_iter().map(|(key, _)| key);
+                changes = taken.fold(changes, Changes::clear);
                 *signed.entry.cid()
             }
         };
@@ -272,7 +323,7 @@ impl<S: BlockStore + 'static> Client<S> {
         let row = outbox.to_row(&key)?;
         let changes = changes.set(key, row).clear(rows::undone_key(name));
         self.shared.store.commit(changes).await?;
-        Ok(outbox)
+        Ok((outbox, outdated))
     }
 
     /// The record for `head`: the one there is while it points there and has half of its life left, unless another is asked for.

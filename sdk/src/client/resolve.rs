@@ -5,7 +5,7 @@ use perennis_shared::{
     cid::Cid,
     did::Did,
     error::{ErrorKind, Retryable},
-    ipns::{Equivocation, Name, PathRoot, Record},
+    ipns::{Equivocation, Name, NameChain, NameChainError, NameStep, Record},
     time::Timestamp,
 };
 
@@ -25,7 +25,8 @@ pub struct Resolved {
     pub name: Name,
     /// The newest log entry; of somebody else's record the root of what it points at.
     pub head: Cid,
-    /// What follows the root in the record's value, without the slash before it; empty where it is the root itself.
+    /// What follows the root in the record's value, without the slash before it; empty where it is the root itself. Where
+    /// several names lead to it, the paths of all their records are put together.
     pub path: String,
     /// The record's sequence.
     pub sequence: u64,
@@ -33,9 +34,27 @@ pub struct Resolved {
     pub valid_until: Timestamp,
     /// Who gave the record: a URL, or `cache`.
     pub source: String,
-    /// The record.
+    /// The record of the name that was asked for.
     pub record: Record,
     /// Two records that contradict each other at this sequence, when that was seen now.
+    pub equivocation: Option<Equivocation>,
+    /// A replay that was offered and refused now.
+    pub refused: Option<Refused>,
+    /// The names on the way to the head, in their order: the name itself, and where its record points at another name, that
+    /// one, and so on.
+    pub steps: Vec<ResolveStep>,
+}
+
+/// One name on the way to content, and its newest record.
+#[derive(Clone, Debug)]
+pub struct ResolveStep {
+    /// The name.
+    pub name: Name,
+    /// Its best record. What it points at is the next step, or the content.
+    pub record: Record,
+    /// Who gave the record: a URL, or `cache`.
+    pub source: String,
+    /// Two records of this name that contradict each other at this sequence, when that was seen now.
     pub equivocation: Option<Equivocation>,
     /// A replay that was offered and refused now.
     pub refused: Option<Refused>,
@@ -57,13 +76,14 @@ pub enum ResolveError {
     /// Nobody had a valid record, and none seen before is still valid.
     #[error(transparent)]
     Route(Box<RouteError>),
-    /// The record is valid but points at something else than content.
-    #[error("the name points at {value:?}, {what}")]
-    NoHead {
+    /// The record is valid, but leads to no content.
+    #[error(transparent)]
+    Chain(#[from] NameChainError),
+    /// The record is valid and points at another name, where the list of the identity itself is needed.
+    #[error("the name points at another name, {path}, and a list of that is not of this identity")]
+    OtherName {
         /// What the record says.
-        value: String,
-        /// What that is.
-        what: &'static str,
+        path: String,
     },
     /// The store failed.
     #[error(transparent)]
@@ -76,7 +96,8 @@ impl ResolveError {
     pub fn code(&self) -> &str {
         match self {
             Self::Route(error) => error.code(),
-            Self::NoHead { .. } => "no_head",
+            Self::Chain(error) => error.code(),
+            Self::OtherName { .. } => "other_name",
             Self::Store(error) => error.code(),
         }
     }
@@ -92,7 +113,8 @@ impl Retryable for ResolveError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Route(error) => error.kind(),
-            Self::NoHead { .. } => ErrorKind::Reject,
+            Self::Chain(error) => error.kind(),
+            Self::OtherName { .. } => ErrorKind::Reject,
             Self::Store(error) => error.kind(),
         }
     }
@@ -100,10 +122,13 @@ impl Retryable for ResolveError {
 
 impl<S: BlockStore + 'static> Client<S> {
     /// Asks everybody for the newest record of `did` and remembers it, so that no later answer can go back
-    /// behind it. When nobody answers, a record seen before is used while it is valid.
+    /// behind it. When nobody answers, a record seen before is used while it is valid. A record that points at another name is
+    /// followed, for as many names as [`NAME_CHAIN`](perennis_shared::limits::NAME_CHAIN) says and none twice; all names behind
+    /// the first have together as much time as one.
     ///
     /// # Errors
-    /// No valid record was found, the only one found is a replay of an old one, or it does not point at content.
+    /// No valid record was found, the only one found is a replay of an old one, or the names lead in a circle, on too far, or
+    /// to no content.
     pub async fn resolve(&self, did: &Did) -> Result<Resolved, ResolveError> {
         self.resolve_with(did, &[]).await
     }
@@ -117,7 +142,43 @@ impl<S: BlockStore + 'static> Client<S> {
         did: &Did,
         more: &[NodeUrl],
     ) -> Result<Resolved, ResolveError> {
-        let name = did.name();
+        let mut chain = NameChain::new(did.name(), "");
+        let first = self.newest(did.name(), more).await?;
+        let mut step = chain.follow(first.record.value())?;
+        let mut steps = vec![first];
+        let after = self.shared.config.resolve.deadline;
+        let walk = async {
+            loop {
+                match step {
+                    NameStep::Content { root, rest } => return Ok((root, rest)),
+                    NameStep::Name(next) => {
+                        let found = self.newest(next, more).await?;
+                        step = chain.follow(found.record.value())?;
+                        steps.push(found);
+                    }
+                }
+            }
+        };
+        let walked: Result<Result<_, ResolveError>, _> = rt::timeout(after, walk).await;
+        let (head, path) = walked.unwrap_or_else(|_| Err(RouteError::Deadline { after }.into()))?;
+        Ok(resolved(did, head, path, steps))
+    }
+
+    /// As [`Client::resolve_with`], where the list of the identity itself is meant: a record that points at another name is not
+    /// followed, since the list there is signed by somebody else.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`]; [`ResolveError::OtherName`] for a record that points at another name.
+    pub async fn resolve_list(
+        &self,
+        did: &Did,
+        more: &[NodeUrl],
+    ) -> Result<Resolved, ResolveError> {
+        list_of(did, self.newest(did.name(), more).await?)
+    }
+
+    /// The newest record of a name, of all who were asked and of those seen before.
+    async fn newest(&self, name: Name, more: &[NodeUrl]) -> Result<ResolveStep, ResolveError> {
         let local = &self.shared.local;
         let gathered = match self.routers(more).gather(&name).await {
             Ok(gathered) => gathered,
@@ -126,29 +187,32 @@ impl<S: BlockStore + 'static> Client<S> {
                     return Err(error.into());
                 };
                 tracing::debug!(%name, %error, "nobody answered; a record seen before is used");
-                return resolved(did, seen, local.label());
+                return Ok(ResolveStep::new(name, seen, local.label()));
             }
         };
-        self.judge(did, gathered).await
+        self.judged(name, gathered).await
     }
 
-    /// Holds what was gathered against what was seen before, and remembers it.
+    /// Holds what was gathered for the list of an identity against what was seen before, and remembers it.
     pub(super) async fn judge(
         &self,
         did: &Did,
         gathered: Gathered,
     ) -> Result<Resolved, ResolveError> {
-        let name = did.name();
+        list_of(did, self.judged(did.name(), gathered).await?)
+    }
+
+    async fn judged(&self, name: Name, gathered: Gathered) -> Result<ResolveStep, ResolveError> {
         let local = &self.shared.local;
+        let of = |record: Record, source: String| ResolveStep::new(name, record, source);
         let offered = gathered.best;
         let observation = local.observe(&name, &offered).await?;
         let mut answer = match observation.verdict {
-            Verdict::Newer | Verdict::Same => resolved(did, observation.best, gathered.source)?,
-            Verdict::Equivocation(equivocation) => {
-                let mut answer = resolved(did, observation.best, gathered.source)?;
-                answer.equivocation = Some(*equivocation);
-                answer
-            }
+            Verdict::Newer | Verdict::Same => of(observation.best, gathered.source),
+            Verdict::Equivocation(equivocation) => ResolveStep {
+                equivocation: Some(*equivocation),
+                ..of(observation.best, gathered.source)
+            },
             Verdict::Stale => {
                 let (seen, sequence) = (observation.best, offered.sequence());
                 if seen.is_expired(rt::now()) {
@@ -157,12 +221,11 @@ impl<S: BlockStore + 'static> Client<S> {
                         offered: sequence,
                     }));
                 }
-                let mut answer = resolved(did, seen, local.label())?;
-                answer.refused = Some(Refused {
-                    source: gathered.source,
-                    sequence,
-                });
-                answer
+                let source = gathered.source;
+                ResolveStep {
+                    refused: Some(Refused { source, sequence }),
+                    ..of(seen, local.label())
+                }
             }
         };
         if let Some(pair) = gathered.equivocation {
@@ -174,28 +237,50 @@ impl<S: BlockStore + 'static> Client<S> {
     }
 }
 
-fn resolved(did: &Did, record: Record, source: String) -> Result<Resolved, ResolveError> {
-    let no_head = |what| ResolveError::NoHead {
-        value: String::from_utf8_lossy(record.value()).into_owned(),
-        what,
-    };
-    let path = record.content_path();
-    let path = path.map_err(|_| no_head("which is no content path"))?;
-    let head = match path.root {
-        PathRoot::Cid(root) => root,
-        PathRoot::Name(_) => return Err(no_head("another name: resolve that one")),
-        PathRoot::Domain => return Err(no_head("a domain, which is not followed")),
-    };
-    Ok(Resolved {
+impl ResolveStep {
+    fn new(name: Name, record: Record, source: String) -> ResolveStep {
+        ResolveStep {
+            name,
+            record,
+            source,
+            equivocation: None,
+            refused: None,
+        }
+    }
+}
+
+/// Where the list of an identity is, by a record of it that was not held against others yet.
+pub(super) fn offered_list(
+    did: &Did,
+    record: Record,
+    source: String,
+) -> Result<Resolved, ResolveError> {
+    list_of(did, ResolveStep::new(did.name(), record, source))
+}
+
+fn list_of(did: &Did, found: ResolveStep) -> Result<Resolved, ResolveError> {
+    match NameChain::new(did.name(), "").follow(found.record.value())? {
+        NameStep::Content { root, rest } => Ok(resolved(did, root, rest, vec![found])),
+        NameStep::Name(_) => Err(ResolveError::OtherName {
+            path: found.record.path().unwrap_or_default().to_owned(),
+        }),
+    }
+}
+
+/// What the names lead to; `steps` begins with that of the identity.
+fn resolved(did: &Did, head: Cid, path: String, steps: Vec<ResolveStep>) -> Resolved {
+    let first = steps[0].clone();
+    Resolved {
         did: *did,
-        name: did.name(),
+        name: first.name,
         head,
-        path: path.rest,
-        sequence: record.sequence(),
-        valid_until: record.validity(),
-        source,
-        record,
-        equivocation: None,
-        refused: None,
-    })
+        path,
+        sequence: first.record.sequence(),
+        valid_until: first.record.validity(),
+        source: first.source,
+        record: first.record,
+        equivocation: first.equivocation,
+        refused: first.refused,
+        steps,
+    }
 }

@@ -181,6 +181,30 @@ impl<S: BlockStore + 'static> Client<S> {
         })
     }
 
+    /// The first rows of changes that wait, with not many more than `most` changes.
+    ///
+    /// # Errors
+    /// One of these rows is damaged, or the store fails.
+    pub(super) async fn read_staged_rows(
+        &self,
+        name: &Name,
+        most: usize,
+    ) -> Result<Vec<(String, Vec<DatedOp>)>, StoreError> {
+        let store = &self.shared.store;
+        let (mut rows, mut count) = (Vec::new(), 0);
+        for key in store.state_keys(&rows::staged_prefix(name)).await? {
+            if count >= most && !rows.is_empty() {
+                break;
+            }
+            if let Some(row) = store.state(&key).await? {
+                let ops = rows::parse_staged(&key, &row)?;
+                count += ops.len();
+                rows.push((key, ops));
+            }
+        }
+        Ok(rows)
+    }
+
     /// How many changes wait, without reading each of them. Damaged rows are not counted.
     pub(super) async fn waiting(&self, name: &Name) -> Result<Waiting, StoreError> {
         let store = &self.shared.store;

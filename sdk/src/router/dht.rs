@@ -10,6 +10,8 @@ use super::{RouteError, Router};
 pub struct Dht {
     net: Net,
     sweep: Sweep,
+    /// Whether what this peer holds itself is no answer.
+    of_others: bool,
 }
 
 impl Dht {
@@ -19,7 +21,15 @@ impl Dht {
         Self {
             sweep: Sweep::new(net.clone()),
             net,
+            of_others: false,
         }
+    }
+
+    /// Finds what other peers have: a record that this peer alone holds is not found.
+    #[must_use]
+    pub fn of_others(mut self) -> Self {
+        self.of_others = true;
+        self
     }
 }
 
@@ -29,7 +39,13 @@ impl Router for Dht {
     }
 
     fn resolve<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Record, RouteError>> {
-        Box::pin(async move { Ok(self.net.dht().find_record(name).await?.best) })
+        Box::pin(async move {
+            let found = self.net.dht().find_record(name).await?;
+            if self.of_others && found.answers == 0 {
+                return Err(RouteError::NotFound { name: *name });
+            }
+            Ok(found.best)
+        })
     }
 
     fn publish<'a>(

@@ -16,7 +16,7 @@ use perennis_shared::{
 use super::{RouteError, Router};
 use crate::{
     node_url::NodeUrl,
-    remote::{RemoteError, refusal, with_retries},
+    remote::{BearerToken, RemoteError, refusal, with_retries},
 };
 
 const RECORD_TYPE: &str = "application/vnd.ipfs.ipns-record";
@@ -26,6 +26,7 @@ pub struct Http {
     http: http::Http,
     endpoint: NodeUrl,
     backoff: Backoff,
+    token: Option<BearerToken>,
 }
 
 impl Http {
@@ -36,7 +37,15 @@ impl Http {
             http,
             endpoint,
             backoff,
+            token: None,
         }
+    }
+
+    /// The same, with a bearer token that each put carries. Questions go without it.
+    #[must_use]
+    pub fn with_token(mut self, token: BearerToken) -> Self {
+        self.token = Some(token);
+        self
     }
 
     fn url(&self, name: &Name) -> String {
@@ -58,7 +67,10 @@ impl Http {
     }
 
     async fn put(&self, name: &Name, record: &Record) -> Result<(), RouteError> {
-        let request = Request::put(self.url(name), RECORD_TYPE, record.bytes().clone());
+        let mut request = Request::put(self.url(name), RECORD_TYPE, record.bytes().clone());
+        if let Some(token) = &self.token {
+            request = token.carried_by(request);
+        }
         let response = self.http.send(request).await.map_err(RemoteError::from)?;
         match response.status() {
             200..=299 => Ok(()),

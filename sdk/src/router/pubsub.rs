@@ -9,13 +9,25 @@ use super::{RouteError, Router};
 /// Asks connected peers that follow a name, and tells them of records.
 pub struct PubSub {
     pubsub: Pubsub,
+    /// Whether what this peer has heard before is no answer.
+    of_others: bool,
 }
 
 impl PubSub {
     /// Asks through this peer.
     #[must_use]
     pub fn new(pubsub: Pubsub) -> Self {
-        Self { pubsub }
+        Self {
+            pubsub,
+            of_others: false,
+        }
+    }
+
+    /// Finds what other peers have now: a record that this peer alone has is not found.
+    #[must_use]
+    pub fn of_others(mut self) -> Self {
+        self.of_others = true;
+        self
     }
 }
 
@@ -25,7 +37,12 @@ impl Router for PubSub {
     }
 
     fn resolve<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Record, RouteError>> {
-        Box::pin(async move { Ok(self.pubsub.find(name).await?) })
+        Box::pin(async move {
+            Ok(match self.of_others {
+                true => self.pubsub.find_at_peers(name).await?,
+                false => self.pubsub.find(name).await?,
+            })
+        })
     }
 
     /// Tells those who follow the name. With nobody there it is done: whoever joins asks for it.

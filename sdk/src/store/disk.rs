@@ -4,7 +4,7 @@
 //! or none. The file belongs to one process at a time. Opening waits a moment for another to finish (two
 //! commands in a row overlap easily) and then says that the file is in use.
 //!
-//! Tables: `blocks` (binary CID to content), `rows` (row name to what [`row`](super::row) makes of its value), `tally`
+//! Tables: `blocks` (binary CID to content), `hashes` (multihash to the key in `blocks` under which its content is), `rows` (row name to what [`row`](super::row) makes of its value), `tally`
 //! (how many rows there are), `meta` (`format`, for releases that know format 1 alone). What a flipped bit can
 //! do to them, and what is mended by itself, `open` tells.
 
@@ -21,7 +21,10 @@ use std::{
 use bytes::Bytes;
 use perennis_rt as rt;
 use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    AccessGuard, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    TableDefinition, WriteTransaction,
+};
 
 use super::{BlockStore, Changes, DamagedRow, RowsCheck, StoreError, row};
 
@@ -34,6 +37,7 @@ use open::Opened;
 use tally::Tally;
 
 const BLOCKS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blocks");
+const HASHES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("hashes");
 /// Names are bytes here, since redb panics over text that is none any more.
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 const TALLY: TableDefinition<&[u8], &[u8]> = TableDefinition::new("tally");
@@ -185,10 +189,10 @@ impl BlockStore for Disk {
         let wanted = cids.to_vec();
         let found = self
             .run("read blocks", move |file| {
-                let table = file.database().begin_read()?.open_table(BLOCKS)?;
+                let blocks = StoredBlocks::of(&file.database().begin_read()?)?;
                 let mut found = Vec::with_capacity(wanted.len());
                 for cid in wanted {
-                    let value = table.get(cid.to_bytes().as_slice())?;
+                    let value = blocks.get(&cid)?;
                     // Checked here, off the event loop.
                     found.push(value.map(|value| {
                         Block::verified(cid, Bytes::copy_from_slice(value.value()))
@@ -206,10 +210,10 @@ impl BlockStore for Disk {
     }
 
     async fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
-        let key = cid.to_bytes();
+        let cid = *cid;
         self.run("look a block up", move |file| {
-            let table = file.database().begin_read()?.open_table(BLOCKS)?;
-            Ok(table.get(key.as_slice())?.is_some())
+            let blocks = StoredBlocks::of(&file.database().begin_read()?)?;
+            Ok(blocks.get(&cid)?.is_some())
         })
         .await
     }
@@ -298,6 +302,33 @@ impl BlockStore for Disk {
     }
 }
 
+/// The blocks as one transaction sees them.
+struct StoredBlocks {
+    blocks: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    hashes: ReadOnlyTable<&'static [u8], &'static [u8]>,
+}
+
+impl StoredBlocks {
+    fn of(reading: &ReadTransaction) -> Result<StoredBlocks, Failure> {
+        Ok(StoredBlocks {
+            blocks: reading.open_table(BLOCKS)?,
+            hashes: reading.open_table(HASHES)?,
+        })
+    }
+
+    /// The bytes that are kept for this CID, or for another one of its multihash.
+    fn get(&self, cid: &Cid) -> Result<Option<AccessGuard<'static, &'static [u8]>>, Failure> {
+        // Nearly always it is asked for as it was put.
+        if let Some(found) = self.blocks.get(cid.to_bytes().as_slice())? {
+            return Ok(Some(found));
+        }
+        match self.hashes.get(cid.hash().to_bytes().as_slice())? {
+            Some(key) => Ok(self.blocks.get(key.value())?),
+            None => Ok(None),
+        }
+    }
+}
+
 fn apply(file: &OpenFile, changes: &Changes) -> Result<(), Failure> {
     // Dropped on any error below, which rolls it back. Durability is immediate by default.
     let mut transaction = file.database().begin_write()?;
@@ -306,11 +337,25 @@ fn apply(file: &OpenFile, changes: &Changes) -> Result<(), Failure> {
     transaction.set_two_phase_commit(true);
     {
         let mut blocks = transaction.open_table(BLOCKS)?;
+        let mut hashes = transaction.open_table(HASHES)?;
         for cid in &changes.delete {
+            // Releases before there were hashes may have put it under this CID, beside another.
             blocks.remove(cid.to_bytes().as_slice())?;
+            if let Some(key) = hashes.remove(cid.hash().to_bytes().as_slice())? {
+                blocks.remove(key.value())?;
+            }
         }
         for block in &changes.put {
-            blocks.insert(block.cid().to_bytes().as_slice(), block.bytes().as_ref())?;
+            let hash = block.cid().hash().to_bytes();
+            let known = hashes.get(hash.as_slice())?;
+            let known = known.map(|key| key.value().to_vec());
+            let is_new = known.is_none();
+            let key = known.unwrap_or_else(|| block.cid().to_bytes());
+            // Also where it is here: its bytes may have been damaged.
+            blocks.insert(key.as_slice(), block.bytes().as_ref())?;
+            if is_new {
+                hashes.insert(hash.as_slice(), key.as_slice())?;
+            }
         }
     }
     if changes.settle || !changes.state.is_empty() {

@@ -1,10 +1,14 @@
 //! A store that ends with its last handle: for tests, and for readers that keep nothing.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    ops::Bound,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use perennis_shared::cid::{Block, Cid};
+use perennis_shared::cid::{Block, Cid, Multihash};
 
 use super::{BlockStore, Changes, StoreError};
 
@@ -18,6 +22,8 @@ pub struct Memory {
 struct Contents {
     /// By binary CID, so that iteration is in the order the trait promises.
     blocks: BTreeMap<Vec<u8>, Block>,
+    /// Under which of these keys the block of a multihash is.
+    keys: HashMap<Multihash, Vec<u8>>,
     state: BTreeMap<String, Bytes>,
 }
 
@@ -29,26 +35,40 @@ impl Memory {
     }
 }
 
+impl Contents {
+    fn put(&mut self, block: Block) {
+        if let Entry::Vacant(place) = self.keys.entry(*block.cid().hash()) {
+            let key = place.insert(block.cid().to_bytes()).clone();
+            self.blocks.insert(key, block);
+        }
+    }
+
+    fn delete(&mut self, cid: &Cid) {
+        if let Some(key) = self.keys.remove(cid.hash()) {
+            self.blocks.remove(&key);
+        }
+    }
+}
+
 impl BlockStore for Memory {
     async fn block(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
+        let contents = self.contents.lock();
+        let key = contents.keys.get(cid.hash());
         // Blocks are verified values and memory does not rot: nothing is left to check.
-        Ok(self.contents.lock().blocks.get(&cid.to_bytes()).cloned())
+        Ok(key.and_then(|key| contents.blocks.get(key)?.named(cid)))
     }
 
     async fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
-        Ok(self.contents.lock().blocks.contains_key(&cid.to_bytes()))
+        Ok(self.contents.lock().keys.contains_key(cid.hash()))
     }
 
     async fn commit(&self, changes: Changes) -> Result<(), StoreError> {
         let mut contents = self.contents.lock();
         for cid in &changes.delete {
-            contents.blocks.remove(&cid.to_bytes());
+            contents.delete(cid);
         }
         for block in changes.put {
-            contents
-                .blocks
-                .entry(block.cid().to_bytes())
-                .or_insert(block);
+            contents.put(block);
         }
         for (key, value) in changes.state {
             match value {

@@ -12,7 +12,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use perennis_shared::cid::{Block, Cid, Codec};
+use perennis_shared::cid::{Block, Cid, Codec, cid_of};
 
 use crate::store::{BlockStore, Changes};
 
@@ -45,6 +45,8 @@ macro_rules! block_store_suite {
             deleting_what_is_absent_is_fine
             later_row_of_one_name_counts
             putting_twice_keeps_one
+            a_block_is_found_under_every_cid_of_its_multihash
+            a_block_is_dropped_under_every_cid_of_its_multihash
             keys_are_listed_by_prefix_in_order
             cids_are_paged_in_order
             everything_survives_reopening
@@ -218,6 +220,92 @@ pub async fn putting_twice_keeps_one<P: Place>(place: &P) {
     store.commit(changes.clone()).await.unwrap();
     store.commit(changes).await.unwrap();
     assert_eq!(store.cids(None, 10).await.unwrap(), [*block.cid()]);
+}
+
+/// Version and codec are the asker's: a block of a directory is found as the leaf that somebody takes it for.
+pub async fn a_block_is_found_under_every_cid_of_its_multihash<P: Place>(place: &P) {
+    let store = place.open().await;
+    for (number, put) in spellings(b"first").into_iter().enumerate() {
+        let content = format!("content {number}");
+        let cids = spellings(content.as_bytes());
+        let block = Block::verified(cids[number], content.clone().into_bytes()).unwrap();
+        store
+            .commit(Changes::new().put([block.clone()]))
+            .await
+            .unwrap();
+        for cid in &cids {
+            assert!(store.has(cid).await.unwrap(), "{put} as {cid}");
+            let found = store.block(cid).await.unwrap().unwrap();
+            assert_eq!((found.cid(), found.bytes()), (cid, block.bytes()));
+        }
+        let all = store.blocks(&cids).await.unwrap();
+        let all: Vec<Cid> = all
+            .iter()
+            .map(|block| *block.as_ref().unwrap().cid())
+            .collect();
+        assert_eq!(all, cids);
+        // It is one block, under the CID that it came with first.
+        let again = cids.iter().map(|cid| block.named(cid).unwrap());
+        store.commit(Changes::new().put(again)).await.unwrap();
+    }
+    let listed = store.cids(None, 100).await.unwrap();
+    assert_eq!(listed.len(), spellings(b"").len());
+    for (number, cid) in listed.iter().enumerate() {
+        let put = (0..listed.len()).find(|number| {
+            let content = format!("content {number}");
+            spellings(content.as_bytes())[*number] == *cid
+        });
+        assert!(put.is_some(), "{number}: {cid}");
+    }
+    // Other content is not found.
+    for cid in spellings(b"nowhere") {
+        assert!(!store.has(&cid).await.unwrap());
+        assert_eq!(store.block(&cid).await.unwrap(), None);
+    }
+    drop(store);
+    let store = place.open().await;
+    for cid in spellings(b"content 0") {
+        assert!(store.has(&cid).await.unwrap());
+    }
+}
+
+/// Whoever drops a block names it as they know it.
+pub async fn a_block_is_dropped_under_every_cid_of_its_multihash<P: Place>(place: &P) {
+    let store = place.open().await;
+    let cids = spellings(b"gone");
+    for dropped in &cids {
+        let block = Block::verified(cids[0], b"gone".to_vec()).unwrap();
+        store.commit(Changes::new().put([block])).await.unwrap();
+        store
+            .commit(Changes::new().delete([*dropped]))
+            .await
+            .unwrap();
+        for cid in &cids {
+            assert!(!store.has(cid).await.unwrap(), "{dropped}: {cid}");
+        }
+        assert_eq!(store.cids(None, 10).await.unwrap(), []);
+    }
+    // Dropped under one and put under another in one commit, it stays, and once.
+    for put in &cids {
+        let block = Block::verified(*put, b"gone".to_vec()).unwrap();
+        let changes = Changes::new().put([block]).delete(cids.clone());
+        store.commit(changes).await.unwrap();
+        assert!(store.has(&cids[0]).await.unwrap());
+        assert_eq!(store.cids(None, 10).await.unwrap().len(), 1);
+    }
+}
+
+/// CIDs of one multihash: of version 0, and of version 1 with codecs that are read, and with one that is not.
+fn spellings(content: &[u8]) -> Vec<Cid> {
+    let hash = *cid_of(Codec::Raw, content).hash();
+    let codecs = [Codec::DagPb, Codec::Raw, Codec::DagCbor].map(Codec::code);
+    let of_codec = |code| Cid::new_v1(code, hash);
+    let version_0 = Cid::new_v0(hash).unwrap();
+    [version_0]
+        .into_iter()
+        .chain(codecs.map(of_codec))
+        .chain([of_codec(0x90)])
+        .collect()
 }
 
 /// A prefix selects exactly the names that begin with it.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use perennis_rt as rt;
 use perennis_sdk::{
-    client::Client,
+    client::{CHECK_EVERY, Client, PublishOptions},
     store::{BlockStore, Changes, Memory},
 };
 use perennis_shared::{
@@ -177,6 +177,58 @@ async fn newest_entry_is_undone_but_for_what_was_changed_since() {
     // A compaction changes no label.
     client.compact(&alice(), Duration::ZERO).await.unwrap();
     assert_eq!(client.revert().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn log_of_dead_changes_starts_anew_and_no_edit_of_another_device_is_lost() {
+    let node = Node::start().await;
+    let (client, laptop) = (device(&[&node]), device(&[&node]));
+    client.adopt(&alice()).await.unwrap();
+    let keep = PublishOptions {
+        compact: false,
+        ..PublishOptions::default()
+    };
+    let nodes = [node.url.clone()];
+    for number in 1..=CHECK_EVERY {
+        client.stage(&[set("@a", "x")]).await.unwrap();
+        client.publish(&alice(), &nodes, &keep).await.unwrap();
+        if number == CHECK_EVERY - 1 {
+            laptop.restore(&alice(), &nodes).await.unwrap();
+        }
+    }
+    let whole = client.history(usize::MAX).await.unwrap();
+    assert_eq!(
+        whole.len() as u64,
+        CHECK_EVERY,
+        "not where it is not wanted"
+    );
+    // Another device goes on from what it has, while this one starts anew.
+    laptop.stage(&[set("@b", "x")]).await.unwrap();
+    client.stage(&[set("@a", "x")]).await.unwrap();
+    publish(&client, &alice(), &[&node]).await;
+    let new = client.history(usize::MAX).await.unwrap();
+    let kinds: Vec<EntryKind> = new.iter().map(|entry| entry.kind()).collect();
+    assert_eq!(kinds, [EntryKind::Change, EntryKind::Compaction]);
+    publish(&laptop, &alice(), &[&node]).await;
+    publish(&client, &alice(), &[&node]).await;
+    for client in [&client, &laptop] {
+        assert_eq!(own(client).await, ["@a x", "@b x"]);
+    }
+    assert_eq!(seen(&device(&[&node]), &alice()).await, ["@a x", "@b x"]);
+}
+
+#[tokio::test]
+async fn log_of_living_labels_stays_as_it_is() {
+    let node = Node::start().await;
+    let client = device(&[&node]);
+    client.adopt(&alice()).await.unwrap();
+    for number in 0..=CHECK_EVERY {
+        let handle = format!("@h{number}");
+        client.stage(&[set(&handle, "x")]).await.unwrap();
+        publish(&client, &alice(), &[&node]).await;
+    }
+    let entries = client.history(usize::MAX).await.unwrap();
+    assert_eq!(entries.len() as u64, CHECK_EVERY + 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The client against nodes that run in this process and misbehave on request.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod chaining;
 mod composing;
 mod crashing;
 mod damage;

@@ -56,8 +56,16 @@ async fn early_edit_that_is_published_late_does_not_undo_a_newer_one() {
     stage(&laptop, &newer).await;
     publish(&laptop, &alice(), &[&node]).await;
     // The phone comes back after all that, and publishes what it has had for long.
-    publish(&phone, &alice(), &[&node]).await;
-    publish(&laptop, &alice(), &[&node]).await;
+    let late = publish(&phone, &alice(), &[&node]).await;
+    let lost = late.outdated.iter().map(|key| key.handle().to_string());
+    let lost: Vec<String> = lost.collect();
+    assert_eq!(lost, ["@a", "@b"], "what came too late is told");
+    assert!(
+        publish(&laptop, &alice(), &[&node])
+            .await
+            .outdated
+            .is_empty()
+    );
     for client in [&phone, &laptop] {
         assert_eq!(notes(client).await, ["@a newer", "@b kept", "@d only here"]);
         assert!(client.staged().await.unwrap().is_empty());

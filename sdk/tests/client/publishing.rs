@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use perennis_rt as rt;
 use perennis_sdk::{
-    client::{IdentityError, LabelFilter, LabelQuery, PublishError, PublishOptions, StageError},
+    client::{
+        Client, ClientConfig, IdentityError, LabelFilter, LabelQuery, PublishError, PublishOptions,
+        StageError,
+    },
     store::{BlockStore, Memory},
 };
 use perennis_shared::{
@@ -16,8 +19,8 @@ use perennis_shared::{
 use crate::{
     double::{Door, Fault, Node},
     people::{
-        a_moment_later, alice, bob, device, on, own, publish, remove, seen, set, set_with_note,
-        stored, urls,
+        a_moment_later, alice, bob, config, device, on, own, publish, remove, seen, set,
+        set_with_note, stored, urls,
     },
 };
 
@@ -512,4 +515,37 @@ async fn large_list_of_somebody_else_is_read_in_few_requests() {
         "{}",
         node.requests(Door::Raw)
     );
+}
+
+#[tokio::test]
+async fn more_than_one_message_has_room_for_is_published_in_parts() {
+    let node = Node::start().await;
+    let config = ClientConfig {
+        publish_changes: 1_000,
+        ..config(&[&node])
+    };
+    let client = Client::new(Memory::new(), config).unwrap();
+    client.adopt(&alice()).await.unwrap();
+    let many: Vec<Op> = (0..2_500)
+        .map(|number| set(&format!("h{number}"), "x"))
+        .collect();
+    client.stage(&many).await.unwrap();
+    client.stage(&[remove("h0", "x")]).await.unwrap();
+    // Nothing is signed that nobody takes, but for the part that waits to be delivered.
+    node.next(Door::Publish, Fault::Status(413, None));
+    let refused = publish(&client, &alice(), &[&node]).await;
+    assert_eq!((refused.sequence, stored(&refused)), (1, vec![false]));
+    assert_eq!(client.staged_count().await.unwrap(), 1_501);
+    let outcome = publish(&client, &alice(), &[&node]).await;
+    assert_eq!((outcome.sequence, stored(&outcome)), (3, vec![true]));
+    assert_eq!(client.staged_count().await.unwrap(), 0);
+    let changes: Vec<u64> = client
+        .history(10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|entry| entry.changes())
+        .collect();
+    assert_eq!(changes, [501, 1_000, 1_000]);
+    assert_eq!(seen(&device(&[&node]), &alice()).await.len(), 2_499);
 }

@@ -35,6 +35,11 @@ impl Prefix {
         }
     }
 
+    /// The number of the hash function and the length of the digest in bytes: what CIDs of one multihash have in common.
+    pub fn hash_form(&self) -> (u64, u64) {
+        (self.hash, self.digest_bytes)
+    }
+
     /// Whether CIDs of this prefix hold their content themselves.
     pub fn is_identity(&self) -> bool {
         self.hash == HashFn::Identity.code()

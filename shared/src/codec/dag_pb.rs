@@ -5,6 +5,7 @@
 //! both are found in the wild; [`encode`] writes them before.
 
 use alloc::{string::String, vec::Vec};
+use core::ops::Range;
 
 use super::{
     CodecError, FieldProblem, Fields, Value,
@@ -50,6 +51,21 @@ pub fn decode(bytes: &[u8]) -> Result<Node, CodecError> {
         Ok(())
     })?;
     Ok(node)
+}
+
+/// Where the data of a block stands in it; `None` without data.
+///
+/// # Errors
+/// Refuses what is no message with a field of bytes there. [`decode`] says whether the block is in the form the module describes.
+pub fn data_range(bytes: &[u8]) -> Result<Option<Range<usize>>, CodecError> {
+    let mut reader = Reader::new(bytes);
+    while let Some((number, value)) = reader.next_field()? {
+        if number == 1 {
+            let end = reader.offset();
+            return Ok(Some(end - value.bytes("Data")?.len()..end));
+        }
+    }
+    Ok(None)
 }
 
 /// Encodes a node, links first.

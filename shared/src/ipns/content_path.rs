@@ -75,6 +75,14 @@ impl ContentPath {
             PathRoot::Name(_) | PathRoot::Domain => None,
         }
     }
+
+    /// The name that the path begins at; none where that is a CID or a domain.
+    pub fn name(&self) -> Option<Name> {
+        match self.root {
+            PathRoot::Name(name) => Some(name),
+            PathRoot::Cid(_) | PathRoot::Domain => None,
+        }
+    }
 }
 
 /// The path in the form that is usual: the CID and the name in their own base.

@@ -206,6 +206,11 @@ impl Record {
         self.content_path().ok()?.cid()
     }
 
+    /// The name that the value points at, with or without a path behind it; `None` when it points at something else.
+    pub fn next_name(&self) -> Option<Name> {
+        self.content_path().ok()?.name()
+    }
+
     /// Counts the changes of the value; the highest wins.
     pub fn sequence(&self) -> u64 {
         self.statement.sequence

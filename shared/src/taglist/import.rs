@@ -113,7 +113,9 @@ impl Import {
             Entry::Occupied(first) => {
                 let (same, at) = first.get();
                 let first = at.line;
-                if *same == edit {
+                // Two spellings are one handle.
+                let handle = same.handle;
+                if *same == (LabelEdit { handle, ..edit }) {
                     self.repeated += 1;
                 } else {
                     self.refuse(place, RowProblem::Duplicate { first });

@@ -8,7 +8,8 @@ use crate::{cid::Cid, codec::dag_pb::Link};
 /// A file, or a part of one: bytes of its own, and behind them those of the blocks it leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    own_bytes: u64,
+    /// Where they stand in the block.
+    own: Range<usize>,
     /// Each block below, and how many bytes of the file it and what is below it hold.
     below: Vec<(Cid, u64)>,
     /// Whether there is a size for each block.
@@ -27,18 +28,18 @@ pub struct FilePart {
 
 impl File {
     /// A file of one block.
-    pub(super) fn whole(own_bytes: u64) -> File {
+    pub(super) fn whole(length: usize) -> File {
         File {
-            own_bytes,
+            own: 0..length,
             below: Vec::new(),
             has_sizes: true,
         }
     }
 
-    pub(super) fn new(own_bytes: u64, sizes: &[u64], links: &[Link]) -> File {
+    pub(super) fn new(own: Range<usize>, sizes: &[u64], links: &[Link]) -> File {
         let all = sizes.iter().copied().chain(core::iter::repeat(0));
         File {
-            own_bytes,
+            own,
             below: links.iter().map(|link| link.hash).zip(all).collect(),
             has_sizes: sizes.len() == links.len(),
         }
@@ -47,8 +48,19 @@ impl File {
     /// Its size in bytes as its writer claims; `None` where that is not said for each block below.
     pub fn size(&self) -> Option<u64> {
         let sizes = self.below.iter().map(|(_, size)| size);
-        let sum = sizes.fold(self.own_bytes, |sum, size| sum.saturating_add(*size));
+        let own = self.own.len() as u64;
+        let sum = sizes.fold(own, |sum, size| sum.saturating_add(*size));
         self.has_sizes.then_some(sum)
+    }
+
+    /// Where in the block those of its own bytes stand that are wanted, which come before those of the blocks below.
+    pub fn own_in(&self, wanted: &Range<u64>) -> Range<usize> {
+        let place = |at: u64| {
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            self.own.start + at.min(self.own.len())
+        };
+        let start = place(wanted.start);
+        start..place(wanted.end).max(start)
     }
 
     /// The blocks below, all of them whole.
@@ -67,7 +79,7 @@ impl File {
             return self.below().map(whole).collect();
         }
         let mut parts = Vec::new();
-        let mut start = self.own_bytes;
+        let mut start = self.own.len() as u64;
         for (cid, size) in &self.below {
             let end = start.saturating_add(*size);
             if wanted.start < end && start < wanted.end && *size > 0 {

@@ -43,14 +43,15 @@ impl Node {
     /// Refuses a DAG-PB block as [`dag_pb::decode`] does. It does not compare `bytes` with the digest of `cid`.
     pub fn parse(cid: &Cid, bytes: &[u8]) -> Result<Option<Node>, CodecError> {
         match Codec::from_code(cid.codec()) {
-            Some(Codec::Raw) => Ok(Some(Node::File(File::whole(bytes.len() as u64)))),
+            Some(Codec::Raw) => Ok(Some(Node::File(File::whole(bytes.len())))),
             Some(Codec::DagPb) => {
                 let node = dag_pb::decode(bytes)?;
                 let data = node.data.as_deref().map(Data::parse);
                 let Some(Ok(data)) = data else {
                     return Ok(None);
                 };
-                Ok(data.into_node(node.links))
+                let place = dag_pb::data_range(bytes)?.unwrap_or_default();
+                Ok(data.into_node(place.start, node.links))
             }
             _ => Ok(None),
         }
@@ -63,9 +64,9 @@ impl Directory {
         find(&self.links, name)
     }
 
-    /// The names and what they lead to, in the order of the block.
-    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Cid)> {
-        self.links.iter().map(|link| (name_of(link), &link.hash))
+    /// The names, and the links they stand for, in the order of the block.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Link)> {
+        self.links.iter().map(|link| (name_of(link), link))
     }
 }
 
@@ -74,6 +75,8 @@ impl Directory {
 struct Data<'a> {
     kind: Option<u64>,
     data: &'a [u8],
+    /// Where these bytes stand in the message.
+    data_at: usize,
     block_sizes: Vec<u64>,
     hash_type: Option<u64>,
     fanout: Option<u64>,
@@ -86,7 +89,10 @@ impl<'a> Data<'a> {
         while let Some((number, value)) = reader.next_field()? {
             match number {
                 1 => data.kind = Some(value.uint("Type")?),
-                2 => data.data = value.bytes("Data")?,
+                2 => {
+                    data.data = value.bytes("Data")?;
+                    data.data_at = reader.offset() - data.data.len();
+                }
                 4 => push_sizes(&mut data.block_sizes, value)?,
                 5 => data.hash_type = Some(value.uint("hashType")?),
                 6 => data.fanout = Some(value.uint("fanout")?),
@@ -97,10 +103,12 @@ impl<'a> Data<'a> {
         Ok(data)
     }
 
-    fn into_node(self, links: Vec<Link>) -> Option<Node> {
+    /// What the message is; `at` is where it begins in the block.
+    fn into_node(self, at: usize, links: Vec<Link>) -> Option<Node> {
         match self.kind? {
             0 | 2 => {
-                let own = self.data.len() as u64;
+                let start = at + self.data_at;
+                let own = start..start + self.data.len();
                 Some(Node::File(File::new(own, &self.block_sizes, &links)))
             }
             1 => Some(Node::Directory(Directory { links })),

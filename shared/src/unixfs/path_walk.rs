@@ -21,6 +21,8 @@ pub struct PathWalk {
     at: Cid,
     /// How many shards of a directory lie above the one at hand.
     level: u32,
+    /// Whether the path ended at a value of the block at hand.
+    is_inside: bool,
     passed: Vec<Cid>,
     roots: Vec<Cid>,
 }
@@ -62,6 +64,7 @@ impl PathWalk {
             segments: segments().rev().map(ToString::to_string).collect(),
             at: root,
             level: 0,
+            is_inside: false,
             passed: Vec::new(),
             roots: [root].into(),
         })
@@ -70,6 +73,11 @@ impl PathWalk {
     /// Whether nothing is left to be followed: the path leads to the block at hand, or into it.
     pub fn is_at_end(&self) -> bool {
         self.segments.is_empty()
+    }
+
+    /// Whether the path leads into the block at hand, to a value that is no link.
+    pub fn is_inside(&self) -> bool {
+        self.is_inside
     }
 
     /// The block at hand.
@@ -114,7 +122,8 @@ impl PathWalk {
                 self.follow_value(&value)?;
             }
             Some(Codec::DagJson) => {
-                let value = dag_json::decode(bytes).map_err(|error| self.unreadable(error))?;
+                let value =
+                    dag_json::decode_relaxed(bytes).map_err(|error| self.unreadable(error))?;
                 self.follow_value(&value)?;
             }
             _ => return Err(self.absent(segment)),
@@ -161,6 +170,7 @@ impl PathWalk {
                 return Ok(());
             }
         }
+        self.is_inside = true;
         Ok(())
     }
 

@@ -66,11 +66,11 @@ impl Shard {
             .map(|link| &link.hash)
     }
 
-    /// The names of the entries of this block and what they lead to, in the order of the block.
-    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Cid)> {
+    /// The names of the entries of this block, and the links they stand for, in the order of the block.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Link)> {
         self.links.iter().filter_map(|link| {
             let name = name_of(link).get(self.digits..)?;
-            (!name.is_empty()).then_some((name, &link.hash))
+            (!name.is_empty()).then_some((name, link))
         })
     }
 }

@@ -93,6 +93,7 @@ fn a_block_is_what_its_data_says() {
         panic!("no file")
     };
     assert_eq!(file.size(), Some(5));
+    assert_eq!(file.own_in(&(1..3)), 1..3);
     let cbor = cid_of(Codec::DagCbor, b"\xa0");
     assert_eq!(Node::parse(&cbor, b"\xa0"), Ok(None));
     assert!(Node::parse(&directory(&[]).0, b"\xff").is_err());
@@ -125,6 +126,30 @@ fn a_range_of_a_file_names_the_blocks_that_hold_it() {
 }
 
 #[test]
+fn a_file_says_where_its_own_bytes_stand_in_its_block() {
+    let of = file(b"0123", &[4]);
+    let Some(Node::File(found)) = parsed(&of) else {
+        panic!("no file")
+    };
+    for (wanted, expected) in [
+        (0..u64::MAX, &b"0123"[..]),
+        (1..3, b"12"),
+        (3..9, b"3"),
+        (4..9, b""),
+        (9..u64::MAX, b""),
+    ] {
+        assert_eq!(&of.1[found.own_in(&wanted)], expected, "{wanted:?}");
+    }
+    // The data may stand before the links.
+    let after = [&[0x0a, 5, 0x08, 2, 0x12, 1, b'x'][..]].concat();
+    let of = (cid_of(Codec::DagPb, &after), after);
+    let Some(Node::File(found)) = parsed(&of) else {
+        panic!("no file")
+    };
+    assert_eq!(&of.1[found.own_in(&(0..u64::MAX))], b"x");
+}
+
+#[test]
 fn names_stand_in_their_shards() {
     // As Kubo has sorted them.
     for (name, first, second) in [
@@ -152,7 +177,7 @@ fn names_stand_in_their_shards() {
     assert_eq!(found.below().collect::<Vec<_>>(), [&cid("below")]);
     assert_eq!(
         found.entries().collect::<Vec<_>>(),
-        [(&b"b"[..], &cid("b"))]
+        [(&b"b"[..], &link("0Bb", cid("b")))]
     );
     // The hash has no more bits.
     assert_eq!(found.find(b"b", 8), None);
@@ -187,8 +212,9 @@ fn a_path_leads_through_directories_and_documents() {
         assert_eq!(path.passed(), [top.0, document]);
         assert_eq!(path.roots(), [top.0, document, leaf]);
         assert_eq!(follow("").unwrap().at(), &top.0);
-        // It ends inside of the document.
-        assert_eq!(follow("docs/text").unwrap().at(), &document);
+        assert!(!path.is_inside() && !follow("docs").unwrap().is_inside());
+        let inside = follow("docs/text").unwrap();
+        assert_eq!((inside.at(), inside.is_inside()), (&document, true));
         for absent in [
             "doc",
             "docs/list/01",

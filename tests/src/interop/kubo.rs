@@ -4,6 +4,8 @@
 //! may not rely on those of another. A case that needs a daemon with other settings starts one for its own length.
 //! What showed that a case works is the command that showed it, as the table has it.
 
+mod gateway;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use perennis_shared::cid::parse_cid;
 
 use super::relay::{self, Relay};
 use super::{Attempt, Case, DAG_BYTES, Options, folder, run_cases, start_node};
@@ -94,6 +97,10 @@ const CASES: &[(&str, Attempt<Both>)] = &[
     (
         "bitswap: a DAG from a peer that stands still for 15 s in the middle of it",
         Both::paused_peer,
+    ),
+    (
+        "path gateway: a directory from there is shown here with the same answers",
+        Both::gateways_alike,
     ),
     ("CAR: exported here, imported there", Both::our_car),
     (
@@ -331,6 +338,21 @@ impl Both {
         let blocks = self.person.fetch(&root, Some(&way), &node)?;
         ensure!(blocks > 256, "only {blocks} blocks came");
         Ok((relay, blocks))
+    }
+
+    fn gateways_alike(&mut self) -> Result<String> {
+        let site = folder(&self.scratch, "site")?;
+        gateway::write_site(&site)?;
+        let site = site.to_str().context("a path in UTF-8")?;
+        let add = ["add", "-r", "--quieter", "--cid-version=1", site];
+        let root = parse_cid(&self.daemon.ipfs(&add)?)?;
+        let peer = self.daemon.address()?;
+        self.person.fetch(&root, Some(&peer), &self.node)?;
+        let ours = self.node.gateway().context("our gateway is off")?;
+        let asked = gateway::compare(ours, &self.daemon.gateway()?, &root.to_string())?;
+        Ok(format!(
+            "{asked} questions to both: status, headers and bytes"
+        ))
     }
 
     fn our_car(&mut self) -> Result<String> {

@@ -122,5 +122,7 @@ fn an_output_file_is_described_by_its_cid() {
     ];
     let document = user.json(&arguments);
     assert_eq!(document["bytes"], 7);
-    assert_eq!(std::fs::read(output).unwrap(), b"\xa2\x61a\x02\x61b\x01");
+    assert_eq!(std::fs::read(&output).unwrap(), b"\xa2\x61a\x02\x61b\x01");
+    assert_eq!(user.error(3, &arguments)["code"], "file_exists");
+    user.json(&[&arguments[..], &["--force"]].concat());
 }

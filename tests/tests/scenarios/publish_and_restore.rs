@@ -178,6 +178,7 @@ fn restoring_a_passphrase_nobody_knows_leaves_no_trace() {
         error["message"].as_str().unwrap().contains("did:key:"),
         "v1 was not tried"
     );
+    assert!(!user.path().exists(), "a home was made for nothing");
     assert_eq!(user.error(4, &["id", "show"])["code"], "no_identity");
 }
 

@@ -28,9 +28,9 @@ const HOUSES: &[House] = &[
         root: "shared/src",
         is_root_the_ground: false,
         floors: &[
+            &["error"],
             &[
                 "backoff",
-                "error",
                 "kdf",
                 "limits",
                 "passphrase",
@@ -42,7 +42,8 @@ const HOUSES: &[House] = &[
             &["codec"],
             &["ipns", "taglist", "unixfs", "wire"],
             &["did"],
-            &["log"],
+            &["log", "uri"],
+            &["kinds"],
         ],
     },
     House {
@@ -81,7 +82,7 @@ const HOUSES: &[House] = &[
         floors: &[
             &["error", "indexed_db", "lock"],
             &["object"],
-            &["identity"],
+            &["identity", "label"],
             &["client"],
         ],
     },
@@ -136,7 +137,7 @@ const HOUSES: &[House] = &[
         root: "cli/src",
         is_root_the_ground: false,
         floors: &[
-            &["args", "failure", "page", "umask", "uri"],
+            &["args", "failure", "page", "umask"],
             &["files", "log_lines", "output", "secret", "when"],
             &["home"],
             &["context"],

@@ -173,7 +173,9 @@ fn root_of(record: &Record) -> Result<Cid, Failure> {
             PathRoot::Cid(root) => Ok(root),
             PathRoot::Name(name) => no_head(
                 format!("the record points at another name, {path}"),
-                &format!("give --record alone, and follow {name} with its own record and blocks"),
+                &format!(
+                    "give --record alone: the node follows {name} for it; blocks go with that name's own record"
+                ),
             ),
             PathRoot::Domain => no_head(
                 format!("the record points at a domain, {path}, which is not followed"),

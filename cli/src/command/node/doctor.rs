@@ -1,9 +1,9 @@
 //! `perennis node doctor`: what keeps a node from running well, on the machine it runs on. It changes nothing.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use perennis_node::config::{self, Config, Sources};
+use perennis_node::config::{self, Sources};
 use perennis_node::data_folder::files_of_blocks;
 use rustix::fs::Access;
 use rustix::process::{Resource, getrlimit};
@@ -83,7 +83,14 @@ pub(super) fn run(context: &Context<'_>, arguments: &NodeDoctor) -> Result<(), F
         checks.push(check_space(&config.data));
     }
     checks.extend(data::check(context, &config));
-    checks.push(check_address(&config));
+    checks.push(check_address("address", config.http.listen, "http.listen"));
+    if let Some(address) = config.http.gateway_listen {
+        checks.push(check_address(
+            "path gateway",
+            address,
+            "http.gateway-listen",
+        ));
+    }
     checks.push(check_files(&config.data));
     checks.extend(check_file_size());
     let document = DoctorDocument {
@@ -182,20 +189,20 @@ fn check_space(data: &Path) -> Check {
     }
 }
 
-fn check_address(config: &Config) -> Check {
-    const CHECK: &str = "address";
-    let address = config.http.listen;
+fn check_address(check: &'static str, address: SocketAddr, key: &str) -> Check {
     match TcpListener::bind(address) {
-        Ok(_) => Check::ok(CHECK, format!("{address} is free")),
+        Ok(_) => Check::ok(check, format!("{address} is free")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Check::warning(
-            CHECK,
+            check,
             format!("something listens on {address} already"),
-            "if it is this node, all is well (`perennis node status`); else stop it or change http.listen",
+            &format!(
+                "if it is this node, all is well (`perennis node status`); else stop it or change {key}"
+            ),
         ),
         Err(error) => Check::failed(
-            CHECK,
+            check,
             format!("cannot listen on {address}: {error}"),
-            "set http.listen to an address of this machine",
+            &format!("set {key} to an address of this machine"),
         ),
     }
 }

@@ -23,6 +23,8 @@ const MEMORY: &str =
 struct Ready<'a> {
     event: &'static str,
     http: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<&'a str>,
     #[serde(rename = "peerId")]
     peer_id: String,
     p2p: Vec<String>,
@@ -41,6 +43,9 @@ pub(super) fn serve(context: &Context<'_>, arguments: &NodeRun) -> Result<(), Fa
     }
     if let Some(listen) = &arguments.listen {
         flags.push(("http.listen".to_owned(), listen.to_string()));
+    }
+    if let Some(listen) = &arguments.gateway_listen {
+        flags.push(("http.gateway-listen".to_owned(), listen.to_string()));
     }
     if !arguments.p2p_listen.is_empty() {
         flags.push(("p2p.listen".to_owned(), arguments.p2p_listen.join(",")));
@@ -74,9 +79,13 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
         () = stop.received() => return Ok(()),
     };
     let url = node.url();
+    let gateway = node
+        .gateway_addr()
+        .map(|address| format!("http://{address}"));
     let ready = Ready {
         event: "ready",
         http: &url,
+        gateway: gateway.as_deref(),
         peer_id: node.peer_id(),
         p2p: node.p2p_addresses(),
         data: data.clone(),
@@ -101,6 +110,7 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
                         .unwrap_or_else(|| node.peer_id()),
                 ),
             ),
+            ("path gateway", gateway.clone()),
             ("health", Some(format!("{url}/health/ready"))),
             ("metrics", Some(format!("{url}/metrics"))),
         ]);

@@ -137,6 +137,83 @@ fn who_says_no_is_followed_by_who_says_yes() {
     assert_eq!(world.asked(), [yes]);
 }
 
+/// Another CID of the same multihash.
+fn spelled(number: u64, codec: Codec) -> Cid {
+    Cid::new_v1(codec.code(), *cid(number).hash())
+}
+
+#[test]
+fn an_answer_is_one_whichever_cid_of_the_multihash_it_is_under() {
+    for (asked, sent) in [
+        (spelled(1, Codec::DagPb), cid(1)),
+        (cid(1), Cid::new_v0(*cid(1).hash()).unwrap()),
+        (
+            Cid::new_v0(*cid(1).hash()).unwrap(),
+            spelled(1, Codec::DagCbor),
+        ),
+    ] {
+        let mut world = world(1);
+        world.open(&[]);
+        world.client.want(world.now, 7, 1, asked, &mut world.out);
+        let peer = world.asked()[0];
+        let payload = vec![Payload::new(&block(1).named(&sent).unwrap())];
+        let admitted = world.client.admit(&peer, payload, &mut world.out);
+        let blocks = vec![admitted[0].clone().into_block().unwrap()];
+        world
+            .client
+            .blocks(world.now, &peer, 1, blocks, &mut world.out);
+        let come = world.out.iter().find_map(|output| match output {
+            Output::Done(7, Ok(block)) => Some(block.clone()),
+            _ => None,
+        });
+        assert_eq!(come, block(1).named(&asked), "{asked} as {sent}");
+        assert_eq!(world.client.answers_open(&peer), 0);
+        assert_eq!(world.client.counts().unrequested, 0);
+    }
+}
+
+#[test]
+fn two_who_want_it_under_other_cids_ask_once_and_each_gets_it_as_they_know_it() {
+    let mut world = world(1);
+    world.open(&[]);
+    world.want(1);
+    let other = spelled(1, Codec::DagPb);
+    world.client.want(world.now, 2, 1, other, &mut world.out);
+    assert_eq!(world.asked().len(), 1);
+    let peer = world.peers[0];
+    world.clear();
+    world.sends(peer, 1);
+    let come: Vec<(WantId, Cid)> = world
+        .out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Done(id, Ok(block)) => Some((*id, *block.cid())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(come, [(1, cid(1)), (2, other)]);
+    // And if it does not come, each is told of theirs.
+    world.want(3);
+    let other = spelled(3, Codec::DagPb);
+    world.client.want(world.now, 4, 1, other, &mut world.out);
+    let word = [Presence {
+        cid: other,
+        is_here: false,
+    }];
+    world
+        .client
+        .presences(world.now, &peer, &word, &mut world.out);
+    let told: Vec<Cid> = world
+        .out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Done(_, Err(BitswapError::NotFound { cid, .. })) => Some(**cid),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [cid(3), other]);
+}
+
 #[test]
 fn when_all_say_no_it_ends_at_once() {
     let mut world = world(2);

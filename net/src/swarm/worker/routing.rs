@@ -18,6 +18,11 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Whether a peer is in it.
+    pub(super) fn has(&self, peer: &PeerId) -> bool {
+        self.members.contains_key(peer)
+    }
+
     fn of_group(&self, group: Group) -> usize {
         let same = self
             .members

@@ -26,7 +26,7 @@ const SENT: u32 = u32::MAX;
 type Fingerprint = [u32; 4];
 
 /// A walk over a graph. It is told the links of each block it has named, and names the next.
-pub(super) struct DepthFirst {
+pub(in crate::http) struct DepthFirst {
     keys: [RandomState; 2],
     /// Every link seen, and where it waits.
     known: HashMap<Fingerprint, u32>,
@@ -43,7 +43,7 @@ pub(super) struct DepthFirst {
 
 impl DepthFirst {
     /// A walk from a root, which counts as sent. With `repeats` a block is named at each of its places (`dups=y`).
-    pub(super) fn from_root(root: &Cid, repeats: bool) -> DepthFirst {
+    pub(in crate::http) fn from_root(root: &Cid, repeats: bool) -> DepthFirst {
         DepthFirst::bounded(root, repeats, GRAPH_BLOCKS)
     }
 
@@ -79,7 +79,7 @@ impl DepthFirst {
     ///
     /// # Errors
     /// The graph has more than [`GRAPH_BLOCKS`] blocks.
-    pub(super) fn descend(&mut self, links: &[Cid]) -> Result<(), LimitExceeded> {
+    pub(in crate::http) fn descend(&mut self, links: &[Cid]) -> Result<(), LimitExceeded> {
         self.make_room(links);
         // What stands first is sent first, so it comes to lie last.
         for link in links.iter().rev() {
@@ -92,7 +92,7 @@ impl DepthFirst {
     }
 
     /// The next block to send; `None` at the end.
-    pub(super) fn next(&mut self) -> Option<Cid> {
+    pub(in crate::http) fn next(&mut self) -> Option<Cid> {
         while let Some(length) = self.waiting.pop() {
             let start = self.waiting.len() - usize::from(length);
             if self.repeats {
@@ -117,7 +117,7 @@ impl DepthFirst {
     }
 
     /// The memory it holds, in bytes, once it has taken these links.
-    pub(super) fn bytes_with(&self, links: &[Cid]) -> usize {
+    pub(in crate::http) fn bytes_with(&self, links: &[Cid]) -> usize {
         let known = buckets(self.known_with(links)) * (size_of::<(Fingerprint, u32)>() + 1);
         known + self.waiting_with(links)
     }

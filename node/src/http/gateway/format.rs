@@ -2,7 +2,7 @@
 //! 412 and 523). What the query says wins over the header `Accept`.
 
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Request};
 use perennis_shared::unixfs::EntityBytes;
 
@@ -17,7 +17,7 @@ const RECORD: &str = "application/vnd.ipfs.ipns-record";
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(in crate::http) enum Format {
     /// One block.
     Raw,
     /// A CAR; whether a block is in it at each of its places.
@@ -32,21 +32,40 @@ const OFFERS: [Format; 3] = [
 ];
 
 impl Format {
-    /// What a request asks for; without a word about it a block.
+    /// What a request asks for of a gateway that serves these formats alone; one that accepts anything is given a block.
     pub(super) fn of(request: &Request<Incoming>) -> Result<Format, Refusal> {
         Format::parse(request.uri().query(), request.headers())
     }
 
+    /// A CAR as the query wants it; `repeats` is what the header says of its blocks.
+    pub(in crate::http) fn car(
+        request: &Request<Incoming>,
+        repeats: bool,
+    ) -> Result<Format, Refusal> {
+        Format::car_of(request.uri().query(), repeats)
+    }
+
+    fn car_of(query: Option<&str>, repeats: bool) -> Result<Format, Refusal> {
+        Ok(Format::Car {
+            repeats: car_parameters(query)?.unwrap_or(repeats),
+        })
+    }
+
     fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Format, Refusal> {
         let format = match query::value(query, "format")?.as_deref() {
-            None => accepted(headers, &OFFERS, serves).ok_or_else(not_acceptable)?,
-            Some("raw") => Format::Raw,
-            Some("car") => {
-                let cars = accepted(headers, &OFFERS[1..], |range, offer| {
-                    !range.is_wildcard() && serves(range, offer)
-                });
-                cars.unwrap_or(OFFERS[1])
+            None if !headers.contains_key(header::ACCEPT) => {
+                return Err(Refusal::new(
+                    "format_missing",
+                    "the request does not say in which format it wants the answer",
+                    "ask for ?format=raw or ?format=car, or send the header Accept",
+                ));
             }
+            None => accepted(headers, &OFFERS, |range, offer| {
+                range.is_wildcard() || serves(range, offer)
+            })
+            .ok_or_else(not_acceptable)?,
+            Some("raw") => Format::Raw,
+            Some("car") => accepted(headers, &OFFERS[1..], serves).unwrap_or(OFFERS[1]),
             Some("ipns-record") => {
                 return Err(Refusal::new(
                     "no_record_here",
@@ -58,33 +77,36 @@ impl Format {
         };
         match format {
             Format::Raw => Ok(format),
-            Format::Car { repeats } => Ok(Format::Car {
-                repeats: car_parameters(query)?.unwrap_or(repeats),
-            }),
+            Format::Car { repeats } => Format::car_of(query, repeats),
         }
     }
 
-    /// Where this answer is found by the query alone, when the header `Accept` has a say in it: for caches that keep one answer for an
-    /// address.
+    /// Where this answer is found by the query alone, when the header `Accept` has a say in it.
     pub(super) fn location(self, request: &Request<Incoming>) -> Option<HeaderValue> {
-        let uri = request.uri();
         if !is_named(request.headers(), &[RAW, CAR, RECORD]) {
             return None;
         }
-        let is_said = |name| query::value(uri.query(), name).is_ok_and(|value| value.is_some());
-        let mut parameters: Vec<&str> = uri.query().into_iter().collect();
-        if !is_said("format") {
-            parameters.push(match self {
-                Format::Raw => "format=raw",
-                Format::Car { .. } => "format=car",
-            });
-        }
-        if self == (Format::Car { repeats: true }) && !is_said("car-dups") {
-            parameters.push("car-dups=y");
-        }
-        let location = format!("{}?{}", uri.path(), parameters.join("&"));
-        HeaderValue::try_from(location).ok()
+        let parameters: &[(&str, &str)] = match self {
+            Format::Raw => &[("format", "raw")],
+            Format::Car { repeats: false } => &[("format", "car")],
+            Format::Car { repeats: true } => &[("format", "car"), ("car-dups", "y")],
+        };
+        location(request, parameters)
     }
+}
+
+/// The address of a request with these parameters in its query, where they are not there already: for caches that keep one answer for
+/// an address.
+pub(in crate::http) fn location(
+    request: &Request<Incoming>,
+    parameters: &[(&str, &str)],
+) -> Option<HeaderValue> {
+    let uri = request.uri();
+    let is_said = |name| query::value(uri.query(), name).is_ok_and(|value| value.is_some());
+    let mut query: Vec<String> = uri.query().into_iter().map(str::to_owned).collect();
+    let missing = parameters.iter().filter(|(name, _)| !is_said(name));
+    query.extend(missing.map(|(name, value)| format!("{name}={value}")));
+    HeaderValue::try_from(format!("{}?{}", uri.path(), query.join("&"))).ok()
 }
 
 /// The value of `dups`.
@@ -92,10 +114,8 @@ pub(super) const fn dups_name(repeats: bool) -> &'static str {
     if repeats { "y" } else { "n" }
 }
 
-fn serves(range: &MediaRange<'_>, offer: Format) -> bool {
-    if range.is_wildcard() {
-        return true;
-    }
+/// Whether a media range names a format, and no other form of it.
+pub(in crate::http) fn serves(range: &MediaRange<'_>, offer: Format) -> bool {
     let has = |name, values: &[&str]| {
         range.parameter(name).is_none_or(|given| {
             let is_given = |value: &&str| given.eq_ignore_ascii_case(value);
@@ -182,8 +202,6 @@ fn not_acceptable() -> Refusal {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use hyper::header;
-
     use super::*;
 
     fn format(query: &str, accept: &'static str) -> Option<Format> {
@@ -198,7 +216,7 @@ mod tests {
     fn offers_are_read_with_their_parameters() {
         let (once, repeated) = (OFFERS[1], OFFERS[2]);
         for (query, accept, expected) in [
-            ("", "", Some(Format::Raw)),
+            ("", "", None),
             ("", " */*;q=0.8", Some(Format::Raw)),
             ("", "text/html", None),
             ("", "application/vnd.ipld.raw;q=0", None),

@@ -1,4 +1,4 @@
-//! Graphs of blocks as CAR files, made while they are sent.
+//! Graphs of blocks as CAR files, and files in many blocks as their bytes, made while they are sent.
 //!
 //! One block is at hand at a time. A large one goes out in slices of the bytes that are in memory already; small ones are
 //! gathered into a part. What a part, a block or the walk takes of the memory for answers is asked for before it
@@ -50,16 +50,45 @@ pub(super) enum DagScope {
 }
 
 /// What is sent.
-pub(super) struct Selection {
+pub(in crate::http) struct Selection {
     /// The blocks that lead to the terminus, which are sent before it.
     pub(super) path: Vec<Cid>,
     /// The block where the path ends.
     pub(super) terminus: Cid,
-    pub(super) scope: DagScope,
+    pub(super) form: Form,
     /// The bytes of the file that are to be read, of an entity; `None` is all.
     pub(super) bytes: Option<Range<u64>>,
     /// Whether a block is sent at each of its places.
     pub(super) repeats: bool,
+}
+
+/// What is sent of the blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// A CAR with the blocks of a scope.
+    Car(DagScope),
+    /// What they hold of a file: so many bytes.
+    File(u64),
+}
+
+impl Selection {
+    /// Bytes of the file at a block, some at least, which there are as its writer claims.
+    pub(in crate::http) fn of_file(terminus: Cid, bytes: Range<u64>, size: u64) -> Selection {
+        let length = bytes.end.min(size) - bytes.start;
+        // What reaches the end is told by the blocks themselves.
+        let end = if bytes.end < size {
+            bytes.end
+        } else {
+            u64::MAX
+        };
+        Selection {
+            path: Vec::new(),
+            terminus,
+            form: Form::File(length),
+            bytes: Some(bytes.start..end),
+            repeats: true,
+        }
+    }
 }
 
 impl DagScope {
@@ -74,7 +103,7 @@ impl DagScope {
 
 /// Why a graph cannot be sent to its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum GraphError {
+pub(in crate::http) enum GraphError {
     #[error("the CAR file cannot be begun")]
     Car(#[from] CarError),
     #[error("block {0} is not here")]
@@ -85,6 +114,8 @@ pub(super) enum GraphError {
     Links { cid: Box<Cid>, source: CodecError },
     #[error("the graph is too large")]
     TooLarge(#[from] LimitExceeded),
+    #[error("the blocks of the file do not hold as many bytes as they say")]
+    OtherSize,
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
 }
@@ -92,7 +123,9 @@ pub(super) enum GraphError {
 impl Retryable for GraphError {
     fn kind(&self) -> ErrorKind {
         match self {
-            GraphError::Absent(_) | GraphError::Links { .. } => ErrorKind::Reject,
+            GraphError::Absent(_) | GraphError::Links { .. } | GraphError::OtherSize => {
+                ErrorKind::Reject
+            }
             GraphError::Unreadable { source, .. } => source.kind(),
             GraphError::NoRoom(error) => error.kind(),
             GraphError::Car(_) | GraphError::TooLarge(_) => ErrorKind::Fatal,
@@ -112,7 +145,7 @@ impl ClientError for GraphError {
     fn code(&self) -> &'static str {
         match self {
             GraphError::Absent(_) => "not_found",
-            GraphError::Links { .. } => "unreadable_links",
+            GraphError::Links { .. } | GraphError::OtherSize => "unreadable_links",
             GraphError::Unreadable { source, .. } => source.code(),
             GraphError::NoRoom(error) => error.code(),
             GraphError::Car(_) | GraphError::TooLarge(_) => INTERNAL,
@@ -130,7 +163,7 @@ impl ClientError for GraphError {
     fn hint(&self) -> &'static str {
         match self {
             GraphError::Absent(_) => ABSENT_HINT,
-            GraphError::Links { .. } => {
+            GraphError::Links { .. } | GraphError::OtherSize => {
                 "ask for the block alone, with format=raw or dag-scope=block"
             }
             GraphError::Unreadable { source, .. } => source.hint(),
@@ -145,9 +178,10 @@ impl ClientError for GraphError {
 }
 
 /// A graph that is being sent.
-pub(super) struct Graph {
+pub(in crate::http) struct Graph {
     node: Arc<Service>,
-    scope: DagScope,
+    /// Of a file, with the bytes that are still to be sent.
+    form: Form,
     /// What the terminus is, once that is known.
     entity: Option<Entity>,
     walk: Walk,
@@ -200,8 +234,8 @@ impl HeldBlock {
 }
 
 impl Graph {
-    /// Begins to send a graph, once there is room for its first part.
-    pub(super) async fn begin(
+    /// Begins to send a graph, once there is room for its first part and something of it is at hand.
+    pub(in crate::http) async fn begin(
         node: &Arc<Service>,
         selection: Selection,
         place: Place,
@@ -213,30 +247,38 @@ impl Graph {
         };
         let mut walk = Walk::new(selection.path, begins, selection.repeats);
         let next = walk.next();
+        let part = match selection.form {
+            Form::Car(_) => car::Writer::new(&[terminus])?.take(),
+            Form::File(_) => Vec::new(),
+        };
         let mut graph = Graph {
             node: Arc::clone(node),
-            scope: selection.scope,
+            form: selection.form,
             entity: None,
             walk,
             walk_share: WalkShare::default(),
-            next: None,
+            next,
             failed: None,
             reserved: None,
-            part: car::Writer::new(&[terminus])?.take(),
+            part,
             part_share: None,
             rest: Bytes::new(),
             place,
         };
-        if let Some(next) = next {
+        while let Some(next) = graph.next.take() {
             while let Some(need) = graph.step(&next).await? {
                 graph.wait(need, REQUEST_PATIENCE).await?;
+            }
+            // Of a file the first blocks may hold none of its bytes.
+            if !graph.part.is_empty() || !graph.rest.is_empty() {
+                break;
             }
         }
         Ok(graph)
     }
 
     /// The body of the answer.
-    pub(super) fn into_body(self) -> Body {
+    pub(in crate::http) fn into_body(self) -> Body {
         let parts = try_unfold(self, |mut graph| async move {
             match graph.next_part().await {
                 Ok(part) => Ok(part.map(|part| (part, graph))),
@@ -263,8 +305,15 @@ impl Graph {
                 return Err(error);
             }
             let Some(next) = self.next.take() else {
-                let last = (!self.part.is_empty()).then(|| self.take());
-                return Ok(last);
+                if matches!(self.form, Form::File(left) if left > 0) {
+                    self.failed = Some(GraphError::OtherSize);
+                } else if self.part.is_empty() {
+                    return Ok(None);
+                }
+                if self.part.is_empty() {
+                    continue;
+                }
+                return Ok(Some(self.take()));
             };
             let step = self.step(&next).await;
             match step {
@@ -298,21 +347,29 @@ impl Graph {
     /// happened then.
     async fn step(&mut self, next: &Next) -> Result<Option<Need>, GraphError> {
         let found = self.find(next.cid()).await?;
-        let leads = self.leads(next, found.block())?;
+        let (leads, sent) = self.leads(next, found.block())?;
+        if let (Form::File(left), Some(sent)) = (self.form, &sent)
+            && sent.len() as u64 > left
+        {
+            return Err(GraphError::OtherSize);
+        }
         let answers = &self.node.answers;
         let walk = self.walk.bytes_with(&leads);
         if !answers.grow_now(&mut self.walk_share, walk) {
             return Ok(Some(Need::Walk(walk)));
         }
-        // The content of an identity CID stands in the link itself.
-        if !is_identity(next.cid()) && self.walk.is_to_be_sent(next) {
-            let need = if found.block().bytes().len() > SMALL_BYTES {
-                self.add_large(found)
+        if let Some(sent) = sent {
+            let length = sent.len();
+            let need = if length > SMALL_BYTES {
+                self.add_large(found, sent)
             } else {
-                self.add_small(&found)
+                self.add_small(&found, sent)
             };
             if let Some(bytes) = need {
                 return Ok(Some(Need::Share(bytes)));
+            }
+            if let Form::File(left) = &mut self.form {
+                *left -= length as u64;
             }
         }
         self.walk.descend(next, leads)?;
@@ -334,13 +391,58 @@ impl Graph {
         }
     }
 
-    /// What a block leads to and is sent.
-    fn leads(&mut self, next: &Next, block: &Block) -> Result<Leads, GraphError> {
+    /// What a block leads to and is sent, and which of its own bytes are.
+    fn leads(
+        &mut self,
+        next: &Next,
+        block: &Block,
+    ) -> Result<(Leads, Option<Range<usize>>), GraphError> {
+        match self.form {
+            Form::Car(scope) => {
+                // The content of an identity CID stands in the link itself.
+                let is_sent = !is_identity(next.cid()) && self.walk.is_to_be_sent(next);
+                let leads = self.leads_in_scope(scope, next, block)?;
+                Ok((leads, is_sent.then(|| 0..block.bytes().len())))
+            }
+            Form::File(_) => self.leads_of_file(next, block),
+        }
+    }
+
+    /// What holds the bytes of the file that are wanted.
+    fn leads_of_file(
+        &self,
+        next: &Next,
+        block: &Block,
+    ) -> Result<(Leads, Option<Range<usize>>), GraphError> {
+        let cid = next.cid();
+        let node = Node::parse(cid, block.bytes()).map_err(|source| GraphError::Links {
+            cid: Box::new(*cid),
+            source,
+        })?;
+        let Some(Node::File(file)) = node else {
+            return Err(GraphError::OtherSize);
+        };
+        let wanted = match next {
+            Next::Part(_, bytes) => bytes.clone(),
+            Next::Path(_) | Next::Whole(_) => 0..u64::MAX,
+        };
+        let own = file.own_in(&wanted);
+        let leads = Leads::of_file(file.parts_in(&wanted));
+        Ok((leads, (!own.is_empty()).then_some(own)))
+    }
+
+    /// What of what a block leads to belongs to the scope.
+    fn leads_in_scope(
+        &mut self,
+        scope: DagScope,
+        next: &Next,
+        block: &Block,
+    ) -> Result<Leads, GraphError> {
         let unreadable = |source| GraphError::Links {
             cid: Box::new(*block.cid()),
             source,
         };
-        match (next, self.scope) {
+        match (next, scope) {
             (Next::Path(_), _) | (Next::Whole(_), DagScope::Block) => Ok(Leads::default()),
             (Next::Whole(cid), DagScope::All) => {
                 let links = codec::links(cid, block.bytes()).map_err(unreadable)?;
@@ -373,8 +475,8 @@ impl Graph {
         if entity == of { below } else { Vec::new() }
     }
 
-    /// Puts a block behind the part; says what it needs when it needs more than there is.
-    fn add_large(&mut self, found: HeldBlock) -> Option<usize> {
+    /// Puts bytes of a block behind the part; says what it needs when it needs more than there is.
+    fn add_large(&mut self, found: HeldBlock, bytes: Range<usize>) -> Option<usize> {
         let answers = &self.node.answers;
         let sent = match found {
             HeldBlock::Sent(sent) => sent,
@@ -387,13 +489,15 @@ impl Graph {
             },
         };
         self.reserved = None;
-        car::write_section_head(&mut self.part, sent.block());
-        self.rest = block_bytes(sent, self.place.clone());
+        if let Form::Car(_) = self.form {
+            car::write_section_head(&mut self.part, sent.block());
+        }
+        self.rest = block_bytes(sent, self.place.clone()).slice(bytes);
         None
     }
 
-    /// Adds a block to the part; says what the part needs when it needs more than there is.
-    fn add_small(&mut self, found: &HeldBlock) -> Option<usize> {
+    /// Adds bytes of a block to the part; says what the part needs when it needs more than there is.
+    fn add_small(&mut self, found: &HeldBlock, bytes: Range<usize>) -> Option<usize> {
         if self.part_share.is_none() {
             let share = self.reserved.take();
             let Some(share) = share.or_else(|| self.node.answers.share_now(PART_ROOM)) else {
@@ -403,8 +507,10 @@ impl Graph {
             self.part.reserve_exact(PART_ROOM);
         }
         let block = found.block();
-        car::write_section_head(&mut self.part, block);
-        self.part.extend_from_slice(block.bytes());
+        if let Form::Car(_) = self.form {
+            car::write_section_head(&mut self.part, block);
+        }
+        self.part.extend_from_slice(&block.bytes()[bytes]);
         None
     }
 

@@ -8,7 +8,11 @@ use crate::http::refusal::Refusal;
 use crate::http::service::Service;
 
 /// Follows a path from a root to its end, whose block is not read.
-pub(super) async fn follow(node: &Service, root: &Cid, path: &str) -> Result<PathWalk, Refusal> {
+pub(in crate::http) async fn follow(
+    node: &Service,
+    root: &Cid,
+    path: &str,
+) -> Result<PathWalk, Refusal> {
     let mut path = PathWalk::new(*root, path).map_err(refused)?;
     while !path.is_at_end() {
         let block = read(node, path.at()).await?;
@@ -17,7 +21,8 @@ pub(super) async fn follow(node: &Service, root: &Cid, path: &str) -> Result<Pat
     Ok(path)
 }
 
-fn refused(error: PathError) -> Refusal {
+/// Why a path cannot be followed.
+pub(in crate::http) fn refused(error: PathError) -> Refusal {
     let message = error.to_string();
     match error {
         PathError::Absent { .. } => Refusal::not_found(

@@ -10,8 +10,9 @@ const DID: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 const PEER: &str = "12D3KooWQ5fTgUqAvX5wxbv5mZvhsg1oiRHsUzTo6hcjxS9kHWcW";
 const MULTIADDR: &str = "/ip4/192.0.2.1/udp/4001/quic-v1";
 
-/// A CID as text in any base that is read.
-const CID_PATTERN: &str = "^(Qm[1-9A-HJ-NP-Za-km-z]{44}|[bBfFkKzmuMU][0-9A-Za-z+/_=-]+)$";
+/// A CID as text in any base that is read, bare, in a URI or in the address of a gateway.
+const CID_PATTERN: &str =
+    "^(Qm[1-9A-HJ-NP-Za-km-z]{44}|[bBfFkKzmuMU][0-9A-Za-z+/_=-]+|(ipfs://|/ipfs/|https?://).+)$";
 
 /// A parameter that stands in the path of a route.
 pub(super) fn in_path(route: &Route, name: &str) -> Value {
@@ -19,7 +20,10 @@ pub(super) fn in_path(route: &Route, name: &str) -> Value {
         // The gateway takes a path behind it.
         "cid" if route.path.contains('*') => ("^[0-9A-Za-z]", json!([CID, format!("{CID}/a/b")])),
         "cid" => (CID_PATTERN, json!([CID])),
-        "name" => ("^(k|b|Qm|12D3Koo|16Uiu2|z|did:)", json!([NAME, DID])),
+        "name" => (
+            "^(k|K|b|B|f|F|Qm|12D3Koo|16Uiu2|z|did:|ipns://|/ipns/|https?://)",
+            json!([NAME, DID]),
+        ),
         "did" => ("^did:[a-z0-9]+:.+$", json!([DID])),
         "peer" => ("^[0-9A-Za-z]+$", json!([PEER])),
         "file" => ("^[^/]", json!(["index.html"])),
@@ -48,6 +52,9 @@ pub(super) fn in_query(route: &Route, name: &str) -> Value {
         }
         "name" => json!({"type": "string", "maxLength": 255, "examples": ["my files"]}),
         "root" => json!({"type": "string", "pattern": CID_PATTERN, "examples": [CID]}),
+        "filename" if route.name.starts_with("path_") => {
+            json!({"type": "string", "minLength": 1, "examples": ["picture.png"]})
+        }
         "filename" => json!({"type": "string", "minLength": 1, "examples": ["list.car"]}),
         "entity-bytes" => json!({
             "type": "string",

@@ -50,6 +50,9 @@ impl ClientError for IngestError {
                 "sign rungs of the record's sequence and value, each ending later than the one before"
             }
             IngestError::NotFollowed => "`perennis name list` shows which names are followed",
+            IngestError::Led { .. } => {
+                "unfollow that name first; what is followed for it alone goes with it"
+            }
             IngestError::OtherHead { .. } => {
                 "sign a record whose value is /ipfs/ and the head's CID"
             }

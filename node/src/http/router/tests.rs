@@ -6,14 +6,14 @@ use super::*;
 
 /// The name of the route and the parameter.
 fn found<'a>(method: &Method, path: &'a str) -> Option<(&'static str, &'a str)> {
-    match find(method, path) {
+    match super::find(Listener::Api, method, path) {
         Matched::Route(route, parameter) => Some((route.name, parameter)),
         _ => None,
     }
 }
 
 fn other_methods(method: &Method, path: &str) -> Option<&'static str> {
-    match find(method, path) {
+    match super::find(Listener::Api, method, path) {
         Matched::OtherMethods(methods) => Some(methods),
         _ => None,
     }
@@ -22,7 +22,7 @@ fn other_methods(method: &Method, path: &str) -> Option<&'static str> {
 #[test]
 fn every_route_is_found_and_answers_other_methods_with_its_own() {
     let mut names = BTreeSet::new();
-    for route in routes() {
+    for route in routes(Listener::Api) {
         assert!(names.insert(route.name), "{} is there twice", route.name);
         let path = route
             .path
@@ -79,6 +79,9 @@ fn parameters_are_taken_from_the_path() {
         (Method::PUT, "/routing/v1/ipns/k51", ("record_put", "k51")),
         (Method::POST, "/v1/names/k51/publish", ("publish", "k51")),
         (Method::GET, "/v1/names/publish", ("name", "publish")),
+        (Method::GET, "/v1/names/k51/", ("name", "k51")),
+        (Method::PUT, "/routing/v1/ipns/k51/", ("record_put", "k51")),
+        (Method::GET, "/routing/v1/ipns/k51/", ("record_get", "k51")),
         (Method::POST, "/v1/peers/connect", ("peer_connect", "")),
         (
             Method::PUT,
@@ -107,7 +110,8 @@ fn parameters_are_taken_from_the_path() {
         "/v1/names/a/b",
         "/v1/names//publish",
         "/v1/names/a/b/publish",
-        "/v1/names/a/",
+        "/v1/names/a/publish/",
+        "/v1/names/a//",
         "/v1/peers/",
         "/v1/peers//ban",
         "/v1/status/",
@@ -123,7 +127,10 @@ fn parameters_are_taken_from_the_path() {
         "///",
         "//ipfs/bafy",
     ] {
-        let nothing = matches!(find(&Method::GET, path), Matched::Nothing);
+        let nothing = matches!(
+            super::find(Listener::Api, &Method::GET, path),
+            Matched::Nothing
+        );
         assert!(nothing, "{path}");
     }
 }

@@ -1,6 +1,7 @@
 //! Routes of the node itself: its pages, its health, its figures and this documentation.
 
 use super::{ERROR, HTML, routes};
+use crate::http::listener::Listener;
 use crate::http::route::{Documented, Metering, Route, Schema, Shape};
 use crate::http::{health, metrics, openapi, page, status};
 
@@ -31,7 +32,7 @@ pub(super) static ROUTES: &[Route] = &[
         .metering(Metering::NeverRefused)
         .summary("Metrics in the OpenMetrics text format.")
         .answers(documented![200 "the metrics" &[("application/openmetrics-text; version=1.0.0; charset=utf-8", Shape::Text)]]),
-    Route::get("/openapi.json", "openapi", |_| Box::pin(async { Ok(openapi::document(routes())) }))
+    Route::get("/openapi.json", "openapi", |_| Box::pin(async { Ok(openapi::document(Listener::Api, routes(Listener::Api))) }))
         .also(&["/openapi.json/"])
         .metering(Metering::NeverRefused)
         .summary("This document.")

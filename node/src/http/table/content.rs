@@ -3,7 +3,7 @@
 use super::ERROR;
 use crate::http::route::{Documented, Metering, Query, Route, RouteMethod, Schema, Shape};
 use crate::http::scope::Scope;
-use crate::http::{gateway, identifiers, records};
+use crate::http::{gateway, identifiers, records, resolved};
 
 const FILENAME: Query = Query {
     name: "filename",
@@ -19,7 +19,7 @@ pub(super) static ROUTES: &[Route] = &[
         .query(&[
             Query {
                 name: "format",
-                meaning: "what to send; wins over the header Accept; raw without both",
+                meaning: "what to send; wins over the header Accept, of which one has to be there",
                 values: &["raw", "car"],
             },
             Query {
@@ -56,13 +56,22 @@ pub(super) static ROUTES: &[Route] = &[
             ],
             206 "the asked part of the block" &[("application/vnd.ipld.raw", Shape::Binary)],
             304 "what the client has is what there is" &[],
-            400 "no CID, a parameter we do not know, a path behind a single block, or bytes outside of the file" ERROR,
+            400 "no CID, neither format nor Accept, a parameter we do not know, a path behind a single block, or bytes outside of the file" ERROR,
             404 "the block, or one on the path to it, is not here, or there is no such name on the path" ERROR,
             406 "a format that is not served" ERROR,
             412 "Cache-Control: only-if-cached, and it is not here" &[],
             416 "the range lies outside of the block" ERROR,
             422 "the links of the graph's root, or of a block on the path, cannot be read" ERROR,
             503 "the memory for answers is taken; Retry-After says when to try again" ERROR,
+        ]),
+    Route::get("/v1/resolve/{name}", "resolve", handler!(resolved::resolve))
+        .summary("Where a name leads: to the content that its record points at, or where that is another name, to what that one leads to, for at most 32 names and none twice. Records that are not kept here are asked of the network; all names together take at most 20 seconds.")
+        .answers(documented![
+            200 "the content path, and each name on the way" json!("resolved"),
+            400 "no name" ERROR,
+            404 "no record of the name, or of one on the way, was found" ERROR,
+            422 "the names lead in a circle, on too far, or to a domain (DNSLink) or something else that is no content" ERROR,
+            503 "a name on the way was not found in time" ERROR,
         ]),
     Route::get("/ipns/{*name}", "ipns", handler!(records::gateway))
         .summary("The newest record of a name (trustless gateway specification).")

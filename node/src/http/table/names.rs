@@ -14,14 +14,14 @@ pub(super) static ROUTES: &[Route] = &[
             400 "no cursor or no limit" ERROR,
         ]),
     Route::get("/v1/names/{name}", "name", handler!(name_status::status))
-        .summary("How one name is: its record, its size, its pins, when it was put where and when it is due again.")
+        .summary("How one name is: its record, where that leads, its size, its pins, when it was put where and when it is due again.")
         .answers(documented![
             200 "its status" json!("name"),
             400 "no name" ERROR,
             404 "the name is not kept here, or its record is lost" ERROR,
         ]),
     Route::new(RouteMethod::Put, "/v1/names/{name}", "follow", Scope::Control, handler!(follow::follow))
-        .summary("Follows somebody else's name: keeps its record and all that is below its head, and looks for newer records. For the operator only: with the bearer token, or from this machine and from no web page. Without a body the record is looked for at the routers and sources; a body is the record, or a CARv1 of the form of a publish whose blocks are kept as well.")
+        .summary("Follows somebody else's name: keeps its record and all that is below its head, and looks for newer records. Where the record points at another name, that one is followed for it. For the operator only: with the bearer token, or from this machine and from no web page. Without a body the record is looked for at the routers and sources; a body is the record, or a CARv1 of the form of a publish whose blocks are kept as well.")
         .query(&[
             Query {
                 name: "source",
@@ -47,6 +47,7 @@ pub(super) static ROUTES: &[Route] = &[
             415 "another content type" ERROR,
             422 "a block breaks the rules of its codec" ERROR,
             429 "a quota is used up" ERROR,
+            502 "no record was found, and not all routers and sources could be asked; what each of them said" ERROR,
             503 "busy, or its data folder is gone" ERROR,
             507 "the disk is full" ERROR,
         ]),
@@ -58,6 +59,7 @@ pub(super) static ROUTES: &[Route] = &[
             401 "the bearer token is missing or wrong" ERROR,
             403 "not the operator" ERROR,
             404 "the name is not followed" ERROR,
+            409 "another followed name leads to it" ERROR,
             507 "the disk is full" ERROR,
         ]),
     Route::new(RouteMethod::Post, "/v1/names/{name}/publish", "publish", Scope::Publish, handler!(names::publish))

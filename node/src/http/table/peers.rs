@@ -80,7 +80,8 @@ pub(super) static ROUTES: &[Route] = &[
                 ("application/json", schema!("routing-providers")),
                 ("application/x-ndjson", Shape::Text),
             ],
-            400 "no CID" ERROR,
+            400 "a value in the query that is no text" ERROR,
+            422 "no CID" ERROR,
             503 "no peers" ERROR,
         ]),
     Route::get("/routing/v1/peers/{peer}", "peers_routing", handler!(providers::routed_peer))
@@ -91,6 +92,7 @@ pub(super) static ROUTES: &[Route] = &[
                 ("application/json", schema!("routing-peers")),
                 ("application/x-ndjson", Shape::Text),
             ],
-            400 "no peer id" ERROR,
+            400 "a value in the query that is no text" ERROR,
+            422 "no peer id" ERROR,
         ]),
 ];

@@ -216,3 +216,44 @@ impl Puts {
         Ok(kept.is_some_and(|kept| kept.record.bytes() != put.bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use perennis_shared::ipns::{RecordFields, create};
+    use perennis_shared::sign::SigningKey;
+    use perennis_shared::time::Timestamp;
+
+    use super::*;
+    use crate::storage::NameChange;
+    use crate::workers::testing::{Source, TestParts, context};
+
+    #[tokio::test]
+    async fn a_record_that_has_ended_leaves_the_queue_of_its_router() {
+        let router = Source::new().await.url();
+        let url = router.clone();
+        let node = TestParts::new(move |config| config.ipns.routers = vec![url]).await;
+        let key = SigningKey::from_seed(&[1; 32]);
+        let name = Name::from_public_key(&key.public());
+        let fields = RecordFields {
+            value: "/ipfs/bafkqaaa",
+            sequence: 1,
+            validity: Timestamp::from(rt::now() - Duration::from_secs(1)),
+            ttl: Duration::from_secs(60),
+        };
+        let change = NameChange {
+            routers: vec![router.clone()],
+            ..NameChange::of(name, create(&key, &fields).unwrap(), rt::now())
+        };
+        node.storage.commit(change).await.unwrap();
+        let queue = node.storage.router_queue(&router).unwrap();
+        assert!(node.storage.queue_next(queue).await.unwrap().is_some());
+
+        let parts = node.parts();
+        let mut worker = RepublishWorker::of_routers(&parts).next().unwrap();
+        let (mut context, _, _stop) = context();
+        worker.step(&mut context).await.unwrap();
+        assert_eq!(node.storage.queue_next(queue).await.unwrap(), None);
+    }
+}

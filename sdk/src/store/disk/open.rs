@@ -8,13 +8,14 @@
 use std::{collections::BTreeSet, fs::File, path::Path};
 
 use perennis_rt::files::{create_private_folder, open_private_file};
+use perennis_shared::cid::parse_cid_bytes;
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle as _, WriteTransaction,
 };
 
 use super::{
-    BLOCKS, DiskOptions, FORMAT, FORMAT_ROW, Failure, META, ROWS, ROWS_OF_FORMAT_1, StoreError,
-    TALLY, close, failure::guarded, tally, tally::Tally,
+    BLOCKS, DiskOptions, FORMAT, FORMAT_ROW, Failure, HASHES, META, ROWS, ROWS_OF_FORMAT_1,
+    StoreError, TALLY, close, failure::guarded, tally, tally::Tally,
 };
 use crate::store::row;
 
@@ -100,6 +101,9 @@ fn prepare(database: &Database) -> Result<Doubt, Failure> {
     if !tables.contains(BLOCKS.name()) {
         return Err(Failure::Damaged("the table of blocks is gone".into()));
     }
+    if !tables.contains(HASHES.name()) {
+        index(database)?;
+    }
     if !tables.contains(ROWS.name()) {
         if tally.is_some() || !tables.contains(ROWS_OF_FORMAT_1.name()) {
             return Err(Failure::Damaged("the table of rows is gone".into()));
@@ -131,9 +135,28 @@ fn prepare(database: &Database) -> Result<Doubt, Failure> {
 fn make(database: &Database) -> Result<(), Failure> {
     let transaction = database.begin_write()?;
     transaction.open_table(BLOCKS)?;
+    transaction.open_table(HASHES)?;
     transaction.open_table(ROWS)?;
     transaction.open_table(META)?.insert(FORMAT_ROW, FORMAT)?;
     write_tally(&transaction, Tally::default())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Writes down where the block of each multihash is, which earlier releases did not, in one commit.
+fn index(database: &Database) -> Result<(), Failure> {
+    let transaction = database.begin_write()?;
+    {
+        let blocks = transaction.open_table(BLOCKS)?;
+        let mut hashes = transaction.open_table(HASHES)?;
+        for block in blocks.iter()? {
+            let (key, _) = block?;
+            // What is no CID any more is told by whoever lists it.
+            if let Ok(cid) = parse_cid_bytes(key.value()) {
+                hashes.insert(cid.hash().to_bytes().as_slice(), key.value())?;
+            }
+        }
+    }
     transaction.commit()?;
     Ok(())
 }

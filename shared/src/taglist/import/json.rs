@@ -152,11 +152,7 @@ fn read_row(
     let mut draft = Draft::default();
     for column in COLUMNS {
         let names = column.names(options);
-        let name = names.iter().find(|name| {
-            let value = fields.get(**name);
-            value.is_some_and(|value| !matches!(value, Value::Null))
-        });
-        let Some(name) = name else {
+        let Some(name) = names.iter().find(|name| fields.contains_key(**name)) else {
             continue;
         };
         let text = match fields.remove(*name) {
@@ -189,6 +185,7 @@ fn flatten(value: Value, path: String, depth: usize, fields: &mut BTreeMap<Strin
                 flatten(value, path, depth + 1, fields);
             }
         }
+        Value::Null => {}
         value => {
             fields.insert(path, value);
         }
