@@ -116,7 +116,7 @@ async fn record(node: &Service, name: &Name, reach: Reach) -> Result<Arc<ServedR
         return Ok(kept);
     }
     let found = node.resolve.record(name, reach).await;
-    found.ok_or_else(|| absent(name))
+    found?.ok_or_else(|| absent(name))
 }
 
 impl ClientError for NameChainError {
