@@ -158,7 +158,7 @@ async fn send(
     for remark in remarks(&done) {
         context.output.warn(remark);
     }
-    if done["kept"] == true || done["blocks"] == 0 {
+    if done["kept"] == true || has_nothing(&done) {
         return Ok(());
     }
     Err(Failure::told(Exit::Invalid))
@@ -203,12 +203,19 @@ fn next_step(failure: Failure, arguments: &Import) -> Failure {
     failure.hint("nothing was pinned; --partial keeps what is sound in the file")
 }
 
+/// Whether the file is sound and has no block that could be kept.
+fn has_nothing(done: &Value) -> bool {
+    done["roots"].as_array().is_some_and(Vec::is_empty)
+        && done["refusedBlocks"] == 0
+        && done["truncated"].is_null()
+}
+
 fn show(page: &mut Page, done: &Value) {
     let number = |field: &str| done[field].as_u64().unwrap_or_default();
-    let line = match (done["kept"] == true, number("blocks")) {
-        (true, _) => page.paint.good("imported"),
-        (false, 0) => page.paint.warn("nothing in it"),
-        (false, _) => page.paint.bad("not kept"),
+    let line = match done["kept"] == true {
+        true => page.paint.good("imported"),
+        false if has_nothing(done) => page.paint.warn("nothing to keep in"),
+        false => page.paint.bad("not kept:"),
     };
     page.line(format!(
         "{line} {}, {} in {:.1} s",

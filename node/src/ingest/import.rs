@@ -74,6 +74,9 @@ pub(crate) struct Import {
     batch_bytes: usize,
     /// The root or block under which all of the file is stored together.
     owner: Option<Cid>,
+    has_header: bool,
+    /// Whether nothing more of the file can be read.
+    is_unreadable: bool,
     tally: Tally,
     share: Share,
     _no_collection: OwnedRwLockReadGuard<()>,
@@ -100,6 +103,16 @@ pub(crate) struct Tally {
     pub(crate) lacks_index: bool,
     /// Whether the roots are those blocks to which no other of the file links.
     pub(crate) roots_are_found: bool,
+}
+
+impl Tally {
+    /// Counts what is not taken of a file, and why.
+    fn refuse(&mut self, error: &CarError) {
+        self.refused_blocks += 1;
+        if self.refused.len() < TOLD {
+            self.refused.push(chain(error));
+        }
+    }
 }
 
 /// A file that was received to its end. Nothing of it is pinned yet.
@@ -158,6 +171,8 @@ impl Ingest {
             batch: Vec::new(),
             batch_bytes: 0,
             owner: None,
+            has_header: false,
+            is_unreadable: false,
             tally: Tally::default(),
             share,
             _no_collection: Arc::clone(&self.importing).read_owned().await,
@@ -183,6 +198,9 @@ impl Import {
     /// Takes the next piece of the file, and stores the blocks that are complete with it.
     pub(crate) async fn push(&mut self, piece: &[u8]) -> Result<(), IngestError> {
         self.tally.bytes += piece.len() as u64;
+        if self.is_unreadable {
+            return Ok(());
+        }
         self.decoder.push(piece);
         loop {
             match self.decoder.next_event() {
@@ -197,10 +215,13 @@ impl Import {
                 Err(error @ (CarError::Block { .. } | CarError::Cid { .. }))
                     if self.wish.is_partial =>
                 {
-                    self.tally.refused_blocks += 1;
-                    if self.tally.refused.len() < TOLD {
-                        self.tally.refused.push(chain(&error));
-                    }
+                    self.tally.refuse(&error);
+                }
+                // Behind a length that is none nothing can be found.
+                Err(error) if self.wish.is_partial && self.has_header => {
+                    self.tally.refuse(&error);
+                    self.is_unreadable = true;
+                    return Ok(());
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -215,9 +236,8 @@ impl Import {
         self.tally.lacks_index = self.decoder.lacks_index();
         match std::mem::take(&mut self.decoder).finish() {
             Ok(()) => {}
-            Err(cut @ CarError::Truncated { .. })
-                if self.wish.is_partial && self.tally.version > 0 =>
-            {
+            Err(_) if self.is_unreadable => {}
+            Err(cut @ CarError::Truncated { .. }) if self.wish.is_partial && self.has_header => {
                 self.tally.cut = Some(cut);
             }
             Err(error) => return Err(error.into()),
@@ -240,6 +260,7 @@ impl Import {
         self.share.grow(roots.len() as u64 * CANDIDATE_BYTES * 3)?;
         let has_none = roots.is_empty() && self.wish.roots.is_empty();
         self.candidates = has_none.then(Vec::new);
+        self.has_header = true;
         self.owner = self.wish.roots.first().or(roots.first()).copied();
         self.named = roots;
         Ok(())

@@ -160,11 +160,18 @@ async fn a_file_is_taken_whole_or_not_at_all_unless_what_there_is_was_asked_for(
     assert_eq!((outcome.is_kept, outcome.tally.refused_blocks), (true, 1));
     assert!(outcome.tally.refused[0].contains(&gone.cid().to_string()));
 
+    // A length in its longer form, behind which nothing can be found.
+    let broken = [&whole[..], &[0x80, 0x00, 1, 2, 3]].concat();
+    let refused = door.import(named("a"), &broken).await.unwrap_err();
+    assert!(matches!(refused, IngestError::Car(CarError::Length { .. })));
+    let outcome = door.import(partial(), &broken).await.unwrap();
+    assert_eq!((outcome.is_kept, outcome.tally.refused_blocks), (true, 1));
+    assert_eq!(outcome.roots[0].1, ImportedState::Pinned);
+
     // What is here already need not be in the file.
-    let rest = car::write(&[*root.cid()], [&gone]).unwrap();
-    let outcome = door.import(named("b"), &rest).await.unwrap();
+    let empty = car::write(&[*root.cid()], []).unwrap();
+    let outcome = door.import(named("b"), &empty).await.unwrap();
     assert!(outcome.is_kept);
-    assert_eq!(outcome.tally.new_blocks, 1);
 }
 
 #[tokio::test]
