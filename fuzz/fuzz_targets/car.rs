@@ -25,10 +25,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// Header, blocks, sections that were refused, and why the reading ended.
-fn of_anybody(
-    file: &[u8],
-    size: usize,
-) -> (Option<Header>, Vec<Block>, usize, Option<CarError>) {
+fn of_anybody(file: &[u8], size: usize) -> (Option<Header>, Vec<Block>, usize, Option<CarError>) {
     let mut decoder = FileDecoder::new();
     let (mut header, mut blocks, mut refused) = (None, Vec::new(), 0);
     for piece in file.chunks(size) {

@@ -49,7 +49,7 @@ always! {
 impl Retryable for VerifyError {
     fn kind(&self) -> ErrorKind {
         match self {
-            VerifyError::Mismatch { .. } | VerifyError::Collision { .. } => ErrorKind::Corrupt,
+            VerifyError::Mismatch | VerifyError::Collision => ErrorKind::Corrupt,
             VerifyError::HashNotAllowed { .. }
             | VerifyError::NotInThisBuild { .. }
             | VerifyError::DigestLength { .. }
@@ -67,14 +67,14 @@ impl Retryable for RecordError {
             | RecordError::Malformed { .. }
             | RecordError::Codec { .. }
             | RecordError::Validity { .. }
-            | RecordError::V1Only { .. }
+            | RecordError::V1Only
             | RecordError::UnsupportedValidity { .. }
             | RecordError::FieldMismatch { .. }
-            | RecordError::WrongKey { .. }
-            | RecordError::MissingKey { .. }
+            | RecordError::WrongKey
+            | RecordError::MissingKey
             | RecordError::UnsupportedKey { .. }
-            | RecordError::BadSignature { .. }
-            | RecordError::InvalidValue { .. } => ErrorKind::Corrupt,
+            | RecordError::BadSignature
+            | RecordError::InvalidValue => ErrorKind::Corrupt,
         }
     }
 }
@@ -82,12 +82,12 @@ impl Retryable for RecordError {
 impl Retryable for OpenError {
     fn kind(&self) -> ErrorKind {
         match self {
-            OpenError::WrongPassphrase { .. }
+            OpenError::WrongPassphrase
             | OpenError::Passphrase { .. }
-            | OpenError::NotAKeyFile { .. }
+            | OpenError::NotAKeyFile
             | OpenError::TooLarge { .. }
             | OpenError::Cost { .. } => ErrorKind::Reject,
-            OpenError::Damaged { .. } => ErrorKind::Corrupt,
+            OpenError::Damaged => ErrorKind::Corrupt,
             OpenError::UnknownVersion { .. } => ErrorKind::Fatal,
         }
     }

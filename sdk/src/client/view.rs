@@ -202,12 +202,17 @@ impl<'a, S: BlockStore> View<'a, S> {
         at = cid;
         while budget > 0 {
             let ahead = self.following(at, budget);
-            let Some(last) = ahead.last().copied() else {
+            let (Some(first), Some(last)) = (ahead.first().copied(), ahead.last().copied()) else {
                 return Ok(());
             };
             budget -= ahead.len().min(budget);
             self.load_ahead(ahead, was_here).await?;
-            at = last;
+            // What is below the first of them comes before the others in key order.
+            let is_branch = self
+                .links
+                .get(&first)
+                .is_some_and(|links| !links.is_empty());
+            at = if is_branch { first } else { last };
         }
         Ok(())
     }

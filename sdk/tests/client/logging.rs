@@ -168,7 +168,7 @@ async fn newest_entry_is_undone_but_for_what_was_changed_since() {
     assert_eq!(own(&client).await, ["@c x", "@d x", "@e x"]);
     client.stage(&[set("@d", "x")]).await.unwrap();
     assert_eq!(client.revert().await.unwrap().len(), 2);
-    assert_eq!(own(&client).await, ["@b x", "@c x", "@d x"]);
+    assert_eq!(own(&client).await, ["+@b x", "@c x", "+@d x"]);
     publish(&client, &alice(), &[&node]).await;
     assert_eq!(
         seen(&device(&[&node]), &alice()).await,

@@ -114,8 +114,8 @@ async fn restore_of_what_no_node_has_leaves_nothing_half() {
     let new = device(&[]);
     let error = new.restore(&alice(), &urls(&[&node])).await.unwrap_err();
     assert_eq!(error.code(), "block_unavailable");
-    assert_eq!(new.backup().await.unwrap().head, None);
-    assert_eq!(own(&new).await, Vec::<String>::new());
+    assert_eq!(new.identity().await.unwrap(), None);
+    assert_eq!(new.store().state_keys("head/").await.unwrap(), [""; 0]);
 
     let error = device(&[])
         .restore(&bob(), &urls(&[&node]))

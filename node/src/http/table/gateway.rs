@@ -100,7 +100,7 @@ pub(super) static ROUTES: &[Route] = &[
             422 "a block on the path, or the file or directory there, cannot be read" REFUSAL,
             501 "the path leads to a value inside of a document, or the name points at a domain" REFUSAL,
             502 "no valid record of the name was found, or it points at no content; Retry-After says when to try again" REFUSAL,
-            503 "the memory for answers is taken; Retry-After says when to try again" REFUSAL,
+            503 "the memory for answers is taken, too many names are being looked up, or nobody answered in time; Retry-After says when to try again" REFUSAL,
         ]),
     Route::get("/openapi.json", "gateway_openapi", |_| {
         Box::pin(async {
