@@ -80,9 +80,9 @@ fn ends_with_record(file: &mut File, record: &Cid) -> io::Result<bool> {
     file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
     let mut end = Vec::new();
     file.take(most).read_to_end(&mut end)?;
-    let mut places = end.windows(cid.len()).enumerate();
-    let place = places.find(|(_, window)| *window == cid);
-    Ok(place.is_some_and(|(at, _)| {
+    // It stands in the header as well.
+    let place = end.windows(cid.len()).rposition(|window| window == cid);
+    Ok(place.is_some_and(|at| {
         let block = &end[at + cid.len()..];
         cid_of(Codec::Raw, block) == *record && UnverifiedRecord::parse(block).is_ok()
     }))

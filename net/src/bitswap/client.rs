@@ -271,6 +271,8 @@ impl Client {
             .map(|(id, session)| {
                 session.lost.remove(&peer);
                 session.redials.remove(&peer);
+                // It is asked whether it has the next blocks, so that it has its share of what follows.
+                session.probed = 0;
                 *id
             })
             .collect();

@@ -233,8 +233,8 @@ async fn a_lost_head_is_told_refuses_what_is_older_and_is_found_at_another_node(
         text.contains("store_losses{kind=\"damaged_group\"} 1"),
         "{text}"
     );
-    // The other name is there whole.
-    node.eventually("/v1/status", |reply| reply.json()["names"] == 1)
+    // Both count: the other is there whole, and this one is looked for.
+    node.eventually("/v1/status", |reply| reply.json()["names"] == 2)
         .await;
     node.node.shutdown().await;
 

@@ -37,31 +37,29 @@ pub enum Mismatch {
 impl Accounts {
     /// Notes a subject, and tells where it contradicts one that was noted before. The later one then counts, so that
     /// further labels on the same account are not told again.
-    pub fn observe(&mut self, subject: &Subject) -> Option<Mismatch> {
-        let id = subject.id?;
-        let handle = subject.handle;
-        if handle.number().is_some() {
-            return None;
-        }
-        let first = *self.handles.entry(id).or_insert(handle);
-        let number = *self.numbers.entry(handle.lower()).or_insert(id);
-        if first.lower() != handle.lower() {
-            self.handles.insert(id, handle);
-            return Some(Mismatch::Renamed {
-                id,
-                first,
-                other: handle,
-            });
-        }
-        if number != id {
-            self.numbers.insert(handle.lower(), id);
-            return Some(Mismatch::Reused {
-                handle,
-                first: number,
-                other: id,
-            });
-        }
-        None
+    pub fn observe(&mut self, subject: &Subject) -> impl Iterator<Item = Mismatch> + use<> {
+        let known = subject.id.filter(|_| subject.handle.number().is_none());
+        let found = known.map(|id| self.contradictions(id, subject.handle));
+        found.into_iter().flatten().flatten()
+    }
+
+    fn contradictions(&mut self, id: u64, handle: Handle) -> [Option<Mismatch>; 2] {
+        let first = self.handles.insert(id, handle).unwrap_or(handle);
+        let number = self.numbers.insert(handle.lower(), id).unwrap_or(id);
+        let renamed = Mismatch::Renamed {
+            id,
+            first,
+            other: handle,
+        };
+        let reused = Mismatch::Reused {
+            handle,
+            first: number,
+            other: id,
+        };
+        [
+            (first.lower() != handle.lower()).then_some(renamed),
+            (number != id).then_some(reused),
+        ]
     }
 }
 
@@ -83,23 +81,25 @@ mod tests {
             subject("@other", None),
             subject("#1", Some(1)),
         ] {
-            assert_eq!(accounts.observe(&known), None, "{known:?}");
+            assert_eq!(accounts.observe(&known).next(), None, "{known:?}");
         }
         let renamed = subject("@new", Some(1));
         assert!(matches!(
-            accounts.observe(&renamed),
+            accounts.observe(&renamed).next(),
             Some(Mismatch::Renamed { id: 1, .. })
         ));
-        assert_eq!(accounts.observe(&renamed), None);
+        assert_eq!(accounts.observe(&renamed).next(), None);
         let reused = subject("@OLD", Some(2));
         assert!(matches!(
-            accounts.observe(&reused),
+            accounts.observe(&reused).next(),
             Some(Mismatch::Reused {
                 first: 1,
                 other: 2,
                 ..
             })
         ));
-        assert_eq!(accounts.observe(&reused), None);
+        assert_eq!(accounts.observe(&reused).next(), None);
+        // Both at once: the account had another handle, and the handle another account.
+        assert_eq!(accounts.observe(&subject("@old", Some(1))).count(), 2);
     }
 }

@@ -80,8 +80,9 @@ fn a_missing_block_is_named_unless_that_is_allowed() {
 #[test]
 fn an_oversized_section_is_refused_by_its_length_alone() {
     let user = Home::new();
-    let (mut file, _) = sample();
-    // The length of a section of 16 MiB, without the section.
+    let (mut file, [root, ..]) = sample();
+    // The length of a section of 16 MiB and its CID, without the block.
     file.extend_from_slice(&[0x80, 0x80, 0x80, 0x08]);
+    file.extend_from_slice(&root.cid().to_bytes());
     assert_eq!(verify(&user, 3, &file, &[])["reason"], "too_large");
 }

@@ -50,7 +50,7 @@ fn a_proof_shows_presence_removal_and_absence_without_node_or_home() {
     ] {
         let out = user.beside("label.proof");
         let out = out.to_str().unwrap();
-        let made = user.json(&["label", "prove", handle, label, "--out", out]);
+        let made = user.json(&["label", "prove", handle, label, "--out", out, "--force"]);
         assert_eq!(made["says"], says, "{handle} {label}");
         assert_eq!(made["head"], published["head"]);
         assert!(made["bytes"].as_u64().unwrap() <= 4_096, "{made}");
@@ -69,6 +69,16 @@ fn a_proof_shows_presence_removal_and_absence_without_node_or_home() {
             _ => assert!(shown["details"].is_null()),
         }
     }
+    let out = user.beside("label.proof");
+    let again = [
+        "label",
+        "prove",
+        "@bob",
+        "bot",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    assert_eq!(user.error(3, &again)["code"], "file_exists");
     // The IPNS name is as good as the DID, and so is another device's view of the list.
     let stranger = Home::new();
     let out = stranger.beside("theirs.proof");

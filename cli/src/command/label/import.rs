@@ -361,7 +361,7 @@ impl Plan {
     }
 
     fn observe(&mut self, subject: &Subject) {
-        if let Some(mismatch) = self.accounts.observe(subject) {
+        for mismatch in self.accounts.observe(subject) {
             self.mismatched += 1;
             if self.mismatches.len() < CHANGES_TOLD {
                 self.mismatches.push(mismatch.into());

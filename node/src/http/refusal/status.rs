@@ -38,12 +38,14 @@ const BY_CODE: &[(StatusCode, &[&str])] = &[
     ),
     (StatusCode::TOO_MANY_REQUESTS, &["quota", "too_many_writes"]),
     (StatusCode::INTERNAL_SERVER_ERROR, &[super::INTERNAL]),
-    (StatusCode::BAD_GATEWAY, &["routers_failed"]),
     (
         StatusCode::NOT_IMPLEMENTED,
         &["dnslink_not_followed", "path_inside_document"],
     ),
-    (StatusCode::BAD_GATEWAY, &["unresolved_name"]),
+    (
+        StatusCode::BAD_GATEWAY,
+        &["routers_failed", "unresolved_name"],
+    ),
     (
         StatusCode::SERVICE_UNAVAILABLE,
         &[
