@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use perennis_tests::home::{Home, Ran};
@@ -31,15 +32,19 @@ fn a_node_tells_how_it_is_and_stops_when_asked() {
 #[test]
 fn a_closed_terminal_stops_a_node_in_order_unless_it_was_started_to_outlive_it() {
     let user = Home::new();
-    let mut node = Node::start(&user.beside("node"));
+    // Whatever started the tests may have had them outlive its terminal.
+    let by = |words: &[&str], data: &Path| {
+        let started = Node::command(data, None, "127.0.0.1:0");
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").args(words);
+        command.arg(started.get_program()).args(started.get_args());
+        Node::start_as(command, data)
+    };
+    let mut node = by(&[], &user.beside("node"));
     node.hang_up();
     assert!(node.wait().success());
 
-    let data = user.beside("outlives");
-    let started = Node::command(&data, None, "127.0.0.1:0");
-    let mut command = Command::new("nohup");
-    command.arg(started.get_program()).args(started.get_args());
-    let mut node = Node::start_as(command, &data);
+    let mut node = by(&["nohup"], &user.beside("outlives"));
     node.hang_up();
     let status = user.json(&["node", "status", "--node", node.url()]);
     assert_eq!(status["live"], true);
