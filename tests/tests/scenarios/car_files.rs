@@ -2,6 +2,7 @@
 
 use perennis_shared::cid::{Block, Codec};
 use perennis_shared::codec::{Value, car, dag_cbor};
+use perennis_shared::wire::write_length;
 use perennis_tests::home::Home;
 use serde_json::Value as Json;
 
@@ -78,11 +79,15 @@ fn a_missing_block_is_named_unless_that_is_allowed() {
 }
 
 #[test]
-fn an_oversized_section_is_refused_by_its_length_alone() {
+fn an_oversized_section_is_refused_and_one_that_is_not_all_there_is_cut_off() {
     let user = Home::new();
     let (mut file, [root, ..]) = sample();
-    // The length of a section of 16 MiB and its CID, without the block.
-    file.extend_from_slice(&[0x80, 0x80, 0x80, 0x08]);
-    file.extend_from_slice(&root.cid().to_bytes());
+    let cut = [&file[..], &[0x80, 0x80, 0x80, 0x08]].concat();
+    assert_eq!(verify(&user, 3, &cut, &[])["reason"], "truncated");
+    let cid = root.cid().to_bytes();
+    let block = vec![0; 3 << 20];
+    write_length(&mut file, cid.len() + block.len());
+    file.extend_from_slice(&cid);
+    file.extend_from_slice(&block);
     assert_eq!(verify(&user, 3, &file, &[])["reason"], "too_large");
 }
