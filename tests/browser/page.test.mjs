@@ -22,12 +22,18 @@ const CHROMIUM_ARGS = [
 
 let scratch;
 before(async () => { scratch = await mkdtemp(join(tmpdir(), "perennis-page-")); });
-after(() => rm(scratch, { recursive: true, force: true }));
+// What a test that failed has left open would keep the run from ending.
+const left = [];
+after(async () => {
+  for (const end of left) await end();
+  await rm(scratch, { recursive: true, force: true });
+});
 
 async function startNode(dir, listen = "127.0.0.1:0") {
   const node = spawn(process.env.PERENNIS_BIN, [
     "--json", "node", "run", "--data", join(scratch, dir), "--listen", listen,
   ], { stdio: ["ignore", "pipe", "inherit"] });
+  left.push(() => node.kill("SIGKILL"));
   const [line] = await once(createInterface({ input: node.stdout }), "line");
   const { event, http } = JSON.parse(line);
   assert.equal(event, "ready");
@@ -38,6 +44,7 @@ async function openBrowser(profile, node) {
   const context = await chromium.launchPersistentContext(join(scratch, profile), {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: CHROMIUM_ARGS,
   });
+  left.push(() => context.close().catch(() => {}));
   const page = context.pages()[0] ?? await context.newPage();
   const faults = [];
   page.on("pageerror", (error) => faults.push(String(error)));
