@@ -270,6 +270,25 @@ fn row(label: &LabelDocument, moment: Millis) -> Vec<String> {
     ]
 }
 
+/// Every own label that the filter lets, those that have ended too.
+async fn labels_by(session: &Session, filter: LabelFilter) -> Result<Vec<Label>, Failure> {
+    let query = LabelQuery {
+        filter,
+        with_expired: true,
+        ..LabelQuery::default()
+    };
+    let scan = session.client.scan_labels(&query).await;
+    let mut scan = scan.map_err(failure_of!())?;
+    let mut labels = Vec::new();
+    loop {
+        let page = scan.next(PAGE_LABELS).await.map_err(failure_of!())?;
+        if page.is_empty() {
+            return Ok(labels);
+        }
+        labels.extend(page.into_iter().map(|listed| listed.label));
+    }
+}
+
 pub(crate) fn filter_of(prefix: Option<&str>) -> Result<LabelFilter, Failure> {
     match prefix {
         None => Ok(LabelFilter::All),

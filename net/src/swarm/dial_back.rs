@@ -93,8 +93,11 @@ impl Dials {
                 ..Self::default()
             };
         }
+        if self.all >= MOST {
+            return false;
+        }
         let of_peer = self.of_peers.entry(peer).or_default();
-        if self.all >= MOST || *of_peer >= MOST_OF_PEER {
+        if *of_peer >= MOST_OF_PEER {
             return false;
         }
         self.all += 1;

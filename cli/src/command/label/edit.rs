@@ -1,11 +1,11 @@
 //! `label add` and `label remove`.
 
-use perennis_sdk::client::{LabelFilter, LabelQuery};
+use perennis_sdk::client::LabelFilter;
 use perennis_shared::taglist::{Field, Handle, Label, LabelEdit, Op, Part, Tag, differences};
 use perennis_shared::time::Millis;
 use serde::Serialize;
 
-use super::{FieldDocument, LabelDocument, PAGE_LABELS, parse_handle, parse_tags, waiting};
+use super::{FieldDocument, LabelDocument, labels_by, parse_handle, parse_tags, waiting};
 use crate::args::{LabelAdd, LabelRemove};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -213,19 +213,5 @@ pub(super) async fn remove(context: &Context<'_>, arguments: &LabelRemove) -> Re
 
 /// Every own label on a handle, those that have ended too.
 async fn labels_on(session: &Session, handle: Handle) -> Result<Vec<Label>, Failure> {
-    let query = LabelQuery {
-        filter: LabelFilter::Handle(handle),
-        with_expired: true,
-        ..LabelQuery::default()
-    };
-    let scan = session.client.scan_labels(&query).await;
-    let mut scan = scan.map_err(failure_of!())?;
-    let mut labels = Vec::new();
-    loop {
-        let page = scan.next(PAGE_LABELS).await.map_err(failure_of!())?;
-        if page.is_empty() {
-            return Ok(labels);
-        }
-        labels.extend(page.into_iter().map(|listed| listed.label));
-    }
+    labels_by(session, LabelFilter::Handle(handle)).await
 }

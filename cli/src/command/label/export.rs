@@ -1,17 +1,16 @@
 //! `label export`: CSV and taglist/v1 JSON.
 
-use perennis_sdk::client::LabelQuery;
 use perennis_shared::taglist::{Label, export as text};
 use serde::Serialize;
 
 use super::import::{format_by_name, format_text};
-use super::{PAGE_LABELS, filter_of};
+use super::{filter_of, labels_by};
 use crate::args::{LabelExport, LabelFormat};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::files::{Existing, is_dash, write_atomically};
 use crate::page::{bytes_text, count};
-use crate::session::{Session, failure_of};
+use crate::session::Session;
 use crate::when::now;
 
 #[derive(Serialize)]
@@ -119,19 +118,5 @@ fn tell(context: &Context<'_>, left_out: &LeftOut) {
 }
 
 async fn all_labels(session: &Session, prefix: Option<&str>) -> Result<Vec<Label>, Failure> {
-    let query = LabelQuery {
-        filter: filter_of(prefix)?,
-        with_expired: true,
-        ..LabelQuery::default()
-    };
-    let scan = session.client.scan_labels(&query).await;
-    let mut scan = scan.map_err(failure_of!())?;
-    let mut labels = Vec::new();
-    loop {
-        let page = scan.next(PAGE_LABELS).await.map_err(failure_of!())?;
-        if page.is_empty() {
-            return Ok(labels);
-        }
-        labels.extend(page.into_iter().map(|listed| listed.label));
-    }
+    labels_by(session, filter_of(prefix)?).await
 }
