@@ -16,6 +16,7 @@ mod log;
 mod node;
 mod peers;
 mod share;
+mod snapshot;
 mod store;
 
 pub(crate) use check::{
@@ -37,6 +38,7 @@ pub(crate) use peers::{
     Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,
 };
 pub(crate) use share::{Export, Import, Publish, Resolve, Restore};
+pub(crate) use snapshot::{SnapshotCommand, SnapshotCreate, SnapshotList, SnapshotRemove};
 pub(crate) use store::{StoreCommand, StoreLosses, StorePlace, StoreRebuild, StoreVerify};
 
 /// Keeps an identity and its lists alive after the tab closes.
@@ -121,6 +123,9 @@ pub(crate) enum Command {
     /// Look into a node's store: what is damaged, and what is lost
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Snapshots of a node's store
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Names a node keeps alive
     #[command(subcommand)]
     Name(NameCommand),
@@ -213,6 +218,8 @@ mod tests {
         "pin remove",
         "provide",
         "publish",
+        "snapshot create",
+        "snapshot remove",
         "store losses",
     ];
 

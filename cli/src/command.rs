@@ -21,4 +21,5 @@ pub(crate) mod record;
 pub(crate) mod resolve;
 pub(crate) mod restore;
 pub(crate) mod settings;
+pub(crate) mod snapshots;
 pub(crate) mod store;

@@ -83,6 +83,7 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Node(command) => command::node::run(&context, &command),
         Command::Store(command) => command::store::run(&context, &command),
         Command::Name(command) => command::names::run_names(&context, &command),
+        Command::Snapshot(command) => command::snapshots::run(&context, &command),
         Command::Pin(command) => command::pins::run(&context, &command),
         Command::Peers(command) => command::peers::run(&context, &command),
         Command::Provide(arguments) => command::peers::provide(&context, &arguments),

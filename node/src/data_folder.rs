@@ -203,6 +203,11 @@ pub(crate) enum FolderGone {
 }
 
 impl DataFolder {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
     /// The folder of a store that was just opened. Waits for the disk.
     pub(crate) fn of(path: &Path) -> io::Result<DataFolder> {
         let vital = VITAL.map(|name| (name, OnceLock::new()));

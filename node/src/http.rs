@@ -56,6 +56,7 @@ mod router;
 mod scope;
 mod server;
 mod service;
+mod snapshots;
 mod status;
 mod table;
 mod upload;

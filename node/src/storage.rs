@@ -67,6 +67,7 @@ mod roots;
 mod rows;
 mod scrub;
 mod shortfall;
+mod snapshots;
 mod walk;
 
 use keys::{FACTS, SCAN};
@@ -90,6 +91,7 @@ pub(crate) use puts::QueuedPut;
 pub(crate) use reclaim::ReclaimError;
 pub(crate) use rows::{TABLES, hex};
 pub(crate) use shortfall::{Shortfall, ShortfallKind};
+pub(crate) use snapshots::{SnapshotName, SnapshotsError, StoredSnapshot};
 pub(crate) use walk::{Walked, links, walk};
 
 /// Names counted in one step at the start.

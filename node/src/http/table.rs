@@ -49,6 +49,7 @@ mod gateway;
 mod imported;
 mod names;
 mod peers;
+mod snapshots;
 mod upkeep;
 
 /// All routes but those of the path gateway, by theme.
@@ -59,6 +60,7 @@ static TABLE: &[&[Route]] = &[
     peers::ROUTES,
     fetched::ROUTES,
     imported::ROUTES,
+    snapshots::ROUTES,
     upkeep::ROUTES,
 ];
 
@@ -119,6 +121,8 @@ mod tests {
             ("POST /v1/providers/{cid}", Control),
             ("DELETE /v1/damage", Control),
             ("POST /v1/probe", Control),
+            ("POST /v1/snapshots", Control),
+            ("DELETE /v1/snapshots/{name}", Control),
         ]);
         let meant: BTreeMap<String, Scope> = meant
             .into_iter()

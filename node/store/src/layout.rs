@@ -29,7 +29,10 @@ pub const LOCK: &str = "LOCK";
 /// The file that is given up when the disk is full.
 pub const RESERVE: &str = "reserve";
 
-/// All folders.
+/// The folder in which whoever runs the store keeps snapshots of it. The store itself knows nothing of it; there is none before the first.
+pub const SNAPSHOTS: &str = "snapshots";
+
+/// All folders of the store itself.
 pub const FOLDERS: [&str; 5] = [SEGMENTS, PACKS, CHECKPOINTS, INDEX, LOST];
 
 /// All files that lie in the folder of the store itself.

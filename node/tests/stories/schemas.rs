@@ -215,6 +215,17 @@ async fn every_route_answers_as_documented() {
             "/v1/fetched/{cid}",
             format!("/v1/fetched/{}", followed.head),
         ),
+        ("GET", "/v1/snapshots", "/v1/snapshots".to_owned()),
+        (
+            "POST",
+            "/v1/snapshots",
+            "/v1/snapshots?name=../up".to_owned(),
+        ),
+        (
+            "DELETE",
+            "/v1/snapshots/{name}",
+            "/v1/snapshots/none".to_owned(),
+        ),
         ("GET", "/v1/imported", "/v1/imported".to_owned()),
         (
             "DELETE",
@@ -284,6 +295,9 @@ async fn every_route_answers_as_documented() {
     answered("GET /v1/damage 200");
     answered("DELETE /v1/damage 200");
     answered("POST /v1/probe 200");
+    answered("GET /v1/snapshots 200");
+    answered("POST /v1/snapshots 400");
+    answered("DELETE /v1/snapshots/{name} 404");
 }
 
 #[tokio::test(flavor = "multi_thread")]

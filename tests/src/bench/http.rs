@@ -1,4 +1,4 @@
-//! The node over HTTP against Kubo, by `wrk`: IPNS records, raw blocks of three sizes, and a DAG as a CAR.
+//! The node over HTTP against Kubo, by `wrk`: IPNS records, raw blocks of three sizes, a DAG as a CAR, and files by their paths.
 //!
 //! Both serve the same bytes from a folder of their own, take turns under load, and are given the same paths in the same
 //! order, drawn at random; the figure is the mean of the rounds.
@@ -26,6 +26,8 @@ pub(super) const LARGE: (usize, u32) = (256 << 10, 64);
 pub(super) const MANY: (usize, u32) = (64 << 10, 2048);
 /// The file that is given as a CAR.
 pub(super) const FILE_BYTES: usize = 128 << 20;
+/// The files that are asked for by their paths.
+pub(super) const FILES: (usize, u32) = (1 << 20, 64);
 const WORDS: &str = "harbor velvet summit nickel banjo orchid";
 
 /// What a server serves for each figure.
@@ -35,6 +37,7 @@ struct Served {
     large: Target,
     many: Target,
     car: Option<Target>,
+    files: Option<Target>,
 }
 
 /// Measures ours, and Kubo's where it is here.
@@ -47,8 +50,15 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let peer = Kubo::start(&scratch.path().join("kubo"))?;
     if let Some(peer) = &peer {
         let root = peer.file();
-        Person::new(WORDS)?.fetch(root, Some(&peer.address()?), &ours)?;
+        let folder = peer.folder();
+        let person = Person::new(WORDS)?;
+        for fetched in [root, folder] {
+            person.fetch(fetched, Some(&peer.address()?), &ours)?;
+        }
         ours_served.car = Some(Target::car(ours.address(), root));
+        let gateway = ours.gateway().context("the path gateway is on")?;
+        let gateway = gateway.trim_start_matches("http://");
+        ours_served.files = Some(Target::files(gateway, kubo::paths_below(folder), FILES.0));
     }
     let mut figures = Vec::new();
     for (name, unit, pick) in FIGURES {
@@ -87,11 +97,12 @@ const FIGURES: &[(&str, &str, Pick)] = &[
         Some(&served.many)
     }),
     ("http/car", "requests/s", |served| served.car.as_ref()),
+    ("http/file", "requests/s", |served| served.files.as_ref()),
 ];
 
 fn serve_ours(dir: &Path) -> Result<(Node, Served)> {
     let seeded = start::seed(dir, &[SMALL, LARGE, MANY])?;
-    let node = start::start(dir)?;
+    let node = start::start_with(dir, &[("PERENNIS_HTTP_GATEWAY_LISTEN", "127.0.0.1:0")])?;
     let name = seeded.name.context("the seed publishes a name")?;
     let blocks = |size: usize| -> Vec<String> {
         seeded
@@ -107,6 +118,7 @@ fn serve_ours(dir: &Path) -> Result<(Node, Served)> {
         large: Target::blocks(node.address(), blocks(LARGE.0), LARGE.0),
         many: Target::blocks(node.address(), blocks(MANY.0), MANY.0),
         car: None,
+        files: None,
     };
     Ok((node, served))
 }

@@ -39,9 +39,18 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
 /// # Errors
 /// It ends before it is ready.
 pub(super) fn start(dir: &Path) -> Result<Node> {
+    start_with(dir, &[])
+}
+
+/// As [`start`], with more settings, by their variables.
+///
+/// # Errors
+/// It ends before it is ready.
+pub(super) fn start_with(dir: &Path, settings: &[(&str, &str)]) -> Result<Node> {
     let mut command = Node::command(dir, None, "127.0.0.1:0");
     command
         .env("PERENNIS_ADMISSION_NAME_RATE", "1000000")
+        .envs(settings.iter().copied())
         .stderr(fs::File::create(dir.with_extension("log"))?);
     Node::launch(command, dir)
 }

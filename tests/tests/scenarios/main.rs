@@ -25,6 +25,7 @@ mod publish_and_restore;
 mod records;
 mod refusals;
 mod slow_readers;
+mod snapshots;
 mod stopping;
 mod tokens;
 mod user;

@@ -13,7 +13,12 @@ const BY_CODE: &[(StatusCode, &[&str])] = &[
     (StatusCode::REQUEST_TIMEOUT, &["too_slow"]),
     (
         StatusCode::CONFLICT,
-        &["equivocation", "followed_for_another", "stale_record"],
+        &[
+            "equivocation",
+            "followed_for_another",
+            "snapshot_exists",
+            "stale_record",
+        ],
     ),
     (StatusCode::PAYLOAD_TOO_LARGE, &["too_large"]),
     (

@@ -219,6 +219,11 @@ pub(in super::super) const NAMED: &[Named] = &[
         Goal::TimesPeer(2.0),
     ),
     named(
+        "http/file",
+        "Files of 1 MiB by their paths, 64 MiB of them, 32 connections",
+        Goal::TimesPeer(2.0),
+    ),
+    named(
         "publish/rate",
         "Durable publishes, 64 clients",
         Goal::AtLeast(1000.0),

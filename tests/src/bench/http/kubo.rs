@@ -5,14 +5,18 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use perennis_shared::cid::{Cid, parse_cid};
 
-use super::{FILE_BYTES, LARGE, MANY, SMALL, Served, load::Target};
+use super::{FILE_BYTES, FILES, LARGE, MANY, SMALL, Served, load::Target};
 use crate::peers::kubo::{self, Daemon};
 use crate::{measure, process};
+
+/// Seeds of the files in the folder begin here, so that none is a block of the others.
+const FIRST_SEED: u32 = 1 << 20;
 
 /// A running daemon and what it serves.
 pub(super) struct Kubo {
     daemon: Daemon,
     file: Cid,
+    folder: Cid,
     served: Served,
 }
 
@@ -33,6 +37,7 @@ impl Kubo {
         let large = put_blocks(&kubo, dir, LARGE)?;
         let many = put_blocks(&kubo, dir, MANY)?;
         let file = daemon.add(FILE_BYTES)?;
+        let folder = add_folder(&daemon, FILES)?;
         let first = parse_cid(small.first().context("a block was put")?)?;
         let published = daemon.publish(&first, "self", &["--allow-offline"])?;
         let url = daemon.gateway()?;
@@ -48,10 +53,12 @@ impl Kubo {
             large: Target::blocks(gateway, paths(&large), LARGE.0),
             many: Target::blocks(gateway, paths(&many), MANY.0),
             car: Some(Target::car(gateway, &file)),
+            files: Some(Target::files(gateway, paths_below(&folder), FILES.0)),
         };
         Ok(Some(Self {
             daemon,
             file,
+            folder,
             served,
         }))
     }
@@ -63,6 +70,11 @@ impl Kubo {
     /// The root of the file it has.
     pub(super) fn file(&self) -> &Cid {
         &self.file
+    }
+
+    /// The folder of files it has.
+    pub(super) fn folder(&self) -> &Cid {
+        &self.folder
     }
 
     /// Where a peer reaches it.
@@ -89,4 +101,28 @@ fn put_blocks(kubo: &kubo::Kubo, dir: &Path, (bytes, count): (usize, u32)) -> Re
         .lines()
         .map(str::to_owned)
         .collect())
+}
+
+/// Adds a folder of files of one length, each different, and returns its root.
+fn add_folder(daemon: &Daemon, (bytes, count): (usize, u32)) -> Result<Cid> {
+    let folder = daemon.dir().join("files");
+    fs::create_dir_all(&folder)?;
+    for index in 0..count {
+        let content = measure::bytes(bytes, u64::from(FIRST_SEED + index));
+        fs::write(folder.join(file_name(index)), content)?;
+    }
+    let folder = folder.to_str().context("a path in UTF-8")?;
+    let options = ["--recursive", "--cid-version=1", "--raw-leaves"];
+    let line = [&["add", "--quieter"][..], &options, &[folder]].concat();
+    Ok(parse_cid(&daemon.ipfs(&line)?)?)
+}
+
+/// The paths of its files at a gateway.
+pub(super) fn paths_below(folder: &Cid) -> Vec<String> {
+    let file = |index| format!("/ipfs/{folder}/{}", file_name(index));
+    (0..FILES.1).map(file).collect()
+}
+
+fn file_name(index: u32) -> String {
+    format!("{index}.bin")
 }

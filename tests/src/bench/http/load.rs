@@ -55,6 +55,14 @@ impl Target {
         }
     }
 
+    /// Files of one length by their paths, as a browser asks for them.
+    pub(super) fn files(address: &str, paths: Vec<String>, body_bytes: usize) -> Self {
+        Self {
+            accept: "*/*",
+            ..Self::blocks(address, paths, body_bytes)
+        }
+    }
+
     /// Raw blocks of one length.
     pub(super) fn blocks(address: &str, paths: Vec<String>, body_bytes: usize) -> Self {
         Self {
