@@ -257,7 +257,8 @@ impl Committer {
     }
 
     /// The index is asked again with one of the next commits: what failed may pass, as a full disk does. Until then nothing is
-    /// written, so that the log is never more than a group ahead; a replay would bring the two together as well.
+    /// written, so that the log is never further ahead than by a group and what an engine on the disk is given behind; a replay would bring the two
+    /// together as well.
     fn get_stuck(&mut self, error: CommitError, behind: Option<(log::Group, bool)>) {
         self.stuck = Some(Stuck {
             error,

@@ -224,8 +224,6 @@ impl Index {
                 change.put_block(&entry.hash, place, fresh)?;
             }
         }
-        // Neighbours in the memtable find their place faster one after the other. No two are the same block.
-        change.batch.rows.sort_unstable();
         for batch in &group.batches {
             change.meet_packs(&batch.ops, group.end.group)?;
             let better = change.better_rows(&batch.ops)?;

@@ -6,11 +6,12 @@
 //! The index is a cache of the log. A [`write`](Kv::write) is visible at once and lost by a crash unless it was
 //! flushed; but what a crash leaves is always the effect of the first *n* writes for some *n*, never a later write
 //! without an earlier one. Each write says how far in the log it got (row `a` of the keys), so after a crash the
-//! log is replayed from there.
+//! log is replayed from there. That lets an engine on the disk be written to behind the caller ([`WriteBehind`]).
 
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 mod engine;
 mod fault;
@@ -20,6 +21,7 @@ mod options;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod watch;
+mod write_behind;
 
 pub use fault::{EngineError, EngineFault};
 pub use home::{KvHome, KvLoad};
@@ -28,6 +30,7 @@ pub use options::{IndexEngine, IndexOptions};
 #[cfg(feature = "rocksdb")]
 pub use rocks::{Rocks, RocksHome};
 pub(crate) use watch::Watched;
+pub use write_behind::WriteBehind;
 
 /// What the index reports when it fails.
 #[non_exhaustive]
@@ -39,6 +42,9 @@ pub enum KvError {
     /// The file system's.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The engine refused what was acknowledged before and was still to be written to it.
+    #[error(transparent)]
+    Behind(Arc<KvError>),
     /// It was found damaged before, and marked so that it is not used again.
     #[error("the index is damaged: {reason}")]
     Damaged {
@@ -101,6 +107,18 @@ pub trait Kv: Send + Sync + fmt::Debug {
     /// # Errors
     /// The index's own; it takes no more writes then.
     fn write(&self, batch: KvBatch) -> Result<(), KvError>;
+
+    /// The same, of rows that are sorted by their keys, each key once; one without a value is removed.
+    ///
+    /// # Errors
+    /// As [`write`](Kv::write).
+    fn write_rows(&self, rows: &[(&[u8], Option<&[u8]>)]) -> Result<(), KvError> {
+        let rows = rows.iter();
+        let owned = rows.map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
+        self.write(KvBatch {
+            rows: owned.collect(),
+        })
+    }
 
     /// Makes all writes durable. Without `wait` it only begins to.
     ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use perennis_store::IndexOptions;
 use perennis_store::kv::{
-    Kv, KvBatch, KvError, KvHome, KvRow, Memory, MemoryHome, Rocks, RocksHome,
+    Kv, KvBatch, KvError, KvHome, KvRow, Memory, MemoryHome, Rocks, RocksHome, WriteBehind,
 };
 use perennis_store::testing::{Durable, MortalHome, MortalKv, Power};
 
@@ -131,6 +131,7 @@ fn every_index_does_the_same() {
     suite(&Rocks::open(dir.path(), &small()).unwrap());
     suite(&Memory::default());
     suite(&MortalKv::open(&Durable::default(), &Power::default()));
+    suite(&WriteBehind::new(Arc::new(Memory::default())).unwrap());
     let home = dir.path().join("home");
     fs::create_dir(&home).unwrap();
     home_suite(&RocksHome::new(&home, small()));

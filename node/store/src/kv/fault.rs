@@ -60,6 +60,7 @@ impl KvError {
         match self {
             Self::Engine(error) => error.fault == EngineFault::Full,
             Self::Io(error) => is_full(error),
+            Self::Behind(error) => error.is_full(),
             Self::Damaged { .. } | Self::NotKept => false,
         }
     }
@@ -70,6 +71,7 @@ impl KvError {
     pub fn is_damaged(&self) -> bool {
         match self {
             Self::Engine(error) => error.fault == EngineFault::Damage,
+            Self::Behind(error) => error.is_damaged(),
             Self::Io(_) | Self::NotKept => false,
             Self::Damaged { .. } => true,
         }
@@ -84,6 +86,7 @@ impl Retryable for KvError {
                 EngineFault::Full | EngineFault::Other => ErrorKind::Fatal,
             },
             Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Behind(error) => error.kind(),
             Self::Io(_) | Self::NotKept => ErrorKind::Fatal,
         }
     }
@@ -92,6 +95,7 @@ impl Retryable for KvError {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -106,6 +110,10 @@ mod tests {
             (engine(EngineFault::Damage), ErrorKind::Corrupt),
             (engine(EngineFault::Other), ErrorKind::Fatal),
             (KvError::Io(io::Error::other("no luck")), ErrorKind::Fatal),
+            (
+                KvError::Behind(Arc::new(engine(EngineFault::Damage))),
+                ErrorKind::Corrupt,
+            ),
             (damaged, ErrorKind::Corrupt),
             (KvError::NotKept, ErrorKind::Fatal),
         ] {

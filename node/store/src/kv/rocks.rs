@@ -105,6 +105,12 @@ impl Rocks {
         })
     }
 
+    fn apply(&self, rows: WriteBatch) -> Result<(), KvError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        Ok(self.db.write_opt(rows, &options)?)
+    }
+
     /// The folder it is in.
     #[must_use]
     pub fn place(&self) -> &Path {
@@ -148,9 +154,18 @@ impl Kv for Rocks {
                 None => rows.delete(key),
             }
         }
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
-        Ok(self.db.write_opt(rows, &options)?)
+        self.apply(rows)
+    }
+
+    fn write_rows(&self, rows: &[(&[u8], Option<&[u8]>)]) -> Result<(), KvError> {
+        let mut batch = WriteBatch::default();
+        for (key, value) in rows {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        self.apply(batch)
     }
 
     fn flush(&self, wait: bool) -> Result<(), KvError> {

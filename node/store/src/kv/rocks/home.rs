@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::load::Load;
 use super::{Rocks, has_tables};
-use crate::kv::{IndexOptions, Kv, KvError, KvHome, KvLoad};
+use crate::kv::{IndexOptions, Kv, KvError, KvHome, KvLoad, WriteBehind};
 use crate::layout::INDEX;
 
 /// In the folder of an index that is not to be opened: why.
@@ -63,7 +63,7 @@ impl KvHome for RocksHome {
         }
         // They take space and nothing else: another start tries again.
         let _ = remove(&self.new_index()).and_then(|()| remove(&self.old_index()));
-        Ok(Arc::new(index))
+        Ok(Arc::new(WriteBehind::new(Arc::new(index))?))
     }
 
     fn read(&self) -> Result<Option<Arc<dyn Kv>>, KvError> {
