@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use perennis_net::{DhtMode, Multiaddr, Net, NetConfig, config::identity_of, dht::MemoryDhtStore};
-use perennis_tests::{measure::say, node::Node};
+use perennis_tests::{bench::Scratch, measure::say, node::Node};
 use tokio::task::JoinSet;
 
 const PEERS: u16 = 1_000;
@@ -18,7 +18,7 @@ const IDLE: Duration = Duration::from_secs(30);
 fn main() {
     let is_measured = std::env::args().any(|argument| argument == "--bench");
     let wanted = if is_measured { PEERS } else { 10 };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Scratch::new("crowd").unwrap();
     let node = Node::start(dir.path());
     let address: Multiaddr = node.peer().parse().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();

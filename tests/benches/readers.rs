@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use perennis_tests::bench::Scratch;
 use perennis_tests::measure::say;
 use perennis_tests::node::Node;
 use perennis_tests::readers::{SlowReader, keep_graph};
@@ -32,7 +33,7 @@ fn main() {
     } else {
         (20, STEP, Duration::ZERO)
     };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Scratch::new("readers").unwrap();
     let node = Node::start(dir.path());
     let path = keep_graph(&node, LEAVES, LEAF_BYTES);
     say("readers/rss/before", node.resident_mib(), "MiB");

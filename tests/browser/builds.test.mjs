@@ -9,6 +9,8 @@ import { once } from "node:events";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
+import { CHROMIUM } from "./chromium.mjs";
+
 const PACKAGE = new URL("../../extension-demo/page/pkg/", import.meta.url);
 const PASSPHRASE = "correct horse battery staple";
 const KNOWN_DID = "did:key:z6MkqbYdXMHUZSYSC7yfSP67LeKnMMNTNsT5U66YHbwb67f6";
@@ -29,10 +31,7 @@ before(async () => {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   origin = `http://127.0.0.1:${server.address().port}`;
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true,
-    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"],
-  });
+  browser = await chromium.launch(CHROMIUM);
 });
 after(async () => {
   await browser?.close();

@@ -12,13 +12,11 @@ import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
+import { CHROMIUM } from "./chromium.mjs";
+
 const PASSPHRASE = "correct horse battery staple";
 const KNOWN_DID = "did:key:z6MkqbYdXMHUZSYSC7yfSP67LeKnMMNTNsT5U66YHbwb67f6";
 const KNOWN_NAME = "k51qzi5uqu5dkb540xsenixdu9b1v21zx2t8ipuu5nmov96ssxlzf9gwyun1y9";
-const CHROMIUM_ARGS = [
-  "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-];
 
 let scratch;
 before(async () => { scratch = await mkdtemp(join(tmpdir(), "perennis-page-")); });
@@ -32,6 +30,8 @@ after(async () => {
 async function startNode(dir, listen = "127.0.0.1:0") {
   const node = spawn(process.env.PERENNIS_BIN, [
     "--json", "node", "run", "--data", join(scratch, dir), "--listen", listen,
+    // Nothing outside of this machine is dialled or listened to.
+    "--bootstrap", "none", "--p2p-listen", "/ip4/127.0.0.1/tcp/0",
   ], { stdio: ["ignore", "pipe", "inherit"] });
   left.push(() => node.kill("SIGKILL"));
   const [line] = await once(createInterface({ input: node.stdout }), "line");
@@ -42,7 +42,7 @@ async function startNode(dir, listen = "127.0.0.1:0") {
 
 async function openBrowser(profile, node) {
   const context = await chromium.launchPersistentContext(join(scratch, profile), {
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: CHROMIUM_ARGS,
+    ...CHROMIUM,
   });
   left.push(() => context.close().catch(() => {}));
   const page = context.pages()[0] ?? await context.newPage();

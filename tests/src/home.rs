@@ -149,6 +149,8 @@ impl Home {
         command
             .args(arguments)
             .env("PERENNIS_HOME", self.path())
+            // A node that a test starts by hand dials nobody outside of this machine.
+            .env("PERENNIS_P2P_BOOTSTRAP", "none")
             .env("NO_COLOR", "1")
             .current_dir(self.dir.path());
         command

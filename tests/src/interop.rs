@@ -1,7 +1,7 @@
 //! Interoperation with other implementations, each a real process on loopback.
 //!
 //! Every case is one line of docs/INTEROP.md, which the run writes: a function that tries one thing and says what showed that
-//! it works. A peer that is not here is said to be so in one line, and its cases are left out.
+//! it works. The cases of a peer that is not here are skipped, which the table and the end of the run say.
 #![allow(
     clippy::print_stdout,
     reason = "a run tells a person what came of each case"
@@ -19,17 +19,26 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::binary;
 use crate::node::Node;
-use crate::peers::helia::Helia;
-use crate::peers::kubo::Kubo;
+use crate::skipped::skipped_as;
 
 /// A file that is large enough to need many blocks at once.
 const DAG_BYTES: usize = 64 << 20;
 
-/// One thing that must work, and what showed that it does.
+/// One thing that must work, and what came of it.
 struct Case {
     peer: &'static str,
     what: &'static str,
-    outcome: Result<String>,
+    outcome: Outcome,
+}
+
+/// What came of a case.
+enum Outcome {
+    /// It works; what showed that.
+    Works(String),
+    /// Why it does not.
+    Fails(anyhow::Error),
+    /// Why nobody knows.
+    NotRun(String),
 }
 
 /// What a run is asked for.
@@ -79,32 +88,35 @@ pub fn run(arguments: &[String]) -> Result<()> {
         fs::remove_dir_all(&scratch).context("what the last run left")?;
     }
     fs::create_dir_all(&scratch)?;
-    let mut cases = Vec::new();
-    match Kubo::installed() {
-        Some(kubo) => cases.extend(kubo::cases(&kubo, &scratch, &options)?),
-        None => println!("interop: Kubo is not here: its cases are not run"),
-    }
-    match Helia::installed() {
-        Some(helia) => cases.extend(helia::cases(&helia, &scratch, &options)?),
-        None => println!("interop: Helia is not here: its cases are not run"),
-    }
-    let mut failed = 0;
-    for case in &cases {
-        match &case.outcome {
-            Ok(shown) => println!("ok      {}: {} ({shown})", case.peer, case.what),
-            Err(error) => {
-                failed += 1;
-                println!("FAILED  {}: {}: {error:#}", case.peer, case.what);
+    let mut cases = kubo::cases(&scratch, &options)?;
+    cases.extend(helia::cases(&scratch, &options)?);
+    let (mut passed, mut failed) = (0, 0);
+    for Case {
+        peer,
+        what,
+        outcome,
+    } in &cases
+    {
+        match outcome {
+            Outcome::Works(shown) => {
+                passed += 1;
+                println!("ok      {peer}: {what} ({shown})");
             }
+            Outcome::Fails(error) => {
+                failed += 1;
+                println!("FAILED  {peer}: {what}: {error:#}");
+            }
+            Outcome::NotRun(why) => println!("not run {peer}: {what}: {why}"),
         }
     }
-    if !cases.is_empty() && !options.is_check {
+    if !options.is_check {
         let file: PathBuf = binary::workspace().join("docs/INTEROP.md");
         fs::write(&file, table::document(&cases)).context("docs/INTEROP.md")?;
     }
-    println!("interop: {} cases, {failed} failed", cases.len());
+    let not_run = cases.len() - passed - failed;
+    println!("interop: {passed} passed, {failed} failed, {not_run} not run");
     ensure!(
-        !cases.is_empty() || options.filter.is_empty(),
+        !cases.is_empty(),
         "no case has the words {:?}",
         options.filter.join(" ")
     );
@@ -117,30 +129,52 @@ pub fn run(arguments: &[String]) -> Result<()> {
 /// Tries one thing with both sides, and says what showed that it works.
 type Attempt<B> = fn(&mut B) -> Result<String>;
 
-/// Runs those of a peer's cases that are wanted, in their order, with what `start` starts.
-fn run_cases<B>(
+/// The cases with one peer.
+struct Suite<B: 'static> {
     peer: &'static str,
-    cases: &[(&'static str, Attempt<B>)],
-    options: &Options,
-    start: impl FnOnce() -> Result<B>,
-) -> Result<Vec<Case>> {
-    let wanted: Vec<_> = cases
-        .iter()
-        .filter(|(what, _)| options.wants(peer, what))
-        .collect();
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut both = start()?;
-    let mut done = Vec::new();
-    for (what, attempt) in wanted {
-        done.push(Case {
-            peer,
+    /// What they need, by its name in the table of needs.
+    need: &'static str,
+    /// In their order.
+    cases: &'static [(&'static str, Attempt<B>)],
+}
+
+impl<B> Suite<B> {
+    /// Runs those that are wanted with what `start` starts of the peer. Where there is no peer they are skipped.
+    fn run<P>(
+        &self,
+        options: &Options,
+        peer: Option<P>,
+        start: impl FnOnce(P) -> Result<B>,
+    ) -> Result<Vec<Case>> {
+        let Self { peer: name, .. } = *self;
+        let wanted: Vec<_> = self
+            .cases
+            .iter()
+            .filter(|(what, _)| options.wants(name, what))
+            .collect();
+        let case = |what, outcome| Case {
+            peer: name,
             what,
-            outcome: attempt(&mut both),
+            outcome,
+        };
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(peer) = peer else {
+            let why = format!("{name} is not here");
+            let not_run = wanted.iter().map(|(what, _)| {
+                skipped_as(&format!("interop: {name}: {what}"), self.need, &why);
+                case(what, Outcome::NotRun(why.clone()))
+            });
+            return Ok(not_run.collect());
+        };
+        let mut both = start(peer)?;
+        let ran = wanted.iter().map(|(what, attempt)| {
+            let outcome = attempt(&mut both).map_or_else(Outcome::Fails, Outcome::Works);
+            case(what, outcome)
         });
+        Ok(ran.collect())
     }
-    Ok(done)
 }
 
 /// Starts a node of ours on a folder, with its log beside it.
@@ -163,6 +197,52 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+
+    fn suite(peer: Option<()>, words: &[&str]) -> Vec<Case> {
+        let options = Options {
+            is_check: true,
+            filter: words.iter().map(ToString::to_string).collect(),
+        };
+        const SUITE: Suite<u8> = Suite {
+            peer: "Kubo 1",
+            need: "kubo",
+            cases: &[
+                ("CAR: a | b", |both| {
+                    *both += 1;
+                    Ok(format!("{both}"))
+                }),
+                ("IPNS", |both| bail!("not at {both}\nnor later")),
+            ],
+        };
+        SUITE.run(&options, peer, |()| Ok(6)).unwrap()
+    }
+
+    #[test]
+    fn what_was_not_run_is_never_said_to_work() {
+        let line = |cases: &[Case]| {
+            let text = table::document(cases);
+            let lines = text.lines().filter(|line| line.starts_with("| Kubo"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let run = [
+            "| Kubo 1 | CAR: a \\| b | works | 7 |",
+            "| Kubo 1 | IPNS | **fails** | not at 7 |",
+        ];
+        assert_eq!(line(&suite(Some(()), &[])), run);
+        assert_eq!(line(&suite(Some(()), &["car"])), run[..1]);
+        let not_run: Vec<Case> = ["CAR: a | b", "IPNS"]
+            .map(|what| Case {
+                peer: "Kubo 1",
+                what,
+                outcome: Outcome::NotRun("Kubo 1 is not here".to_owned()),
+            })
+            .into();
+        let expected = [
+            "| Kubo 1 | CAR: a \\| b | not run | Kubo 1 is not here |",
+            "| Kubo 1 | IPNS | not run | Kubo 1 is not here |",
+        ];
+        assert_eq!(line(&not_run), expected);
+    }
 
     #[test]
     fn words_choose_cases_and_never_write_a_table() {

@@ -10,6 +10,7 @@
 
 pub mod bench;
 pub mod binary;
+pub mod dialled;
 pub mod document;
 pub mod home;
 pub mod interop;
@@ -23,6 +24,7 @@ pub mod publisher;
 pub mod readers;
 pub mod retry;
 pub mod schema;
+pub mod skipped;
 pub mod small_disk;
 pub mod terminal;
 pub mod tour;

@@ -2,12 +2,16 @@
 //!
 //! A holder process keeps the namespace alive; programs enter it, and the test reaches the files through the holder's
 //! root. Nothing is mounted for anybody else and no privilege is needed where the system lets users make
-//! namespaces; where it does not, the test says so and is skipped.
+//! namespaces; where it does not, the test is [`skipped`].
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::skipped::skipped;
 
 /// A small disk at a path that only programs started [`inside`](SmallDisk::inside) see.
 #[derive(Debug)]
@@ -17,10 +21,10 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// A disk of `mib` MiB at the directory `at`; `None`, said on stderr, where this system lets nobody mount one.
+    /// A disk of `mib` MiB at the directory `at`; `None`, and the test [`skipped`], where this system lets nobody mount one.
     ///
     /// # Panics
-    /// When the directory cannot be made.
+    /// When the directory cannot be made, or where a small disk must not lack.
     #[must_use]
     pub fn new(at: &Path, mib: u32) -> Option<Self> {
         Self::with_options(at, &format!("size={mib}m,mode=0700"))
@@ -29,47 +33,56 @@ impl SmallDisk {
     /// A disk at the directory `at` that nobody can write to, not even root.
     ///
     /// # Panics
-    /// When the directory cannot be made.
+    /// As [`SmallDisk::new`].
     #[must_use]
     pub fn read_only(at: &Path) -> Option<Self> {
         Self::with_options(at, "ro,size=1m")
     }
 
-    #[allow(
-        clippy::print_stderr,
-        reason = "a skipped test says so, and only the test's output can tell"
-    )]
     fn with_options(at: &Path, options: &str) -> Option<Self> {
         std::fs::create_dir_all(at).expect("a directory to mount on");
+        match Self::mount(at, options) {
+            Ok(disk) => Some(disk),
+            Err(error) => {
+                skipped("small-disk", &format!("{error:#}"));
+                None
+            }
+        }
+    }
+
+    fn mount(at: &Path, options: &str) -> Result<Self> {
         let script = "mount -t tmpfs -o \"$1\" tmpfs \"$2\" && echo mounted && read -r _";
-        let spawned = Command::new("unshare")
+        let mut holder = Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount"])
             .args(["sh", "-c", script, "sh", options])
             .arg(at)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("unshare does not start")?;
+        let stdout = holder.stdout.take().context("stdout is piped")?;
+        let mut stderr = holder.stderr.take().context("stderr is piped")?;
+        let disk = Self {
+            holder,
+            at: at.to_owned(),
+        };
         let mut told = String::new();
-        if let Ok(mut holder) = spawned {
-            let stdout = holder.stdout.take().expect("stdout is piped");
-            // An end without a word is told by the empty line.
-            let _ = BufReader::new(stdout).read_line(&mut told);
-            let disk = Self {
-                holder,
-                at: at.to_owned(),
-            };
-            if told == "mounted\n" && disk.try_inside() {
-                return Some(disk);
-            }
+        BufReader::new(stdout).read_line(&mut told)?;
+        if told != "mounted\n" {
+            // It has ended, or its pipe would be open without a word.
+            stderr.read_to_string(&mut told)?;
+            bail!("no small disk can be mounted: {}", told.trim());
         }
-        eprintln!("skipped: this system lets no user mount a small disk (unshare, nsenter, tmpfs)");
-        None
-    }
-
-    fn try_inside(&self) -> bool {
-        let entered = self.inside(&Command::new("true")).status();
-        entered.is_ok_and(|status| status.success())
+        let entered = disk.inside(&Command::new("true")).output();
+        let entered = entered.context("nsenter does not start")?;
+        let said = String::from_utf8_lossy(&entered.stderr);
+        ensure!(
+            entered.status.success(),
+            "no program can enter a small disk: {}",
+            said.trim()
+        );
+        Ok(disk)
     }
 
     /// The command as it is run where the disk is mounted. Relative paths in it have no meaning there.

@@ -186,15 +186,13 @@ impl Tour {
     fn start_node(&mut self, listen: &str) -> Result<()> {
         let data = self.dir.join("node-data");
         let log = self.dir.join("node.log");
+        // As all that run a node here: it dials nobody outside of this machine.
         println!(
-            "$ perennis node run --data {} --listen {listen} &",
+            "$ perennis node run --data {} --listen {listen} --bootstrap none &",
             data.display()
         );
-        let mut command = Command::new(binary::perennis());
-        command
-            .args(["--json", "node", "run", "--listen", listen, "--data"])
-            .arg(&data)
-            .stderr(File::options().create(true).append(true).open(&log)?);
+        let mut command = Node::command(&data, None, listen);
+        command.stderr(File::options().create(true).append(true).open(&log)?);
         let node =
             Node::launch(command, &data).with_context(|| format!("see {}", log.display()))?;
         println!("the node serves {}", node.url());

@@ -1,8 +1,22 @@
-//! Vectors of public specifications and other implementations, which lie outside the workspace.
+//! Vectors of public specifications and other implementations: those that lie in this workspace, and a folder outside of it.
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::binary::workspace;
+use crate::skipped::skipped;
+
+/// A document of `shared/tests/vectors/made`, which other implementations wrote.
+///
+/// # Panics
+/// When there is none of this name.
+#[must_use]
+pub fn made(name: &str) -> Value {
+    let file = workspace().join("shared/tests/vectors/made").join(name);
+    let text = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
 
 /// The folder of the vectors: `PERENNIS_VECTORS`, else `../shared/vectors` beside the workspace.
 #[must_use]
@@ -11,10 +25,10 @@ pub fn folder() -> PathBuf {
         .map_or_else(|| workspace().join("../shared/vectors"), PathBuf::from)
 }
 
-/// A file of the vectors; `None`, said on stderr, when the folder is not there.
+/// A file of the folder; `None`, and the test [`skipped`], when the folder is not there.
 ///
 /// # Panics
-/// When the folder is there and the file is not.
+/// When the folder is there and the file is not, or where the folder must not lack.
 #[must_use]
 pub fn read(path: &str) -> Option<Vec<u8>> {
     present()?;
@@ -22,10 +36,10 @@ pub fn read(path: &str) -> Option<Vec<u8>> {
     Some(std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
 }
 
-/// The folders below one of the vectors' folders; `None`, said on stderr, when the vectors are not there.
+/// The folders below one of the folder's; `None`, and the test [`skipped`], when the vectors are not there.
 ///
 /// # Panics
-/// When the vectors are there and the folder is not.
+/// When the vectors are there and the folder is not, or where they must not lack.
 #[must_use]
 pub fn folders(path: &str) -> Option<Vec<PathBuf>> {
     present()?;
@@ -40,14 +54,11 @@ pub fn folders(path: &str) -> Option<Vec<PathBuf>> {
     Some(folders)
 }
 
-#[allow(
-    clippy::print_stderr,
-    reason = "a skipped vector test says so, and only the test's output can tell"
-)]
 fn present() -> Option<()> {
-    if folder().is_dir() {
+    let folder = folder();
+    if folder.is_dir() {
         return Some(());
     }
-    eprintln!("skipped: no vectors at {}", folder().display());
+    skipped("vectors", &format!("{} is no folder", folder.display()));
     None
 }

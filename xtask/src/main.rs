@@ -18,6 +18,7 @@ mod peers;
 mod product;
 mod setup;
 mod shell;
+mod skipped;
 mod test;
 mod tools;
 mod workspace;

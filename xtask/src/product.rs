@@ -58,12 +58,18 @@ fn command(program: PathBuf, arguments: &[&str]) -> Result<Command> {
 }
 
 fn build(arguments: &[&str], with_perennis: bool) -> Result<()> {
+    shell::run(&mut build_command(arguments, with_perennis))
+}
+
+/// What builds it, by what cargo is told beside the usual, ready to run.
+pub(crate) fn build_command(arguments: &[&str], with_perennis: bool) -> Command {
     let mut cargo = shell::cargo();
     cargo.args(["build", "--workspace", "--release", "--locked"]);
     if with_perennis {
         cargo.args(["--bin", "perennis"]);
     }
-    shell::run(cargo.args(arguments))
+    cargo.args(arguments);
+    cargo
 }
 
 fn built(name: &str) -> PathBuf {

@@ -25,6 +25,17 @@ pub(crate) const ALL: [Need; 8] = [
     Need::CargoDeny,
 ];
 
+/// What tests and checks cannot do without: everything but the browser, without which its own tests are skipped.
+pub(crate) const BUT_BROWSER: [Need; 7] = [
+    Need::Compiler,
+    Need::Libclang,
+    Need::RustComponents,
+    Need::WasmTarget,
+    Need::Node,
+    Need::WasmTools,
+    Need::CargoDeny,
+];
+
 /// What the program is built with.
 pub(crate) const PROGRAM: [Need; 2] = [Need::Compiler, Need::Libclang];
 

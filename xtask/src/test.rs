@@ -1,13 +1,19 @@
 //! `xtask test`: every check and every test, cheap ones first, with a closing line that counts the tests.
 //!
 //! Everything that compiles for this machine does so in the release profile and with the same selection of
-//! packages, so that RocksDB is compiled once; the step `one-rocksdb` fails where that stops being true.
+//! packages, so that RocksDB is compiled once; the step [`one_rocksdb`] fails where that stops being true.
 
-use std::{fmt, fs, path::Path, process::Command};
+mod one_rocksdb;
+mod tally;
 
-use anyhow::{Result, bail, ensure};
+use std::{env, fmt, process::Command};
 
-use crate::{browser, check, deny, fuzz, interop, licences, no_std, setup, shell, workspace};
+use anyhow::{Error, Result, bail, ensure};
+use tally::{Notes, Tally};
+
+use crate::{
+    browser, check, deny, fuzz, interop, licences, no_std, product, setup, shell, skipped,
+};
 
 /// What a step is given: where tests are counted, and the part of it that is asked for; all of it when that is empty.
 #[derive(Debug, Default)]
@@ -77,7 +83,8 @@ const CASES: Filter = Filter {
 
 /// In the order they run.
 const STEPS: &[Step] = &[
-    whole("setup", |_| setup::run(&setup::ALL)),
+    // Without the browser: where it cannot be had, the step that needs it says so.
+    whole("setup", |_| setup::run(&setup::BUT_BROWSER)),
     whole("fmt", |_| format()),
     in_parts("check", RULES, |run| check::run(&run.filter)),
     whole("licences", |_| licences::run()),
@@ -85,21 +92,14 @@ const STEPS: &[Step] = &[
     whole("no-std", |_| no_std::run()),
     whole("page", |_| browser::build()),
     in_parts("tests", TESTS, tests),
-    whole("one-rocksdb", |_| {
-        one_rocksdb(&workspace::target().join("release/build"))
-    }),
     // Its packages are linted together: alone, one would select other features, and have RocksDB compiled for them.
     whole("clippy", |_| clippy()),
     whole("clippy-no-rocksdb", |_| clippy_no_rocksdb()),
     whole("clippy-wasm", |_| clippy_wasm()),
     whole("doc", |_| documents()),
+    whole("one-rocksdb", |_| one_rocksdb()),
     in_parts("fuzz", TARGETS, |run| fuzz::smoke(&run.filter)),
-    in_parts("browser", BROWSER_TESTS, |run| {
-        let Run { tally, filter } = run;
-        browser::test(filter.first().map(String::as_str), &mut |line| {
-            tally.read(line)
-        })
-    }),
+    in_parts("browser", BROWSER_TESTS, browser_tests),
     in_parts("interop", CASES, cases),
 ];
 
@@ -116,6 +116,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         return Ok(());
     }
     let (steps, filter) = chosen(arguments)?;
+    // A word in it that nothing knows would require nothing.
+    let required = env::var(skipped::REQUIRE).unwrap_or_default();
+    skipped::parse_required(&required).map_err(Error::msg)?;
     let mut run = Run {
         filter: filter.to_vec(),
         ..Run::default()
@@ -193,27 +196,53 @@ impl fmt::Display for Step {
     }
 }
 
+fn browser_tests(run: &mut Run) -> Result<()> {
+    if let Err(error) = setup::run(&[setup::Need::Browser]) {
+        let why = format!("{error:#}");
+        let why = why.lines().next().unwrap_or_default();
+        return run.tally.skip_step("browser", "chromium", why);
+    }
+    let Run { tally, filter } = run;
+    browser::test(filter.first().map(String::as_str), &mut |line| {
+        tally.read(line)
+    })
+}
+
 fn cases(run: &mut Run) -> Result<()> {
     let mut arguments = vec!["--check".to_owned()];
     if !run.filter.is_empty() {
         arguments.push("--".to_owned());
         arguments.extend(run.filter.iter().cloned());
     }
-    interop::run(&arguments)
+    let notes = Notes::of("interop")?;
+    let mut program = interop::program()?;
+    notes.are_written_by(program.args(arguments));
+    let result = shell::run_lines(&mut program, |line| run.tally.read(line));
+    // A case that is not run is none that passed.
+    notes.add_to(&mut run.tally, false)?;
+    result
 }
 
 fn tests(run: &mut Run) -> Result<()> {
-    let mut cargo = shell::cargo();
-    cargo.args(["test", "--workspace", "--release", "--locked"]);
-    cargo.arg("--no-fail-fast");
+    let notes = Notes::of("tests")?;
+    let mut cargo = tests_with(&["--no-fail-fast"]);
     if !run.filter.is_empty() {
         cargo.arg("--").args(&run.filter);
     }
+    notes.are_written_by(&mut cargo);
     let result = shell::run_lines(&mut cargo, |line| run.tally.read(line));
-    result.and_then(|()| match run.tally.passed {
+    notes.add_to(&mut run.tally, true)?;
+    result.and_then(|()| match run.tally.passed() {
         0 => bail!("no test ran"),
         _ => Ok(()),
     })
+}
+
+fn tests_with(flags: &[&str]) -> Command {
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--workspace", "--release", "--locked"]);
+    cargo.args(flags);
+    cargo
 }
 
 /// The workspace, and the packages that are workspaces of their own.
@@ -230,16 +259,14 @@ fn format() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    shell::run(shell::cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--release",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    shell::run(clippy_with(&[]).args(["--", "-D", "warnings"]))
+}
+
+fn clippy_with(flags: &[&str]) -> Command {
+    let mut cargo = shell::cargo();
+    cargo.args(["clippy", "--workspace", "--all-targets"]);
+    cargo.args(["--release", "--locked"]).args(flags);
+    cargo
 }
 
 /// What a newcomer compiles: a node and its store with the index in memory.
@@ -276,91 +303,33 @@ fn clippy_wasm() -> Result<()> {
 }
 
 fn documents() -> Result<()> {
+    shell::run(&mut documents_with(&[]))
+}
+
+fn documents_with(flags: &[&str]) -> Command {
     let mut cargo: Command = shell::cargo();
     // Libraries only: the program and the browser package are both called perennis.
     cargo.args(["doc", "--workspace", "--lib", "--no-deps"]);
     cargo.args(["--all-features", "--release", "--locked"]);
-    shell::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+    cargo.args(flags).env("RUSTDOCFLAGS", "-D warnings");
+    cargo
 }
 
-/// RocksDB takes longer to compile than everything else together: a second copy means that two tasks select
-/// features or a profile differently.
-fn one_rocksdb(build: &Path) -> Result<()> {
-    let mut copies = Vec::new();
-    for entry in fs::read_dir(build).into_iter().flatten() {
-        let library = entry?.path().join("out/librocksdb.a");
-        if library.is_file() {
-            copies.push(library);
-        }
-    }
-    match copies.as_slice() {
-        [] => println!("RocksDB is linked from elsewhere"),
-        [one] => println!("compiled once: {}", one.display()),
-        more => {
-            for copy in more {
-                println!("  {}", copy.display());
-            }
-            println!(
-                "note: {} copies; an old one may stay after an update or a `cargo build` of one package",
-                more.len()
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Tests counted from the lines of cargo's test runner and wasm-bindgen's.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-}
-
-impl Tally {
-    /// Adds what a line says: `test result: ok. 3 passed; 0 failed; 1 ignored; …`, or `# pass 3` of Node's runner.
-    fn read(&mut self, line: &str) {
-        if let Some((what, Ok(count))) = line
-            .strip_prefix("# ")
-            .and_then(|rest| rest.split_once(' '))
-            .map(|(what, count)| (what, count.parse::<u64>()))
-        {
-            match what {
-                "pass" => self.passed += count,
-                "fail" => self.failed += count,
-                "skipped" => self.ignored += count,
-                _ => {}
-            }
-        }
-        let Some(rest) = line.trim_start().strip_prefix("test result: ") else {
-            return;
-        };
-        for part in rest.split(['.', ';']) {
-            let mut words = part.split_whitespace();
-            let (Some(count), Some(what)) = (words.next(), words.next()) else {
-                continue;
-            };
-            let Ok(count) = count.parse::<u64>() else {
-                continue;
-            };
-            match what {
-                "passed" => self.passed += count,
-                "failed" => self.failed += count,
-                "ignored" => self.ignored += count,
-                _ => {}
-            }
-        }
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "tests: {} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.ignored
-        )
-    }
+/// Every task that compiles for this machine, as it is run.
+fn one_rocksdb() -> Result<()> {
+    let messages = [one_rocksdb::MESSAGES];
+    let mut clippy = clippy_with(&messages);
+    clippy.args(["--", "-D", "warnings"]);
+    let mut tests = tests_with(&messages);
+    tests.arg("--no-run");
+    let mut programs = product::build_command(&["--example", "interop"], true);
+    programs.args(messages);
+    one_rocksdb::run(vec![
+        ("tests", tests),
+        ("clippy", clippy),
+        ("doc", documents_with(&messages)),
+        ("interop, bench and browser", programs),
+    ])
 }
 
 #[cfg(test)]
@@ -408,40 +377,5 @@ mod unit {
         let names: Vec<_> = steps.iter().map(|step| step.name).collect();
         assert_eq!(names, ["fmt", "clippy"]);
         assert_eq!(chosen(&[]).unwrap().0.len(), STEPS.len());
-    }
-
-    #[test]
-    fn the_tally_adds_up_all_runners() {
-        let mut tally = Tally::default();
-        tally.read("running 3 tests");
-        tally.read("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
-        tally
-            .read("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 5,
-                failed: 1,
-                ignored: 1
-            }
-        );
-        assert_eq!(tally.to_string(), "tests: 5 passed, 1 failed, 1 skipped");
-        for line in [
-            "# tests 5",
-            "# pass 4",
-            "# fail 1",
-            "# skipped 0",
-            "# a comment",
-        ] {
-            tally.read(line);
-        }
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 9,
-                failed: 2,
-                ignored: 1
-            }
-        );
     }
 }

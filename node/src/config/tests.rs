@@ -204,6 +204,9 @@ fn a_variable_that_is_nearly_one_of_a_setting_is_refused_and_those_of_other_prog
         "PERENNIS_BIN",
         "PERENNIS_CRASH_POINTS",
         "PERENNIS_VECTORS",
+        "PERENNIS_CASES",
+        "PERENNIS_REQUIRE",
+        "PERENNIS_SKIPPED",
     ] {
         assert_eq!(told(name), None, "{name}");
     }

@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let is_quick = arguments.iter().any(|argument| argument == "--quick")
         || !arguments.iter().any(|argument| argument == "--bench");
     let mask = value("--mask").and_then(|mask| u8::try_from(mask).ok());
-    let dir = tempfile::tempdir()?;
+    // Below the target folder: the system's folder for temporary files may be memory, where a sync costs nothing.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let sample = Sample::fill(&dir.path().join("store"))?;
     let places = sample.places()?;
     let step = value("--step").unwrap_or(if is_quick { places.len() / 20 } else { 1 });

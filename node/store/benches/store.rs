@@ -27,6 +27,9 @@ use perennis_store::{Batch, Store, StoreOptions};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// Where data lie: below the target folder, since the system's folder for temporary files may be memory, where a sync costs nothing.
+const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
+
 const KIB: usize = 1 << 10;
 /// Rounds of the comparison that count; odd, for there to be a middle.
 const ROUNDS: usize = 5;
@@ -102,9 +105,10 @@ fn compare(size: &Size, rounds: usize) -> Result<()> {
     let mut puts = Vec::new();
     let mut gets = Vec::new();
     let mut cost = Cost::default();
+    let mut peer_name = "RocksDB BlobDB";
     // The first round also meets memory that the machine has not yet handed out: it is not counted.
     for round in 0..=rounds {
-        let dir = tempfile::tempdir()?;
+        let dir = tempfile::tempdir_in(SCRATCH)?;
         let (peer_dir, store_dir) = (dir.path().join("blob"), dir.path().join("store"));
         let (peer, store, put, peer_put);
         if round % 2 == 0 {
@@ -114,6 +118,7 @@ fn compare(size: &Size, rounds: usize) -> Result<()> {
             (store, put, cost) = put_into_store(&store_dir, &blocks, size)?;
             (peer, peer_put) = put_into_peer(&peer_dir, &blocks, size)?;
         }
+        peer_name = blob::Peer::name(&peer_dir)?;
         let of_peer = || {
             read(&blocks, size, |cid| {
                 peer.block(cid)?.ok_or("the peer has lost a block")?;
@@ -142,7 +147,7 @@ fn compare(size: &Size, rounds: usize) -> Result<()> {
         &format!("store/put/{}", size.name),
         put,
         "blocks/s",
-        peer_put,
+        (peer_name, peer_put),
     );
     if let Some(processor) = cost.processor {
         let each = processor.as_secs_f64() * 1e3 / size.blocks as f64;
@@ -159,7 +164,7 @@ fn compare(size: &Size, rounds: usize) -> Result<()> {
         &format!("store/get/{}", size.name),
         get,
         "blocks/s",
-        peer_get,
+        (peer_name, peer_get),
     );
     Ok(())
 }
@@ -226,7 +231,7 @@ fn middle(mut rounds: Vec<(f64, f64)>) -> (f64, f64) {
 
 /// Commits of one small block each from 64 threads that wait for the answer.
 fn small_commits(commits: u64) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+    let dir = tempfile::tempdir_in(SCRATCH)?;
     let store = Store::open(dir.path(), &StoreOptions::default())?;
     let left = AtomicU64::new(commits);
     let start = Instant::now();
@@ -281,7 +286,7 @@ fn small_commits(commits: u64) -> Result<()> {
 /// A store of very many small blocks, in trees of which every other one is pinned: how long it takes to open, what it holds in
 /// memory when it is read, and what collecting and packing take.
 fn million(blocks: usize) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+    let dir = tempfile::tempdir_in(SCRATCH)?;
     let store = Store::open(dir.path(), &StoreOptions::default())?;
     let mut draw = Draw(2);
     let mut bytes = 0;

@@ -68,7 +68,8 @@ fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn seed(text: &Value) -> [u8; 32] {
+/// The seed that is written in hexadecimal.
+pub(crate) fn seed(text: &Value) -> [u8; 32] {
     hex::decode(text.as_str().unwrap())
         .unwrap()
         .try_into()

@@ -3,8 +3,28 @@
 use super::figure::Figure;
 
 mod named;
+mod notes;
 
 pub(super) use named::NAMED;
+
+/// Letters of the notes that are said beside a figure.
+pub(super) fn letters(figure: &str) -> String {
+    let letters = notes::NOTES
+        .iter()
+        .zip('a'..)
+        .filter_map(|((figures, _), letter)| {
+            let is_meant = figures
+                .iter()
+                .any(|name| figure == *name || name.ends_with('/') && figure.starts_with(name));
+            is_meant.then_some(letter)
+        });
+    letters.collect()
+}
+
+/// Each note behind its letter.
+pub(super) fn notes() -> impl Iterator<Item = (char, &'static str)> {
+    ('a'..).zip(notes::NOTES.iter().map(|(_, note)| *note))
+}
 
 /// What a figure should reach.
 #[derive(Clone, Copy, Debug)]

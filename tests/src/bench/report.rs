@@ -106,12 +106,28 @@ fn table(figures: &[Figure]) -> String {
         };
         let _ = writeln!(
             text,
-            "| {title} | {} {} | {peer} | {ratio} | {wanted} | {word} |",
+            "| {title}{} | {} {} | {peer} | {ratio} | {wanted} | {word} |",
+            marked(&goals::letters(&figure.name)),
             short(figure.value),
             figure.unit
         );
     }
+    for (letter, note) in goals::notes() {
+        let _ = write!(
+            text,
+            "\n{} {note}.\n",
+            marked(&letter.to_string()).trim_start()
+        );
+    }
     text
+}
+
+/// Letters of notes, as they stand in the table and before each.
+fn marked(letters: &str) -> String {
+    match letters {
+        "" => String::new(),
+        letters => format!(" <sup>{letters}</sup>"),
+    }
 }
 
 const ROW: f64 = 34.0;
@@ -176,9 +192,42 @@ mod tests {
         let verdicts: Vec<&str> = text
             .lines()
             .skip(2)
+            .take_while(|line| !line.is_empty())
             .filter_map(|line| line.trim_end_matches(" |").rsplit("| ").next())
             .collect();
         assert_eq!(verdicts, ["met", "**missed**", ""]);
+    }
+
+    #[test]
+    fn what_differs_from_what_a_user_has_is_said_beside_the_figure() {
+        let text = table(&[
+            Figure::new("publish/rate", 1.0, "publishes/s"),
+            Figure::new("ipns/create", 1.0, "records/s"),
+        ]);
+        let publishes = text.lines().find(|line| line.contains("publishes/s"));
+        let letters = publishes.and_then(|line| line.split("<sup>").nth(1)?.split('<').next());
+        let letters = letters.unwrap_or_default();
+        let note = |letter| {
+            text.contains(&format!(
+                "\n<sup>{letter}</sup> `admission.name-rate` is 1,000,000"
+            ))
+        };
+        assert!(letters.chars().any(note), "{text}");
+        let records = text.lines().find(|line| line.contains("records/s"));
+        assert!(
+            records.is_some_and(|line| !line.contains("<sup>")),
+            "{text}"
+        );
+    }
+
+    /// A note of figures that are gone is said beside nothing.
+    #[test]
+    fn every_note_is_of_a_figure() {
+        for (letter, note) in goals::notes() {
+            let mut named = goals::NAMED.iter();
+            let is_used = named.any(|named| goals::letters(named.figure).contains(letter));
+            assert!(is_used, "{note}");
+        }
     }
 
     #[test]

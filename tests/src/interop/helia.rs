@@ -9,11 +9,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use super::{Attempt, Case, DAG_BYTES, Options, folder, run_cases, start_node};
+use super::{Attempt, Case, DAG_BYTES, Options, Suite, folder, start_node};
 use crate::node::Node;
 use crate::peers::helia::{By, Helia, HeliaNode, LABEL};
 use crate::person::Person;
 use crate::retry::until_ok;
+
+const SUITE: Suite<Both> = Suite {
+    peer: LABEL,
+    need: "helia",
+    cases: CASES,
+};
 
 const CASES: &[(&str, Attempt<Both>)] = &[
     (
@@ -60,9 +66,11 @@ const CASES: &[(&str, Attempt<Both>)] = &[
     ),
 ];
 
-/// Starts both sides, connects them, and runs every case that is wanted.
-pub(super) fn cases(helia: &Helia, scratch: &Path, options: &Options) -> Result<Vec<Case>> {
-    run_cases(LABEL, CASES, options, || Both::start(helia, scratch))
+/// Starts both sides, connects them, and runs every case that is wanted; without the peer they are skipped.
+pub(super) fn cases(scratch: &Path, options: &Options) -> Result<Vec<Case>> {
+    SUITE.run(options, Helia::installed(), |helia| {
+        Both::start(&helia, scratch)
+    })
 }
 
 struct Both {

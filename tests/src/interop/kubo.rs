@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use perennis_shared::cid::parse_cid;
 
 use super::relay::{self, Relay};
-use super::{Attempt, Case, DAG_BYTES, Options, folder, run_cases, start_node};
+use super::{Attempt, Case, DAG_BYTES, Options, Suite, folder, start_node};
 use crate::node::Node;
 use crate::peers::kubo::{Daemon, ISOLATED, Kubo, LABEL, SERVER};
 use crate::person::Person;
@@ -47,6 +47,12 @@ const GOSSIP: &[(&str, &str)] = &[
 
 /// How long a peer stands still: longer than a connection lives without a word.
 const PAUSE: Duration = Duration::from_secs(15);
+
+const SUITE: Suite<Both> = Suite {
+    peer: LABEL,
+    need: "kubo",
+    cases: CASES,
+};
 
 const CASES: &[(&str, Attempt<Both>)] = &[
     (
@@ -109,9 +115,11 @@ const CASES: &[(&str, Attempt<Both>)] = &[
     ),
 ];
 
-/// Starts both sides, connects them, and runs every case that is wanted.
-pub(super) fn cases(kubo: &Kubo, scratch: &Path, options: &Options) -> Result<Vec<Case>> {
-    run_cases(LABEL, CASES, options, || Both::start(kubo, scratch))
+/// Starts both sides, connects them, and runs every case that is wanted; without the peer they are skipped.
+pub(super) fn cases(scratch: &Path, options: &Options) -> Result<Vec<Case>> {
+    SUITE.run(options, Kubo::installed(), |kubo| {
+        Both::start(&kubo, scratch)
+    })
 }
 
 struct Both {

@@ -52,6 +52,59 @@ fn every_vector_converts_to_the_same_bytes_in_each_codec() {
     assert!(conversions > 100, "only {conversions} conversions");
 }
 
+/// Every fourth, since each conversion is a process; the tests of the codecs take all of them.
+#[test]
+fn values_of_npm_convert_to_what_its_libraries_write() {
+    let user = Home::new();
+    let document = vectors::made("values.json");
+    let mut conversions = 0;
+    let values = document["values"].as_array().unwrap().iter();
+    for value in values.clone().step_by(4).chain(values.rev().take(12)) {
+        let mut forms: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+        for (codec, form) in value.as_object().unwrap() {
+            let written = form[1].as_str().unwrap_or_default();
+            let bytes = match codec.as_str() {
+                "what" => continue,
+                "dag-json" => written.as_bytes().to_vec(),
+                _ => hex(written),
+            };
+            forms.insert(codec, bytes);
+        }
+        for (from, input) in &forms {
+            for (to, expected) in forms.iter().filter(|(to, _)| *to != from) {
+                let ran = convert(&user, from, to, input).expect(0);
+                assert_eq!(ran.stdout, *expected, "{}: {from} to {to}", value["what"]);
+                conversions += 1;
+            }
+        }
+    }
+    assert!(conversions > 100, "only {conversions} conversions");
+    for refused in document["refused"].as_array().unwrap() {
+        let codec = refused["codec"].as_str().unwrap();
+        let to = if codec == "dag-json" {
+            "dag-cbor"
+        } else {
+            "dag-json"
+        };
+        let input = hex(refused["bytes"].as_str().unwrap());
+        let ran = convert(&user, codec, to, &input);
+        assert_eq!(
+            ran.code,
+            Some(3),
+            "{codec}: {}: {}",
+            refused["what"],
+            ran.stderr
+        );
+        assert!(ran.stdout.is_empty(), "{codec}: {}", refused["what"]);
+    }
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits = format!("f{text}");
+    let (_, bytes) = multibase::decode(digits).unwrap();
+    bytes
+}
+
 #[test]
 fn what_strict_rules_refuse_ends_with_three() {
     let user = Home::new();

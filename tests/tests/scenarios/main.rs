@@ -16,6 +16,7 @@ mod kill;
 mod label_files;
 mod label_proofs;
 mod labels;
+mod nobody_outside;
 mod node_process;
 mod passphrases;
 mod peers;

@@ -34,6 +34,26 @@ fn profile_v1_derives_what_the_extension_derives() {
 }
 
 #[test]
+fn both_profiles_derive_what_other_implementations_derive() {
+    let user = Home::new();
+    let document = vectors::made("identities.json");
+    for vector in document["identities"].as_array().unwrap() {
+        let text = |name: &str| vector[name].as_str().unwrap();
+        let file = user.file("phrase", format!("{}\n", text("passphrase")));
+        let mut arguments = vec!["id", "derive", "--profile", text("profile")];
+        arguments.extend(["--passphrase-file", &file]);
+        if !text("account").is_empty() {
+            arguments.extend(["--account", text("account")]);
+        }
+        let identity = user.json(&arguments);
+        for (ours, theirs) in [("did", "did"), ("didKey", "didKey"), ("ipnsName", "name")] {
+            assert_eq!(identity[ours], vector[theirs], "{arguments:?}");
+        }
+    }
+    assert!(!user.path().exists(), "`id derive` stored something");
+}
+
+#[test]
 fn a_passphrase_comes_from_a_file_or_stdin_with_or_without_a_line_end() {
     let user = Home::new();
     let derive = |file: &str, input: &[u8]| {

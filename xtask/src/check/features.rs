@@ -23,11 +23,12 @@ const ROWS: &[(char, u32)] = &[
     ('F', 10),
 ];
 
-/// What stands before a function that a runner runs, within this many lines.
+/// What marks a function that a runner runs.
 const TEST_MARKS: &[&str] = &["#[test]", "#[tokio::test", "#[wasm_bindgen_test"];
-/// A file whose functions a runner without attributes is given by name.
-const LISTED: &str = "Trial::test(";
-const MARK_DISTANCE: usize = 8;
+/// What marks one that a runner leaves out.
+const IGNORED: &str = "#[ignore";
+/// How a runner without attributes is given what it runs.
+const TRIAL: &str = "Trial::test(";
 
 pub(super) fn check() -> Result<Findings> {
     let text = std::fs::read_to_string(workspace::root().join(TABLE))
@@ -122,22 +123,75 @@ fn problem_with(test: &str, read: &impl Fn(&str) -> Option<String>) -> Option<St
         return Some(format!("`{path}` does not exist"));
     };
     if !path.ends_with(".rs") {
-        return (!text.contains(name)).then(|| format!("`{path}` has no test {name:?}"));
+        return (!has_titled_test(&text, name)).then(|| format!("`{path}` has no test {name:?}"));
     }
     let lines: Vec<&str> = text.lines().collect();
     let start = format!("fn {name}(");
     let Some(at) = lines.iter().position(|line| line.contains(&start)) else {
         return Some(format!("`{path}` has no function {name}"));
     };
-    let before = lines
-        .get(at.saturating_sub(MARK_DISTANCE)..at)
-        .unwrap_or_default();
-    let is_listed = text.contains(LISTED);
-    let marked = is_listed
-        || before
+    let attributes = attributes_above(&lines[..at]);
+    let has = |mark: &str| attributes.iter().any(|line| line.starts_with(mark));
+    if has(IGNORED) {
+        return Some(format!(
+            "`{name}` in `{path}` is ignored: no run of the tests shows anything by it"
+        ));
+    }
+    let is_test = TEST_MARKS.iter().any(|mark| has(mark)) || is_trial(&text, name);
+    (!is_test).then(|| format!("`{name}` in `{path}` is no test"))
+}
+
+/// The attributes of the item behind these lines, and what is written of it.
+fn attributes_above<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let mut above = Vec::new();
+    let mut inside = false;
+    for line in lines.iter().rev().map(|line| line.trim()) {
+        let begins = line.starts_with("#[");
+        if !begins && !line.starts_with("//") && !inside && !line.ends_with(")]") {
+            break;
+        }
+        // An attribute of several lines is read from its end.
+        inside = !begins && (inside || line.ends_with(")]"));
+        above.push(line);
+    }
+    above
+}
+
+/// Whether a trial that the file makes calls the function.
+fn is_trial(text: &str, name: &str) -> bool {
+    let call = format!("{name}(");
+    text.match_indices(TRIAL).any(|(at, _)| {
+        let trial = enclosed(&text[at + TRIAL.len()..]);
+        trial.match_indices(&call).any(|(at, _)| {
+            !trial[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.'))
+        }) && !text[at + TRIAL.len() + trial.len()..].starts_with(").with_ignored_flag(true)")
+    })
+}
+
+/// The text up to the bracket that closes it.
+fn enclosed(text: &str) -> &str {
+    let mut open = 1;
+    let end = text.find(|c| {
+        match c {
+            '(' => open += 1,
+            ')' => open -= 1,
+            _ => {}
+        }
+        open == 0
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// Whether a test of Node's runner has these words in its title, and runs.
+fn has_titled_test(text: &str, words: &str) -> bool {
+    let calls = text
+        .lines()
+        .filter(|line| line.trim_start().starts_with("test("));
+    calls.filter(|line| line.contains(words)).any(|line| {
+        !["skip:", "todo:"]
             .iter()
-            .any(|line| TEST_MARKS.iter().any(|mark| line.contains(mark)));
-    (!marked).then(|| format!("`{name}` in `{path}` is no test"))
+            .any(|option| line.contains(option))
+    })
 }
 
 #[cfg(test)]
@@ -152,8 +206,74 @@ mod tests {
             .collect()
     }
 
+    const TESTS: &str = "\
+#[test]
+fn it_holds() {}
+fn helper() {}
+
+#[test]
+#[ignore = \"another test starts it\"]
+fn left_out() {}
+
+/// What it shows.
+#[tokio::test(
+    flavor = \"multi_thread\"
+)]
+async fn it_waits() {}
+";
+
+    const TRIALS: &str = "\
+fn add(trials: &mut Vec<Trial>) {
+    trials.push(Trial::test(name(\"a\"), move || it_is_equal(&vector)));
+    trials.push(Trial::test(\"b\", move || left_out()).with_ignored_flag(true));
+    unlike_it_is_equal(1);
+    helper(2);
+}
+fn it_is_equal() {}
+fn left_out() {}
+fn equal() {}
+fn helper() {}
+";
+
+    const TITLES: &str = "\
+test(\"the page opens\", async () => {
+  await click(\"a button\");
+});
+test(\"it prints\", { skip: true }, () => {});
+";
+
     fn read(path: &str) -> Option<String> {
-        (path == "a.rs").then(|| "#[test]\nfn it_holds() {}\nfn helper() {}\n".to_owned())
+        let text = match path {
+            "a.rs" => TESTS,
+            "trials.rs" => TRIALS,
+            "page.mjs" => TITLES,
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn only_what_a_runner_runs_is_a_proof() {
+        for proof in [
+            "a.rs::it_holds",
+            "a.rs::it_waits",
+            "trials.rs::it_is_equal",
+            "page.mjs::the page opens",
+        ] {
+            assert_eq!(problem_with(proof, &read), None);
+        }
+        for (none, why) in [
+            ("a.rs::helper", "is no test"),
+            ("a.rs::left_out", "is ignored"),
+            ("trials.rs::helper", "is no test"),
+            ("trials.rs::equal", "is no test"),
+            ("trials.rs::left_out", "is no test"),
+            ("page.mjs::a button", "has no test"),
+            ("page.mjs::it prints", "has no test"),
+        ] {
+            let problem = problem_with(none, &read).unwrap_or_default();
+            assert!(problem.contains(why), "{none}: {problem}");
+        }
     }
 
     #[test]

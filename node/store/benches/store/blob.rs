@@ -29,6 +29,20 @@ impl Peer {
         Ok(Self(DB::open(&options, dir)?))
     }
 
+    /// What it is called, and whether it was built with the processor's CRC-32C: it says so itself at its start, and it may come from
+    /// elsewhere than this workspace builds it.
+    pub(crate) fn name(dir: &Path) -> Result<&'static str> {
+        let told = std::fs::read_to_string(dir.join("LOG"))?;
+        let line = told
+            .lines()
+            .find(|line| line.contains("Fast CRC32 supported:"));
+        let line = line.ok_or("RocksDB's LOG does not say which CRC-32C it has")?;
+        Ok(match line.contains("Not supported") {
+            true => "RocksDB BlobDB, CRC-32C in software",
+            false => "RocksDB BlobDB",
+        })
+    }
+
     pub(crate) fn put(&self, blocks: &[Block]) -> Result<()> {
         let mut batch = WriteBatch::default();
         for block in blocks {

@@ -11,9 +11,10 @@ pub(crate) fn print(name: &str, value: f64, unit: &str) {
     println!(r#"{{"name":"{name}","value":{value},"unit":"{unit}"}}"#);
 }
 
-pub(crate) fn print_beside(name: &str, value: f64, unit: &str, peer: f64) {
+pub(crate) fn print_beside(name: &str, value: f64, unit: &str, peer: (&str, f64)) {
+    let (peer, of_peer) = peer;
     println!(
-        r#"{{"name":"{name}","value":{value},"unit":"{unit}","peer":"RocksDB BlobDB","peer_value":{peer}}}"#
+        r#"{{"name":"{name}","value":{value},"unit":"{unit}","peer":"{peer}","peer_value":{of_peer}}}"#
     );
 }
 

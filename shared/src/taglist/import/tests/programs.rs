@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::taglist::{Field, Part};
-use std::{fs, path::Path};
 
 #[test]
 fn a_stray_quote_costs_its_row_and_no_other() {
@@ -192,96 +191,4 @@ fn notes_that_a_spreadsheet_would_run_are_guarded() {
         assert!(!runs, "{cell}");
         assert_eq!(labels(csv(text.as_bytes()).unwrap()), [noted], "{note}");
     }
-}
-
-/// Files that other programs made, and what is right for each.
-#[test]
-fn files_of_the_world_are_read_or_refused_with_the_reason() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/cases/labels");
-    if !folder.is_dir() {
-        std::eprintln!("skipped: {} is not there", folder.display());
-        return;
-    }
-    let read = |name: &str, options: &ImportOptions| {
-        let bytes = fs::read(folder.join(name)).unwrap();
-        let read = if name.ends_with("json") {
-            super::super::json
-        } else {
-            super::super::csv
-        };
-        read(&bytes, options).unwrap_or_else(|error| panic!("{name}: {error}"))
-    };
-    for name in [
-        "03-semicolon.csv",
-        "04-tab.tsv",
-        "05-sep-excel.csv",
-        "06-utf16.csv",
-        "15-url.csv",
-        "15b-url.csv",
-        "16-dup-same.csv",
-    ] {
-        let found: Vec<Key> = labels(read(name, &options()))
-            .iter()
-            .map(Label::key)
-            .collect();
-        assert_eq!(found, [label("a1", "spam").key()], "{name}");
-    }
-    for (name, options) in [
-        ("08-cr-only.csv", options()),
-        ("14-plain-list.txt", with_label("spam")),
-    ] {
-        let found: Vec<Key> = labels(read(name, &options))
-            .iter()
-            .map(Label::key)
-            .collect();
-        assert_eq!(
-            found,
-            [label("a1", "spam").key(), label("a2", "spam").key()],
-            "{name}"
-        );
-    }
-    for (name, expected) in [
-        ("21-ids.csv", [1_778_338_116_564_078_592].as_slice()),
-        ("50-blueblocker.json", &[1_778_338_116_564_078_592]),
-        (
-            "52-ids-only.csv",
-            &[1_778_338_116_564_078_592, 1_778_338_116_564_078_593],
-        ),
-    ] {
-        let found = labels(read(name, &with_label("spam")));
-        let ids: Vec<u64> = found.iter().filter_map(|label| label.subject.id).collect();
-        assert_eq!(ids, expected, "{name}");
-    }
-    let problem = |name: &str| read(name, &options()).problems()[0].problem.clone();
-    let time = |error| RowProblem::Field(FieldError::Time(error));
-    assert_eq!(
-        problem("25-expires-seconds.csv"),
-        time(crate::time::TimeError::Seconds)
-    );
-    assert_eq!(
-        problem("33-expires-leap.csv"),
-        time(crate::time::TimeError::LeapSecond)
-    );
-    assert!(matches!(
-        problem("28-expires-past.csv"),
-        RowProblem::Field(FieldError::Ended(_))
-    ));
-    let ends = labels(read("27-expires-date.csv", &options()))[0].expires;
-    assert_eq!(ends.unwrap().to_string(), "2030-02-01T00:00:00.000Z");
-    let negated = read("46-negated.csv", &options());
-    assert_eq!(
-        negated.problems()[0].problem,
-        RowProblem::Field(FieldError::Negated)
-    );
-    assert!(
-        negated
-            .into_valid()
-            .iter()
-            .all(|edit| edit.negated == Some(true))
-    );
-    let formula = labels(read("62-formula.csv", &options()));
-    assert_eq!(
-        labels(csv(export::csv(&formula).as_bytes()).unwrap()),
-        formula
-    );
 }
