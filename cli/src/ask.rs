@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::args::{OneNode, PageArgs, TokenArgs};
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, root_cause};
 use super::files::{self, name_of};
 use super::session::nodes_to_ask;
 use crate::context::Context;
@@ -203,7 +203,11 @@ impl NodeClient {
         };
         let failure = Failure::of(&error, code);
         Failure {
-            message: format!("the node {} does not answer: {}", self.url, failure.message),
+            message: format!(
+                "the node {} does not answer: {}",
+                self.url,
+                root_cause(&error)
+            ),
             ..failure
         }
         .hint("start it with `perennis node run`, or name another one with --node")

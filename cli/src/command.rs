@@ -12,6 +12,7 @@ pub(crate) mod import;
 mod invalid_config;
 pub(crate) mod label;
 pub(crate) mod log;
+pub(crate) mod man;
 pub(crate) mod names;
 pub(crate) mod node;
 pub(crate) mod peers;

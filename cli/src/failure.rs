@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
-use perennis_shared::error::{ErrorKind, Retryable};
+use perennis_shared::error::{ErrorKind, Retryable, chain};
 use serde::Serialize;
 
 /// The exit codes scripts rely on.
@@ -120,7 +120,7 @@ impl Failure {
     /// What a part of the client or the node reports. Its kind decides the exit code, its code the hint.
     pub(crate) fn of<E: Retryable + Error + 'static>(error: &E, code: &str) -> Self {
         let exit = Exit::of(error.kind(), code);
-        Self::new(exit, code.to_owned(), with_causes(error)).hint(next_step(code, exit))
+        Self::new(exit, code.to_owned(), with_cause(error)).hint(next_step(code, exit))
     }
 
     /// The next step for the user.
@@ -129,9 +129,9 @@ impl Failure {
         self
     }
 
-    /// Adds what lies below, each cause once.
+    /// Adds the one cause at the bottom.
     pub(crate) fn because(mut self, cause: &(dyn Error + 'static)) -> Self {
-        append_causes(&mut self.message, Some(cause));
+        append_cause(&mut self.message, Some(cause));
         self
     }
 
@@ -146,21 +146,38 @@ impl Failure {
     }
 }
 
-/// An error and everything below it in one line; a cause that its parent's text already holds is left out.
-pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    append_causes(&mut text, error.source());
+/// What failed, and the one cause at the bottom of it. What lies between them is for whoever looks into the program: it goes to
+/// the log (`-v`).
+pub(crate) fn with_cause(error: &(dyn Error + 'static)) -> String {
+    let mut text = without_number(error.to_string());
+    append_cause(&mut text, error.source());
     text
 }
 
-fn append_causes(text: &mut String, mut cause: Option<&(dyn Error + 'static)>) {
-    while let Some(error) = cause {
-        let line = error.to_string();
-        if !text.contains(&line) {
-            let _ = write!(text, ": {line}");
-        }
-        cause = error.source();
+/// The cause at the bottom of an error alone.
+pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
     }
+    without_number(root.to_string())
+}
+
+fn append_cause(text: &mut String, cause: Option<&(dyn Error + 'static)>) {
+    let Some(cause) = cause else { return };
+    tracing::debug!(what = %text, because = %chain(cause), "failed");
+    let root = root_cause(cause);
+    if !text.contains(&root) {
+        let _ = write!(text, ": {root}");
+    }
+}
+
+/// A text of the system without the number that it ends with: the words say it.
+fn without_number(mut text: String) -> String {
+    if let Some(at) = text.rfind(" (os error ").filter(|_| text.ends_with(')')) {
+        text.truncate(at);
+    }
+    text
 }
 
 /// What to do about a failure that a part below the command line reported.
@@ -275,6 +292,49 @@ mod tests {
             assert_eq!(Exit::from(kind) as u8, exit);
             assert_eq!(Exit::of(kind, "some_code") as u8, exit);
             assert_eq!(Exit::of(kind, "not_found") as u8, 4);
+        }
+    }
+
+    /// An error with another below it.
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl std::fmt::Display for Layer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Layer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|layer| layer as _)
+        }
+    }
+
+    #[test]
+    fn a_message_has_one_cause() {
+        let layers = |texts: &[&'static str]| {
+            let below = |below, text: &&'static str| Some(Box::new(Layer(text, below)));
+            *texts.iter().rev().fold(None, below).unwrap()
+        };
+        for (texts, message) in [
+            (&["it broke"][..], "it broke"),
+            (&["it broke", "no space"], "it broke: no space"),
+            (
+                &["it broke", "the store failed", "no space (os error 28)"],
+                "it broke: no space",
+            ),
+            (&["it broke: no space", "no space"], "it broke: no space"),
+        ] {
+            let error = layers(texts);
+            assert_eq!(with_cause(&error), message, "{texts:?}");
+            let failure = Failure::failed("x", "cannot").because(&error);
+            assert_eq!(
+                failure.message.matches(": ").count(),
+                1,
+                "{}",
+                failure.message
+            );
         }
     }
 

@@ -94,6 +94,7 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Car(command) => command::car::run(&context, &command),
         Command::Dag(command) => command::dag::run(&context, &command),
         Command::Completions { shell } => completions(&context, shell),
+        Command::Man(arguments) => command::man::run(&context, &arguments),
     }
 }
 

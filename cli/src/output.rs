@@ -21,6 +21,8 @@ pub(crate) struct Output {
     quiet: bool,
     colour_stdout: bool,
     colour_stderr: bool,
+    /// Columns of the terminal that stdout is; none where it is none.
+    width: Option<usize>,
 }
 
 impl Output {
@@ -32,6 +34,8 @@ impl Output {
             quiet,
             colour_stdout: colours && io::stdout().is_terminal(),
             colour_stderr: colours && io::stderr().is_terminal(),
+            width: terminal_size::terminal_size_of(io::stdout())
+                .map(|(width, _)| usize::from(width.0).max(20)),
         }
     }
 
@@ -48,7 +52,7 @@ impl Output {
         if self.json {
             return self.line(document);
         }
-        let mut page = Page::new(Paint::new(self.colour_stdout));
+        let mut page = Page::new(Paint::new(self.colour_stdout), self.width);
         people(&mut page);
         print_to(io::stdout().lock(), page.text().as_bytes())
     }

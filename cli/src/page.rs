@@ -3,7 +3,8 @@
 use std::fmt::{Display, Write as _};
 
 use indicatif::{HumanBytes, HumanCount};
-use unicode_width::UnicodeWidthStr as _;
+
+mod table;
 
 /// Colours, or none.
 #[derive(Clone, Copy, Debug)]
@@ -49,13 +50,16 @@ impl Paint {
 #[derive(Debug)]
 pub(crate) struct Page {
     text: String,
+    /// Columns of the terminal it is shown on; none where it goes elsewhere.
+    width: Option<usize>,
     pub(crate) paint: Paint,
 }
 
 impl Page {
-    pub(crate) fn new(paint: Paint) -> Self {
+    pub(crate) fn new(paint: Paint, width: Option<usize>) -> Self {
         Self {
             text: String::new(),
+            width,
             paint,
         }
     }
@@ -73,7 +77,7 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// Names in one column, values in the next; a field without a value is left out.
+    /// Names in one column, values in the next, which may have several lines; a field without a value is left out.
     pub(crate) fn fields(&mut self, fields: &[(&str, Option<String>)]) {
         let shown = || {
             fields
@@ -82,56 +86,33 @@ impl Page {
         };
         let width = shown().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in shown() {
-            let _ = writeln!(
-                self.text,
-                "{}  {value}",
-                self.paint.dim(format!("{name:<width$}"))
-            );
+            let mut name = self.paint.dim(format!("{name:<width$}"));
+            for line in value.split('\n') {
+                let _ = writeln!(self.text, "{name}  {line}");
+                name = format!("{:width$}", "");
+            }
         }
     }
 
-    /// A table with a head line; columns are as wide as their widest cell, and a column without any
-    /// content is left out.
+    /// A table with a head line, as wide as the terminal; a column without any content is left out.
     pub(crate) fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
-        let widths: Vec<usize> = (0..head.len())
-            .map(|column| {
-                let content = rows
-                    .iter()
-                    .filter_map(|row| row.get(column))
-                    .map(|cell| cell.width())
-                    .max()
-                    .unwrap_or(0);
-                if content == 0 {
-                    0
-                } else {
-                    content.max(head[column].width())
-                }
-            })
-            .collect();
-        let line = |cells: &mut dyn Iterator<Item = &str>| {
-            let mut line = String::new();
-            for (cell, width) in cells.zip(&widths).filter(|(_, width)| **width > 0) {
-                let gap = width.saturating_sub(cell.width()) + 2;
-                let _ = write!(line, "{cell}{:gap$}", "");
-            }
-            line.trim_end().to_owned()
-        };
-        let head_line = line(&mut head.iter().copied());
-        let _ = writeln!(self.text, "{}", self.paint.dim(head_line));
-        for row in rows {
-            let _ = writeln!(self.text, "{}", line(&mut row.iter().map(String::as_str)));
-        }
+        self.text
+            .push_str(&table::table(self.paint, self.width, head, rows));
     }
 }
 
-/// Text that others wrote, safe for a terminal: control characters become visible marks.
+/// Text that others wrote, safe for a terminal: control characters, and those that nobody sees or that turn text around,
+/// become visible marks. What joins the parts of an emoji or keeps letters apart stays, as do the tags of a flag.
 pub(crate) fn plain(text: &str) -> String {
+    let mut is_flag = false;
     text.chars()
         .map(|c| {
-            if c.is_control()
-                || ('\u{202a}'..='\u{202e}').contains(&c)
-                || ('\u{2066}'..='\u{2069}').contains(&c)
-            {
+            let is_tag = ('\u{e0000}'..='\u{e007f}').contains(&c);
+            is_flag = c == '\u{1f3f4}' || is_flag && is_tag;
+            let is_unseen = matches!(c,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
+            if c.is_control() || is_unseen || is_tag && !is_flag {
                 '\u{fffd}'
             } else {
                 c
@@ -168,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_table_aligns_and_drops_empty_columns() {
-        let mut page = Page::new(Paint::new(false));
+        let mut page = Page::new(Paint::new(false), None);
         page.table(
             &["HANDLE", "NOTE", "LABEL"],
             &[
@@ -184,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_wide_on_a_terminal_takes_its_width() {
-        let mut page = Page::new(Paint::new(false));
+        let mut page = Page::new(Paint::new(false), None);
         page.table(
             &["HANDLE", "LABEL"],
             &[
@@ -201,7 +182,7 @@ mod tests {
 
     #[test]
     fn fields_align_and_absent_ones_are_left_out() {
-        let mut page = Page::new(Paint::new(false));
+        let mut page = Page::new(Paint::new(false), None);
         page.fields(&[
             ("did", Some("x".into())),
             ("none", None),
@@ -213,6 +194,28 @@ mod tests {
     #[test]
     fn no_escape_code_reaches_the_terminal_from_outside() {
         assert_eq!(plain("a\x1b[31mb\u{202e}c"), "a\u{fffd}[31mb\u{fffd}c");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_shown() {
+        for unseen in [
+            "\u{200b}",
+            "\u{feff}",
+            "\u{ad}",
+            "\u{200f}",
+            "\u{2066}",
+            "\u{e0061}",
+        ] {
+            assert_eq!(plain(&format!("sp{unseen}am")), "sp\u{fffd}am");
+        }
+        for whole in [
+            "👨\u{200d}👩\u{200d}👧",
+            "می\u{200c}خواهم",
+            "✌\u{fe0f}",
+            "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+        ] {
+            assert_eq!(plain(whole), whole);
+        }
     }
 
     #[test]

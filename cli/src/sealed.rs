@@ -11,7 +11,7 @@ use perennis_shared::keywrap::{self, OpenError};
 use perennis_shared::limits::KEY_FILE_BYTES;
 use zeroize::Zeroizing;
 
-use super::failure::{Failure, with_causes};
+use super::failure::{Failure, with_cause};
 use super::files::{self, Existing, write_atomically};
 use super::secret::Passphrase;
 use crate::context::Context;
@@ -42,7 +42,7 @@ pub(crate) fn save(
     );
     spinner.finish_and_clear();
     let file = file.map_err(|error| {
-        Failure::invalid("not_sealed", with_causes(&error))
+        Failure::invalid("not_sealed", with_cause(&error))
             .hint("choose another passphrase, or leave --save out")
     })?;
     write_atomically(path, &file, Existing::Replace, true)
@@ -67,7 +67,7 @@ pub(crate) fn open(
         Err(error) => {
             return Err(Failure::invalid(
                 "sealed_key_damaged",
-                format!("{}: {}", path.display(), with_causes(&error)),
+                format!("{}: {}", path.display(), with_cause(&error)),
             )
             .hint("delete that file: the passphrase alone gives the identity"));
         }

@@ -4,7 +4,7 @@ use perennis_rt as rt;
 use perennis_shared::did::{Identity, Profile};
 
 use super::args::{Derivation, ProfileName};
-use super::failure::{Failure, with_causes};
+use super::failure::{Failure, with_cause};
 use super::home::{Home, KnownIdentity};
 use super::sealed;
 use super::secret::{self, Passphrase};
@@ -53,7 +53,7 @@ pub(crate) fn derive(
     identity.map_err(|error| {
         Failure::invalid(
             "not_derivable",
-            format!("no identity from this passphrase: {}", with_causes(&error)),
+            format!("no identity from this passphrase: {}", with_cause(&error)),
         )
         .hint("check the passphrase and the account name")
     })

@@ -17,6 +17,7 @@ use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_store::layout::{
     FILES, FOLDERS, FORMAT_FILE, INDEX, LOCK, PACKS, SEGMENTS, STORED, VITAL,
 };
+use serde::Serialize;
 use tokio::sync::watch;
 
 /// The file with the node's key.
@@ -164,6 +165,28 @@ pub fn has_index(data: &Path) -> bool {
 pub fn files_of_blocks(data: &Path) -> u64 {
     let count = |folder| fs::read_dir(data.join(folder)).map_or(0, Iterator::count);
     (count(SEGMENTS) + count(PACKS)) as u64
+}
+
+/// How much room the disk has on which a folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskSpace {
+    /// Bytes that this process may still write.
+    pub free_bytes: u64,
+    /// Bytes of the whole disk.
+    pub total_bytes: u64,
+}
+
+/// The room on the disk of a folder that is there.
+///
+/// # Errors
+/// The system does not tell, or there is no such folder.
+pub fn disk_space(folder: &Path) -> io::Result<DiskSpace> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(DiskSpace {
+        free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+        total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+    })
 }
 
 /// The folder that was opened; clones are handles on the same one.

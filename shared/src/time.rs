@@ -70,6 +70,14 @@ impl Millis {
         })
     }
 
+    /// The instant in UTC without a fraction of a second, which is cut off: `2026-11-21T09:27:00Z`, as XML Schema and DID Core
+    /// have it.
+    pub fn to_seconds(self) -> alloc::string::String {
+        let text = alloc::string::ToString::to_string(&self);
+        let (seconds, _) = text.split_once('.').unwrap_or((&text, ""));
+        alloc::format!("{seconds}Z")
+    }
+
     /// Parses an RFC 3339 instant; anything finer than a millisecond is cut off.
     ///
     /// # Errors

@@ -42,6 +42,9 @@ pub(crate) struct Resolve {
     /// A DID or an IPNS name [default: the identity of this home]
     #[arg(value_name = "DID")]
     pub(crate) did: Option<String>,
+    /// Print its DID document; with --json the result of DID resolution
+    #[arg(long)]
+    pub(crate) document: bool,
     /// Whom to ask.
     #[command(flatten)]
     pub(crate) nodes: Nodes,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::args::{CarCommand, CarVerify};
 use crate::context::Context;
-use crate::failure::{Failure, file_failure, with_causes};
+use crate::failure::{Failure, file_failure, with_cause};
 use crate::files::{self, name_of};
 use crate::page::{bytes_text, count};
 
@@ -82,7 +82,7 @@ fn verify(context: &Context<'_>, arguments: &CarVerify) -> Result<(), Failure> {
         context.output.warn(format_args!(
             "the links of {} cannot be read, the first is {cid}: {}",
             count(found.opaque_blocks, "block"),
-            with_causes(error)
+            with_cause(error)
         ));
     }
     if found.lacks_index && refusal.is_none() {
@@ -218,6 +218,6 @@ fn refusal_of(error: &CarError) -> Refusal {
     };
     Refusal {
         reason,
-        cause: with_causes(error),
+        cause: with_cause(error),
     }
 }

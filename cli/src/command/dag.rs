@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::args::{DagCodec, DagCommand, DagConvert};
 use crate::context::Context;
-use crate::failure::{Failure, with_causes};
+use crate::failure::{Failure, root_cause};
 use crate::files::{self, Existing, name_of, write_atomically};
 use crate::page::bytes_text;
 
@@ -35,7 +35,7 @@ fn convert(context: &Context<'_>, arguments: &DagConvert) -> Result<(), Failure>
     let refused = |action: &str, codec: DagCodec, error: CodecError| {
         Failure::invalid(
             "not_strict",
-            format!("cannot {action} {}: {}", name(codec), with_causes(&error)),
+            format!("cannot {action} {}: {}", name(codec), root_cause(&error)),
         )
         .hint(
             "only canonical data within the limits is taken; write it again with a strict encoder",

@@ -16,7 +16,7 @@ use super::capsule;
 use crate::args::Export;
 use crate::ask::{NodeClient, escaped};
 use crate::context::Context;
-use crate::failure::{Failure, with_causes};
+use crate::failure::{Failure, with_cause};
 use crate::files::{Existing, Target, is_dash, name_of};
 use crate::page::{bytes_text, count};
 use crate::session::{Session, block_on, failure_of};
@@ -254,7 +254,7 @@ async fn write_own(
     blocks: Vec<Cid>,
     target: &mut Target<'_>,
 ) -> Result<Written, Failure> {
-    let failed = |error: CarError| Failure::failed("car_failed", with_causes(&error));
+    let failed = |error: CarError| Failure::failed("car_failed", with_cause(&error));
     let mut writer = Writer::new(&[*root]).map_err(failed)?;
     let mut order = Order::new(root);
     for cid in &blocks {

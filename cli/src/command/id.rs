@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::args::{IdCommand, IdDerive, IdNew};
 use crate::context::Context;
-use crate::failure::{Failure, with_causes};
+use crate::failure::{Failure, with_cause};
 use crate::files::{Existing, write_atomically};
 use crate::home::KnownIdentity;
 use crate::page::Page;
@@ -233,7 +233,7 @@ fn generate(words: u8) -> Result<Passphrase, Failure> {
     let random = Zeroizing::new(random);
     passphrase::generate(words, &random[..words * RANDOM_BYTES_PER_WORD])
         .map(Passphrase::new)
-        .map_err(|error| Failure::usage(with_causes(&error)).hint("choose 5 to 24 words"))
+        .map_err(|error| Failure::usage(with_cause(&error)).hint("choose 5 to 24 words"))
 }
 
 fn recovery_sheet(facts: &Facts, phrase: &str, created: &str) -> String {

@@ -1,21 +1,20 @@
 //! `perennis label …`: changes are staged without a passphrase; `publish` signs them.
 
-use perennis_sdk::client::{LabelFilter, LabelQuery, LabelScan, ListedLabel};
-use perennis_sdk::store::Disk;
+use perennis_sdk::client::{LabelFilter, LabelQuery};
 use perennis_shared::taglist::{FieldChange, Handle, Key, Label, Tag};
 use perennis_shared::time::Millis;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::args::{LabelCommand, LabelList};
+use crate::args::LabelCommand;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::page::{Page, count, plain};
-use crate::session::{Session, block_on, failure_of, parse_did};
-use crate::when::{now, relative};
+use crate::session::{Session, block_on, failure_of};
 
 mod edit;
 mod export;
 mod import;
+mod list;
 mod proof;
 mod undo;
 
@@ -28,7 +27,7 @@ pub(crate) fn run(context: &Context<'_>, command: &LabelCommand) -> Result<(), F
         LabelCommand::Remove(arguments) => block_on(edit::remove(context, arguments)),
         LabelCommand::Undo(arguments) => block_on(undo::undo(context, arguments)),
         LabelCommand::Discard => block_on(undo::discard(context)),
-        LabelCommand::List(arguments) => block_on(list(context, arguments)),
+        LabelCommand::List(arguments) => block_on(list::list(context, arguments)),
         LabelCommand::Import(arguments) => block_on(import::import(context, arguments)),
         LabelCommand::Export(arguments) => block_on(export::export(context, arguments)),
         LabelCommand::Prove(arguments) => block_on(proof::prove(context, arguments)),
@@ -59,8 +58,29 @@ pub(crate) struct LabelDocument {
     staged: Option<bool>,
 }
 
+/// Times as text. Those of labels that were imported together are the same.
+#[derive(Default)]
+struct TimeTexts(Option<(Millis, String)>);
+
+impl TimeTexts {
+    fn text(&mut self, time: Millis) -> String {
+        match &self.0 {
+            Some((last, text)) if *last == time => text.clone(),
+            _ => {
+                let text = time.to_string();
+                self.0 = Some((time, text.clone()));
+                text
+            }
+        }
+    }
+}
+
 impl LabelDocument {
     pub(crate) fn new(label: &Label, staged: Option<bool>) -> Self {
+        Self::with_times(label, staged, &mut TimeTexts::default())
+    }
+
+    fn with_times(label: &Label, staged: Option<bool>, times: &mut TimeTexts) -> Self {
         Self {
             handle: label.subject.handle.to_string(),
             user_id: label.subject.id.map(|id| id.to_string()),
@@ -71,8 +91,8 @@ impl LabelDocument {
                 .source
                 .as_ref()
                 .map(|source| source.as_str().to_owned()),
-            created: label.created.to_string(),
-            updated: label.updated.to_string(),
+            created: times.text(label.created),
+            updated: times.text(label.updated),
             expires: label.expires.map(|end| end.to_string()),
             negated: label.negated,
             staged,
@@ -117,157 +137,6 @@ pub(crate) fn waiting(page: &mut Page, staged: usize) {
     );
     let text = page.paint.dim(text);
     page.line(text);
-}
-
-/// Labels that are written one by one: a list may have a million.
-struct Labels {
-    listed: Vec<ListedLabel>,
-    own: bool,
-}
-
-impl Labels {
-    fn documents(&self) -> impl Iterator<Item = LabelDocument> {
-        self.listed.iter().map(|listed| {
-            let staged = self.own.then_some(listed.staged);
-            LabelDocument::new(&listed.label, staged)
-        })
-    }
-}
-
-impl Serialize for Labels {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.documents())
-    }
-}
-
-#[derive(Serialize)]
-struct ListDocument {
-    did: String,
-    head: Option<String>,
-    labels: Labels,
-    next: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    staged: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    damaged: Option<u64>,
-}
-
-async fn list(context: &Context<'_>, arguments: &LabelList) -> Result<(), Failure> {
-    let filter = match &arguments.handle {
-        Some(handle) => LabelFilter::Handle(parse_handle(handle)?),
-        None => filter_of(arguments.prefix.as_deref())?,
-    };
-    let query = LabelQuery {
-        filter,
-        after: arguments.after.as_deref().map(parse_cursor).transpose()?,
-        ..LabelQuery::default()
-    };
-    let session = Session::open(context, &arguments.nodes.urls).await?;
-    let own = arguments.did.is_none();
-    let (did, mut scan) = match &arguments.did {
-        Some(did) => {
-            let did = parse_did(did)?;
-            let scan = session.client.scan_labels_of(&did, &query).await;
-            let (_, scan) = scan.map_err(failure_of!())?;
-            (did.to_string(), scan)
-        }
-        None => {
-            let known = session.home.expect_identity()?;
-            let scan = session.client.scan_labels(&query).await;
-            (known.did, scan.map_err(failure_of!())?)
-        }
-    };
-    let mut document = ListDocument::new(did, &scan, own);
-    let limit = match arguments.all {
-        true => usize::MAX,
-        false => arguments.limit as usize,
-    };
-    let listed = &mut document.labels.listed;
-    while listed.len() < limit {
-        let several = PAGE_LABELS.min(limit - listed.len());
-        let page = scan.next(several).await.map_err(failure_of!())?;
-        if page.is_empty() {
-            break;
-        }
-        listed.extend(page);
-    }
-    let last = listed.last().map(|listed| listed.label.key());
-    if !arguments.all && !scan.next(1).await.map_err(failure_of!())?.is_empty() {
-        document.next = last.as_ref().map(cursor_text);
-    }
-    if let Some(rows) = document.damaged {
-        context.output.warn(format!(
-            "{} of this home damaged or gone: changes that were not published may be missing here; see `perennis home check`",
-            count(rows, "row")
-        ));
-    }
-    context
-        .output
-        .answer(&document, |page| show_list(page, &document))
-}
-
-impl ListDocument {
-    fn new(did: String, scan: &LabelScan<'_, Disk>, own: bool) -> Self {
-        Self {
-            did,
-            head: scan.head.map(|cid| cid.to_string()),
-            labels: Labels {
-                listed: Vec::new(),
-                own,
-            },
-            next: None,
-            staged: own.then_some(scan.staged),
-            damaged: Some(scan.damaged).filter(|rows| *rows > 0),
-        }
-    }
-}
-
-fn show_list(page: &mut Page, document: &ListDocument) {
-    let labels = document.labels.listed.len();
-    if labels == 0 {
-        page.line("no labels");
-    } else {
-        let moment = now();
-        let rows: Vec<Vec<String>> = document
-            .labels
-            .documents()
-            .map(|label| row(&label, moment))
-            .collect();
-        page.table(&["HANDLE", "LABEL", "ENDS", "NOTE", ""], &rows);
-    }
-    let mut remarks = vec![count(labels as u64, "label")];
-    if let Some(staged @ 1..) = document.staged {
-        remarks.push(format!("{} to publish", count(staged as u64, "change")));
-    }
-    if let Some(next) = &document.next {
-        remarks.push(format!("more with --after {next}"));
-    }
-    let remarks = page.paint.dim(remarks.join(", "));
-    page.line(remarks);
-}
-
-fn row(label: &LabelDocument, moment: Millis) -> Vec<String> {
-    let ends = label
-        .expires
-        .as_deref()
-        .and_then(|end| Millis::parse_rfc3339(end).ok())
-        .map_or_else(String::new, |end| relative(end, moment));
-    let name = if label.negated {
-        format!("not {}", label.label)
-    } else {
-        label.label.clone()
-    };
-    let state = match label.staged {
-        Some(true) => "staged",
-        _ => "",
-    };
-    vec![
-        label.handle.clone(),
-        name,
-        ends,
-        label.note.as_deref().map_or_else(String::new, plain),
-        state.to_owned(),
-    ]
 }
 
 /// Every own label that the filter lets, those that have ended too.

@@ -12,7 +12,7 @@ use super::publish::{PublishDocument, document, expect_one_node, send};
 use crate::args::{Diff, LogCommand, LogCompact, LogShow};
 use crate::ask::read_token;
 use crate::context::Context;
-use crate::failure::{Failure, with_causes};
+use crate::failure::{Failure, with_cause};
 use crate::page::{count, plain};
 use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::unlock::unlock;
@@ -272,7 +272,7 @@ async fn place(session: &Session, did: &Did, text: &str, is_foreign: bool) -> Re
     if text != "head" {
         return uri::parse_cid(text).map_err(|error| {
             Failure::usage(format!("not a CID: {}", plain(text)))
-                .hint(format!("{}; see `perennis log show`", with_causes(&error)))
+                .hint(format!("{}; see `perennis log show`", with_cause(&error)))
         });
     }
     if is_foreign {

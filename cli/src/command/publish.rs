@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::args::Publish;
 use crate::ask::read_token;
 use crate::context::Context;
-use crate::failure::{Exit, Failure, next_step, with_causes};
+use crate::failure::{Exit, Failure, next_step, with_cause};
 use crate::page::{Page, count};
 use crate::session::{Session, block_on, failure_of};
 use crate::unlock::unlock;
@@ -187,7 +187,7 @@ pub(crate) fn document(did: &str, outcome: &PublishOutcome) -> PublishDocument {
             stored: node.stored,
             error: error.zip(exit).map(|(error, exit)| NodeErrorDocument {
                 code: error.code().to_owned(),
-                message: with_causes(error),
+                message: with_cause(error),
                 hint: next_step(error.code(), exit).to_owned(),
             }),
             exit,

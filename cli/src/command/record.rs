@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::{RecordCommand, RecordInspect, RecordVerify};
 use crate::context::Context;
-use crate::failure::{Failure, with_causes};
+use crate::failure::{Failure, with_cause};
 use crate::files;
 use crate::page::{bytes_text, plain};
 use crate::session::parse_name;
@@ -37,7 +37,7 @@ struct Inspection {
 fn inspect(context: &Context<'_>, arguments: &RecordInspect) -> Result<(), Failure> {
     let bytes = read_record(&arguments.file)?;
     let record = UnverifiedRecord::parse(&bytes).map_err(|error| {
-        Failure::invalid(error.code(), with_causes(&error))
+        Failure::invalid(error.code(), with_cause(&error))
             .hint("check that the file is a whole IPNS record")
     })?;
     let now = now();
@@ -125,7 +125,7 @@ fn judge(bytes: &[u8], name: &Name, now: Millis) -> (Verdict, Option<String>) {
             signature,
             ..Verdict::default()
         };
-        (verdict, Some(with_causes(&error)))
+        (verdict, Some(with_cause(&error)))
     };
     let record = UnverifiedRecord::parse(bytes).and_then(|record| record.verify_at_any_time(name));
     let record = match record {

@@ -1,11 +1,12 @@
 //! `perennis resolve`.
 
 use perennis_sdk::client::{ResolveStep, Resolved};
+use perennis_shared::did::Did;
 use serde::Serialize;
 
 use crate::args::Resolve;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::page::plain;
 use crate::session::{Session, block_on, failure_of, parse_did};
 use crate::when::{moment_text, now};
@@ -13,8 +14,13 @@ use crate::when::{moment_text, now};
 /// What [`Resolved::source`] says when the record was here.
 const CACHE: &str = "cache";
 
+mod document;
+
 pub(crate) fn run(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failure> {
-    block_on(resolve(context, arguments))
+    match arguments.document {
+        true => block_on(document::run(context, arguments)),
+        false => block_on(resolve(context, arguments)),
+    }
 }
 
 /// Where an identity points, in documents.
@@ -61,14 +67,26 @@ impl StepDocument {
 async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failure> {
     let named = arguments.did.as_deref().map(parse_did).transpose()?;
     let session = Session::open(context, &arguments.nodes.urls).await?;
-    let did = match named {
+    let known = session.home.identity()?;
+    // The key of the own identity publishes under no name of its own.
+    let is_own_key = |did: &Did| {
+        known
+            .as_ref()
+            .is_some_and(|it| it.did_key == did.to_string())
+    };
+    let did = match named.filter(|did| !is_own_key(did)) {
         Some(did) => did,
         None => parse_did(&session.home.expect_identity()?.did)?,
     };
     let spinner = context.output.spinner("resolving");
     let resolved = session.client.resolve(&did).await;
     spinner.finish_and_clear();
-    let resolved = resolved.map_err(failure_of!())?;
+    let resolved = resolved.map_err(failure_of!()).map_err(|failure| {
+        match did.is_key() && failure.exit == Exit::NotFound {
+            true => failure.hint("the key itself has a document: add --document; who publishes with it has a did:ipns of another name"),
+            false => failure,
+        }
+    })?;
     warn(context, &resolved);
     let document = ResolveDocument {
         did: did.to_string(),

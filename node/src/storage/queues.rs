@@ -12,6 +12,7 @@ use perennis_shared::cid::{Multihash, parse_multihash_bytes};
 use perennis_shared::ipns::Name;
 use perennis_shared::time::Millis;
 use perennis_store::{Batch, Queue, QueueRow};
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::{Storage, StorageError};
@@ -235,7 +236,49 @@ impl<K: QueueKey, P: Payload> TypedQueue<K, P> {
     }
 }
 
+/// Rows of a queue that are counted at most.
+const COUNTED: usize = 1_000;
+
+/// How a queue is, for people.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueueState {
+    /// What is in it.
+    name: String,
+    /// Rows that are due; a thousand stands for more too.
+    due: usize,
+    /// When the next row is due, or since when the longest due one is.
+    next: Option<String>,
+}
+
 impl Storage {
+    /// How every queue is: those of the table, and those of these routers.
+    pub(crate) async fn queue_states(
+        &self,
+        routers: Vec<(String, TypedQueue<Name>)>,
+        now: Millis,
+    ) -> Result<Vec<QueueState>, StorageError> {
+        let alone = TABLE.iter().map(|(name, queue, _)| {
+            let name = name.to_lowercase().replace('_', " ");
+            (name, *queue)
+        });
+        let of_routers = routers
+            .into_iter()
+            .map(|(router, queue)| (format!("republish to {router}"), queue.number));
+        let queues: Vec<(String, Queue)> = alone.chain(of_routers).collect();
+        self.blocking(move |this| {
+            let state = |(name, queue)| {
+                Ok(QueueState {
+                    name,
+                    due: this.store.queue_due(queue, now, COUNTED)?.len(),
+                    next: this.store.queue_next(queue)?.map(|row| row.due.to_string()),
+                })
+            };
+            queues.into_iter().map(state).collect()
+        })
+        .await
+    }
+
     /// Rows that are due: first of those that are too far ahead, at most half of the limit, then the longest due first.
     pub(crate) async fn queue_due<K, P>(
         &self,
@@ -421,6 +464,38 @@ mod tests {
         let rows = storage.queue_due(FOLLOW, window, 1).await.unwrap();
         storage.put_off(FOLLOW, &rows[0], now + DAY).await.unwrap();
         assert_eq!(due(window, 8).await, [4, 5, 1].map(name));
+    }
+
+    #[tokio::test]
+    async fn the_state_of_every_queue_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), &[]).unwrap();
+        for (seed, due) in [(1, 5), (2, 6), (3, 9)] {
+            let key = name(seed);
+            storage
+                .queue_put(FOLLOW, &key, Millis(due), ())
+                .await
+                .unwrap();
+        }
+        let router = router_queue(0).unwrap();
+        storage
+            .queue_put(router, &name(1), Millis(70), ())
+            .await
+            .unwrap();
+        let routers = vec![("dht".to_owned(), router)];
+        let states = storage.queue_states(routers, Millis(6)).await.unwrap();
+        let told: Vec<_> = states
+            .iter()
+            .filter_map(|state| Some((state.name.as_str(), state.due, state.next.as_deref()?)))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("follow", 2, "1970-01-01T00:00:00.005Z"),
+                ("republish to dht", 0, "1970-01-01T00:00:00.070Z")
+            ]
+        );
+        assert_eq!(states.len(), TABLE.len() + 1);
     }
 
     #[test]

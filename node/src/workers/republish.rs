@@ -38,6 +38,16 @@ pub(crate) struct Republish {
     reprovide: Arc<Reprovide>,
 }
 
+impl Republish {
+    /// The routers, and what is to be put to each.
+    pub(crate) fn queues(&self) -> Vec<(String, TypedQueue<Name>)> {
+        let queues = self.routers.iter();
+        queues
+            .map(|target| (target.url.clone(), target.queue))
+            .collect()
+    }
+}
+
 /// A router, and the queue of what is to be put to it.
 struct Target {
     url: String,

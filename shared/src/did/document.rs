@@ -25,7 +25,8 @@ use crate::time::{Millis, TimeError};
 
 mod value;
 
-pub use value::key_document;
+pub use value::Core;
+pub(super) use value::key_document;
 
 /// The type of the service that lists where the publisher's blocks can be fetched, one base URL each.
 pub const SOURCES: &str = "PerennisSources";
@@ -159,7 +160,7 @@ impl DidDocument {
         Ok(Block::new(Codec::DagJson, bytes)?)
     }
 
-    /// The document as JSON-LD text, as a DID resolver gives it. It is the text of [`DidDocument::to_dag_json`].
+    /// The stored document as text: that of [`DidDocument::to_dag_json`].
     ///
     /// # Errors
     /// None for a document within its limits.

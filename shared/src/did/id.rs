@@ -18,9 +18,6 @@ const IPNS_METHOD: &str = "did:ipns:";
 /// Multicodec of an Ed25519 public key (0xed) as a varint.
 const ED25519_CODEC: [u8; 2] = [0xed, 0x01];
 
-/// Multicodec of an X25519 public key (0xec) as a varint.
-const X25519_CODEC: [u8; 2] = [0xec, 0x01];
-
 /// The identifier of an identity.
 ///
 /// A `did:key` is an Ed25519 key and nothing else. A `did:ipns` is an IPNS name, whose records lead to the document.
@@ -118,11 +115,6 @@ impl FromStr for Did {
 /// An Ed25519 key as `publicKeyMultibase` of a Multikey: base58btc of the multicodec and the key, `z6Mk…`.
 pub(super) fn multikey(key: &[u8; PUBLIC_KEY_BYTES]) -> String {
     multibase::encode(Base::Base58Btc, [&ED25519_CODEC[..], key].concat())
-}
-
-/// An X25519 key as `publicKeyMultibase` of a Multikey, `z6LS…`.
-pub(super) fn multikey_x25519(key: &[u8; PUBLIC_KEY_BYTES]) -> String {
-    multibase::encode(Base::Base58Btc, [&X25519_CODEC[..], key].concat())
 }
 
 /// Reads what [`multikey`] wrote.

@@ -100,12 +100,13 @@ pub fn in_effect<B: Blocks + ?Sized>(
         return Ok(changes);
     };
     let mut failed = None;
+    let mut rows = tree::Lookup::new(head.root(), blocks);
     changes.retain(|change| {
         // No row of a list is later than the entry it belongs to.
         if failed.is_some() || change.clock > head.clock() {
             return true;
         }
-        match tree::row(head.root(), &change.key(), blocks) {
+        match rows.row(&change.key()) {
             Ok(row) => row.is_none_or(|row| {
                 let stamp = change.stamp(device);
                 change.op.clone().into_row(stamp).replaces(&row)

@@ -49,7 +49,7 @@ pub use apply::{apply, apply_rows, retain};
 pub use diff::{Change, DiffPage, diff};
 pub use merge::merge;
 pub use proof::{Proof, ProofError, Proven, prove};
-pub use read::{Page, blocks, row, rows, scan};
+pub use read::{Lookup, Page, blocks, row, rows, scan};
 
 /// The outcome of changing a tree.
 #[derive(Debug, Clone, Default)]

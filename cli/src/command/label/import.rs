@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{FieldDocument, PAGE_LABELS, parse_tags, waiting};
 use crate::args::{LabelFormat, LabelImport};
 use crate::context::Context;
-use crate::failure::{Failure, with_causes};
+use crate::failure::{Failure, with_cause};
 use crate::files::{self, name_of};
 use crate::page::{Page, count, plain, thousands};
 use crate::session::{Session, failure_of};
@@ -184,7 +184,7 @@ impl From<&Problem> for InvalidRow {
     fn from(problem: &Problem) -> Self {
         Self {
             row: problem.place.line,
-            message: with_causes(problem),
+            message: with_cause(problem),
         }
     }
 }
@@ -384,7 +384,7 @@ fn unreadable(name: &str, error: &ImportError) -> Failure {
     };
     Failure::invalid(
         "invalid_file",
-        format!("{name} cannot be read: {}", with_causes(error)),
+        format!("{name} cannot be read: {}", with_cause(error)),
     )
     .hint(hint)
 }
@@ -396,7 +396,7 @@ fn refused(name: &str, import: &Import) -> Failure {
         .problems()
         .iter()
         .take(TOLD)
-        .map(|problem| with_causes(problem))
+        .map(|problem| with_cause(problem))
         .collect();
     let more = import.problem_count().saturating_sub(told.len() as u64);
     let more = if more > 0 {

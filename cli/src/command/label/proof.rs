@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{LabelDocument, parse_handle, parse_tags};
 use crate::args::{LabelProve, LabelVerify};
 use crate::context::Context;
-use crate::failure::{Failure, with_causes};
+use crate::failure::{Failure, with_cause};
 use crate::files::{Existing, is_dash, read_start, write_atomically};
 use crate::page::{Page, bytes_text};
 use crate::session::{Session, failure_of, parse_did};
@@ -148,9 +148,9 @@ pub(super) fn verify(context: &Context<'_>, arguments: &LabelVerify) -> Result<(
                 LabelProofError::Unproven => Worth::Unproven,
                 _ => Worth::Invalid,
             };
-            (worth, with_causes(&error))
+            (worth, with_cause(&error))
         }),
-        Err(error) => Err((Worth::Invalid, with_causes(&error))),
+        Err(error) => Err((Worth::Invalid, with_cause(&error))),
     };
     let verdict = match &shown {
         Ok(shown) => told_by(shown),

@@ -20,7 +20,7 @@ use super::{tell, warn_of_problem};
 use crate::args::{NameFollow, NameUnfollow};
 use crate::ask::{NodeClient, escaped};
 use crate::context::Context;
-use crate::failure::{Failure, file_failure, with_causes};
+use crate::failure::{Failure, file_failure, with_cause};
 use crate::files::{self, name_of};
 use crate::output::Output;
 use crate::session::parse_name;
@@ -200,7 +200,7 @@ fn read_record(file: &Path, name: &Name) -> Result<Record, Failure> {
 fn verify(bytes: &[u8], name: &Name) -> Result<Record, Failure> {
     let record = UnverifiedRecord::parse(bytes).and_then(|record| record.verify(name, now()));
     record.map_err(|error| {
-        Failure::invalid(error.code(), with_causes(&error))
+        Failure::invalid(error.code(), with_cause(&error))
             .hint("`perennis record verify FILE --name NAME` tells more")
     })
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use perennis_node::config::{self, Sources};
-use perennis_node::data_folder::files_of_blocks;
+use perennis_node::data_folder::{self, files_of_blocks};
 use rustix::fs::Access;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -167,11 +167,11 @@ fn check_space(data: &Path) -> Check {
         } else {
             dir
         };
-        rustix::fs::statvfs(dir)
+        data_folder::disk_space(dir)
     });
     match space {
         Some(Ok(space)) => {
-            let free = space.f_bavail.saturating_mul(space.f_frsize);
+            let free = space.free_bytes;
             let message = format!("{} free", bytes_text(free));
             if free < NO_SPACE_BYTES {
                 Check::failed(

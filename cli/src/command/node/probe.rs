@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn bars_go_from_the_first_to_the_last_class_that_holds_something() {
-        let mut page = Page::new(Paint::new(false));
+        let mut page = Page::new(Paint::new(false), None);
         let of = json!({"buckets": [
             {"upToMs": 1, "count": 0},
             {"upToMs": 50, "count": 64},
@@ -191,7 +191,7 @@ mod tests {
             page.text(),
             format!("\ndht, resolve\n   ≤ 50 ms  {long} 64\n  ≤ 250 ms   0\n     ≤ 1 s  █ 1\n")
         );
-        let mut page = Page::new(Paint::new(false));
+        let mut page = Page::new(Paint::new(false), None);
         bars(&mut page, "dht, resolve", &json!({"buckets": []}));
         assert!(page.text().is_empty());
     }

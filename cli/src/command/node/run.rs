@@ -11,7 +11,7 @@ use super::open_files;
 use crate::args::NodeRun;
 use crate::command::invalid_config::config_failure;
 use crate::context::Context;
-use crate::failure::{Exit, Failure, with_causes};
+use crate::failure::{Exit, Failure, with_cause};
 use crate::log_lines;
 
 /// What a person is told of an index that is not on the disk.
@@ -201,7 +201,7 @@ fn start_failure(error: &StartError) -> Failure {
 }
 
 fn gone_failure(gone: &DataGone, data: &str) -> Failure {
-    Failure::failed("data_folder_gone", with_causes(gone)).hint(format!(
+    Failure::failed("data_folder_gone", with_cause(gone)).hint(format!(
         "mount it, or put it back from a backup, and start the node again: {data}"
     ))
 }

@@ -30,7 +30,7 @@ fn every_route_is_found_and_answers_other_methods_with_its_own() {
             .replace("{cid}", "bafy")
             .replace("{name}", "k51")
             .replace("{peer}", "12D3")
-            .replace("{did}", "did:key:z6Mk")
+            .replace("{*did}", "did:key:z6Mk")
             .replace("{file}", "index.html");
         assert!(!path.contains('{'), "{path}");
         for path in route.also.iter().copied().chain([&*path]) {
@@ -92,6 +92,11 @@ fn parameters_are_taken_from_the_path() {
             Method::GET,
             "/1.0/identifiers/did%3Akey",
             ("identifier", "did%3Akey"),
+        ),
+        (
+            Method::GET,
+            "/1.0/identifiers/did:key:z6Mk/a/b",
+            ("identifier", "did:key:z6Mk/a/b"),
         ),
         (Method::GET, "/page", ("page", "")),
         (Method::GET, "/page/", ("page", "")),

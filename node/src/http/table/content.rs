@@ -11,6 +11,15 @@ const FILENAME: Query = Query {
     values: &[],
 };
 
+/// Why a DID is not resolved.
+const PROBLEM: &[(&str, Shape)] = &[
+    ("application/did-resolution", schema!("did-resolution")),
+    (
+        "application/did-url-dereferencing",
+        schema!("did-dereferencing"),
+    ),
+];
+
 pub(super) static ROUTES: &[Route] = &[
     Route::get("/ipfs/{*cid}", "block", handler!(gateway::block))
         .in_memory(gateway::cached)
@@ -121,16 +130,39 @@ pub(super) static ROUTES: &[Route] = &[
             503 "busy, or its data folder is gone" ERROR,
             507 "the disk is full" ERROR,
         ]),
-    Route::get("/1.0/identifiers/{did}", "identifier", handler!(identifiers::resolve))
-        .summary("Resolves a DID (DID Resolution, HTTPS binding).")
+    Route::get("/1.0/identifiers/{*did}", "identifier", handler!(identifiers::resolve))
+        .summary("Resolves a DID, or dereferences a DID URL (DID Resolution, HTTPS binding). A DID URL with ? or # in it is percent-encoded.")
+        .query(&[
+            Query {
+                name: "versionId",
+                meaning: "the version of the document; only the newest is given",
+                values: &[],
+            },
+            Query {
+                name: "versionTime",
+                meaning: "a time in UTC in whole seconds, for which the version is meant; only the newest is given",
+                values: &[],
+            },
+            Query {
+                name: "expandRelativeUrls",
+                meaning: "nothing is done, since documents have absolute URLs only",
+                values: &["true", "false"],
+            },
+        ])
         .answers(documented![
-            200 "the resolution result, or with Accept the document alone" &[
+            200 "the result, or with Accept the document alone, or the key or service that the DID URL names" &[
                 ("application/did-resolution", schema!("did-resolution")),
+                ("application/json", schema!("did-resolution")),
+                ("application/did-url-dereferencing", schema!("did-dereferencing")),
                 ("application/did", schema!("did-document")),
                 ("application/did+ld+json", schema!("did-document")),
+                ("application/did+json", schema!("did-document")),
+                ("application/ld+json", schema!("did-document")),
             ],
-            400 "no DID we know the method of" &[("application/did-resolution", schema!("did-resolution"))],
-            404 "not known here" &[("application/did-resolution", schema!("did-resolution"))],
-            406 "a format that is not served" &[("application/did-resolution", schema!("did-resolution"))],
+            400 "no DID, no DID URL, or a malformed option" PROBLEM,
+            404 "not known here, lapsed, or nothing of that name in the document" PROBLEM,
+            406 "a format that is not served" PROBLEM,
+            500 "what is kept here is no DID document" PROBLEM,
+            501 "a method, an option or a version that is not known here" PROBLEM,
         ]),
 ];

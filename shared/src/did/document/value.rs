@@ -5,44 +5,105 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{DidDocument, DocumentError, Service};
-use crate::codec::{CodecError, FieldProblem, Fields, FromValue, Value, dag_json};
+use crate::codec::{CodecError, FieldProblem, Fields, FromValue, Value};
 use crate::did::Did;
-use crate::did::id::{multikey, multikey_x25519, parse_multikey};
+use crate::did::id::{multikey, parse_multikey};
 use crate::limits::{DID_KEYS, LimitExceeded};
-use crate::sign::PublicKey;
 use crate::time::Millis;
 
+/// The contexts of the stored document, which are those of DID Core 1.0.
 const CONTEXT: [&str; 2] = [
     "https://www.w3.org/ns/did/v1",
     "https://w3id.org/security/multikey/v1",
 ];
 
+/// The context of DID Core 1.1, which has Multikeys.
+const CONTEXT_1_1: &str = "https://www.w3.org/ns/did/v1.1";
+
+/// Where types of services have their meaning that no context has: our own, and those of documents of others.
+const SERVICE_TYPES: &str =
+    "https://github.com/perennis/perennis/blob/main/docs/did-ipns-method.md#";
+
 const KEY_TYPE: &str = "Multikey";
 
-/// The document that a `did:key` stands for by itself (did:key method specification), as JSON-LD text: the key for
-/// every signing relationship, and the X25519 key of the same point for key agreement.
-pub fn key_document(key: &PublicKey) -> String {
-    let id = Did::from_key(key).to_string();
-    let signing = multikey(key.as_bytes());
-    let agreement = multikey_x25519(&key.to_x25519());
-    let only = |name: &str| Value::List(Vec::from([reference(&id, name)]));
-    let document = Value::map([
-        ("@context", texts(CONTEXT)),
-        ("id", id.as_str().into()),
+/// The version of DID Core that a document is given in: its `@context`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Core {
+    /// 1.0: `application/did+ld+json` and `application/did+json`.
+    V1,
+    /// 1.1: `application/did`.
+    V1_1,
+}
+
+impl Core {
+    /// The contexts, and what else a document of these types of services needs so that each of its terms has a meaning.
+    fn context<'a>(self, service_types: impl Iterator<Item = &'a str>) -> Value {
+        let mut contexts: Vec<Value> = match self {
+            Core::V1 => CONTEXT.map(Value::from).into(),
+            Core::V1_1 => Vec::from([CONTEXT_1_1.into()]),
+        };
+        let terms: Vec<_> = service_types
+            .filter(|name| is_term(name))
+            .map(|name| (name, Value::from(format!("{SERVICE_TYPES}{name}"))))
+            .collect();
+        if !terms.is_empty() {
+            contexts.push(Value::map(terms));
+        }
+        Value::List(contexts)
+    }
+}
+
+/// Whether a type is a word that a context has to explain. One with a colon says by itself what it means.
+fn is_term(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !name.is_empty() && name.bytes().all(is_plain)
+}
+
+/// The document that a `did:key` stands for by itself (did:key method specification): the key that signs for every
+/// relationship of signatures, and the one for key agreement.
+pub(in crate::did) fn key_document(
+    core: Core,
+    id: &str,
+    signing: Option<&String>,
+    agreement: Option<&String>,
+) -> Value {
+    let mut keys: Vec<&String> = signing.into_iter().chain(agreement).collect();
+    keys.dedup();
+    let mut entries = Vec::from([
+        ("@context", core.context([].into_iter())),
+        ("id", id.into()),
         (
             "verificationMethod",
-            Value::List(Vec::from([method(&id, &signing), method(&id, &agreement)])),
+            list(keys.into_iter().map(|key| method(id, key))),
         ),
-        ("authentication", only(&signing)),
-        ("assertionMethod", only(&signing)),
-        ("capabilityInvocation", only(&signing)),
-        ("capabilityDelegation", only(&signing)),
-        ("keyAgreement", only(&agreement)),
     ]);
-    dag_json::encode(&document).expect("the document is small and holds text only")
+    let relationships = [
+        ("authentication", signing),
+        ("assertionMethod", signing),
+        ("capabilityInvocation", signing),
+        ("capabilityDelegation", signing),
+        ("keyAgreement", agreement),
+    ];
+    for (name, key) in relationships {
+        entries.extend(key.map(|key| (name, Value::List(Vec::from([reference(id, key)])))));
+    }
+    Value::map(entries)
 }
 
 impl DidDocument {
+    /// The document as a resolver gives it: as JSON-LD of which every term has a meaning. `created` and `updated` are not in
+    /// it: DID Core has them in what a resolver says about a document.
+    pub fn represent(&self, core: Core) -> Value {
+        let mut value = self.to_value();
+        if let Value::Map(map) = &mut value {
+            map.remove("created");
+            map.remove("updated");
+            let types = self.services.iter().map(|service| service.kind.as_str());
+            map.insert("@context".to_string(), core.context(types));
+        }
+        value
+    }
+
     pub(super) fn to_value(&self) -> Value {
         let id = self.id.to_string();
         let names: Vec<String> = self

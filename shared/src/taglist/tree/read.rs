@@ -22,24 +22,61 @@ pub fn row<B: Blocks + ?Sized>(
     key: &Key,
     blocks: &B,
 ) -> Result<Option<Row>, TreeError> {
-    let Some(root) = root else {
-        return Ok(None);
-    };
-    let mut node = load_root(&root, blocks)?;
-    loop {
-        let Some(index) = node.node.position(key.as_bytes()) else {
+    Lookup::new(root, blocks).row(key)
+}
+
+/// Looks rows up one after the other. The way down to the last one is kept, so that of keys in ascending order each node is read
+/// once.
+#[derive(Debug)]
+pub struct Lookup<'a, B: ?Sized> {
+    root: Option<Cid>,
+    /// From the root down to the leaf that was read last.
+    path: Vec<Placed>,
+    blocks: &'a B,
+}
+
+impl<'a, B: Blocks + ?Sized> Lookup<'a, B> {
+    /// Of a list at `root`.
+    pub fn new(root: Option<Cid>, blocks: &'a B) -> Lookup<'a, B> {
+        Lookup {
+            root,
+            path: Vec::new(),
+            blocks,
+        }
+    }
+
+    /// As [`row()`].
+    ///
+    /// # Errors
+    /// As [`row()`].
+    pub fn row(&mut self, key: &Key) -> Result<Option<Row>, TreeError> {
+        let Some(root) = &self.root else {
             return Ok(None);
         };
-        if node.node.level > 0 {
-            node = load_child(&node, index, blocks)?;
-            continue;
+        let holds = |node: &Placed| node.lower <= *key.raw() && node.is_below_upper(key.raw());
+        while self.path.last().is_some_and(|node| !holds(node)) {
+            self.path.pop();
         }
-        let item = &node.node.items[index];
-        return if item.key == *key.raw() {
-            decode(&node.cid, item).map(Some)
-        } else {
-            Ok(None)
-        };
+        if self.path.is_empty() {
+            self.path.push(load_root(root, self.blocks)?);
+        }
+        while let Some(node) = self.path.last() {
+            let Some(index) = node.node.position(key.as_bytes()) else {
+                return Ok(None);
+            };
+            if node.node.level > 0 {
+                let child = load_child(node, index, self.blocks)?;
+                self.path.push(child);
+                continue;
+            }
+            let item = &node.node.items[index];
+            return if item.key == *key.raw() {
+                decode(&node.cid, item).map(Some)
+            } else {
+                Ok(None)
+            };
+        }
+        Ok(None)
     }
 }
 

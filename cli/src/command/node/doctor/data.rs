@@ -19,7 +19,7 @@ use crate::command::store::{
     FORMAT_HINT, INDEX_HINT, LOG_HINT, ask_running, index_trouble, log_trouble,
 };
 use crate::context::Context;
-use crate::failure::with_causes;
+use crate::failure::with_cause;
 use crate::page::plain;
 use crate::session::block_on;
 use crate::when::span_text;
@@ -100,7 +100,7 @@ fn check_opening(data: &Path, error: &OpenError) -> Check {
             Some(trouble) => Check::failed("store", trouble, LOG_HINT),
             None => Check::failed(
                 "store",
-                with_causes(error),
+                with_cause(error),
                 "restore the directory from a snapshot or a copy; the blocks in its segments are still there",
             ),
         },
