@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::retry::until_ok;
 use crate::skipped::skipped;
@@ -43,7 +43,7 @@ impl Dialled {
         None
     }
 
-    /// The program stays the child of who starts the command: strace looks on from the side.
+    /// The program is the child of who starts the command, with its id: strace looks on from the side.
     fn watch(&self, command: &Command) -> Command {
         let mut watched = Command::new("strace");
         watched
@@ -65,19 +65,24 @@ impl Dialled {
         watched
     }
 
-    /// All addresses, once the program has ended.
+    /// All addresses, once the program, which has this id, has ended.
     ///
     /// # Errors
     /// Its end is not seen.
-    pub fn addresses(&self) -> Result<BTreeSet<IpAddr>> {
+    pub fn addresses(&self, process: u32) -> Result<BTreeSet<IpAddr>> {
+        let process = process.to_string();
+        // `4315  +++ exited with 0 +++`
+        let is_end = |line: &str| {
+            let mut words = line.split_whitespace();
+            words.next() == Some(process.as_str()) && words.next() == Some("+++")
+        };
         let text = until_ok(|| {
             let text = fs::read_to_string(&self.log)?;
-            let first = text.split_whitespace().next().context("no call yet")?;
-            let ends = ["exited", "killed"].map(|end| format!("{first} +++ {end}"));
-            let has_ended = text
-                .lines()
-                .any(|line| ends.iter().any(|end| line.starts_with(end)));
-            ensure!(has_ended, "the program has not ended");
+            ensure!(
+                text.lines().any(is_end),
+                "the end of {process} is not in {}",
+                self.log.display()
+            );
             Ok(text)
         })?;
         Ok(addresses_in(&text))

@@ -30,6 +30,9 @@ fn floats_are_written_as_ecmascript_writes_them() {
         (5e-324, "5e-324"),
         (f64::MAX, "1.7976931348623157e+308"),
         (123456.789, "123456.789"),
+        // As near to …563: the even one.
+        (16_100.988_891_601_562_5, "16100.988891601562"),
+        (-16_100.988_891_601_562_5, "-16100.988891601562"),
     ];
     for (number, text) in table {
         assert_eq!(float(number), text);

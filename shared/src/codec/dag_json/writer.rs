@@ -89,8 +89,7 @@ fn write_float(out: &mut String, number: f64) -> Result<(), CodecError> {
     if number.is_sign_negative() {
         out.push('-');
     }
-    // `{:e}` gives the fewest digits that mean this number: "1.25e-7".
-    let scientific = format!("{:e}", number.abs());
+    let scientific = shortest(number.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -115,6 +114,37 @@ fn write_float(out: &mut String, number: f64) -> Result<(), CodecError> {
         out.push_str(fraction);
     }
     Ok(())
+}
+
+/// The fewest digits that mean this number, "1.25e-7"; of two that are as near to it, those that end even.
+fn shortest(number: f64) -> String {
+    let text = format!("{number:e}");
+    let Some((mantissa, exponent)) = text.split_once('e') else {
+        return text;
+    };
+    let (head, last) = mantissa.split_at(mantissa.len() - 1);
+    let last = last.parse().unwrap_or(0_u8);
+    if last % 2 == 0 || last == 9 || head.is_empty() {
+        return text;
+    }
+    // What is exactly in the middle has a five behind the lower of the two, and nothing more.
+    let begin = format!("{number:.0$e}", head.len());
+    for (lower, even) in [(last - 1, last - 1), (last, last + 1)] {
+        let middle = format!("{head}{lower}5");
+        if begin != format!("{middle}e{exponent}") {
+            continue;
+        }
+        // No float has more digits than these.
+        let all = format!("{number:.800e}");
+        let is_middle = all
+            .split_once('e')
+            .is_some_and(|(all, _)| all.trim_end_matches('0') == middle);
+        let other = format!("{head}{even}e{exponent}");
+        if is_middle && other.parse() == Ok(number) {
+            return other;
+        }
+    }
+    text
 }
 
 fn write_text(out: &mut String, text: &str) {
