@@ -99,7 +99,7 @@ pub struct LabelScan<'a, S> {
     /// What is staged, ascending by key, put in front of the tree's labels.
     overlay: std::iter::Peekable<vec::IntoIter<(Key, Option<Label>)>>,
     /// Labels of the tree that were read and not given out.
-    rows: VecDeque<Label>,
+    rows: VecDeque<(Key, Label)>,
     /// Up to which key the tree was read.
     read: Option<Key>,
     /// Whether the tree has more.
@@ -121,16 +121,7 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
     /// A block cannot be had, or is not part of a list.
     pub async fn next(&mut self, limit: usize) -> Result<Vec<ListedLabel>, ListError> {
         let mut labels = Vec::new();
-        let now = rt::now();
         while labels.len() < limit {
-            let is_overlaid = self.peeked.is_some() || self.overlay.peek().is_some();
-            if !is_overlaid && let Some(label) = self.rows.pop_front() {
-                if self.with_expired || !label.is_expired(now) {
-                    let staged = false;
-                    labels.push(ListedLabel { label, staged });
-                }
-                continue;
-            }
             match self.next_label(limit).await? {
                 Some(label) => labels.push(label),
                 None => break,
@@ -147,7 +138,6 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
         }
         let mut next = self.client.view(&[]);
         next.in_bulk(self.root);
-        next.goes_on_from(&self.view);
         let view = std::mem::replace(&mut self.view, next);
         Ok(self.client.keep(view).await?)
     }
@@ -178,12 +168,12 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
                 self.read_rows(batch).await?;
                 continue;
             }
-            let row = self.rows.front().map(Label::key);
+            let row = self.rows.front().map(|(key, _)| *key);
             let change = self.overlay.peek().map(|(key, _)| *key);
             let (label, staged) = match (row, change) {
                 (None, None) => return Ok(None),
                 (Some(row), change) if change.is_none_or(|change| row < change) => {
-                    (self.rows.pop_front(), false)
+                    (self.rows.pop_front().map(|(_, label)| label), false)
                 }
                 (row, _) => {
                     if row == change {
@@ -210,7 +200,8 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
             .await?;
         self.has_more = page.next.is_some();
         self.read = page.next;
-        self.rows.extend(page.items);
+        let rows = page.items.into_iter().map(|label| (label.key(), label));
+        self.rows.extend(rows);
         Ok(())
     }
 }
