@@ -99,7 +99,7 @@ pub struct LabelScan<'a, S> {
     /// What is staged, ascending by key, put in front of the tree's labels.
     overlay: std::iter::Peekable<vec::IntoIter<(Key, Option<Label>)>>,
     /// Labels of the tree that were read and not given out.
-    rows: VecDeque<(Key, Label)>,
+    rows: VecDeque<Label>,
     /// Up to which key the tree was read.
     read: Option<Key>,
     /// Whether the tree has more.
@@ -121,7 +121,16 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
     /// A block cannot be had, or is not part of a list.
     pub async fn next(&mut self, limit: usize) -> Result<Vec<ListedLabel>, ListError> {
         let mut labels = Vec::new();
+        let now = rt::now();
         while labels.len() < limit {
+            let is_overlaid = self.peeked.is_some() || self.overlay.peek().is_some();
+            if !is_overlaid && let Some(label) = self.rows.pop_front() {
+                if self.with_expired || !label.is_expired(now) {
+                    let staged = false;
+                    labels.push(ListedLabel { label, staged });
+                }
+                continue;
+            }
             match self.next_label(limit).await? {
                 Some(label) => labels.push(label),
                 None => break,
@@ -138,6 +147,7 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
         }
         let mut next = self.client.view(&[]);
         next.in_bulk(self.root);
+        next.goes_on_from(&self.view);
         let view = std::mem::replace(&mut self.view, next);
         Ok(self.client.keep(view).await?)
     }
@@ -168,12 +178,12 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
                 self.read_rows(batch).await?;
                 continue;
             }
-            let row = self.rows.front().map(|(key, _)| *key);
+            let row = self.rows.front().map(Label::key);
             let change = self.overlay.peek().map(|(key, _)| *key);
             let (label, staged) = match (row, change) {
                 (None, None) => return Ok(None),
                 (Some(row), change) if change.is_none_or(|change| row < change) => {
-                    (self.rows.pop_front().map(|(_, label)| label), false)
+                    (self.rows.pop_front(), false)
                 }
                 (row, _) => {
                     if row == change {
@@ -200,8 +210,7 @@ impl<S: BlockStore + 'static> LabelScan<'_, S> {
             .await?;
         self.has_more = page.next.is_some();
         self.read = page.next;
-        let rows = page.items.into_iter().map(|label| (label.key(), label));
-        self.rows.extend(rows);
+        self.rows.extend(page.items);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use perennis_shared::{
     cid::{Block, Cid},
     codec,
@@ -20,10 +21,14 @@ use crate::{
 
 /// Most blocks read ahead at once.
 const MOST_AHEAD: usize = 4_096;
+/// Blocks that are passed on the way to those: what links to one block many times is not gone through many times.
+const LOOKED_AT: usize = 4 * MOST_AHEAD;
 /// Most blocks fetched ahead at once.
 const MOST_FETCHED_AHEAD: usize = 64;
 /// After so many misses, some sixty blocks, a list is fetched as a whole.
 const SINGLE_MISSES: u32 = 5;
+/// How a leaf of a list begins: a map of two whose first entry is the level 0.
+const LEAF: &[u8] = &[0xa2, 0x61, b'l', 0x00];
 /// Blocks fetched together.
 const CONCURRENCY: usize = 8;
 
@@ -58,7 +63,7 @@ impl<E> From<FetchError> for ViewError<E> {
 /// Blocks that are there.
 #[derive(Default)]
 pub(super) struct Loaded {
-    blocks: HashMap<Cid, Bytes>,
+    blocks: HashMap<Cid, Bytes, RandomState>,
 }
 
 impl Blocks for Loaded {
@@ -73,8 +78,8 @@ pub(super) struct View<'a, S> {
     exchange: Exchange,
     loaded: Loaded,
     /// Of each loaded block its links, and of each link where it stands.
-    links: HashMap<Cid, Vec<Cid>>,
-    parents: HashMap<Cid, (Cid, usize)>,
+    links: HashMap<Cid, Vec<Cid>, RandomState>,
+    parents: HashMap<Cid, (Cid, usize), RandomState>,
     /// Blocks that came from the network and are not yet kept.
     fetched: Vec<Block>,
     misses: u32,
@@ -88,8 +93,8 @@ impl<'a, S: BlockStore> View<'a, S> {
             store,
             exchange,
             loaded: Loaded::default(),
-            links: HashMap::new(),
-            parents: HashMap::new(),
+            links: HashMap::default(),
+            parents: HashMap::default(),
             fetched: Vec::new(),
             misses: 0,
             bulk: None,
@@ -120,6 +125,11 @@ impl<'a, S: BlockStore> View<'a, S> {
     /// How many blocks are loaded.
     pub(super) fn loaded(&self) -> usize {
         self.loaded.blocks.len()
+    }
+
+    /// Reads as far ahead from the first miss on as `before` came to, whose reading this one continues.
+    pub(super) fn goes_on_from(&mut self, before: &Self) {
+        self.misses = before.misses;
     }
 
     /// Fetches what is missing below `root` as one CAR when a call needs more than some of it.
@@ -199,20 +209,18 @@ impl<'a, S: BlockStore> View<'a, S> {
             budget -= 1;
             at = next;
         }
-        at = cid;
         while budget > 0 {
-            let ahead = self.following(at, budget);
-            let (Some(first), Some(last)) = (ahead.first().copied(), ahead.last().copied()) else {
-                return Ok(());
-            };
-            budget -= ahead.len().min(budget);
+            let ahead = self.following(cid, budget);
+            if ahead.is_empty() {
+                break;
+            }
+            budget -= ahead.len();
+            let loaded = self.loaded();
             self.load_ahead(ahead, was_here).await?;
-            // What is below the first of them comes before the others in key order.
-            let is_branch = self
-                .links
-                .get(&first)
-                .is_some_and(|links| !links.is_empty());
-            at = if is_branch { first } else { last };
+            if self.loaded() == loaded {
+                // Nobody has them, or they cannot be read: they would be named again.
+                break;
+            }
         }
         Ok(())
     }
@@ -249,45 +257,48 @@ impl<'a, S: BlockStore> View<'a, S> {
         self.links.get(&cid)?.get(*index).copied()
     }
 
-    /// At most `most` blocks that follow `cid` in key order and are not loaded: what is below it, else the
-    /// rest of its siblings, else what follows its parent.
+    /// At most `most` blocks that follow `cid` in key order and are not loaded, as far as their names are known: below it, below the
+    /// rest of its siblings, then below what follows its parent, and so on.
     fn following(&self, cid: Cid, most: usize) -> Vec<Cid> {
-        let unloaded = |cids: &[Cid]| -> Vec<Cid> {
-            let absent = cids
-                .iter()
-                .filter(|cid| !self.loaded.blocks.contains_key(*cid));
-            absent.take(most).copied().collect()
-        };
-        let below = self
-            .links
-            .get(&cid)
-            .map(|links| unloaded(links))
-            .unwrap_or_default();
-        if !below.is_empty() {
-            return below;
-        }
+        let mut found = Vec::new();
+        let mut steps = LOOKED_AT;
+        self.unloaded_below(cid, most, &mut steps, &mut found);
         let mut at = cid;
-        while let Some((parent, index)) = self.parents.get(&at) {
+        while found.len() < most
+            && let Some((parent, index)) = self.parents.get(&at)
+        {
             let siblings = self.links.get(parent).map_or(&[][..], Vec::as_slice);
             for sibling in siblings.iter().skip(index + 1) {
-                match self.links.get(sibling) {
-                    None => return unloaded(&siblings[index + 1..]),
-                    Some(children) => {
-                        let below = unloaded(children);
-                        if !below.is_empty() {
-                            return below;
-                        }
-                    }
-                }
+                self.unloaded_below(*sibling, most, &mut steps, &mut found);
             }
             at = *parent;
         }
-        Vec::new()
+        found
+    }
+
+    /// The block if it is not loaded, else those of what is below it, in key order.
+    fn unloaded_below(&self, cid: Cid, most: usize, steps: &mut usize, found: &mut Vec<Cid>) {
+        let mut open = vec![cid];
+        while found.len() < most
+            && *steps > 0
+            && let Some(cid) = open.pop()
+        {
+            *steps -= 1;
+            match self.links.get(&cid) {
+                Some(links) => open.extend(links.iter().rev()),
+                None if !self.loaded.blocks.contains_key(&cid) => found.push(cid),
+                None => (),
+            }
+        }
     }
 
     fn admit(&mut self, block: &Block) {
-        // Links only guide the reading ahead: a block that cannot be read is left to its reader.
-        let links = codec::links(block.cid(), block.bytes()).unwrap_or_default();
+        // Links only guide the reading ahead: a block that cannot be read is left to its reader. Most blocks are leaves of lists,
+        // which have none.
+        let links = match block.bytes().starts_with(LEAF) {
+            true => Vec::new(),
+            false => codec::links(block.cid(), block.bytes()).unwrap_or_default(),
+        };
         for (index, link) in links.iter().enumerate() {
             self.parents.entry(*link).or_insert((*block.cid(), index));
         }

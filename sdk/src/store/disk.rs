@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use perennis_rt as rt;
-use perennis_shared::cid::{Block, Cid, parse_cid_bytes};
+use perennis_shared::cid::{Block, Cid, VerifyError, parse_cid_bytes};
 use redb::{
     AccessGuard, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
     TableDefinition, WriteTransaction,
@@ -47,6 +47,8 @@ const ROWS_OF_FORMAT_1: TableDefinition<&str, &[u8]> = TableDefinition::new("sta
 
 /// 1 kept rows without a checksum.
 const FORMAT: u64 = 2;
+/// Blocks for which another thread is worth beginning.
+const BLOCKS_OF_A_THREAD: usize = 256;
 /// Between two attempts to take a file that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
@@ -190,16 +192,7 @@ impl BlockStore for Disk {
         let found = self
             .run("read blocks", move |file| {
                 let blocks = StoredBlocks::of(&file.database().begin_read()?)?;
-                let mut found = Vec::with_capacity(wanted.len());
-                for cid in wanted {
-                    let value = blocks.get(&cid)?;
-                    // Checked here, off the event loop.
-                    found.push(value.map(|value| {
-                        Block::verified(cid, Bytes::copy_from_slice(value.value()))
-                            .map_err(|source| (Box::new(cid), source))
-                    }));
-                }
-                Ok(found)
+                blocks.read_all(&wanted)
             })
             .await?;
         let damaged = |(cid, source)| StoreError::Corrupt { cid, source };
@@ -308,12 +301,58 @@ struct StoredBlocks {
     hashes: ReadOnlyTable<&'static [u8], &'static [u8]>,
 }
 
+/// What is kept under a CID, and whether it is what that says.
+type StoredBlock = Option<Result<Block, (Box<Cid>, VerifyError)>>;
+
 impl StoredBlocks {
     fn of(reading: &ReadTransaction) -> Result<StoredBlocks, Failure> {
         Ok(StoredBlocks {
             blocks: reading.open_table(BLOCKS)?,
             hashes: reading.open_table(HASHES)?,
         })
+    }
+
+    /// Reads many blocks on all processors.
+    fn read_all(&self, wanted: &[Cid]) -> Result<Vec<StoredBlock>, Failure> {
+        let most = wanted.len() / BLOCKS_OF_A_THREAD;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(most);
+        if threads < 2 {
+            return self.read_each(wanted);
+        }
+        let share = wanted.len().div_ceil(threads);
+        let read = std::thread::scope(|scope| {
+            let (first, others) = wanted.split_at(share);
+            // A damaged file may make redb panic.
+            let others: Vec<_> = others
+                .chunks(share)
+                .map(|cids| scope.spawn(move || guarded(|| self.read_each(cids))))
+                .collect();
+            let mut read = vec![self.read_each(first)];
+            read.extend(others.into_iter().map(|thread| match thread.join() {
+                Ok(blocks) => blocks,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }));
+            read
+        });
+        let mut found = Vec::with_capacity(wanted.len());
+        for blocks in read {
+            found.extend(blocks?);
+        }
+        Ok(found)
+    }
+
+    /// Reads blocks and checks each against its CID: here, off the event loop.
+    fn read_each(&self, wanted: &[Cid]) -> Result<Vec<StoredBlock>, Failure> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for cid in wanted {
+            let value = self.get(cid)?;
+            found.push(value.map(|value| {
+                Block::verified(*cid, Bytes::copy_from_slice(value.value()))
+                    .map_err(|source| (Box::new(*cid), source))
+            }));
+        }
+        Ok(found)
     }
 
     /// The bytes that are kept for this CID, or for another one of its multihash.
