@@ -247,6 +247,14 @@ struct FailureBody<'a> {
 /// A file could not be read or written: the message names it, the hint says what to look at.
 pub(crate) fn file_failure(action: &str, path: &std::path::Path, error: &io::Error) -> Failure {
     let message = format!("cannot {action} {}", path.display());
+    if path.is_dir() && error.kind() != io::ErrorKind::PermissionDenied {
+        let what = if action.starts_with("read") || action.starts_with("write") {
+            format!("{} is a directory, and has to be a file", path.display())
+        } else {
+            message
+        };
+        return Failure::invalid("is_directory", what).hint("name a file in it");
+    }
     match error.kind() {
         io::ErrorKind::NotFound => Failure::not_found("file_not_found", message)
             .because(error)

@@ -66,8 +66,15 @@ impl Existing {
         }
         if !is_dash(path) && path.symlink_metadata().is_ok() {
             let there = io::ErrorKind::AlreadyExists.into();
-            return Err(file_failure("write", path, &there)
-                .hint("name another file, or write over this one with --force"));
+            let failure = file_failure("write", path, &there);
+            return Err(match path.is_dir() {
+                true => failure,
+                false => Failure::invalid(
+                    "file_exists",
+                    format!("{} is there already", path.display()),
+                )
+                .hint("name another file, or write over this one with --force"),
+            });
         }
         Ok(Self::Keep)
     }

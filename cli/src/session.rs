@@ -6,9 +6,9 @@ use std::str::FromStr as _;
 use perennis_sdk::NodeUrl;
 use perennis_sdk::client::{Client, ClientConfig};
 use perennis_sdk::store::{Disk, DiskOptions};
-use perennis_shared::did::Did;
+use perennis_shared::did::{Did, DidError};
 use perennis_shared::ipns::Name;
-use perennis_shared::uri;
+use perennis_shared::uri::{self, NamedError};
 
 use super::failure::Failure;
 use super::home::{DEFAULT_NODE, Home, HomeLock};
@@ -92,18 +92,27 @@ fn parse_node(url: &str) -> Result<NodeUrl, Failure> {
 /// A DID or an IPNS name from the command line.
 pub(crate) fn parse_did(text: &str) -> Result<Did, Failure> {
     uri::parse_did(text).map_err(|error| {
-        Failure::usage(format!("not a DID or IPNS name: {}", plain(text)))
-            .because(&error)
-            .hint("write it as did:ipns:k51…, did:key:z6Mk…, k51… or ipns://k51…")
+        let failure = Failure::usage(format!("not a DID or IPNS name: {}", plain(text)));
+        // That it is in no form of a name is said; which rule of multibase it breaks helps nobody.
+        let failure = match error {
+            DidError::Name(_) | DidError::NotAKey => failure,
+            _ => failure.because(&error),
+        };
+        failure.hint("write it as did:ipns:k51…, did:key:z6Mk…, k51… or ipns://k51…")
     })
 }
 
 /// Reads a name of any key type, or a DID, which stands for its name.
 pub(crate) fn parse_name(text: &str) -> Result<Name, Failure> {
     uri::parse_name(text).map_err(|error| {
-        Failure::usage(format!("not an IPNS name or DID: {}", plain(text)))
-            .because(&error)
-            .hint("write it as k51…, ipns://k51…, did:ipns:k51… or did:key:z6Mk…")
+        let failure = Failure::usage(format!("not an IPNS name or DID: {}", plain(text)));
+        let failure = match error {
+            NamedError::Did(error @ (DidError::UnknownMethod | DidError::UnsupportedKey)) => {
+                failure.because(&error)
+            }
+            _ => failure,
+        };
+        failure.hint("write it as k51…, ipns://k51…, did:ipns:k51… or did:key:z6Mk…")
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use perennis_shared::time::{DateMeans, Millis};
+use perennis_shared::time::{DateMeans, Millis, TimeError};
 
 use super::failure::Failure;
 
@@ -62,9 +62,13 @@ pub(crate) fn parse_moment(text: &str, now: Millis, what: &str) -> Result<Millis
         now + span
     } else {
         Millis::parse_written(text, DateMeans::End).map_err(|error| {
-            Failure::usage(format!("{what} is not a time: {text:?}"))
-                .because(&error)
-                .hint("write 90d, 12h, 4w, a date such as 2027-01-31, or 2027-01-31T12:00:00Z")
+            let failure = Failure::usage(format!("{what} is not a time: {text:?}"));
+            // Of what is in no form of a time the hint says how to write it.
+            let failure = match error {
+                TimeError::Malformed => failure,
+                _ => failure.because(&error),
+            };
+            failure.hint("write 90d, 12h, 4w, a date such as 2027-01-31, or 2027-01-31T12:00:00Z")
         })?
     };
     if moment <= now {

@@ -51,8 +51,18 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Import) -> Result<(), Failu
 fn is_capsule(path: &Path, start: &[u8]) -> Result<bool, Failure> {
     let mut decoder = FileDecoder::new();
     decoder.push(start);
-    let Ok(Some(Event::Header(header))) = decoder.next_event() else {
-        return Ok(false);
+    let header = match decoder.next_event() {
+        Ok(Some(Event::Header(header))) => header,
+        Ok(_) => return Ok(false),
+        // No node makes anything of it either.
+        Err(error) => {
+            return Err(Failure::invalid(
+                "invalid_car",
+                format!("{} is no CAR file", name_of(path)),
+            )
+            .because(&error)
+            .hint("give a file that `perennis export` or another IPFS program wrote; labels are read by `perennis label import`"));
+        }
     };
     let [head, record] = header.roots[..] else {
         return Ok(false);

@@ -173,9 +173,8 @@ pub(crate) fn filter_of(prefix: Option<&str>) -> Result<LabelFilter, Failure> {
 
 fn parse_handle(text: &str) -> Result<Handle, Failure> {
     Handle::parse(text).map_err(|error| {
-        Failure::invalid("invalid_handle", format!("not a handle: {}", plain(text)))
-            .because(&error)
-            .hint("write it as @name: letters, digits and underscores, at most 15; or # and the account's number")
+        tracing::debug!(%error, "not a handle");
+        Failure::invalid("invalid_handle", format!("not a handle: {}", plain(text))).hint("write it as @name: letters, digits and underscores, at most 15; or # and the account's number")
     })
 }
 
@@ -184,9 +183,10 @@ fn parse_tags(texts: &[String]) -> Result<Vec<Tag>, Failure> {
         .iter()
         .map(|text| {
             Tag::parse(text).map_err(|error| {
-                Failure::invalid("invalid_label", format!("not a label: {}", plain(text)))
-                    .because(&error)
-                    .hint("write lower-case letters, digits and hyphens, at most 50: spam, crypto-scam")
+                tracing::debug!(%error, "not a label");
+                Failure::invalid("invalid_label", format!("not a label: {}", plain(text))).hint(
+                    "write lower-case letters, digits and hyphens, at most 50: spam, crypto-scam",
+                )
             })
         })
         .collect()

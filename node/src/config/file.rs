@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Given)>, Problem> {
     let unreadable = |error: std::io::Error| {
         whole(
             format!("cannot be read: {error}"),
-            "give the path of a readable file to --config",
+            "give the path of a readable file",
         )
     };
     let length = std::fs::metadata(path).map_err(unreadable)?.len();

@@ -344,7 +344,11 @@ pub fn dereference(url: &DidUrl<'_>, document: Value) -> Result<Value, Problem> 
         for part in parts {
             let Value::Map(mut part) = part else { continue };
             if part.get("id") == Some(&named) {
-                part.extend(context.map(|context| ("@context".to_string(), context)));
+                let mut context = context.unwrap_or(Value::Null);
+                if let (Value::List(contexts), "service") = (&mut context, list) {
+                    contexts.push(endpoint_term());
+                }
+                part.insert("@context".to_string(), context);
                 return Ok(Value::Map(part));
             }
         }
@@ -353,6 +357,18 @@ pub fn dereference(url: &DidUrl<'_>, document: Value) -> Result<Value, Problem> 
         "the document of {} has no key and no service with the name #{fragment}",
         url.did
     ))
+}
+
+/// What `serviceEndpoint` means: the contexts of DID Core say it only inside `service`.
+fn endpoint_term() -> Value {
+    let endpoint = Value::map([
+        (
+            "@id",
+            Value::from("https://www.w3.org/ns/did#serviceEndpoint"),
+        ),
+        ("@type", "@id".into()),
+    ]);
+    Value::map([("serviceEndpoint", endpoint)])
 }
 
 /// A result of DID resolution; `linked` is that of `application/ld+json`, in which every term has a meaning.

@@ -131,9 +131,18 @@ fn edits(arguments: &LabelAdd, handle: Handle, moment: Millis) -> Result<Vec<Lab
 
 fn set(edit: &mut LabelEdit, field: Field, text: &str, moment: Millis) -> Result<(), Failure> {
     edit.set(field, text, moment).map_err(|error| {
-        Failure::invalid("invalid_label", format!("not allowed: {}", plain(text)))
-            .because(&error)
-            .hint("see `perennis label add --help`")
+        let hint = match field {
+            Field::Colour => "write it as #rrggbb, such as #cc0000",
+            Field::Note => "shorten the note",
+            Field::Source => "write the source as a DID, such as did:key:z6Mk…",
+            _ => "see `perennis label add --help`",
+        };
+        Failure::invalid(
+            "invalid_label",
+            format!("{} cannot be {}", field.as_str(), plain(text)),
+        )
+        .because(&error)
+        .hint(hint)
     })
 }
 

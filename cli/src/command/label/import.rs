@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{FieldDocument, PAGE_LABELS, parse_tags, waiting};
 use crate::args::{LabelFormat, LabelImport};
 use crate::context::Context;
-use crate::failure::{Failure, with_cause};
+use crate::failure::{Failure, root_cause, with_cause};
 use crate::files::{self, name_of};
 use crate::page::{Page, count, plain, thousands};
 use crate::session::{Session, failure_of};
@@ -384,7 +384,7 @@ fn unreadable(name: &str, error: &ImportError) -> Failure {
     };
     Failure::invalid(
         "invalid_file",
-        format!("{name} cannot be read: {}", with_cause(error)),
+        format!("{name} cannot be read: {}", root_cause(error)),
     )
     .hint(hint)
 }
