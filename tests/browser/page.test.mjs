@@ -31,7 +31,7 @@ after(async () => {
 
 async function startNode(dir, listen = "127.0.0.1:0") {
   const node = spawn(process.env.PERENNIS_BIN, [
-    "--json", "node", "run", "--data", join(scratch, dir), "--listen", listen,
+    "--json", "node", "run", "--data", join(scratch, dir), "--listen", listen, "--admin-listen", "127.0.0.1:0",
   ], { stdio: ["ignore", "pipe", "inherit"] });
   left.push(() => node.kill("SIGKILL"));
   const [line] = await once(createInterface({ input: node.stdout }), "line");

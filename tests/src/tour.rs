@@ -192,7 +192,8 @@ impl Tour {
         );
         let mut command = Command::new(binary::perennis());
         command
-            .args(["--json", "node", "run", "--listen", listen, "--data"])
+            .args(["--json", "node", "run", "--listen", listen])
+            .args(["--admin-listen", "127.0.0.1:0", "--data"])
             .arg(&data)
             .stderr(File::options().create(true).append(true).open(&log)?);
         let node =

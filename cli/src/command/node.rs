@@ -1,4 +1,4 @@
-//! `perennis node run`, `node status`, `node doctor` and `node probe`.
+//! `perennis node run`, `node status`, `node doctor`, `node probe` and `node token`.
 
 use perennis_node::damage::Report;
 use serde::Serialize;
@@ -15,6 +15,7 @@ mod doctor;
 mod open_files;
 mod probe;
 mod run;
+mod token;
 
 pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Failure> {
     match command {
@@ -22,6 +23,7 @@ pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Fa
         NodeCommand::Status(arguments) => block_on(status(context, arguments)),
         NodeCommand::Doctor(arguments) => doctor::run(context, arguments),
         NodeCommand::Probe(arguments) => block_on(probe::run(context, arguments)),
+        NodeCommand::Token(arguments) => token::run(context, arguments),
     }
 }
 
@@ -34,7 +36,7 @@ struct StatusDocument {
 }
 
 async fn status(context: &Context<'_>, arguments: &NodeStatus) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let (live, _) = node.get("/health/live").await?;
     let (ready, status) = node.get("/health/ready").await?;
     let document = StatusDocument {

@@ -24,6 +24,7 @@ mod prompts;
 mod publish_and_restore;
 mod records;
 mod refusals;
+mod reverse_proxy;
 mod slow_readers;
 mod stopping;
 mod tokens;
