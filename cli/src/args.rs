@@ -32,7 +32,8 @@ pub(crate) use label::{
 pub(crate) use log::{Diff, LogCommand, LogCompact, LogShow};
 pub(crate) use node::{
     NameCommand, NameFollow, NameList, NameShow, NameUnfollow, NodeCommand, NodeDoctor, NodeProbe,
-    NodeRun, NodeStatus, OneNode, PageArgs, PinCommand, PinList, TokenArgs,
+    NodeRun, NodeStatus, NodeToken, NodeTokenCommand, OneNode, OperatorNode, PageArgs, PinCommand,
+    PinList, TokenArgs,
 };
 pub(crate) use peers::{
     Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,
@@ -217,17 +218,21 @@ mod tests {
         }
     }
 
-    /// Every command that changes something at a node over HTTP.
-    const CHANGING: &[&str] = &[
+    /// Every command that asks a node over HTTP for what is not for everybody.
+    const WITH_TOKEN: &[&str] = &[
         "fetch",
         "import",
         "log compact",
         "name follow",
+        "name list",
         "name unfollow",
         "node probe",
+        "node status",
         "peers ban",
         "peers connect",
+        "peers list",
         "peers unban",
+        "pin list",
         "pin remove",
         "provide",
         "publish",
@@ -237,7 +242,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_command_that_changes_something_at_a_node_takes_its_token() {
+    fn every_command_for_which_a_node_may_want_a_token_takes_one() {
         fn walk(command: &clap::Command, path: &str, found: &mut Vec<String>) {
             for command in command.get_subcommands() {
                 let path = format!("{path} {}", command.get_name());
@@ -253,7 +258,7 @@ mod tests {
         let mut found = Vec::new();
         walk(&Cli::command(), "", &mut found);
         found.sort();
-        assert_eq!(found, CHANGING);
+        assert_eq!(found, WITH_TOKEN);
     }
 
     #[test]

@@ -1,22 +1,30 @@
 //! Questions to one node over HTTP, answered with JSON.
 
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use perennis_rt::http::{Body, Http, HttpError, HttpTimes, Request, Response};
 use perennis_sdk::remote::{BearerToken, RemoteError, kind_of_status};
+use perennis_sdk::{NodeTokens, NodeUrl};
 use perennis_shared::error::{ErrorKind, Retryable as _};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::args::{OneNode, PageArgs, TokenArgs};
+use super::args::{OneNode, OperatorNode, PageArgs, TokenArgs};
 use super::failure::{Exit, Failure, root_cause};
 use super::files::{self, name_of};
-use super::session::nodes_to_ask;
+use super::session::{Session, nodes_to_ask, parse_node};
 use crate::context::Context;
+
+/// Where the operator of a node of this machine calls, unless http.admin-listen says otherwise.
+const DEFAULT_ADMIN: &str = "http://127.0.0.1:4783";
+
+/// Names the file of a token, where no flag does.
+const TOKEN_VARIABLE: &str = "PERENNIS_TOKEN_FILE";
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -49,26 +57,40 @@ pub(crate) struct NodeClient {
 }
 
 impl NodeClient {
-    /// The node that was named, else the first one this home used, else the default.
+    /// The node that was named, else the first one this home used, else the default: for what is for everybody.
     pub(crate) fn new(context: &Context<'_>, node: &OneNode) -> Result<Self, Failure> {
         let named: Vec<String> = node.url.iter().cloned().collect();
         let nodes = nodes_to_ask(&context.home()?, &named)?;
+        Self::with(nodes.first(), None)
+    }
+
+    /// The node that was named, else the one of this machine where its operator calls.
+    pub(crate) fn of_operator(node: &OperatorNode) -> Result<Self, Failure> {
+        let url = node.url.as_deref().unwrap_or(DEFAULT_ADMIN);
+        Self::at_url(url, &node.token)
+    }
+
+    /// The node at a URL, asked with the token in the file that was named, if one was.
+    pub(crate) fn at_url(url: &str, token: &TokenArgs) -> Result<Self, Failure> {
+        let node = parse_node(url)?;
+        let token = read_token(token)?;
+        if token.is_some() {
+            expect_confidential(&node)?;
+        }
+        Self::with(Some(&node), token)
+    }
+
+    fn with(node: Option<&NodeUrl>, token: Option<BearerToken>) -> Result<Self, Failure> {
         let times = HttpTimes {
             connect: Duration::from_secs(5),
             ..HttpTimes::default()
         };
         let http = Http::new(times).map_err(|error| Failure::of(&error, "http_client"))?;
         Ok(Self {
-            url: nodes.first().map(ToString::to_string).unwrap_or_default(),
+            url: node.map(ToString::to_string).unwrap_or_default(),
             http,
-            token: None,
+            token,
         })
-    }
-
-    /// The same node, asked for changes with the token in the file that was named, if one was. Questions carry none.
-    pub(crate) fn with_token(self, token: &TokenArgs) -> Result<Self, Failure> {
-        let token = read_token(token)?;
-        Ok(Self { token, ..self })
     }
 
     /// GET; the status and the body as JSON (null when there is none).
@@ -83,6 +105,7 @@ impl NodeClient {
 
     async fn ask(&self, request: Request) -> Result<(u16, Value), Failure> {
         let answer = async {
+            let request = self.carrying_token(request);
             let request = request.accepting("application/json");
             let response = self.http.send(request).await?;
             let status = response.status();
@@ -121,7 +144,7 @@ impl NodeClient {
     pub(crate) async fn stream(&self, path: &str) -> Result<Body, Failure> {
         let url = format!("{}{path}", self.url);
         let request = Request::post(url, "application/json", Bytes::new());
-        self.open(self.carrying_token(request)).await
+        self.open(request).await
     }
 
     /// Sends a file of any size, which a thread reads piece by piece, and gives the answer that is made when it is there. `told` hears
@@ -172,8 +195,8 @@ impl NodeClient {
     }
 
     async fn open(&self, request: Request) -> Result<Body, Failure> {
-        self.opened(self.http.send(request.within(LONG)).await)
-            .await
+        let request = self.carrying_token(request.within(LONG));
+        self.opened(self.http.send(request).await).await
     }
 
     async fn opened(&self, sent: Result<Response, HttpError>) -> Result<Body, Failure> {
@@ -215,7 +238,7 @@ impl NodeClient {
 
     /// Any request for a change, where anything but 200 with a document, or 204, is a failure.
     pub(crate) async fn change(&self, request: Request) -> Result<Value, Failure> {
-        let (status, body) = self.ask(self.carrying_token(request)).await?;
+        let (status, body) = self.ask(request).await?;
         self.expected(status, body)
     }
 
@@ -252,18 +275,63 @@ impl NodeClient {
     }
 }
 
-/// The token in the file that was named; none where none was.
-pub(crate) fn read_token(token: &TokenArgs) -> Result<Option<BearerToken>, Failure> {
-    let Some(file) = &token.token_file else {
-        return Ok(None);
-    };
+/// The token in the file that was named, or else in the one that the environment names; none where none is.
+fn read_token(token: &TokenArgs) -> Result<Option<BearerToken>, Failure> {
+    let of_environment = || std::env::var_os(TOKEN_VARIABLE).map(PathBuf::from);
+    let file = token.token_file.clone().or_else(of_environment);
+    file.map(|file| token_in(&file)).transpose()
+}
+
+/// The token in a file.
+fn token_in(file: &Path) -> Result<BearerToken, Failure> {
     let bytes = Zeroizing::new(files::read_bounded(file, TOKEN_BYTES)?);
     let unusable = || {
         Failure::usage(format!("{} holds no token", name_of(file)))
-            .hint("it is the file that http.token-file names at the node")
+            .hint("it is a file that `perennis node token NAME --out FILE` wrote at the node, or the one that http.token-file names there")
     };
     let text = std::str::from_utf8(&bytes).map_err(|error| unusable().because(&error))?;
-    BearerToken::parse(text).map(Some).ok_or_else(unusable)
+    BearerToken::parse(text).ok_or_else(unusable)
+}
+
+/// The tokens of the nodes: the one that was named where there is one node, since no other is to learn it, else what the home's folder
+/// `tokens` has of each in the file of its `HOST` or `HOST:PORT`.
+pub(crate) fn tokens_of(session: &Session, named: &TokenArgs) -> Result<NodeTokens, Failure> {
+    let mut tokens = NodeTokens::default();
+    if let Some(token) = read_token(named)? {
+        let [node] = &session.nodes[..] else {
+            let message = "a token is of one node, and there are several to publish to";
+            let hint = format!(
+                "name that node alone with --node URL, or put the token of each into {}",
+                name_of(&session.home.tokens_path().join("HOST:PORT"))
+            );
+            return Err(Failure::usage(message).hint(hint));
+        };
+        keep(&mut tokens, node, token)?;
+        return Ok(tokens);
+    }
+    for node in &session.nodes {
+        let path = session.home.tokens_path().join(node.authority());
+        if path.symlink_metadata().is_ok() {
+            keep(&mut tokens, node, token_in(&path)?)?;
+        }
+    }
+    Ok(tokens)
+}
+
+fn keep(tokens: &mut NodeTokens, node: &NodeUrl, token: BearerToken) -> Result<(), Failure> {
+    expect_confidential(node)?;
+    tokens
+        .insert(node.clone(), token)
+        .map_err(|error| Failure::of(&error, error.code()))
+}
+
+/// A token is told to nobody on the way.
+fn expect_confidential(node: &NodeUrl) -> Result<(), Failure> {
+    if node.is_confidential() {
+        return Ok(());
+    }
+    let message = format!("the token would be sent to {node} without encryption");
+    Err(Failure::usage(message).hint("name the node by https, or call it without a token"))
 }
 
 /// The query of one page.

@@ -88,6 +88,11 @@ impl Home {
         self.dir.join("store.redb")
     }
 
+    /// The folder of the tokens of nodes.
+    pub(crate) fn tokens_path(&self) -> PathBuf {
+        self.dir.join("tokens")
+    }
+
     pub(crate) fn sealed_key_path(&self) -> PathBuf {
         self.dir.join("key.sealed")
     }

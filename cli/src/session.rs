@@ -81,7 +81,8 @@ pub(crate) fn nodes_to_ask(home: &Home, named: &[String]) -> Result<Vec<NodeUrl>
     known.iter().map(|url| parse_node(url)).collect()
 }
 
-fn parse_node(url: &str) -> Result<NodeUrl, Failure> {
+/// Reads the URL of a node.
+pub(crate) fn parse_node(url: &str) -> Result<NodeUrl, Failure> {
     NodeUrl::from_str(url).map_err(|error| {
         Failure::usage(format!("not the address of a node: {}", plain(url)))
             .because(&error)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use perennis_rt as rt;
 use perennis_shared::error::{ErrorKind, Retryable, chain};
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock::{Clock, ClockMark};
-use crate::config::Config;
+use crate::config::{AdminListen, Config};
 use crate::damage::{self, Damage};
 use crate::data_folder::{FolderGone, InTheWay, in_the_way};
 use crate::demand::Demand;
@@ -32,7 +33,7 @@ use crate::routes::Routes;
 use crate::shutdown::Stop;
 use crate::storage::{OpenError, Storage};
 use crate::swarm::Swarm;
-use crate::token::{RouterTokens, Token, TokenError};
+use crate::token::{RouterTokens, TokenError, Tokens};
 use crate::workers::Parts;
 use crate::workers::gossip::Gossip;
 use crate::workers::reprovide::Reprovide;
@@ -48,6 +49,7 @@ use protocols::accept_all;
 pub struct RunningNode {
     node: Arc<Service>,
     http_addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
     gateway_addr: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
@@ -62,18 +64,20 @@ impl RunningNode {
     /// # Errors
     /// [`StartError`] says what is in the way: the directory, its lock, its format, the key, the address.
     pub async fn start(config: Config) -> Result<RunningNode, StartError> {
-        let token = match &config.http.token_file {
-            Some(file) => Token::read(file)?,
-            None => Token::none(),
-        };
+        let tokens = Tokens::read(&config.http)?;
         let router_tokens = match &config.ipns.router_tokens {
             Some(folder) => RouterTokens::read(folder, config.ipns.endpoints())?,
             None => RouterTokens::default(),
         };
         // The addresses first: they are taken at once, and nothing was written when one cannot be had.
-        let (listener, http_addr) = listen(config.http.listen).await?;
+        let (public, http_addr) = listen("http.listen", config.http.listen).await?;
+        let admin = match config.http.admin_listen {
+            AdminListen::At(address) => Some(listen_for_operator(address).await?),
+            AdminListen::Off => None,
+        };
+        let admin_addr = admin.as_ref().map(|(_, address)| *address);
         let gateway = match config.http.gateway_listen {
-            Some(address) => Some(listen(address).await?),
+            Some(address) => Some(listen("http.gateway-listen", address).await?),
             None => None,
         };
         let gateway_addr = gateway.as_ref().map(|(_, address)| *address);
@@ -81,11 +85,19 @@ impl RunningNode {
         let metrics = Arc::new(Metrics::new());
         let (telling, seen) = OpeningProgress::new();
         let opening = open(&config, telling);
-        let opened = opening::answer_while(&listener, &config.http, seen.clone(), opening);
-        let opened = match &gateway {
-            Some((gateway, _)) => opening::answer_while(gateway, &config.http, seen, opened).await,
-            None => opened.await,
-        };
+        let mut opening = opening.boxed();
+        let mut sockets = vec![(Listener::Api, &public)];
+        sockets.extend(admin.iter().map(|(socket, _)| (Listener::Admin, socket)));
+        sockets.extend(
+            gateway
+                .iter()
+                .map(|(socket, _)| (Listener::Gateway, socket)),
+        );
+        for (listener, socket) in sockets {
+            let seen = seen.clone();
+            opening = opening::answer_while(listener, socket, &config.http, seen, opening).boxed();
+        }
+        let opened = opening.await;
         let (storage, keystore, followed) = opened?;
         damage::tell_start(&storage);
         metrics.followed_names.set(followed);
@@ -161,7 +173,7 @@ impl RunningNode {
         accept_all(&mut swarm, &parts)?;
         swarm.work(&mut background.tasks, &ingest, &|| Stop(stopped.clone()));
         let resolve = Resolve::new(&config, &routes, storage.clone());
-        let node = Arc::new(Service::new(Node {
+        let node = Node {
             config,
             swarm,
             resolve,
@@ -177,16 +189,23 @@ impl RunningNode {
             probe,
             workers: background.workers,
             clock,
-            token,
+            tokens,
             started_at: rt::now(),
             storage,
             stopping: AtomicBool::new(false),
-        }));
+        };
+        let admin_url = admin_addr.map(url_of);
+        let node = Arc::new(Service::new(node, admin_url));
         count(&node, stopped.clone());
-        let server = Server::new(Listener::Api, listener, Arc::clone(&node));
+        let server = Server::new(Listener::Api, public, Arc::clone(&node));
         let mut servers = vec![tokio::spawn(server.run(stopped.clone()))];
-        if let Some((listener, address)) = gateway {
-            let server = Server::new(Listener::Gateway, listener, Arc::clone(&node));
+        if let Some((socket, address)) = admin {
+            let server = Server::new(Listener::Admin, socket, Arc::clone(&node));
+            servers.push(tokio::spawn(server.run(stopped.clone())));
+            tracing::info!(%address, "the admin listener serves");
+        }
+        if let Some((socket, address)) = gateway {
+            let server = Server::new(Listener::Gateway, socket, Arc::clone(&node));
             servers.push(tokio::spawn(server.run(stopped)));
             tracing::info!(%address, "the path gateway serves");
         }
@@ -194,6 +213,7 @@ impl RunningNode {
         Ok(RunningNode {
             node,
             http_addr,
+            admin_addr,
             gateway_addr,
             stop,
             servers,
@@ -201,10 +221,22 @@ impl RunningNode {
         })
     }
 
-    /// The address HTTP is served on.
+    /// The address HTTP is served on for everybody.
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// The address at which the operator calls, where there is one.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// The base URL at which the operator calls, where there is one.
+    #[must_use]
+    pub fn admin_url(&self) -> Option<String> {
+        self.admin_addr.map(url_of)
     }
 
     /// The address of the path gateway, where there is one.
@@ -216,7 +248,7 @@ impl RunningNode {
     /// The base URL of the node.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.http_addr)
+        url_of(self.http_addr)
     }
 
     /// The id of the node as a peer.
@@ -263,13 +295,41 @@ impl RunningNode {
     }
 }
 
+fn url_of(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
 /// Takes an address to serve HTTP on.
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let bind_failed = |source| StartError::Bind { address, source };
+async fn listen(
+    setting: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bind_failed = |source| StartError::Bind {
+        setting,
+        address,
+        source,
+    };
     let listener = TcpListener::bind(address).await.map_err(bind_failed)?;
     let taken = listener.local_addr().map_err(bind_failed)?;
     rt::hold_little_unsent(&listener, UNSENT_BYTES).map_err(bind_failed)?;
     Ok((listener, taken))
+}
+
+/// Takes the address at which everything is granted, which no other machine may reach.
+async fn listen_for_operator(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let setting = "http.admin-listen";
+    if !address.ip().is_loopback() {
+        let source = io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "other machines could reach what needs no token there",
+        );
+        return Err(StartError::Bind {
+            setting,
+            address,
+            source,
+        });
+    }
+    listen(setting, address).await
 }
 
 /// The clock as the run before saw it last. A row that cannot be read keeps no node from starting.
@@ -340,8 +400,10 @@ impl Retryable for DataGone {
 #[non_exhaustive]
 pub enum StartError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address} ({setting})")]
     Bind {
+        /// The setting that names it.
+        setting: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system reported.
@@ -425,15 +487,9 @@ impl StartError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            StartError::Bind { source, .. } => match source.kind() {
-                io::ErrorKind::AddrInUse => {
-                    "stop the program that listens there, or give another address with --listen (port 0 takes a free one)"
-                }
-                io::ErrorKind::PermissionDenied => {
-                    "ports below 1024 need privileges: give a higher one with --listen"
-                }
-                _ => "give an address of this machine with --listen",
-            },
+            StartError::Bind {
+                setting, source, ..
+            } => bind_hint(setting, source.kind()),
             StartError::InTheWay(found) => found.hint(),
             StartError::Data { .. } => {
                 "make the directory writable for the node's user, or give another one with --data"
@@ -449,12 +505,36 @@ impl StartError {
             StartError::Token(TokenError::Readable { .. }) => {
                 "write https in ipns.routers, or take the file out of ipns.router-tokens"
             }
+            StartError::Token(TokenError::File { .. }) => {
+                "correct the line, or take it out; `perennis node token` writes lines"
+            }
+            StartError::Token(TokenError::Io { .. }) => {
+                "write the file, readable by the node's user only: that of http.token-file has a token of at least 16 visible characters, that of http.tokens is what `perennis node token` writes"
+            }
             StartError::Token(_) => {
                 "write a token of at least 16 visible characters into the file, readable by the node's user only"
             }
             StartError::Client(_) => "check the system's TLS certificates",
             StartError::Interrupted(_) => "start the node again",
         }
+    }
+}
+
+/// What to do where an address cannot be had.
+fn bind_hint(setting: &str, kind: io::ErrorKind) -> &'static str {
+    let is_admin = setting == "http.admin-listen";
+    match kind {
+        io::ErrorKind::AddrInUse if is_admin => {
+            "stop the program that listens there (another node does by default), or give another address with --admin-listen (port 0 takes a free one, none turns it off)"
+        }
+        io::ErrorKind::AddrInUse => {
+            "stop the program that listens there, or give another address with --listen (port 0 takes a free one)"
+        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: give a higher one",
+        _ if is_admin => {
+            "give an address of loopback such as 127.0.0.1:4783 with --admin-listen, or none"
+        }
+        _ => "give an address of this machine with --listen",
     }
 }
 
@@ -471,6 +551,7 @@ mod tests {
         let path = || PathBuf::from("/data");
         let io = || io::Error::from(io::ErrorKind::AddrInUse);
         let bind = StartError::Bind {
+            setting: "http.listen",
             address: SocketAddr::from(([127, 0, 0, 1], 80)),
             source: io(),
         };

@@ -14,6 +14,7 @@ use perennis_store::IndexEngine;
 
 mod admission;
 mod cache;
+mod callers;
 mod error;
 mod fetch;
 mod file;
@@ -36,6 +37,7 @@ mod value;
 
 pub use admission::AdmissionConfig;
 pub use cache::CacheConfig;
+pub use callers::{AdminListen, AllowedOrigins, IpPrefix, NoPrefix, PublishPolicy};
 pub use fetch::FetchConfig;
 pub use follow::FollowConfig;
 pub use http::HttpConfig;
@@ -57,7 +59,7 @@ use value::Given;
 const VARIABLE_PREFIX: &str = "PERENNIS_";
 
 /// Variables with this prefix that are of no setting: the command line's.
-const OTHER_VARIABLES: [&str; 1] = ["HOME"];
+const OTHER_VARIABLES: [&str; 2] = ["HOME", "TOKEN_FILE"];
 
 table! {
     /// Everything that can be set about a node.
@@ -347,15 +349,6 @@ fn contradictions(config: &Config, shown: &[ShownSetting]) -> Vec<Problem> {
             .map_or(Origin::Default, |setting| setting.origin.clone())
     };
     let mut problems = Vec::new();
-    let listen = config.http.listen;
-    if !listen.ip().is_loopback() && config.http.token_file.is_none() {
-        problems.push(Problem {
-            key: "http.listen".to_owned(),
-            origin: origin("http.listen"),
-            message: format!("{listen} can be reached from other machines, and no token protects writing"),
-            fix: "set http.token-file to a file with a token of at least 16 characters, or listen on 127.0.0.1".to_owned(),
-        });
-    }
     let admission = &config.admission;
     if admission.memory_bytes < admission.message_bytes {
         problems.push(Problem {
@@ -425,6 +418,7 @@ pub fn check(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
     let named = [
         ("http.token-file", loaded.config.http.token_file.as_deref()),
+        ("http.tokens", loaded.config.http.tokens.as_deref()),
         (
             "keystore.passphrase-file",
             loaded.config.keystore.passphrase_file.as_deref(),

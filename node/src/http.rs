@@ -5,12 +5,14 @@
 //! touch: the store itself; of [`Storage`](crate::storage::Storage) only what is counted or listed there. Requests are served by hyper directly, and
 //! what is in memory is matched first ([`router`]), since blocks and records are answered in a few microseconds and a
 //! framework would cost as much again. From low to high: answers and refusals, what a call is, handlers, the [`table`] of
-//! routes, the router, connections, the server. What strangers' pages may run on is a [`Listener`] of its own ([`path_gateway`]).
+//! routes, the router, connections, the server. What strangers' pages may run on is a [`Listener`] of its own
+//! ([`path_gateway`]), and so is what the operator calls; who may call what is decided in [`access`] and [`origin`].
 //!
 //! Invariants: nothing a client sends is held beyond a limit, and of what it is sent no more than the memory for answers
 //! has room for ([`memory`]); a client that pauses in a head, a body or in taking an answer loses its connection, and a
 //! slow one when others wait for the memory ([`readers`]); every refusal is `{"error":{"code","message","hint"}}`, or a page with the same where a browser asks the path gateway.
 
+mod access;
 mod answer;
 mod call;
 mod connection;
@@ -19,8 +21,10 @@ mod document;
 mod fetch;
 mod file_name;
 mod follow;
+mod forwarded;
 mod gateway;
 mod health;
+mod host;
 mod html;
 mod http_date;
 mod identifiers;
@@ -53,7 +57,6 @@ mod respond;
 mod route;
 mod routed;
 mod router;
-mod scope;
 mod server;
 mod service;
 mod snapshots;

@@ -9,7 +9,6 @@
 //! blocks of a message alone, whatever the size of the list they belong to.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +22,7 @@ use perennis_shared::log::{Entry, UnverifiedEntry};
 use perennis_shared::time::Millis;
 use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore};
 
+use crate::caller::Caller;
 use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::{Metrics, Outcome};
@@ -107,9 +107,9 @@ impl Ingest {
         }
     }
 
-    /// Whether a name may write now, from this address. Asked before a body is read.
-    pub(crate) fn admit(&self, name: &Name, peer: IpAddr) -> Result<(), IngestError> {
-        self.admission.admit(name, peer, Instant::now())
+    /// Whether a caller may write under a name now. Asked before a body is read.
+    pub(crate) fn admit(&self, name: &Name, caller: &Caller) -> Result<(), IngestError> {
+        self.admission.admit(name, caller, Instant::now())
     }
 
     /// Keeps imports from beginning while a collection of garbage begins; none while one is under way.

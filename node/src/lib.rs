@@ -6,11 +6,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod app;
+mod caller;
 mod clock;
 pub mod config;
 pub mod damage;
 pub mod data_folder;
 mod demand;
+#[cfg(test)]
+mod guide;
 mod http;
 mod ingest;
 pub mod keystore;
@@ -23,6 +26,7 @@ mod probe;
 mod read;
 mod resolve;
 mod routes;
+mod scope;
 mod shutdown;
 mod ssrf_guard;
 mod storage;
@@ -30,5 +34,6 @@ mod swarm;
 mod token;
 mod workers;
 
+pub use scope::{NoScope, Scope, Scopes};
 pub use storage::{KnownDamage, OpenError};
-pub use token::TokenError;
+pub use token::{NamedToken, TokenError, TokenFile, TokenFileError};

@@ -20,7 +20,7 @@ use crate::resolve::Resolve;
 use crate::routes::Routes;
 use crate::storage::{Storage, StoreSizes};
 use crate::swarm::Swarm;
-use crate::token::Token;
+use crate::token::Tokens;
 use crate::workers::Workers;
 use crate::workers::reprovide::Reprovide;
 use crate::workers::republish::Republish;
@@ -46,7 +46,7 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<Clock>,
     pub(crate) swarm: Swarm,
     pub(crate) resolve: Arc<Resolve>,
-    pub(crate) token: Token,
+    pub(crate) tokens: Tokens,
     pub(crate) started_at: Millis,
     pub(crate) storage: Storage,
     pub(crate) stopping: AtomicBool,

@@ -1,15 +1,19 @@
-//! Bearer tokens: the one that calls which change something here must carry, and those that this node carries to others.
+//! Bearer tokens: those that callers show, and those that this node carries to others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use perennis_sdk::NodeUrl;
 use perennis_sdk::remote::BearerToken;
+use perennis_sdk::{NodeTokens, NodeUrl, TokenExposed};
 use perennis_shared::error::{ErrorKind, Retryable};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use crate::config::HttpConfig;
+use crate::scope::Scopes;
 
 /// Shortest token that is taken, in bytes.
 const SHORTEST: usize = 16;
@@ -17,35 +21,54 @@ const SHORTEST: usize = 16;
 /// Largest token file that is read, in bytes.
 const FILE_BYTES: u64 = 4_096;
 
-/// The token of a node, or none: then everybody who reaches the node may call.
-pub(crate) struct Token(Option<Zeroizing<Vec<u8>>>);
+mod file;
+mod named;
 
-impl Token {
-    /// No token.
-    pub(crate) fn none() -> Token {
-        Token(None)
+pub use file::{NamedToken, TokenFile, TokenFileError};
+use named::NamedTokens;
+
+/// The tokens that callers may show.
+pub(crate) struct Tokens {
+    /// That of `http.token-file`, which grants everything.
+    all: Option<Zeroizing<Vec<u8>>>,
+    /// Those of `http.tokens`.
+    named: Option<NamedTokens>,
+}
+
+impl Tokens {
+    /// Reads those that the configuration names.
+    pub(crate) fn read(config: &HttpConfig) -> Result<Tokens, TokenError> {
+        let all = config.token_file.as_deref().map(read_token).transpose()?;
+        let named = config
+            .tokens
+            .as_deref()
+            .map(NamedTokens::read)
+            .transpose()?;
+        Ok(Tokens { all, named })
     }
 
-    /// Reads the token from a file; white space around it is not part of it.
-    pub(crate) fn read(path: &Path) -> Result<Token, TokenError> {
-        let text = read_some(path)?;
-        let token = text.trim_ascii();
-        if token.len() < SHORTEST || !token.iter().all(u8::is_ascii_graphic) {
-            return Err(TokenError::Unusable {
-                path: path.to_owned(),
-            });
+    /// What a token grants; none for one that is not known. Takes as long for every wrong token of one length.
+    pub(crate) fn scopes_of(&self, given: &[u8]) -> Option<Scopes> {
+        let all = self.all.as_ref();
+        let is_all = all.is_some_and(|all| all.as_slice().ct_eq(given).into());
+        let named = self.named.as_ref().and_then(|named| named.scopes_of(given));
+        match is_all {
+            true => Some(Scopes::all()),
+            false => named,
         }
-        Ok(Token(Some(Zeroizing::new(token.to_vec()))))
     }
+}
 
-    /// Whether a call that carries this token may change something. Takes as long for every wrong token of one length.
-    pub(crate) fn admits(&self, given: Option<&[u8]>) -> bool {
-        match (&self.0, given) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(token), Some(given)) => token.as_slice().ct_eq(given).into(),
-        }
+/// The token in a file; white space around it is not part of it.
+fn read_token(path: &Path) -> Result<Zeroizing<Vec<u8>>, TokenError> {
+    let text = read_some(path)?;
+    let token = text.trim_ascii();
+    if token.len() < SHORTEST || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(TokenError::Unusable {
+            path: path.to_owned(),
+        });
     }
+    Ok(Zeroizing::new(token.to_vec()))
 }
 
 /// What is in a file; nothing where that is too long for a token.
@@ -61,9 +84,9 @@ fn read_some(path: &Path) -> Result<Zeroizing<Vec<u8>>, TokenError> {
     Ok(Zeroizing::new(fs::read(path).map_err(failed)?))
 }
 
-/// The tokens that records carry to the routers of the configuration, by `HOST` or `HOST:PORT`.
+/// The tokens that records carry to the routers of the configuration.
 #[derive(Default)]
-pub(crate) struct RouterTokens(HashMap<String, BearerToken>);
+pub(crate) struct RouterTokens(NodeTokens);
 
 impl RouterTokens {
     /// Reads those of a folder that are of one of these routers. A file that is of none is told in the log.
@@ -79,22 +102,22 @@ impl RouterTokens {
         for file in fs::read_dir(folder).map_err(failed)? {
             files.insert(file.map_err(failed)?.file_name());
         }
-        let mut tokens = HashMap::new();
+        let mut tokens = NodeTokens::default();
+        let mut used = HashSet::new();
         for (_, router) in routers {
-            let authority = router.authority();
-            if !files.remove(std::ffi::OsStr::new(authority)) {
+            let file = OsString::from(router.authority());
+            if !files.contains(&file) {
                 continue;
             }
-            let path = folder.join(authority);
-            if !router.is_confidential() {
-                return Err(TokenError::Readable { path, router });
-            }
+            let path = folder.join(&file);
+            used.insert(file);
             let text = read_some(&path)?;
             let token = str::from_utf8(&text).ok().and_then(BearerToken::parse);
-            let token = token.ok_or(TokenError::Unusable { path })?;
-            tokens.insert(authority.to_owned(), token);
+            let token = token.ok_or_else(|| TokenError::Unusable { path: path.clone() })?;
+            let exposed = |TokenExposed { node: router, .. }| TokenError::Readable { path, router };
+            tokens.insert(router, token).map_err(exposed)?;
         }
-        for file in files {
+        for file in files.difference(&used) {
             tracing::warn!(file = %folder.join(file).display(), "no router of ipns.routers has this name: the token in it is not used");
         }
         Ok(RouterTokens(tokens))
@@ -102,7 +125,7 @@ impl RouterTokens {
 
     /// That of a router.
     pub(crate) fn of(&self, router: &NodeUrl) -> Option<&BearerToken> {
-        self.0.get(router.authority())
+        self.0.of(router)
     }
 }
 
@@ -117,6 +140,14 @@ pub enum TokenError {
         path: PathBuf,
         /// What the system reported.
         source: io::Error,
+    },
+    /// A line of it is none.
+    #[error("the file of tokens {} cannot be used", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: TokenFileError,
     },
     /// It holds no token.
     #[error("{} holds no token of at least 16 visible characters", path.display())]
@@ -135,12 +166,13 @@ pub enum TokenError {
 }
 
 impl Retryable for TokenError {
-    /// Fatal: without its token the node would let everybody write, so it waits for a person.
+    /// Fatal: without its tokens the node would refuse whom the operator lets in, so it waits for a person.
     fn kind(&self) -> ErrorKind {
         match self {
-            TokenError::Io { .. } | TokenError::Unusable { .. } | TokenError::Readable { .. } => {
-                ErrorKind::Fatal
-            }
+            TokenError::Io { .. }
+            | TokenError::File { .. }
+            | TokenError::Unusable { .. }
+            | TokenError::Readable { .. } => ErrorKind::Fatal,
         }
     }
 }
@@ -151,23 +183,30 @@ mod tests {
 
     use super::*;
 
+    fn read(file: &Path) -> Result<Tokens, TokenError> {
+        Tokens::read(&HttpConfig {
+            token_file: Some(file.to_owned()),
+            ..HttpConfig::default()
+        })
+    }
+
     #[test]
     fn only_the_whole_token_is_admitted() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         std::fs::write(&file, "0123456789abcdef\n").unwrap();
-        let token = Token::read(&file).unwrap();
-        assert!(token.admits(Some(b"0123456789abcdef")));
+        let tokens = read(&file).unwrap();
+        assert_eq!(tokens.scopes_of(b"0123456789abcdef"), Some(Scopes::all()));
         for wrong in [
             &b""[..],
             b"0123456789abcde",
             b"0123456789abcdef0",
             b"0123456789abcdeF",
         ] {
-            assert!(!token.admits(Some(wrong)));
+            assert_eq!(tokens.scopes_of(wrong), None);
         }
-        assert!(!token.admits(None));
-        assert!(Token::none().admits(None));
+        let none = Tokens::read(&HttpConfig::default()).unwrap();
+        assert_eq!(none.scopes_of(b""), None);
     }
 
     #[test]
@@ -224,11 +263,11 @@ mod tests {
     fn weak_and_missing_tokens_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
-        assert!(matches!(Token::read(&file), Err(TokenError::Io { .. })));
+        assert!(matches!(read(&file), Err(TokenError::Io { .. })));
         for text in ["", "short", "0123456789 abcdef"] {
             std::fs::write(&file, text).unwrap();
             assert!(
-                matches!(Token::read(&file), Err(TokenError::Unusable { .. })),
+                matches!(read(&file), Err(TokenError::Unusable { .. })),
                 "{text}"
             );
         }

@@ -42,17 +42,21 @@ impl Client {
     /// Opens the client's database, making it when it is not there.
     ///
     /// Options: `database`, its name (default `"perennis"`; one per identity); `nodes`, base URLs of the nodes that are
-    /// published to and asked; `routers` and `gateways`, further ones that are only asked.
+    /// published to and asked; `routers` and `gateways`, further ones that are only asked; `token`, which the one node that is named
+    /// asks for who publishes. It is kept in memory alone, and sent by HTTPS or to this machine only.
     ///
     /// # Errors
-    /// The browser refuses storage, or a URL is not one.
+    /// The browser refuses storage, a URL is not one, the token is none, or it would be sent to several nodes or without encryption
+    /// (`token_exposed`).
     pub async fn open(options: Option<Object>) -> JsResult<Client> {
-        let options = Options::new(options, &["database", "nodes", "routers", "gateways"])?;
+        let known = ["database", "nodes", "routers", "gateways", "token"];
+        let options = Options::new(options, &known)?;
         let database = options
             .text("database")?
             .unwrap_or_else(|| "perennis".into());
         let nodes = options.urls("nodes")?.unwrap_or_default();
         let config = ClientConfig {
+            tokens: options.tokens(&nodes)?,
             nodes: nodes.clone(),
             routers: options.urls("routers")?.unwrap_or_default(),
             gateways: options.urls("gateways")?.unwrap_or_default(),
@@ -220,7 +224,7 @@ impl Client {
     /// What was signed is kept here before anything is sent, so that a closed tab loses nothing: `deliver` goes on. When
     /// at least one node has stored it, every own block is checked and missing ones are brought back (`backupBlocks`).
     ///
-    /// Options: `nodes` (instead of the client's), `lifetimeDays` (default 90), `ladderRungs` (default 12; 0 for none)
+    /// Options: `nodes` (instead of the client's), `token` (of the one node that is published to), `lifetimeDays` (default 90), `ladderRungs` (default 12; 0 for none)
     /// and `ladderStepDays` (default 30): the nodes renew the record by so many steps while nothing new is published.
     ///
     /// # Errors
@@ -228,10 +232,19 @@ impl Client {
     pub async fn publish(&self, identity: &Identity, options: Option<Object>) -> JsResult<JsValue> {
         let options = Options::new(
             options,
-            &["nodes", "lifetimeDays", "ladderRungs", "ladderStepDays"],
+            &[
+                "nodes",
+                "token",
+                "lifetimeDays",
+                "ladderRungs",
+                "ladderStepDays",
+            ],
         )?;
         let nodes = options.urls("nodes")?.unwrap_or_else(|| self.nodes.clone());
-        let mut publish = PublishOptions::default();
+        let mut publish = PublishOptions {
+            tokens: options.tokens(&nodes)?,
+            ..PublishOptions::default()
+        };
         if let Some(days) = options.number("lifetimeDays")? {
             publish.lifetime = Duration::from_secs(days.saturating_mul(24 * 60 * 60));
         }

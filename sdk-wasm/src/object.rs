@@ -1,7 +1,8 @@
 //! Plain JavaScript objects, written and read field by field.
 
 use js_sys::{Array, BigInt, Date, Object, Reflect};
-use perennis_sdk::NodeUrl;
+use perennis_sdk::remote::BearerToken;
+use perennis_sdk::{NodeTokens, NodeUrl};
 use perennis_shared::time::{DateMeans, Millis};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -162,6 +163,24 @@ impl Options {
                 .map_err(|error| invalid("invalid_url", &error))
         };
         texts.iter().map(url).collect::<JsResult<_>>().map(Some)
+    }
+
+    /// The `token`, for the one node that there is.
+    pub(crate) fn tokens(&self, nodes: &[NodeUrl]) -> JsResult<NodeTokens> {
+        let mut tokens = NodeTokens::default();
+        let Some(text) = self.text("token")? else {
+            return Ok(tokens);
+        };
+        let token = BearerToken::parse(&text)
+            .ok_or_else(|| wrong("token", "a text of visible ASCII characters"))?;
+        let [node] = nodes else {
+            let message = "a token is of one node: name that node alone";
+            return Err(make("one_node_expected", message, false));
+        };
+        tokens
+            .insert(node.clone(), token)
+            .map_err(|error| invalid(error.code(), &error))?;
+        Ok(tokens)
     }
 }
 

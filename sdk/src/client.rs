@@ -32,6 +32,7 @@ use crate::{
         BlockStore, Changes, StoreError,
         row::{HEAD, OUTBOX, STAGED},
     },
+    tokens::NodeTokens,
 };
 
 mod backup;
@@ -77,6 +78,8 @@ pub struct ClientConfig {
     pub routers: Vec<NodeUrl>,
     /// Further trustless gateways that are asked for blocks.
     pub gateways: Vec<NodeUrl>,
+    /// The tokens that nodes ask for who publishes, where they do.
+    pub tokens: NodeTokens,
     /// Retries of one request.
     pub backoff: Backoff,
     /// Deadlines of one request.
@@ -99,6 +102,7 @@ impl Default for ClientConfig {
             nodes: Vec::new(),
             routers: Vec::new(),
             gateways: Vec::new(),
+            tokens: NodeTokens::default(),
             backoff: Backoff::default(),
             http: HttpTimes::default(),
             resolve: CompositeTimes::default(),

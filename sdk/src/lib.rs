@@ -20,5 +20,7 @@ pub mod router;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tokens;
 
 pub use node_url::{NodeUrl, NodeUrlError};
+pub use tokens::{NodeTokens, TokenExposed};

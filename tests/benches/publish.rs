@@ -27,7 +27,7 @@ fn main() {
     // Faster than anybody may by default.
     command.env("PERENNIS_ADMISSION_NAME_RATE", "1000000");
     let node = Node::start_as(command, &data);
-    let address = node.address().to_owned();
+    let address = node.admin_address().to_owned();
     let messages: Vec<Vec<Message>> = (0..CLIENTS).map(prepare).collect();
     let barrier = Barrier::new(CLIENTS + 1);
     let (time, mut waits) = thread::scope(|scope| {

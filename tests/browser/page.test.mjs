@@ -29,7 +29,7 @@ after(async () => {
 
 async function startNode(dir, listen = "127.0.0.1:0") {
   const node = spawn(process.env.PERENNIS_BIN, [
-    "--json", "node", "run", "--data", join(scratch, dir), "--listen", listen,
+    "--json", "node", "run", "--data", join(scratch, dir), "--listen", listen, "--admin-listen", "127.0.0.1:0",
     // Nothing outside of this machine is dialled or listened to.
     "--bootstrap", "none", "--p2p-listen", "/ip4/127.0.0.1/tcp/0",
   ], { stdio: ["ignore", "pipe", "inherit"] });

@@ -79,6 +79,8 @@ pub struct Blocks {
 pub struct Ready {
     /// The address of its HTTP side.
     pub http: String,
+    /// Where its operator calls, where that is on.
+    pub admin: Option<String>,
     /// That of its path gateway, where it is on.
     pub gateway: Option<String>,
     /// Its addresses for other peers, each ending in its peer id.

@@ -128,7 +128,7 @@ impl Draw {
 
 /// All publish at once until as many as `random` says were acknowledged, and the node is dead.
 fn publish_until_killed(node: &mut Node, writers: &mut [Writer], random: u64) -> u64 {
-    let address = node.address().to_owned();
+    let address = node.admin_address().to_owned();
     let left = AtomicU64::new(1 + random % ACKNOWLEDGED);
     let acknowledged = AtomicU64::new(0);
     let killer = killer(node);

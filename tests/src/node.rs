@@ -23,6 +23,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct Node {
     child: Child,
     url: String,
+    admin: String,
     gateway: Option<String>,
     peer: String,
     data: PathBuf,
@@ -107,6 +108,7 @@ impl Node {
         Ok(Self {
             child,
             url: ready.http,
+            admin: ready.admin.unwrap_or_default(),
             gateway: ready.gateway,
             peer: ready.p2p.into_iter().next().unwrap_or_default(),
             data: data.to_owned(),
@@ -121,6 +123,7 @@ impl Node {
         let mut command = Command::new(binary::perennis());
         command
             .args(["--json", "--quiet", "node", "run", "--listen", listen])
+            .args(["--admin-listen", "127.0.0.1:0"])
             // Nothing outside of this machine is dialled or listened to.
             .args([
                 "--p2p-listen",
@@ -140,6 +143,18 @@ impl Node {
     #[must_use]
     pub fn gateway(&self) -> Option<&str> {
         self.gateway.as_deref()
+    }
+
+    /// Where the node's operator calls, `http://127.0.0.1:PORT`; empty where that is off.
+    #[must_use]
+    pub fn admin(&self) -> &str {
+        &self.admin
+    }
+
+    /// `127.0.0.1:PORT` where the node's operator calls, who has no rate.
+    #[must_use]
+    pub fn admin_address(&self) -> &str {
+        self.admin.trim_start_matches("http://")
     }
 
     /// The node's address, `http://127.0.0.1:PORT`.
@@ -267,13 +282,18 @@ impl Node {
         rustix::process::kill_process(id, signal).expect("the node can be signalled");
     }
 
-    /// One HTTP/1.1 request without any client library in between.
+    /// One HTTP/1.1 request without any client library in between: where everybody calls, or what is not for everybody where the
+    /// operator does.
     ///
     /// # Panics
     /// When the node does not answer.
     #[must_use]
     pub fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-        let answer = request(self.address(), method, path, headers, body);
+        let address = match is_for_everybody(method, path) {
+            true => self.address(),
+            false => self.admin_address(),
+        };
+        let answer = request(address, method, path, headers, body);
         answer.expect("the node answers")
     }
 
@@ -304,6 +324,30 @@ impl Node {
         let answer = self.request("GET", path, &[], b"");
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         serde_json::from_slice(&answer.body).expect("JSON")
+    }
+}
+
+/// Whether everybody may call it without a token.
+#[must_use]
+pub fn is_for_everybody(method: &str, path: &str) -> bool {
+    const OF_OPERATOR: &[&str] = &[
+        "/v1/names",
+        "/v1/pins",
+        "/v1/index",
+        "/v1/fetched",
+        "/v1/imported",
+        "/v1/peers",
+        "/v1/damage",
+        "/v1/probe",
+        "/v1/probe/plot.svg",
+        "/v1/snapshots",
+        "/v1/status",
+        "/metrics",
+    ];
+    let path = path.split('?').next().unwrap_or_default();
+    match method {
+        "GET" | "HEAD" | "OPTIONS" => !OF_OPERATOR.contains(&path),
+        _ => path.ends_with("/publish") || path.starts_with("/routing/v1/ipns/"),
     }
 }
 

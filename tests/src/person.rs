@@ -77,7 +77,7 @@ impl Person {
     /// # Errors
     /// The command fails.
     pub fn provide(&self, cid: &Cid, node: &Node) -> Result<()> {
-        self.run::<Value>(&["provide", &cid.to_string(), "--node", node.url()])?;
+        self.run::<Value>(&["provide", &cid.to_string(), "--node", node.admin()])?;
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl Person {
     /// The command fails.
     pub fn fetch(&self, root: &Cid, from: Option<&str>, into: &Node) -> Result<u64> {
         let root = root.to_string();
-        let mut arguments = vec!["fetch", &root, "--node", into.url()];
+        let mut arguments = vec!["fetch", &root, "--node", into.admin()];
         if let Some(from) = from {
             arguments.extend(["--peer", from]);
         }
@@ -115,7 +115,7 @@ impl Person {
     /// # Errors
     /// The command fails.
     pub fn connect(&self, node: &Node, peer: &str) -> Result<()> {
-        self.run::<Value>(&["peers", "connect", peer, "--node", node.url()])?;
+        self.run::<Value>(&["peers", "connect", peer, "--node", node.admin()])?;
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl Person {
     /// The command fails.
     pub fn follow(&self, name: &Name, record: Option<&Path>, node: &Node) -> Result<()> {
         let name = name.to_string();
-        let mut arguments = vec!["name", "follow", &name, "--node", node.url()];
+        let mut arguments = vec!["name", "follow", &name, "--node", node.admin()];
         if let Some(record) = record {
             arguments.extend(["--record", utf8(record)?]);
         }

@@ -18,6 +18,61 @@ pub(crate) enum NodeCommand {
     Doctor(NodeDoctor),
     /// Show how fast a node publishes and resolves through each route
     Probe(NodeProbe),
+    /// Draw a token for somebody who calls the node, or list and remove those there are
+    Token(NodeToken),
+}
+
+/// `node token`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct NodeToken {
+    /// What is done with those there are.
+    #[command(subcommand)]
+    pub(crate) command: Option<NodeTokenCommand>,
+    /// Whose token it is
+    #[arg(required = true)]
+    pub(crate) name: Option<String>,
+    /// What it grants: read, publish, pin, admin, with commas between
+    #[arg(
+        long = "scope",
+        value_name = "SCOPE,…",
+        required = true,
+        value_delimiter = ','
+    )]
+    pub(crate) scopes: Vec<String>,
+    /// Write the token into this file instead of showing it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Configuration file (TOML) of the node, which names the file of its tokens
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `node token …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeTokenCommand {
+    /// List whose tokens there are, and what they grant
+    List(NodeTokenList),
+    /// Let a token grant nothing any more
+    Remove(NodeTokenRemove),
+}
+
+/// `node token list`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeTokenList {
+    /// Configuration file (TOML) of the node
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `node token remove`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeTokenRemove {
+    /// Whose token it is
+    pub(crate) name: String,
+    /// Configuration file (TOML) of the node
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// `node run`.
@@ -29,9 +84,13 @@ pub(crate) struct NodeRun {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Address to serve HTTP on; port 0 takes a free one
+    /// Address to serve HTTP on for everybody; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Loopback address for the operator, where nothing asks for a token [default: 127.0.0.1:4783]; port 0 takes a free one, none
+    /// turns it off
+    #[arg(long, value_name = "ADDR:PORT|none")]
+    pub(crate) admin_listen: Option<String>,
     /// Address of the path gateway for browsers, which is off without it; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) gateway_listen: Option<SocketAddr>,
@@ -54,7 +113,7 @@ pub(crate) struct NodeRun {
 pub(crate) struct NodeStatus {
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
+    pub(crate) node: OperatorNode,
 }
 
 /// `node doctor`.
@@ -76,10 +135,7 @@ pub(crate) struct NodeProbe {
     pub(crate) now: bool,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }
 
 /// Name commands.
@@ -111,10 +167,7 @@ pub(crate) struct NameFollow {
     pub(crate) sources: Vec<String>,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }
 
 /// `name unfollow`.
@@ -124,16 +177,14 @@ pub(crate) struct NameUnfollow {
     pub(crate) name: String,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }
 
-/// A call that changes something at a node.
-#[derive(Debug, Args)]
+/// What is shown to a node.
+#[derive(Debug, Default, Args)]
 pub(crate) struct TokenArgs {
-    /// File with the node's bearer token, where it has one
+    /// File with a bearer token of the node, where it asks for one [env: PERENNIS_TOKEN_FILE]
+    // The variable is read where the token is: whether the flag was given decides what some commands do.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 }
@@ -143,7 +194,7 @@ pub(crate) struct TokenArgs {
 pub(crate) struct NameList {
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
+    pub(crate) node: OperatorNode,
     /// The page.
     #[command(flatten)]
     pub(crate) page: PageArgs,
@@ -179,7 +230,7 @@ pub(crate) struct PinList {
     pub(crate) imported: bool,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
+    pub(crate) node: OperatorNode,
     /// The page.
     #[command(flatten)]
     pub(crate) page: PageArgs,
@@ -191,6 +242,17 @@ pub(crate) struct OneNode {
     /// The node [default: the first one this home used, else http://127.0.0.1:4780]
     #[arg(long = "node", value_name = "URL")]
     pub(crate) url: Option<String>,
+}
+
+/// A command of a node's operator.
+#[derive(Debug, Args)]
+pub(crate) struct OperatorNode {
+    /// The node: its admin listener, or its public one with a token [default: http://127.0.0.1:4783]
+    #[arg(long = "node", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// What it asks for.
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 /// One page of a long list.

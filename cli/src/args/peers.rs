@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{OneNode, TokenArgs};
+use super::{OneNode, OperatorNode};
 
 /// Peer commands.
 #[derive(Debug, Subcommand)]
@@ -24,7 +24,7 @@ pub(crate) enum PeersCommand {
 pub(crate) struct PeersList {
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
+    pub(crate) node: OperatorNode,
 }
 
 /// `peers connect`.
@@ -34,10 +34,7 @@ pub(crate) struct PeersConnect {
     pub(crate) address: String,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }
 
 /// `peers ban` and `peers unban`.
@@ -47,10 +44,7 @@ pub(crate) struct PeersBan {
     pub(crate) peer: String,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }
 
 /// `provide`.
@@ -60,10 +54,7 @@ pub(crate) struct Provide {
     pub(crate) cid: String,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }
 
 /// `providers`.
@@ -92,10 +83,7 @@ pub(crate) struct Fetch {
     pub(crate) out: Option<PathBuf>,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }
 
 /// `pin remove`.
@@ -108,8 +96,5 @@ pub(crate) struct PinRemove {
     pub(crate) name: Option<String>,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }

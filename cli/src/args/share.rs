@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Derivation, Nodes, OneNode, TokenArgs};
+use super::{Derivation, Nodes, OneNode, OperatorNode, TokenArgs};
 
 /// `publish`: asks for the passphrase once, signs one entry and one record.
 #[derive(Debug, Args)]
@@ -84,10 +84,7 @@ pub(crate) struct Import {
     pub(crate) partial: bool,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }
 
 /// `restore`.

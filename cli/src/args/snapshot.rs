@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{OneNode, TokenArgs};
+use super::OperatorNode;
 
 /// Snapshot commands.
 #[derive(Debug, Subcommand)]
@@ -22,10 +22,7 @@ pub(crate) struct SnapshotCreate {
     pub(crate) name: Option<String>,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }
 
 /// `snapshot list`.
@@ -33,7 +30,7 @@ pub(crate) struct SnapshotCreate {
 pub(crate) struct SnapshotList {
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
+    pub(crate) node: OperatorNode,
 }
 
 /// `snapshot remove`.
@@ -43,8 +40,5 @@ pub(crate) struct SnapshotRemove {
     pub(crate) name: String,
     /// The node to ask.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{OneNode, TokenArgs};
+use super::OperatorNode;
 
 /// Store commands.
 #[derive(Debug, Subcommand)]
@@ -58,8 +58,5 @@ pub(crate) struct StoreLosses {
     pub(crate) place: StorePlace,
     /// The node to ask, instead of looking into a directory.
     #[command(flatten)]
-    pub(crate) node: OneNode,
-    /// What it asks for.
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    pub(crate) node: OperatorNode,
 }

@@ -31,7 +31,7 @@ struct Fetched {
 pub(crate) fn run(context: &Context<'_>, arguments: &Fetch) -> Result<(), Failure> {
     block_on(async {
         let cid = checked_cid(&arguments.cid)?;
-        let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+        let node = NodeClient::of_operator(&arguments.node)?;
         let mut path = format!("/v1/fetched/{cid}");
         if let Some(peer) = &arguments.peer {
             path.push_str("?peer=");
@@ -144,7 +144,7 @@ struct ListDocument {
 }
 
 pub(crate) async fn list(context: &Context<'_>, arguments: &PinList) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let mut body = node
         .expect(&format!("/v1/fetched{}", page_query(&arguments.page)))
         .await?;

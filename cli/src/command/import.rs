@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Import) -> Result<(), Failu
         || !arguments.roots.is_empty()
         || arguments.partial
         || arguments.node.url.is_some()
-        || arguments.token.token_file.is_some();
+        || arguments.node.token.token_file.is_some();
     let is_identity = !is_for_node && is_capsule(path, &start)?;
     let source = Cursor::new(start).chain(source);
     match is_identity {
@@ -124,7 +124,7 @@ async fn send(
     arguments: &Import,
     source: impl Read + Send + 'static,
 ) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let path = request_path(arguments)?;
     let size = match is_dash(&arguments.file) {
         true => None,

@@ -8,9 +8,9 @@ use perennis_shared::uri;
 use serde::Serialize;
 
 use super::label::{LabelDocument, PAGE_LABELS};
-use super::publish::{PublishDocument, document, expect_one_node, send};
+use super::publish::{PublishDocument, document, send};
 use crate::args::{Diff, LogCommand, LogCompact, LogShow};
-use crate::ask::read_token;
+use crate::ask::tokens_of;
 use crate::context::Context;
 use crate::failure::{Failure, with_cause};
 use crate::page::{count, plain};
@@ -142,12 +142,11 @@ struct CompactDocument {
 }
 
 async fn compact(context: &Context<'_>, arguments: &LogCompact) -> Result<(), Failure> {
+    let session = Session::open(context, &arguments.nodes.urls).await?;
     let options = PublishOptions {
-        token: read_token(&arguments.token)?,
+        tokens: tokens_of(&session, &arguments.token)?,
         ..PublishOptions::default()
     };
-    let session = Session::open(context, &arguments.nodes.urls).await?;
-    expect_one_node(&session, &options)?;
     let known = session.home.expect_identity()?;
     let before = session.client.backup().await.map_err(failure_of!())?.head;
     let before = before.ok_or_else(|| {

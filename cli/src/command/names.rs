@@ -32,7 +32,7 @@ struct NamesDocument {
 }
 
 async fn list_names(context: &Context<'_>, arguments: &NameList) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let mut body = node
         .expect(&format!("/v1/names{}", page_query(&arguments.page)))
         .await?;
@@ -163,7 +163,7 @@ struct PinsDocument {
 }
 
 pub(super) async fn list_pins(context: &Context<'_>, arguments: &PinList) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let mut body = node
         .expect(&format!("/v1/pins{}", page_query(&arguments.page)))
         .await?;

@@ -1,4 +1,4 @@
-//! `perennis node run`, `node status`, `node doctor` and `node probe`.
+//! `perennis node run`, `node status`, `node doctor`, `node probe` and `node token`.
 
 use serde_json::Value;
 
@@ -13,6 +13,7 @@ mod open_files;
 mod probe;
 mod run;
 mod status;
+mod token;
 
 pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Failure> {
     match command {
@@ -20,6 +21,7 @@ pub(crate) fn run(context: &Context<'_>, command: &NodeCommand) -> Result<(), Fa
         NodeCommand::Status(arguments) => block_on(status::run(context, arguments)),
         NodeCommand::Doctor(arguments) => doctor::run(context, arguments),
         NodeCommand::Probe(arguments) => block_on(probe::run(context, arguments)),
+        NodeCommand::Token(arguments) => token::run(context, arguments),
     }
 }
 

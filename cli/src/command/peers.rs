@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context<'_>, command: &PeersCommand) -> Result<(), F
 }
 
 async fn list(context: &Context<'_>, arguments: &PeersList) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let body = node.expect("/v1/peers").await?;
     context.output.answer(&body, |page| {
         page.fields(&[
@@ -52,7 +52,7 @@ async fn list(context: &Context<'_>, arguments: &PeersList) -> Result<(), Failur
 }
 
 async fn connect(context: &Context<'_>, arguments: &PeersConnect) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let wanted = json!({ "address": arguments.address });
     let body = node
         .send(Method::Post, "/v1/peers/connect", Some(&wanted))
@@ -64,7 +64,7 @@ async fn connect(context: &Context<'_>, arguments: &PeersConnect) -> Result<(), 
 }
 
 async fn ban(context: &Context<'_>, arguments: &PeersBan, banned: bool) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let method = if banned { Method::Put } else { Method::Delete };
     let path = format!("/v1/peers/{}/ban", segment(&arguments.peer)?);
     let body = node.send(method, &path, None).await?;
@@ -77,7 +77,7 @@ async fn ban(context: &Context<'_>, arguments: &PeersBan, banned: bool) -> Resul
 
 pub(crate) fn provide(context: &Context<'_>, arguments: &Provide) -> Result<(), Failure> {
     block_on(async {
-        let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+        let node = NodeClient::of_operator(&arguments.node)?;
         let path = format!("/v1/providers/{}", checked_cid(&arguments.cid)?);
         let body = node.send(Method::Post, &path, None).await?;
         context.output.answer(&body, |page| {

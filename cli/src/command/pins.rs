@@ -32,7 +32,7 @@ struct ListDocument {
 }
 
 async fn list(context: &Context<'_>, arguments: &PinList) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let path = format!("/v1/imported{}", page_query(&arguments.page));
     let mut body = node.expect(&path).await?;
     let document = ListDocument {
@@ -65,7 +65,7 @@ struct RemoveDocument {
 }
 
 async fn remove(context: &Context<'_>, arguments: &PinRemove) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let cid = checked_cid(&arguments.cid)?;
     let query = match &arguments.name {
         Some(name) => format!("?name={}", escaped(name)),

@@ -7,7 +7,7 @@ use perennis_shared::limits::{LADDER_RUNGS, LADDER_STEP_MAX, LADDER_STEP_MIN};
 use serde::Serialize;
 
 use crate::args::Publish;
-use crate::ask::read_token;
+use crate::ask::tokens_of;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, next_step, with_cause};
 use crate::page::{Page, count};
@@ -60,9 +60,9 @@ struct NodeErrorDocument {
 }
 
 async fn publish(context: &Context<'_>, arguments: &Publish) -> Result<(), Failure> {
-    let options = options(arguments)?;
+    let mut options = options(arguments)?;
     let session = Session::open(context, &arguments.nodes.urls).await?;
-    expect_one_node(&session, &options)?;
+    options.tokens = tokens_of(&session, &arguments.token)?;
     let known = session.home.expect_identity()?;
     let identity = unlock(context, &session.home, &known)?;
     let spinner = context.output.spinner("publishing");
@@ -78,10 +78,7 @@ async fn publish(context: &Context<'_>, arguments: &Publish) -> Result<(), Failu
 
 /// What is named holds from now on, so a record is signed for it also where the present one would do.
 fn options(arguments: &Publish) -> Result<PublishOptions, Failure> {
-    let mut options = PublishOptions {
-        token: read_token(&arguments.token)?,
-        ..PublishOptions::default()
-    };
+    let mut options = PublishOptions::default();
     if let Some(lifetime) = &arguments.lifetime {
         options.lifetime = parse_span(lifetime, "--lifetime")?;
         options.renew = true;
@@ -100,15 +97,6 @@ fn options(arguments: &Publish) -> Result<PublishOptions, Failure> {
         options.renew = true;
     }
     Ok(options)
-}
-
-/// A token is one node's: no other one is to learn it.
-pub(crate) fn expect_one_node(session: &Session, options: &PublishOptions) -> Result<(), Failure> {
-    if options.token.is_none() || session.nodes.len() == 1 {
-        return Ok(());
-    }
-    let message = "--token-file holds the token of one node, and there are several to publish to";
-    Err(Failure::usage(message).hint("name that node alone with --node URL"))
 }
 
 /// A ladder as `12x30d`: a number of rungs, `x`, and the span between their ends.

@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context<'_>, command: &SnapshotCommand) -> Result<()
 }
 
 async fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let query = match &arguments.name {
         Some(name) => format!("?name={}", escaped(name)),
         None => String::new(),
@@ -52,7 +52,7 @@ async fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(),
 }
 
 async fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let mut body = node.expect("/v1/snapshots").await?;
     let document = ListDocument {
         url: node.url,
@@ -79,7 +79,7 @@ async fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Fai
 }
 
 async fn remove(context: &Context<'_>, arguments: &SnapshotRemove) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let path = format!("/v1/snapshots/{}", escaped(&arguments.name));
     let snapshot = node.send(Method::Delete, &path, None).await?;
     let document = SnapshotDocument {

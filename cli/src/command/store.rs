@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use perennis_node::OpenError;
-use perennis_node::config::{self, Config, Sources};
+use perennis_node::config::{self, AdminListen, Config, Sources};
 use perennis_node::data_folder::{has_index, has_stored, in_the_way, missing_log};
 
 use super::invalid_config::config_failure;
-use crate::args::{OneNode, StoreCommand, StorePlace};
+use crate::args::{StoreCommand, StorePlace};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -58,18 +58,21 @@ fn configured(place: &StorePlace) -> Result<Config, Failure> {
     }
 }
 
-/// The node that runs on this machine with this configuration.
-fn node_of(config: &Config) -> OneNode {
-    let listen = config.http.listen;
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+/// Where the node that runs on this machine with this configuration is asked what is for its operator.
+fn url_of(config: &Config) -> String {
+    let address = match config.http.admin_listen {
+        AdminListen::At(address) => address,
+        AdminListen::Off => {
+            let listen = config.http.listen;
+            let ip = match listen.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            SocketAddr::new(ip, listen.port())
+        }
     };
-    let address = SocketAddr::new(ip, listen.port());
-    OneNode {
-        url: Some(format!("http://{address}")),
-    }
+    format!("http://{address}")
 }
 
 fn no_store(dir: &Path) -> Failure {

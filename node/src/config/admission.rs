@@ -31,6 +31,9 @@ table! {
             "writes per minute for one name, 1 to 1,000,000";
         address_rate: u32 = 600,
             "admission.address-rate" as Number(1, 1_000_000),
-            "writes per minute from one address that is not loopback, 1 to 1,000,000";
+            "writes per minute at the public listener from one address, 1 to 1,000,000; those with a token of the scope publish are not counted";
+        origin_rate: u32 = 6_000,
+            "admission.origin-rate" as Number(1, 1_000_000),
+            "writes per minute at the public listener from pages of one origin, whatever their addresses, 1 to 1,000,000";
     }
 }

@@ -417,7 +417,7 @@ impl Syntax<String> for LogFilter {
     }
 }
 
-fn join<T: Display>(values: &[T]) -> String {
+pub(super) fn join<T: Display>(values: &[T]) -> String {
     let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
     texts.join(", ")
 }

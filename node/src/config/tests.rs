@@ -130,14 +130,24 @@ fn a_missing_file_is_told() {
 }
 
 #[test]
-fn other_machines_need_a_token() {
-    let found = problems("http.listen = \"0.0.0.0:80\"\n");
-    assert_eq!(found.len(), 1);
-    assert!(found[0].contains("set http.token-file"), "{}", found[0]);
-    let (_dir, sources) = in_file("http.listen = \"0.0.0.0:80\"\nhttp.token-file = \"token\"\n");
+fn a_file_that_is_named_can_be_read() {
+    let (_dir, sources) = in_file("http.token-file = \"token\"\n");
     load(&sources).unwrap();
     let missing = check(&sources).unwrap_err().to_string();
     assert!(missing.contains("which cannot be read"), "{missing}");
+}
+
+#[test]
+fn other_machines_reach_what_is_public_and_never_the_admin_listener() {
+    let (_dir, sources) = in_file("http.listen = \"0.0.0.0:80\"\n");
+    assert!(!load(&sources).unwrap().config.http.is_local());
+    let found = problems("http.admin-listen = \"0.0.0.0:4783\"\n");
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].contains("can be reached from other machines"),
+        "{}",
+        found[0]
+    );
 }
 
 #[test]

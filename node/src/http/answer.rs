@@ -14,6 +14,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 
 use super::listener::Listener;
+use super::origin::Sharing;
 
 /// An answer.
 pub(crate) type Answer = Response<Body>;
@@ -100,44 +101,53 @@ pub(crate) fn answer(
     answer
 }
 
-/// Lets pages of other origins read the answer, and keeps browsers from guessing its type.
-pub(crate) fn finish(answer: &mut Answer, listener: Listener) {
+/// Says which pages of other origins may read the answer, and keeps browsers from guessing its type.
+pub(crate) fn finish(answer: &mut Answer, listener: Listener, sharing: &Sharing) {
     let headers = answer.headers_mut();
-    if listener == Listener::Gateway {
-        allow(headers, listener, "GET, HEAD, OPTIONS");
-    }
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        HeaderValue::from_static("*"),
-    );
-    let exposed = listener.exposed_headers();
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
+    if listener == Listener::Gateway {
+        allow(
+            headers,
+            listener,
+            HeaderValue::from_static("GET, HEAD, OPTIONS"),
+        );
+    }
+    let origin = match sharing {
+        Sharing::Nobody => return,
+        Sharing::Everybody => HeaderValue::from_static("*"),
+        Sharing::With(origin) => {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+            origin.clone()
+        }
+    };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    let exposed = listener.exposed_headers();
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
 }
 
 /// Says what pages of other origins may ask.
-fn allow(headers: &mut HeaderMap, listener: Listener, methods: &'static str) {
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static(methods),
-    );
+fn allow(headers: &mut HeaderMap, listener: Listener, methods: HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     let allowed = listener.allowed_headers();
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
 }
 
-/// The answer to a browser that asks whether a page of another origin may call.
-pub(crate) fn preflight(methods: &'static str, listener: Listener) -> Answer {
+/// The answer to a browser that asks whether a page of another origin may call: `methods` are those of the path, `allowed` those that
+/// it may use.
+pub(crate) fn preflight(methods: &'static str, allowed: String, listener: Listener) -> Answer {
     let mut answer = Response::new(Body::Empty);
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let headers = answer.headers_mut();
-    allow(headers, listener, methods);
-    headers.insert(
-        header::ACCESS_CONTROL_MAX_AGE,
-        HeaderValue::from_static("86400"),
-    );
+    if !allowed.is_empty() {
+        allow(headers, listener, text_header(allowed));
+        headers.insert(
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from_static("86400"),
+        );
+    }
     headers.insert(header::ALLOW, HeaderValue::from_static(methods));
     answer
 }

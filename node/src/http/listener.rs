@@ -5,8 +5,10 @@ use hyper::header::HeaderValue;
 /// A listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listener {
-    /// Everything but the path gateway (`http.listen`).
+    /// Everything but the path gateway, for everybody (`http.listen`).
     Api,
+    /// The same, for the operator (`http.admin-listen`): every scope is granted there.
+    Admin,
     /// The path gateway alone (`http.gateway-listen`): nothing on it changes anything.
     Gateway,
 }
@@ -15,7 +17,7 @@ impl Listener {
     /// What pages of other origins may send (path gateway specification, as the public conformance suite has it).
     pub(super) const fn allowed_headers(self) -> HeaderValue {
         match self {
-            Listener::Api => HeaderValue::from_static(
+            Listener::Api | Listener::Admin => HeaderValue::from_static(
                 "Authorization, Cache-Control, Content-Type, Range, X-Requested-With, If-None-Match",
             ),
             Listener::Gateway => HeaderValue::from_static(
@@ -27,7 +29,7 @@ impl Listener {
     /// What pages of other origins may read.
     pub(super) const fn exposed_headers(self) -> HeaderValue {
         match self {
-            Listener::Api => HeaderValue::from_static(
+            Listener::Api | Listener::Admin => HeaderValue::from_static(
                 "Age, Content-Disposition, Content-Length, Content-Location, Content-Range, ETag, Retry-After, X-Ipfs-Path, X-Ipfs-Roots",
             ),
             Listener::Gateway => HeaderValue::from_static(

@@ -55,7 +55,7 @@ pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
         .closing());
     }
     node.ingest
-        .admit(&name, call.peer)
+        .admit(&name, &call.caller)
         .map_err(|error| Refusal::from(error).closing())?;
     let mut message = node.ingest.receive();
     let mut upload = Upload::new(request, message.limit(), &node.config.http)?;

@@ -12,16 +12,19 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, JSON, answer};
 use super::listener::Listener;
 use super::route::{Documented, Route, Schema, Shape};
-use super::scope::Scope;
+use super::table::refusals;
+use crate::scope::Scope;
 
 mod parameter;
 
 /// The document of these routes of a listener, which are the same at each call.
 pub(super) fn document(listener: Listener, routes: impl Iterator<Item = &'static Route>) -> Answer {
     static API: OnceLock<Bytes> = OnceLock::new();
+    static ADMIN: OnceLock<Bytes> = OnceLock::new();
     static GATEWAY: OnceLock<Bytes> = OnceLock::new();
     let text = match listener {
         Listener::Api => &API,
+        Listener::Admin => &ADMIN,
         Listener::Gateway => &GATEWAY,
     };
     let text = text.get_or_init(|| Bytes::from(build(listener, routes).to_string()));
@@ -37,7 +40,11 @@ fn build(listener: Listener, routes: impl Iterator<Item = &'static Route>) -> Va
     let (title, description) = match listener {
         Listener::Api => (
             "Perennis node",
-            "Keeps identities and the data behind them alive: a trustless gateway, a delegated router for IPNS, and a place to publish to.",
+            "Keeps identities and the data behind them alive: a trustless gateway, a delegated router for IPNS, and a place to publish to. What is not for everybody needs a token with its scope: read, publish, pin or admin.",
+        ),
+        Listener::Admin => (
+            "Perennis node, for its operator",
+            "The same routes as on the public listener, none of which needs a token here: it is reached from the node's own machine only, and by no page of another origin.",
         ),
         Listener::Gateway => (
             "Perennis path gateway",
@@ -50,7 +57,7 @@ fn build(listener: Listener, routes: impl Iterator<Item = &'static Route>) -> Va
         // That a parameter takes the rest of the path cannot be said there.
         let path = route.path.replace("{*", "{");
         let methods = paths.entry(&*path).or_insert_with(|| json!({}));
-        methods[route.method.field()] = operation(route, &path);
+        methods[route.method.field()] = operation(listener, route, &path);
         for used in used_schemas(route) {
             let component = schemas.entry(used.name);
             component.or_insert_with(|| schema(used.text));
@@ -71,7 +78,7 @@ fn build(listener: Listener, routes: impl Iterator<Item = &'static Route>) -> Va
             "securitySchemes": {"token": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "Needed when the operator has set http.token-file.",
+                "description": "A token of the node's operator (http.token-file, http.tokens) with the scope that a route names. On the admin listener none is needed.",
             }},
         },
     })
@@ -95,7 +102,7 @@ fn schema(text: &str) -> Value {
     schema
 }
 
-fn operation(route: &Route, path: &str) -> Value {
+fn operation(listener: Listener, route: &Route, path: &str) -> Value {
     let mut parameters = Vec::new();
     for segment in path.split('/') {
         if let Some(name) = segment
@@ -122,9 +129,11 @@ fn operation(route: &Route, path: &str) -> Value {
             "schema": schema,
         }));
     }
-    let answers: Map<String, Value> = route
-        .answers
+    let of_scope = refusals(listener, route.scope);
+    // What the route says itself comes last, so that it wins.
+    let answers: Map<String, Value> = of_scope
         .iter()
+        .chain(route.answers)
         .map(|documented| (documented.status.to_string(), response(documented)))
         .collect();
     let mut operation = json!({
@@ -136,9 +145,12 @@ fn operation(route: &Route, path: &str) -> Value {
     if let Some(content_type) = route.request {
         operation["requestBody"] = json!({"required": true, "content": {content_type: {}}});
     }
-    if route.scope != Scope::Read {
-        operation["security"] = json!([{}, {"token": []}]);
-    }
+    operation["security"] = match (listener, route.scope) {
+        (Listener::Gateway | Listener::Admin, _) | (_, Scope::Public) => json!([]),
+        // Whether it needs one is the operator's to say.
+        (Listener::Api, Scope::Publish) => json!([{}, {"token": [Scope::Publish.word()]}]),
+        (Listener::Api, scope) => json!([{"token": [scope.word()]}]),
+    };
     operation
 }
 
@@ -174,7 +186,7 @@ mod tests {
     use super::*;
     use crate::http::table::routes;
 
-    const LISTENERS: [Listener; 2] = [Listener::Api, Listener::Gateway];
+    const LISTENERS: [Listener; 3] = [Listener::Api, Listener::Admin, Listener::Gateway];
 
     #[test]
     fn every_schema_is_used_and_every_used_one_is_there() {

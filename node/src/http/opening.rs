@@ -17,11 +17,14 @@ use tokio::task::JoinSet;
 use super::answer::{Answer, finish};
 use super::connection::{HEAD_BYTES, HEADERS, STALL};
 use super::health;
+use super::host;
 use super::listener::Listener;
+use super::origin::{self, Sharing};
 use super::patience::Patient;
 use super::refusal::Refusal;
 use crate::config::HttpConfig;
 use crate::opening::Opening;
+use crate::scope::Scope;
 
 /// Pause after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -31,7 +34,8 @@ const CONNECTIONS: usize = 64;
 
 /// Answers on the listener until the store is open.
 pub(crate) async fn answer_while<T>(
-    listener: &TcpListener,
+    listener: Listener,
+    socket: &TcpListener,
     config: &HttpConfig,
     seen: watch::Receiver<Option<Opening>>,
     open: impl Future<Output = T>,
@@ -45,10 +49,11 @@ pub(crate) async fn answer_while<T>(
                 connections.detach_all();
                 return opened;
             }
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => {
+            accepted = socket.accept(), if connections.len() < CONNECTIONS => {
                 match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(answer(stream, config.header_timeout, seen.clone()));
+                        let answer = answer(stream, listener, config.clone(), seen.clone());
+                        connections.spawn(answer);
                     }
                     // Out of file descriptors, mostly. The server that comes next tells of it.
                     Err(_) => tokio::time::sleep(PAUSE).await,
@@ -61,12 +66,14 @@ pub(crate) async fn answer_while<T>(
 
 async fn answer(
     stream: TcpStream,
-    header_timeout: Duration,
+    listener: Listener,
+    config: HttpConfig,
     seen: watch::Receiver<Option<Opening>>,
 ) {
+    let header_timeout = config.header_timeout;
     let service = service_fn(move |request| {
-        let opening = *seen.borrow();
-        async move { Ok::<_, Infallible>(respond(&request, opening)) }
+        let answer = respond(listener, &config, &request, *seen.borrow());
+        async move { Ok::<_, Infallible>(answer) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -80,8 +87,24 @@ async fn answer(
     }
 }
 
-fn respond(request: &Request<Incoming>, opening: Option<Opening>) -> Answer {
-    let mut answer = match request.uri().path() {
+fn respond(
+    listener: Listener,
+    config: &HttpConfig,
+    request: &Request<Incoming>,
+    opening: Option<Opening>,
+) -> Answer {
+    let checked =
+        host::check(request).and_then(|()| origin::check(config, listener, Scope::Public, request));
+    let (sharing, mut answer) = match checked {
+        Ok(sharing) => (sharing, said(request.uri().path(), opening)),
+        Err(refusal) => (Sharing::Nobody, refusal.into_answer()),
+    };
+    finish(&mut answer, listener, &sharing);
+    answer
+}
+
+fn said(path: &str, opening: Option<Opening>) -> Answer {
+    match path {
         "/health/live" => health::alive(),
         "/health/ready" => health::opening(opening),
         _ => Refusal::new(
@@ -91,9 +114,7 @@ fn respond(request: &Request<Incoming>, opening: Option<Opening>) -> Answer {
         )
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("2"))
         .into_answer(),
-    };
-    finish(&mut answer, Listener::Api);
-    answer
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +174,7 @@ mod tests {
             );
             done.send(5).unwrap();
         };
-        let opening = answer_while(&listener, &config.http, seen, opened);
+        let opening = answer_while(Listener::Api, &listener, &config.http, seen, opened);
         let ((), opened) = tokio::join!(asked, opening);
         assert_eq!(opened, Ok(5));
     }

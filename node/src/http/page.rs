@@ -8,7 +8,8 @@ use super::answer::{Answer, answer};
 use super::call::Call;
 use super::refusal::Refusal;
 
-/// The status page; it reads `/v1/status` and `/v1/names`, and shows `/v1/probe/plot.svg`.
+/// The status page; it reads `/v1/status` and `/v1/names`, and shows `/v1/probe/plot.svg`, at the admin listener. At the public one it says where
+/// that is.
 static HOME: &str = include_str!("page/home.html");
 
 /// The files under `/page/`, as name and content.

@@ -271,7 +271,7 @@ pub(super) async fn put(call: Call) -> Result<Answer, Refusal> {
         .closing());
     }
     node.ingest
-        .admit(&name, call.peer)
+        .admit(&name, &call.caller)
         .map_err(|error| Refusal::from(error).closing())?;
     let upload = Upload::new(call.request, RECORD_BYTES as u64, &node.config.http)?;
     let bytes = upload.whole().await?;

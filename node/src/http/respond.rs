@@ -15,12 +15,15 @@ use hyper::{Method, Request};
 use super::answer::{self, Answer, Cause, text_header};
 use super::call::Call;
 use super::listener::Listener;
-use super::query;
+use super::origin::{self, Sharing};
 use super::refusal::Refusal;
 use super::route::{InMemory, Metering, Route};
 use super::router::{self, Matched};
 use super::service::Service;
+use super::{access, host, query};
+use crate::config::HttpConfig;
 use crate::metrics::Metrics;
+use crate::scope::Scope;
 
 /// What requests without a route are counted under.
 const UNROUTED: &str = "none";
@@ -33,21 +36,38 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Answer {
     let started = Instant::now();
-    let finish = |endpoint, answer| finish(&node.metrics, listener, endpoint, answer, started);
+    let finish = |endpoint, answer, sharing: &Sharing| {
+        finish(&node.metrics, listener, endpoint, answer, sharing, started)
+    };
+    if let Err(refusal) = host::check(&request) {
+        return finish(UNROUTED, refusal.into_answer(), &Sharing::Nobody);
+    }
     let path = request.uri().path();
     let (route, parameter) = match router::find(listener, request.method(), path) {
         Matched::Route(route, parameter) => (route, parameter),
-        Matched::OtherMethods(methods) => {
-            return finish(UNROUTED, other_methods(methods, listener, &request));
+        Matched::OtherMethods(methods, routes) => {
+            let config = &node.config.http;
+            let (answer, sharing) = other_methods(config, listener, methods, routes, &request);
+            return finish(UNROUTED, answer, &sharing);
         }
-        Matched::Nothing => return finish(UNROUTED, no_such_path()),
+        Matched::Nothing => {
+            let shared = origin::check(&node.config.http, listener, Scope::Public, &request);
+            return match shared {
+                Ok(sharing) => finish(UNROUTED, no_such_path(), &sharing),
+                Err(refusal) => finish(UNROUTED, refusal.into_answer(), &Sharing::Nobody),
+            };
+        }
+    };
+    let sharing = match origin::check(&node.config.http, listener, route.scope, &request) {
+        Ok(sharing) => sharing,
+        Err(refusal) => return finish(route.name, refusal.into_answer(), &Sharing::Nobody),
     };
     let in_memory = |find: InMemory| find(&node, parameter, &request);
     let mut answer = match route.in_memory.and_then(in_memory) {
         Some(answer) => answer,
         None => {
             let parameter = query::decoded(parameter);
-            let answer = match begin(route, &node, peer, parameter, request) {
+            let answer = match begin(route, &node, listener, peer, parameter, request) {
                 Ok(answering) => answering.await,
                 Err(refusal) => Err(refusal),
             };
@@ -58,7 +78,7 @@ pub(super) async fn respond(
         let is_told_in_any_case = route.metering == Metering::NeverRefused;
         answer = node.answers.count(answer, is_told_in_any_case);
     }
-    finish(route.name, answer)
+    finish(route.name, answer, &sharing)
 }
 
 /// Finishes an answer, counts it, and tells the log what it does not tell itself.
@@ -67,9 +87,10 @@ fn finish(
     listener: Listener,
     endpoint: &'static str,
     mut answer: Answer,
+    sharing: &Sharing,
     started: Instant,
 ) -> Answer {
-    answer::finish(&mut answer, listener);
+    answer::finish(&mut answer, listener, sharing);
     if let Some(Cause(cause)) = answer.extensions_mut().remove() {
         tracing::error!(endpoint, error = %cause, "a request failed");
     }
@@ -81,6 +102,7 @@ fn finish(
 fn begin(
     route: &Route,
     node: &Arc<Service>,
+    listener: Listener,
     peer: IpAddr,
     parameter: Option<String>,
     request: Request<Incoming>,
@@ -92,10 +114,11 @@ fn begin(
             "encode it once, with two hexadecimal digits behind each %",
         )
     })?;
-    route.scope.admit(node, &request)?;
+    let caller = access::admit(node, listener, route.scope, peer, &request)?;
     let call = Call {
         node: Arc::clone(node),
-        peer,
+        listener,
+        caller,
         parameter,
         request,
     };
@@ -103,18 +126,51 @@ fn begin(
 }
 
 /// Answers a preflight, or refuses a method that is not for the path.
-fn other_methods(methods: &'static str, listener: Listener, request: &Request<Incoming>) -> Answer {
-    if request.method() == Method::OPTIONS {
-        return answer::preflight(methods, listener);
+fn other_methods(
+    config: &HttpConfig,
+    listener: Listener,
+    methods: &'static str,
+    routes: &[&'static Route],
+    request: &Request<Incoming>,
+) -> (Answer, Sharing) {
+    let shared = |scope| origin::check(config, listener, scope, request);
+    let refused = |refusal: Refusal| (refusal.into_answer(), Sharing::Nobody);
+    let general = match shared(Scope::Public) {
+        Ok(sharing) => sharing,
+        Err(refusal) => return refused(refusal),
+    };
+    if request.method() != Method::OPTIONS {
+        let answer = Refusal::new(
+            "method_not_allowed",
+            format!("{} is not for this path", request.method()),
+            format!("use {methods}"),
+        )
+        .with_header(header::ALLOW, text_header(methods.to_owned()))
+        .closing()
+        .into_answer();
+        return (answer, general);
     }
-    Refusal::new(
-        "method_not_allowed",
-        format!("{} is not for this path", request.method()),
-        format!("use {methods}"),
-    )
-    .with_header(header::ALLOW, text_header(methods.to_owned()))
-    .closing()
-    .into_answer()
+    let wanted = request
+        .headers()
+        .get(header::ACCESS_CONTROL_REQUEST_METHOD)
+        .and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+    let wanted = wanted.and_then(|method| routes.iter().find(|route| route.method.is(&method)));
+    let sharing = match wanted.map(|route| shared(route.scope)) {
+        Some(Ok(sharing)) => sharing,
+        Some(Err(refusal)) => return refused(refusal),
+        None => general,
+    };
+    // What the page itself may: a browser asks once for all methods of a path.
+    let is_allowed = |route: &&&Route| {
+        matches!(
+            shared(route.scope),
+            Ok(Sharing::Everybody | Sharing::With(_))
+        )
+    };
+    let allowed = routes.iter().filter(is_allowed);
+    let allowed: Vec<&str> = allowed.map(|route| route.method.methods()).collect();
+    let allowed = allowed.join(", ");
+    (answer::preflight(methods, allowed, listener), sharing)
 }
 
 fn no_such_path() -> Answer {
@@ -164,8 +220,15 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(lines.clone());
         let _guard = tracing::subscriber::set_default(subscriber);
         let finish = |answer| {
-            let metrics = Metrics::new();
-            finish(&metrics, Listener::Api, "block", answer, Instant::now())
+            let (metrics, now) = (Metrics::new(), Instant::now());
+            finish(
+                &metrics,
+                Listener::Api,
+                "block",
+                answer,
+                &Sharing::Nobody,
+                now,
+            )
         };
 
         let refusal = Refusal::internal(io::Error::other("the disk is on fire"));

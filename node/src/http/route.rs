@@ -10,8 +10,8 @@ use hyper::{Method, Request};
 use super::answer::Answer;
 use super::call::Call;
 use super::refusal::Refusal;
-use super::scope::Scope;
 use super::service::Service;
+use crate::scope::Scope;
 
 /// Answers a call.
 pub(super) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Refusal>>;
@@ -137,6 +137,11 @@ impl RouteMethod {
 impl Route {
     /// A route that everybody may call and that changes nothing.
     pub(super) const fn get(path: &'static str, name: &'static str, handler: Handler) -> Route {
+        Route::new(RouteMethod::Get, path, name, Scope::Public, handler)
+    }
+
+    /// A route that shows what is for the operator.
+    pub(super) const fn watch(path: &'static str, name: &'static str, handler: Handler) -> Route {
         Route::new(RouteMethod::Get, path, name, Scope::Read, handler)
     }
 

@@ -17,7 +17,7 @@ pub(super) enum Matched<'a> {
     /// A route, and the text its parameter stands for, still percent-encoded.
     Route(&'static Route, &'a str),
     /// A path that other methods are for; they are named as in `Allow`.
-    OtherMethods(&'static str),
+    OtherMethods(&'static str, &'static [&'static Route]),
     /// No path of ours.
     Nothing,
 }
@@ -27,7 +27,7 @@ pub(super) fn find<'a>(listener: Listener, method: &Method, path: &'a str) -> Ma
     static API: LazyLock<Router> = LazyLock::new(|| Router::new(routes(Listener::Api)));
     static GATEWAY: LazyLock<Router> = LazyLock::new(|| Router::new(routes(Listener::Gateway)));
     let router: &'static Router = match listener {
-        Listener::Api => &API,
+        Listener::Api | Listener::Admin => &API,
         Listener::Gateway => &GATEWAY,
     };
     router.find(method, path)
@@ -102,7 +102,7 @@ impl Router {
         let path = &self.paths[*found.value];
         match path.routes.iter().find(|route| route.method.is(method)) {
             Some(route) => Matched::Route(route, parameter.unwrap_or_default()),
-            None => Matched::OtherMethods(&path.methods),
+            None => Matched::OtherMethods(&path.methods, &path.routes),
         }
     }
 

@@ -10,6 +10,7 @@ use perennis_shared::ipns::Name;
 use quick_cache::sync::Cache;
 
 use super::IngestError;
+use crate::caller::Caller;
 use crate::config::{AdmissionConfig, Config};
 use crate::storage::GraphFacts;
 
@@ -23,6 +24,8 @@ pub(super) struct Admission {
     fetch_bytes: u64,
     names: Cache<Name, Arc<Bucket>>,
     addresses: Cache<IpAddr, Arc<Bucket>>,
+    /// By the origins of pages.
+    origins: Cache<Box<str>, Arc<Bucket>>,
 }
 
 impl Admission {
@@ -32,33 +35,39 @@ impl Admission {
             fetch_bytes: config.fetch.max_bytes,
             names: Cache::new(REMEMBERED),
             addresses: Cache::new(REMEMBERED),
+            origins: Cache::new(REMEMBERED),
         }
     }
 
-    pub(super) fn admit(&self, name: &Name, peer: IpAddr, now: Instant) -> Result<(), IngestError> {
+    pub(super) fn admit(
+        &self,
+        name: &Name,
+        caller: &Caller,
+        now: Instant,
+    ) -> Result<(), IngestError> {
         if !self.rules.allow.is_empty() && !self.rules.allow.contains(name) {
             return Err(IngestError::NotAllowed);
         }
-        if !peer.is_loopback() {
-            take(
-                &self.addresses,
-                &counted(peer),
-                self.rules.address_rate,
-                now,
-            )
-            .map_err(|retry_after| IngestError::TooOften {
-                what: "this address",
-                per_minute: self.rules.address_rate,
-                retry_after,
-            })?;
-        }
-        take(&self.names, name, self.rules.name_rate, now).map_err(|retry_after| {
-            IngestError::TooOften {
-                what: "this name",
-                per_minute: self.rules.name_rate,
+        let too_often = |what, per_minute| {
+            move |retry_after| IngestError::TooOften {
+                what,
+                per_minute,
                 retry_after,
             }
-        })
+        };
+        if caller.is_rated {
+            let rate = self.rules.address_rate;
+            // The address first: who writes too often takes nothing of what pages of the origin have together.
+            take(&self.addresses, &counted(caller.address), rate, now)
+                .map_err(too_often("this address", rate))?;
+            if let Some(origin) = &caller.origin {
+                let rate = self.rules.origin_rate;
+                take(&self.origins, origin, rate, now)
+                    .map_err(too_often("pages of this origin", rate))?;
+            }
+        }
+        let rate = self.rules.name_rate;
+        take(&self.names, name, rate, now).map_err(too_often("this name", rate))
     }
 
     pub(super) fn check_size(&self, facts: &GraphFacts) -> Result<(), IngestError> {
@@ -187,7 +196,7 @@ mod tests {
     #[test]
     fn a_name_has_its_rate_and_gets_it_back_with_time() {
         let admission = admission(|rules| rules.name_rate = 2);
-        let peer = IpAddr::from([127, 0, 0, 1]);
+        let peer = &Caller::anybody([127, 0, 0, 1]);
         let now = Instant::now();
         admission.admit(&name(1), peer, now).unwrap();
         admission.admit(&name(1), peer, now).unwrap();
@@ -202,26 +211,55 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_its_rate_and_loopback_none() {
+    fn every_address_has_its_rate_unless_its_caller_is_known() {
         let admission = admission(|rules| rules.address_rate = 1);
         let now = Instant::now();
-        let peer: IpAddr = "2001:db8::1".parse().unwrap();
-        let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
-        let stranger: IpAddr = "2001:db8:0:1::1".parse().unwrap();
-        admission.admit(&name(1), peer, now).unwrap();
-        assert!(admission.admit(&name(2), neighbour, now).is_err());
-        admission.admit(&name(3), stranger, now).unwrap();
-        for seed in 10..20 {
-            admission
-                .admit(&name(seed), IpAddr::from([127, 0, 0, 1]), now)
-                .unwrap();
+        let of = |address: &str| Caller::anybody(address.parse::<IpAddr>().unwrap());
+        for (one, neighbour, stranger) in [
+            ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"),
+            ("127.0.0.1", "::ffff:127.0.0.1", "127.0.0.2"),
+        ] {
+            admission.admit(&name(1), &of(one), now).unwrap();
+            assert!(admission.admit(&name(2), &of(neighbour), now).is_err());
+            admission.admit(&name(3), &of(stranger), now).unwrap();
         }
+        let known = Caller {
+            is_rated: false,
+            ..of("127.0.0.1")
+        };
+        for seed in 10..20 {
+            admission.admit(&name(seed), &known, now).unwrap();
+        }
+    }
+
+    #[test]
+    fn pages_of_one_origin_have_a_rate_together_of_which_who_is_refused_takes_nothing() {
+        let admission = admission(|rules| {
+            rules.address_rate = 2;
+            rules.origin_rate = 3;
+        });
+        let now = Instant::now();
+        let page = |address: u8, origin: &str| Caller {
+            origin: Some(origin.into()),
+            ..Caller::anybody([192, 0, 2, address])
+        };
+        let mut seed = 0;
+        let mut is_taken = |caller| {
+            seed += 1;
+            admission.admit(&name(seed), &caller, now).is_ok()
+        };
+        let app = "https://app.example";
+        // The third is refused for its address.
+        let taken = [1, 1, 1, 2, 3].map(|address| is_taken(page(address, app)));
+        assert_eq!(taken, [true, true, false, true, false]);
+        assert!(is_taken(page(4, "https://other.example")));
+        assert!(is_taken(Caller::anybody([192, 0, 2, 5])));
     }
 
     #[test]
     fn a_list_of_names_lets_only_those_in() {
         let admission = admission(|rules| rules.allow = vec![name(1)]);
-        let peer = IpAddr::from([127, 0, 0, 1]);
+        let peer = &Caller::anybody([127, 0, 0, 1]);
         admission.admit(&name(1), peer, Instant::now()).unwrap();
         assert!(matches!(
             admission.admit(&name(2), peer, Instant::now()),

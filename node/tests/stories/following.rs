@@ -414,7 +414,7 @@ async fn only_the_operator_may_follow() {
             .await
             .refused(403, "foreign_origin");
     }
-    let own = format!("http://{}", node.addr());
+    let own = format!("http://{}", node.admin());
     let page = [RECORD, ("Origin", own.as_str())];
     node.ask("PUT", &path, &page, record.bytes()).await.ok();
 
@@ -422,11 +422,13 @@ async fn only_the_operator_may_follow() {
     let token = dir.path().join("token");
     std::fs::write(&token, "a-long-enough-token\n").unwrap();
     let node = TestNode::with(|config| config.http.token_file = Some(token)).await;
-    node.ask("PUT", &path, &[RECORD], record.bytes())
+    node.ask_in_public("PUT", &path, &[RECORD], record.bytes())
         .await
         .refused(401, "unauthorized");
     let bearer = [RECORD, ("Authorization", "Bearer a-long-enough-token")];
-    node.ask("PUT", &path, &bearer, record.bytes()).await.ok();
-    node.ask("DELETE", &path, &bearer[1..], b"").await;
+    let followed = node.ask_in_public("PUT", &path, &bearer, record.bytes());
+    followed.await.ok();
+    let ended = node.ask_in_public("DELETE", &path, &bearer[1..], b"");
+    assert_eq!(ended.await.status, 204);
     node.get(&path).await.refused(404, "not_found");
 }

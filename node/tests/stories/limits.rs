@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use perennis_node::config::PublishPolicy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -15,7 +16,7 @@ async fn a_body_that_stops_is_given_up() {
     let name = Author::new(1).name();
     let mut stream = TcpStream::connect(node.addr()).await.unwrap();
     let head = format!(
-        "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: 1000\r\n\r\n\x3a"
+        "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: 1000\r\n\r\n\x3a"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let reply = reply(stream, false).await.unwrap();
@@ -29,7 +30,7 @@ async fn a_body_that_drips_without_end_is_given_up() {
     let name = Author::new(1).name();
     let mut stream = TcpStream::connect(node.addr()).await.unwrap();
     let head = format!(
-        "PUT /routing/v1/ipns/{name} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "PUT /routing/v1/ipns/{name} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let (mut from, mut to) = stream.into_split();
@@ -53,7 +54,7 @@ async fn an_endless_body_is_cut_at_the_limit() {
     let name = Author::new(1).name();
     let mut stream = TcpStream::connect(node.addr()).await.unwrap();
     let head = format!(
-        "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/vnd.ipld.car\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/vnd.ipld.car\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     // A section of a CAR file may be long: the limit of the whole is what stops this one.
@@ -77,7 +78,7 @@ async fn an_announced_length_above_the_limit_is_refused_before_the_body() {
     let name = Author::new(1).name();
     let mut stream = TcpStream::connect(node.addr()).await.unwrap();
     let head = format!(
-        "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: 99999999999\r\n\r\n"
+        "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: 99999999999\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     reply(stream, false)
@@ -148,7 +149,7 @@ async fn messages_share_the_memory_set_aside_for_them() {
     let car = message.car();
     let name = message.name;
     let head = format!(
-        "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: {}\r\n\r\n",
+        "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: {}\r\n\r\n",
         car.len()
     );
     // Which of two that come together is refused is not said: the first one may be, while another is still read.
@@ -189,11 +190,16 @@ async fn writing_needs_the_token_where_there_is_one() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
     std::fs::write(&file, "a-token-of-some-length\n").unwrap();
-    let node = TestNode::with(|config| config.http.token_file = Some(file)).await;
+    let node = TestNode::with(|config| {
+        config.http.token_file = Some(file);
+        config.http.publish = PublishPolicy::Token;
+    })
+    .await;
     let message = Author::new(1).publish(&[("@alice", "friend")]);
     let refused = node.publish(&message).await;
     refused.refused(401, "unauthorized");
-    assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+    let challenge = refused.header("www-authenticate");
+    assert_eq!(challenge, Some("Bearer scope=\"publish\""));
     let path = format!("/v1/names/{}/publish", message.name);
     for (token, status) in [
         ("Bearer wrong", 401),

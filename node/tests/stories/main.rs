@@ -3,6 +3,7 @@
 
 mod support;
 
+mod callers;
 mod clocks;
 mod damaging;
 mod entities;

@@ -172,7 +172,7 @@ async fn a_dead_endpoint_is_counted_as_failed_and_a_silent_one_delays_none() {
     let router = TestNode::start().await;
     let endpoints = vec![dead.clone(), silent.clone(), router.url()];
     let node = node(&[], endpoints).await;
-    let addr = node.addr();
+    let addr = node.admin();
     let asking = tokio::spawn(async move { ask(addr, "POST", PROBE, &[], b"").await });
     let failed = |report: &Value| ended(report, &dead, "resolve") == [0, 0, 1];
     let well = |report: &Value| ended(report, &router.url(), "resolve") == [1, 0, 0];

@@ -1,5 +1,7 @@
 //! Records by the routing and the gateway specification.
 
+use perennis_node::config::AllowedOrigins;
+
 use crate::support::{Author, DAY, TestNode};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,8 +149,8 @@ async fn a_record_that_is_no_list_is_kept_alive_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_other_origins_may_read_and_write() {
-    let node = TestNode::start().await;
+async fn pages_of_other_origins_may_read_and_write_where_they_are_allowed_to() {
+    let node = TestNode::with(|config| config.http.allow_origins = AllowedOrigins::All).await;
     let name = Author::new(1).name();
     let path = format!("/routing/v1/ipns/{name}");
     let origin = ("Origin", "https://x.com");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use perennis_net::{Bootstrap, DhtMode};
 use perennis_node::app::RunningNode;
-use perennis_node::config::Config;
+use perennis_node::config::{Config, PublishPolicy};
 use tokio::net::TcpListener;
 
 use crate::support::{Author, TestNode, config};
@@ -59,7 +59,11 @@ async fn a_router_that_wants_a_token_gets_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let token = dir.path().join("token");
     std::fs::write(&token, "correct-horse-battery").unwrap();
-    let router = TestNode::with(|config| config.http.token_file = Some(token)).await;
+    let router = TestNode::with(|config| {
+        config.http.token_file = Some(token);
+        config.http.publish = PublishPolicy::Token;
+    })
+    .await;
     let url = router.url();
     let message = Author::new(1).publish(&[("@alice", "friend")]);
     let path = format!("/v1/names/{}", message.name);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use perennis_net::{Bootstrap, DhtMode};
 use perennis_node::app::RunningNode;
-use perennis_node::config::Config;
+use perennis_node::config::{AdminListen, Config};
 use perennis_shared::cid::{Block, Cid};
 use perennis_shared::codec::car;
 use perennis_store::IndexEngine;
@@ -32,7 +32,9 @@ pub(crate) fn config(data: &Path) -> Config {
         index: IndexEngine::Memory,
         ..Config::default()
     };
-    config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.http.listen = free;
+    config.http.admin_listen = AdminListen::At(free);
     // A peer that keeps to itself.
     config.p2p.listen = Some(Vec::new());
     config.p2p.bootstrap = Bootstrap::None;
@@ -77,6 +79,11 @@ impl TestNode {
         self.node.url()
     }
 
+    /// Where the operator calls.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.node.admin_addr().unwrap()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.ask("GET", path, &[], b"").await
     }
@@ -86,6 +93,21 @@ impl TestNode {
     }
 
     pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Reply {
+        let addr = match is_for_everybody(method, path) {
+            true => self.addr(),
+            false => self.admin(),
+        };
+        ask(addr, method, path, headers, body).await
+    }
+
+    /// As [`TestNode::ask`], at the listener for everybody whatever the path.
+    pub(crate) async fn ask_in_public(
         &self,
         method: &str,
         path: &str,
@@ -132,6 +154,30 @@ impl TestNode {
             }
         };
         tokio::time::timeout(PATIENCE, asked).await.unwrap()
+    }
+}
+
+/// Whether everybody may call it without a token. What is not, a story asks as the operator does.
+fn is_for_everybody(method: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let is_publish = path.ends_with("/publish") || path.starts_with("/routing/v1/ipns/");
+    let of_operator = [
+        "/v1/names",
+        "/v1/pins",
+        "/v1/index",
+        "/v1/fetched",
+        "/v1/imported",
+        "/v1/peers",
+        "/v1/damage",
+        "/v1/probe",
+        "/v1/probe/plot.svg",
+        "/v1/snapshots",
+        "/v1/status",
+        "/metrics",
+    ];
+    match method {
+        "GET" | "HEAD" | "OPTIONS" => !of_operator.contains(&path),
+        _ => is_publish,
     }
 }
 

@@ -68,6 +68,34 @@ async fn a_bad_handle_and_a_missing_node_are_errors_with_codes() {
     assert_eq!(client.staged().await.unwrap(), 1);
 }
 
+#[wasm_bindgen_test]
+async fn a_token_goes_to_one_node_and_never_where_others_read_it() {
+    let open = |nodes: &[&str], token: &str| {
+        let nodes: js_sys::Array = nodes.iter().copied().map(JsValue::from_str).collect();
+        let database = format!("tokens-{}", js_sys::Math::random());
+        Client::open(Some(options(&[
+            ("database", database.into()),
+            ("nodes", nodes.into()),
+            ("token", token.into()),
+        ])))
+    };
+    for (nodes, token, code) in [
+        (&["http://node.example"][..], "abc", "token_exposed"),
+        (
+            &["https://one.example", "https://two.example"],
+            "abc",
+            "one_node_expected",
+        ),
+        (&[], "abc", "one_node_expected"),
+        (&["https://one.example"], "two words", "invalid_argument"),
+    ] {
+        let error = open(nodes, token).await.err().unwrap();
+        assert_eq!(field(&error, "code"), code, "{nodes:?}");
+    }
+    open(&["https://node.example"], "abc").await.unwrap();
+    open(&["http://127.0.0.1:4780"], "abc").await.unwrap();
+}
+
 async fn client() -> Client {
     let database = format!("labels-{}", js_sys::Math::random());
     let client = Client::open(Some(options(&[("database", database.into())])))

@@ -30,6 +30,7 @@ use crate::{
     node_url::NodeUrl,
     remote::{BearerToken, Refusal, RemoteError, with_retries},
     store::{BlockStore, Changes, StoreError},
+    tokens::NodeTokens,
 };
 
 /// Messages to one node within one delivery: each further one carries blocks the node said it lacks.
@@ -144,7 +145,10 @@ impl<S: BlockStore + 'static> Client<S> {
         };
         match self.outbox(&facts.name).await? {
             Some(outbox) => {
-                let sent = self.send(&facts.name, &outbox, &outbox.waiting, None).await;
+                let none = NodeTokens::default();
+                let sent = self
+                    .send(&facts.name, &outbox, &outbox.waiting, &none)
+                    .await;
                 sent.map(Some)
             }
             None => Ok(None),
@@ -164,12 +168,13 @@ impl<S: BlockStore + 'static> Client<S> {
         name: &Name,
         outbox: &Outbox,
         to: &[NodeUrl],
-        token: Option<&BearerToken>,
+        tokens: &NodeTokens,
     ) -> Result<PublishOutcome, StoreError> {
         let (record, ladder) = (&outbox.record, &outbox.ladder);
         let head = record.head().unwrap_or_default();
         let mut under_way = FuturesUnordered::new();
         for (index, url) in to.iter().enumerate() {
+            let token = tokens.of(url).or(self.shared.config.tokens.of(url));
             let sent = self.send_to(name, outbox, &head, url, token);
             let sending = async move { (index, sent.await) };
             let sending: BoxFuture<'_, _> = Box::pin(sending);

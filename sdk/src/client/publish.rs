@@ -27,9 +27,9 @@ use super::{
 };
 use crate::{
     node_url::NodeUrl,
-    remote::BearerToken,
     router::{RouteError, mark_changes},
     store::{BlockStore, Changes, StoreError},
+    tokens::NodeTokens,
 };
 
 /// How often a publish starts over because another device was faster.
@@ -57,9 +57,9 @@ pub struct PublishOptions {
     pub compact: bool,
     /// Where the DID document says that blocks can be fetched. None adds the nodes that are published to.
     pub sources: Option<Vec<NodeUrl>>,
-    /// The token that the nodes ask for, where they do. Every node that is published to is sent it, so they should be of one
-    /// operator. It is kept nowhere: [`Client::deliver`] sends none.
-    pub token: Option<BearerToken>,
+    /// Tokens of the nodes, each of which wins over that of [`ClientConfig::tokens`](super::ClientConfig::tokens). They are kept nowhere:
+    /// [`Client::deliver`] has those of the client alone.
+    pub tokens: NodeTokens,
 }
 
 impl Default for PublishOptions {
@@ -72,7 +72,7 @@ impl Default for PublishOptions {
             renew: false,
             compact: true,
             sources: None,
-            token: None,
+            tokens: NodeTokens::default(),
         }
     }
 }
@@ -213,7 +213,7 @@ impl<S: BlockStore + 'static> Client<S> {
                 // The node speaks of something newer but does not show it: no reason to fail for the others.
                 return Ok(outcome.clone());
             }
-            let sent = self.send(&facts.name, &outbox, nodes, options.token.as_ref());
+            let sent = self.send(&facts.name, &outbox, nodes, &options.tokens);
             let outcome = sent.await?;
             let is_superseded = outcome
                 .nodes

@@ -73,6 +73,7 @@ struct Inside {
     always: HashMap<Door, Fault>,
     requests: Vec<Door>,
     published_blocks: Vec<usize>,
+    token: Option<String>,
 }
 
 /// A running node. It stops with the test's runtime.
@@ -115,6 +116,11 @@ impl Node {
             to.ladders = from.ladders.clone();
         }
         twin
+    }
+
+    /// Messages are taken with this token only.
+    pub(crate) fn ask_for_token(&self, token: &str) {
+        self.inside.lock().unwrap().token = Some(format!("Bearer {token}"));
     }
 
     /// Every request at `door` meets `fault`.
@@ -249,7 +255,19 @@ async fn read_content(
     spoil(fault, answer).await
 }
 
-async fn publish(State(node): State<Node>, Path(name): Path<String>, body: Bytes) -> Response {
+async fn publish(
+    State(node): State<Node>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let token = node.inside.lock().unwrap().token.clone();
+    let shown = headers
+        .get("authorization")
+        .and_then(|shown| shown.to_str().ok());
+    if token.is_some() && shown != token.as_deref() {
+        return refuse(StatusCode::UNAUTHORIZED, "unauthorized", &[]);
+    }
     let fault = node.fault(Door::Publish);
     if matches!(
         fault,

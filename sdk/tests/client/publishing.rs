@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use perennis_rt as rt;
 use perennis_sdk::{
+    NodeTokens,
     client::{
         Client, ClientConfig, IdentityError, LabelFilter, LabelQuery, PublishError, PublishOptions,
         StageError,
     },
+    remote::BearerToken,
     store::{BlockStore, Memory},
 };
 use perennis_shared::{
@@ -548,4 +550,49 @@ async fn more_than_one_message_has_room_for_is_published_in_parts() {
         .collect();
     assert_eq!(changes, [501, 1_000, 1_000]);
     assert_eq!(seen(&device(&[&node]), &alice()).await.len(), 2_499);
+}
+
+#[tokio::test]
+async fn each_node_is_shown_its_own_token_also_by_what_is_delivered_later() {
+    let (one, two) = (Node::start().await, Node::start().await);
+    let token = |text: &str| BearerToken::parse(text).unwrap();
+    one.ask_for_token("the-token-of-one");
+    two.ask_for_token("the-token-of-two");
+    let mut tokens = NodeTokens::default();
+    tokens
+        .insert(one.url.clone(), token("the-token-of-one"))
+        .unwrap();
+    tokens
+        .insert(two.url.clone(), token("a-wrong-token"))
+        .unwrap();
+    let config = ClientConfig {
+        tokens,
+        ..config(&[&one, &two])
+    };
+    let client = Client::new(Memory::new(), config).unwrap();
+    client.adopt(&alice()).await.unwrap();
+    client.stage(&[set("@Friend", "kind")]).await.unwrap();
+    let nodes = urls(&[&one, &two]);
+    let options = PublishOptions::default();
+    let outcome = client.publish(&alice(), &nodes, &options).await.unwrap();
+    assert_eq!(stored(&outcome), [true, false]);
+    // A token for one publish wins over that of the client.
+    let mut options = PublishOptions::default();
+    options
+        .tokens
+        .insert(two.url.clone(), token("the-token-of-two"))
+        .unwrap();
+    let outcome = client.publish(&alice(), &nodes, &options).await.unwrap();
+    assert_eq!(stored(&outcome), [true, true]);
+
+    one.always(Door::Publish, Fault::Status(503, None));
+    client.stage(&[set("@Friend", "helpful")]).await.unwrap();
+    let outcome = client
+        .publish(&alice(), &nodes[..1], &options)
+        .await
+        .unwrap();
+    assert_eq!(stored(&outcome), [false]);
+    one.heal(Door::Publish);
+    let delivered = client.deliver().await.unwrap().unwrap();
+    assert_eq!(stored(&delivered), [true]);
 }

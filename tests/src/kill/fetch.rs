@@ -96,7 +96,7 @@ impl Wanted {
             _ => draw.below(GREETINGS + left * 17 / 16),
         };
         tap.open_until(bytes, killer(node));
-        let answer = node::request(node.address(), "POST", &path, &[], b"");
+        let answer = node::request(node.admin_address(), "POST", &path, &[], b"");
         let end = answer.as_ref().map(last_line).unwrap_or_default();
         let is_killed = tap.close();
         if !is_killed {

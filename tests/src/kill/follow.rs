@@ -154,7 +154,7 @@ impl Followed {
             _ => draw.below(SMALL + left as u64 * LEAF_BYTES as u64 * 17 / 16),
         };
         // A message passes through a tap before the node; blocks from the source through the one before that.
-        let front = Tap::to(node.address());
+        let front = Tap::to(node.admin_address());
         let (deadly, harmless) = match how {
             Some(How::Message | How::Parts) => (&front, tap),
             Some(How::Source) | None => (tap, &front),

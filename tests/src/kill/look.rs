@@ -132,7 +132,7 @@ pub(super) fn wait(node: &mut Node, path: &str, is_so: impl Fn(&Answer) -> bool)
         if !node.is_running() {
             return None;
         }
-        let answer = node::request(node.address(), "GET", path, &[], b"");
+        let answer = node::request(node.admin_address(), "GET", path, &[], b"");
         if answer.as_ref().is_some_and(&is_so) {
             return Some(true);
         }

@@ -42,7 +42,7 @@ fn what_a_power_cut_and_a_flipped_bit_take_is_told_to_the_operator() {
     user.error(4, &["store", "losses", path]);
     user.error(4, &["store", "verify", path]);
     let mut node = Node::start(&data);
-    let mut connection = Connection::open(node.address()).unwrap();
+    let mut connection = Connection::open(node.admin_address()).unwrap();
     let message = Publisher::new(1).next_message();
     // What comes after it shows that it was acknowledged.
     for message in [&message, &Publisher::new(2).next_message()] {
@@ -72,7 +72,7 @@ fn what_a_power_cut_and_a_flipped_bit_take_is_told_to_the_operator() {
     assert_eq!(result, "failed", "{report}");
     assert!(message.contains("group"), "{message}");
     let status = user
-        .run(&["node", "status", "--node", node.url()])
+        .run(&["node", "status", "--node", node.admin()])
         .expect(0);
     assert!(
         status.text().contains("1 loss of acknowledged data"),
@@ -80,14 +80,14 @@ fn what_a_power_cut_and_a_flipped_bit_take_is_told_to_the_operator() {
         status.text()
     );
     for place in [
-        &["--node", node.url()][..],
+        &["--node", node.admin()][..],
         &["--data", path, "--config", &config],
     ] {
         let arguments = [&["store", "losses"][..], place].concat();
         let told = user.json(&arguments);
         assert_eq!(
             (&told["losses"], &told["floors"], &told["url"]),
-            (&json!(1), &json!(1), &json!(node.url())),
+            (&json!(1), &json!(1), &json!(node.admin())),
             "{told}"
         );
         assert_eq!(told["list"][0]["kind"], "damaged_group");
@@ -118,7 +118,7 @@ fn an_index_that_is_lost_or_doubted_is_made_anew() {
     let path = data.to_str().unwrap();
     user.error(4, &["store", "rebuild", path]);
     let mut node = Node::start(&data);
-    let mut connection = Connection::open(node.address()).unwrap();
+    let mut connection = Connection::open(node.admin_address()).unwrap();
     let mut messages = Vec::new();
     for number in 1..=20 {
         let message = Publisher::new(number).next_message();

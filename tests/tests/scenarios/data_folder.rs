@@ -20,7 +20,7 @@ fn checked<'a>(report: &'a Value, name: &str) -> [&'a str; 3] {
 }
 
 fn store_something(node: &Node) {
-    let mut connection = Connection::open(node.address()).unwrap();
+    let mut connection = Connection::open(node.admin_address()).unwrap();
     let message = Publisher::new(1).next_message();
     assert_eq!(connection.post(&message).unwrap().0, 200);
 }
@@ -35,7 +35,7 @@ fn another_nodes_losses_are_neither_shown_nor_dismissed() {
         store_something(node);
     }
     let listens = |node: &Node, name: &str| {
-        let config = format!("[http]\nlisten = \"{}\"\n", node.address());
+        let config = format!("[http]\nadmin-listen = \"{}\"\n", node.admin_address());
         user.file(name, config)
     };
     let wrong = listens(&other, "wrong.toml");
@@ -49,7 +49,7 @@ fn another_nodes_losses_are_neither_shown_nor_dismissed() {
         assert_eq!(error["code"], "other_store");
         let message = error["message"].as_str().unwrap();
         assert!(
-            message.contains(path) && message.contains(other.url()),
+            message.contains(path) && message.contains(other.admin()),
             "{message}"
         );
         let hint = error["hint"].as_str().unwrap();
@@ -57,21 +57,28 @@ fn another_nodes_losses_are_neither_shown_nor_dismissed() {
     }
     // A folder and a node that does not run on it: neither is taken for what was meant.
     for arguments in [
-        ["store", "losses", "--quiet", path, "--node", other.url()],
-        ["store", "losses", path, "--dismiss", "--node", other.url()],
+        ["store", "losses", "--quiet", path, "--node", other.admin()],
+        [
+            "store",
+            "losses",
+            path,
+            "--dismiss",
+            "--node",
+            other.admin(),
+        ],
     ] {
         assert_eq!(user.error(1, &arguments)["code"], "other_store");
     }
-    user.json(&["store", "losses", path, "--node", node.url()]);
+    user.json(&["store", "losses", path, "--node", node.admin()]);
     let doctor = |config: &str| user.json(&["node", "doctor", "--data", path, "--config", config]);
     let report = doctor(&wrong);
     let [result, message, hint] = checked(&report, "damage");
     assert_eq!(result, "warning");
-    assert!(message.contains(other.url()), "{message}");
+    assert!(message.contains(other.admin()), "{message}");
     assert!(hint.contains("--node URL"), "{hint}");
 
     // Nobody listens there, and yet a node runs.
-    let free = user.file("free.toml", "[http]\nlisten = \"127.0.0.1:1\"\n");
+    let free = user.file("free.toml", "[http]\nadmin-listen = \"127.0.0.1:1\"\n");
     let error = user.error(
         5,
         &[
@@ -98,9 +105,9 @@ fn another_nodes_losses_are_neither_shown_nor_dismissed() {
     let told = user.json(&[&arguments[..], &["--dismiss"]].concat());
     assert_eq!(
         (&told["url"], &told["dismissed"]),
-        (&json!(node.url()), &json!(true))
+        (&json!(node.admin()), &json!(true))
     );
-    let asked = user.json(&["store", "losses", "--node", other.url()]);
+    let asked = user.json(&["store", "losses", "--node", other.admin()]);
     assert_ne!(asked["store"], told["store"]);
 }
 
@@ -185,7 +192,16 @@ fn what_is_missing_or_in_the_way_in_a_folder_is_named() {
 
     fs::remove_dir_all(data.join("packs")).unwrap();
     fs::write(data.join("packs"), "").unwrap();
-    let run = ["node", "run", "--listen", "127.0.0.1:0", "--data", path];
+    let run = [
+        "node",
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--data",
+        path,
+    ];
     for arguments in [&verify[..], &["store", "losses", path], &run] {
         let error = user.error(1, arguments);
         assert_eq!(error["code"], "not_a_directory");
@@ -336,7 +352,16 @@ fn a_file_given_as_the_data_folder_is_named() {
     let user = Home::new();
     let file = user.file("file", "");
     for arguments in [
-        &["node", "run", "--listen", "127.0.0.1:0", "--data", &file][..],
+        &[
+            "node",
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--data",
+            &file,
+        ][..],
         &["store", "verify", &file],
         &["store", "rebuild", "--data", &file],
         &["store", "losses", &file],
@@ -354,7 +379,16 @@ fn a_link_to_nothing_given_as_the_data_folder_is_named() {
     let link = user.beside("link");
     std::os::unix::fs::symlink(user.beside("nothing"), &link).unwrap();
     let path = link.to_str().unwrap();
-    let run = ["node", "run", "--listen", "127.0.0.1:0", "--data", path];
+    let run = [
+        "node",
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--data",
+        path,
+    ];
     let error = user.error(1, &run);
     assert_eq!(error["code"], "not_a_directory");
     let message = error["message"].as_str().unwrap();

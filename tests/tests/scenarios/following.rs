@@ -51,7 +51,7 @@ fn a_name_outlives_its_node_on_the_node_of_somebody_who_follows_it() {
         "--source",
         source.url(),
         "--node",
-        node.url(),
+        node.admin(),
     ];
     let followed = friend.json(&follow);
     assert_eq!(followed["followed"], true);
@@ -75,12 +75,12 @@ fn a_name_outlives_its_node_on_the_node_of_somebody_who_follows_it() {
     let list = friend.json(&["label", "list", "--did", did, "--node", node.url()]);
     assert_eq!(list["labels"][0]["label"], "spam");
 
-    let listed = friend.json(&["name", "list", "--node", node.url()]);
+    let listed = friend.json(&["name", "list", "--node", node.admin()]);
     assert_eq!(listed["names"][0]["followed"], true);
-    let left = friend.json(&["name", "unfollow", name, "--node", node.url()]);
+    let left = friend.json(&["name", "unfollow", name, "--node", node.admin()]);
     assert_eq!(left["followed"], false);
     friend.error(4, &["name", "show", name, "--node", node.url()]);
-    friend.error(4, &["name", "unfollow", name, "--node", node.url()]);
+    friend.error(4, &["name", "unfollow", name, "--node", node.admin()]);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn an_orphan_is_adopted_from_files_alone() {
     let record = owner.file("record", record.body);
     assert!(source.stop().success());
     let following = |node: &Node, files: &[&str]| {
-        let asked = ["name", "follow", name, "--node", node.url()];
+        let asked = ["name", "follow", name, "--node", node.admin()];
         asked
             .iter()
             .chain(files)
@@ -148,7 +148,7 @@ fn what_cannot_be_followed_is_refused_with_the_reason() {
     let node = Node::start(&user.beside("node"));
     let name = "k51qzi5uqu5dkb540xsenixdu9b1v21zx2t8ipuu5nmov96ssxlzf9gwyun1y9";
     let with = |more: &[&str]| {
-        let all: Vec<String> = [&["name", "follow", name, "--node", node.url()], more]
+        let all: Vec<String> = [&["name", "follow", name, "--node", node.admin()], more]
             .concat()
             .iter()
             .map(ToString::to_string)
@@ -170,7 +170,7 @@ fn what_cannot_be_followed_is_refused_with_the_reason() {
         user.error(3, &with(&["--source", "ftp://x"]))["code"],
         "invalid_source"
     );
-    user.error(2, &["name", "follow", "nonsense", "--node", node.url()]);
+    user.error(2, &["name", "follow", "nonsense", "--node", node.admin()]);
     user.error(4, &with(&["--record", "/no/such/file"]));
 }
 

@@ -19,7 +19,7 @@ const CLIENT_MIB: u32 = 12;
 const MANY: u32 = 24_000;
 
 fn post(node: &Node, message: &Message) -> (u16, Value) {
-    let mut connection = Connection::open(node.address()).unwrap();
+    let mut connection = Connection::open(node.admin_address()).unwrap();
     let (status, answer) = connection.post(message).unwrap();
     (status, serde_json::from_slice(&answer).unwrap())
 }
@@ -106,7 +106,16 @@ fn a_node_starts_on_a_full_disk_from_what_it_has_put_by() {
     // Not a byte is left: it says so, and starts as soon as there is a little.
     disk.fill();
     let path = data.to_str().unwrap();
-    let run = ["node", "run", "--listen", "127.0.0.1:0", "--data", path];
+    let run = [
+        "node",
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--data",
+        path,
+    ];
     let error = user.run_json_inside(&disk, &run).error(1);
     assert_eq!(error["code"], "disk_full", "{error}");
     assert!(error["message"].as_str().unwrap().contains(path), "{error}");
@@ -190,7 +199,16 @@ fn a_directory_nobody_may_write_to_is_named() {
     };
     let data = disk.path().join("data");
     let path = data.to_str().unwrap();
-    let run = ["node", "run", "--listen", "127.0.0.1:0", "--data", path];
+    let run = [
+        "node",
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--data",
+        path,
+    ];
     let error = user.run_json_inside(&disk, &run).error(1);
     assert_eq!(error["code"], "data_directory", "{error}");
     assert!(error["message"].as_str().unwrap().contains(path), "{error}");

@@ -21,7 +21,7 @@ fn list(links: &[&Block]) -> Block {
 fn a_file_is_imported_exported_and_let_go_again() {
     let user = Home::new();
     let node = Node::start(&user.beside("node"));
-    let at_node = ["--node", node.url()];
+    let at_node = ["--node", node.admin()];
     let (one, two) = (leaf(b"leaf one"), leaf(&[7; 100_000]));
     let root = list(&[&one, &two, &one]);
     // Leaves first, and a root that `import` could take for that of an identity.
@@ -74,7 +74,7 @@ fn a_file_is_imported_exported_and_let_go_again() {
 fn what_is_not_whole_is_told_and_kept_only_where_that_was_asked_for() {
     let user = Home::new();
     let node = Node::start(&user.beside("node"));
-    let at_node = ["--node", node.url()];
+    let at_node = ["--node", node.admin()];
     let (one, two) = (leaf(b"leaf one"), leaf(b"leaf two"));
     let root = list(&[&one, &two]);
     let whole = car::write(&[*root.cid()], [&root, &one, &two]).unwrap();
@@ -132,10 +132,10 @@ fn a_file_above_the_limit_is_refused_before_it_is_sent() {
     let leaves: Vec<Block> = (0..6_u8).map(|number| leaf(&[number; 200_000])).collect();
     let file = car::write(&[*leaves[0].cid()], &leaves).unwrap();
     let path = user.file("large.car", &file);
-    let error = user.error(3, &["import", &path, "--node", node.url()]);
+    let error = user.error(3, &["import", &path, "--node", node.admin()]);
     assert_eq!(error["code"], "too_large");
     // Of stdin the size is not known before.
-    let piped = ["--json", "import", "-", "--node", node.url()];
+    let piped = ["--json", "import", "-", "--node", node.admin()];
     let error = user.run_with_input(&piped, &file).error(3);
     assert_eq!(error["code"], "too_large");
 }

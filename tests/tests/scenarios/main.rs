@@ -25,6 +25,7 @@ mod prompts;
 mod publish_and_restore;
 mod records;
 mod refusals;
+mod reverse_proxy;
 mod slow_readers;
 mod snapshots;
 mod stopping;

@@ -21,11 +21,11 @@ fn refused(user: &Home, code: i32, arguments: &[&str]) -> serde_json::Value {
 fn a_node_tells_how_it_is_and_stops_when_asked() {
     let user = Home::new();
     let mut node = Node::start(&user.beside("node"));
-    let status = user.json(&["node", "status", "--node", node.url()]);
+    let status = user.json(&["node", "status", "--node", node.admin()]);
     assert_eq!(status["live"], true);
     assert_eq!(status["ready"], true);
     assert!(node.stop().success());
-    let error = user.error(5, &["node", "status", "--node", node.url()]);
+    let error = user.error(5, &["node", "status", "--node", node.admin()]);
     assert_eq!(error["code"], "not_reachable");
 }
 
@@ -46,7 +46,7 @@ fn a_closed_terminal_stops_a_node_in_order_unless_it_was_started_to_outlive_it()
 
     let mut node = by(&["nohup"], &user.beside("outlives"));
     node.hang_up();
-    let status = user.json(&["node", "status", "--node", node.url()]);
+    let status = user.json(&["node", "status", "--node", node.admin()]);
     assert_eq!(status["live"], true);
     assert!(node.stop().success());
 }
@@ -55,16 +55,16 @@ fn a_closed_terminal_stops_a_node_in_order_unless_it_was_started_to_outlive_it()
 fn names_and_pins_are_listed_and_shown() {
     let (user, file) = with_identity();
     let node = Node::start(&user.beside("node"));
-    let empty = user.json(&["name", "list", "--node", node.url()]);
+    let empty = user.json(&["name", "list", "--node", node.admin()]);
     assert!(empty["names"].as_array().unwrap().is_empty());
     user.json(&["label", "add", "@one", "spam"]);
     let published = publish(&user, &file, &[&node]);
-    let names = user.json(&["name", "list", "--node", node.url()]);
+    let names = user.json(&["name", "list", "--node", node.admin()]);
     assert_eq!(names["names"][0]["name"], published["name"]);
     assert_eq!(names["names"][0]["sequence"], published["sequence"]);
     let shown = user.json(&["name", "show", &did(&user), "--node", node.url()]);
     assert_eq!(shown["head"], published["head"]);
-    let pins = user.json(&["pin", "list", "--node", node.url()]);
+    let pins = user.json(&["pin", "list", "--node", node.admin()]);
     assert_eq!(pins["pins"][0]["cid"], published["head"]);
     let nobody = "k51qzi5uqu5dkb540xsenixdu9b1v21zx2t8ipuu5nmov96ssxlzf9gwyun1y9";
     user.error(4, &["name", "show", nobody, "--node", node.url()]);
@@ -196,7 +196,18 @@ fn two_nodes_on_one_directory_is_refused() {
     let data = user.beside("node");
     let node = Node::start(&data);
     let path = data.to_str().unwrap();
-    let error = refused(&user, 1, &["--data", path, "--listen", "127.0.0.1:0"]);
+    let error = refused(
+        &user,
+        1,
+        &[
+            "--data",
+            path,
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ],
+    );
     assert!(error["message"].as_str().unwrap().contains(path), "{error}");
     assert_eq!(node.json("/health/ready")["error"], serde_json::Value::Null);
 }
@@ -205,7 +216,18 @@ fn two_nodes_on_one_directory_is_refused() {
 fn a_data_directory_that_is_a_file_is_named() {
     let user = Home::new();
     let file = user.file("blocked", "not a directory");
-    let error = refused(&user, 1, &["--data", &file, "--listen", "127.0.0.1:0"]);
+    let error = refused(
+        &user,
+        1,
+        &[
+            "--data",
+            &file,
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ],
+    );
     assert!(
         error["message"].as_str().unwrap().contains("blocked"),
         "{error}"
@@ -331,7 +353,15 @@ fn a_node_without_json_speaks_to_people() {
     let user = Home::new();
     let data = user.beside("node");
     let mut child = user
-        .command(&["node", "run", "--listen", "127.0.0.1:0", "--data"])
+        .command(&[
+            "node",
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
         .arg(&data)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -15,7 +15,7 @@ fn pair(user: &Home) -> (Node, Node) {
         Node::start(&user.beside("one")),
         Node::start(&user.beside("other")),
     );
-    user.json(&["peers", "connect", one.peer(), "--node", other.url()]);
+    user.json(&["peers", "connect", one.peer(), "--node", other.admin()]);
     (one, other)
 }
 
@@ -23,16 +23,19 @@ fn pair(user: &Home) -> (Node, Node) {
 fn peers_are_connected_listed_and_banned() {
     let user = Home::new();
     let (one, other) = pair(&user);
-    let peers = user.json(&["peers", "list", "--node", other.url()]);
+    let peers = user.json(&["peers", "list", "--node", other.admin()]);
     let peer = peers["peers"][0]["peerId"].as_str().unwrap();
     assert!(one.peer().ends_with(peer));
     assert_eq!(peers["peers"][0]["inbound"], false);
-    let banned = user.json(&["peers", "ban", peer, "--node", other.url()]);
+    let banned = user.json(&["peers", "ban", peer, "--node", other.admin()]);
     assert_eq!(banned["changed"], true);
-    let error = user.error(3, &["peers", "connect", one.peer(), "--node", other.url()]);
+    let error = user.error(
+        3,
+        &["peers", "connect", one.peer(), "--node", other.admin()],
+    );
     assert_eq!(error["code"], "peer_denied");
-    user.json(&["peers", "unban", peer, "--node", other.url()]);
-    user.json(&["peers", "connect", one.peer(), "--node", other.url()]);
+    user.json(&["peers", "unban", peer, "--node", other.admin()]);
+    user.json(&["peers", "connect", one.peer(), "--node", other.admin()]);
 }
 
 #[test]
@@ -44,13 +47,16 @@ fn what_cannot_be_reached_is_told() {
         "connect",
         "/ip4/127.0.0.1/tcp/1",
         "--node",
-        node.url(),
+        node.admin(),
     ];
     assert_eq!(user.error(3, &nowhere)["code"], "no_peer_id");
-    let own = user.error(3, &["peers", "connect", node.peer(), "--node", node.url()]);
+    let own = user.error(
+        3,
+        &["peers", "connect", node.peer(), "--node", node.admin()],
+    );
     assert_eq!(own["code"], "own_peer");
     let cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
-    let absent = user.error(4, &["provide", cid, "--node", node.url()]);
+    let absent = user.error(4, &["provide", cid, "--node", node.admin()]);
     assert_eq!(absent["code"], "not_found");
     let found = user.json(&["providers", cid, "--node", node.url()]);
     assert!(found["providers"].as_array().unwrap().is_empty());
@@ -63,7 +69,7 @@ fn a_block_is_provided_and_its_provider_is_found() {
     user.json(&["label", "add", "@one", "spam"]);
     let published = publish(&user, &file, &[&one]);
     let head = published["head"].as_str().unwrap();
-    let provided = user.json(&["provide", head, "--node", one.url()]);
+    let provided = user.json(&["provide", head, "--node", one.admin()]);
     assert_eq!(provided["reached"], 1);
     let found = user.json(&["providers", head, "--node", other.url()]);
     let provider = found["providers"][0]["peerId"].as_str().unwrap();
@@ -96,21 +102,21 @@ fn a_dag_is_fetched_from_a_peer_listed_and_released() {
         "--out",
         out,
         "--node",
-        other.url(),
+        other.admin(),
     ];
     let fetched = user.json(&fetch);
     assert!(fetched["blocks"].as_u64().unwrap() >= 3, "{fetched}");
     let verified = user.json(&["car", "verify", out]);
     assert_eq!(verified["blocks"], fetched["blocks"]);
     // What is here is not fetched again.
-    let again = user.json(&["fetch", head, "--node", other.url()]);
+    let again = user.json(&["fetch", head, "--node", other.admin()]);
     assert_eq!(again["blocks"], 0);
-    let list = user.json(&["pin", "list", "--fetched", "--node", other.url()]);
+    let list = user.json(&["pin", "list", "--fetched", "--node", other.admin()]);
     assert_eq!(list["fetched"][0]["cid"], head);
-    user.json(&["pin", "remove", head, "--node", other.url()]);
-    user.error(4, &["pin", "remove", head, "--node", other.url()]);
+    user.json(&["pin", "remove", head, "--node", other.admin()]);
+    user.error(4, &["pin", "remove", head, "--node", other.admin()]);
     let absent = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
-    let nobody = user.error(4, &["fetch", absent, "--node", other.url()]);
+    let nobody = user.error(4, &["fetch", absent, "--node", other.admin()]);
     assert_eq!(nobody["code"], "block_unavailable");
 }
 
@@ -131,7 +137,7 @@ fn a_page_of_another_origin_does_not_steer_a_node() {
     let user = Home::new();
     let node = Node::start(&user.beside("node"));
     let ask = |host: &str, origin: &str| {
-        let mut stream = TcpStream::connect(node.address()).unwrap();
+        let mut stream = TcpStream::connect(node.admin_address()).unwrap();
         let head = format!(
             "POST /v1/peers/connect HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
         );
@@ -141,14 +147,14 @@ fn a_page_of_another_origin_does_not_steer_a_node() {
         let _ = stream.read_to_string(&mut answer);
         answer
     };
-    let foreign = ask(node.address(), "https://evil.example");
+    let foreign = ask(node.admin_address(), "https://evil.example");
     assert!(
         foreign.starts_with("HTTP/1.1 403") && foreign.contains("foreign_origin"),
         "{foreign}"
     );
     let rebound = ask("evil.example", "http://evil.example");
     assert!(rebound.starts_with("HTTP/1.1 403"), "{rebound}");
-    let own = ask(node.address(), node.url());
+    let own = ask(node.admin_address(), node.admin());
     assert!(own.starts_with("HTTP/1.1 400"), "{own}");
 }
 
@@ -161,7 +167,7 @@ fn a_node_is_asked_how_fast_it_publishes_and_resolves() {
         let tables = peers["routing"].as_array().unwrap();
         tables.iter().any(|table| table["peers"] == 1)
     });
-    let probe = ["node", "probe", "--node", other.url()];
+    let probe = ["node", "probe", "--node", other.admin()];
     let before = user.json(&probe);
     assert_eq!(before["sequence"], Value::Null);
     let told = user.json(&[&probe[..], &["--now"]].concat());
@@ -174,6 +180,6 @@ fn a_node_is_asked_how_fast_it_publishes_and_resolves() {
         assert!(shown.text().contains(text), "no {text}: {}", shown.text());
     }
     // Each node has a canary of its own.
-    let name = user.json(&["node", "probe", "--node", one.url()])["name"].clone();
+    let name = user.json(&["node", "probe", "--node", one.admin()])["name"].clone();
     assert_ne!(name, told["name"]);
 }

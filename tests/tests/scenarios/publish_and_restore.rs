@@ -73,7 +73,9 @@ fn the_home_remembers_its_nodes() {
     user.json(&["label", "add", "@two", "spam"]);
     let again = user.json(&["publish", "--passphrase-file", &file]);
     assert_eq!(again["nodes"][0]["url"], node.url());
-    assert_eq!(user.json(&["node", "status"])["url"], node.url());
+    // So do questions that everybody may ask.
+    let shown = user.json(&["name", "show", &did(&user)]);
+    assert_eq!(shown["pin"], "pinned");
 }
 
 #[test]

@@ -145,7 +145,16 @@ fn data_of_a_newer_version_are_left_alone() {
     let (words, _) = text.trim().rsplit_once(' ').unwrap();
     let newer = format!("{words} 99\n");
     fs::write(&format, &newer).unwrap();
-    let run = ["node", "run", "--listen", "127.0.0.1:0", "--data", path];
+    let run = [
+        "node",
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--data",
+        path,
+    ];
     let error = user.error(3, &run);
     assert_eq!(error["code"], "newer_format");
     let message = error["message"].as_str().unwrap();

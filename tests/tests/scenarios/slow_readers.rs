@@ -54,7 +54,7 @@ fn slow_readers_cost_neither_memory_nor_health_nor_peers() {
     assert!(most < before + MORE_MIB, "{before} MiB, then {most} MiB");
 
     let other = Node::start(&user.beside("other"));
-    user.json(&["peers", "connect", node.peer(), "--node", other.url()]);
+    user.json(&["peers", "connect", node.peer(), "--node", other.admin()]);
 
     drop(readers);
     node.eventually("/health/live", |_| node.resident_mib() < before + LEFT_MIB);

@@ -24,7 +24,7 @@ fn copy(from: &Path, to: &Path) {
 fn a_node_starts_on_a_copy_of_a_snapshot_and_the_store_goes_on() {
     let (owner, file) = with_identity();
     let mut node = Node::start(&owner.beside("node"));
-    let url = node.url().to_owned();
+    let url = node.admin().to_owned();
     let at_node = |words: &[&str]| {
         [words, &["--node", &url]]
             .concat()
@@ -68,7 +68,7 @@ fn a_node_starts_on_a_copy_of_a_snapshot_and_the_store_goes_on() {
 
     // They are kept across starts, are no part of one another, and go one by one.
     node.restart();
-    let url = node.url().to_owned();
+    let url = node.admin().to_owned();
     let list = || {
         owner.json(&["snapshot", "list", "--node", &url])["snapshots"]
             .as_array()

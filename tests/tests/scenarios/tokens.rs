@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use perennis_tests::home::{Home, Ran};
@@ -25,13 +26,14 @@ fn printed(ran: &Ran) -> String {
 /// A node with a token, and the file that holds it.
 fn guarded(user: &Home) -> (Node, String) {
     let token = user.file("token", format!("{TOKEN}\n"));
-    let config = user.file("node.toml", format!("[http]\ntoken-file = {token:?}\n"));
+    let config = format!("[http]\ntoken-file = {token:?}\npublish = \"token\"\n");
+    let config = user.file("node.toml", config);
     let node = Node::start_with(&user.beside("guarded"), config.as_ref());
     (node, token)
 }
 
 #[test]
-fn every_command_that_changes_something_carries_the_token() {
+fn every_command_for_which_a_node_wants_a_token_carries_it() {
     let (user, phrase) = with_identity();
     let (node, token) = guarded(&user);
     let other = Node::start(&user.beside("other"));
@@ -55,6 +57,13 @@ fn every_command_that_changes_something_carries_the_token() {
         (&["node", "probe", "--now"], 0),
         (&["publish", "--passphrase-file", &phrase], 0),
         (&["log", "compact", "--passphrase-file", &phrase], 0),
+        (&["peers", "list"], 0),
+        (&["name", "list"], 0),
+        (&["pin", "list"], 0),
+        (&["pin", "list", "--fetched"], 0),
+        (&["pin", "list", "--imported"], 0),
+        (&["node", "probe"], 0),
+        (&["store", "losses"], 0),
     ];
     for (command, code) in commands {
         let at = [command, &["--node", node.url()][..]].concat();
@@ -65,7 +74,109 @@ fn every_command_that_changes_something_carries_the_token() {
         let done = user.run_json(&with_token);
         assert_eq!(done.code, Some(*code), "{command:?}: {}", printed(&done));
         assert!(!printed(&done).contains("unauthorized"), "{command:?}");
+        let by_variable = user
+            .command(&[&["--json"], &at[..]].concat())
+            .env("PERENNIS_TOKEN_FILE", &token)
+            .output()
+            .unwrap();
+        assert!(
+            !String::from_utf8_lossy(&by_variable.stdout).contains("unauthorized"),
+            "{command:?}"
+        );
     }
+}
+
+#[test]
+fn a_token_is_drawn_shown_once_grants_its_scopes_and_is_taken_away() {
+    let user = Home::new();
+    let tokens = user.beside("tokens");
+    let config = format!("[http]\ntokens = {:?}\n", tokens.to_str().unwrap());
+    let config = user.file("node.toml", config);
+    let token = |arguments: &[&'static str]| {
+        let rest = arguments.iter().map(|word| (*word).to_owned());
+        let words = ["node", "token"].map(str::to_owned).into_iter().chain(rest);
+        words
+            .chain(["--config".to_owned(), config.clone()])
+            .collect::<Vec<String>>()
+    };
+    let drawn = user.json(&token(&["watcher", "--scope", "read"]));
+    let drawn = drawn["token"].as_str().unwrap().to_owned();
+    let out = user.beside("alice.token");
+    let out = out.to_str().unwrap();
+    let mut drawing = token(&["alice", "--scope", "read,pin"]);
+    drawing.extend(["--out".to_owned(), out.to_owned()]);
+    let told = user.json(&drawing);
+    assert!(told["token"].is_null());
+    assert_eq!(told["out"], out);
+    for path in [tokens.to_str().unwrap(), out] {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{path}");
+    }
+    let text = fs::read_to_string(&tokens).unwrap();
+    let alice = fs::read_to_string(out).unwrap();
+    assert!(
+        !text.contains(&drawn) && !text.contains(alice.trim()),
+        "{text}"
+    );
+    let taken = user.error(3, &token(&["alice", "--scope", "read"]));
+    assert_eq!(taken["code"], "name_taken");
+    user.error(2, &token(&["bob", "--scope", "everything"]));
+    user.error(2, &["node", "token", "bob", "--scope", "read"]);
+    let list = user.json(&token(&["list"]));
+    assert_eq!(
+        list["tokens"][1]["scopes"],
+        serde_json::json!(["read", "pin"])
+    );
+
+    let node = Node::start_with(&user.beside("node"), config.as_ref());
+    let watcher = user.file("watcher.token", &drawn);
+    let peers =
+        |file: &str| user.run_json(&["peers", "list", "--node", node.url(), "--token-file", file]);
+    let release = |file: &str| {
+        user.run_json(&[
+            "pin",
+            "remove",
+            ABSENT,
+            "--node",
+            node.url(),
+            "--token-file",
+            file,
+        ])
+    };
+    assert_eq!(peers(&watcher).code, Some(0));
+    let refused = release(&watcher);
+    assert_eq!(refused.code, Some(3));
+    assert!(
+        printed(&refused).contains(node.admin()),
+        "{}",
+        printed(&refused)
+    );
+    // It is let in, and nothing of that is kept.
+    assert_eq!(release(out).code, Some(4));
+
+    user.json(&token(&["remove", "alice"]));
+    user.error(4, &token(&["remove", "alice"]));
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while peers(out).code != Some(3) {
+        assert!(Instant::now() < give_up, "the token still grants something");
+    }
+    assert_eq!(peers(&watcher).code, Some(0));
+}
+
+#[test]
+fn a_token_is_never_sent_where_others_read_it() {
+    let user = Home::new();
+    let token = user.file("token", TOKEN);
+    let line = [
+        "peers",
+        "list",
+        "--node",
+        "http://node.example",
+        "--token-file",
+        &token,
+    ];
+    let message = user.error(2, &line)["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("without encryption"), "{message}");
 }
 
 #[test]
@@ -86,7 +197,7 @@ fn a_token_goes_to_the_one_node_that_was_named() {
         user.error(2, &line)["message"].as_str().unwrap().to_owned()
     };
     let message = to(&[node.url(), "http://127.0.0.1:9"]);
-    assert!(message.contains("the token of one node"), "{message}");
+    assert!(message.contains("of one node"), "{message}");
     fs::write(&token, "\n").unwrap();
     let message = to(&[node.url()]);
     assert!(message.contains("holds no token"), "{message}");

@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) async fn follow(context: &Context<'_>, arguments: &NameFollow) -> Result<(), Failure> {
     let name = parse_name(&arguments.name)?;
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let ask = Ask {
         node,
         name,
@@ -75,7 +75,7 @@ pub(super) async fn unfollow(
     arguments: &NameUnfollow,
 ) -> Result<(), Failure> {
     let name = parse_name(&arguments.name)?;
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let request = Request::delete(node.at(&format!("/v1/names/{name}")));
     node.change(request).await?;
     let document = UnfollowedDocument {

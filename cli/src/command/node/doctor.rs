@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use perennis_node::config::{self, Sources};
+use perennis_node::config::{self, AdminListen, Sources};
 use perennis_node::data_folder::{self, files_of_blocks};
 use rustix::fs::Access;
 use rustix::process::{Resource, getrlimit};
@@ -82,8 +82,12 @@ pub(super) fn run(context: &Context<'_>, arguments: &NodeDoctor) -> Result<(), F
     if usable {
         checks.push(check_space(&config.data));
     }
-    checks.extend(data::check(context, &config));
+    checks.extend(data::check(&config));
     checks.push(check_address("address", config.http.listen, "http.listen"));
+    if let AdminListen::At(address) = config.http.admin_listen {
+        let key = "http.admin-listen";
+        checks.push(check_address("admin listener", address, key));
+    }
     if let Some(address) = config.http.gateway_listen {
         checks.push(check_address(
             "path gateway",

@@ -23,7 +23,7 @@ const BAR: u64 = 32;
 const OPERATIONS: [&str; 2] = ["publish", "resolve"];
 
 pub(super) async fn run(context: &Context<'_>, arguments: &NodeProbe) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?.with_token(&arguments.token)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let body = if arguments.now {
         let request = Request::post(node.at("/v1/probe"), "application/json", Bytes::new());
         let spinner = context.output.spinner("publishing and resolving");

@@ -24,6 +24,8 @@ struct Ready<'a> {
     event: &'static str,
     http: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<&'a str>,
     #[serde(rename = "peerId")]
     peer_id: String,
@@ -43,6 +45,9 @@ pub(super) fn serve(context: &Context<'_>, arguments: &NodeRun) -> Result<(), Fa
     }
     if let Some(listen) = &arguments.listen {
         flags.push(("http.listen".to_owned(), listen.to_string()));
+    }
+    if let Some(listen) = &arguments.admin_listen {
+        flags.push(("http.admin-listen".to_owned(), listen.clone()));
     }
     if let Some(listen) = &arguments.gateway_listen {
         flags.push(("http.gateway-listen".to_owned(), listen.to_string()));
@@ -79,12 +84,14 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
         () = stop.received() => return Ok(()),
     };
     let url = node.url();
+    let admin = node.admin_url();
     let gateway = node
         .gateway_addr()
         .map(|address| format!("http://{address}"));
     let ready = Ready {
         event: "ready",
         http: &url,
+        admin: admin.as_deref(),
         gateway: gateway.as_deref(),
         peer_id: node.peer_id(),
         p2p: node.p2p_addresses(),
@@ -110,9 +117,13 @@ async fn serve_until_stopped(context: &Context<'_>, config: Config) -> Result<()
                         .unwrap_or_else(|| node.peer_id()),
                 ),
             ),
+            ("for you", admin.clone()),
             ("path gateway", gateway.clone()),
             ("health", Some(format!("{url}/health/ready"))),
-            ("metrics", Some(format!("{url}/metrics"))),
+            (
+                "metrics",
+                admin.as_ref().map(|admin| format!("{admin}/metrics")),
+            ),
         ]);
         let stop = page.paint.dim("stop it with Ctrl-C");
         page.line(stop);

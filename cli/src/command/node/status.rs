@@ -28,7 +28,7 @@ struct StatusDocument {
 }
 
 pub(super) async fn run(context: &Context<'_>, arguments: &NodeStatus) -> Result<(), Failure> {
-    let node = NodeClient::new(context, &arguments.node)?;
+    let node = NodeClient::of_operator(&arguments.node)?;
     let (live, _) = node.get("/health/live").await?;
     let (ready, status) = node.get("/health/ready").await?;
     let about = match node.get("/v1/status").await? {

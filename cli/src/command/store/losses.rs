@@ -11,7 +11,7 @@ use super::running::same_store;
 use super::{
     INDEX_HINT, LOG_HINT, ask_running, configured, index_trouble, log_trouble, no_store, unopened,
 };
-use crate::args::{OneNode, StoreLosses};
+use crate::args::StoreLosses;
 use crate::ask::NodeClient;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -30,7 +30,7 @@ struct Document {
 
 pub(super) fn run(context: &Context<'_>, arguments: &StoreLosses) -> Result<(), Failure> {
     if arguments.node.url.is_some() {
-        return block_on(ask(context, arguments, &arguments.node));
+        return block_on(ask(context, arguments));
     }
     let config = configured(&arguments.place)?;
     let dir = &config.data;
@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context<'_>, arguments: &StoreLosses) -> Result<(), 
         // A node runs on it, and knows more.
         Err(OpenError::Locked { .. }) => {
             return block_on(async {
-                let (node, damage) = ask_running(context, &config).await?;
+                let (node, damage) = ask_running(&config, &arguments.node.token).await?;
                 told_by(context, arguments, node, damage).await
             });
         }
@@ -102,12 +102,8 @@ fn show(
     tell(context, &document)
 }
 
-async fn ask(
-    context: &Context<'_>,
-    arguments: &StoreLosses,
-    node: &OneNode,
-) -> Result<(), Failure> {
-    let node = NodeClient::new(context, node)?;
+async fn ask(context: &Context<'_>, arguments: &StoreLosses) -> Result<(), Failure> {
+    let node = NodeClient::of_operator(&arguments.node)?;
     let damage = node.expect("/v1/damage").await?;
     // Who names a folder as well means the node that runs on it.
     if arguments.place.dir.is_some() || arguments.place.data.is_some() {
@@ -123,7 +119,6 @@ async fn told_by(
     node: NodeClient,
     mut damage: Value,
 ) -> Result<(), Failure> {
-    let node = node.with_token(&arguments.token)?;
     if arguments.dismiss {
         damage = node.change(Request::delete(node.at("/v1/damage"))).await?;
     }

@@ -7,21 +7,21 @@ use perennis_node::config::Config;
 use perennis_store::store_id;
 use serde_json::Value;
 
-use super::node_of;
+use super::url_of;
+use crate::args::TokenArgs;
 use crate::ask::NodeClient;
-use crate::context::Context;
 use crate::failure::Failure;
 
 /// How the right address is given.
-const RIGHT_ADDRESS: &str = "name the node's address with --config FILE or PERENNIS_HTTP_LISTEN as it was started, or ask it alone with `perennis store losses --node URL`; the first line it prints says the URL";
+const RIGHT_ADDRESS: &str = "name the node's address with --config FILE or PERENNIS_HTTP_ADMIN_LISTEN as it was started, or ask it alone with `perennis store losses --node URL`; the first line it prints says the URL";
 
 /// The node that has the folder open, and what it says is damaged.
 pub(crate) async fn ask_running(
-    context: &Context<'_>,
     config: &Config,
+    token: &TokenArgs,
 ) -> Result<(NodeClient, Value), Failure> {
     let dir = config.data.display();
-    let node = NodeClient::new(context, &node_of(config))?;
+    let node = NodeClient::at_url(&url_of(config), token)?;
     let asked = node.expect("/v1/damage").await;
     let damage = asked.map_err(|failure| match failure.code.as_ref() {
         // It may well be the one; it cannot say so yet.

@@ -14,7 +14,7 @@ fn found<'a>(method: &Method, path: &'a str) -> Option<(&'static str, &'a str)> 
 
 fn other_methods(method: &Method, path: &str) -> Option<&'static str> {
     match super::find(Listener::Api, method, path) {
-        Matched::OtherMethods(methods) => Some(methods),
+        Matched::OtherMethods(methods, _) => Some(methods),
         _ => None,
     }
 }

@@ -1,7 +1,6 @@
 //! Routes of the node itself: its pages, its health, its figures and this documentation.
 
 use super::{ERROR, HTML, routes};
-use crate::http::listener::Listener;
 use crate::http::route::{Documented, Metering, Route, Schema, Shape};
 use crate::http::{health, metrics, openapi, page, status};
 
@@ -27,17 +26,17 @@ pub(super) static ROUTES: &[Route] = &[
             200 "it does" json!("health"),
             503 "it is stopping, its disk is full, its data folder is gone, its store is being opened or failed, or the rows of the index cannot be read" json!("health"),
         ]),
-    Route::get("/metrics", "metrics", handler!(metrics::metrics))
+    Route::watch("/metrics", "metrics", handler!(metrics::metrics))
         .also(&["/metrics/"])
         .metering(Metering::NeverRefused)
         .summary("Metrics in the OpenMetrics text format.")
         .answers(documented![200 "the metrics" &[("application/openmetrics-text; version=1.0.0; charset=utf-8", Shape::Text)]]),
-    Route::get("/openapi.json", "openapi", |_| Box::pin(async { Ok(openapi::document(Listener::Api, routes(Listener::Api))) }))
+    Route::get("/openapi.json", "openapi", |call| Box::pin(async move { Ok(openapi::document(call.listener, routes(call.listener))) }))
         .also(&["/openapi.json/"])
         .metering(Metering::NeverRefused)
         .summary("This document.")
         .answers(documented![200 "the document" json!("openapi")]),
-    Route::get("/v1/status", "status", handler!(status::status))
+    Route::watch("/v1/status", "status", handler!(status::status))
         .metering(Metering::NeverRefused)
         .summary("How the node and each of its background workers is.")
         .answers(documented![200 "the status" json!("status")]),

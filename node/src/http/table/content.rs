@@ -2,8 +2,8 @@
 
 use super::ERROR;
 use crate::http::route::{Documented, Metering, Query, Route, RouteMethod, Schema, Shape};
-use crate::http::scope::Scope;
 use crate::http::{gateway, identifiers, records, resolved};
+use crate::scope::Scope;
 
 const FILENAME: Query = Query {
     name: "filename",
@@ -121,8 +121,6 @@ pub(super) static ROUTES: &[Route] = &[
         .answers(documented![
             200 "stored" json!("receipt"),
             400 "no name, no record, or no record of this name" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "this name may not publish here" ERROR,
             406 "another content type than that of a record" ERROR,
             409 "a newer record is known, or one of the same sequence with another value" ERROR,
             413 "above 10,240 bytes" ERROR,

@@ -3,17 +3,17 @@
 use super::{ERROR, PAGE_QUERY};
 use crate::http::fetch;
 use crate::http::route::{Documented, Query, Route, RouteMethod, Schema, Shape};
-use crate::http::scope::Scope;
+use crate::scope::Scope;
 
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/v1/fetched", "fetched", handler!(fetch::list))
+    Route::watch("/v1/fetched", "fetched", handler!(fetch::list))
         .summary("DAGs that were fetched on demand and are kept, in the order of their CIDs.")
         .query(PAGE_QUERY)
         .answers(documented![
             200 "a page" json!("fetched"),
             400 "no cursor or no limit" ERROR,
         ]),
-    Route::new(RouteMethod::Post, "/v1/fetched/{cid}", "fetch", Scope::Control, handler!(fetch::start))
+    Route::new(RouteMethod::Post, "/v1/fetched/{cid}", "fetch", Scope::Pin, handler!(fetch::start))
         .summary("Fetches the DAG below a CID from peers, verified block by block, and keeps it. Answers with JSON lines: progress, then done or failed, whose kind says what the caller may do (retry, reject, corrupt or fatal).")
         .query(&[Query {
             name: "peer",
@@ -23,19 +23,15 @@ pub(super) static ROUTES: &[Route] = &[
         .answers(documented![
             200 "lines" &[("application/x-ndjson", Shape::Text)],
             400 "no CID or no multiaddr" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "called by a page of another origin" ERROR,
             422 "somebody else answers at the address" ERROR,
             502 "the peer cannot be reached" ERROR,
             507 "the disk is full" ERROR,
         ]),
-    Route::new(RouteMethod::Delete, "/v1/fetched/{cid}", "release", Scope::Control, handler!(fetch::release))
+    Route::new(RouteMethod::Delete, "/v1/fetched/{cid}", "release", Scope::Pin, handler!(fetch::release))
         .summary("Keeps a DAG no longer for having been fetched.")
         .answers(documented![
             200 "released" json!("release"),
             400 "no CID" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "called by a page of another origin" ERROR,
             404 "it was not fetched" ERROR,
             507 "the disk is full" ERROR,
         ]),

@@ -2,11 +2,11 @@
 
 use super::{ERROR, PAGE_QUERY};
 use crate::http::route::{Documented, Query, Route, RouteMethod, Schema, Shape};
-use crate::http::scope::Scope;
 use crate::http::{follow, name_status, names, pins};
+use crate::scope::Scope;
 
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/v1/names", "names", handler!(names::list))
+    Route::watch("/v1/names", "names", handler!(names::list))
         .summary("The names this node keeps, in the order of their bytes.")
         .query(PAGE_QUERY)
         .answers(documented![
@@ -20,8 +20,8 @@ pub(super) static ROUTES: &[Route] = &[
             400 "no name" ERROR,
             404 "the name is not kept here, or its record is lost" ERROR,
         ]),
-    Route::new(RouteMethod::Put, "/v1/names/{name}", "follow", Scope::Control, handler!(follow::follow))
-        .summary("Follows somebody else's name: keeps its record and all that is below its head, and looks for newer records. Where the record points at another name, that one is followed for it. For the operator only: with the bearer token, or from this machine and from no web page. Without a body the record is looked for at the routers and sources; a body is the record, or a CARv1 of the form of a publish whose blocks are kept as well.")
+    Route::new(RouteMethod::Put, "/v1/names/{name}", "follow", Scope::Pin, handler!(follow::follow))
+        .summary("Follows somebody else's name: keeps its record and all that is below its head, and looks for newer records. Where the record points at another name, that one is followed for it. Without a body the record is looked for at the routers and sources; a body is the record, or a CARv1 of the form of a publish whose blocks are kept as well.")
         .query(&[
             Query {
                 name: "source",
@@ -38,8 +38,6 @@ pub(super) static ROUTES: &[Route] = &[
         .answers(documented![
             200 "it is followed; its status" json!("name"),
             400 "no name, no URL, or no valid record" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "not the operator" ERROR,
             404 "no record of the name was found" ERROR,
             408 "the body came too slowly" ERROR,
             409 "one of the same sequence with another value is kept" ERROR,
@@ -51,13 +49,11 @@ pub(super) static ROUTES: &[Route] = &[
             503 "busy, or its data folder is gone" ERROR,
             507 "the disk is full" ERROR,
         ]),
-    Route::new(RouteMethod::Delete, "/v1/names/{name}", "unfollow", Scope::Control, handler!(follow::unfollow))
-        .summary("Ends following a name. It goes with all that only it holds, unless its owner has published it here. For the operator only, as following.")
+    Route::new(RouteMethod::Delete, "/v1/names/{name}", "unfollow", Scope::Pin, handler!(follow::unfollow))
+        .summary("Ends following a name. It goes with all that only it holds, unless its owner has published it here.")
         .answers(documented![
             204 "it is no longer followed" &[],
             400 "no name" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "not the operator" ERROR,
             404 "the name is not followed" ERROR,
             409 "another followed name leads to it" ERROR,
             507 "the disk is full" ERROR,
@@ -68,8 +64,6 @@ pub(super) static ROUTES: &[Route] = &[
         .answers(documented![
             200 "stored durably" json!("receipt"),
             400 "no name, no CAR, or not the message that is expected" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "this name may not publish here" ERROR,
             408 "the body came too slowly" ERROR,
             409 "a newer record is known, or one of the same sequence with another value" ERROR,
             413 "the message or a block is too large" ERROR,
@@ -79,14 +73,14 @@ pub(super) static ROUTES: &[Route] = &[
             503 "busy, or its data folder is gone" ERROR,
             507 "the disk is full" ERROR,
         ]),
-    Route::get("/v1/pins", "pins", handler!(pins::list))
+    Route::watch("/v1/pins", "pins", handler!(pins::list))
         .summary("What this node keeps, and for whom.")
         .query(PAGE_QUERY)
         .answers(documented![
             200 "a page" json!("pins"),
             400 "no cursor or no limit" ERROR,
         ]),
-    Route::get("/v1/index", "index", handler!(pins::index))
+    Route::watch("/v1/index", "index", handler!(pins::index))
         .summary("The CIDs of pinned tag lists and DID documents, for monitoring.")
         .query(PAGE_QUERY)
         .answers(documented![

@@ -2,8 +2,8 @@
 
 use super::ERROR;
 use crate::http::route::{Documented, Query, Route, RouteMethod, Schema, Shape};
-use crate::http::scope::Scope;
 use crate::http::{peers, providers};
+use crate::scope::Scope;
 
 /// Of lists of peers (IPIP-484).
 const FILTERS: &[Query] = &[
@@ -20,43 +20,35 @@ const FILTERS: &[Query] = &[
 ];
 
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/v1/peers", "peers", handler!(peers::list))
+    Route::watch("/v1/peers", "peers", handler!(peers::list))
         .summary("The node as a peer: where it listens, who is connected, how many come in and from where.")
         .answers(documented![200 "the peers" json!("peers")]),
-    Route::new(RouteMethod::Post, "/v1/peers/connect", "peer_connect", Scope::Control, handler!(peers::connect))
+    Route::new(RouteMethod::Post, "/v1/peers/connect", "peer_connect", Scope::Admin, handler!(peers::connect))
         .summary("Connects to the peer at a multiaddr.")
         .request("application/json")
         .answers(documented![
             200 "connected" json!("peer-connect"),
             400 "no multiaddr, no peer in it, or a peer that is banned" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "called by a page of another origin" ERROR,
             422 "somebody else answers there" ERROR,
             502 "it cannot be reached" ERROR,
         ]),
-    Route::new(RouteMethod::Put, "/v1/peers/{peer}/ban", "peer_ban", Scope::Control, handler!(peers::ban))
+    Route::new(RouteMethod::Put, "/v1/peers/{peer}/ban", "peer_ban", Scope::Admin, handler!(peers::ban))
         .summary("Closes the connections with a peer and takes none any more, until the node stops or the ban is lifted.")
         .answers(documented![
             200 "banned" json!("peer-ban"),
             400 "no peer id" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "called by a page of another origin" ERROR,
         ]),
-    Route::new(RouteMethod::Delete, "/v1/peers/{peer}/ban", "peer_unban", Scope::Control, handler!(peers::unban))
+    Route::new(RouteMethod::Delete, "/v1/peers/{peer}/ban", "peer_unban", Scope::Admin, handler!(peers::unban))
         .summary("Speaks with a peer again.")
         .answers(documented![
             200 "not banned" json!("peer-ban"),
             400 "no peer id" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "called by a page of another origin" ERROR,
         ]),
-    Route::new(RouteMethod::Post, "/v1/providers/{cid}", "provide", Scope::Control, handler!(providers::provide))
+    Route::new(RouteMethod::Post, "/v1/providers/{cid}", "provide", Scope::Pin, handler!(providers::provide))
         .summary("Tells the DHT that this node has a block.")
         .answers(documented![
             200 "told" json!("provide"),
             400 "no CID" ERROR,
-            401 "the bearer token is missing or wrong" ERROR,
-            403 "called by a page of another origin" ERROR,
             404 "the block is not here" ERROR,
             503 "no peers, or too few took it" ERROR,
         ]),

@@ -15,6 +15,7 @@ use perennis_store::{FORMAT, Inspection, OpenError, inspect};
 use serde_json::Value;
 
 use super::Check;
+use crate::args::TokenArgs;
 use crate::command::store::{
     FORMAT_HINT, INDEX_HINT, LOG_HINT, ask_running, index_trouble, log_trouble,
 };
@@ -33,7 +34,7 @@ const EARLIEST: Millis = Millis(1_761_955_200_000);
 /// How far a stored head may be ahead of the clock: two machines never agree to the second.
 const TOLERANCE_MS: u64 = 60_000;
 
-pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
+pub(super) fn check(config: &Config) -> Vec<Check> {
     if let Some(found) = in_the_way(&config.data) {
         return vec![Check::failed("store", found.to_string(), found.hint())];
     }
@@ -70,7 +71,7 @@ pub(super) fn check(context: &Context<'_>, config: &Config) -> Vec<Check> {
         Err(error) => {
             checks.push(check_opening(&config.data, &error));
             if matches!(error, OpenError::Locked { .. }) {
-                checks.extend(check_running(context, config));
+                checks.extend(check_running(config));
             }
         }
     }
@@ -220,9 +221,9 @@ fn check_damage(report: &Report) -> Check {
 }
 
 /// What the node that runs on the directory knows of damage and of its clock.
-fn check_running(context: &Context<'_>, config: &Config) -> Vec<Check> {
+fn check_running(config: &Config) -> Vec<Check> {
     let asked = block_on(async {
-        let (node, damage) = ask_running(context, config).await?;
+        let (node, damage) = ask_running(config, &TokenArgs::default()).await?;
         // A node of an earlier release says nothing of its clock.
         let status = node.expect("/v1/status").await.unwrap_or_default();
         Ok((damage, status))
