@@ -11,6 +11,7 @@ pub mod config;
 pub mod damage;
 pub mod data_folder;
 mod demand;
+mod groups;
 mod http;
 mod ingest;
 pub mod keystore;
@@ -30,5 +31,6 @@ mod swarm;
 mod token;
 mod workers;
 
+pub use clock::EARLIEST;
 pub use storage::{KnownDamage, OpenError};
 pub use token::TokenError;

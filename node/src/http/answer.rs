@@ -130,8 +130,7 @@ fn allow(headers: &mut HeaderMap, listener: Listener, methods: &'static str) {
 
 /// The answer to a browser that asks whether a page of another origin may call.
 pub(crate) fn preflight(methods: &'static str, listener: Listener) -> Answer {
-    let mut answer = Response::new(Body::Empty);
-    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let mut answer = no_content();
     let headers = answer.headers_mut();
     allow(headers, listener, methods);
     headers.insert(
@@ -139,6 +138,13 @@ pub(crate) fn preflight(methods: &'static str, listener: Listener) -> Answer {
         HeaderValue::from_static("86400"),
     );
     headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}
+
+/// That what was asked for is done, and nothing more.
+pub(crate) fn no_content() -> Answer {
+    let mut answer = Response::new(Body::Empty);
+    *answer.status_mut() = StatusCode::NO_CONTENT;
     answer
 }
 

@@ -7,6 +7,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use super::service::Service;
+use crate::ingest::Writer;
 
 /// A request that a route was found for, and the node that answers it.
 pub(super) struct Call {
@@ -19,6 +20,11 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// The caller as one who writes. Where there is a token, nobody comes here without it.
+    pub(super) fn writer(&self) -> Writer {
+        Writer::at(self.peer, self.node.config.http.token_file.is_some())
+    }
+
     /// The query, still percent-encoded.
     pub(super) fn query(&self) -> Option<&str> {
         self.request.uri().query()

@@ -43,6 +43,7 @@ pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
 
 /// Receives a publish message and stores it.
 pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
+    let writer = call.writer();
     let Call { node, request, .. } = call;
     let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
     let sent = content_type(request.headers());
@@ -55,9 +56,10 @@ pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
         .closing());
     }
     node.ingest
-        .admit(&name, call.peer)
+        .admit(&name, &writer)
+        .await
         .map_err(|error| Refusal::from(error).closing())?;
-    let mut message = node.ingest.receive();
+    let mut message = node.ingest.receive(Some(&writer));
     let mut upload = Upload::new(request, message.limit(), &node.config.http)?;
     while let Some(part) = upload.part().await? {
         message
@@ -65,7 +67,7 @@ pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
             .map_err(|error| Refusal::from(error).closing())?;
     }
     // A client that goes away now changes nothing: what it sent whole is stored whole.
-    let stored = tokio::spawn(async move { node.ingest.publish(&name, message).await });
+    let stored = tokio::spawn(async move { node.ingest.publish(&name, message, &writer).await });
     let receipt = stored.await.map_err(Refusal::internal)??;
     Ok(json(StatusCode::OK, &receipt))
 }

@@ -109,6 +109,8 @@ mod tests {
             ("POST /v1/names/{name}/publish", Publish),
             ("PUT /v1/names/{name}", Control),
             ("DELETE /v1/names/{name}", Control),
+            ("DELETE /v1/names/{name}/record", Control),
+            ("DELETE /v1/denied/{name}", Control),
             ("POST /v1/fetched/{cid}", Control),
             ("DELETE /v1/fetched/{cid}", Control),
             ("POST /v1/imported", Control),

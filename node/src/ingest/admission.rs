@@ -9,7 +9,7 @@ use perennis_sdk::exchange::DagLimits;
 use perennis_shared::ipns::Name;
 use quick_cache::sync::Cache;
 
-use super::IngestError;
+use super::{IngestError, Writer};
 use crate::config::{AdmissionConfig, Config};
 use crate::storage::GraphFacts;
 
@@ -18,7 +18,7 @@ const REMEMBERED: usize = 65_536;
 
 /// The rules of the configuration and the rates seen lately.
 pub(super) struct Admission {
-    rules: AdmissionConfig,
+    pub(super) rules: AdmissionConfig,
     /// Most bytes of one fetch on demand.
     fetch_bytes: u64,
     names: Cache<Name, Arc<Bucket>>,
@@ -35,23 +35,32 @@ impl Admission {
         }
     }
 
-    pub(super) fn admit(&self, name: &Name, peer: IpAddr, now: Instant) -> Result<(), IngestError> {
+    /// Whether somebody may write a name now. It counts for the writer, not for the name: a stranger who names it must not use up
+    /// its rate.
+    pub(super) fn admit(
+        &self,
+        name: &Name,
+        writer: &Writer,
+        now: Instant,
+    ) -> Result<(), IngestError> {
         if !self.rules.allow.is_empty() && !self.rules.allow.contains(name) {
             return Err(IngestError::NotAllowed);
         }
-        if !peer.is_loopback() {
-            take(
-                &self.addresses,
-                &counted(peer),
-                self.rules.address_rate,
-                now,
-            )
-            .map_err(|retry_after| IngestError::TooOften {
-                what: "this address",
-                per_minute: self.rules.address_rate,
-                retry_after,
-            })?;
+        if let Some(address) = writer.address.filter(|_| writer.is_rated) {
+            let address = counted(address);
+            take(&self.addresses, &address, self.rules.address_rate, now).map_err(
+                |retry_after| IngestError::TooOften {
+                    what: "this address",
+                    per_minute: self.rules.address_rate,
+                    retry_after,
+                },
+            )?;
         }
+        Ok(())
+    }
+
+    /// Whether a name may change once more now. Asked when its signature was verified.
+    pub(super) fn admit_signed(&self, name: &Name, now: Instant) -> Result<(), IngestError> {
         take(&self.names, name, self.rules.name_rate, now).map_err(|retry_after| {
             IngestError::TooOften {
                 what: "this name",
@@ -63,13 +72,24 @@ impl Admission {
 
     pub(super) fn check_size(&self, facts: &GraphFacts) -> Result<(), IngestError> {
         let bounds = [
-            ("bytes", facts.bytes, self.rules.name_bytes),
-            ("blocks", facts.blocks, self.rules.name_blocks),
+            (
+                "bytes for one name",
+                "admission.name-size",
+                facts.bytes,
+                self.rules.name_bytes,
+            ),
+            (
+                "blocks for one name",
+                "admission.name-blocks",
+                facts.blocks,
+                self.rules.name_blocks,
+            ),
         ];
-        for (what, needed, allowed) in bounds {
+        for (what, setting, needed, allowed) in bounds {
             if needed > allowed {
                 return Err(IngestError::Quota {
                     what,
+                    setting,
                     needed,
                     allowed,
                 });
@@ -97,17 +117,6 @@ impl Admission {
             return Err(IngestError::FetchTooLarge { allowed });
         }
         Ok(())
-    }
-
-    pub(super) fn check_names(&self, names: u64) -> Result<(), IngestError> {
-        if names < self.rules.max_names {
-            return Ok(());
-        }
-        Err(IngestError::Quota {
-            what: "names",
-            needed: names + 1,
-            allowed: self.rules.max_names,
-        })
     }
 }
 
@@ -184,61 +193,67 @@ mod tests {
         assert!(message.contains("fetch.max-size"), "{message}");
     }
 
+    fn at(address: &str) -> Writer {
+        Writer::at(address.parse().unwrap(), false)
+    }
+
     #[test]
     fn a_name_has_its_rate_and_gets_it_back_with_time() {
         let admission = admission(|rules| rules.name_rate = 2);
-        let peer = IpAddr::from([127, 0, 0, 1]);
         let now = Instant::now();
-        admission.admit(&name(1), peer, now).unwrap();
-        admission.admit(&name(1), peer, now).unwrap();
-        let refused = admission.admit(&name(1), peer, now).unwrap_err();
+        let admit = |seed, now| admission.admit_signed(&name(seed), now);
+        admit(1, now).unwrap();
+        admit(1, now).unwrap();
+        let refused = admit(1, now).unwrap_err();
         let IngestError::TooOften { retry_after, .. } = refused else {
             panic!("{refused}");
         };
         assert_eq!(retry_after, Duration::from_secs(30));
-        admission.admit(&name(2), peer, now).unwrap();
-        admission.admit(&name(1), peer, now + retry_after).unwrap();
-        assert!(admission.admit(&name(1), peer, now + retry_after).is_err());
+        admit(2, now).unwrap();
+        admit(1, now + retry_after).unwrap();
+        assert!(admit(1, now + retry_after).is_err());
     }
 
     #[test]
-    fn an_address_has_its_rate_and_loopback_none() {
-        let admission = admission(|rules| rules.address_rate = 1);
+    fn an_address_has_its_rate_and_loopback_none_and_no_name_pays_for_it() {
+        let admission = admission(|rules| {
+            rules.address_rate = 1;
+            rules.name_rate = 1;
+        });
         let now = Instant::now();
-        let peer: IpAddr = "2001:db8::1".parse().unwrap();
-        let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
-        let stranger: IpAddr = "2001:db8:0:1::1".parse().unwrap();
-        admission.admit(&name(1), peer, now).unwrap();
-        assert!(admission.admit(&name(2), neighbour, now).is_err());
-        admission.admit(&name(3), stranger, now).unwrap();
-        for seed in 10..20 {
-            admission
-                .admit(&name(seed), IpAddr::from([127, 0, 0, 1]), now)
-                .unwrap();
+        let admit = |seed, address| admission.admit(&name(seed), &at(address), now);
+        admit(1, "2001:db8::1").unwrap();
+        assert!(admit(2, "2001:db8::2").is_err());
+        admit(3, "2001:db8:0:1::1").unwrap();
+        for _ in 0..20 {
+            admit(1, "127.0.0.1").unwrap();
         }
+        admission.admit_signed(&name(1), now).unwrap();
     }
 
     #[test]
     fn a_list_of_names_lets_only_those_in() {
         let admission = admission(|rules| rules.allow = vec![name(1)]);
-        let peer = IpAddr::from([127, 0, 0, 1]);
-        admission.admit(&name(1), peer, Instant::now()).unwrap();
-        assert!(matches!(
-            admission.admit(&name(2), peer, Instant::now()),
-            Err(IngestError::NotAllowed)
-        ));
+        let admit = |seed| admission.admit(&name(seed), &at("127.0.0.1"), Instant::now());
+        admit(1).unwrap();
+        assert!(matches!(admit(2), Err(IngestError::NotAllowed)));
     }
 
     #[test]
     fn quotas_name_what_is_used_up() {
-        let admission = admission(|rules| rules.max_names = 2);
-        admission.check_names(1).unwrap();
+        let admission = admission(|rules| rules.name_blocks = 2);
+        let facts = |blocks| GraphFacts {
+            blocks,
+            ..GraphFacts::unknown()
+        };
+        admission.check_size(&facts(2)).unwrap();
         assert!(matches!(
-            admission.check_names(2),
+            admission.check_size(&facts(3)),
             Err(IngestError::Quota {
-                what: "names",
+                setting: "admission.name-blocks",
                 needed: 3,
-                allowed: 2
+                allowed: 2,
+                ..
             })
         ));
     }

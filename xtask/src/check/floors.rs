@@ -114,6 +114,7 @@ const HOUSES: &[House] = &[
                 "clock",
                 "config",
                 "data_folder",
+                "groups",
                 "log_tally",
                 "opening",
                 "pending_names",

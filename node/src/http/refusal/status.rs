@@ -6,7 +6,10 @@ use perennis_shared::error::ErrorKind;
 /// The codes with a status of their own, by status. All others have that of their kind.
 const BY_CODE: &[(StatusCode, &[&str])] = &[
     (StatusCode::UNAUTHORIZED, &["unauthorized"]),
-    (StatusCode::FORBIDDEN, &["foreign_origin", "not_allowed"]),
+    (
+        StatusCode::FORBIDDEN,
+        &["denied", "foreign_origin", "not_allowed"],
+    ),
     (StatusCode::NOT_FOUND, &["not_found", "record_lost"]),
     (StatusCode::METHOD_NOT_ALLOWED, &["method_not_allowed"]),
     (StatusCode::NOT_ACCEPTABLE, &["not_acceptable"]),
@@ -49,8 +52,10 @@ const BY_CODE: &[(StatusCode, &[&str])] = &[
     (
         StatusCode::SERVICE_UNAVAILABLE,
         &[
+            "clock",
             "data_folder_gone",
             "index_unreadable",
+            "no_place",
             "opening",
             "resolve_too_slow",
             "stopped",
