@@ -30,8 +30,8 @@ pub(crate) use label::{
 };
 pub(crate) use log::{Diff, LogCommand, LogCompact, LogShow};
 pub(crate) use node::{
-    NameCommand, NameFollow, NameList, NameShow, NameUnfollow, NodeCommand, NodeDoctor, NodeProbe,
-    NodeRun, NodeStatus, OneNode, PageArgs, PinCommand, PinList, TokenArgs,
+    NameAllow, NameCommand, NameFollow, NameList, NameRemove, NameShow, NameUnfollow, NodeCommand,
+    NodeDoctor, NodeProbe, NodeRun, NodeStatus, OneNode, PageArgs, PinCommand, PinList, TokenArgs,
 };
 pub(crate) use peers::{
     Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,
@@ -204,7 +204,9 @@ mod tests {
         "fetch",
         "import",
         "log compact",
+        "name allow",
         "name follow",
+        "name remove",
         "name unfollow",
         "node probe",
         "peers ban",

@@ -35,16 +35,27 @@ impl SmallDisk {
         Self::with_options(at, "ro,size=1m")
     }
 
+    /// What a directory holds, where nobody can write to it, not even root.
+    #[must_use]
+    pub fn of_read_only(directory: &Path) -> Option<Self> {
+        let bind = "mount --bind \"$2\" \"$2\" && mount -o \"$1\" \"$2\"";
+        Self::mounted(directory, bind, "remount,bind,ro")
+    }
+
+    fn with_options(at: &Path, options: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a directory to mount on");
+        Self::mounted(at, "mount -t tmpfs -o \"$1\" tmpfs \"$2\"", options)
+    }
+
     #[allow(
         clippy::print_stderr,
         reason = "a skipped test says so, and only the test's output can tell"
     )]
-    fn with_options(at: &Path, options: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).expect("a directory to mount on");
-        let script = "mount -t tmpfs -o \"$1\" tmpfs \"$2\" && echo mounted && read -r _";
+    fn mounted(at: &Path, mount: &str, options: &str) -> Option<Self> {
+        let script = format!("{mount} && echo mounted && read -r _");
         let spawned = Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount"])
-            .args(["sh", "-c", script, "sh", options])
+            .args(["sh", "-c", &script, "sh", options])
             .arg(at)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

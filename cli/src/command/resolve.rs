@@ -60,7 +60,7 @@ impl StepDocument {
 
 async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failure> {
     let named = arguments.did.as_deref().map(parse_did).transpose()?;
-    let session = Session::open(context, &arguments.nodes.urls).await?;
+    let session = Session::open_to_read(context, &arguments.nodes.urls).await?;
     let did = match named {
         Some(did) => did,
         None => parse_did(&session.home.expect_identity()?.did)?,

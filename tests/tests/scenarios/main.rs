@@ -22,6 +22,7 @@ mod peers;
 mod permissions;
 mod prompts;
 mod publish_and_restore;
+mod read_only_home;
 mod records;
 mod refusals;
 mod slow_readers;
