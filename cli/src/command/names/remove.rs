@@ -1,6 +1,6 @@
 //! `perennis name remove`, `name allow` and `name list --denied`: what a node keeps no more, and takes no more.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -79,8 +79,8 @@ fn confirm(what: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(unasked());
     }
-    eprintln!("{what}");
-    eprint!("Remove it for good? Type yes: ");
+    // Where nobody sees the question nobody answers it.
+    let _ = write!(io::stderr(), "{what}\nRemove it for good? Type yes: ");
     let mut typed = String::new();
     let read = io::stdin().read_line(&mut typed);
     read.map_err(|error| unasked().because(&error))?;
