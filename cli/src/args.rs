@@ -31,9 +31,9 @@ pub(crate) use label::{
 };
 pub(crate) use log::{Diff, LogCommand, LogCompact, LogShow};
 pub(crate) use node::{
-    NameCommand, NameFollow, NameList, NameShow, NameUnfollow, NodeCommand, NodeDoctor, NodeProbe,
-    NodeRun, NodeStatus, NodeToken, NodeTokenCommand, OneNode, OperatorNode, PageArgs, PinCommand,
-    PinList, TokenArgs,
+    NameAllow, NameCommand, NameFollow, NameList, NameRemove, NameShow, NameUnfollow, NodeCommand,
+    NodeDoctor, NodeProbe, NodeRun, NodeStatus, NodeToken, NodeTokenCommand, OneNode, OperatorNode,
+    PageArgs, PinCommand, PinList, TokenArgs,
 };
 pub(crate) use peers::{
     Fetch, PeersBan, PeersCommand, PeersConnect, PeersList, PinRemove, Provide, Providers,
@@ -223,8 +223,10 @@ mod tests {
         "fetch",
         "import",
         "log compact",
+        "name allow",
         "name follow",
         "name list",
+        "name remove",
         "name unfollow",
         "node probe",
         "node status",

@@ -9,11 +9,13 @@
 //! lock            held by the one process that works in this home
 //! ```
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use perennis_rt::files;
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::failure::{Failure, file_failure};
 use super::files::{Existing, write_atomically};
@@ -21,6 +23,12 @@ use super::output::Output;
 
 /// The node that is asked when neither the command line nor the home names one.
 pub(crate) const DEFAULT_NODE: &str = "http://127.0.0.1:4780";
+
+/// The file of the store.
+pub(crate) const STORE: &str = "store.redb";
+
+/// The file that is locked by who works in a home.
+const LOCK: &str = "lock";
 
 /// Nodes that are remembered at most.
 const NODES: usize = 16;
@@ -85,7 +93,7 @@ impl Home {
     }
 
     pub(crate) fn store_path(&self) -> PathBuf {
-        self.dir.join("store.redb")
+        self.dir.join(STORE)
     }
 
     /// The folder of the tokens of nodes.
@@ -99,14 +107,18 @@ impl Home {
 
     /// Creates the directory if need be, for its owner only.
     pub(crate) fn create(&self) -> Result<(), Failure> {
-        files::create_private_folder(&self.dir)
+        self.create_dir()
             .map_err(|error| file_failure("create the home directory", &self.dir, &error))
+    }
+
+    fn create_dir(&self) -> io::Result<()> {
+        files::create_private_folder(&self.dir)
     }
 
     /// Waits until no other process works in this home.
     pub(crate) fn lock(&self, output: &Output) -> Result<HomeLock, Failure> {
         self.create()?;
-        let path = self.dir.join("lock");
+        let path = self.dir.join(LOCK);
         let failure = |error: &std::io::Error| file_failure("lock the home with", &path, error);
         let file = files::open_private_file(&path).map_err(|error| failure(&error))?;
         match file.try_lock() {
@@ -123,10 +135,72 @@ impl Home {
         Ok(HomeLock { _file: file })
     }
 
+    /// Whether commands can write here. A home that is not there yet is made where its folder may be.
+    pub(crate) fn is_writable(&self) -> bool {
+        let is_refused = |error: &io::Error| {
+            use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+            matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
+        };
+        let may_write = |file: &str| {
+            let opened = OpenOptions::new().write(true).open(self.dir.join(file));
+            opened.map(drop)
+        };
+        let tried = match fs::metadata(&self.dir) {
+            // Other causes are told by the command that meets them.
+            Err(_) => self.create_dir(),
+            Ok(_) => [LOCK, STORE].into_iter().try_for_each(|file| {
+                match may_write(file) {
+                    // It is to be made, so the folder has to take files.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        tempfile::tempfile_in(&self.dir).map(drop)
+                    }
+                    tried => tried,
+                }
+            }),
+        };
+        !tried.is_err_and(|error| is_refused(&error))
+    }
+
+    /// Copies the store to a folder that goes with what this gives, for a command that only reads a home that cannot be written to. No
+    /// other process works in the home meanwhile, where that can be found out.
+    pub(crate) fn copy_store(&self, output: &Output) -> Result<TempDir, Failure> {
+        let folder = tempfile::tempdir().map_err(|error| {
+            file_failure(
+                "make a folder to work in under",
+                &std::env::temp_dir(),
+                &error,
+            )
+        })?;
+        let _locked = self.lock_shared(output);
+        let from = self.store_path();
+        let failed = |error: &io::Error| file_failure("read", &from, error);
+        let mut source = match File::open(&from) {
+            Ok(source) => source,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(folder),
+            Err(error) => return Err(failed(&error)),
+        };
+        let to = folder.path().join(STORE);
+        let copied =
+            files::open_private_file(&to).and_then(|mut copy| io::copy(&mut source, &mut copy));
+        copied.map_err(|error| failed(&error))?;
+        Ok(folder)
+    }
+
+    /// Waits until nobody works in this home, as far as this user can find that out.
+    fn lock_shared(&self, output: &Output) -> Option<HomeLock> {
+        let file = File::open(self.dir.join(LOCK)).ok()?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
+            let dir = self.dir.display();
+            output.remark(format!("waiting for another perennis that works in {dir}"));
+            file.lock_shared().ok()?;
+        }
+        Some(HomeLock { _file: file })
+    }
+
     /// Takes away a home that was made for a command which came to nothing: its empty store and its lock, and the folder
     /// where nothing else is in it.
     pub(crate) fn remove_unused(&self) {
-        for file in [self.store_path(), self.dir.join("lock")] {
+        for file in [self.store_path(), self.dir.join(LOCK)] {
             let _ = std::fs::remove_file(file);
         }
         let _ = std::fs::remove_dir(&self.dir);
@@ -239,8 +313,6 @@ impl KnownIdentity {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn home() -> (tempfile::TempDir, Home) {

@@ -1,6 +1,7 @@
 //! A home with its store open, and the client that works on it.
 
 use std::future::Future;
+use std::path::Path;
 use std::str::FromStr as _;
 
 use perennis_sdk::NodeUrl;
@@ -9,9 +10,10 @@ use perennis_sdk::store::{Disk, DiskOptions};
 use perennis_shared::did::{Did, DidError};
 use perennis_shared::ipns::Name;
 use perennis_shared::uri::{self, NamedError};
+use tempfile::TempDir;
 
 use super::failure::Failure;
-use super::home::{DEFAULT_NODE, Home, HomeLock};
+use super::home::{DEFAULT_NODE, Home, HomeLock, STORE};
 use super::page::plain;
 use super::when::span_text;
 use crate::context::Context;
@@ -22,32 +24,61 @@ pub(crate) struct Session {
     pub(crate) client: Client<Disk>,
     /// The nodes that were named, else those used before, else the default.
     pub(crate) nodes: Vec<NodeUrl>,
-    _lock: HomeLock,
+    _lock: Option<HomeLock>,
+    /// Where what the home holds was copied to, where nothing can be written in the home.
+    _copy: Option<TempDir>,
 }
 
 impl Session {
+    /// Opens the home for a command that only reads. Where nothing can be written there, it works on a copy of what the home holds,
+    /// which is gone afterwards: what is learned meanwhile, such as how new a record was, is not remembered.
+    pub(crate) async fn open_to_read(
+        context: &Context<'_>,
+        nodes: &[String],
+    ) -> Result<Self, Failure> {
+        let home = context.home()?;
+        if home.is_writable() {
+            return Self::open(context, nodes).await;
+        }
+        let nodes = nodes_to_ask(&home, nodes)?;
+        let copy = home.copy_store(context.output)?;
+        let path = copy.path().join(STORE);
+        Ok(Self {
+            client: client_of(&path, &nodes).await?,
+            home,
+            nodes,
+            _lock: None,
+            _copy: Some(copy),
+        })
+    }
+
     /// Opens the home's store, waiting for another process that works in it.
     pub(crate) async fn open(context: &Context<'_>, nodes: &[String]) -> Result<Self, Failure> {
         let home = context.home()?;
         let nodes = nodes_to_ask(&home, nodes)?;
         let lock = home.lock(context.output)?;
-        let store = Disk::open(home.store_path(), DiskOptions::default())
-            .await
-            .map_err(|error| Failure::of(&error, error.code()))?;
-        let config = ClientConfig {
-            nodes: nodes.clone(),
-            ..ClientConfig::default()
-        };
-        let client =
-            Client::new(store, config).map_err(|error| Failure::of(&error, "http_client"))?;
+        let client = client_of(&home.store_path(), &nodes).await?;
         tell_clock(context, &client).await;
         Ok(Self {
             home,
             client,
             nodes,
-            _lock: lock,
+            _lock: Some(lock),
+            _copy: None,
         })
     }
+}
+
+/// A client that works on the store in a file.
+async fn client_of(path: &Path, nodes: &[NodeUrl]) -> Result<Client<Disk>, Failure> {
+    let store = Disk::open(path, DiskOptions::default())
+        .await
+        .map_err(|error| Failure::of(&error, error.code()))?;
+    let config = ClientConfig {
+        nodes: nodes.to_vec(),
+        ..ClientConfig::default()
+    };
+    Client::new(store, config).map_err(|error| Failure::of(&error, "http_client"))
 }
 
 /// Undoes what was signed while this machine's clock was ahead, and says so. Where that fails, the command meets the cause.

@@ -1,7 +1,7 @@
 //! Who is connected, from which address group, and how it does.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -249,6 +249,13 @@ impl Peers {
     pub(crate) fn of_group(&self, address: &Multiaddr) -> Option<usize> {
         let group = group_of(address)?;
         Some(self.groups.get(&group).copied().unwrap_or_default())
+    }
+
+    /// The groups that a peer is connected from, or was reached in.
+    pub(crate) fn groups_of(&self, peer: &PeerId) -> BTreeSet<Group> {
+        let open = self.connected.get(peer).into_iter();
+        let open = open.flat_map(|peer| &peer.connections);
+        open.filter_map(|open| group_of(&open.address)).collect()
     }
 
     pub(crate) fn list(&self) -> Vec<PeerInfo> {

@@ -125,6 +125,7 @@ impl RunningNode {
             Arc::clone(&read),
             Arc::clone(&keystore),
             Arc::clone(&metrics),
+            Arc::clone(&clock),
         ));
         let reprovide = Arc::new(Reprovide::new(
             &config,

@@ -23,6 +23,9 @@ const TOLD: Duration = Duration::from_secs(120);
 /// How far ahead the wall clock is followed at once.
 const AT_ONCE: Duration = Duration::from_secs(3_600);
 
+/// No clock shows an earlier time than this release: 2025-11-01.
+pub const EARLIEST: Millis = Millis(1_761_955_200_000);
+
 /// How much faster than time passes the steady time follows a clock that is further ahead: a day in an hour.
 const CATCH_UP: u32 = 24;
 
@@ -47,6 +50,18 @@ pub(crate) struct ClockJump {
     pub(crate) by: Duration,
     /// Whether it went forward: it was set, or the machine slept.
     pub(crate) is_forward: bool,
+}
+
+/// What speaks against what the wall clock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClockDoubt {
+    /// It is before this release, or went back lately: it was wrong then, or is now.
+    Behind,
+    /// It is further than the time that has passed.
+    Ahead {
+        /// The time that has passed tells this.
+        steady: Millis,
+    },
 }
 
 /// The course of a clock.
@@ -129,6 +144,26 @@ impl Course {
         }
     }
 
+    /// What speaks against what the wall clock shows.
+    fn doubt(&self, wall: Millis, monotonic: Duration) -> Option<ClockDoubt> {
+        let steady = self.steady(wall);
+        let last = self.shown(monotonic);
+        if wall < EARLIEST {
+            Some(ClockDoubt::Behind)
+        } else if steady < wall {
+            Some(ClockDoubt::Ahead { steady })
+        } else if last.is_some_and(|jump| !jump.is_forward) {
+            Some(ClockDoubt::Behind)
+        } else {
+            None
+        }
+    }
+
+    /// Whether nothing speaks against what the wall clock shows: it is where the steady time is, and has not jumped for some days.
+    fn is_settled(&self, wall: Millis, monotonic: Duration) -> bool {
+        self.steady(wall) == wall && self.shown(monotonic).is_none()
+    }
+
     /// The last jump, for some days.
     fn shown(&self, monotonic: Duration) -> Option<ClockJump> {
         let (jump, then) = self.last?;
@@ -175,6 +210,16 @@ impl Clock {
     /// As [`Course::steady`].
     pub(crate) fn steady(&self, wall: Millis) -> Millis {
         self.0.lock().steady(wall)
+    }
+
+    /// Why the wall clock may be ahead or behind, where something speaks against what it shows.
+    pub(crate) fn doubt(&self, wall: Millis) -> Option<ClockDoubt> {
+        self.0.lock().doubt(wall, rt::monotonic())
+    }
+
+    /// As [`Course::is_settled`]. What can be put off and not be taken back waits for that.
+    pub(crate) fn is_settled(&self, wall: Millis) -> bool {
+        self.0.lock().is_settled(wall, rt::monotonic())
     }
 
     /// How it is now.
@@ -267,6 +312,33 @@ mod tests {
         }
         let wall = ahead + 499 * HOUR;
         assert_eq!(course.steady(wall), wall);
+    }
+
+    #[test]
+    fn what_speaks_against_a_clock_is_told() {
+        let mut course = course();
+        assert_eq!(course.doubt(NOW, HOUR), None);
+        let early = EARLIEST - MINUTE;
+        assert_eq!(course.doubt(early, HOUR), Some(ClockDoubt::Behind));
+        let ahead = NOW + 100 * DAY;
+        course.look(ahead, HOUR + MINUTE);
+        let steady = course.steady(ahead);
+        assert!(steady < NOW + DAY);
+        let doubt = course.doubt(ahead, HOUR + MINUTE);
+        assert_eq!(doubt, Some(ClockDoubt::Ahead { steady }));
+        assert!(!course.is_settled(ahead, HOUR + MINUTE));
+        // It is set back: nobody can tell which was right, for a week.
+        course.look(NOW + 2 * MINUTE, HOUR + 2 * MINUTE);
+        let back = NOW + 2 * MINUTE;
+        assert_eq!(
+            course.doubt(back, HOUR + 2 * MINUTE),
+            Some(ClockDoubt::Behind)
+        );
+        assert!(!course.is_settled(back, HOUR + 2 * MINUTE));
+        let later = HOUR + 8 * DAY;
+        course.look(NOW + 8 * DAY, later);
+        assert_eq!(course.doubt(NOW + 8 * DAY, later), None);
+        assert!(course.is_settled(NOW + 8 * DAY, later));
     }
 
     #[test]

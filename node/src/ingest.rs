@@ -8,24 +8,24 @@
 //! every link of its blocks leads into the batch or to a block that is here. So completeness is checked for the
 //! blocks of a message alone, whatever the size of the list they belong to.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use perennis_rt as rt;
-use perennis_shared::cid::{Block, Cid, Multihash, version_1};
-use perennis_shared::codec::{self, CodecError};
+use perennis_shared::cid::Block;
 use perennis_shared::ipns::{
     Ladder, Name, Record, RecordError, UnverifiedRecord, compare, equivocates,
 };
-use perennis_shared::log::{Entry, UnverifiedEntry};
 use perennis_shared::time::Millis;
-use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore};
+use quick_cache::sync::Cache;
+use tokio::sync::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::caller::Caller;
+use crate::clock::Clock;
 use crate::config::Config;
+use crate::groups::Shares;
 use crate::keystore::Keystore;
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Metrics, Outcome, Removal};
 use crate::pending_names::PendingNames;
 use crate::read::Read;
 use crate::storage::FollowState;
@@ -33,31 +33,38 @@ use crate::storage::{ChangeError, EndedFetch, Follow, NameChange, Storage};
 use crate::storage::{GraphFacts, NameState, Pin, Shortfall, ShortfallKind};
 
 mod admission;
+mod clock;
 mod error;
 mod facts;
 mod fetched;
 mod follow;
+mod graph;
 mod import;
 mod lead;
 mod lost;
 mod message;
+mod name_locks;
 mod receipt;
+mod removal;
 mod renew;
 #[cfg(test)]
 mod tests;
+mod unclaimed;
 
 pub(crate) use error::IngestError;
 pub(crate) use follow::{Adoption, WholeGraph};
+pub(crate) use graph::FetchedGraph;
 pub(crate) use import::{ImportOutcome, ImportWish, LookProgress};
 pub(crate) use message::Message;
 pub(crate) use receipt::Receipt;
 pub(crate) use renew::Renewal;
+use unclaimed::group_of;
 
 use admission::Admission;
 use facts::{facts_below, facts_of};
-
-/// Most missing blocks that one refusal lists.
-const MISSING_LISTED: usize = 1_000;
+use graph::by_hash;
+use name_locks::NameLocks;
+use removal::Removed;
 
 /// Writes.
 pub(crate) struct Ingest {
@@ -65,16 +72,24 @@ pub(crate) struct Ingest {
     read: Arc<Read>,
     keystore: Arc<Keystore>,
     metrics: Arc<Metrics>,
+    clock: Arc<Clock>,
     admission: Admission,
-    memory: Arc<Semaphore>,
+    /// The memory for messages, in units.
+    memory: Arc<Shares>,
     memory_bytes: u64,
     /// Held for reading while a file is imported, whose blocks no pin holds yet, and for writing while a collection begins.
     importing: Arc<RwLock<()>>,
     import_bytes: u64,
     /// Names whose record was stored or that were forgotten.
     pub(crate) changed_names: PendingNames,
-    /// Held for writing while a name is forgotten, so that no change made from what was read before brings it back.
+    /// Held for writing while followed names are forgotten, so that what leads to what stays as it was read.
     forgetting: RwLock<()>,
+    /// The names that are being changed. A name is locked before `forgetting` is.
+    changing: NameLocks,
+    /// Held by the one who has unclaimed names go to make room.
+    making_room: Mutex<()>,
+    /// The names that were removed last.
+    removed: Cache<Name, Removed>,
     routers: Vec<String>,
     message_bytes: u64,
 }
@@ -86,30 +101,41 @@ impl Ingest {
         read: Arc<Read>,
         keystore: Arc<Keystore>,
         metrics: Arc<Metrics>,
+        clock: Arc<Clock>,
     ) -> Ingest {
-        let memory = usize::try_from(config.admission.memory_bytes / message::UNIT_BYTES)
-            .unwrap_or(Semaphore::MAX_PERMITS)
-            .min(Semaphore::MAX_PERMITS);
+        let units = |bytes| bytes / message::UNIT_BYTES;
+        // The largest message of one group fits whatever others send, also where it has many small blocks.
+        let largest = 2 * units(config.admission.message_bytes);
+        let memory = Shares::new(units(config.admission.memory_bytes), largest);
         Ingest {
             storage,
             read,
             keystore,
             metrics,
+            clock,
             admission: Admission::new(config),
-            memory: Arc::new(Semaphore::new(memory)),
+            memory,
             memory_bytes: config.admission.memory_bytes,
             importing: Arc::default(),
             import_bytes: config.import.max_bytes,
             changed_names: PendingNames::default(),
             forgetting: RwLock::new(()),
+            changing: NameLocks::default(),
+            making_room: Mutex::default(),
+            removed: Cache::new(removal::REMEMBERED),
             routers: config.routers(),
             message_bytes: config.admission.message_bytes,
         }
     }
 
-    /// Whether a caller may write under a name now. Asked before a body is read.
-    pub(crate) fn admit(&self, name: &Name, caller: &Caller) -> Result<(), IngestError> {
-        self.admission.admit(name, caller, Instant::now())
+    /// Whether a name may be written now by this caller. Asked before a body is read, and counted for the caller alone: whether it
+    /// speaks for the name is not known yet.
+    pub(crate) async fn admit(&self, name: &Name, caller: &Caller) -> Result<(), IngestError> {
+        self.admission.admit(name, caller, Instant::now())?;
+        match self.storage.is_denied(*name).await? {
+            Some(_) => Err(IngestError::Denied),
+            None => Ok(()),
+        }
     }
 
     /// Keeps imports from beginning while a collection of garbage begins; none while one is under way.
@@ -122,9 +148,10 @@ impl Ingest {
         self.admission.most_blocks()
     }
 
-    /// Begins to receive a publish message.
-    pub(crate) fn receive(&self) -> Message {
-        Message::new(Arc::clone(&self.memory), self.message_bytes)
+    /// Begins to receive a publish message, from a caller or from the operator.
+    pub(crate) fn receive(&self, caller: Option<&Caller>) -> Message {
+        let group = caller.and_then(group_of);
+        Message::new(self.memory.none(group), self.message_bytes)
     }
 
     /// Stores a whole publish message.
@@ -133,9 +160,11 @@ impl Ingest {
         &self,
         name: &Name,
         message: Message,
+        caller: &Caller,
     ) -> Result<Receipt, IngestError> {
         let started = Instant::now();
-        let result = self.publish_unmeasured(name, message).await;
+        let result = self.publish_unmeasured(name, message, caller).await;
+        let result = result.map_err(|error| self.with_clock(error));
         self.measure(started, &result);
         result
     }
@@ -144,6 +173,7 @@ impl Ingest {
         &self,
         name: &Name,
         message: Message,
+        caller: &Caller,
     ) -> Result<Receipt, IngestError> {
         let message = message.finish()?;
         // What is known already is acknowledged without a commit.
@@ -169,13 +199,23 @@ impl Ingest {
         {
             return Ok(self.receipt(name, &record, kept.stored_at, received, 0));
         }
+        if !known {
+            self.admission.admit_signed(name, Instant::now())?;
+        }
 
         let graph = self.graph(name, message.head, message.blocks).await?;
-        // What was there before stays until the graph is walked again, which counts exactly.
-        let before = kept.as_ref().map(|kept| &kept.facts);
+        // What was there before stays until the graph is walked again, which counts exactly. Of a name that is new, what others have
+        // brought counts as well.
+        let (blocks, bytes) = match &kept {
+            Some(kept) => (
+                kept.facts.blocks + graph.new.len() as u64,
+                kept.facts.bytes + graph.new_bytes,
+            ),
+            None => graph.sent,
+        };
         let facts = GraphFacts {
-            bytes: graph.new_bytes + before.map_or(0, |facts| facts.bytes),
-            blocks: graph.new.len() as u64 + before.map_or(0, |facts| facts.blocks),
+            bytes,
+            blocks,
             ..facts_of(&graph.head)
         };
         self.admission.check_size(&facts)?;
@@ -198,7 +238,8 @@ impl Ingest {
             followed,
             ..NameChange::of(*name, record.clone(), now)
         };
-        self.commit(change, kept.as_ref()).await?;
+        self.commit_from(change, kept.as_ref(), Some(caller))
+            .await?;
         Ok(self.receipt(name, &record, now, received, fresh))
     }
 
@@ -214,15 +255,17 @@ impl Ingest {
         route: &'static str,
         name: &Name,
         bytes: &[u8],
+        caller: &Caller,
     ) -> Result<Receipt, IngestError> {
         let started = Instant::now();
         let verify = |now| UnverifiedRecord::parse(bytes)?.verify(name, now);
-        let result = self.put_record_unmeasured(name, verify).await;
+        let result = self.put_record_unmeasured(name, verify, Some(caller)).await;
+        let result = result.map_err(|error| self.with_clock(error));
         self.measure(started, &result);
         result
     }
 
-    /// As [`Ingest::put_record`], for one that was verified where it came in.
+    /// As [`Ingest::put_record`], for one that came from a peer and was verified where it came in. It is taken of a name that is kept.
     #[tracing::instrument(name = "publish", skip_all, fields(%name, route = route))]
     pub(crate) async fn put_verified(
         &self,
@@ -232,7 +275,7 @@ impl Ingest {
     ) -> Result<Receipt, IngestError> {
         let started = Instant::now();
         let verify = |now| record.still_valid(now);
-        let result = self.put_record_unmeasured(name, verify).await;
+        let result = self.put_record_unmeasured(name, verify, None).await;
         self.measure(started, &result);
         result
     }
@@ -241,6 +284,7 @@ impl Ingest {
         &self,
         name: &Name,
         verify: impl FnOnce(Millis) -> Result<Record, RecordError>,
+        caller: Option<&Caller>,
     ) -> Result<Receipt, IngestError> {
         self.storage.expect_folder()?;
         let now = rt::now();
@@ -250,6 +294,9 @@ impl Ingest {
         if let Some(kept) = kept.as_ref().filter(|_| known) {
             return Ok(self.receipt(name, &record, kept.stored_at, 0, 0));
         }
+        if caller.is_some() {
+            self.admission.admit_signed(name, Instant::now())?;
+        }
         let change = NameChange {
             facts: facts_below(kept.as_ref(), &record),
             ladder: self
@@ -257,7 +304,7 @@ impl Ingest {
                 .await?,
             ..NameChange::of(*name, record.clone(), now)
         };
-        self.commit(change, kept.as_ref()).await?;
+        self.commit_from(change, kept.as_ref(), caller).await?;
         Ok(self.receipt(name, &record, now, 0, 0))
     }
 
@@ -358,36 +405,63 @@ impl Ingest {
         Ok(false)
     }
 
+    /// As [`Ingest::commit_from`], of the node itself.
     async fn commit(
+        &self,
+        change: NameChange,
+        before: Option<&NameState>,
+    ) -> Result<(), IngestError> {
+        self.commit_from(change, before, None).await
+    }
+
+    /// Makes a change that somebody writes, from what was read before, unless the name was removed since.
+    async fn commit_from(
         &self,
         mut change: NameChange,
         before: Option<&NameState>,
+        caller: Option<&Caller>,
     ) -> Result<(), IngestError> {
         let name = change.name;
         let offered = change.record.sequence();
+        let _changing = self.changing.lock(&name).await;
         let _not_forgetting = self.forgetting.read().await;
-        let lost = self.storage.lost_head(name).await?;
+        let standing = self.storage.standing(name).await?;
         // One whose record is lost is counted on.
-        let is_new = before.is_none() && lost.is_none();
-        match lost {
+        let is_new = !standing.is_kept && standing.lost.is_none();
+        match &standing.lost {
             // A newer record ends the search for the lost one. The name was admitted before.
-            Some(lost) if change.is_new_record => change.finished.push(lost),
+            Some(lost) if change.is_new_record => change.finished.push(lost.clone()),
             Some(_) => {}
             // It was unfollowed, or is back already.
             None if change.only_if_lost => return Err(IngestError::NotFollowed),
-            None if before.is_none() => self.admission.check_names(self.storage.name_count())?,
             None => {}
         }
-        // Only followed names are forgotten.
+        if is_new {
+            if standing.denied.is_some() {
+                return Err(IngestError::Denied);
+            }
+            // It was removed since it was read, or a peer told of a name that nobody keeps here.
+            if before.is_some() || (caller.is_none() && change.followed.is_none()) {
+                return Err(IngestError::NotKept);
+            }
+        }
         if let Some(before) = before.and_then(|before| before.followed.as_ref()) {
-            let now = self.storage.kept(name).await?;
-            let Some(now) = now.and_then(|now| now.followed) else {
+            let Some(now) = &standing.followed else {
                 return Err(IngestError::NotFollowed);
             };
             if let Some(follow) = &mut change.followed {
-                follow.row.keep_changes(before, &now);
+                follow.row.keep_changes(before, now);
             }
         }
+        let counted = is_new.then(|| self.count_name()).transpose()?;
+        let unclaimed = self.claim(&change, &standing, is_new, caller);
+        // What is here already is counted again, and takes no room.
+        let is_recount = caller.is_none() && change.blocks.is_empty();
+        let room = match is_recount {
+            true => self.recounted(unclaimed),
+            false => self.room_for(&name, unclaimed).await?,
+        };
+        change.unclaimed = room.change();
         let is_list = change.facts.is_pinned_list();
         let was_list = before.is_some_and(|kept| kept.facts.is_pinned_list());
         let is_new_record = change.is_new_record;
@@ -396,11 +470,10 @@ impl Ingest {
         change.routers = self.routers.clone();
         let committed = self.storage.commit(change).await;
         committed.map_err(|error| refused(error, offered))?;
+        room.keep();
+        counted.into_iter().for_each(CountedName::keep);
         self.read.changed(&name);
-        if is_new {
-            self.storage.name_added();
-        }
-        self.metrics.names.add(i64::from(before.is_none()));
+        self.metrics.names.add(i64::from(!standing.is_kept));
         let lists = i64::from(is_list) - i64::from(was_list);
         self.metrics.tag_lists.add(lists);
         if is_new_record {
@@ -413,97 +486,20 @@ impl Ingest {
         Ok(())
     }
 
-    /// Checks the head and everything below it that is new.
-    async fn graph(
-        &self,
-        name: &Name,
-        head: Cid,
-        blocks: Vec<Block>,
-    ) -> Result<Graph, IngestError> {
-        let sent = by_hash(&blocks);
-        drop(blocks);
-        let examined = self.examine(name, &head, &sent).await?;
-
-        let mut new = Vec::new();
-        let mut new_bytes = 0;
-        let mut required = Vec::new();
-        let mut missing = Vec::new();
-        let mut seen = HashSet::from([version_1(&head)]);
-        let mut level = vec![head];
-        while !level.is_empty() {
-            let mut outside = Vec::new();
-            let mut next = Vec::new();
-            for cid in level {
-                // What was sent under another CID of its multihash is the same block.
-                let Some(block) = sent.get(cid.hash()).and_then(|block| block.named(&cid)) else {
-                    outside.push(cid);
-                    continue;
-                };
-                for link in links(&block)? {
-                    if seen.insert(version_1(&link)) {
-                        next.push(link);
-                    }
-                }
-                new_bytes += block.bytes().len() as u64;
-                new.push(block);
-            }
-            required.extend_from_slice(&outside);
-            missing.extend(self.read.held().absent(outside).await?);
-            if missing.len() > MISSING_LISTED {
-                break;
-            }
-            level = next;
-        }
-        if !missing.is_empty() {
-            missing.truncate(MISSING_LISTED);
-            return Err(IngestError::Missing { cids: missing });
-        }
-        // Blocks that nothing leads to are left out: nobody could ask for them, nobody would hold them.
-        let fresh = self
-            .read
-            .held()
-            .absent(new.iter().map(|block| *block.cid()).collect())
-            .await?;
-        let fresh: HashSet<Cid> = fresh.into_iter().collect();
-        new.retain(|block| {
-            let keep = fresh.contains(block.cid());
-            if !keep {
-                new_bytes -= block.bytes().len() as u64;
-            }
-            keep
-        });
-        Ok(Graph {
-            head: examined,
-            new,
-            new_bytes,
-            required,
-        })
-    }
-
-    /// Reads the head, and checks that it was signed by the identity whose name it is.
-    async fn examine(
-        &self,
-        name: &Name,
-        head: &Cid,
-        sent: &HashMap<Multihash, Block>,
-    ) -> Result<Entry, IngestError> {
-        let missing = |cid: Cid| IngestError::Missing { cids: vec![cid] };
-        let entry = self.block(sent, head).await?;
-        let entry = entry.ok_or_else(|| missing(*head))?;
-        let entry = UnverifiedEntry::parse(&entry)?;
-        let document = self.block(sent, entry.document()).await?;
-        let document = document.ok_or_else(|| missing(*entry.document()))?;
-        Ok(entry.verify(name, &document, rt::now())?)
-    }
-
-    async fn block(
-        &self,
-        sent: &HashMap<Multihash, Block>,
-        cid: &Cid,
-    ) -> Result<Option<Block>, IngestError> {
-        match sent.get(cid.hash()).and_then(|block| block.named(cid)) {
-            Some(block) => Ok(Some(block)),
-            None => Ok(self.read.block(cid).await?),
+    /// Counts a name that comes, where there may be one more.
+    fn count_name(&self) -> Result<CountedName<'_>, IngestError> {
+        let allowed = self.admission.rules.max_names;
+        match self.storage.add_name(allowed) {
+            Ok(()) => Ok(CountedName {
+                storage: &self.storage,
+                is_kept: false,
+            }),
+            Err(names) => Err(IngestError::Quota {
+                what: "names",
+                setting: "admission.max-names",
+                needed: names + 1,
+                allowed,
+            }),
         }
     }
 
@@ -528,40 +524,24 @@ impl Ingest {
     }
 }
 
-/// The new part of a graph, checked.
-struct Graph {
-    head: Entry,
-    new: Vec<Block>,
-    new_bytes: u64,
-    /// Blocks that are here already and that the new ones lead to.
-    required: Vec<Cid>,
+/// A name that is counted before it comes, and no more where it does not.
+struct CountedName<'a> {
+    storage: &'a Storage,
+    is_kept: bool,
 }
 
-/// What a walk from a head found.
-#[derive(Debug)]
-pub(crate) enum FetchedGraph {
-    /// Everything below it, what was fetched included.
-    Complete {
-        bytes: u64,
-        count: u64,
-        /// A block whose links cannot be read, if there is one.
-        opaque: Option<Shortfall>,
-    },
-    /// Some blocks could not be had.
-    Incomplete {
-        missing: u64,
-        /// Which, and why.
-        why: Shortfall,
-    },
-    /// It is no log of ours.
-    Foreign,
-    /// It is no log of ours, the name is followed, and everything below it is here, what was fetched included.
-    Other {
-        bytes: u64,
-        count: u64,
-        /// A block whose links cannot be read, if there is one.
-        opaque: Option<Shortfall>,
-    },
+impl CountedName<'_> {
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for CountedName<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.storage.names_removed(1);
+        }
+    }
 }
 
 fn refused(error: ChangeError, offered: u64) -> IngestError {
@@ -573,15 +553,4 @@ fn refused(error: ChangeError, offered: u64) -> IngestError {
         ChangeError::Full => IngestError::Full,
         ChangeError::Storage(error) => IngestError::Storage(error),
     }
-}
-
-fn by_hash(blocks: &[Block]) -> HashMap<Multihash, Block> {
-    blocks
-        .iter()
-        .map(|block| (*block.cid().hash(), block.clone()))
-        .collect()
-}
-
-fn links(block: &Block) -> Result<Vec<Cid>, CodecError> {
-    codec::links(block.cid(), block.bytes())
 }

@@ -12,6 +12,7 @@ pub mod config;
 pub mod damage;
 pub mod data_folder;
 mod demand;
+mod groups;
 #[cfg(test)]
 mod guide;
 mod http;
@@ -34,6 +35,7 @@ mod swarm;
 mod token;
 mod workers;
 
+pub use clock::EARLIEST;
 pub use scope::{NoScope, Scope, Scopes};
 pub use storage::{KnownDamage, OpenError};
 pub use token::{NamedToken, TokenError, TokenFile, TokenFileError};

@@ -21,8 +21,8 @@ pub(crate) use answers::AnswerMetrics;
 use damage::DamageMetrics;
 pub(crate) use damage::{Attempt, Upkeep};
 use instruments::{Counter, Counters, Gauge, Histogram, Instruments, Share};
-use labels::{LookupLabels, OutcomeLabels, RequestLabels};
-pub(crate) use labels::{LookupResult, Outcome};
+use labels::{LookupLabels, OutcomeLabels, RemovalLabels, RequestLabels};
+pub(crate) use labels::{LookupResult, Outcome, Removal};
 use probe::ProbeMetrics;
 pub(crate) use probe::{BOUNDS_MS, Operation, ProbeOutcome};
 
@@ -55,6 +55,9 @@ pub(crate) struct Metrics {
     pub(crate) block_cache_misses: Counter,
     pub(crate) tag_lists: Gauge,
     pub(crate) names: Gauge,
+    unclaimed_names: Gauge,
+    unclaimed_size: Gauge,
+    pub(crate) removed_names: Counters<RemovalLabels>,
     pub(crate) equivocations: Counter,
     pub(crate) pin_fetches: Counters<OutcomeLabels>,
     pub(crate) followed_names: Gauge,
@@ -154,6 +157,16 @@ impl Metrics {
             block_cache_misses: make.counter("block_cache_misses", "Blocks looked for on the disk"),
             tag_lists: make.gauge("taglist_count", "Tag lists that are pinned completely"),
             names: make.gauge("ipns_names", "Names that are kept"),
+            unclaimed_names: make.gauge(
+                "ipns_unclaimed_names",
+                "Names that are kept and that nobody has claimed",
+            ),
+            unclaimed_size: make.gauge_in(
+                Unit::Bytes,
+                "ipns_unclaimed_size",
+                "Bytes of the blocks below the heads of names that nobody has claimed",
+            ),
+            removed_names: make.counters("ipns_removed_names", "Names that were removed"),
             equivocations: make.counter(
                 "ipns_equivocations",
                 "Records refused because their key signed two values with one sequence",
@@ -199,6 +212,8 @@ impl Metrics {
     /// All metrics as text.
     pub(crate) fn text(&self, sizes: StoreSizes) -> Result<String, std::fmt::Error> {
         self.store_blocks.set(sizes.blocks);
+        self.unclaimed_names.set(sizes.unclaimed.names);
+        self.unclaimed_size.set(sizes.unclaimed.bytes);
         self.store_size.set(sizes.bytes);
         self.store_read_only.set(i64::from(sizes.read_only));
         let found = |place| self.resolves.count(place);

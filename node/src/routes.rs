@@ -16,7 +16,7 @@ use perennis_net::dht::Sweep;
 use perennis_net::{Net, Pubsub};
 use perennis_rt::http::{Http, HttpError, HttpTimes};
 use perennis_sdk::NodeUrl;
-use perennis_sdk::exchange::{Exchange, FetchLimits};
+use perennis_sdk::exchange::{Exchange, FetchLimits, Source};
 use perennis_sdk::router::{
     self, Composite, CompositeTimes, Dht, Gathered, PubSub, RouteError, Router, Scores,
 };
@@ -28,23 +28,19 @@ use crate::config::Config;
 use crate::ssrf_guard::is_public;
 use crate::token::RouterTokens;
 
+mod foreign;
+
+use foreign::ForeignHosts;
+
 /// What a node calls itself to those that it asks.
 pub(crate) const FORWARDER: &str = "perennis";
 
-/// Which machines may be dialled for a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dial {
-    /// Any: the operator named it.
-    Any,
-    /// Those of the public Internet: a document of somebody else names it.
-    Public,
-}
-
 /// The ways out of a node.
 pub(crate) struct Routes {
-    /// Two pools, since what one may dial is a property of the pool; their times are the same.
+    /// For what the operator names, which may be anywhere.
     any: Http,
-    public: Http,
+    /// For what somebody else's document names, with a pool of its own: what may be dialled is a property of the pool.
+    foreign: ForeignHosts,
     /// As they were written, and as URLs.
     endpoints: Vec<(String, NodeUrl)>,
     tokens: RouterTokens,
@@ -75,7 +71,7 @@ impl Routes {
         let endpoints = config.ipns.endpoints();
         Ok(Routes {
             any,
-            public,
+            foreign: ForeignHosts::new(public),
             endpoints: endpoints.map(|(text, url)| (text.clone(), url)).collect(),
             tokens,
             gateways: urls(&config.pins.sources),
@@ -201,14 +197,15 @@ impl Routes {
         &self.gateways
     }
 
-    /// Asks these gateways for blocks.
-    pub(crate) fn exchange(&self, dial: Dial, gateways: Vec<NodeUrl>) -> Exchange {
-        let http = match dial {
-            Dial::Any => &self.any,
-            Dial::Public => &self.public,
-        };
+    /// Asks these gateways for blocks, which the operator has named.
+    pub(crate) fn exchange(&self, gateways: Vec<NodeUrl>) -> Exchange {
         let limits = FetchLimits::default();
-        Exchange::new(http.clone(), gateways, Backoff::default(), limits)
+        Exchange::new(self.any.clone(), gateways, Backoff::default(), limits)
+    }
+
+    /// Those of the servers in somebody else's document that are asked for blocks. They may be of the public Internet only.
+    pub(crate) fn foreign(&self, listed: Vec<NodeUrl>) -> Vec<Arc<dyn Source>> {
+        self.foreign.sources(listed)
     }
 
     /// Peers that may have what is below a root.

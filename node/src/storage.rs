@@ -16,6 +16,8 @@
 //! | meta | `i/`, multihash, codec, name | [`Imported`] |
 //! | meta | `l/`, name | the rungs that are kept back |
 //! | meta | `w/`, name | [`FollowState`] |
+//! | meta | `u/`, name | [`UnclaimedRow`] |
+//! | meta | `b/`, name | when it was removed and is taken no more, u64, big-endian |
 //! | meta | `scan` | the name the pin scan has walked last |
 //! | meta | `reclaimed` | when the last whole round of collecting and packing ended, u64, big-endian
 //! | meta | `scrubbed` | when the last round of the scrub ended, u64, big-endian |
@@ -46,12 +48,14 @@ use roots::PinReason;
 
 mod clock;
 mod damage;
+mod denied;
 mod dht;
 mod errors;
 mod fetched;
 mod fetches;
 mod follow_state;
 mod follows;
+mod forgotten;
 mod held;
 mod imported;
 mod keys;
@@ -68,6 +72,7 @@ mod rows;
 mod scrub;
 mod shortfall;
 mod snapshots;
+mod unclaimed;
 mod walk;
 
 use keys::{FACTS, SCAN};
@@ -81,6 +86,7 @@ pub(crate) use errors::{ChangeError, StorageError};
 pub(crate) use fetched::Fetched;
 pub(crate) use fetches::{DueFetch, EndedFetch, FetchAttempt, FetchEnd};
 pub(crate) use follow_state::FollowState;
+pub(crate) use forgotten::{Forgotten, NameStanding};
 pub(crate) use held::HeldBlocks;
 pub(crate) use imported::{Imported, ImportedState};
 pub(crate) use ladders::LADDER_LOOK;
@@ -92,6 +98,7 @@ pub(crate) use reclaim::ReclaimError;
 pub(crate) use rows::{TABLES, hex};
 pub(crate) use shortfall::{Shortfall, ShortfallKind};
 pub(crate) use snapshots::{SnapshotName, SnapshotsError, StoredSnapshot};
+pub(crate) use unclaimed::{Held, UnclaimedRow, UnclaimedSums};
 pub(crate) use walk::{Walked, links, walk};
 
 /// Names counted in one step at the start.
@@ -111,6 +118,8 @@ struct Shared {
     /// Notified when rows were put into queues.
     queues: Notifications,
     names: AtomicU64,
+    /// What the names hold that nobody has claimed.
+    unclaimed: Mutex<UnclaimedSums>,
     /// Rows that could not be read since the start, by their table.
     unreadable: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -121,6 +130,8 @@ pub(crate) struct StoreSizes {
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
     pub(crate) read_only: bool,
+    /// What the names hold that nobody has claimed.
+    pub(crate) unclaimed: Held,
 }
 
 /// What the write door asks for: a record, its blocks, and what follows from it, in one batch.
@@ -145,6 +156,16 @@ pub(crate) struct NameChange {
     pub(crate) only_if_lost: bool,
     /// The fetch that this is what came of; without one, missing blocks are due to be fetched at once.
     pub(crate) fetch: Option<EndedFetch>,
+    /// What is kept of it as a name that nobody has claimed, and what becomes of that.
+    pub(crate) unclaimed: UnclaimedChange,
+}
+
+/// What becomes of the row of a name that nobody has claimed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct UnclaimedChange {
+    pub(crate) before: Option<UnclaimedRow>,
+    /// Without one it is claimed.
+    pub(crate) after: Option<UnclaimedRow>,
 }
 
 /// What a change does about following a name.
@@ -171,6 +192,7 @@ impl NameChange {
             finished: Vec::new(),
             only_if_lost: false,
             fetch: None,
+            unclaimed: UnclaimedChange::default(),
         }
     }
 }
@@ -199,16 +221,19 @@ impl Storage {
             path: directory.to_owned(),
             source,
         })?;
-        Ok(Storage {
+        let storage = Storage {
             store,
             shared: Arc::new(Shared {
                 folder,
                 routers,
                 names: AtomicU64::new(0),
+                unclaimed: Mutex::default(),
                 queues: Notifications::new(),
                 unreadable: Mutex::default(),
             }),
-        })
+        };
+        *storage.shared.unclaimed.lock() = storage.count_unclaimed()?;
+        Ok(storage)
     }
 
     /// Opens the store and counts the followed names. Rows that cannot be read mark the index as damaged: it is made anew by opening the
@@ -323,6 +348,7 @@ impl Storage {
         if let Some(follow) = &change.followed {
             follows::set(&mut batch, &name, follow)?;
         }
+        unclaimed::set(&mut batch, &name, change.unclaimed)?;
         let row = HeadRow::new(&change.record, change.stored_at);
         if let Some(head) = row.head() {
             match change.facts.pin {
@@ -437,12 +463,21 @@ impl Storage {
         Ok(())
     }
 
-    pub(crate) fn name_added(&self) {
-        self.shared.names.fetch_add(1, Ordering::Relaxed);
+    /// Counts a name more, where they are fewer than that; tells how many they are where they are not.
+    pub(crate) fn add_name(&self, most: u64) -> Result<(), u64> {
+        let add = |names| (names < most).then_some(names + 1);
+        let names = &self.shared.names;
+        let added = names.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        added.map(drop)
     }
 
-    pub(crate) fn name_removed(&self) {
-        self.shared.names.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn names_removed(&self, names: u64) {
+        self.shared.names.fetch_sub(names, Ordering::Relaxed);
+    }
+
+    /// What the names hold that nobody has claimed.
+    pub(crate) fn unclaimed_sums(&self) -> &Mutex<UnclaimedSums> {
+        &self.shared.unclaimed
     }
 
     pub(crate) fn name_count(&self) -> u64 {
@@ -478,6 +513,7 @@ impl Storage {
             blocks: stats.blocks,
             bytes: stats.segment_bytes,
             read_only: stats.state != StoreState::Writable,
+            unclaimed: self.shared.unclaimed.lock().total,
         }
     }
 }

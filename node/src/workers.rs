@@ -18,6 +18,7 @@ pub(crate) mod follow;
 pub(crate) mod gossip;
 mod job;
 pub(crate) mod ladder;
+pub(crate) mod lapsed;
 pub(crate) mod lost_heads;
 mod parts;
 pub(crate) mod probe;

@@ -146,6 +146,9 @@ pub enum SourceError {
     #[cfg(feature = "net")]
     #[error(transparent)]
     Peers(#[from] perennis_net::bitswap::BitswapError),
+    /// It was not asked, since it has given nothing of late.
+    #[error("is not asked for a while, since it has given nothing of late")]
+    LeftAlone,
     /// Several sources as one did not give it.
     #[error(transparent)]
     Several(#[from] Box<FetchError>),
@@ -200,6 +203,7 @@ impl Retryable for SourceError {
             #[cfg(feature = "net")]
             Self::Peers(error) => error.kind(),
             Self::Several(error) => error.kind(),
+            Self::LeftAlone => ErrorKind::Retry,
             Self::Wrong(_) | Self::Car(_) | Self::TooMuch { .. } => ErrorKind::Corrupt,
         }
     }

@@ -42,6 +42,12 @@ impl NodeUrl {
         self.0.authority()
     }
 
+    /// The name or address of the machine, without the port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
     /// Whether nobody on the way reads what is sent there: it is `https`, or this machine.
     #[must_use]
     pub fn is_confidential(&self) -> bool {

@@ -34,7 +34,10 @@ fn main() {
         (20, STEP, Duration::ZERO)
     };
     let dir = Scratch::new("readers").unwrap();
-    let node = Node::start(dir.path());
+    let mut command = Node::command(dir.path(), None, "127.0.0.1:0");
+    // All of them have one address, which half of all places are for.
+    command.env("PERENNIS_HTTP_MAX_CONNECTIONS", "4096");
+    let node = Node::start_as(command, dir.path());
     let path = keep_graph(&node, LEAVES, LEAF_BYTES);
     say("readers/rss/before", node.resident_mib(), "MiB");
 

@@ -50,6 +50,8 @@ const PARTS: &[Part] = &[
     beside("http", &["wrk", "kubo"], http::measure),
     // 64 clients that publish to a node and wait for its durable answer.
     alone("publish", || programs::bench("publish")),
+    // A client that publishes while one address floods the node.
+    alone("flood", || programs::bench("flood")),
     // Names put to a private DHT of twenty peers, beside what Kubo does.
     beside("republish", &["kubo"], republish::measure),
     // Memory of an idle node, and the start on a million blocks.

@@ -202,7 +202,14 @@ impl Connection {
     /// # Errors
     /// The node does not accept.
     pub fn open(address: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(address, TcpStream::connect(address)?)
+    }
+
+    /// Takes a connection to `HOST:PORT` that somebody has opened.
+    ///
+    /// # Errors
+    /// It cannot be set up.
+    pub fn over(address: &str, stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         Ok(Self {

@@ -39,9 +39,23 @@ impl SmallDisk {
         Self::with_options(at, "ro,size=1m")
     }
 
+    /// What a directory holds, where nobody can write to it, not even root.
+    ///
+    /// # Panics
+    /// As [`SmallDisk::new`].
+    #[must_use]
+    pub fn of_read_only(directory: &Path) -> Option<Self> {
+        let bind = "mount --bind \"$2\" \"$2\" && mount -o \"$1\" \"$2\"";
+        Self::with_mount(directory, bind, "remount,bind,ro")
+    }
+
     fn with_options(at: &Path, options: &str) -> Option<Self> {
         std::fs::create_dir_all(at).expect("a directory to mount on");
-        match Self::mount(at, options) {
+        Self::with_mount(at, "mount -t tmpfs -o \"$1\" tmpfs \"$2\"", options)
+    }
+
+    fn with_mount(at: &Path, mount: &str, options: &str) -> Option<Self> {
+        match Self::mount(at, mount, options) {
             Ok(disk) => Some(disk),
             Err(error) => {
                 skipped("small-disk", &format!("{error:#}"));
@@ -50,11 +64,11 @@ impl SmallDisk {
         }
     }
 
-    fn mount(at: &Path, options: &str) -> Result<Self> {
-        let script = "mount -t tmpfs -o \"$1\" tmpfs \"$2\" && echo mounted && read -r _";
+    fn mount(at: &Path, mount: &str, options: &str) -> Result<Self> {
+        let script = format!("{mount} && echo mounted && read -r _");
         let mut holder = Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount"])
-            .args(["sh", "-c", script, "sh", options])
+            .args(["sh", "-c", &script, "sh", options])
             .arg(at)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -149,6 +149,36 @@ pub(crate) enum NameCommand {
     Follow(NameFollow),
     /// End following a name
     Unfollow(NameUnfollow),
+    /// Remove a name from a node for good: its record, its rungs and its pin
+    Remove(NameRemove),
+    /// Take a name again that was removed with --deny
+    Allow(NameAllow),
+}
+
+/// `name remove`.
+#[derive(Debug, Args)]
+pub(crate) struct NameRemove {
+    /// An IPNS name or a DID
+    pub(crate) name: String,
+    /// Take the name no more from then on
+    #[arg(long)]
+    pub(crate) deny: bool,
+    /// Remove it without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OperatorNode,
+}
+
+/// `name allow`.
+#[derive(Debug, Args)]
+pub(crate) struct NameAllow {
+    /// An IPNS name or a DID
+    pub(crate) name: String,
+    /// The node to ask.
+    #[command(flatten)]
+    pub(crate) node: OperatorNode,
 }
 
 /// `name follow`.
@@ -192,6 +222,9 @@ pub(crate) struct TokenArgs {
 /// `name list`.
 #[derive(Debug, Args)]
 pub(crate) struct NameList {
+    /// List the names that were removed and are taken no more
+    #[arg(long)]
+    pub(crate) denied: bool,
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OperatorNode,

@@ -43,7 +43,7 @@ async fn write(context: &Context<'_>, path: &Path, force: bool) -> Result<(), Fa
             .hint("name a FILE, or leave --json out to have the CAR on stdout"));
     }
     Existing::unless_forced(path, force)?;
-    let session = Session::open(context, &[]).await?;
+    let session = Session::open_to_read(context, &[]).await?;
     let known = session.home.expect_identity()?;
     let mut export = session.client.export().await.map_err(failure_of!())?;
     let summary: CapsuleSummary = export.summary().clone();

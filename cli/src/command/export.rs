@@ -234,7 +234,7 @@ async fn own_dag(
     if context.home()?.identity()?.is_none() {
         return Ok(None);
     }
-    let session = Session::open(context, &[]).await?;
+    let session = Session::open_to_read(context, &[]).await?;
     let store = session.client.store();
     let mut order = Order::new(&root);
     let mut blocks = Vec::new();

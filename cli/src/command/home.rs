@@ -35,7 +35,10 @@ struct DamageDocument {
 }
 
 async fn check(context: &Context<'_>, arguments: &HomeCheck) -> Result<(), Failure> {
-    let session = Session::open(context, &[]).await?;
+    let session = match arguments.repair {
+        true => Session::open(context, &[]).await?,
+        false => Session::open_to_read(context, &[]).await?,
+    };
     let found = if arguments.repair {
         session.client.repair_state().await
     } else {

@@ -72,7 +72,7 @@ impl From<&Entry> for EntryDocument {
 }
 
 async fn show(context: &Context<'_>, arguments: &LogShow) -> Result<(), Failure> {
-    let session = Session::open(context, &arguments.nodes.urls).await?;
+    let session = Session::open_to_read(context, &arguments.nodes.urls).await?;
     let limit = arguments.limit as usize;
     let (did, entries, own) = match &arguments.did {
         Some(did) => {
@@ -202,7 +202,7 @@ pub(crate) fn run_diff(context: &Context<'_>, arguments: &Diff) -> Result<(), Fa
 }
 
 async fn diff(context: &Context<'_>, arguments: &Diff) -> Result<(), Failure> {
-    let session = Session::open(context, &arguments.nodes.urls).await?;
+    let session = Session::open_to_read(context, &arguments.nodes.urls).await?;
     let did = match &arguments.did {
         Some(did) => parse_did(did)?,
         None => parse_did(&session.home.expect_identity()?.did)?,

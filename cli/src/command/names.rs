@@ -14,13 +14,18 @@ use crate::session::{block_on, parse_name};
 use crate::when::{now, relative};
 
 mod follow;
-
+mod remove;
 pub(crate) fn run_names(context: &Context<'_>, command: &NameCommand) -> Result<(), Failure> {
     match command {
+        NameCommand::List(arguments) if arguments.denied => {
+            block_on(remove::list_denied(context, arguments))
+        }
         NameCommand::List(arguments) => block_on(list_names(context, arguments)),
         NameCommand::Show(arguments) => block_on(show_name(context, arguments)),
         NameCommand::Follow(arguments) => block_on(follow::follow(context, arguments)),
         NameCommand::Unfollow(arguments) => block_on(follow::unfollow(context, arguments)),
+        NameCommand::Remove(arguments) => block_on(remove::remove(context, arguments)),
+        NameCommand::Allow(arguments) => block_on(remove::allow(context, arguments)),
     }
 }
 

@@ -66,7 +66,7 @@ impl StepDocument {
 
 async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failure> {
     let named = arguments.did.as_deref().map(parse_did).transpose()?;
-    let session = Session::open(context, &arguments.nodes.urls).await?;
+    let session = Session::open_to_read(context, &arguments.nodes.urls).await?;
     let known = session.home.identity()?;
     // The key of the own identity publishes under no name of its own.
     let is_own_key = |did: &Did| {

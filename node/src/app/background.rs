@@ -16,6 +16,7 @@ use crate::workers::fetch::FetchJob;
 use crate::workers::folder::FolderWorker;
 use crate::workers::follow::FollowJob;
 use crate::workers::ladder::LadderJob;
+use crate::workers::lapsed::LapsedWorker;
 use crate::workers::lost_heads::LostHeadsJob;
 use crate::workers::probe::ProbeWorker;
 use crate::workers::pubsub::PubsubWorker;
@@ -53,6 +54,7 @@ impl Background {
         self.job(LostHeadsJob::new(parts));
         self.job(LadderJob::new(parts));
         self.job(FollowJob::new(parts));
+        self.workers(LapsedWorker::if_on(parts));
         self.workers(RepublishWorker::of_routers(parts));
         self.workers(HotWorker::if_on(parts));
         self.workers(ReprovideWorker::if_on(parts));

@@ -1,9 +1,11 @@
 //! The settings `admission`.
 
+use std::time::Duration;
+
 use perennis_shared::ipns::Name;
 
 use super::setting::table;
-use super::syntax::{GIB, KIB, MIB, Names, Number, Size, TIB};
+use super::syntax::{DAY, GIB, KIB, MIB, MINUTE, Names, Number, Size, SpanOr, TIB};
 
 table! {
     /// Who may store how much.
@@ -14,6 +16,21 @@ table! {
         max_names: u64 = 1_000_000,
             "admission.max-names" as Number(1, u64::MAX >> 1),
             "most names kept, from 1";
+        grace: Option<Duration> = Some(30 * DAY),
+            "admission.grace" as SpanOr(MINUTE, 3_650 * DAY, "never"),
+            "how long a name is kept whose record has ended and that no rung renews, 1m to 3650d, or never, which keeps it until it is removed; followed names and those in `admission.allow` are kept";
+        unclaimed_names: u64 = 100_000,
+            "admission.unclaimed-names" as Number(1, u64::MAX >> 1),
+            "most names kept that nobody has claimed, from 1: not in `admission.allow`, not followed, and published without a token; beyond it those written longest ago go";
+        unclaimed_bytes: u64 = 16 * GIB,
+            "admission.unclaimed-size" as Size(4 * KIB, 1_024 * TIB),
+            "most bytes of blocks kept for names that nobody has claimed, 4KiB to 1024TiB; beyond it those written longest ago go";
+        group_names: u64 = 256,
+            "admission.group-names" as Number(1, u64::MAX >> 1),
+            "most names that nobody has claimed from one IPv4 address, or from addresses that share 48 bits of IPv6, from 1";
+        group_bytes: u64 = 512 * MIB,
+            "admission.group-size" as Size(4 * KIB, 1_024 * TIB),
+            "most bytes of blocks for names that nobody has claimed from one IPv4 address, or from addresses that share 48 bits of IPv6, 4KiB to 1024TiB";
         name_bytes: u64 = 256 * MIB,
             "admission.name-size" as Size(4 * KIB, TIB),
             "most bytes of blocks kept for one name, 4KiB to 1TiB";

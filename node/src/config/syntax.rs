@@ -87,23 +87,28 @@ impl Syntax<Duration> for Span {
     }
 }
 
-/// A span of time, from and to, or `off`, which is none.
-pub(super) struct SpanOrOff(pub(super) Duration, pub(super) Duration);
+/// A span of time, from and to, or a word for none.
+pub(super) struct SpanOr(
+    pub(super) Duration,
+    pub(super) Duration,
+    pub(super) &'static str,
+);
 
-impl Syntax<Option<Duration>> for SpanOrOff {
+impl Syntax<Option<Duration>> for SpanOr {
     fn parse(&self, given: &Given) -> Result<Option<Duration>, Refusal> {
-        if given.is_word("off") {
+        let SpanOr(min, max, word) = *self;
+        if given.is_word(word) {
             return Ok(None);
         }
-        let span = Span(self.0, self.1).parse(given);
+        let span = Span(min, max).parse(given);
         span.map(Some).map_err(|refusal| Refusal {
-            fix: format!("{}, or off", refusal.fix),
+            fix: format!("{}, or {word}", refusal.fix),
             ..refusal
         })
     }
 
     fn show(&self, value: &Option<Duration>) -> String {
-        value.map_or_else(|| "off".to_owned(), show_span)
+        value.map_or_else(|| self.2.to_owned(), show_span)
     }
 }
 

@@ -138,8 +138,7 @@ fn allow(headers: &mut HeaderMap, listener: Listener, methods: HeaderValue) {
 /// The answer to a browser that asks whether a page of another origin may call: `methods` are those of the path, `allowed` those that
 /// it may use.
 pub(crate) fn preflight(methods: &'static str, allowed: String, listener: Listener) -> Answer {
-    let mut answer = Response::new(Body::Empty);
-    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let mut answer = no_content();
     let headers = answer.headers_mut();
     if !allowed.is_empty() {
         allow(headers, listener, text_header(allowed));
@@ -149,6 +148,13 @@ pub(crate) fn preflight(methods: &'static str, allowed: String, listener: Listen
         );
     }
     headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}
+
+/// That what was asked for is done, and nothing more.
+pub(crate) fn no_content() -> Answer {
+    let mut answer = Response::new(Body::Empty);
+    *answer.status_mut() = StatusCode::NO_CONTENT;
     answer
 }
 

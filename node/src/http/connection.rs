@@ -32,12 +32,25 @@ const WAITING_BYTES: usize = 2 * gateway::PART_BYTES;
 /// Bytes of an answer that the system holds and has not sent.
 pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
 
+/// How long one without a place may take for the head of its request.
+const HEARD_HEAD: Duration = Duration::from_secs(2);
+
+/// How a connection stands among all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has a place, and may ask anything.
+    Placed,
+    /// It has none: it may ask one thing, how the node is.
+    Heard,
+}
+
 /// Serves a connection until its client or the node has had enough.
 pub(super) fn connection(
     stream: TcpStream,
     listener: Listener,
     peer: IpAddr,
     node: &Arc<Service>,
+    standing: Standing,
     mut stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send + use<> {
     // An error here means that the connection is gone already; serving it will find that.
@@ -50,12 +63,17 @@ pub(super) fn connection(
             // The next request is read when the answer before it has gone.
             reader.has_all();
             let node = Arc::clone(&node);
-            async move { Ok::<_, Infallible>(respond(node, listener, peer, request).await) }
+            async move { Ok::<_, Infallible>(respond(node, listener, peer, standing, request).await) }
         })
+    };
+    let header_timeout = match standing {
+        Standing::Placed => node.config.http.header_timeout,
+        Standing::Heard => node.config.http.header_timeout.min(HEARD_HEAD),
     };
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(node.config.http.header_timeout)
+        .keep_alive(standing == Standing::Placed)
+        .header_read_timeout(header_timeout)
         .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)
         .max_buf_size(WAITING_BYTES)

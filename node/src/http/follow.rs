@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
+use hyper::Request;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderValue};
-use hyper::{Request, StatusCode};
 use perennis_rt as rt;
 use perennis_sdk::NodeUrl;
 use perennis_shared::ipns::{Name, Record};
 use perennis_shared::limits::RECORD_BYTES;
 
-use super::answer::{Answer, answer};
+use super::answer::{Answer, no_content};
 use super::call::Call;
 use super::media::content_type;
 use super::name_status::status_of;
@@ -46,7 +45,7 @@ pub(super) async fn follow(call: Call) -> Result<Answer, Refusal> {
             Adoption::of_bytes(&name, &bytes, sources, next)?
         }
         BodyKind::Car => {
-            let mut message = node.ingest.receive();
+            let mut message = node.ingest.receive(None);
             let mut upload = Upload::new(request, message.limit(), &node.config.http)?;
             while let Some(part) = upload.part().await? {
                 message
@@ -69,13 +68,7 @@ pub(super) async fn follow(call: Call) -> Result<Answer, Refusal> {
 pub(super) async fn unfollow(call: Call) -> Result<Answer, Refusal> {
     let name = parse_name(&call.parameter)?;
     call.node.ingest.unfollow(&name).await?;
-    let mut answer = answer(
-        StatusCode::NO_CONTENT,
-        HeaderValue::from_static(""),
-        bytes::Bytes::new(),
-    );
-    answer.headers_mut().remove(header::CONTENT_TYPE);
-    Ok(answer)
+    Ok(no_content())
 }
 
 /// The record of a name that comes without one: the best that routers and sources know, else the one that is kept.

@@ -14,6 +14,7 @@ use super::parameter::parse_name;
 use super::pins::PinProblem;
 use super::refusal::Refusal;
 use crate::http::service::Service;
+use crate::metrics::Removal;
 use crate::storage::{FollowState, NameState};
 use crate::workers::republish::RouterPut;
 
@@ -306,8 +307,32 @@ async fn absent(node: &Service, name: &Name) -> Result<Refusal, Refusal> {
             "publish it again, or wait until it is found",
         ));
     }
+    let denied = node.storage().is_denied(*name).await?;
+    let removed = node.ingest.removed(name);
+    let at = removed.map(|removed| removed.at).or(denied);
+    let Some(at) = at else {
+        return Ok(Refusal::not_found(
+            format!("{name} is not kept here"),
+            "publish it to this node, or ask another",
+        ));
+    };
+    let (why, hint) = match removed.map(|removed| removed.why) {
+        _ if denied.is_some() => (
+            "by the node's operator, and is not taken again",
+            "ask another node",
+        ),
+        None | Some(Removal::Operator) => ("by the node's operator", "ask another node"),
+        Some(Removal::Lapsed) => (
+            "since its record had ended, and nothing had renewed it, for longer than admission.grace",
+            "publish it again",
+        ),
+        Some(Removal::Unclaimed) => (
+            "since nobody had claimed it and newer names needed its room (admission.unclaimed-size, admission.unclaimed-names)",
+            "publish it again; with the node's token, or in admission.allow, or followed by its operator, it stays",
+        ),
+    };
     Ok(Refusal::not_found(
-        format!("{name} is not kept here"),
-        "publish it to this node, or ask another",
+        format!("{name} was kept here; it was removed at {at} {why}"),
+        hint,
     ))
 }

@@ -43,7 +43,12 @@ pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
 
 /// Receives a publish message and stores it.
 pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
-    let Call { node, request, .. } = call;
+    let Call {
+        node,
+        request,
+        caller,
+        ..
+    } = call;
     let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
     let sent = content_type(request.headers());
     if !sent.is_some_and(|sent| sent.is_one_of(&["application/vnd.ipld.car"])) {
@@ -55,9 +60,10 @@ pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
         .closing());
     }
     node.ingest
-        .admit(&name, &call.caller)
+        .admit(&name, &caller)
+        .await
         .map_err(|error| Refusal::from(error).closing())?;
-    let mut message = node.ingest.receive();
+    let mut message = node.ingest.receive(Some(&caller));
     let mut upload = Upload::new(request, message.limit(), &node.config.http)?;
     while let Some(part) = upload.part().await? {
         message
@@ -65,7 +71,7 @@ pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
             .map_err(|error| Refusal::from(error).closing())?;
     }
     // A client that goes away now changes nothing: what it sent whole is stored whole.
-    let stored = tokio::spawn(async move { node.ingest.publish(&name, message).await });
+    let stored = tokio::spawn(async move { node.ingest.publish(&name, message, &caller).await });
     let receipt = stored.await.map_err(Refusal::internal)??;
     Ok(json(StatusCode::OK, &receipt))
 }

@@ -260,6 +260,7 @@ fn fresh_seconds(record: &ServedRecord, age: Option<Duration>, left_seconds: u64
 /// Stores a record.
 pub(super) async fn put(call: Call) -> Result<Answer, Refusal> {
     let node = &call.node;
+    let caller = call.caller;
     let name = parse_name(&call.parameter).map_err(Refusal::closing)?;
     let kind = content_type(call.request.headers());
     if kind.is_some_and(|kind| !kind.is_one_of(&[RECORD])) {
@@ -271,11 +272,18 @@ pub(super) async fn put(call: Call) -> Result<Answer, Refusal> {
         .closing());
     }
     node.ingest
-        .admit(&name, &call.caller)
+        .admit(&name, &caller)
+        .await
         .map_err(|error| Refusal::from(error).closing())?;
     let upload = Upload::new(call.request, RECORD_BYTES as u64, &node.config.http)?;
     let bytes = upload.whole().await?;
-    let receipt = node.ingest.put_record("http", &name, &bytes).await?;
+    // A client that goes away now changes nothing.
+    let storing = Arc::clone(node);
+    let stored = tokio::spawn(async move {
+        let put = storing.ingest.put_record("http", &name, &bytes, &caller);
+        put.await
+    });
+    let receipt = stored.await.map_err(Refusal::internal)??;
     Ok(json(StatusCode::OK, &receipt))
 }
 

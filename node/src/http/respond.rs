@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -14,6 +14,7 @@ use hyper::{Method, Request};
 
 use super::answer::{self, Answer, Cause, text_header};
 use super::call::Call;
+use super::connection::Standing;
 use super::listener::Listener;
 use super::origin::{self, Sharing};
 use super::refusal::Refusal;
@@ -28,11 +29,18 @@ use crate::scope::Scope;
 /// What requests without a route are counted under.
 const UNROUTED: &str = "none";
 
+/// What is answered to those too who find no place.
+const HEALTH: &str = "/health/";
+
+/// When who found no place is told to come again.
+const NO_PLACE: Duration = Duration::from_secs(2);
+
 /// Answers a request that came to a listener.
 pub(super) async fn respond(
     node: Arc<Service>,
     listener: Listener,
     peer: IpAddr,
+    standing: Standing,
     request: Request<Incoming>,
 ) -> Answer {
     let started = Instant::now();
@@ -43,6 +51,11 @@ pub(super) async fn respond(
         return finish(UNROUTED, refusal.into_answer(), &Sharing::Nobody);
     }
     let path = request.uri().path();
+    if standing == Standing::Heard && !path.starts_with(HEALTH) {
+        // A page shall read when to come again, as everybody.
+        let shared = origin::check(&node.config.http, listener, Scope::Public, &request);
+        return finish(UNROUTED, no_place(), &shared.unwrap_or(Sharing::Nobody));
+    }
     let (route, parameter) = match router::find(listener, request.method(), path) {
         Matched::Route(route, parameter) => (route, parameter),
         Matched::OtherMethods(methods, routes) => {
@@ -171,6 +184,18 @@ fn other_methods(
     let allowed: Vec<&str> = allowed.map(|route| route.method.methods()).collect();
     let allowed = allowed.join(", ");
     (answer::preflight(methods, allowed, listener), sharing)
+}
+
+/// That there is no place for this connection.
+fn no_place() -> Answer {
+    Refusal::new(
+        "no_place",
+        "as many connections are open as the node serves at once, or as your addresses may have",
+        "try again after the time in Retry-After, over fewer connections; the operator may raise http.max-connections",
+    )
+    .retry_after(NO_PLACE)
+    .closing()
+    .into_answer()
 }
 
 fn no_such_path() -> Answer {

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use super::connection::connection;
+use super::connection::{Standing, connection};
 use super::listener::Listener;
+use super::reserve::Reserve;
 use super::service::Service;
+use crate::groups::{AddressGroup, Shares};
 
 /// How long requests that are being answered may take when the node stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -31,26 +34,31 @@ impl Server {
 
     /// Serves until `stop` becomes true, then finishes the requests it has begun, for at most 20 seconds.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
-        let most = self.node.config.http.max_connections;
-        let places = Arc::new(Semaphore::new(most));
+        let places = Shares::new(self.node.config.http.max_connections as u64, 1);
+        let reserve = Reserve::default();
+        let mut open = JoinSet::new();
         loop {
-            let place = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                place = Arc::clone(&places).acquire_owned() => place,
-            };
-            let Ok(place) = place else { break };
             let accepted = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
+                _ = open.join_next(), if !open.is_empty() => continue,
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection =
-                        connection(stream, self.listener, peer.ip(), &self.node, stop.clone());
-                    tokio::spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
+                    let place = places.one(Some(AddressGroup::of(peer.ip())));
+                    let standing = match &place {
+                        Some(_) => Standing::Placed,
+                        None => Standing::Heard,
+                    };
+                    let (node, stop) = (&self.node, stop.clone());
+                    let served = connection(stream, self.listener, peer.ip(), node, standing, stop);
+                    match place {
+                        Some(place) => open.spawn(async move {
+                            served.await;
+                            drop(place);
+                        }),
+                        None => open.spawn(reserve.hear(served)),
+                    };
                 }
                 Err(error) => {
                     // Out of file descriptors, mostly: the pause lets connections end.
@@ -60,11 +68,8 @@ impl Server {
             }
         }
         drop(self.socket);
-        let all = u32::try_from(most).unwrap_or(u32::MAX);
-        if tokio::time::timeout(DRAIN, places.acquire_many(all))
-            .await
-            .is_err()
-        {
+        let all_end = async { while open.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, all_end).await.is_err() {
             tracing::warn!("some connections did not end in time and are cut off");
         }
     }

@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 use crate::clock::ClockReport;
 use crate::damage::Report;
 use crate::data_folder::{DiskSpace, disk_space};
+use crate::metrics::Removal;
 use crate::storage::queues::QueueState;
 use crate::swarm::Swarm;
 use crate::workers::WorkerStatus;
@@ -34,6 +35,8 @@ struct NodeStatus {
     queues: Vec<QueueState>,
     damage: Option<Report>,
     names: u64,
+    unclaimed: UnclaimedStatus,
+    removed_names: RemovedNames,
     republish: RepublishStatus,
     clock: ClockReport,
     limits: Limits,
@@ -46,6 +49,25 @@ struct StoreStatus {
     blocks: u64,
     bytes: u64,
     read_only: bool,
+}
+
+/// What the names hold that nobody has claimed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnclaimedStatus {
+    names: u64,
+    most_names: u64,
+    bytes: u64,
+    most_bytes: u64,
+}
+
+/// Names that were removed since the start, by why.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RemovedNames {
+    operator: u64,
+    lapsed: u64,
+    unclaimed: u64,
 }
 
 #[derive(Serialize)]
@@ -106,6 +128,17 @@ pub(super) async fn status(call: Call) -> Result<Answer, Refusal> {
         queues,
         damage: damage.as_deref().cloned(),
         names: node.name_count(),
+        unclaimed: UnclaimedStatus {
+            names: sizes.unclaimed.names,
+            most_names: node.config.admission.unclaimed_names,
+            bytes: sizes.unclaimed.bytes,
+            most_bytes: node.config.admission.unclaimed_bytes,
+        },
+        removed_names: RemovedNames {
+            operator: node.metrics.removed_names.count(Removal::Operator),
+            lapsed: node.metrics.removed_names.count(Removal::Lapsed),
+            unclaimed: node.metrics.removed_names.count(Removal::Unclaimed),
+        },
         republish: RepublishStatus {
             next_at: next_at.map(|next: Millis| next.to_string()),
             period_seconds: node.config.ipns.republish_period.as_secs(),

@@ -17,7 +17,34 @@ pub(super) struct Upload {
     left: u64,
     limit: u64,
     idle: Duration,
+    pace: Option<Pace>,
     end: Option<Instant>,
+}
+
+/// Bytes a second that a body has to bring: what a bad mobile connection brings several times over. Whoever holds a place and memory
+/// with less pays nothing for them.
+const PACE_BYTES: u32 = 1_024;
+
+/// How far a body is ahead of the slowest that is waited for: never by more than one pause, so that nobody waits long on what was
+/// brought fast.
+struct Pace {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Pace {
+    fn new(pause: Duration, now: Instant) -> Pace {
+        Pace {
+            until: now + pause,
+            pause,
+        }
+    }
+
+    fn brought(&mut self, bytes: usize, now: Instant) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let until = self.until + Duration::from_secs(1) * bytes / PACE_BYTES;
+        self.until = until.min(now + self.pause);
+    }
 }
 
 /// Longest pause inside a file of the operator's, which may come from a program that is slow at times.
@@ -39,6 +66,7 @@ impl Upload {
             left: limit,
             limit,
             idle: times.idle_timeout,
+            pace: Some(Pace::new(times.idle_timeout, Instant::now())),
             end: Some(Instant::now() + times.body_timeout),
         })
     }
@@ -52,6 +80,7 @@ impl Upload {
         let upload = Upload::new(request, limit, times)?;
         Ok(Upload {
             idle: upload.idle.max(FILE_IDLE),
+            pace: None,
             end: None,
             ..upload
         })
@@ -61,7 +90,8 @@ impl Upload {
     pub(super) async fn part(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let idle = Instant::now() + self.idle;
-            let until = self.end.map_or(idle, |end| end.min(idle));
+            let pace = self.pace.as_ref().map(|pace| pace.until);
+            let until = idle.min(self.end.unwrap_or(idle)).min(pace.unwrap_or(idle));
             let frame = match timeout_at(until, self.body.frame()).await {
                 Err(_) => return Err(too_slow()),
                 Ok(None) => return Ok(None),
@@ -79,6 +109,9 @@ impl Upload {
                 .checked_sub(part.len() as u64)
                 .ok_or_else(|| too_large(self.limit))?;
             if !part.is_empty() {
+                if let Some(pace) = &mut self.pace {
+                    pace.brought(part.len(), Instant::now());
+                }
                 return Ok(Some(part));
             }
         }
@@ -119,4 +152,27 @@ fn broken_off() -> Refusal {
         "send the request again",
     )
     .closing()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_to_bring_so_much_whatever_it_brought_before() {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let mut pace = Pace::new(10 * second, start);
+        // A byte in seven seconds wins next to nothing.
+        pace.brought(1, start + 7 * second);
+        assert!(pace.until < start + 11 * second);
+        // A mebibyte at once is worth one pause.
+        pace.brought(1 << 20, start + 8 * second);
+        assert_eq!(pace.until, start + 18 * second);
+        // Who brings just as much goes on for ever.
+        for tick in 9..1_000 {
+            pace.brought(1_024, start + tick * second);
+            assert_eq!(pace.until, start + (tick + 10) * second);
+        }
+    }
 }

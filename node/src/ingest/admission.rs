@@ -19,7 +19,7 @@ const REMEMBERED: usize = 65_536;
 
 /// The rules of the configuration and the rates seen lately.
 pub(super) struct Admission {
-    rules: AdmissionConfig,
+    pub(super) rules: AdmissionConfig,
     /// Most bytes of one fetch on demand.
     fetch_bytes: u64,
     names: Cache<Name, Arc<Bucket>>,
@@ -39,6 +39,8 @@ impl Admission {
         }
     }
 
+    /// Whether somebody may write a name now. It counts for the caller, not for the name: a stranger who names it must not use up
+    /// its rate.
     pub(super) fn admit(
         &self,
         name: &Name,
@@ -48,13 +50,6 @@ impl Admission {
         if !self.rules.allow.is_empty() && !self.rules.allow.contains(name) {
             return Err(IngestError::NotAllowed);
         }
-        let too_often = |what, per_minute| {
-            move |retry_after| IngestError::TooOften {
-                what,
-                per_minute,
-                retry_after,
-            }
-        };
         if caller.is_rated {
             let rate = self.rules.address_rate;
             // The address first: who writes too often takes nothing of what pages of the origin have together.
@@ -66,19 +61,35 @@ impl Admission {
                     .map_err(too_often("pages of this origin", rate))?;
             }
         }
+        Ok(())
+    }
+
+    /// Whether a name may change once more now. Asked when its signature was verified.
+    pub(super) fn admit_signed(&self, name: &Name, now: Instant) -> Result<(), IngestError> {
         let rate = self.rules.name_rate;
         take(&self.names, name, rate, now).map_err(too_often("this name", rate))
     }
 
     pub(super) fn check_size(&self, facts: &GraphFacts) -> Result<(), IngestError> {
         let bounds = [
-            ("bytes", facts.bytes, self.rules.name_bytes),
-            ("blocks", facts.blocks, self.rules.name_blocks),
+            (
+                "bytes for one name",
+                "admission.name-size",
+                facts.bytes,
+                self.rules.name_bytes,
+            ),
+            (
+                "blocks for one name",
+                "admission.name-blocks",
+                facts.blocks,
+                self.rules.name_blocks,
+            ),
         ];
-        for (what, needed, allowed) in bounds {
+        for (what, setting, needed, allowed) in bounds {
             if needed > allowed {
                 return Err(IngestError::Quota {
                     what,
+                    setting,
                     needed,
                     allowed,
                 });
@@ -107,16 +118,13 @@ impl Admission {
         }
         Ok(())
     }
+}
 
-    pub(super) fn check_names(&self, names: u64) -> Result<(), IngestError> {
-        if names < self.rules.max_names {
-            return Ok(());
-        }
-        Err(IngestError::Quota {
-            what: "names",
-            needed: names + 1,
-            allowed: self.rules.max_names,
-        })
+fn too_often(what: &'static str, per_minute: u32) -> impl FnOnce(Duration) -> IngestError {
+    move |retry_after| IngestError::TooOften {
+        what,
+        per_minute,
+        retry_after,
     }
 }
 
@@ -193,21 +201,25 @@ mod tests {
         assert!(message.contains("fetch.max-size"), "{message}");
     }
 
+    fn at(address: &str) -> Caller {
+        Caller::anybody(address.parse::<IpAddr>().unwrap())
+    }
+
     #[test]
     fn a_name_has_its_rate_and_gets_it_back_with_time() {
         let admission = admission(|rules| rules.name_rate = 2);
-        let peer = &Caller::anybody([127, 0, 0, 1]);
         let now = Instant::now();
-        admission.admit(&name(1), peer, now).unwrap();
-        admission.admit(&name(1), peer, now).unwrap();
-        let refused = admission.admit(&name(1), peer, now).unwrap_err();
+        let admit = |seed, now| admission.admit_signed(&name(seed), now);
+        admit(1, now).unwrap();
+        admit(1, now).unwrap();
+        let refused = admit(1, now).unwrap_err();
         let IngestError::TooOften { retry_after, .. } = refused else {
             panic!("{refused}");
         };
         assert_eq!(retry_after, Duration::from_secs(30));
-        admission.admit(&name(2), peer, now).unwrap();
-        admission.admit(&name(1), peer, now + retry_after).unwrap();
-        assert!(admission.admit(&name(1), peer, now + retry_after).is_err());
+        admit(2, now).unwrap();
+        admit(1, now + retry_after).unwrap();
+        assert!(admit(1, now + retry_after).is_err());
     }
 
     #[test]
@@ -257,26 +269,41 @@ mod tests {
     }
 
     #[test]
+    fn who_names_a_name_uses_up_none_of_its_rate() {
+        let admission = admission(|rules| {
+            rules.address_rate = 1_000;
+            rules.name_rate = 1;
+        });
+        let now = Instant::now();
+        for _ in 0..20 {
+            admission.admit(&name(1), &at("192.0.2.1"), now).unwrap();
+        }
+        admission.admit_signed(&name(1), now).unwrap();
+    }
+
+    #[test]
     fn a_list_of_names_lets_only_those_in() {
         let admission = admission(|rules| rules.allow = vec![name(1)]);
-        let peer = &Caller::anybody([127, 0, 0, 1]);
-        admission.admit(&name(1), peer, Instant::now()).unwrap();
-        assert!(matches!(
-            admission.admit(&name(2), peer, Instant::now()),
-            Err(IngestError::NotAllowed)
-        ));
+        let admit = |seed| admission.admit(&name(seed), &at("127.0.0.1"), Instant::now());
+        admit(1).unwrap();
+        assert!(matches!(admit(2), Err(IngestError::NotAllowed)));
     }
 
     #[test]
     fn quotas_name_what_is_used_up() {
-        let admission = admission(|rules| rules.max_names = 2);
-        admission.check_names(1).unwrap();
+        let admission = admission(|rules| rules.name_blocks = 2);
+        let facts = |blocks| GraphFacts {
+            blocks,
+            ..GraphFacts::unknown()
+        };
+        admission.check_size(&facts(2)).unwrap();
         assert!(matches!(
-            admission.check_names(2),
+            admission.check_size(&facts(3)),
             Err(IngestError::Quota {
-                what: "names",
+                setting: "admission.name-blocks",
                 needed: 3,
-                allowed: 2
+                allowed: 2,
+                ..
             })
         ));
     }

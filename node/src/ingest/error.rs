@@ -9,6 +9,7 @@ use perennis_shared::error::{ErrorKind, Retryable};
 use perennis_shared::ipns::{LadderError, Name, RecordError};
 use perennis_shared::limits::LimitExceeded;
 use perennis_shared::log::EntryError;
+use perennis_shared::time::Millis;
 
 use crate::read::ReadError;
 use crate::storage::StorageError;
@@ -28,12 +29,23 @@ pub(crate) enum IngestError {
         retry_after: Duration,
     },
     /// A quota is used up.
-    #[error("this needs {needed} {what} and {allowed} are allowed")]
+    #[error("this needs {needed} {what} and {allowed} are allowed ({setting})")]
     Quota {
         what: &'static str,
+        /// The setting that says how much is allowed.
+        setting: &'static str,
         needed: u64,
         allowed: u64,
     },
+    /// The operator has removed the name and takes it no more.
+    #[error("this name was removed by the node's operator and is not taken again")]
+    Denied,
+    /// There is nothing to remove.
+    #[error("this name is not kept here")]
+    NotRemoved,
+    /// It is not kept any more, or never was, and what came is no reason to keep it.
+    #[error("this name is not kept here")]
+    NotKept,
     /// A fetch on demand brings more than one may.
     #[error("one fetch brings at most {allowed} bytes (fetch.max-size)")]
     FetchTooLarge { allowed: u64 },
@@ -54,6 +66,12 @@ pub(crate) enum IngestError {
     /// The record is refused.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// By the node's clock it is refused, and that is in doubt.
+    #[error("the clock of this node shows {now}, which is in doubt, and by it {source}")]
+    Clock {
+        now: Millis,
+        source: Box<IngestError>,
+    },
     /// The rungs that came along are no ladder above the record.
     #[error("the rungs are no renewal ladder of the record")]
     Ladder(#[from] LadderError),
@@ -95,6 +113,9 @@ pub(crate) enum IngestError {
     Storage(#[from] StorageError),
 }
 
+/// When a client is told to come back whom a node refuses whose clock is in doubt.
+const CLOCK: Duration = Duration::from_secs(600);
+
 /// When a client that found all memory for messages in use is told to come back.
 const BUSY: Duration = Duration::from_secs(1);
 
@@ -105,6 +126,7 @@ impl IngestError {
             self,
             IngestError::ImportMemory { .. }
                 | IngestError::Busy
+                | IngestError::Clock { .. }
                 | IngestError::Full
                 | IngestError::Read(_)
                 | IngestError::Storage(_)
@@ -117,6 +139,9 @@ impl IngestError {
             IngestError::NotAllowed => "not_allowed",
             IngestError::TooOften { .. } => "too_many_writes",
             IngestError::Quota { .. } => "quota",
+            IngestError::Denied => "denied",
+            IngestError::NotRemoved => "not_found",
+            IngestError::NotKept => "not_kept",
             IngestError::FetchTooLarge { .. } => "dag_too_large",
             IngestError::ImportMemory { .. } => "import_memory",
             IngestError::Busy => "busy",
@@ -127,6 +152,7 @@ impl IngestError {
                 "expired" => "expired_record",
                 other => other,
             },
+            IngestError::Clock { .. } => "clock",
             IngestError::Ladder(_) => "invalid_ladder",
             IngestError::NotFollowed => "not_found",
             IngestError::Led { .. } => "followed_for_another",
@@ -147,11 +173,15 @@ impl IngestError {
 impl Retryable for IngestError {
     fn kind(&self) -> ErrorKind {
         match self {
-            IngestError::TooOften { .. } | IngestError::ImportMemory { .. } | IngestError::Busy => {
-                ErrorKind::Retry
-            }
+            IngestError::TooOften { .. }
+            | IngestError::ImportMemory { .. }
+            | IngestError::Busy
+            | IngestError::NotKept
+            | IngestError::Clock { .. } => ErrorKind::Retry,
             IngestError::NotAllowed
             | IngestError::Quota { .. }
+            | IngestError::Denied
+            | IngestError::NotRemoved
             | IngestError::FetchTooLarge { .. }
             | IngestError::Car(_)
             | IngestError::NotAMessage(_)
@@ -175,7 +205,10 @@ impl Retryable for IngestError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             IngestError::TooOften { retry_after, .. } => Some(*retry_after),
-            IngestError::Busy | IngestError::ImportMemory { .. } => Some(BUSY),
+            IngestError::Clock { .. } => Some(CLOCK),
+            IngestError::Busy | IngestError::ImportMemory { .. } | IngestError::NotKept => {
+                Some(BUSY)
+            }
             _ => None,
         }
     }

@@ -9,9 +9,9 @@ use perennis_rt as rt;
 use perennis_shared::cid::Block;
 use perennis_shared::ipns::{Ladder, Name, Record, UnverifiedRecord, compare};
 use perennis_shared::time::Millis;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{FetchedGraph, Ingest, IngestError, Message, facts_below, refused};
+use crate::groups::Share;
 use crate::storage::FollowState;
 use crate::storage::{FetchAttempt, FetchEnd, Follow, NameChange, StorageError};
 use crate::storage::{GraphFacts, NameState, Pin, Shortfall, ShortfallKind};
@@ -32,7 +32,7 @@ pub(crate) struct Adoption {
     /// The followed name whose record points at it; `None` where the operator asks.
     led_by: Option<Name>,
     /// The blocks' share of the memory for messages.
-    permits: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
 }
 
 impl Adoption {
@@ -45,7 +45,7 @@ impl Adoption {
             next,
             is_part: false,
             led_by: None,
-            permits: None,
+            share: None,
         }
     }
 
@@ -84,7 +84,7 @@ impl Adoption {
         let message = message.finish()?;
         Ok(Adoption {
             blocks: message.blocks,
-            permits: message.permits,
+            share: Some(message.share),
             ..Adoption::of_bytes(name, message.record.bytes(), sources, next)?
         })
     }
@@ -95,7 +95,7 @@ impl Ingest {
     /// the record and the blocks, and the sources in place of those before.
     pub(crate) async fn follow(&self, name: &Name, adoption: Adoption) -> Result<(), IngestError> {
         let now = rt::now();
-        let _share = adoption.permits;
+        let _share = adoption.share;
         let record = adoption.record.still_valid(now)?;
         let kept = self.storage.kept(*name).await?;
         // What is kept may be newer: then that is followed.
@@ -189,44 +189,33 @@ impl Ingest {
         row: &FollowState,
     ) -> Result<(), IngestError> {
         let kept = self.storage.kept(*name).await?;
-        let Some(kept) = kept else {
-            let is_lost = self.storage.is_head_lost(*name).await?;
-            // Its head is lost. Where nobody has published it here, nobody looks for it any more.
-            let left = if row.is_published {
-                self.storage.unfollow(*name, GraphFacts::unknown()).await
-            } else {
-                self.storage.forget(*name).await
+        let next = kept.as_ref().and_then(|kept| kept.record.next_name());
+        if row.is_published {
+            let facts = match &kept {
+                // What is no list is let go by the next look at it.
+                Some(kept) => match (&kept.facts.did, kept.head) {
+                    (None, Some(_)) => GraphFacts::unknown(),
+                    (_, None) => facts_below(None, &kept.record),
+                    _ => kept.facts.clone(),
+                },
+                // Its head is lost.
+                None => GraphFacts::unknown(),
             };
+            let left = self.storage.unfollow(*name, facts).await;
             left.map_err(|error| refused(error, 0))?;
-            if is_lost && !row.is_published {
-                self.storage.name_removed();
-            }
             self.metrics.followed_names.add(-1);
-            self.changed_names.add(*name);
-            return Ok(());
-        };
-        let is_list = kept.facts.is_pinned_list();
-        let left = if row.is_published {
-            // What is no list is let go by the next look at it.
-            let facts = match (&kept.facts.did, kept.head) {
-                (None, Some(_)) => GraphFacts::unknown(),
-                (_, None) => facts_below(None, &kept.record),
-                _ => kept.facts.clone(),
-            };
-            self.storage.unfollow(*name, facts).await
+            self.read.changed(name);
         } else {
-            self.storage.forget(*name).await
-        };
-        left.map_err(|error| refused(error, kept.sequence))?;
-        self.read.changed(name);
-        self.metrics.followed_names.add(-1);
-        if !row.is_published {
-            self.changed_names.add(*name);
-            self.storage.name_removed();
-            self.metrics.names.add(-1);
-            self.metrics.tag_lists.add(-i64::from(is_list));
+            // Also where its head is lost: where nobody has published it here, nobody looks for it any more.
+            let left = self.storage.forget_all(vec![*name], None).await;
+            let forgotten = left.map_err(|error| refused(error, 0))?;
+            self.forgot(&forgotten);
+            if forgotten.is_empty() {
+                self.metrics.followed_names.add(-1);
+            }
         }
-        Ok(self.look_at(kept.record.next_name()).await?)
+        self.changed_names.add(*name);
+        Ok(self.look_at(next).await?)
     }
 
     /// Keeps what a search for the record of a followed name came to, unless the name was unfollowed meanwhile.
@@ -395,7 +384,8 @@ impl Ingest {
     pub(crate) fn too_large(&self, walked: &Walked) -> Shortfall {
         let allowed = self.most_blocks();
         Shortfall::quota(&IngestError::Quota {
-            what: "blocks",
+            what: "blocks for one name",
+            setting: "admission.name-blocks",
             needed: allowed.saturating_add(1).max(walked.blocks),
             allowed,
         })

@@ -157,7 +157,7 @@ impl Ingest {
         wish: ImportWish,
     ) -> Result<Import, IngestError> {
         self.storage.expect_folder()?;
-        let mut share = Share::new(Arc::clone(&self.memory), self.memory_bytes);
+        let mut share = Share::new(self.memory.none(None), self.memory_bytes);
         share.grow(FIRST_BYTES.min(self.memory_bytes / 2))?;
         Ok(Import {
             ingest: Arc::clone(self),

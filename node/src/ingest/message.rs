@@ -1,14 +1,12 @@
 //! A publish message while it is received: CARv1 with the roots `[head, record, rung…]`, the record as its last block
 //! and the rungs of its ladder right before it.
 
-use std::sync::Arc;
-
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::codec::car::{Decoder, Event};
 use perennis_shared::limits::LADDER_RUNGS;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::IngestError;
+use crate::groups::Share;
 
 /// Memory is counted in units of this many bytes.
 pub(super) const UNIT_BYTES: u64 = 4_096;
@@ -23,8 +21,8 @@ pub(crate) struct Message {
     blocks: Vec<Block>,
     held: u64,
     limit: u64,
-    memory: Arc<Semaphore>,
-    permits: Option<OwnedSemaphorePermit>,
+    /// Its share of the memory for messages.
+    share: Share,
 }
 
 struct Roots {
@@ -41,19 +39,18 @@ pub(super) struct Whole {
     pub(super) rungs: Vec<Block>,
     pub(super) blocks: Vec<Block>,
     /// The share of the memory, held until this is dropped.
-    pub(super) permits: Option<OwnedSemaphorePermit>,
+    pub(super) share: Share,
 }
 
 impl Message {
-    pub(super) fn new(memory: Arc<Semaphore>, limit: u64) -> Message {
+    pub(super) fn new(share: Share, limit: u64) -> Message {
         Message {
             decoder: Decoder::new(),
             roots: None,
             blocks: Vec::new(),
             held: 0,
             limit,
-            memory,
-            permits: None,
+            share,
         }
     }
 
@@ -78,25 +75,14 @@ impl Message {
         Ok(())
     }
 
-    /// Makes sure that the blocks so far and this much more may be held.
+    /// Makes sure that the blocks so far and this much more may be held. So memory is taken by what has come, not by what is
+    /// announced.
     fn reserve(&mut self, more: u64) -> Result<(), IngestError> {
-        let units = (self.held + more).div_ceil(UNIT_BYTES) as usize;
-        let have = self
-            .permits
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        let Some(needed) = units.checked_sub(have).filter(|needed| *needed > 0) else {
-            return Ok(());
-        };
-        let needed = u32::try_from(needed).map_err(|_| IngestError::Busy)?;
-        let permit = Arc::clone(&self.memory)
-            .try_acquire_many_owned(needed)
-            .map_err(|_| IngestError::Busy)?;
-        match &mut self.permits {
-            Some(permits) => permits.merge(permit),
-            None => self.permits = Some(permit),
+        let units = (self.held + more).div_ceil(UNIT_BYTES);
+        match units.checked_sub(self.share.places()) {
+            Some(needed) if needed > 0 && !self.share.grow(needed) => Err(IngestError::Busy),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Checks the form of the whole message.
@@ -130,7 +116,7 @@ impl Message {
             record: last,
             rungs: last_blocks,
             blocks: self.blocks,
-            permits: self.permits,
+            share: self.share,
         })
     }
 }
@@ -161,14 +147,15 @@ mod tests {
     use perennis_shared::codec::car;
 
     use super::*;
+    use crate::groups::Shares;
 
     fn raw(bytes: Vec<u8>) -> Block {
         Block::new(Codec::Raw, bytes).unwrap()
     }
 
-    fn receive(file: &[u8], memory_units: usize, piece: usize) -> Result<Whole, IngestError> {
-        let memory = Arc::new(Semaphore::new(memory_units));
-        let mut message = Message::new(memory, 1 << 20);
+    fn receive(file: &[u8], memory_units: u64, piece: usize) -> Result<Whole, IngestError> {
+        let memory = Shares::new(memory_units, memory_units);
+        let mut message = Message::new(memory.none(None), 1 << 20);
         for piece in file.chunks(piece) {
             message.push(piece)?;
         }
@@ -240,13 +227,14 @@ mod tests {
         let blocks: Vec<Block> = (0..64).map(|i| raw(vec![i; 4_096])).collect();
         let roots = [*blocks[0].cid(), *blocks[63].cid()];
         let file = car::write(&roots, &blocks).unwrap();
-        let memory = Arc::new(Semaphore::new(32));
-        let mut message = Message::new(Arc::clone(&memory), 1 << 20);
+        let memory = Shares::new(32, 32);
+        let mut message = Message::new(memory.none(None), 1 << 20);
         let refused = file
             .chunks(1_000)
             .find_map(|piece| message.push(piece).err());
         assert!(matches!(refused, Some(IngestError::Busy)));
+        assert!(memory.taken() > 0);
         drop(message);
-        assert_eq!(memory.available_permits(), 32);
+        assert_eq!(memory.taken(), 0);
     }
 }

@@ -10,12 +10,14 @@ use std::time::Duration;
 use perennis_rt as rt;
 use perennis_sdk::exchange::{Held, Sink as _};
 use perennis_shared::cid::{Block, Cid, Codec};
-use perennis_shared::error::chain;
+use perennis_shared::error::{ErrorKind, Retryable as _, chain};
 use perennis_shared::ipns::{Ladder, LadderPlan, Name, Record, RecordFields, create};
 use perennis_shared::sign::SigningKey;
 use perennis_shared::time::{Millis, Timestamp};
 
 use super::{Adoption, FetchedGraph, Ingest, IngestError, Renewal, WholeGraph};
+use crate::caller::Caller;
+use crate::clock::{Clock, ClockMark};
 use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::Metrics;
@@ -36,12 +38,24 @@ struct Door {
 
 impl Door {
     fn open(dir: &Path) -> Door {
+        Door::with_clock(dir, None)
+    }
+
+    /// A node whose clock has shown this before.
+    fn with_clock(dir: &Path, before: Option<ClockMark>) -> Door {
         let config = Config::default();
         let storage = Storage::open(dir, &config.routers()).unwrap();
         let metrics = Arc::new(Metrics::new());
         let read = Read::new(storage.clone(), &config.cache, Arc::clone(&metrics));
         let keystore = Arc::new(Keystore::open(dir, None).unwrap());
-        let ingest = Ingest::new(&config, storage.clone(), Arc::new(read), keystore, metrics);
+        let ingest = Ingest::new(
+            &config,
+            storage.clone(),
+            Arc::new(read),
+            keystore,
+            metrics,
+            Arc::new(Clock::new(before)),
+        );
         Door {
             storage,
             ingest: Arc::new(ingest),
@@ -57,7 +71,7 @@ impl Door {
     async fn fetch(&self) -> FetchAttempt {
         let bytes = record(1).bytes().clone();
         self.ingest
-            .put_record("test", &self.name, &bytes)
+            .put_record("test", &self.name, &bytes, &CALLER)
             .await
             .unwrap();
         let due = self
@@ -72,6 +86,14 @@ impl Door {
         }
     }
 }
+
+/// Somebody on this machine.
+const CALLER: Caller = Caller {
+    address: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    is_rated: true,
+    has_publish_token: false,
+    origin: None,
+};
 
 fn key() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
@@ -142,7 +164,7 @@ async fn a_kept_record_that_has_ended_contradicts_no_valid_one_of_its_sequence()
     let now = rt::now();
     let put = async |record: &Record| {
         let bytes = record.bytes().clone();
-        let put = door.ingest.put_record("test", &door.name, &bytes);
+        let put = door.ingest.put_record("test", &door.name, &bytes, &CALLER);
         put.await.map(drop)
     };
     let ended = record_of("/ipfs/bafkqaaa", 3, now - DAY);
@@ -206,6 +228,37 @@ async fn a_clock_that_went_ahead_releases_no_rung_and_takes_no_row_out_of_the_qu
     let renewed = door.ingest.renew(&due().await, now, now).await.unwrap();
     assert_eq!(renewed, Renewal::Released);
     assert_eq!(door.kept().await.record, ladder.rungs()[0]);
+}
+
+#[tokio::test]
+async fn a_record_that_has_ended_by_a_clock_in_doubt_alone_is_no_fault_of_its_publisher() {
+    let now = rt::now();
+    let put = async |before: Option<Millis>, end: Millis| {
+        let dir = tempfile::tempdir().unwrap();
+        let before = before.map(|at| ClockMark {
+            seen: at,
+            steady: at,
+        });
+        let door = Door::with_clock(dir.path(), before);
+        let record = record_of("/ipfs/bafkqaaa", 1, end);
+        let bytes = record.bytes();
+        let put = door.ingest.put_record("test", &door.name, bytes, &CALLER);
+        put.await.unwrap_err()
+    };
+    // The clock is forty days further than the time that has passed: as if it went ahead while the node was stopped.
+    let ahead = Some(now - 40 * DAY);
+    let error = put(ahead, now - 10 * DAY).await;
+    assert_eq!((error.code(), error.kind()), ("clock", ErrorKind::Retry));
+    let told = chain(&error);
+    assert!(
+        told.contains("clock of this node") && told.contains("expired"),
+        "{told}"
+    );
+    // It has ended by any clock; and one that nothing speaks against is believed.
+    assert_eq!(put(ahead, now - 41 * DAY).await.code(), "expired_record");
+    assert_eq!(put(None, now - 10 * DAY).await.code(), "expired_record");
+    let steady = Some(now - DAY / 1_000);
+    assert_eq!(put(steady, now - 10 * DAY).await.code(), "expired_record");
 }
 
 #[tokio::test]
@@ -336,7 +389,7 @@ async fn a_search_for_a_lost_head_ends_with_a_newer_record_and_brings_back_nothi
     let lose = || storage.queue_put(LOST_HEADS, &name, Millis(1), Attempts(0));
     lose().await.unwrap();
     let lost = storage.lost_heads_due(window(Millis(2)), 8).await.unwrap()[0];
-    storage.forget(name).await.unwrap();
+    storage.forget_all(vec![name], None).await.unwrap();
     assert!(!storage.is_head_lost(name).await.unwrap());
     let too_late = door.ingest.found_again(&lost, record(3)).await;
     assert!(
@@ -347,7 +400,7 @@ async fn a_search_for_a_lost_head_ends_with_a_newer_record_and_brings_back_nothi
 
     lose().await.unwrap();
     let bytes = record(4).bytes().clone();
-    let put = door.ingest.put_record("test", &name, &bytes);
+    let put = door.ingest.put_record("test", &name, &bytes, &CALLER);
     put.await.unwrap();
     assert!(!storage.is_head_lost(name).await.unwrap());
     assert_eq!(door.kept().await.sequence, 4);

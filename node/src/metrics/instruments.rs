@@ -178,7 +178,7 @@ impl<L: Labels> Counters<L> {
         self.0.get_or_create(&labels.into()).inc();
     }
 
-    pub(super) fn count(&self, labels: impl Into<L>) -> u64 {
+    pub(crate) fn count(&self, labels: impl Into<L>) -> u64 {
         self.0.get_or_create(&labels.into()).get()
     }
 

@@ -86,6 +86,47 @@ pub(super) struct LookupLabels {
     found: LookupResult,
 }
 
+/// Why a name was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Removal {
+    /// The operator has removed it.
+    Operator,
+    /// Its record has ended, and nothing renewed it for long.
+    Lapsed,
+    /// Nobody had claimed it, and newer ones needed its room.
+    Unclaimed,
+}
+
+impl Removal {
+    const ALL: [Removal; 3] = [Removal::Operator, Removal::Lapsed, Removal::Unclaimed];
+
+    /// The word for documents and the log.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Removal::Operator => "operator",
+            Removal::Lapsed => "lapsed",
+            Removal::Unclaimed => "unclaimed",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RemovalLabels {
+    why: Removal,
+}
+
+impl From<Removal> for RemovalLabels {
+    fn from(why: Removal) -> Self {
+        Self { why }
+    }
+}
+
+impl Labels for RemovalLabels {
+    fn known() -> Vec<Self> {
+        Removal::ALL.map(Self::from).into()
+    }
+}
+
 /// Where a record was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum LookupResult {

@@ -273,11 +273,13 @@ impl Storage {
 
     /// The row by which a head that is lost is looked for.
     pub(crate) async fn lost_head(&self, name: Name) -> Result<Option<FinishedRow>, StorageError> {
-        self.blocking(move |this| {
-            let due = this.entry_due(LOST_HEADS, &name)?;
-            Ok(due.map(|due| LOST_HEADS.finished(&name, due)))
-        })
-        .await
+        self.blocking(move |this| this.lost_row(&name)).await
+    }
+
+    /// As [`Storage::lost_head`]. Waits for the disk.
+    pub(super) fn lost_row(&self, name: &Name) -> Result<Option<FinishedRow>, StorageError> {
+        let due = self.entry_due(LOST_HEADS, name)?;
+        Ok(due.map(|due| LOST_HEADS.finished(name, due)))
     }
 
     /// What is kept about a name, told apart from one whose head is lost and looked for. A head that is found while this looks is kept.

@@ -6,10 +6,8 @@ use perennis_shared::time::Millis;
 use perennis_store::Batch;
 
 use super::FollowState;
-use super::keys::{FACTS, FETCHES, FOLLOWED, RUNGS};
-use super::puts::put_key;
-use super::queues::{FETCH, FOLLOW, TypedQueue, queues_of_names};
-use super::roots::PinReason;
+use super::keys::{FACTS, FOLLOWED};
+use super::queues::{FETCH, FOLLOW, TypedQueue};
 use super::{ChangeError, Follow, OpenError, Storage, StorageError, key};
 use super::{GraphFacts, Pin};
 
@@ -77,7 +75,7 @@ impl Storage {
 
     /// Ends following a name that stays for another reason; `facts` are what holds from now on.
     pub(crate) async fn unfollow(&self, name: Name, facts: GraphFacts) -> Result<(), ChangeError> {
-        let due = self.dues(name).await?;
+        let due = self.blocking(move |this| this.dues(&name)).await?;
         let mut batch = Batch::new();
         leave(&mut batch, &name, &due);
         if facts.pin == Pin::Queued {
@@ -87,42 +85,10 @@ impl Storage {
         batch.put_meta(&key(FACTS, name.as_bytes()), facts);
         self.submit(batch).await
     }
-
-    /// Forgets all that is kept about a name. Its blocks are collected where no other name holds them.
-    pub(crate) async fn forget(&self, name: Name) -> Result<(), ChangeError> {
-        let due = self.dues(name).await?;
-        let mut batch = Batch::new();
-        leave(&mut batch, &name, &due);
-        batch.delete_head(&name);
-        PinReason::Head(name).unpin(&mut batch);
-        for table in [FACTS, FETCHES, RUNGS] {
-            batch.delete_meta(&key(table, name.as_bytes()));
-        }
-        for (queue, due) in due {
-            queue.take(&mut batch, &name, due);
-            batch.delete_meta(&put_key(queue, &name));
-        }
-        self.submit(batch).await
-    }
-
-    /// Every queue the name is in, and when it is due there.
-    async fn dues(&self, name: Name) -> Result<Vec<(TypedQueue<Name>, Millis)>, StorageError> {
-        self.blocking(move |this| {
-            let routers = this.shared.routers.values().copied();
-            let mut dues = Vec::new();
-            for queue in queues_of_names().chain(routers) {
-                if let Some(due) = this.entry_due(queue, &name)? {
-                    dues.push((queue, due));
-                }
-            }
-            Ok(dues)
-        })
-        .await
-    }
 }
 
 /// Takes a name out of what is followed.
-fn leave(batch: &mut Batch, name: &Name, dues: &[(TypedQueue<Name>, Millis)]) {
+pub(super) fn leave(batch: &mut Batch, name: &Name, dues: &[(TypedQueue<Name>, Millis)]) {
     batch.delete_meta(&key(FOLLOWED, name.as_bytes()));
     let is_follow = |queue: &TypedQueue<Name>| queue.number() == FOLLOW.number();
     for (queue, due) in dues.iter().filter(|(queue, _)| is_follow(queue)) {

@@ -15,3 +15,5 @@ pub(super) const FETCHED: &[u8] = b"x/";
 pub(super) const IMPORTED: &[u8] = b"i/";
 pub(super) const PROVIDED: &[u8] = b"provided";
 pub(super) const CLOCK: &[u8] = b"clock";
+pub(super) const UNCLAIMED_ROW: &[u8] = b"u/";
+pub(super) const DENIED: &[u8] = b"b/";

@@ -48,6 +48,9 @@ queues! {
     FOLLOW: Name, () = 3;
     /// Names whose head is lost, by when it is looked for again. The store puts them in.
     LOST_HEADS: Name, Attempts = perennis_store::LOST_HEADS.0;
+    /// Names that nobody has claimed, by when they were written last. No worker takes them out: who writes and finds no room lets the
+    /// first of them go.
+    UNCLAIMED: Name, () = 5;
 }
 
 /// The queues whose rows are of names, but for those of routers.
@@ -513,6 +516,7 @@ mod tests {
             ("LADDER", 2),
             ("FOLLOW", 3),
             ("LOST_HEADS", 4),
+            ("UNCLAIMED", 5),
         ];
         assert_eq!(table, on_disk);
         assert_eq!(router_queue(0).unwrap().number(), Queue(16));

@@ -6,13 +6,13 @@
 use std::fmt::{Display, Write as _};
 
 use super::keys::{
-    CLOCK, FACTS, FETCHED, FETCHES, FOLLOWED, IMPORTED, PROVIDED, PROVIDER, PUT, RECLAIMED, RECORD,
-    ROUTER, RUNGS, SCAN, SCRUBBED,
+    CLOCK, DENIED, FACTS, FETCHED, FETCHES, FOLLOWED, IMPORTED, PROVIDED, PROVIDER, PUT, RECLAIMED,
+    RECORD, ROUTER, RUNGS, SCAN, SCRUBBED, UNCLAIMED_ROW,
 };
 use super::{Storage, StorageError};
 
 /// The words for the tables of the node's rows, in metrics.
-pub(crate) const TABLES: [&str; 13] = [
+pub(crate) const TABLES: [&str; 15] = [
     "facts",
     "puts",
     "routers",
@@ -23,6 +23,8 @@ pub(crate) const TABLES: [&str; 13] = [
     "imported",
     "ladders",
     "followed",
+    "unclaimed",
+    "denied",
     "places",
     "queues",
     "other",
@@ -99,6 +101,8 @@ fn table(key: &[u8]) -> &'static str {
         (IMPORTED, "imported"),
         (RUNGS, "ladders"),
         (FOLLOWED, "followed"),
+        (UNCLAIMED_ROW, "unclaimed"),
+        (DENIED, "denied"),
         (SCAN, "places"),
         (SCRUBBED, "places"),
         (RECLAIMED, "places"),

@@ -24,7 +24,7 @@ use crate::ingest::Ingest;
 use crate::log_tally::{LogTally, Untold};
 use crate::metrics::{Attempt, Metrics};
 use crate::read::Read;
-use crate::routes::{Dial, Routes};
+use crate::routes::Routes;
 use crate::storage::queues::{Attempts, DueWindow, REFETCH, TypedQueue};
 use crate::storage::{DamagedBlock, Storage, StorageError};
 
@@ -109,7 +109,7 @@ impl RefetchJob {
             return Some(block);
         }
         let providers = self.routes.providers(&damaged.cid);
-        let far = self.routes.exchange(Dial::Any, Vec::new());
+        let far = self.routes.exchange(Vec::new());
         let far = far.with_source(providers);
         ask(&far, &damaged.cid, FAR).await
     }
@@ -118,7 +118,7 @@ impl RefetchJob {
     fn near(&self) -> Arc<Exchange> {
         let session = || {
             let gateways = self.routes.gateways().to_vec();
-            let near = self.routes.exchange(Dial::Any, gateways);
+            let near = self.routes.exchange(gateways);
             Arc::new(near.with_source(self.routes.connected()))
         };
         Arc::clone(self.near.lock().get_or_insert_with(session))

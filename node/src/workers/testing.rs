@@ -75,12 +75,14 @@ impl TestParts {
         let swarm = swarm.await.unwrap();
         let routes =
             Arc::new(Routes::new(&config, RouterTokens::default(), swarm.net.clone()).unwrap());
+        let clock = Arc::new(Clock::new(None));
         let ingest = Arc::new(Ingest::new(
             &config,
             storage.clone(),
             Arc::clone(&read),
             Arc::clone(&keystore),
             Arc::clone(&metrics),
+            Arc::clone(&clock),
         ));
         let reprovide = Arc::new(Reprovide::new(
             &config,
@@ -101,7 +103,7 @@ impl TestParts {
             storage,
             ingest,
             metrics,
-            clock: Arc::new(Clock::new(None)),
+            clock,
             config,
             read,
             routes,

@@ -150,6 +150,13 @@ impl Batch {
         self
     }
 
+    /// Forgets that a record of a name was refused because its signer had signed another value with this sequence.
+    pub fn delete_evidence(&mut self, name: &Name, sequence: u64) -> &mut Self {
+        self.rows
+            .push(RowChange::Delete(keys::evidence(name, sequence)));
+        self
+    }
+
     /// Keeps all that is reachable from `root`, under a key of the caller's. The root must be stored.
     pub fn pin(&mut self, key: &[u8], root: Cid) -> &mut Self {
         self.required.push(root);

@@ -1,7 +1,13 @@
 //! A node that has only a record fetches what is below it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
 use perennis_shared::cid::{Block, Codec};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::support::{Author, DAY, TestNode};
 
@@ -148,6 +154,55 @@ async fn sources_of_a_document_are_used_where_private_ones_are_allowed() {
             .json();
         assert_eq!(status["sequence"], 2);
     }
+}
+
+/// A server that has nothing, and how often it was asked.
+async fn nothing_there() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while let Ok(byte) = stream.read_u8().await {
+                    head.push(byte);
+                    if head.ends_with(b"\r\n\r\n") {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        head.clear();
+                        let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+                        let _ = stream.write_all(answer).await;
+                    }
+                }
+            });
+        }
+    });
+    (url, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_name_a_stranger_s_server_many_times_bother_it_a_few_times() {
+    let (url, asked) = nothing_there().await;
+    let node = TestNode::with(|config| config.pins.allow_private_sources = true).await;
+    let started = Instant::now();
+    for seed in 1..=4 {
+        let mut author = Author::new(seed);
+        let listed: Vec<String> = (0..16).map(|path| format!("{url}/{path}")).collect();
+        author.set_sources(&listed);
+        node.publish(&author.publish_many(40)).await.ok();
+        // What is below this one is nowhere.
+        let next = author.publish_many(80);
+        node.put_record(&next).await.ok();
+        let path = format!("/v1/names/{}", next.name);
+        node.eventually(&path, |reply| reply.json()["pin"] == "incomplete")
+            .await;
+    }
+    let asked = asked.load(Ordering::SeqCst) as u64;
+    // Eight, and one more in ten seconds.
+    assert!(asked >= 1);
+    assert!(asked <= 9 + started.elapsed().as_secs() / 10, "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,13 @@
 //! Clients that are slow, endless, many or without permission.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use perennis_node::config::PublishPolicy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{Author, TestNode, reply};
+use crate::support::{Author, Reply, TestNode, reply};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -104,19 +105,132 @@ async fn a_head_that_does_not_come_or_does_not_end_is_given_up() {
     node.get("/health/live").await.ok();
 }
 
+/// A connection from an address of this machine.
+async fn connect_from(node: &TestNode, last: u8) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    let from = SocketAddr::from(([127, 0, 0, last], 0));
+    socket.bind(from).unwrap();
+    socket.connect(node.addr()).await.unwrap()
+}
+
+/// Asks from an address of this machine.
+async fn get_from(node: &TestNode, last: u8, path: &str) -> Reply {
+    let mut stream = connect_from(node, last).await;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    reply(stream, false).await.unwrap()
+}
+
+/// Begins uploads from an address, each with so much of its body: of messages, or of bare records.
+async fn begin_uploads(
+    node: &TestNode,
+    last: u8,
+    number: usize,
+    is_record: bool,
+    body: &[u8],
+) -> Vec<TcpStream> {
+    let name = Author::new(1).name();
+    let head = if is_record {
+        format!("PUT /routing/v1/ipns/{name} HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n")
+    } else {
+        format!(
+            "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: 60000\r\n\r\n"
+        )
+    };
+    let mut open = Vec::new();
+    for _ in 0..number {
+        let mut stream = connect_from(node, last).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // One that is refused may be closed by now.
+        let _ = stream.write_all(body).await;
+        open.push(stream);
+    }
+    open
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn further_connections_wait_for_their_turn() {
+async fn one_address_leaves_places_for_others_and_is_told_how_the_node_is_in_any_case() {
+    let node = TestNode::with(|config| config.http.max_connections = 16).await;
+    // As eleven hundred sockets that send a byte in seven seconds do to a node with the usual number of places.
+    let slow = begin_uploads(&node, 2, 40, false, b"\x3a").await;
+    for _ in 0..8 {
+        get_from(&node, 3, "/v1/status").await.ok();
+        get_from(&node, 3, "/health/live").await.ok();
+        get_from(&node, 2, "/health/live").await.ok();
+        get_from(&node, 2, "/health/ready").await.ok();
+    }
+    let refused = get_from(&node, 2, "/v1/status").await;
+    refused.refused(503, "no_place");
+    assert_eq!(refused.header("retry-after"), Some("2"));
+    assert_eq!(refused.header("connection"), Some("close"));
+    drop(slow);
+    // Its places are its own again.
+    let asked = async {
+        while get_from(&node, 2, "/v1/status").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asked)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_brings_less_than_a_kibibyte_a_second_loses_its_place_however_steady_it_is() {
     let node = TestNode::with(|config| {
-        config.http.max_connections = 2;
-        config.http.header_timeout = SHORT;
+        config.http.max_connections = 4;
+        config.http.idle_timeout = 2 * SHORT;
     })
     .await;
-    let mut idle = Vec::new();
-    for _ in 0..8 {
-        idle.push(TcpStream::connect(node.addr()).await.unwrap());
+    // All places but those that are kept for others, and a start that was fast.
+    let slow = begin_uploads(&node, 2, 2, true, &[7; 4_000]).await;
+    let dripping = slow.into_iter().map(|stream| async move {
+        let (mut from, mut to) = stream.into_split();
+        let drip = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(SHORT / 10);
+            while to.write_all(b"x").await.is_ok() {
+                ticks.tick().await;
+            }
+        });
+        let mut bytes = [0; 12];
+        from.read_exact(&mut bytes).await.unwrap();
+        drip.abort();
+        bytes
+    });
+    let started = Instant::now();
+    for status in futures_util::future::join_all(dripping).await {
+        assert_eq!(&status, b"HTTP/1.1 408");
     }
-    // Those that say nothing lose their place.
-    node.get("/health/live").await.ok();
+    assert!(started.elapsed() < 20 * SHORT);
+    get_from(&node, 2, "/v1/status").await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_stall_leave_memory_for_others() {
+    let node = TestNode::with(|config| {
+        config.admission.memory_bytes = 1 << 20;
+        config.admission.message_bytes = 64 << 10;
+    })
+    .await;
+    // The beginning of a real message, many times.
+    let message = Author::new(1).publish_many(600);
+    let car = message.car();
+    assert!(car.len() > 20_000 && car.len() < 60_000, "{}", car.len());
+    let stalled = begin_uploads(&node, 2, 90, false, &car[..car.len() - 1]).await;
+    for seed in 2..6 {
+        let other = Author::new(seed).publish_many(600);
+        let mut stream = connect_from(&node, 3).await;
+        let car = other.car();
+        let head = format!(
+            "POST /v1/names/{}/publish HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: {}\r\n\r\n",
+            other.name,
+            car.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&car).await.unwrap();
+        reply(stream, false).await.unwrap().ok();
+    }
+    drop(stalled);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use perennis_node::config::Config;
 use perennis_shared::cid::{Block, Cid, Codec};
 use perennis_shared::codec::{Value, car, dag_cbor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::support::{Reply, TestNode};
@@ -50,7 +50,16 @@ fn graph(number: u8) -> Vec<Block> {
 
 /// A client that asks and takes nothing yet.
 async fn ask(addr: SocketAddr, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
+    ask_from(1, addr, path).await
+}
+
+/// The same from an address of this machine: places are shared by address.
+async fn ask_from(last: u8, addr: SocketAddr, path: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, last], 0)))
+        .unwrap();
+    let mut stream = socket.connect(addr).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
@@ -128,8 +137,8 @@ async fn a_request_that_finds_no_room_is_told_when_to_come_back() {
     let path = format!("/ipfs/{}?format=car", node.keep(1, &blocks).await);
     // Three of four connections may have large answers.
     let mut held = Vec::new();
-    for _ in 0..3 {
-        let mut stream = ask(node.addr(), &path).await;
+    for last in 2..5 {
+        let mut stream = ask_from(last, node.addr(), &path).await;
         let mut begin = [0; 12];
         stream.read_exact(&mut begin).await.unwrap();
         assert_eq!(&begin, b"HTTP/1.1 200");

@@ -148,6 +148,21 @@ async fn every_route_answers_as_documented() {
     see("DELETE", route, node.ask("DELETE", &follow, &[], b"").await);
     see("DELETE", route, node.ask("DELETE", &follow, &[], b"").await);
 
+    let unwanted = Author::new(5).publish(&[("@alice", "friend")]);
+    node.publish(&unwanted).await.ok();
+    let route = "/v1/names/{name}/record";
+    let remove = format!("/v1/names/{}/record?deny=true", unwanted.name);
+    for _ in 0..2 {
+        see("DELETE", route, node.ask("DELETE", &remove, &[], b"").await);
+    }
+    see("GET", "/v1/denied", node.get("/v1/denied").await);
+    see("POST", publish, node.publish(&unwanted).await);
+    let allow = format!("/v1/denied/{}", unwanted.name);
+    for _ in 0..2 {
+        let reply = node.ask("DELETE", &allow, &[], b"").await;
+        see("DELETE", "/v1/denied/{name}", reply);
+    }
+
     let json = [("Content-Type", "application/json")];
     let peer = router.node.peer_id();
     let address = router.node.p2p_addresses()[0].clone();
@@ -279,6 +294,11 @@ async fn every_route_answers_as_documented() {
     answered("GET /v1/resolve/{name} 404");
     answered("PUT /v1/names/{name} 200");
     answered("DELETE /v1/names/{name} 204");
+    answered("DELETE /v1/names/{name}/record 200");
+    answered("DELETE /v1/names/{name}/record 404");
+    answered("GET /v1/denied 200");
+    answered("DELETE /v1/denied/{name} 204");
+    answered("DELETE /v1/denied/{name} 404");
     answered("POST /v1/peers/connect 200");
     answered("POST /v1/providers/{cid} 200");
     answered("GET /v1/providers/{cid} 200");

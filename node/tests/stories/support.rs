@@ -172,6 +172,7 @@ fn is_for_everybody(method: &str, path: &str) -> bool {
         "/v1/probe",
         "/v1/probe/plot.svg",
         "/v1/snapshots",
+        "/v1/denied",
         "/v1/status",
         "/metrics",
     ];

@@ -76,7 +76,7 @@ impl Ladder {
     }
 
     /// Verifies the rungs above a record, lowest first: each a record of the same name, sequence and value that ends
-    /// later than the one before.
+    /// later than the one before, at most [`LADDER_STEP_MAX`].
     ///
     /// # Errors
     /// More rungs than [`LADDER_RUNGS`] or [`LADDER_BYTES`] before any is read, and the first rung that does not fit.
@@ -85,7 +85,17 @@ impl Ladder {
         base: &Record,
         rungs: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     ) -> Result<Ladder, LadderError> {
-        Ladder::check(base, read(name, rungs)?)
+        let ladder = Ladder::check(base, read(name, rungs)?)?;
+        let mut below = base;
+        for (rung, record) in ladder.rungs.iter().enumerate() {
+            let end = below.validity().to_millis() + LADDER_STEP_MAX;
+            // A millisecond is left for what the ends have beside whole ones.
+            if record.validity().to_millis() > end + Duration::from_millis(1) {
+                return Err(LadderError::TooFar { rung });
+            }
+            below = record;
+        }
+        Ok(ladder)
     }
 
     /// As [`Ladder::verify`], for rungs that were kept: the record that they were signed above may have been replaced
@@ -235,6 +245,12 @@ pub enum LadderError {
         /// Its place, the lowest is 0.
         rung: usize,
     },
+    /// A rung ends too long after what is below it.
+    #[error("rung {} of the ladder ends more than {} days after the one below", rung + 1, LADDER_STEP_MAX.as_secs() / 86_400)]
+    TooFar {
+        /// Its place, the lowest is 0.
+        rung: usize,
+    },
     /// A rung ends no later than what is below it.
     #[error("rung {} of the ladder ends no later than the one below", rung + 1)]
     NotRising {
@@ -381,6 +397,31 @@ mod tests {
         let two = [&large[..], &large[..]];
         let refused = Ladder::verify(&name_of(&key(1)), &base(7, VALUE), two.into_iter());
         assert!(matches!(refused, Err(LadderError::TooLarge(_))));
+    }
+
+    #[test]
+    fn a_rung_too_far_above_the_one_below_is_refused_and_kept_where_it_is() {
+        let rung = |days: u32| {
+            let fields = RecordFields {
+                validity: Timestamp::from(START + (90 + days) * DAY),
+                ..fields(VALUE, 7)
+            };
+            create(&key(1), &fields).unwrap()
+        };
+        let base = base(7, VALUE);
+        assert!(verify(&base, &[rung(366), rung(732)]).is_ok());
+        let refused = verify(&base, &[rung(367)]).unwrap_err();
+        assert_eq!(refused, LadderError::TooFar { rung: 0 });
+        let far = [rung(30), rung(397)];
+        let refused = verify(&base, &far).unwrap_err();
+        assert_eq!(refused, LadderError::TooFar { rung: 1 });
+        assert_eq!(
+            refused.to_string(),
+            "rung 2 of the ladder ends more than 366 days after the one below"
+        );
+        // What was taken in before there was this limit is released as it was signed.
+        let kept = far.iter().map(|rung| &rung.bytes()[..]);
+        assert!(Ladder::verify_kept(&name_of(&key(1)), kept).is_ok());
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod peers;
 mod permissions;
 mod prompts;
 mod publish_and_restore;
+mod read_only_home;
 mod records;
 mod refusals;
 mod reverse_proxy;

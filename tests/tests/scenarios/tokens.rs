@@ -53,6 +53,8 @@ fn every_command_for_which_a_node_wants_a_token_carries_it() {
         (&["pin", "remove", ABSENT], 0),
         (&["name", "follow", &name, "--source", other.url()], 0),
         (&["name", "unfollow", &name], 0),
+        (&["name", "remove", &name, "--yes"], 4),
+        (&["name", "allow", &name], 4),
         (&["store", "losses", "--dismiss"], 0),
         (&["node", "probe", "--now"], 0),
         (&["publish", "--passphrase-file", &phrase], 0),

@@ -116,6 +116,7 @@ const HOUSES: &[House] = &[
                 "clock",
                 "config",
                 "data_folder",
+                "groups",
                 "log_tally",
                 "opening",
                 "pending_names",

@@ -47,7 +47,7 @@ pub(super) async fn export(context: &Context<'_>, arguments: &LabelExport) -> Re
         .format
         .or_else(|| format_by_name(&arguments.file))
         .unwrap_or(LabelFormat::Csv);
-    let session = Session::open(context, &[]).await?;
+    let session = Session::open_to_read(context, &[]).await?;
     let mut labels = all_labels(&session, arguments.prefix.as_deref()).await?;
     let moment = now();
     let mut left_out = LeftOut::default();

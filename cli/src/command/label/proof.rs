@@ -67,7 +67,7 @@ pub(super) async fn prove(context: &Context<'_>, arguments: &LabelProve) -> Resu
     let tag = parse_tags(std::slice::from_ref(&arguments.label))?.swap_remove(0);
     let key = Key::new(&handle, &tag);
     let named = arguments.did.as_deref().map(parse_did).transpose()?;
-    let session = Session::open(context, &arguments.nodes.urls).await?;
+    let session = Session::open_to_read(context, &arguments.nodes.urls).await?;
     let did = match named {
         Some(did) => did,
         None => parse_did(&session.home.expect_identity()?.did)?,

@@ -1,6 +1,6 @@
 //! The routing tables in the task that owns the swarm: who is let in, and that whoever answers others hears of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use libp2p::{Multiaddr, PeerId, identify, kad};
 
@@ -11,10 +11,11 @@ use crate::{
     peers::Contact,
 };
 
-/// Who is in a routing table, by address group.
+/// Who is in a routing table, by address group. A peer counts for the groups that it says it is in, and for those that it is
+/// connected from: what it says may be anything, and of where it is, it can say nothing.
 #[derive(Default)]
 pub(super) struct Table {
-    members: HashMap<PeerId, Option<Group>>,
+    members: HashMap<PeerId, BTreeSet<Group>>,
 }
 
 impl Table {
@@ -23,12 +24,23 @@ impl Table {
         self.members.contains_key(peer)
     }
 
-    fn of_group(&self, group: Group) -> usize {
-        let same = self
-            .members
-            .values()
-            .filter(|member| **member == Some(group));
-        same.count()
+    /// The groups of a peer, with those of one address more; none where another peer may not be in one of them.
+    fn groups_with(
+        &self,
+        peer: &PeerId,
+        more: BTreeSet<Group>,
+        most: usize,
+    ) -> Result<BTreeSet<Group>, Group> {
+        let mut groups = self.members.get(peer).cloned().unwrap_or_default();
+        for group in more {
+            let others = self.members.iter().filter(|(other, _)| *other != peer);
+            let same = others.filter(|(_, groups)| groups.contains(&group));
+            if !groups.contains(&group) && same.count() >= most {
+                return Err(group);
+            }
+            groups.insert(group);
+        }
+        Ok(groups)
     }
 }
 
@@ -64,24 +76,20 @@ impl Worker {
             return;
         }
         let table = self.tables.entry(network).or_default();
-        let group = group_of(&address);
-        let is_member = table.members.contains_key(&peer);
-        if let Some(group) = group
-            && !is_member
-            && table.of_group(group) >= self.table_per_group
-        {
-            tracing::debug!(%peer, %group, "an address group has its share of the routing table");
-            return;
-        }
+        let mut groups = self.peers.groups_of(&peer);
+        groups.extend(group_of(&address));
+        let groups = match table.groups_with(&peer, groups, self.table_per_group) {
+            Ok(groups) => groups,
+            Err(group) => {
+                tracing::debug!(%peer, %group, "an address group has its share of the routing table");
+                return;
+            }
+        };
         if let Some(dht) = self.swarm.behaviour_mut().dht(network)
             && dht.add_address(&peer, address) != kad::RoutingUpdate::Failed
-            && !is_member
         {
-            self.tables
-                .entry(network)
-                .or_default()
-                .members
-                .insert(peer, group);
+            let table = self.tables.entry(network).or_default();
+            table.members.insert(peer, groups);
         }
     }
 
@@ -143,4 +151,38 @@ impl Worker {
 
 fn addresses_of(known: &kad::Addresses) -> Vec<Multiaddr> {
     known.iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_peer_counts_where_it_says_it_is_and_where_it_is_connected_from() {
+        let group = |address: &str| group_of(&address.parse().unwrap()).unwrap();
+        let here = group("/ip4/8.8.8.1/tcp/1");
+        let said = |number: u8| group(&format!("/ip4/9.9.{number}.1/tcp/1"));
+        let mut table = Table::default();
+        // All of them are one machine, whatever they say.
+        for number in 0..9 {
+            let peer = PeerId::random();
+            let groups = table.groups_with(&peer, BTreeSet::from([here, said(number)]), 3);
+            match groups {
+                Ok(groups) => drop(table.members.insert(peer, groups)),
+                Err(full) => assert_eq!(full, here),
+            }
+        }
+        assert_eq!(table.members.len(), 3);
+        // One that is in it may say more, but no group beyond its share.
+        let peer = *table.members.keys().next().unwrap();
+        let more = table.groups_with(&peer, BTreeSet::from([here, said(77)]), 3);
+        assert_eq!(more.map(|groups| groups.len()), Ok(3));
+        let other = PeerId::random();
+        assert_eq!(
+            table.groups_with(&other, BTreeSet::from([said(0)]), 1),
+            Err(said(0))
+        );
+    }
 }

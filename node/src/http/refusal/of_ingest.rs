@@ -33,9 +33,12 @@ impl ClientError for IngestError {
             IngestError::TooOften { .. } => {
                 "wait as long as Retry-After says, and gather changes into one publish"
             }
-            IngestError::Quota { .. } => {
-                "compact the log, use another node, or ask the operator to raise the quota"
+            IngestError::Quota { setting, .. } => quota_hint(setting),
+            IngestError::Denied => {
+                "use another node, or ask the operator to allow it again with `perennis name allow`"
             }
+            IngestError::NotRemoved => "`perennis name list` shows which names are kept",
+            IngestError::NotKept => "it was removed while this came in: publish it again, whole",
             IngestError::FetchTooLarge { .. } => FETCH_TOO_LARGE,
             IngestError::ImportMemory { .. } => {
                 "import it when less is under way, in smaller files, or with a larger admission.memory"
@@ -46,6 +49,9 @@ impl ClientError for IngestError {
                 "send CARv1 with the roots [head, record, rung…], the rungs right before the record, the record as its last block"
             }
             IngestError::Record(error) => record_hint(error),
+            IngestError::Clock { .. } => {
+                "use another node; its operator sets the clock, best by NTP (`perennis node doctor` tells what speaks against it)"
+            }
             IngestError::Ladder(_) => {
                 "sign rungs of the record's sequence and value, each ending later than the one before"
             }
@@ -81,6 +87,18 @@ impl ClientError for IngestError {
             IngestError::Missing { cids } => cids,
             _ => &[],
         }
+    }
+}
+
+fn quota_hint(setting: &str) -> &'static str {
+    match setting {
+        "admission.max-names" => {
+            "use another node; its operator can remove names (`perennis name remove`), have lapsed ones go sooner (admission.grace) or raise the limit"
+        }
+        "admission.group-names" | "admission.group-size" => {
+            "show the node's token, or ask its operator to list the name in admission.allow or to follow it; behind a proxy all clients have its address until the node knows it"
+        }
+        _ => "compact the log, use another node, or ask the operator to raise the quota",
     }
 }
 

@@ -8,7 +8,7 @@ const BY_CODE: &[(StatusCode, &[&str])] = &[
     (StatusCode::UNAUTHORIZED, &["unauthorized"]),
     (
         StatusCode::FORBIDDEN,
-        &["foreign_origin", "not_allowed", "scope"],
+        &["denied", "foreign_origin", "not_allowed", "scope"],
     ),
     (StatusCode::NOT_FOUND, &["not_found", "record_lost"]),
     (StatusCode::METHOD_NOT_ALLOWED, &["method_not_allowed"]),
@@ -57,8 +57,10 @@ const BY_CODE: &[(StatusCode, &[&str])] = &[
     (
         StatusCode::SERVICE_UNAVAILABLE,
         &[
+            "clock",
             "data_folder_gone",
             "index_unreadable",
+            "no_place",
             "opening",
             "resolve_too_slow",
             "stopped",

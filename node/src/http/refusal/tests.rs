@@ -9,6 +9,7 @@ use perennis_shared::codec::CodecError;
 use perennis_shared::codec::car::CarError;
 use perennis_shared::ipns::RecordError;
 use perennis_shared::limits::LimitExceeded;
+use perennis_shared::time::Millis;
 
 use super::*;
 use crate::data_folder::FolderGone;
@@ -65,6 +66,7 @@ fn the_write_door_says_what_it_refuses() {
         (
             IngestError::Quota {
                 what: "bytes",
+                setting: "admission.name-size",
                 needed: 2,
                 allowed: 1,
             },
@@ -72,6 +74,9 @@ fn the_write_door_says_what_it_refuses() {
             "quota",
             None,
         ),
+        (IngestError::Denied, 403, "denied", None),
+        (IngestError::NotRemoved, 404, "not_found", None),
+        (IngestError::NotKept, 503, "not_kept", again("1")),
         (
             IngestError::FetchTooLarge { allowed: 1 },
             400,
@@ -90,6 +95,15 @@ fn the_write_door_says_what_it_refuses() {
             400,
             "invalid_message",
             None,
+        ),
+        (
+            IngestError::Clock {
+                now: Millis(0),
+                source: Box::new(record(RecordError::WrongKey)),
+            },
+            503,
+            "clock",
+            again("600"),
         ),
         (record(RecordError::WrongKey), 400, "wrong_key", None),
         (

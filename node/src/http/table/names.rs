@@ -2,7 +2,7 @@
 
 use super::{ERROR, PAGE_QUERY};
 use crate::http::route::{Documented, Query, Route, RouteMethod, Schema, Shape};
-use crate::http::{follow, name_status, names, pins};
+use crate::http::{follow, name_status, names, pins, removal};
 use crate::scope::Scope;
 
 pub(super) static ROUTES: &[Route] = &[
@@ -56,6 +56,35 @@ pub(super) static ROUTES: &[Route] = &[
             400 "no name" ERROR,
             404 "the name is not followed" ERROR,
             409 "another followed name leads to it" ERROR,
+            507 "the disk is full" ERROR,
+        ]),
+    Route::new(RouteMethod::Delete, "/v1/names/{name}/record", "name_remove", Scope::Admin, handler!(removal::remove))
+        .summary("Removes a name for good: its record, its rungs, its pin, and that it is followed. Blocks that nothing else holds go with the next collection. For the operator only, as following.")
+        .query(&[Query {
+            name: "deny",
+            meaning: "whether the name is taken no more from then on",
+            values: &["true"],
+        }])
+        .answers(documented![
+            200 "it is removed; what it was" json!("name-removed"),
+            400 "no name" ERROR,
+            404 "the name is not kept here" ERROR,
+            409 "another followed name leads to it" ERROR,
+            507 "the disk is full; without `deny` it is removed all the same" ERROR,
+        ]),
+    Route::watch("/v1/denied", "denied", handler!(removal::denied))
+        .summary("The names that were removed and are taken no more, in the order of their bytes.")
+        .query(PAGE_QUERY)
+        .answers(documented![
+            200 "a page" json!("denied"),
+            400 "no cursor or no limit" ERROR,
+        ]),
+    Route::new(RouteMethod::Delete, "/v1/denied/{name}", "name_allow", Scope::Admin, handler!(removal::allow))
+        .summary("Takes a name again that was removed. For the operator only, as following.")
+        .answers(documented![
+            204 "it may be published again" &[],
+            400 "no name" ERROR,
+            404 "it is not denied" ERROR,
             507 "the disk is full" ERROR,
         ]),
     Route::new(RouteMethod::Post, "/v1/names/{name}/publish", "publish", Scope::Publish, handler!(names::publish))

@@ -1,11 +1,9 @@
 //! What is known of the blocks of an import, and the memory for it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::message::UNIT_BYTES;
+use crate::groups;
 use crate::ingest::IngestError;
 
 /// Things for which memory is taken at once.
@@ -13,34 +11,23 @@ const LOT: u64 = 4_096;
 
 /// The share of an import in the memory for messages. It grows, and is given back as a whole.
 pub(super) struct Share {
-    memory: Arc<Semaphore>,
+    memory: groups::Share,
     allowed: u64,
-    permits: Option<OwnedSemaphorePermit>,
 }
 
 impl Share {
     /// A share of nothing, of a memory of so many bytes.
-    pub(super) fn new(memory: Arc<Semaphore>, allowed: u64) -> Share {
-        Share {
-            memory,
-            allowed,
-            permits: None,
-        }
+    pub(super) fn new(memory: groups::Share, allowed: u64) -> Share {
+        Share { memory, allowed }
     }
 
     pub(super) fn grow(&mut self, bytes: u64) -> Result<(), IngestError> {
-        let no_memory = || IngestError::ImportMemory {
-            allowed: self.allowed,
-        };
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).map_err(|_| no_memory())?;
-        let permit = Arc::clone(&self.memory)
-            .try_acquire_many_owned(units)
-            .map_err(|_| no_memory())?;
-        match &mut self.permits {
-            Some(permits) => permits.merge(permit),
-            None => self.permits = Some(permit),
+        match self.memory.grow(bytes.div_ceil(UNIT_BYTES)) {
+            true => Ok(()),
+            false => Err(IngestError::ImportMemory {
+                allowed: self.allowed,
+            }),
         }
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use perennis_shared::codec::{Value, dag_cbor};
 use tempfile::TempDir;
 
 use super::*;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::keystore::Keystore;
 use crate::metrics::Metrics;
@@ -27,7 +28,14 @@ impl Door {
         let metrics = Arc::new(Metrics::new());
         let read = Read::new(storage.clone(), &config.cache, Arc::clone(&metrics));
         let keystore = Arc::new(Keystore::open(dir.path(), None).unwrap());
-        let ingest = Ingest::new(&config, storage.clone(), Arc::new(read), keystore, metrics);
+        let ingest = Ingest::new(
+            &config,
+            storage.clone(),
+            Arc::new(read),
+            keystore,
+            metrics,
+            Arc::new(Clock::new(None)),
+        );
         Door {
             storage,
             ingest: Arc::new(ingest),
@@ -247,9 +255,9 @@ async fn what_is_known_of_a_file_has_its_share_of_the_memory_and_gives_it_back()
         matches!(refused, IngestError::ImportMemory { .. }),
         "{refused}"
     );
-    assert_eq!(door.ingest.memory.available_permits(), 512);
+    assert_eq!(door.ingest.memory.taken(), 0);
     door.import(named("a"), &small).await.unwrap();
-    assert_eq!(door.ingest.memory.available_permits(), 512);
+    assert_eq!(door.ingest.memory.taken(), 0);
 }
 
 #[tokio::test]

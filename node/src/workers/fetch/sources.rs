@@ -8,7 +8,7 @@ use perennis_sdk::NodeUrl;
 use perennis_sdk::exchange::{Exchange, FetchError, Source, SourceError};
 use perennis_shared::cid::{Block, Cid};
 
-use crate::routes::{Dial, Routes};
+use crate::routes::Routes;
 
 /// Peers that are connected, and those that provide a head. Nobody is looked for before a block is asked of them.
 pub(super) struct Peers {
@@ -58,13 +58,14 @@ impl Sources {
         peers: Arc<Peers>,
     ) -> Sources {
         let has_gateways = !trusted.is_empty() || !listed.is_empty();
-        let urls = trusted.iter().chain(&listed).map(NodeUrl::to_string);
-        let names = urls.chain(["peers".to_owned()]).collect::<Vec<_>>();
-        let names = names.join(", ");
-        let mut all = routes.exchange(Dial::Any, trusted);
-        if !listed.is_empty() {
-            all = all.with_source(routes.exchange(Dial::Public, listed));
+        let mut names: Vec<String> = trusted.iter().map(NodeUrl::to_string).collect();
+        let mut all = routes.exchange(trusted);
+        for source in routes.foreign(listed) {
+            names.push(source.name());
+            all = all.with_source(source);
         }
+        names.push("peers".to_owned());
+        let names = names.join(", ");
         Sources {
             all: all.with_source(peers),
             names,

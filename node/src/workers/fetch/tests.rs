@@ -6,6 +6,7 @@ use perennis_shared::sign::SigningKey;
 use perennis_shared::time::Timestamp;
 
 use super::*;
+use crate::caller::Caller;
 use crate::storage::queues::DueWindow;
 use crate::workers::testing::{Source, TestParts, context};
 
@@ -44,7 +45,9 @@ impl Fetching {
         };
         let record = create(&self.key, &fields).unwrap();
         let name = Name::from_public_key(&self.key.public());
-        let stored = self.node.ingest.put_record("test", &name, record.bytes());
+        let caller = Caller::anybody([127, 0, 0, 1]);
+        let bytes = record.bytes();
+        let stored = self.node.ingest.put_record("test", &name, bytes, &caller);
         stored.await.unwrap();
     }
 

@@ -230,6 +230,22 @@ pub(in super::super) const NAMED: &[Named] = &[
     ),
     named("publish/p99", "Slowest of 100 of them", Goal::AtMost(100.0)),
     named(
+        "flood/times",
+        "Slowest of 100 publishes of a client while 64 connections of another address flood the node, beside alone",
+        Goal::AtMost(2.0),
+    ),
+    named("flood/alone", "Slowest of 100 of them, alone", Goal::Shown),
+    named(
+        "flood/beside",
+        "Slowest of 100 of them, beside the flood",
+        Goal::Shown,
+    ),
+    named(
+        "flood/sent",
+        "Publishes of the flood meanwhile",
+        Goal::Shown,
+    ),
+    named(
         "republish",
         "Names put to a private DHT of 20 peers",
         Goal::TimesPeer(10.0),

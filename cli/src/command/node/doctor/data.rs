@@ -3,11 +3,11 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use perennis_node::KnownDamage;
 use perennis_node::config::Config;
 use perennis_node::damage::{ROWS_HINT, Report};
 use perennis_node::data_folder::{has_stored, in_the_way, key_file};
 use perennis_node::keystore::{self, Keystore};
+use perennis_node::{EARLIEST, KnownDamage};
 use perennis_rt as rt;
 use perennis_shared::error::chain;
 use perennis_shared::time::Millis;
@@ -19,7 +19,6 @@ use crate::args::TokenArgs;
 use crate::command::store::{
     FORMAT_HINT, INDEX_HINT, LOG_HINT, ask_running, index_trouble, log_trouble,
 };
-use crate::context::Context;
 use crate::failure::with_cause;
 use crate::page::plain;
 use crate::session::block_on;
@@ -27,9 +26,6 @@ use crate::when::span_text;
 
 /// Blocks that are read and held against their CIDs.
 const SAMPLE: usize = 512;
-
-/// No clock shows an earlier time than this release: 2025-11-01.
-const EARLIEST: Millis = Millis(1_761_955_200_000);
 
 /// How far a stored head may be ahead of the clock: two machines never agree to the second.
 const TOLERANCE_MS: u64 = 60_000;
