@@ -61,6 +61,7 @@ mod routed;
 mod router;
 mod server;
 mod service;
+mod sharing;
 mod snapshots;
 mod status;
 mod table;

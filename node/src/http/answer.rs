@@ -14,7 +14,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 
 use super::listener::Listener;
-use super::origin::Sharing;
+use super::sharing::Sharing;
 
 /// An answer.
 pub(crate) type Answer = Response<Body>;

@@ -19,22 +19,12 @@ use hyper::{Request, Uri};
 
 use super::listener::Listener;
 use super::refusal::Refusal;
+use super::sharing::Sharing;
 use crate::config::{AllowedOrigins, HttpConfig};
 use crate::scope::Scope;
 
 /// The schemes of browser extensions.
 const EXTENSIONS: &[&str] = &["chrome-extension", "moz-extension", "safari-web-extension"];
-
-/// Which pages may read an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Sharing {
-    /// Those of every origin.
-    Everybody,
-    /// Those of one other origin.
-    With(HeaderValue),
-    /// Those of no other origin.
-    Nobody,
-}
 
 /// Refuses a request of a page that may not call a route of this scope, and says which pages may read the answer.
 pub(super) fn check<B>(

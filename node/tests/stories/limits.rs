@@ -116,7 +116,7 @@ async fn connect_from(node: &TestNode, last: u8) -> TcpStream {
 /// Asks from an address of this machine.
 async fn get_from(node: &TestNode, last: u8, path: &str) -> Reply {
     let mut stream = connect_from(node, last).await;
-    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     reply(stream, false).await.unwrap()
 }
@@ -131,10 +131,12 @@ async fn begin_uploads(
 ) -> Vec<TcpStream> {
     let name = Author::new(1).name();
     let head = if is_record {
-        format!("PUT /routing/v1/ipns/{name} HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n")
+        format!(
+            "PUT /routing/v1/ipns/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n"
+        )
     } else {
         format!(
-            "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: 60000\r\n\r\n"
+            "POST /v1/names/{name}/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: 60000\r\n\r\n"
         )
     };
     let mut open = Vec::new();
@@ -154,19 +156,19 @@ async fn one_address_leaves_places_for_others_and_is_told_how_the_node_is_in_any
     // As eleven hundred sockets that send a byte in seven seconds do to a node with the usual number of places.
     let slow = begin_uploads(&node, 2, 40, false, b"\x3a").await;
     for _ in 0..8 {
-        get_from(&node, 3, "/v1/status").await.ok();
+        get_from(&node, 3, "/openapi.json").await.ok();
         get_from(&node, 3, "/health/live").await.ok();
         get_from(&node, 2, "/health/live").await.ok();
         get_from(&node, 2, "/health/ready").await.ok();
     }
-    let refused = get_from(&node, 2, "/v1/status").await;
+    let refused = get_from(&node, 2, "/openapi.json").await;
     refused.refused(503, "no_place");
     assert_eq!(refused.header("retry-after"), Some("2"));
     assert_eq!(refused.header("connection"), Some("close"));
     drop(slow);
     // Its places are its own again.
     let asked = async {
-        while get_from(&node, 2, "/v1/status").await.status != 200 {
+        while get_from(&node, 2, "/openapi.json").await.status != 200 {
             tokio::task::yield_now().await;
         }
     };
@@ -202,7 +204,7 @@ async fn a_body_that_brings_less_than_a_kibibyte_a_second_loses_its_place_howeve
         assert_eq!(&status, b"HTTP/1.1 408");
     }
     assert!(started.elapsed() < 20 * SHORT);
-    get_from(&node, 2, "/v1/status").await.ok();
+    get_from(&node, 2, "/openapi.json").await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,7 +224,7 @@ async fn uploads_that_stall_leave_memory_for_others() {
         let mut stream = connect_from(&node, 3).await;
         let car = other.car();
         let head = format!(
-            "POST /v1/names/{}/publish HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: {}\r\n\r\n",
+            "POST /v1/names/{}/publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/vnd.ipld.car\r\nContent-Length: {}\r\n\r\n",
             other.name,
             car.len()
         );

@@ -52,14 +52,13 @@ async fn work(node: &TestNode, other: &TestNode) {
         .await;
     }
     let bearer = format!("Bearer {TOKEN}");
-    let bearer = ("Authorization", bearer.as_str());
     let car = ("Content-Type", "application/vnd.ipld.car");
+    let with_token = [car, ("Authorization", bearer.as_str())];
     let messages = [1, 2].map(|seed| Author::new(seed).publish(&[("@alice", "friend")]));
-    for (node, message) in [(node, &messages[0]), (other, &messages[1])] {
+    let (first, second) = (&messages[0], &messages[1]);
+    for (node, message, headers) in [(node, first, &with_token[..]), (other, second, &[car])] {
         let path = format!("/v1/names/{}/publish", message.name);
-        node.ask("POST", &path, &[car, bearer], &message.car())
-            .await
-            .ok();
+        node.ask("POST", &path, headers, &message.car()).await.ok();
         let path = format!("/v1/names/{}", message.name);
         node.eventually(&path, |reply| !reply.json()["lastPut"].is_null())
             .await;
@@ -71,7 +70,9 @@ async fn work(node: &TestNode, other: &TestNode) {
             assert_eq!(reply.ok().body, message.record.bytes());
         }
     }
-    node.ask("POST", "/v1/probe", &[bearer], b"").await.ok();
+    node.ask("POST", "/v1/probe", &with_token[1..], b"")
+        .await
+        .ok();
 }
 
 /// The names of all samples, and the value of each that has no labels.

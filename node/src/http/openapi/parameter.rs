@@ -10,6 +10,10 @@ const DID: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 const PEER: &str = "12D3KooWQ5fTgUqAvX5wxbv5mZvhsg1oiRHsUzTo6hcjxS9kHWcW";
 const MULTIADDR: &str = "/ip4/192.0.2.1/udp/4001/quic-v1";
 
+const SNAPSHOTS: &str = "/v1/snapshots";
+const SNAPSHOT: &str = "before-upgrade";
+const SNAPSHOT_PATTERN: &str = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$";
+
 /// A CID as text in any base that is read, bare, in a URI or in the address of a gateway.
 const CID_PATTERN: &str =
     "^(Qm[1-9A-HJ-NP-Za-km-z]{44}|[bBfFkKzmuMU][0-9A-Za-z+/_=-]+|(ipfs://|/ipfs/|https?://).+)$";
@@ -20,6 +24,7 @@ pub(super) fn in_path(route: &Route, name: &str) -> Value {
         // The gateway takes a path behind it.
         "cid" if route.path.contains('*') => ("^[0-9A-Za-z]", json!([CID, format!("{CID}/a/b")])),
         "cid" => (CID_PATTERN, json!([CID])),
+        "name" if route.path.starts_with(SNAPSHOTS) => (SNAPSHOT_PATTERN, json!([SNAPSHOT])),
         "name" => (
             "^(k|K|b|B|f|F|Qm|12D3Koo|16Uiu2|z|did:|ipns://|/ipns/|https?://)",
             json!([NAME, DID]),
@@ -50,6 +55,15 @@ pub(super) fn in_query(route: &Route, name: &str) -> Value {
         "peer" => {
             json!({"type": "string", "pattern": "^/", "examples": [format!("{MULTIADDR}/p2p/{PEER}")]})
         }
+        "name" if route.path.starts_with(SNAPSHOTS) => {
+            json!({"type": "string", "pattern": SNAPSHOT_PATTERN, "examples": [SNAPSHOT]})
+        }
+        "versionId" => json!({"type": "string", "minLength": 1, "examples": ["7"]}),
+        "versionTime" => json!({
+            "type": "string",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
+            "examples": ["2026-11-30T12:00:00Z"],
+        }),
         "name" => json!({"type": "string", "maxLength": 255, "examples": ["my files"]}),
         "root" => json!({"type": "string", "pattern": CID_PATTERN, "examples": [CID]}),
         "filename" if route.name.starts_with("path_") => {

@@ -30,7 +30,7 @@ fn every_route_is_found_and_answers_other_methods_with_its_own() {
             .replace("{cid}", "bafy")
             .replace("{name}", "k51")
             .replace("{peer}", "12D3")
-            .replace("{*did}", "did:key:z6Mk")
+            .replace("{did}", "did:key:z6Mk")
             .replace("{file}", "index.html");
         assert!(!path.contains('{'), "{path}");
         for path in route.also.iter().copied().chain([&*path]) {
