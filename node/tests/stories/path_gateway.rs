@@ -166,27 +166,64 @@ async fn what_a_file_lacks_or_lies_about_is_never_sent_as_whole() {
     let missing = get(&node, &path, &[("Range", "bytes=70000-70001")]).await;
     missing.refused(404, "not_found");
     assert!(cut_off(gateway, &path).await < 210_000);
+    let lying = |sizes: [u64; 2]| file(b"", &[(&one, sizes[0]), (&three, sizes[1])]);
+    // What is seen before anything is sent is refused; behind that the connection is broken off.
     for (author, sizes) in [
         (2, [70_001, 70_000]),
         (3, [69_999, 70_000]),
-        (4, [70_000, 1 << 40]),
+        (4, [0, 70_000]),
+        (5, [0, 0]),
+        (6, [u64::MAX, u64::MAX]),
+        (7, [70_000, u64::MAX - 70_000]),
     ] {
-        let parts = [(&one, sizes[0]), (&three, sizes[1])];
-        let lying = file(b"", &parts);
-        let blocks = [lying, one.clone(), three.clone()];
+        let blocks = [lying(sizes), one.clone(), three.clone()];
         let path = format!("/ipfs/{}", node.keep(author, &blocks).await);
-        let sent = cut_off(gateway, &path).await;
-        assert!(sent < sizes.iter().sum::<u64>(), "{sizes:?}: {sent}");
+        let reply = get(&node, &path, &[]).await;
+        reply.refused(422, "unreadable_links");
+        assert_eq!(head(&node, &path).await.status, 422, "{sizes:?}");
+    }
+    for (author, sizes) in [(8, [70_000, 1 << 40]), (9, [70_000, 0])] {
+        let blocks = [lying(sizes), one.clone(), three.clone()];
+        let path = format!("/ipfs/{}", node.keep(author, &blocks).await);
+        assert_eq!(cut_off(gateway, &path).await, 70_000, "{sizes:?}");
     }
     // Without sizes nothing is known of it.
     let without = file(b"", &[(&one, 70_000)]);
     let mut bare = dag_pb::decode(without.bytes()).unwrap();
     bare.data = Some(vec![8, 2]);
     let bare = Block::new(Codec::DagPb, dag_pb::encode(&bare).unwrap()).unwrap();
-    let path = format!("/ipfs/{}", node.keep(5, &[bare, one]).await);
+    let path = format!("/ipfs/{}", node.keep(10, &[bare, one]).await);
     get(&node, &path, &[])
         .await
         .refused(422, "unreadable_links");
+}
+
+/// 61 nodes of two links each to the one below, and nothing at the end: 2⁶¹ ways that hold no byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_file_of_lies_is_refused_at_its_first_one() {
+    let node = started().await;
+    let mut blocks = vec![raw("")];
+    for _ in 0..61 {
+        let below = blocks.last().unwrap();
+        blocks.push(file(b"", &[(below, 5), (below, 5)]));
+    }
+    blocks.reverse();
+    let path = format!("/ipfs/{}", node.keep(1, &blocks).await);
+    for headers in [&[][..], &[("Range", "bytes=9-")], &[("Range", "bytes=4-6")]] {
+        let reply = get(&node, &path, headers).await;
+        reply.refused(422, "unreadable_links");
+        let told = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(told.contains("10 bytes of the file"), "{told}");
+    }
+    // Levels that say the truth end as well.
+    let mut chain = vec![raw("0123456789")];
+    for _ in 0..200 {
+        chain.push(file(b"", &[(chain.last().unwrap(), 10)]));
+    }
+    chain.reverse();
+    let path = format!("/ipfs/{}", node.keep(2, &chain).await);
+    let reply = get(&node, &path, &[]).await;
+    reply.refused(422, "unreadable_links");
 }
 
 /// How many bytes of a body came before it was cut off.
