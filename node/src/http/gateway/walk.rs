@@ -226,7 +226,7 @@ mod tests {
             parts.iter().for_each(|(_, size)| data.uint(4, *size));
             let link = |(hash, _): &(Cid, u64)| Link {
                 hash: *hash,
-                name: Some(String::new()),
+                name: Some(Vec::new()),
                 size_claimed: None,
             };
             let node = dag_pb::Node {
