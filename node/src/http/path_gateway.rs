@@ -455,11 +455,13 @@ impl Asked<'_> {
         if let Some(unchanged) = self.unchanged(&etag, &self.target.page_control()) {
             return Ok(unchanged);
         }
+        let place = self.node.answers.place().await?;
+        let listing = Listing::begin(self.node, *cid, &self.segments, place).await?;
+        // It can be begun, which is to be known without a body too.
         let body = if self.is_head() {
             Body::Empty
         } else {
-            let place = self.node.answers.place().await?;
-            Listing::begin(self.node, *cid, &self.segments, place).into_body()
+            listing.into_body()
         };
         Ok(self.page(body, etag))
     }

@@ -38,7 +38,7 @@ const PART_ROOM: usize = PART_BYTES + SMALL_BYTES + 2 * (CID_BYTES + 10);
 const STEPS: usize = 64;
 
 /// The next step for who asks for a block that is not here.
-pub(super) const ABSENT_HINT: &str =
+pub(in crate::http) const ABSENT_HINT: &str =
     "this node serves what was published to it; ask the publisher's other nodes";
 
 /// Which part of a graph is sent.
