@@ -188,7 +188,7 @@ fn file(leaves: usize, size: usize) -> Outcome<(Blocks, Cid)> {
         for hashes in level.chunks(174) {
             let link = |hash: &Cid| dag_pb::Link {
                 hash: *hash,
-                name: Some(String::new()),
+                name: Some(Vec::new()),
                 size_claimed: Some(size as u64),
             };
             let node = dag_pb::Node {

@@ -23,6 +23,8 @@ pub const CID_BYTES: usize = 9 + 9 + MULTIHASH_BYTES;
 pub const CID_TEXT_BYTES: usize = 256;
 /// Most links of a block that version 1 of a store's packs holds.
 pub const BLOCK_LINKS: usize = 32_768;
+/// Largest file that a block may claim to be the root of, in bytes: the most that other software counts.
+pub const FILE_BYTES: u64 = i64::MAX as u64;
 /// Most segments of a path behind a CID.
 pub const PATH_SEGMENTS: usize = 256;
 /// Most blocks that a path behind a CID may lead through: with shards of directories more than it has segments.

@@ -175,6 +175,8 @@ fn read(
         }
     };
     bar.finish_and_clear();
+    // What stands behind the first fault is of the file too.
+    found.bytes = found.bytes.max(size);
     Ok(refusal)
 }
 

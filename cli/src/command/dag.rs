@@ -75,7 +75,7 @@ fn decode(codec: DagCodec, bytes: &[u8]) -> Result<Value, CodecError> {
         DagCodec::Cbor => dag_cbor::decode(bytes),
         // Text of people and of other tools: white space and another order are no faults of it. What is written is canonical.
         DagCodec::Json => dag_json::decode_relaxed(bytes),
-        DagCodec::Pb => dag_pb::decode(bytes).map(dag_pb::Node::into_value),
+        DagCodec::Pb => dag_pb::decode(bytes).and_then(dag_pb::Node::into_value),
     }
 }
 

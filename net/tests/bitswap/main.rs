@@ -169,7 +169,7 @@ fn file(leaves: usize, size: usize) -> Vec<Block> {
         let node = |hashes: &[Cid]| {
             let link = |hash: &Cid| dag_pb::Link {
                 hash: *hash,
-                name: Some(String::new()),
+                name: Some(Vec::new()),
                 size_claimed: Some(size as u64),
             };
             let node = dag_pb::Node {

@@ -29,8 +29,8 @@ mod walk;
 pub(super) use depth_first::DepthFirst;
 pub(super) use format::{Format, location, serves};
 use format::{dups_name, scope};
-use graph::{ABSENT_HINT, DagScope, Form};
-pub(super) use graph::{Graph, PART_BYTES, Selection};
+pub(super) use graph::{ABSENT_HINT, Graph, PART_BYTES, Selection};
+use graph::{DagScope, Form};
 pub(super) use path::{follow, refused};
 
 const RAW: HeaderValue = HeaderValue::from_static("application/vnd.ipld.raw");

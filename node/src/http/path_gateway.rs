@@ -388,13 +388,14 @@ impl Asked<'_> {
         };
         let cid = *block.cid();
         drop(block);
-        let body = if self.is_head() || bytes.is_empty() {
+        let place = self.node.answers.place().await?;
+        let wanted = bytes.start as u64..bytes.end as u64;
+        let selection = Selection::of_file(cid, wanted, size as u64);
+        let graph = Graph::begin(self.node, selection, place).await?;
+        // It can be begun, which is to be known without a body too.
+        let body = if self.is_head() {
             Body::Empty
         } else {
-            let place = self.node.answers.place().await?;
-            let bytes = bytes.start as u64..bytes.end as u64;
-            let selection = Selection::of_file(cid, bytes, size as u64);
-            let graph = Graph::begin(self.node, selection, place).await?;
             graph.into_body()
         };
         let mut answer = self.content(body, &content, &extent, size);
@@ -454,11 +455,13 @@ impl Asked<'_> {
         if let Some(unchanged) = self.unchanged(&etag, &self.target.page_control()) {
             return Ok(unchanged);
         }
+        let place = self.node.answers.place().await?;
+        let listing = Listing::begin(self.node, *cid, &self.segments, place).await?;
+        // It can be begun, which is to be known without a body too.
         let body = if self.is_head() {
             Body::Empty
         } else {
-            let place = self.node.answers.place().await?;
-            Listing::begin(self.node, *cid, &self.segments, place).into_body()
+            listing.into_body()
         };
         Ok(self.page(body, etag))
     }

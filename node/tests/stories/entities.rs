@@ -121,7 +121,7 @@ async fn a_directory_in_shards_is_listed_by_its_shards_and_walked_to_a_name() {
     let root = dag_pb::decode(blocks[0].bytes()).unwrap();
     let named = |node: &dag_pb::Node, name: &str| {
         let mut links = node.links.iter();
-        let link = links.find(|link| link.name.as_deref() == Some(name));
+        let link = links.find(|link| link.name.as_deref() == Some(name.as_bytes()));
         link.unwrap().hash
     };
     let top = *blocks[0].cid();

@@ -25,7 +25,7 @@ fn files(text: &str) -> Vec<Block> {
     ];
     let links = leaves.iter().map(|leaf| Link {
         hash: *leaf.cid(),
-        name: Some(String::new()),
+        name: Some(Vec::new()),
         size_claimed: Some(5_000),
     });
     let directory = PbNode {

@@ -30,8 +30,8 @@ pub struct Node {
 pub struct Link {
     /// What it points at.
     pub hash: Cid,
-    /// Its name; absent is not the same as empty.
-    pub name: Option<String>,
+    /// Its name, which other software does not always write in UTF-8; absent is not the same as empty.
+    pub name: Option<Vec<u8>>,
     /// Size in bytes of everything below it, as its writer claims.
     pub size_claimed: Option<u64>,
 }
@@ -80,7 +80,7 @@ pub fn encode(node: &Node) -> Result<Vec<u8>, CodecError> {
         let mut message = Writer::new();
         message.bytes(1, &hash);
         if let Some(name) = &link.name {
-            message.bytes(2, name.as_bytes());
+            message.bytes(2, name);
         }
         if let Some(size) = link.size_claimed {
             message.uint(3, size);
@@ -97,11 +97,15 @@ pub fn encode(node: &Node) -> Result<Vec<u8>, CodecError> {
 
 impl Node {
     /// The node in the data model: `Data` if there is any, and the list `Links`.
-    pub fn into_value(self) -> Value {
-        let links = self.links.into_iter().map(Link::into_value).collect();
+    ///
+    /// # Errors
+    /// Refuses a name that is not UTF-8: it is no text of the data model.
+    pub fn into_value(self) -> Result<Value, CodecError> {
+        let links = self.links.into_iter().map(Link::into_value);
+        let links = links.collect::<Result<_, _>>()?;
         let data = self.data.map(|data| ("Data", Value::Bytes(data)));
         let links = ("Links", Value::List(links));
-        Value::map(data.into_iter().chain([links]))
+        Ok(Value::map(data.into_iter().chain([links])))
     }
 
     /// The node that a value of the data model describes.
@@ -124,18 +128,22 @@ impl Node {
 }
 
 impl Link {
-    fn into_value(self) -> Value {
-        let name = self.name.map(|name| ("Name", Value::Text(name)));
+    fn into_value(self) -> Result<Value, CodecError> {
+        let no_text = |_| CodecError::field("Name", FieldProblem::Invalid("not UTF-8"));
+        let name = self.name.map(String::from_utf8).transpose();
+        let name = name
+            .map_err(no_text)?
+            .map(|name| ("Name", Value::Text(name)));
         let size = self.size_claimed.map(|size| ("Tsize", Value::from(size)));
         let hash = ("Hash", Value::Link(self.hash));
-        Value::map([hash].into_iter().chain(name).chain(size))
+        Ok(Value::map([hash].into_iter().chain(name).chain(size)))
     }
 
     fn from_value(value: Value) -> Result<Link, CodecError> {
         let mut fields = Fields::new(value)?;
         let link = Link {
             hash: fields.take_link("Hash")?,
-            name: fields.take_opt("Name")?,
+            name: fields.take_opt::<String>("Name")?.map(String::into_bytes),
             size_claimed: fields.take_opt("Tsize")?,
         };
         fields.finish()?;
@@ -205,7 +213,7 @@ fn read_link(message: &[u8], start: usize) -> Result<Link, CodecError> {
         last = number;
         match number {
             1 => hash = Some(read_hash(value, offset)?),
-            2 => name = Some(value.text("Name")?.into()),
+            2 => name = Some(value.bytes("Name")?.into()),
             3 => size_claimed = Some(value.uint("Tsize")?),
             _ => {
                 return Err(CodecError::Malformed {
@@ -264,6 +272,19 @@ mod tests {
             "12110a09015500050001020304 120161 18ac02 0a020801".replace(' ', "")
         );
         assert_eq!(decode(&bytes), Ok(node));
+    }
+
+    #[test]
+    fn a_name_is_bytes_and_only_text_goes_into_the_data_model() {
+        let hash = cid_of(Codec::Raw, b"a").to_bytes();
+        let mut writer = Writer::new();
+        writer.bytes(2, &link_message(&[(1, &hash), (2, b"\xff")]));
+        let bytes = writer.finish();
+        let node = decode(&bytes).unwrap();
+        assert_eq!(node.links[0].name.as_deref(), Some(&b"\xff"[..]));
+        assert_eq!(encode(&node), Ok(bytes));
+        let error = node.into_value().unwrap_err();
+        assert_eq!(error.to_string(), "field `Name` is invalid: not UTF-8");
     }
 
     fn link_message(fields: &[(u32, &[u8])]) -> Vec<u8> {
@@ -333,7 +354,7 @@ mod tests {
         )
             .prop_map(|(seed, name, size_claimed)| Link {
                 hash: cid_of(Codec::Raw, &seed),
-                name,
+                name: name.map(String::into_bytes),
                 size_claimed,
             });
         let links = proptest::collection::vec(link, 0..6);
@@ -346,7 +367,7 @@ mod tests {
         fn every_node_comes_back(node in any_node()) {
             let bytes = encode(&node).unwrap();
             prop_assert_eq!(decode(&bytes), Ok(node.clone()));
-            prop_assert_eq!(Node::from_value(node.clone().into_value()), Ok(node));
+            prop_assert_eq!(node.clone().into_value().and_then(Node::from_value), Ok(node));
         }
 
         #[test]

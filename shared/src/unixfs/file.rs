@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::{cid::Cid, codec::dag_pb::Link};
+use crate::{cid::Cid, codec::dag_pb::Link, limits::FILE_BYTES};
 
 /// A file, or a part of one: bytes of its own, and behind them those of the blocks it leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct FilePart {
     /// The bytes that are asked for, counted from the first one that it holds; `None` for all of them. Where they reach its end
     /// the range ends at `u64::MAX`: what it holds is told by itself.
     pub bytes: Option<Range<u64>>,
+    /// How many bytes of the file it and what is below it hold, as the block above claims.
+    pub size: u64,
 }
 
 impl File {
@@ -45,12 +47,11 @@ impl File {
         }
     }
 
-    /// Its size in bytes as its writer claims; `None` where that is not said for each block below.
+    /// Its size in bytes as its writer claims; `None` where that is not said for each block below, or is more than a file can have.
     pub fn size(&self) -> Option<u64> {
-        let sizes = self.below.iter().map(|(_, size)| size);
-        let own = self.own.len() as u64;
-        let sum = sizes.fold(own, |sum, size| sum.saturating_add(*size));
-        self.has_sizes.then_some(sum)
+        let mut sizes = self.below.iter().map(|(_, size)| *size);
+        let sum = sizes.try_fold(self.own.len() as u64, u64::checked_add);
+        sum.filter(|sum| self.has_sizes && *sum <= FILE_BYTES)
     }
 
     /// Where in the block those of its own bytes stand that are wanted, which come before those of the blocks below.
@@ -72,17 +73,26 @@ impl File {
     /// All of them, where it is not said how many bytes each holds.
     pub fn parts_in(&self, wanted: &Range<u64>) -> Vec<FilePart> {
         if !self.has_sizes {
-            let whole = |cid: &Cid| FilePart {
+            let whole = |(cid, size): &(Cid, u64)| FilePart {
                 cid: *cid,
                 bytes: None,
+                size: *size,
             };
-            return self.below().map(whole).collect();
+            return self.below.iter().map(whole).collect();
         }
+        let mut parts = self.parts_and_empty_in(wanted);
+        parts.retain(|part| part.size > 0);
+        parts
+    }
+
+    /// As [`parts_in`](Self::parts_in), with the blocks between them that are claimed to hold nothing.
+    pub fn parts_and_empty_in(&self, wanted: &Range<u64>) -> Vec<FilePart> {
         let mut parts = Vec::new();
         let mut start = self.own.len() as u64;
         for (cid, size) in &self.below {
             let end = start.saturating_add(*size);
-            if wanted.start < end && start < wanted.end && *size > 0 {
+            let is_empty_there = *size == 0 && wanted.contains(&start);
+            if is_empty_there || wanted.start < end && start < wanted.end && *size > 0 {
                 let from = wanted.start.saturating_sub(start);
                 let to = if wanted.end >= end {
                     u64::MAX
@@ -93,6 +103,7 @@ impl File {
                 parts.push(FilePart {
                     cid: *cid,
                     bytes: (!is_whole).then_some(from..to),
+                    size: *size,
                 });
             }
             start = end;

@@ -10,5 +10,5 @@ pub(super) fn find<'a>(links: &'a [Link], name: &[u8]) -> Option<&'a Cid> {
 
 /// The name of a link; one without is as one that is empty.
 pub(super) fn name_of(link: &Link) -> &[u8] {
-    link.name.as_ref().map(AsRef::as_ref).unwrap_or_default()
+    link.name.as_deref().unwrap_or_default()
 }

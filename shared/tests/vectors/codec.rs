@@ -22,7 +22,7 @@ static CODECS: [(&str, Codec, Decode, Encode); 3] = [
     (
         "dag-pb",
         Codec::DagPb,
-        |bytes| dag_pb::decode(bytes).map(dag_pb::Node::into_value),
+        |bytes| dag_pb::decode(bytes).and_then(dag_pb::Node::into_value),
         |value| dag_pb::encode(&dag_pb::Node::from_value(value)?),
     ),
 ];

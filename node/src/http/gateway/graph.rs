@@ -34,8 +34,11 @@ pub(in crate::http) const PART_BYTES: usize = 64 << 10;
 /// Room for a part: the small block that fills it, and what stands before it and before a large block behind it.
 const PART_ROOM: usize = PART_BYTES + SMALL_BYTES + 2 * (CID_BYTES + 10);
 
+/// Steps after which others are served, where nothing else makes a walk wait.
+const STEPS: usize = 64;
+
 /// The next step for who asks for a block that is not here.
-pub(super) const ABSENT_HINT: &str =
+pub(in crate::http) const ABSENT_HINT: &str =
     "this node serves what was published to it; ask the publisher's other nodes";
 
 /// Which part of a graph is sent.
@@ -67,12 +70,21 @@ pub(in crate::http) struct Selection {
 pub(super) enum Form {
     /// A CAR with the blocks of a scope.
     Car(DagScope),
-    /// What they hold of a file: so many bytes.
-    File(u64),
+    /// What they hold of a file.
+    File(FileForm),
+}
+
+/// A file of which bytes are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FileForm {
+    /// How many bytes it has, as its writer claims.
+    size: u64,
+    /// How many are still to be sent.
+    left: u64,
 }
 
 impl Selection {
-    /// Bytes of the file at a block, some at least, which there are as its writer claims.
+    /// Bytes of the file at a block, which there are as its writer claims.
     pub(in crate::http) fn of_file(terminus: Cid, bytes: Range<u64>, size: u64) -> Selection {
         let length = bytes.end.min(size) - bytes.start;
         // What reaches the end is told by the blocks themselves.
@@ -84,7 +96,7 @@ impl Selection {
         Selection {
             path: Vec::new(),
             terminus,
-            form: Form::File(length),
+            form: Form::File(FileForm { size, left: length }),
             bytes: Some(bytes.start..end),
             repeats: true,
         }
@@ -114,8 +126,18 @@ pub(in crate::http) enum GraphError {
     Links { cid: Box<Cid>, source: CodecError },
     #[error("the graph is too large")]
     TooLarge(#[from] LimitExceeded),
-    #[error("the blocks of the file do not hold as many bytes as they say")]
-    OtherSize,
+    #[error(
+        "block {cid} holds {} of the file, and what leads to it says {claimed} bytes",
+        found.map_or_else(|| "nothing".to_owned(), |found| format!("{found} bytes"))
+    )]
+    OtherSize {
+        cid: Box<Cid>,
+        /// None where it is no file, or says of itself nothing that can be.
+        found: Option<u64>,
+        claimed: u64,
+    },
+    #[error("the blocks of the file hold {0} bytes less than they say")]
+    TooShort(u64),
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
 }
@@ -123,12 +145,13 @@ pub(in crate::http) enum GraphError {
 impl Retryable for GraphError {
     fn kind(&self) -> ErrorKind {
         match self {
-            GraphError::Absent(_) | GraphError::Links { .. } | GraphError::OtherSize => {
+            GraphError::Absent(_) | GraphError::Links { .. } | GraphError::TooLarge(_) => {
                 ErrorKind::Reject
             }
+            GraphError::OtherSize { .. } | GraphError::TooShort(_) => ErrorKind::Reject,
             GraphError::Unreadable { source, .. } => source.kind(),
             GraphError::NoRoom(error) => error.kind(),
-            GraphError::Car(_) | GraphError::TooLarge(_) => ErrorKind::Fatal,
+            GraphError::Car(_) => ErrorKind::Fatal,
         }
     }
 
@@ -145,10 +168,13 @@ impl ClientError for GraphError {
     fn code(&self) -> &'static str {
         match self {
             GraphError::Absent(_) => "not_found",
-            GraphError::Links { .. } | GraphError::OtherSize => "unreadable_links",
+            GraphError::Links { .. }
+            | GraphError::OtherSize { .. }
+            | GraphError::TooShort(_)
+            | GraphError::TooLarge(_) => "unreadable_links",
             GraphError::Unreadable { source, .. } => source.code(),
             GraphError::NoRoom(error) => error.code(),
-            GraphError::Car(_) | GraphError::TooLarge(_) => INTERNAL,
+            GraphError::Car(_) => INTERNAL,
         }
     }
 
@@ -163,12 +189,15 @@ impl ClientError for GraphError {
     fn hint(&self) -> &'static str {
         match self {
             GraphError::Absent(_) => ABSENT_HINT,
-            GraphError::Links { .. } | GraphError::OtherSize => {
+            GraphError::Links { .. }
+            | GraphError::OtherSize { .. }
+            | GraphError::TooShort(_)
+            | GraphError::TooLarge(_) => {
                 "ask for the block alone, with format=raw or dag-scope=block"
             }
             GraphError::Unreadable { source, .. } => source.hint(),
             GraphError::NoRoom(error) => error.hint(),
-            GraphError::Car(_) | GraphError::TooLarge(_) => "look into the node's log",
+            GraphError::Car(_) => "look into the node's log",
         }
     }
 
@@ -197,6 +226,8 @@ pub(in crate::http) struct Graph {
     part_share: Option<Share>,
     /// What is left of a large block, behind the part.
     rest: Bytes,
+    /// Steps since others were let in.
+    steps: usize,
     place: Place,
 }
 
@@ -241,9 +272,12 @@ impl Graph {
         place: Place,
     ) -> Result<Graph, GraphError> {
         let terminus = selection.terminus;
-        let begins = match selection.bytes {
-            Some(bytes) => Next::Part(terminus, bytes),
-            None => Next::Whole(terminus),
+        let begins = match (selection.form, selection.bytes) {
+            (Form::File(FileForm { size, .. }), bytes) => {
+                Next::file(terminus, size, bytes.unwrap_or(0..u64::MAX))
+            }
+            (Form::Car(_), Some(bytes)) => Next::Part(terminus, bytes),
+            (Form::Car(_), None) => Next::Whole(terminus),
         };
         let mut walk = Walk::new(selection.path, begins, selection.repeats);
         let next = walk.next();
@@ -263,6 +297,7 @@ impl Graph {
             part,
             part_share: None,
             rest: Bytes::new(),
+            steps: 0,
             place,
         };
         while let Some(next) = graph.next.take() {
@@ -289,7 +324,14 @@ impl Graph {
     }
 
     fn broken_off(&self, error: GraphError) -> BrokenOff {
-        tracing::debug!(error = %chain(&error), "a graph could not be sent to its end");
+        match error {
+            GraphError::OtherSize { .. } | GraphError::TooShort(_) => {
+                tracing::info!(error = %chain(&error), "a file lies about its size, and was not sent to its end");
+            }
+            _ => {
+                tracing::debug!(error = %chain(&error), "a graph could not be sent to its end");
+            }
+        }
         BrokenOff(Box::new(error))
     }
 
@@ -305,8 +347,10 @@ impl Graph {
                 return Err(error);
             }
             let Some(next) = self.next.take() else {
-                if matches!(self.form, Form::File(left) if left > 0) {
-                    self.failed = Some(GraphError::OtherSize);
+                if let Form::File(FileForm { left, .. }) = self.form
+                    && left > 0
+                {
+                    self.failed = Some(GraphError::TooShort(left));
                 } else if self.part.is_empty() {
                     return Ok(None);
                 }
@@ -346,12 +390,21 @@ impl Graph {
     /// Adds a block, and finds the one behind it. What it needs and cannot have at once is given back: nothing has
     /// happened then.
     async fn step(&mut self, next: &Next) -> Result<Option<Need>, GraphError> {
+        self.steps += 1;
+        if self.steps.is_multiple_of(STEPS) {
+            // Of blocks in memory none waits for anything, and many of them may hold nothing that is sent.
+            tokio::task::yield_now().await;
+        }
         let found = self.find(next.cid()).await?;
         let (leads, sent) = self.leads(next, found.block())?;
-        if let (Form::File(left), Some(sent)) = (self.form, &sent)
+        if let (Form::File(FileForm { left, .. }), Some(sent)) = (self.form, &sent)
             && sent.len() as u64 > left
         {
-            return Err(GraphError::OtherSize);
+            return Err(GraphError::OtherSize {
+                cid: Box::new(*next.cid()),
+                found: Some(sent.len() as u64),
+                claimed: left,
+            });
         }
         let answers = &self.node.answers;
         let walk = self.walk.bytes_with(&leads);
@@ -368,7 +421,7 @@ impl Graph {
             if let Some(bytes) = need {
                 return Ok(Some(Need::Share(bytes)));
             }
-            if let Form::File(left) = &mut self.form {
+            if let Form::File(FileForm { left, .. }) = &mut self.form {
                 *left -= length as u64;
             }
         }
@@ -404,13 +457,13 @@ impl Graph {
                 let leads = self.leads_in_scope(scope, next, block)?;
                 Ok((leads, is_sent.then(|| 0..block.bytes().len())))
             }
-            Form::File(_) => self.leads_of_file(next, block),
+            Form::File(_) => Graph::leads_of_file(next, block),
         }
     }
 
-    /// What holds the bytes of the file that are wanted.
+    /// What holds the bytes of the file that are wanted. What does not hold as much as the block above claims is refused, so that no
+    /// more is read than is sent, and the length that was told is none.
     fn leads_of_file(
-        &self,
         next: &Next,
         block: &Block,
     ) -> Result<(Leads, Option<Range<usize>>), GraphError> {
@@ -419,16 +472,32 @@ impl Graph {
             cid: Box::new(*cid),
             source,
         })?;
-        let Some(Node::File(file)) = node else {
-            return Err(GraphError::OtherSize);
+        let (wanted, claimed) = match next {
+            Next::Claimed(claimed) => (claimed.part.bytes.clone(), claimed.part.size),
+            _ => (None, 0),
         };
-        let wanted = match next {
-            Next::Part(_, bytes) => bytes.clone(),
-            Next::Path(_) | Next::Whole(_) => 0..u64::MAX,
+        let wanted = wanted.unwrap_or(0..u64::MAX);
+        let lies = |found| GraphError::OtherSize {
+            cid: Box::new(*cid),
+            found,
+            claimed,
+        };
+        let Some(Node::File(file)) = node else {
+            return Err(lies(None));
+        };
+        let found = file.size();
+        if found != Some(claimed) {
+            return Err(lies(found));
+        }
+        // Below one that holds nothing there is nothing to be sent.
+        let is_asked_for = matches!(next, Next::Claimed(claimed) if claimed.is_root());
+        let below = if claimed > 0 || is_asked_for {
+            file.parts_and_empty_in(&wanted)
+        } else {
+            Vec::new()
         };
         let own = file.own_in(&wanted);
-        let leads = Leads::of_file(file.parts_in(&wanted));
-        Ok((leads, (!own.is_empty()).then_some(own)))
+        Ok((Leads::claimed(below), (!own.is_empty()).then_some(own)))
     }
 
     /// What of what a block leads to belongs to the scope.
@@ -443,7 +512,9 @@ impl Graph {
             source,
         };
         match (next, scope) {
-            (Next::Path(_), _) | (Next::Whole(_), DagScope::Block) => Ok(Leads::default()),
+            (Next::Path(_) | Next::Claimed(_), _) | (Next::Whole(_), DagScope::Block) => {
+                Ok(Leads::default())
+            }
             (Next::Whole(cid), DagScope::All) => {
                 let links = codec::links(cid, block.bytes()).map_err(unreadable)?;
                 Ok(Leads::whole(links))

@@ -4,6 +4,9 @@
 //! them are followed whole, by [`DepthFirst`]. The block at the first edge comes before what stands behind it, the one at the
 //! last edge after all else, so that the order is depth first there too. A block may stand at an edge and in the middle: it is
 //! sent once and followed for each.
+//!
+//! A file that is sent as its bytes is another walk: each block at each of its places, with what the block above claims that it
+//! holds ([`Claimed`]), so that the walk ends at the first lie.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,10 +15,10 @@ use perennis_shared::cid::Cid;
 use perennis_shared::limits::LimitExceeded;
 use perennis_shared::unixfs::FilePart;
 
-use super::depth_first::DepthFirst;
+use super::depth_first::{DepthFirst, GRAPH_BLOCKS};
 
-/// Most levels of a file that are followed to the edges of a range.
-const EDGE_LEVELS: usize = 128;
+/// Most levels of a file that are followed to the edges of a range, or at all where it is sent as its bytes.
+const FILE_LEVELS: usize = 128;
 
 /// A block that is read next, and what of what it leads to is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +29,16 @@ pub(super) enum Next {
     Whole(Cid),
     /// What holds these bytes of the file that the block is.
     Part(Cid, Range<u64>),
+    /// The bytes themselves, of a block that a file is made of.
+    Claimed(Claimed),
+}
+
+/// A block of a file, and what it is claimed to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claimed {
+    pub(super) part: FilePart,
+    /// How many blocks of the file stand above it.
+    level: usize,
 }
 
 /// What a block leads to and is sent.
@@ -37,6 +50,8 @@ pub(super) struct Leads {
     pub(super) whole: Vec<Cid>,
     /// Behind the others, in part.
     last: Option<Next>,
+    /// Those of a file that is sent as its bytes.
+    claimed: Vec<FilePart>,
 }
 
 /// A walk. It is told what each block it has named leads to, and names the next.
@@ -49,13 +64,30 @@ pub(super) struct Walk {
     /// Blocks that were followed in part, and sent then.
     edges: Vec<Cid>,
     edge_levels: usize,
+    /// Blocks of a file that is sent as its bytes, the next one last.
+    claimed: Vec<Claimed>,
+    claimed_seen: usize,
 }
 
 impl Next {
     pub(super) const fn cid(&self) -> &Cid {
         match self {
             Next::Path(cid) | Next::Whole(cid) | Next::Part(cid, _) => cid,
+            Next::Claimed(claimed) => &claimed.part.cid,
         }
+    }
+
+    /// The root of a file, and the bytes of it that are sent.
+    pub(super) fn file(cid: Cid, size: u64, bytes: Range<u64>) -> Next {
+        let bytes = Some(bytes);
+        let part = FilePart { cid, bytes, size };
+        Next::Claimed(Claimed { part, level: 0 })
+    }
+}
+
+impl Claimed {
+    pub(super) const fn is_root(&self) -> bool {
+        self.level == 0
     }
 }
 
@@ -71,7 +103,7 @@ impl Leads {
     /// Parts of a file; all but the first and the last of them are whole.
     pub(super) fn of_file(parts: Vec<FilePart>) -> Leads {
         let mut leads = Leads::default();
-        for (at, FilePart { cid, bytes }) in parts.into_iter().enumerate() {
+        for (at, FilePart { cid, bytes, .. }) in parts.into_iter().enumerate() {
             match bytes {
                 None => leads.whole.push(cid),
                 Some(bytes) if at == 0 => leads.first = Some(Next::Part(cid, bytes)),
@@ -79,6 +111,14 @@ impl Leads {
             }
         }
         leads
+    }
+
+    /// Parts of a file that is sent as its bytes.
+    pub(super) fn claimed(claimed: Vec<FilePart>) -> Leads {
+        Leads {
+            claimed,
+            ..Leads::default()
+        }
     }
 }
 
@@ -93,6 +133,8 @@ impl Walk {
             last: None,
             edges: Vec::new(),
             edge_levels: 0,
+            claimed: Vec::new(),
+            claimed_seen: 0,
         }
     }
 
@@ -103,6 +145,7 @@ impl Walk {
         }
         let before = self.terminus.take().or_else(|| self.first.take());
         before
+            .or_else(|| self.claimed.pop().map(Next::Claimed))
             .or_else(|| self.whole.next().map(Next::Whole))
             .or_else(|| self.last.take())
     }
@@ -110,7 +153,7 @@ impl Walk {
     /// Whether a block that was named is sent: not again where each is sent once.
     pub(super) fn is_to_be_sent(&self, next: &Next) -> bool {
         match next {
-            Next::Path(_) => true,
+            Next::Path(_) | Next::Claimed(_) => true,
             Next::Whole(cid) => !self.edges.contains(cid),
             Next::Part(..) if self.edge_levels == 0 => true,
             Next::Part(cid, _) => !self.edges.contains(cid) && !self.whole.has_named(cid),
@@ -123,11 +166,20 @@ impl Walk {
     /// The graph has too many blocks, or a file too many levels.
     pub(super) fn descend(&mut self, from: &Next, leads: Leads) -> Result<(), LimitExceeded> {
         if let Next::Part(cid, _) = from {
-            LimitExceeded::check("levels of a file", EDGE_LEVELS, self.edge_levels + 1)?;
+            LimitExceeded::check("levels of a file", FILE_LEVELS, self.edge_levels + 1)?;
             self.edge_levels += 1;
             if !self.whole.repeats() {
                 self.edges.push(*cid);
             }
+        }
+        if let Next::Claimed(from) = from {
+            let level = from.level + 1;
+            let below = leads.claimed.into_iter().rev();
+            self.claimed_seen += below.len();
+            LimitExceeded::check("levels of a file", FILE_LEVELS, level)?;
+            LimitExceeded::check("blocks of a file", GRAPH_BLOCKS, self.claimed_seen)?;
+            let claimed = below.map(|part| Claimed { part, level });
+            self.claimed.extend(claimed);
         }
         self.whole.descend(&leads.whole)?;
         self.first = leads.first;
@@ -139,7 +191,8 @@ impl Walk {
 
     /// The memory it holds, in bytes, once it has taken what a block leads to.
     pub(super) fn bytes_with(&self, leads: &Leads) -> usize {
-        self.whole.bytes_with(&leads.whole)
+        let claimed = self.claimed.len() + leads.claimed.len();
+        self.whole.bytes_with(&leads.whole) + 2 * claimed * size_of::<Claimed>()
     }
 }
 
@@ -173,7 +226,7 @@ mod tests {
             parts.iter().for_each(|(_, size)| data.uint(4, *size));
             let link = |(hash, _): &(Cid, u64)| Link {
                 hash: *hash,
-                name: Some(String::new()),
+                name: Some(Vec::new()),
                 size_claimed: None,
             };
             let node = dag_pb::Node {
@@ -263,7 +316,7 @@ mod tests {
     fn a_file_of_endless_levels_is_refused() {
         let mut blocks = Blocks::default();
         let mut file = blocks.leaf("0123456789");
-        for _ in 0..=EDGE_LEVELS {
+        for _ in 0..=FILE_LEVELS {
             file = blocks.file(&[file]);
         }
         let mut walk = Walk::new(Vec::new(), Next::Part(file.0, 1..2), false);

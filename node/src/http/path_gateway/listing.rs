@@ -1,8 +1,11 @@
 //! The page that lists a directory, made while it is sent: one block of the directory is at hand at a time.
+//!
+//! Its first part is made before the answer begins, so that a directory of which nothing can be listed is refused. What is missing
+//! behind that is said in the page, and the rest is listed.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
@@ -14,9 +17,10 @@ use perennis_shared::limits::LimitExceeded;
 use perennis_shared::unixfs::Node;
 
 use crate::http::answer::{Body, BrokenOff};
-use crate::http::gateway::{DepthFirst, PART_BYTES};
+use crate::http::gateway::{ABSENT_HINT, DepthFirst, PART_BYTES};
 use crate::http::html::{self, escaped, for_people, in_path};
 use crate::http::memory::{ANSWER_PATIENCE, NoRoom, Place, REQUEST_PATIENCE, WalkShare, counted};
+use crate::http::refusal::Refusal;
 use crate::http::service::Service;
 use crate::read::ReadError;
 
@@ -45,13 +49,38 @@ enum ListingError {
     NoRoom(#[from] NoRoom),
 }
 
+impl ListingError {
+    /// Whether the blocks behind it can be listed.
+    fn is_of_one_block(&self) -> bool {
+        !matches!(self, ListingError::TooLarge(_) | ListingError::NoRoom(_))
+    }
+}
+
+impl From<ListingError> for Refusal {
+    fn from(error: ListingError) -> Refusal {
+        let message = chain(&error);
+        match error {
+            ListingError::Absent(_) => Refusal::not_found(message, ABSENT_HINT),
+            ListingError::Unreadable { source, .. } => source.into(),
+            ListingError::NoRoom(error) => error.into(),
+            ListingError::Other { .. } | ListingError::TooLarge(_) => Refusal::new(
+                "unreadable_links",
+                message,
+                "ask for the directory with ?format=car, or for a name in it",
+            ),
+        }
+    }
+}
+
 /// A listing that is being sent.
 pub(super) struct Listing {
     node: Arc<Service>,
     /// The path of the directory, percent-encoded, with a slash at its end.
     path: String,
-    /// What of the page stands before the next row.
+    /// What of the page stands before the first row.
     begun: String,
+    /// The first part, until it is sent.
+    first: Option<Bytes>,
     shards: DepthFirst,
     shards_share: WalkShare,
     /// The block that is read next.
@@ -64,20 +93,21 @@ pub(super) struct Listing {
 
 impl Listing {
     /// The listing of the directory at this block, which stands at these segments: the namespace, the root, names.
-    pub(super) fn begin(
+    pub(super) async fn begin(
         node: &Arc<Service>,
         directory: Cid,
         segments: &[&str],
         place: Place,
-    ) -> Listing {
+    ) -> Result<Listing, Refusal> {
         let mut path = String::from("/");
         for segment in segments {
             path.push_str(&in_path(segment.as_bytes()));
             path.push('/');
         }
-        Listing {
+        let mut listing = Listing {
             node: Arc::clone(node),
             begun: head(segments, &path, &directory),
+            first: None,
             path,
             shards: DepthFirst::from_root(&directory, false),
             shards_share: WalkShare::default(),
@@ -85,7 +115,9 @@ impl Listing {
             at_hand: None,
             is_ended: false,
             place,
-        }
+        };
+        listing.first = listing.next_part().await?;
+        Ok(listing)
     }
 
     /// The body of the answer.
@@ -103,10 +135,18 @@ impl Listing {
     }
 
     async fn next_part(&mut self) -> Result<Option<Bytes>, ListingError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
         if self.is_ended {
             return Ok(None);
         }
-        let patience = self.patience();
+        let is_first = !self.begun.is_empty();
+        let patience = if is_first {
+            REQUEST_PATIENCE
+        } else {
+            ANSWER_PATIENCE
+        };
         let share = self.node.answers.share(PART_ROOM, patience).await?;
         let mut part = std::mem::take(&mut self.begun);
         while part.len() < PART_BYTES {
@@ -119,21 +159,20 @@ impl Listing {
                 self.is_ended = true;
                 break;
             };
-            self.at_hand = Some((self.read(&cid).await?, 0));
+            match self.read(&cid).await {
+                Ok(node) => self.at_hand = Some((node, 0)),
+                Err(error) if !is_first && error.is_of_one_block() => {
+                    missing(&mut part, &error);
+                    self.next = self.shards.next();
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(Some(counted(
             part.into_bytes(),
             self.place.clone(),
             Some(share),
         )))
-    }
-
-    fn patience(&self) -> Duration {
-        if self.begun.is_empty() {
-            ANSWER_PATIENCE
-        } else {
-            REQUEST_PATIENCE
-        }
     }
 
     /// Lists entries of the block at hand until the part is full; false where there is none left.
@@ -217,18 +256,33 @@ fn head(segments: &[&str], path: &str, directory: &Cid) -> String {
     page
 }
 
+/// A row for names that cannot be listed.
+fn missing(page: &mut String, error: &ListingError) {
+    // Writing to text does not fail.
+    let _ = writeln!(
+        page,
+        "<tr><td>Names are missing here: {}.</td><td></td><td></td></tr>",
+        escaped(&chain(error))
+    );
+}
+
 /// A row: the name, which leads to its path, its CID, and what its writer claims of its size.
 fn row(page: &mut String, path: &str, name: &[u8], link: &Link) {
     let cid = link.hash.to_string();
     let cut = &name[..name.len().min(NAME_BYTES)];
-    let shown = String::from_utf8_lossy(cut);
     let encoded = in_path(cut);
+    // A path is text, so a name that is none leads to its block and is shown encoded.
+    let is_text = str::from_utf8(name).is_ok();
+    let shown = match is_text {
+        true => String::from_utf8_lossy(cut),
+        false => Cow::Borrowed(&*encoded),
+    };
     let size = link.size_claimed.map(for_people).unwrap_or_default();
     let short = match (cid.get(..4), cid.get(cid.len().saturating_sub(4)..)) {
         (Some(first), Some(last)) => format!("{first}\u{2026}{last}"),
         _ => cid.clone(),
     };
-    let target = if name.len() > NAME_BYTES {
+    let target = if name.len() > NAME_BYTES || !is_text {
         format!("/ipfs/{cid}")
     } else {
         format!("{path}{encoded}")

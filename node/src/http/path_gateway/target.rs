@@ -4,7 +4,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use perennis_shared::cid::Cid;
-use perennis_shared::ipns::{Name, PathRoot};
+use perennis_shared::ipns::{Name, NameChain, NameChainError, NameStep};
 
 use crate::http::answer::{Answer, text_header};
 use crate::http::gateway::{IMMUTABLE, root_cid};
@@ -12,9 +12,6 @@ use crate::http::records::look_up;
 use crate::http::refusal::Refusal;
 use crate::http::request_cache;
 use crate::http::service::Service;
-
-/// Most names that are followed, each the value of the one before.
-const NAMES: usize = 8;
 
 /// How long, in seconds, a cache may keep a page that was made of content which does not change, and how long it may give it while a
 /// newer one is asked for: another version of the node makes another page.
@@ -51,10 +48,10 @@ impl Target {
         path: &str,
         request: &Request<Incoming>,
     ) -> Result<Target, Refusal> {
-        let mut path = path.to_owned();
+        let mut chain = NameChain::new(name, path);
         let mut fresh_seconds = u64::MAX;
         let mut name = name;
-        for _ in 0..NAMES {
+        loop {
             let Some(found) = look_up(node, &name, request).await? else {
                 return Err(unresolved(&name, request));
             };
@@ -66,27 +63,20 @@ impl Target {
                     "ask its owner to publish a value such as /ipfs/bafy…",
                 )
             })?;
-            if !value.rest.is_empty() {
-                path = format!("{}/{path}", value.rest);
-            }
-            match value.root {
-                PathRoot::Cid(root) => {
+            match chain.follow(value.to_string().as_bytes()) {
+                Ok(NameStep::Content { root, rest }) => {
                     return Ok(Target {
                         text: root.to_string(),
                         root,
-                        path,
+                        path: rest,
                         fresh_seconds: Some(fresh_seconds),
                     });
                 }
-                PathRoot::Name(next) => name = next,
-                PathRoot::Domain => return Err(domain(&value.to_string())),
+                Ok(NameStep::Name(next)) => name = next,
+                Err(NameChainError::Domain { path }) => return Err(domain(&path)),
+                Err(error) => return Err(error.into()),
             }
         }
-        Err(Refusal::new(
-            "unresolved_name",
-            format!("more than {NAMES} names stand behind each other"),
-            "ask for the last of them",
-        ))
     }
 
     /// Says how long a cache may keep the content itself.
