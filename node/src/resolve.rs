@@ -3,8 +3,8 @@
 //! An answer younger than its TTL, and not older than a minute, is given as it is. An older one is given too, as long as
 //! it is valid, and renewed in the background (RFC 5861, stale-while-revalidate), so that a reader of a known name never
 //! waits for the network. Those who ask for one unknown name at a time wait for one lookup. It answers soon after the first
-//! record; the slower places are waited for behind that, the best record of all is what is served next, and places that had a worse
-//! one are given it. It reads what is kept here as one place among others. Must never touch: writing to the store. What is resolved
+//! record; the slower places are waited for behind that, each better record is what is served from the moment it comes, and places that
+//! had a worse one are given the best in the end. It reads what is kept here as one place among others. Must never touch: writing to the store. What is resolved
 //! here is served, not kept.
 //!
 //! All places are asked together: the store, and the [`Routes`] of the node. A question that another node has passed on
@@ -231,10 +231,10 @@ impl Resolve {
         let Ok(_behind) = self.behind.try_acquire() else {
             return;
         };
-        if lookup.is_open() {
-            lookup.finish().await;
-            let all = self.judge(name, lookup.gathered()).await;
-            self.take(name, all, reach);
+        // Each record counts from when it comes: one place that never answers must not keep the better ones back until the deadline.
+        while lookup.next_record().await {
+            let better = self.judge(name, lookup.gathered()).await;
+            self.take(name, better, reach);
         }
         let Ok(gathered) = lookup.gathered() else {
             return;
@@ -362,7 +362,10 @@ async fn mark(storage: &Storage, name: &Name) -> Option<Record> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use perennis_shared::ipns::{RecordFields, create};
     use perennis_shared::sign::SigningKey;
+    use perennis_shared::time::Timestamp;
+    use tokio::sync::Notify;
 
     use super::*;
 
@@ -390,24 +393,103 @@ mod tests {
         }
     }
 
-    fn name(number: usize) -> Name {
+    /// A place that has a record, and gives it at each permit.
+    struct Holds(Record, Arc<Notify>);
+
+    impl Router for Holds {
+        fn label(&self) -> String {
+            format!("sequence {}", self.0.sequence())
+        }
+
+        fn resolve<'a>(
+            &'a self,
+            _: &'a Name,
+        ) -> perennis_rt::BoxFuture<'a, Result<Record, RouteError>> {
+            Box::pin(async {
+                self.1.notified().await;
+                Ok(self.0.clone())
+            })
+        }
+
+        fn publish<'a>(
+            &'a self,
+            _: &'a Name,
+            _: &'a Record,
+        ) -> perennis_rt::BoxFuture<'a, Result<(), RouteError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    fn key(number: usize) -> SigningKey {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&number.to_be_bytes());
-        Name::from_public_key(&SigningKey::from_seed(&seed).public())
+        SigningKey::from_seed(&seed)
+    }
+
+    fn name(number: usize) -> Name {
+        Name::from_public_key(&key(number).public())
+    }
+
+    fn record(sequence: u64) -> Record {
+        let fields = RecordFields {
+            value: "/ipfs/bafkqaaa",
+            sequence,
+            validity: Timestamp::from(rt::now() + Duration::from_secs(3_600)),
+            ttl: Duration::from_secs(300),
+        };
+        create(&key(0), &fields).unwrap()
+    }
+
+    fn resolve(dir: &std::path::Path, routers: &[Arc<dyn Router>]) -> Arc<Resolve> {
+        let composite = || Composite::new(routers.to_vec(), TIMES);
+        Arc::new(Resolve {
+            storage: Storage::open(dir, &[]).unwrap(),
+            all: composite(),
+            peers: composite(),
+            known: Cache::new(8),
+            lookups: Mutex::default(),
+            behind: Semaphore::new(BEHIND),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_better_record_is_served_when_it_comes_while_another_place_is_silent() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, newer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let resolve = resolve(
+            dir.path(),
+            &[
+                Arc::new(Holds(record(1), Arc::clone(&old))),
+                Arc::new(Holds(record(2), Arc::clone(&newer))),
+                Arc::new(Silent),
+            ],
+        );
+        let asked = Duration::from_secs(10);
+        old.notify_one();
+        let first = resolve.record(&name(0), Reach::All).await.unwrap();
+        assert_eq!(first.unwrap().sequence, 1);
+        newer.notify_one();
+        let served = async {
+            loop {
+                let cached = resolve.cached(&name(0), Reach::All).unwrap();
+                if cached.sequence == 2 {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let served = rt::timeout(asked, served).await;
+        assert!(served.is_ok(), "the better record waits for a silent place");
+        // Who asks anew, and hears the old one only, sees it too.
+        old.notify_one();
+        let fresh = rt::timeout(asked, resolve.fresh(&name(0), Reach::All)).await;
+        assert_eq!(fresh.unwrap().unwrap().unwrap().sequence, 2);
     }
 
     #[tokio::test]
     async fn who_comes_while_too_many_names_are_looked_up_is_told_so() {
         let dir = tempfile::tempdir().unwrap();
-        let silent = || Composite::new(vec![Arc::new(Silent)], TIMES);
-        let resolve = Arc::new(Resolve {
-            storage: Storage::open(dir.path(), &[]).unwrap(),
-            all: silent(),
-            peers: silent(),
-            known: Cache::new(8),
-            lookups: Mutex::default(),
-            behind: Semaphore::new(BEHIND),
-        });
+        let resolve = resolve(dir.path(), &[Arc::new(Silent)]);
         let mut lookups = Vec::new();
         for number in 0..LOOKUPS {
             lookups.push(resolve.lookup(&name(number), Reach::All).unwrap());

@@ -3,8 +3,11 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -57,13 +60,22 @@ pub(super) fn connection(
     let _ = stream.set_nodelay(true);
     let open = node.metrics.connection_opened();
     let reader = Arc::new(node.answers.readers.open());
+    let leaves_body = Arc::new(AtomicBool::new(false));
     let service = {
         let (node, reader) = (Arc::clone(node), Arc::clone(&reader));
-        service_fn(move |request| {
+        let leaves_body = Arc::clone(&leaves_body);
+        service_fn(move |request: Request<Incoming>| {
             // The next request is read when the answer before it has gone.
             reader.has_all();
-            let node = Arc::clone(&node);
-            async move { Ok::<_, Infallible>(respond(node, listener, peer, standing, request).await) }
+            let (node, leaves_body) = (Arc::clone(&node), Arc::clone(&leaves_body));
+            let has_body = !request.body().is_end_stream();
+            async move {
+                let answer = respond(node, listener, peer, standing, request).await;
+                // Who refuses may not have read it to its end.
+                let is_refusal = !answer.status().is_success();
+                leaves_body.store(has_body && is_refusal, Ordering::Relaxed);
+                Ok::<_, Infallible>(answer)
+            }
         })
     };
     let header_timeout = match standing {
@@ -78,7 +90,9 @@ pub(super) fn connection(
         .max_headers(HEADERS)
         .max_buf_size(WAITING_BYTES)
         .serve_connection(
-            Patient::new(TokioIo::new(stream), STALL).telling(Arc::clone(&reader)),
+            Patient::new(TokioIo::new(stream), STALL)
+                .telling(Arc::clone(&reader))
+                .lingering(leaves_body),
             service,
         );
     async move {

@@ -16,7 +16,7 @@ use super::name_status::status_of;
 use super::parameter::parse_name;
 use super::query;
 use super::refusal::Refusal;
-use super::upload::Upload;
+use super::upload::{FEWER_BLOCKS, RECORD_ALONE, Upload};
 use crate::http::service::Service;
 use crate::ingest::Adoption;
 
@@ -40,13 +40,19 @@ pub(super) async fn follow(call: Call) -> Result<Answer, Refusal> {
             Adoption::of_record(record, sources, next)
         }
         BodyKind::Record => {
-            let upload = Upload::new(request, RECORD_BYTES as u64, &node.config.http)?;
+            let upload = Upload::new(
+                request,
+                RECORD_BYTES as u64,
+                RECORD_ALONE,
+                &node.config.http,
+            )?;
             let bytes = upload.whole().await?;
             Adoption::of_bytes(&name, &bytes, sources, next)?
         }
         BodyKind::Car => {
             let mut message = node.ingest.receive(None);
-            let mut upload = Upload::new(request, message.limit(), &node.config.http)?;
+            let mut upload =
+                Upload::new(request, message.limit(), FEWER_BLOCKS, &node.config.http)?;
             while let Some(part) = upload.part().await? {
                 message
                     .push(&part)

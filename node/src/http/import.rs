@@ -38,6 +38,9 @@ const ROOTS: usize = 64;
 /// Time between two lines about the progress.
 const STEP: Duration = Duration::from_millis(200);
 
+/// What helps where a file is too large.
+const SMALLER_FILE: &str = "import it in parts, or have the node's operator raise import.max-size";
+
 const CAR: &str = "application/vnd.ipld.car";
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
@@ -170,7 +173,7 @@ pub(super) async fn import(call: Call) -> Result<Answer, Refusal> {
     }
     let started = rt::monotonic();
     let limit = node.ingest.import_bytes();
-    let mut upload = Upload::of_file(request, limit, &node.config.http)?;
+    let mut upload = Upload::of_file(request, limit, SMALLER_FILE, &node.config.http)?;
     let name = wish.name.clone();
     let begun = node.ingest.begin_import(wish).await;
     let mut import = begun.map_err(|error| Refusal::from(error).closing())?;
@@ -347,11 +350,15 @@ pub(super) async fn list(call: Call) -> Result<Answer, Refusal> {
 }
 
 fn parse_cursor(cursor: &str) -> Result<Vec<u8>, Refusal> {
-    let decoded = multibase::decode(cursor);
-    decoded.map(|(_, key)| key).map_err(|error| {
+    let decoded = multibase::decode(cursor).ok();
+    let key = decoded
+        .filter(|(base, _)| *base == multibase::Base::Base64Url)
+        .map(|(_, key)| key)
+        .filter(|key| Imported::is_key(key));
+    key.ok_or_else(|| {
         Refusal::new(
             "invalid_cursor",
-            format!("`after` is no cursor of ours: {error}"),
+            "`after` is no cursor of ours",
             "give the `next` of the page before, or leave it out",
         )
     })

@@ -12,7 +12,7 @@ use super::name_status::NameSummary;
 use super::page_query::PageQuery;
 use super::parameter::parse_name;
 use super::refusal::Refusal;
-use super::upload::Upload;
+use super::upload::{FEWER_BLOCKS, Upload};
 
 #[derive(Serialize)]
 struct Names {
@@ -64,7 +64,7 @@ pub(super) async fn publish(call: Call) -> Result<Answer, Refusal> {
         .await
         .map_err(|error| Refusal::from(error).closing())?;
     let mut message = node.ingest.receive(Some(&caller));
-    let mut upload = Upload::new(request, message.limit(), &node.config.http)?;
+    let mut upload = Upload::new(request, message.limit(), FEWER_BLOCKS, &node.config.http)?;
     while let Some(part) = upload.part().await? {
         message
             .push(&part)

@@ -15,6 +15,9 @@ use super::upload::Upload;
 /// Largest document that is read, in bytes.
 const REQUEST_BYTES: u64 = 4_096;
 
+/// What helps where it is larger.
+const ADDRESS_ALONE: &str = "send the address of the peer alone";
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Peers {
@@ -138,7 +141,7 @@ struct Connected {
 /// Connects to the peer at an address.
 pub(super) async fn connect(call: Call) -> Result<Answer, Refusal> {
     let Call { node, request, .. } = call;
-    let upload = Upload::new(request, REQUEST_BYTES, &node.config.http)?;
+    let upload = Upload::new(request, REQUEST_BYTES, ADDRESS_ALONE, &node.config.http)?;
     let body = upload.whole().await?;
     let invalid = |message: String| {
         let hint = r#"send {"address": "/ip4/…/tcp/…/p2p/…"}"#;

@@ -3,6 +3,61 @@
 use std::borrow::Cow;
 
 use super::refusal::Refusal;
+use super::route::Query;
+
+/// Refuses a key that a route does not document, and one that it does without a value: what is misspelt must not be taken for what is
+/// left out.
+pub(super) fn check(query: Option<&str>, documented: &[Query]) -> Result<(), Refusal> {
+    let pairs = query.into_iter().flat_map(|query| query.split('&'));
+    for pair in pairs.filter(|pair| !pair.is_empty()) {
+        let (key, value) = match pair.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (pair, None),
+        };
+        let key = unescaped(key).unwrap_or(Cow::Borrowed(key));
+        if !documented.iter().any(|query| query.name == key) {
+            return Err(unknown(&key, documented));
+        }
+        if value.is_none() {
+            return Err(Refusal::new(
+                "invalid_query",
+                format!("{key} stands in the query without a value"),
+                format!("write {key}=…, or leave it out"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(key: &str, documented: &[Query]) -> Refusal {
+    let names = documented.iter().map(|query| query.name);
+    let nearest = names.min_by_key(|name| edits(key, name));
+    let hint = match nearest {
+        Some(nearest) => {
+            format!("the nearest key is {nearest}; GET /openapi.json lists all of this path")
+        }
+        None => "leave it out: this path takes no query".to_owned(),
+    };
+    Refusal::new(
+        "invalid_query",
+        format!("{key:?} is no key of this path's query"),
+        hint,
+    )
+}
+
+/// How many letters are to be added, left out or changed to make one word of another.
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (at, letter) in from.chars().enumerate() {
+        let mut before = std::mem::replace(&mut row[0], at + 1);
+        for (column, other) in to.chars().enumerate() {
+            let changed = before + usize::from(letter != other);
+            before = row[column + 1];
+            row[column + 1] = changed.min(before + 1).min(row[column] + 1);
+        }
+    }
+    row[to.chars().count()]
+}
 
 /// The value of a query parameter, which may be given once. Key and value are percent-decoded.
 pub(super) fn value<'a>(
@@ -86,6 +141,36 @@ mod tests {
         assert_eq!(decoded("a%4"), None);
         assert_eq!(decoded("a%zz"), None);
         assert_eq!(decoded("%ff"), None);
+    }
+
+    #[test]
+    fn a_key_that_is_not_documented_is_refused_and_the_nearest_is_named() {
+        let keys = ["after", "limit", "name"].map(|name| Query {
+            name,
+            meaning: "",
+            values: &[],
+        });
+        for fine in [None, Some(""), Some("&"), Some("limit=1&%61fter=&name=a")] {
+            assert!(check(fine, &keys).is_ok(), "{fine:?}");
+        }
+        let refused = |query, keys: &[Query]| {
+            let refusal = check(Some(query), keys).unwrap_err();
+            let document = serde_json::to_string(&refusal.document()).unwrap();
+            assert_eq!(refusal.into_answer().status(), 400, "{query}");
+            document
+        };
+        for (query, nearest) in [
+            ("limt=1", "limit"),
+            ("limit=1&nmae=a", "name"),
+            ("aftr", "after"),
+        ] {
+            let document = refused(query, &keys);
+            let hint = format!("the nearest key is {nearest};");
+            assert!(document.contains(&hint), "{document}");
+        }
+        assert!(refused("limit", &keys).contains("without a value"));
+        assert!(refused("limit=1&%zz=2", &keys).contains("no key"));
+        assert!(refused("limit=1", &[]).contains("takes no query"));
     }
 
     #[test]

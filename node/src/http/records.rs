@@ -20,7 +20,7 @@ use super::http_date::http_date;
 use super::media::{accepted, content_type};
 use super::parameter::parse_name;
 use super::refusal::Refusal;
-use super::upload::Upload;
+use super::upload::{RECORD_ALONE, Upload};
 use super::{gateway, query, request_cache};
 use crate::http::service::Service;
 use crate::metrics::LookupResult;
@@ -275,7 +275,12 @@ pub(super) async fn put(call: Call) -> Result<Answer, Refusal> {
         .admit(&name, &caller)
         .await
         .map_err(|error| Refusal::from(error).closing())?;
-    let upload = Upload::new(call.request, RECORD_BYTES as u64, &node.config.http)?;
+    let upload = Upload::new(
+        call.request,
+        RECORD_BYTES as u64,
+        RECORD_ALONE,
+        &node.config.http,
+    )?;
     let bytes = upload.whole().await?;
     // A client that goes away now changes nothing.
     let storing = Arc::clone(node);

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
 use perennis_rt as rt;
 use perennis_shared::cid::Cid;
 use perennis_shared::ipns::{Name, NameChain, NameChainError, NameStep};
@@ -12,11 +13,12 @@ use super::answer::Answer;
 use super::call::Call;
 use super::document::json;
 use super::parameter::parse_name;
-use super::records::{absent, reach};
+use super::records::{absent, look_up};
 use super::refusal::{ClientError, Refusal};
+use super::request_cache;
 use crate::http::service::Service;
 use crate::read::ServedRecord;
-use crate::resolve::{DEADLINE, Reach};
+use crate::resolve::DEADLINE;
 
 /// What a name leads to.
 pub(super) struct Content {
@@ -50,7 +52,13 @@ struct Step {
 /// Where a name leads.
 pub(super) async fn resolve(call: Call) -> Result<Answer, Refusal> {
     let name = parse_name(&call.parameter)?;
-    let content = follow(&call.node, name, "", reach(&call.request)).await?;
+    let content = match follow(&call.node, name, "", &call.request).await {
+        Ok(content) => content,
+        Err(refusal) if refusal.is_absence() && request_cache::only_if_cached(&call.request) => {
+            return Ok(request_cache::not_cached());
+        }
+        Err(refusal) => return Err(refusal),
+    };
     let path = match &*content.rest {
         "" => format!("/ipfs/{}", content.root),
         rest => format!("/ipfs/{}/{rest}", content.root),
@@ -72,20 +80,21 @@ pub(super) async fn resolve(call: Call) -> Result<Answer, Refusal> {
 }
 
 /// Follows a name to content, with the records that are kept here and those that others have; `rest` is what is to be found below it.
+/// What the request says of caches holds for each name on the way.
 ///
 /// All names together get as much time as one.
 pub(super) async fn follow(
     node: &Service,
     name: Name,
     rest: &str,
-    reach: Reach,
+    request: &Request<Incoming>,
 ) -> Result<Content, Refusal> {
     let mut names = NameChain::new(name, rest);
     let mut at = name;
     let mut steps = Vec::new();
     let walk = async {
         loop {
-            let record = record(node, &at, reach).await?;
+            let record = record(node, &at, request).await?;
             let step = names.follow(&record.value)?;
             steps.push((at, record));
             match step {
@@ -109,14 +118,14 @@ pub(super) async fn follow(
     Ok(Content { root, rest, steps })
 }
 
-async fn record(node: &Service, name: &Name, reach: Reach) -> Result<Arc<ServedRecord>, Refusal> {
-    let kept = node.read.record(name).await?;
-    if let Some(kept) = kept.filter(|record| record.valid_until > rt::now()) {
-        node.demand.lock().asked(rt::now(), name);
-        return Ok(kept);
-    }
-    let found = node.resolve.record(name, reach).await;
-    found?.ok_or_else(|| absent(name))
+async fn record(
+    node: &Service,
+    name: &Name,
+    request: &Request<Incoming>,
+) -> Result<Arc<ServedRecord>, Refusal> {
+    let found = look_up(node, name, request).await?;
+    let found = found.ok_or_else(|| absent(name))?;
+    Ok(found.record)
 }
 
 impl ClientError for NameChainError {

@@ -129,6 +129,9 @@ fn begin(
         )
     })?;
     let caller = access::admit(node, listener, route.scope, peer, &request)?;
+    if route.is_ours() {
+        query::check(request.uri().query(), route.query).map_err(Refusal::closing)?;
+    }
     let call = Call {
         node: Arc::clone(node),
         listener,

@@ -168,6 +168,11 @@ impl Route {
         }
     }
 
+    /// Whether no specification of others says what its query is: those have unknown keys ignored.
+    pub(super) fn is_ours(&self) -> bool {
+        self.path.starts_with("/v1/")
+    }
+
     pub(super) const fn also(mut self, also: &'static [&'static str]) -> Route {
         self.also = also;
         self

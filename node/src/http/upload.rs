@@ -16,6 +16,8 @@ pub(super) struct Upload {
     body: Incoming,
     left: u64,
     limit: u64,
+    /// What to do where it is larger.
+    smaller: &'static str,
     idle: Duration,
     pace: Option<Pace>,
     end: Option<Instant>,
@@ -47,24 +49,32 @@ impl Pace {
     }
 }
 
+/// What helps where a record is too large.
+pub(super) const RECORD_ALONE: &str = "a signed record has at most 10,240 bytes: send it alone, and sign one with a shorter value or less data beside it where it is larger itself";
+
+/// What helps where a message with blocks is too large.
+pub(super) const FEWER_BLOCKS: &str = "send less at once: leave out blocks the node already has";
+
 /// Longest pause inside a file of the operator's, which may come from a program that is slow at times.
 const FILE_IDLE: Duration = Duration::from_secs(120);
 
 impl Upload {
-    /// Takes the body of a request, of at most `limit` bytes.
+    /// Takes the body of a request, of at most `limit` bytes; `smaller` is what helps the caller where it has more.
     pub(super) fn new(
         request: Request<Incoming>,
         limit: u64,
+        smaller: &'static str,
         times: &HttpConfig,
     ) -> Result<Upload, Refusal> {
         let body = request.into_body();
         if body.size_hint().lower() > limit {
-            return Err(too_large(limit));
+            return Err(too_large(limit, smaller));
         }
         Ok(Upload {
             body,
             left: limit,
             limit,
+            smaller,
             idle: times.idle_timeout,
             pace: Some(Pace::new(times.idle_timeout, Instant::now())),
             end: Some(Instant::now() + times.body_timeout),
@@ -75,9 +85,10 @@ impl Upload {
     pub(super) fn of_file(
         request: Request<Incoming>,
         limit: u64,
+        smaller: &'static str,
         times: &HttpConfig,
     ) -> Result<Upload, Refusal> {
-        let upload = Upload::new(request, limit, times)?;
+        let upload = Upload::new(request, limit, smaller, times)?;
         Ok(Upload {
             idle: upload.idle.max(FILE_IDLE),
             pace: None,
@@ -107,7 +118,7 @@ impl Upload {
             self.left = self
                 .left
                 .checked_sub(part.len() as u64)
-                .ok_or_else(|| too_large(self.limit))?;
+                .ok_or_else(|| too_large(self.limit, self.smaller))?;
             if !part.is_empty() {
                 if let Some(pace) = &mut self.pace {
                     pace.brought(part.len(), Instant::now());
@@ -127,11 +138,11 @@ impl Upload {
     }
 }
 
-fn too_large(limit: u64) -> Refusal {
+fn too_large(limit: u64, smaller: &'static str) -> Refusal {
     Refusal::new(
         "too_large",
         format!("the body is larger than {limit} bytes"),
-        "send less at once: leave out blocks the node already has",
+        smaller,
     )
     .closing()
 }

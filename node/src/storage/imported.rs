@@ -64,6 +64,11 @@ impl Imported {
         key_of(&self.root, &self.name)
     }
 
+    /// Whether these bytes are the key of such a row.
+    pub(crate) fn is_key(key: &[u8]) -> bool {
+        key.strip_prefix(IMPORTED).and_then(parse_key).is_some()
+    }
+
     fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
         let value = Value::map([
             ("v", Value::from(1_u64)),

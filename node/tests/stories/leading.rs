@@ -192,3 +192,23 @@ async fn what_cannot_be_followed_says_why() {
         .to_owned();
     assert!(error.contains("docs.example.org"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_name_leads_is_asked_anew_where_the_caller_wants_it() {
+    let others = TestNode::start().await;
+    let author = Author::new(1);
+    put(&others, &author, &record(&author, 1, "/ipfs/bafkqaaa")).await;
+    let node = beside(&others).await;
+    let resolve = format!("/v1/resolve/{}", author.name());
+    let sequence = |reply: Reply| reply.ok().json()["steps"][0]["sequence"].clone();
+    let only_here = [("Cache-Control", "only-if-cached")];
+    assert_eq!(node.get_with(&resolve, &only_here).await.status, 412);
+    assert_eq!(sequence(node.get(&resolve).await), 1);
+    put(&others, &author, &record(&author, 2, "/ipfs/bafkqaaa")).await;
+    // What was heard a moment ago counts, until somebody asks anew; then that counts.
+    assert_eq!(sequence(node.get(&resolve).await), 1);
+    let anew = [("Cache-Control", "no-cache")];
+    assert_eq!(sequence(node.get_with(&resolve, &anew).await), 2);
+    assert_eq!(sequence(node.get(&resolve).await), 2);
+    assert_eq!(sequence(node.get_with(&resolve, &only_here).await), 2);
+}

@@ -89,6 +89,75 @@ async fn an_announced_length_above_the_limit_is_refused_before_the_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sends_a_whole_body_before_it_reads_is_told_why_it_is_refused() {
+    let node = TestNode::start().await;
+    let name = Author::new(1).name();
+    let body = vec![7; 4 << 20];
+    for (path, kind, status, code) in [
+        (
+            "/v1/imported".to_owned(),
+            "application/vnd.ipld.car",
+            401,
+            "unauthorized",
+        ),
+        (
+            format!("/routing/v1/ipns/{name}"),
+            "application/vnd.ipfs.ipns-record",
+            413,
+            "too_large",
+        ),
+        (
+            format!("/routing/v1/ipns/{name}"),
+            "text/plain",
+            406,
+            "not_acceptable",
+        ),
+    ] {
+        let method = if status == 401 { "POST" } else { "PUT" };
+        let mut stream = TcpStream::connect(node.addr()).await.unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let refused = reply(stream, false).await.unwrap();
+        refused.refused(status, code);
+        if status == 413 {
+            let hint = refused.json()["error"]["hint"].to_string();
+            assert!(
+                hint.contains("send it alone") && !hint.contains("blocks"),
+                "{hint}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_key_in_a_query_is_refused_where_no_other_specification_says_what_it_is() {
+    let node = TestNode::start().await;
+    for (method, path) in [
+        ("GET", "/v1/names?limt=1"),
+        ("GET", "/v1/names?limit"),
+        ("GET", "/v1/status?limit=1"),
+        ("POST", "/v1/imported?nmae=a"),
+    ] {
+        let refused = node.ask(method, path, &[], b"").await;
+        refused.refused(400, "invalid_query");
+    }
+    for cursor in ["zzz", "uAAAA", "x"] {
+        let refused = node.get(&format!("/v1/imported?after={cursor}")).await;
+        refused.refused(400, "invalid_cursor");
+    }
+    let name = Author::new(1).name();
+    node.get(&format!("/routing/v1/ipns/{name}?limt=1"))
+        .await
+        .ok();
+    let block = "/ipfs/bafkqaaa?format=raw&limt=1";
+    node.get(block).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_does_not_come_or_does_not_end_is_given_up() {
     let node = TestNode::with(|config| config.http.header_timeout = SHORT).await;
     for begun in ["", "GET / HTTP/1.1\r\nHost"] {

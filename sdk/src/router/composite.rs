@@ -3,7 +3,7 @@
 //! All are asked together under one deadline, and the best valid record wins, not the first: a fast server
 //! with an old record must not hide a slow one with the newest. Once somebody has answered, the rest get a
 //! shorter time, so that one dead endpoint does not hold every reader up; who keeps what was found waits for the rest
-//! behind that ([`Lookup::finish`]), and gives the best to those who had worse ([`Composite::correct`]).
+//! behind that, record by record ([`Lookup::next_record`]), and gives the best to those who had worse ([`Composite::correct`]).
 //!
 //! How each place does is counted ([`Scores`]). While nobody has answered and the place to hope for most takes much
 //! longer than it usually does, it is asked once more: a request that got lost costs one such wait, not the deadline.
@@ -220,12 +220,13 @@ impl Composite {
 impl Lookup<'_> {
     /// Waits until all have answered, or some time has passed since the first record, or the deadline.
     pub async fn settle(&mut self) {
-        self.run(true).await;
+        while self.advance(true).await {}
     }
 
-    /// Waits until all have answered, or the deadline.
-    pub async fn finish(&mut self) {
-        self.run(false).await;
+    /// Waits for one more record, whether or not it is better than those that came; false when all have answered, or the deadline has
+    /// come.
+    pub async fn next_record(&mut self) -> bool {
+        self.advance(false).await
     }
 
     /// Whether answers are still waited for.
@@ -245,7 +246,8 @@ impl Lookup<'_> {
         judge(self.name, in_order, after)
     }
 
-    async fn run(&mut self, until_settled: bool) {
+    /// Waits for the next record; false when nothing is waited for any more.
+    async fn advance(&mut self, until_settled: bool) -> bool {
         let times = self.composite.times;
         while self.places.iter().any(Asking::is_open) {
             let deadline = self.start + times.deadline;
@@ -259,19 +261,23 @@ impl Lookup<'_> {
                 .map_or(ends_at, |hedge_at| hedge_at.min(ends_at));
             let Ok(next) = rt::timeout(until.saturating_sub(now), self.asked.next()).await else {
                 if rt::monotonic() >= ends_at {
-                    return;
+                    return false;
                 }
                 self.hedge_at = None;
                 self.ask_again();
                 continue;
             };
-            let Some((index, answer)) = next else { return };
+            let Some((index, answer)) = next else {
+                return false;
+            };
             let now = rt::monotonic();
             if self.places[index].take(answer, now - self.start) {
                 self.hedge_at = None;
                 self.settles_at.get_or_insert(now + times.settle);
+                return true;
             }
         }
+        false
     }
 
     /// Asks the place to hope for most once more.

@@ -177,7 +177,7 @@ async fn what_comes_after_an_early_answer_is_gathered_and_corrects_who_was_behin
     assert_eq!((early.best.sequence(), &*early.source), (1, "fast"));
     assert!(lookup.is_open());
     slow.later.notify_one();
-    lookup.finish().await;
+    assert!(lookup.next_record().await);
     assert!(!lookup.is_open());
     let all = lookup.gathered().unwrap();
     assert_eq!((all.best.sequence(), &*all.source), (2, "slow"));

@@ -74,11 +74,12 @@ pub(super) static ROUTES: &[Route] = &[
             503 "the memory for answers is taken; Retry-After says when to try again" ERROR,
         ]),
     Route::get("/v1/resolve/{name}", "resolve", handler!(resolved::resolve))
-        .summary("Where a name leads: to the content that its record points at, or where that is another name, to what that one leads to, for at most 32 names and none twice. Records that are not kept here are asked of the network; all names together take at most 20 seconds.")
+        .summary("Where a name leads: to the content that its record points at, or where that is another name, to what that one leads to, for at most 32 names and none twice. Records that are not kept here are asked of the network; all names together take at most 20 seconds. Cache-Control: no-cache asks anew for each of them.")
         .answers(documented![
             200 "the content path, and each name on the way" json!("resolved"),
             400 "no name" ERROR,
             404 "no record of the name, or of one on the way, was found" ERROR,
+            412 "Cache-Control: only-if-cached, and a record on the way is not here" &[],
             422 "the names lead in a circle, on too far, or to a domain (DNSLink) or something else that is no content" ERROR,
             503 "a name on the way was not found in time" ERROR,
         ]),
