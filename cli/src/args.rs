@@ -239,6 +239,7 @@ mod tests {
         "provide",
         "publish",
         "snapshot create",
+        "snapshot list",
         "snapshot remove",
         "store losses",
     ];

@@ -176,7 +176,11 @@ const MISTAKES: &[(&str, i32, &str)] = &[
         2,
         "error: \"bafy\" is no CID: not in the base that its first letter says\n next: write it as bafy…, Qm… or ipfs://bafy…\n",
     ),
-    ("import HERE/text", 3, "error: HERE/text is no CAR file: "),
+    (
+        "import HERE/text --node NODE",
+        5,
+        "error: the node http://127.0.0.1:9 does not answer: ",
+    ),
     (
         "man nonsense",
         2,

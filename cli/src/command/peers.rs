@@ -8,7 +8,7 @@ use super::node::value_text;
 use crate::args::{PeersBan, PeersCommand, PeersConnect, PeersList, Provide, Providers};
 use crate::ask::{Method, NodeClient};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, root_cause};
 use crate::page::{count, plain};
 use crate::session::block_on;
 
@@ -111,7 +111,7 @@ pub(crate) fn providers(context: &Context<'_>, arguments: &Providers) -> Result<
 
 pub(super) fn checked_cid(text: &str) -> Result<Cid, Failure> {
     uri::parse_cid(text).map_err(|error| {
-        Failure::usage(format!("{text:?} is no CID: {error}"))
+        Failure::usage(format!("{text:?} is no CID: {}", root_cause(&error)))
             .hint("write it as bafy…, Qm… or ipfs://bafy…")
     })
 }

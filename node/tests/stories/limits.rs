@@ -350,11 +350,8 @@ async fn messages_share_the_memory_set_aside_for_them() {
             if reply.status == 503 {
                 break reply;
             }
-            assert!(
-                reply.status == 200 || reply.status == 429,
-                "{}",
-                reply.status
-            );
+            // The same sequence with another value, where the one before was taken.
+            assert!([200, 409, 429].contains(&reply.status), "{}", reply.status);
         };
         busy.refused(503, "busy");
         assert_eq!(busy.header("retry-after"), Some("1"));
