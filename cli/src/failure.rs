@@ -196,6 +196,9 @@ pub(crate) fn next_step(code: &str, exit: Exit) -> &'static str {
         "name_cycle" | "name_chain_too_long" | "no_head" => {
             "only the owner of that name can change where its record points"
         }
+        "record_ended" => {
+            "its owner makes it live again with `perennis publish`, after `perennis restore` where the home is lost"
+        }
         "stale_record" => "somebody replays an old record: ask other nodes with --node",
         "superseded" | "contended" => "run `perennis publish` again: it merges what is newer",
         "unreachable" | "deadline" | "connection_broken" => {

@@ -124,6 +124,15 @@ pub(crate) fn parse_node(url: &str) -> Result<NodeUrl, Failure> {
 /// A DID or an IPNS name from the command line.
 pub(crate) fn parse_did(text: &str) -> Result<Did, Failure> {
     uri::parse_did(text).map_err(|error| {
+        if error == DidError::UnsupportedKey && uri::parse_name(text).is_ok() {
+            let message = format!(
+                "{} is the name of another key than Ed25519, and lists and documents are of Ed25519 identities",
+                plain(text)
+            );
+            return Failure::usage(message).hint(
+                "`perennis resolve` and `perennis name show` take names of any key: they tell where it leads",
+            );
+        }
         let failure = Failure::usage(format!("not a DID or IPNS name: {}", plain(text)));
         // That it is in no form of a name is said; which rule of multibase it breaks helps nobody.
         let failure = match error {

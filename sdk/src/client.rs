@@ -63,7 +63,7 @@ pub use documents::PublishedDocument;
 pub use labels::{ForeignLabels, LabelFilter, LabelPage, LabelQuery, LabelScan, ListedLabel};
 pub use ledger::ListError;
 pub use publish::{PublishError, PublishOptions};
-pub use resolve::{Refused, ResolveError, ResolveStep, Resolved};
+pub use resolve::{Refused, ResolveError, ResolveStep, Resolved, ResolvedName};
 pub use rows::IdentityFacts;
 pub use stage::StageError;
 

@@ -60,6 +60,16 @@ pub enum RouteError {
         /// The name asked for.
         name: Name,
     },
+    /// There is a record of this name, truly signed, and it has ended.
+    #[error("the record of {name} ended at {}; {holder} still holds it", .record.validity())]
+    Ended {
+        /// The name asked for.
+        name: Name,
+        /// The record.
+        record: Box<Record>,
+        /// Who holds it: a URL.
+        holder: String,
+    },
     /// What came back is no valid record of this name.
     #[error("the record is not valid")]
     Record(#[from] RecordError),
@@ -107,6 +117,7 @@ impl RouteError {
     pub fn code(&self) -> &str {
         match self {
             Self::NotFound { .. } => "not_found",
+            Self::Ended { .. } => "record_ended",
             Self::Record(error) => error.code(),
             Self::Stale { .. } => "stale_record",
             Self::Remote(error) => error.code(),
@@ -124,10 +135,20 @@ impl RouteError {
     }
 }
 
+/// Whether a place says that it has no record that is valid now.
+pub(crate) fn has_none_valid(error: &RouteError) -> bool {
+    matches!(
+        error,
+        RouteError::NotFound { .. } | RouteError::Record(RecordError::Expired { .. })
+    )
+}
+
 impl Retryable for RouteError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound { .. } | Self::Record(RecordError::Expired { .. }) => ErrorKind::Reject,
+            Self::NotFound { .. }
+            | Self::Ended { .. }
+            | Self::Record(RecordError::Expired { .. }) => ErrorKind::Reject,
             Self::Record(_) => ErrorKind::Corrupt,
             Self::Stale { .. } => ErrorKind::Reject,
             Self::Remote(error) => error.kind(),

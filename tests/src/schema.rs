@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::binary::workspace;
 
 /// Commands that have commands below them.
-const GROUPS: [&str; 13] = [
+const GROUPS: [&str; 14] = [
     "id", "label", "log", "home", "node", "store", "name", "pin", "config", "record", "car", "dag",
-    "peers",
+    "peers", "snapshot",
 ];
 
 /// The folder of the command line's schemas.

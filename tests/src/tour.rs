@@ -132,9 +132,11 @@ impl Tour {
         self.step("list a part of it", |tour| {
             tour.user(&["label", "list", "--prefix", "@am", "--limit", "5"])
         })?;
+        let admin = self.node.as_ref().context("a node runs")?.admin();
+        let admin = admin.to_owned();
         self.step("ask the node how it is", |tour| {
-            tour.user(&["node", "status", "--node", &url])?;
-            tour.user(&["name", "list", "--node", &url])
+            tour.user(&["node", "status", "--node", &admin])?;
+            tour.user(&["name", "list", "--node", &admin])
         })?;
 
         self.step("lose everything: delete the client's directory", |tour| {

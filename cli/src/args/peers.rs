@@ -81,6 +81,9 @@ pub(crate) struct Fetch {
     /// Also write the DAG into this file (CARv1), each block verified once more
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
     /// The node to ask.
     #[command(flatten)]
     pub(crate) node: OperatorNode,

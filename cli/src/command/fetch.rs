@@ -1,5 +1,7 @@
 //! `perennis fetch`, and the DAGs it has left at a node.
 
+use std::path::Path;
+
 use perennis_rt::http::Body;
 use perennis_shared::error::ErrorKind;
 use serde::Serialize;
@@ -12,7 +14,7 @@ use crate::args::{Fetch, PinList};
 use crate::ask::{NodeClient, escaped, page_query};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::files::Target;
+use crate::files::{Existing, Target, is_dash};
 use crate::page::{bytes_text, count, plain};
 use crate::session::block_on;
 
@@ -31,6 +33,15 @@ struct Fetched {
 pub(crate) fn run(context: &Context<'_>, arguments: &Fetch) -> Result<(), Failure> {
     block_on(async {
         let cid = checked_cid(&arguments.cid)?;
+        if let Some(file) = &arguments.out {
+            // Said before anything is fetched. Here `-` is a file as any other.
+            let file = if is_dash(file) {
+                Path::new("./-")
+            } else {
+                file
+            };
+            Existing::unless_forced(file, arguments.force)?;
+        }
         let node = NodeClient::of_operator(&arguments.node)?;
         let mut path = format!("/v1/fetched/{cid}");
         if let Some(peer) = &arguments.peer {

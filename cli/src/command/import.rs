@@ -1,6 +1,6 @@
 //! `perennis import`: a CAR file of anybody, given to a node; or an identity that was exported, read into this home.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Cursor, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
@@ -29,7 +29,7 @@ const CAR: &str = "application/vnd.ipld.car";
 
 pub(crate) fn run(context: &Context<'_>, arguments: &Import) -> Result<(), Failure> {
     let path = &arguments.file;
-    let mut source = files::open(path)?;
+    let (mut source, mut whole) = open(path)?;
     let mut start = Vec::new();
     let read = source.by_ref().take(START_BYTES).read_to_end(&mut start);
     read.map_err(|error| file_failure("read", path, &error))?;
@@ -38,17 +38,47 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Import) -> Result<(), Failu
         || arguments.partial
         || arguments.node.url.is_some()
         || arguments.node.token.token_file.is_some();
-    let is_identity = !is_for_node && is_capsule(path, &start)?;
+    let is_identity = !is_for_node && is_capsule(path, &start, whole.as_mut())?;
+    let size = match &mut whole {
+        Some(file) => {
+            // It was looked at to its end, and is read on from behind its start.
+            let at = SeekFrom::Start(start.len() as u64);
+            let found = file.seek(at).and_then(|_| file.metadata());
+            Some(
+                found
+                    .map_err(|error| file_failure("read", path, &error))?
+                    .len(),
+            )
+        }
+        None => None,
+    };
     let source = Cursor::new(start).chain(source);
     match is_identity {
         true => capsule::import(context, path, source),
-        false => block_on(send(context, arguments, source)),
+        false => block_on(send(context, arguments, source, size)),
     }
 }
 
+/// A file to be read once from its beginning, and the same one to be looked at anywhere; of stdin, a pipe or a device there is no such
+/// second look.
+fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<File>), Failure> {
+    if is_dash(path) {
+        return Ok((files::open(path)?, None));
+    }
+    let opened = || {
+        let file = File::open(path)?;
+        let whole = match file.metadata()?.is_file() {
+            true => Some(file.try_clone()?),
+            false => None,
+        };
+        Ok((Box::new(file) as Box<dyn Read + Send>, whole))
+    };
+    opened().map_err(|error: io::Error| file_failure("read", path, &error))
+}
+
 /// Whether a file is what `export` writes of an identity: its roots are an entry and a record, and the record is its last block. Of
-/// stdin the end cannot be looked at, and neither can it of a file that breaks off: there the roots decide.
-fn is_capsule(path: &Path, start: &[u8]) -> Result<bool, Failure> {
+/// stdin and of a pipe the end cannot be looked at, and neither can it of a file that breaks off: there the roots decide.
+fn is_capsule(path: &Path, start: &[u8], whole: Option<&mut File>) -> Result<bool, Failure> {
     let mut decoder = FileDecoder::new();
     decoder.push(start);
     let header = match decoder.next_event() {
@@ -71,15 +101,11 @@ fn is_capsule(path: &Path, start: &[u8]) -> Result<bool, Failure> {
     if decoder.version() != 1 || codecs != [Codec::DagCbor.code(), Codec::Raw.code()] {
         return Ok(false);
     }
-    if is_dash(path) {
+    let Some(file) = whole else {
         return Ok(true);
-    }
-    let unread = |error: &io::Error| file_failure("read", path, error);
-    let mut file = File::open(path).map_err(|error| unread(&error))?;
-    Ok(
-        ends_with_record(&mut file, &record).map_err(|error| unread(&error))?
-            || breaks_off(&mut file).map_err(|error| unread(&error))?,
-    )
+    };
+    let is_one = ends_with_record(file, &record).and_then(|ends| Ok(ends || breaks_off(file)?));
+    is_one.map_err(|error| file_failure("read", path, &error))
 }
 
 /// Whether the last block of a file is this one, and a record.
@@ -123,16 +149,10 @@ async fn send(
     context: &Context<'_>,
     arguments: &Import,
     source: impl Read + Send + 'static,
+    size: Option<u64>,
 ) -> Result<(), Failure> {
     let node = NodeClient::of_operator(&arguments.node)?;
     let path = request_path(arguments)?;
-    let size = match is_dash(&arguments.file) {
-        true => None,
-        false => {
-            let size = fs::metadata(&arguments.file).map(|metadata| metadata.len());
-            size.ok()
-        }
-    };
     if let Some(size) = size {
         expect_room(&node, size).await?;
     }
@@ -335,6 +355,8 @@ fn remarks(done: &Value) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use perennis_shared::cid::Block;
     use perennis_shared::codec::car;
 
@@ -347,20 +369,24 @@ mod tests {
         (dir, path)
     }
 
+    fn looks_like_capsule(path: &Path, start: &[u8]) -> bool {
+        is_capsule(path, start, open(path).unwrap().1.as_mut()).unwrap()
+    }
+
     #[test]
     fn a_file_with_the_roots_of_an_identity_is_none_without_its_record() {
         let head = Block::new(Codec::DagCbor, vec![0xa0]).unwrap();
         let raw = Block::new(Codec::Raw, b"no record".to_vec()).unwrap();
         let file = car::write(&[*head.cid(), *raw.cid()], [&head, &raw]).unwrap();
         let (_dir, path) = write(&file);
-        assert!(!is_capsule(&path, &file).unwrap());
+        assert!(!looks_like_capsule(&path, &file));
         // One that is cut off may have been one, and is told as such.
         let cut = &file[..file.len() - 3];
         let (_dir, path) = write(cut);
-        assert!(is_capsule(&path, cut).unwrap());
+        assert!(looks_like_capsule(&path, cut));
         // Of other roots it is none in any case.
         let other = car::write(&[*raw.cid(), *head.cid()], [&head, &raw]).unwrap();
         let (_dir, path) = write(&other);
-        assert!(!is_capsule(&path, &other[..50]).unwrap());
+        assert!(!looks_like_capsule(&path, &other[..50]));
     }
 }

@@ -112,6 +112,10 @@ fn parse_ladder(text: &str) -> Result<LadderPlan, Failure> {
         rungs: rungs.parse().map_err(|error| refused().because(&error))?,
         step: parse_span(step, "--ladder")?,
     };
+    if plan.rungs == 0 {
+        return Err(Failure::usage(format!("--ladder has no rungs: {text:?}"))
+            .hint("sign none with --no-ladder, or write how many there are (at most 24): 12x30d"));
+    }
     let is_usable =
         plan.rungs <= LADDER_RUNGS && (LADDER_STEP_MIN..=LADDER_STEP_MAX).contains(&plan.step);
     if is_usable { Ok(plan) } else { Err(refused()) }
@@ -286,5 +290,7 @@ mod tests {
         ] {
             assert!(parse_ladder(text).is_err(), "{text}");
         }
+        let none = parse_ladder("0x1d").unwrap_err();
+        assert!(none.hint.contains("--no-ladder"), "{}", none.hint);
     }
 }

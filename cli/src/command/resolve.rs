@@ -1,17 +1,18 @@
 //! `perennis resolve`.
 
-use perennis_sdk::client::{ResolveStep, Resolved};
+use perennis_sdk::client::ResolveStep;
 use perennis_shared::did::Did;
+use perennis_shared::ipns::Name;
 use serde::Serialize;
 
 use crate::args::Resolve;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::page::plain;
-use crate::session::{Session, block_on, failure_of, parse_did};
+use crate::session::{Session, block_on, failure_of, parse_did, parse_name};
 use crate::when::{moment_text, now};
 
-/// What [`Resolved::source`] says when the record was here.
+/// What [`ResolveStep::source`] says when the record was here.
 const CACHE: &str = "cache";
 
 mod document;
@@ -27,7 +28,8 @@ pub(crate) fn run(context: &Context<'_>, arguments: &Resolve) -> Result<(), Fail
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResolveDocument {
-    did: String,
+    /// None of a name whose key is of no identity.
+    did: Option<String>,
     name: String,
     head: String,
     /// What follows the head in the record's value.
@@ -65,43 +67,47 @@ impl StepDocument {
 }
 
 async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failure> {
-    let named = arguments.did.as_deref().map(parse_did).transpose()?;
+    let named = arguments.did.as_deref().map(asked).transpose()?;
     let session = Session::open_to_read(context, &arguments.nodes.urls).await?;
     let known = session.home.identity()?;
     // The key of the own identity publishes under no name of its own.
-    let is_own_key = |did: &Did| {
-        known
-            .as_ref()
-            .is_some_and(|it| it.did_key == did.to_string())
+    let is_own_key = |did: &Option<Did>| match (&known, did) {
+        (Some(known), Some(did)) => known.did_key == did.to_string(),
+        _ => false,
     };
-    let did = match named.filter(|did| !is_own_key(did)) {
-        Some(did) => did,
-        None => parse_did(&session.home.expect_identity()?.did)?,
+    let (name, did) = match named.filter(|(_, did)| !is_own_key(did)) {
+        Some(named) => named,
+        None => {
+            let did = parse_did(&session.home.expect_identity()?.did)?;
+            (did.name(), Some(did))
+        }
     };
     let spinner = context.output.spinner("resolving");
-    let resolved = session.client.resolve(&did).await;
+    let resolved = session.client.resolve_name(name, &[]).await;
     spinner.finish_and_clear();
+    let is_key = did.is_some_and(|did| did.is_key());
     let resolved = resolved.map_err(failure_of!()).map_err(|failure| {
-        match did.is_key() && failure.exit == Exit::NotFound {
+        match is_key && failure.exit == Exit::NotFound {
             true => failure.hint("the key itself has a document: add --document; who publishes with it has a did:ipns of another name"),
             false => failure,
         }
     })?;
-    warn(context, &resolved);
+    warn(context, &resolved.steps);
+    let first = &resolved.steps[0];
     let document = ResolveDocument {
-        did: did.to_string(),
-        name: resolved.name.to_string(),
+        did: did.map(|did| did.to_string()),
+        name: name.to_string(),
         head: resolved.head.to_string(),
         path: resolved.path.clone(),
-        sequence: resolved.sequence,
-        valid_until: resolved.valid_until.to_string(),
-        source: source_text(&resolved.source),
+        sequence: first.record.sequence(),
+        valid_until: first.record.validity().to_string(),
+        source: source_text(&first.source),
         steps: resolved.steps.iter().map(StepDocument::new).collect(),
     };
     context.output.answer(&document, |page| {
-        let until = resolved.valid_until.to_millis();
+        let until = first.record.validity().to_millis();
         page.fields(&[
-            ("DID", Some(document.did.clone())),
+            ("DID", document.did.clone()),
             ("name", Some(document.name.clone())),
             ("head", Some(document.head.clone())),
             (
@@ -118,6 +124,17 @@ async fn resolve(context: &Context<'_>, arguments: &Resolve) -> Result<(), Failu
             page.table(&["NAME", "POINTS AT", "SEQUENCE", "FROM"], &rows);
         }
     })
+}
+
+/// A name of any key, and the DID that it is of where there is one.
+fn asked(text: &str) -> Result<(Name, Option<Did>), Failure> {
+    match parse_did(text) {
+        Ok(did) => Ok((did.name(), Some(did))),
+        Err(failure) => match parse_name(text) {
+            Ok(name) => Ok((name, None)),
+            Err(_) => Err(failure),
+        },
+    }
 }
 
 fn row(step: &StepDocument) -> Vec<String> {
@@ -139,10 +156,10 @@ pub(crate) fn source_text(source: &str) -> String {
 }
 
 /// Tells what was wrong on the way, though the answer is good.
-pub(crate) fn warn(context: &Context<'_>, resolved: &Resolved) {
-    for step in &resolved.steps {
+pub(crate) fn warn(context: &Context<'_>, steps: &[ResolveStep]) {
+    for (index, step) in steps.iter().enumerate() {
         // Of the name that was asked for, it is clear which is meant.
-        let of = match step.name == resolved.name {
+        let of = match index == 0 {
             true => String::new(),
             false => format!(" of {}", step.name),
         };

@@ -54,7 +54,13 @@ async fn restore(context: &Context<'_>, arguments: &Restore) -> Result<(), Failu
             return Err(failure);
         }
     };
-    warn(context, &resolved);
+    warn(context, &resolved.steps);
+    if resolved.record.is_expired(now()) {
+        context.output.warn(format!(
+            "the record of this identity ended at {}, and nobody resolves it since: `perennis publish` makes it live again",
+            resolved.valid_until
+        ));
+    }
     let facts = Facts::of(&identity, account);
     let created = session
         .home
@@ -143,8 +149,13 @@ async fn first_found<'a>(
         let spinner = context.output.spinner(&format!("looking for {did}"));
         let found = session.client.resolve_list(&did, &[]).await;
         spinner.finish_and_clear();
+        // One that has ended is enough for its owner.
+        let found = match found {
+            Err(error) if error.code() == "record_ended" => Ok(()),
+            found => found.map(|_| ()),
+        };
         match found {
-            Ok(_) => {
+            Ok(()) => {
                 let spinner = context.output.spinner("fetching and verifying every block");
                 let restored = session.client.restore(&identity, &session.nodes).await;
                 spinner.finish_and_clear();

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -71,8 +71,9 @@ pub(super) fn connection(
             let has_body = !request.body().is_end_stream();
             async move {
                 let answer = respond(node, listener, peer, standing, request).await;
-                // Who refuses may not have read it to its end.
-                let is_refusal = !answer.status().is_success();
+                // Who refuses may not have read it to its end. Who was too slow was waited for already.
+                let status = answer.status();
+                let is_refusal = !status.is_success() && status != StatusCode::REQUEST_TIMEOUT;
                 leaves_body.store(has_body && is_refusal, Ordering::Relaxed);
                 Ok::<_, Infallible>(answer)
             }

@@ -297,7 +297,7 @@ pub(super) async fn status_of(node: &Service, name: Name) -> Result<Answer, Refu
 }
 
 /// That a name is not kept, or that its record is lost.
-async fn absent(node: &Service, name: &Name) -> Result<Refusal, Refusal> {
+pub(super) async fn absent(node: &Service, name: &Name) -> Result<Refusal, Refusal> {
     if node.storage().is_head_lost(*name).await? {
         return Ok(Refusal::new(
             "record_lost",

@@ -1,4 +1,4 @@
-//! `/routing/v1/ipns/{name}` (Delegated Routing V1) and `/ipns/{name}` (trustless gateway): records.
+//! `/routing/v1/ipns/{name}` (Delegated Routing V1), `/ipns/{name}` (trustless gateway) and `/v1/names/{name}/record`: records.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use perennis_shared::ipns::Name;
 use perennis_shared::limits::RECORD_BYTES;
 use perennis_shared::time::Millis;
 
-use super::answer::{Answer, answer, text_header};
+use super::answer::{Answer, NO_STORE, answer, text_header};
 use super::call::Call;
 use super::document::json;
 use super::file_name::attachment;
@@ -21,7 +21,7 @@ use super::media::{accepted, content_type};
 use super::parameter::parse_name;
 use super::refusal::Refusal;
 use super::upload::{RECORD_ALONE, Upload};
-use super::{gateway, query, request_cache};
+use super::{gateway, name_status, query, request_cache};
 use crate::http::service::Service;
 use crate::metrics::LookupResult;
 use crate::read::ServedRecord;
@@ -76,6 +76,19 @@ pub(super) async fn routing(call: Call) -> Result<Answer, Refusal> {
     );
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     headers.insert(header::LAST_MODIFIED, http_date(rt::now()));
+    Ok(answer)
+}
+
+/// The record that is kept here, ended or not.
+pub(super) async fn kept(call: Call) -> Result<Answer, Refusal> {
+    let (node, name) = (&call.node, parse_name(&call.parameter)?);
+    let Some(kept) = node.read.kept(&name).await? else {
+        return Err(name_status::absent(node, &name).await?);
+    };
+    let mut answer = answer(StatusCode::OK, RECORD_TYPE, kept.record.bytes().clone());
+    // No cache gives it for one that lives.
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
     Ok(answer)
 }
 

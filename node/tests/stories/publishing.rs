@@ -201,6 +201,30 @@ async fn an_expired_record_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_has_ended_is_held_for_its_owner_and_resolved_no_more() {
+    let node = TestNode::start().await;
+    let mut author = Author::new(1);
+    let mut message = author.publish(&[("@alice", "friend")]);
+    let path = format!("/v1/names/{}", message.name);
+    node.get(&format!("{path}/record"))
+        .await
+        .refused(404, "not_found");
+    message.record = author.record(message.head, 1, std::time::Duration::from_secs(2));
+    node.publish(&message).await.ok();
+    node.eventually(&path, |reply| reply.json()["expired"] == true)
+        .await;
+    let routing = node.get(&format!("/routing/v1/ipns/{}", message.name));
+    assert_eq!(routing.await.code(), "not_found");
+    let held = node.get(&format!("{path}/record")).await;
+    assert_eq!(held.ok().body, message.record.bytes());
+    assert_eq!(
+        held.header("content-type"),
+        Some("application/vnd.ipfs.ipns-record")
+    );
+    assert_eq!(held.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn blocks_that_nothing_leads_to_are_not_kept() {
     let node = TestNode::start().await;
     let mut message = Author::new(1).publish(&[("@alice", "friend")]);

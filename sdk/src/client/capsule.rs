@@ -27,7 +27,7 @@ use super::{
 use crate::{
     exchange::{FetchError, Walk},
     node_url::NodeUrl,
-    router::{Router as _, mark_changes},
+    router::{Gathered, Router as _, mark_changes},
     store::{BlockStore, Changes, Memory, StoreError},
 };
 
@@ -387,7 +387,8 @@ impl<S: BlockStore + 'static> Client<S> {
     }
 
     /// Brings an identity back from nodes that keep it: resolves its name, fetches everything and verifies it.
-    /// It becomes the current identity. Rows that are damaged are repaired or dropped
+    /// It becomes the current identity. Where nobody has a record that is valid, one that has ended and that a node still holds will do:
+    /// it is signed by this very identity, and the next publish makes it live again. Rows that are damaged are repaired or dropped
     /// ([`Client::repair_state`]); [`Client::check_state`] tells before what that costs. All of that comes after everything was
     /// fetched and verified: a restore that does not come so far changes nothing, but that blocks it has fetched are kept.
     ///
@@ -402,18 +403,19 @@ impl<S: BlockStore + 'static> Client<S> {
         let given = IdentityFacts::from(identity);
         self.expect_identity_to_be(&given).await?;
         let gathered = match self.routers(nodes).gather(&given.name).await {
-            Ok(gathered) => {
-                let source = gathered.source.clone();
-                let offered = offered_list(&given.did, gathered.best.clone(), source)?;
-                self.fetch_log(&given.name, &offered.head, nodes).await?;
-                Some(gathered)
-            }
+            Ok(gathered) => Some(gathered),
             // Nobody answers: what was seen before may do.
-            Err(error) => match self.shared.local.resolve(&given.name).await {
-                Ok(_) => None,
-                Err(_) => return Err(RestoreError::Resolve(error.into())),
+            Err(_) if self.shared.local.resolve(&given.name).await.is_ok() => None,
+            Err(error) => match self.held_ended(&given.name, nodes, &error).await {
+                Some((record, holder)) => Some(Gathered::only(record, holder)),
+                None => return Err(RestoreError::Resolve(error.into())),
             },
         };
+        if let Some(gathered) = &gathered {
+            let source = gathered.source.clone();
+            let offered = offered_list(&given.did, gathered.best.clone(), source)?;
+            self.fetch_log(&given.name, &offered.head, nodes).await?;
+        }
         self.repair_locked().await?;
         {
             let _writing = self.shared.writing.lock().await;

@@ -250,6 +250,10 @@ impl<S: BlockStore + 'static> Client<S> {
                 heads.extend(resolved.equivocation.and_then(|pair| pair.other.head()));
             }
             Err(ResolveError::Route(error)) if is_silence(&error) => {
+                if let RouteError::Ended { record, .. } = &*error {
+                    // What was published last goes on, though nobody resolves it any more.
+                    self.shared.local.observe(&facts.name, record).await?;
+                }
                 tracing::debug!(%error, "nobody tells a newer head; going on with what is here");
             }
             Err(error) => return Err(error.into()),
@@ -417,7 +421,7 @@ pub(super) fn keep_entry(
 /// Nobody has a record, or nobody answered: nothing newer is known.
 fn is_silence(error: &RouteError) -> bool {
     match error {
-        RouteError::NotFound { .. } | RouteError::Stale { .. } => true,
+        RouteError::NotFound { .. } | RouteError::Ended { .. } | RouteError::Stale { .. } => true,
         other => other.kind() == ErrorKind::Retry || matches!(other, RouteError::Nobody { .. }),
     }
 }

@@ -1,18 +1,19 @@
 //! Resolving a DID or a name to its newest head.
 
+use futures_util::future::join_all;
 use perennis_rt as rt;
 use perennis_shared::{
     cid::Cid,
     did::Did,
-    error::{ErrorKind, Retryable},
-    ipns::{Equivocation, Name, NameChain, NameChainError, NameStep, Record},
+    error::{ErrorKind, Retryable, chain},
+    ipns::{self, Equivocation, Name, NameChain, NameChainError, NameStep, Record},
     time::Timestamp,
 };
 
-use super::Client;
+use super::{Client, distinct};
 use crate::{
     node_url::NodeUrl,
-    router::{Gathered, RouteError, Router, Verdict},
+    router::{self, Gathered, RouteError, Router, Verdict, has_none_valid},
     store::{BlockStore, StoreError},
 };
 
@@ -45,6 +46,17 @@ pub struct Resolved {
     pub steps: Vec<ResolveStep>,
 }
 
+/// Where a name leads that need not be of an identity.
+#[derive(Clone, Debug)]
+pub struct ResolvedName {
+    /// The root of what its record, or the last of the names behind it, points at.
+    pub head: Cid,
+    /// As [`Resolved::path`].
+    pub path: String,
+    /// As [`Resolved::steps`]: the name itself is the first.
+    pub steps: Vec<ResolveStep>,
+}
+
 /// One name on the way to content, and its newest record.
 #[derive(Clone, Debug)]
 pub struct ResolveStep {
@@ -73,7 +85,7 @@ pub struct Refused {
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// Nobody had a valid record, and none seen before is still valid.
+    /// Nobody had a valid record, and none seen before is still valid; [`RouteError::Ended`] where a node holds one that has ended.
     #[error(transparent)]
     Route(Box<RouteError>),
     /// The record is valid, but leads to no content.
@@ -142,8 +154,21 @@ impl<S: BlockStore + 'static> Client<S> {
         did: &Did,
         more: &[NodeUrl],
     ) -> Result<Resolved, ResolveError> {
-        let mut chain = NameChain::new(did.name(), "");
-        let first = self.newest(did.name(), more).await?;
+        let ResolvedName { head, path, steps } = self.resolve_name(did.name(), more).await?;
+        Ok(resolved(did, head, path, steps))
+    }
+
+    /// [`Client::resolve_with`] for a name of any key, also one that is of no identity: those of RSA, secp256k1 and ECDSA keys.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`].
+    pub async fn resolve_name(
+        &self,
+        name: Name,
+        more: &[NodeUrl],
+    ) -> Result<ResolvedName, ResolveError> {
+        let mut chain = NameChain::new(name, "");
+        let first = self.newest(name, more).await?;
         let mut step = chain.follow(first.record.value())?;
         let mut steps = vec![first];
         let after = self.shared.config.resolve.deadline;
@@ -161,7 +186,7 @@ impl<S: BlockStore + 'static> Client<S> {
         };
         let walked: Result<Result<_, ResolveError>, _> = rt::timeout(after, walk).await;
         let (head, path) = walked.unwrap_or_else(|_| Err(RouteError::Deadline { after }.into()))?;
-        Ok(resolved(did, head, path, steps))
+        Ok(ResolvedName { head, path, steps })
     }
 
     /// As [`Client::resolve_with`], where the list of the identity itself is meant: a record that points at another name is not
@@ -184,13 +209,55 @@ impl<S: BlockStore + 'static> Client<S> {
             Ok(gathered) => gathered,
             Err(error) => {
                 let Ok(seen) = local.resolve(&name).await else {
-                    return Err(error.into());
+                    return Err(match self.held_ended(&name, more, &error).await {
+                        Some((record, holder)) => ResolveError::from(RouteError::Ended {
+                            name,
+                            record: Box::new(record),
+                            holder,
+                        }),
+                        None => error.into(),
+                    });
                 };
                 tracing::debug!(%name, %error, "nobody answered; a record seen before is used");
                 return Ok(ResolveStep::new(name, seen, local.label()));
             }
         };
         self.judged(name, gathered).await
+    }
+
+    /// The newest of the records that have ended and that nodes still hold, where they said that they have none that is valid; and who
+    /// holds it.
+    pub(super) async fn held_ended(
+        &self,
+        name: &Name,
+        more: &[NodeUrl],
+        error: &RouteError,
+    ) -> Option<(Record, String)> {
+        let config = &self.shared.config;
+        let has_none = |url: &NodeUrl| match error {
+            RouteError::Nobody { failures, .. } => failures
+                .iter()
+                .any(|(label, error)| *label == url.to_string() && has_none_valid(error)),
+            error => has_none_valid(error),
+        };
+        let mut nodes = distinct(more.iter().chain(&config.nodes));
+        nodes.retain(has_none);
+        let asked = nodes.into_iter().map(|node| async move {
+            let label = node.to_string();
+            let http = self.shared.http.clone();
+            let router = router::Http::new(http, node, config.backoff);
+            match rt::timeout(config.resolve.deadline, router.held(name)).await {
+                Ok(Ok(held)) => held.map(|record| (record, label)),
+                Ok(Err(error)) => {
+                    tracing::debug!(%name, node = label, error = %chain(&error), "a node does not say whether it holds a record that has ended");
+                    None
+                }
+                Err(_) => None,
+            }
+        });
+        let held = join_all(asked).await.into_iter().flatten();
+        held.filter(|(record, _)| record.is_expired(rt::now()))
+            .max_by(|(one, _), (other, _)| ipns::compare(one, other))
     }
 
     /// Holds what was gathered for the list of an identity against what was seen before, and remembers it.

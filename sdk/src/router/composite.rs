@@ -68,6 +68,20 @@ pub struct Gathered {
     pub asked: Vec<Asked>,
 }
 
+impl Gathered {
+    /// What one place alone had to say.
+    pub(crate) fn only(best: Record, source: String) -> Self {
+        Self {
+            best,
+            source,
+            worse: Vec::new(),
+            equivocation: None,
+            failures: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+}
+
 /// How one place did when it was asked.
 #[derive(Clone, Debug)]
 pub struct Asked {

@@ -66,6 +66,30 @@ impl Http {
         }
     }
 
+    /// The record that a node holds of `name`, truly signed, also one that has ended; none where it holds none, or is another server.
+    ///
+    /// # Errors
+    /// The node does not answer, or what it holds is no record of this name.
+    pub async fn held(&self, name: &Name) -> Result<Option<Record>, RouteError> {
+        with_retries(&self.backoff, || self.fetch_held(name)).await
+    }
+
+    async fn fetch_held(&self, name: &Name) -> Result<Option<Record>, RouteError> {
+        let url = self.endpoint.at(&format!("v1/names/{name}/record"));
+        let request = Request::get(url).accepting(RECORD_TYPE);
+        let response = self.http.send(request).await.map_err(RemoteError::from)?;
+        match response.status() {
+            200 if response.is(RECORD_TYPE) => {
+                let body = response.bytes(RECORD_BYTES).await;
+                let bytes = body.map_err(RemoteError::from)?;
+                let record = UnverifiedRecord::parse(&bytes)?.verify_at_any_time(name)?;
+                Ok(Some(record))
+            }
+            200 | 404 => Ok(None),
+            _ => Err(refusal(response).await.into()),
+        }
+    }
+
     async fn put(&self, name: &Name, record: &Record) -> Result<(), RouteError> {
         let mut request = Request::put(self.url(name), RECORD_TYPE, record.bytes().clone());
         if let Some(token) = &self.token {

@@ -94,6 +94,7 @@ impl Node {
         let router = Router::new()
             .route("/routing/v1/ipns/{name}", get(read_record).put(put_record))
             .route("/ipfs/{cid}", get(read_content))
+            .route("/v1/names/{name}/record", get(read_held))
             .route("/v1/names/{name}/publish", post(publish))
             .with_state(node.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -216,6 +217,14 @@ async fn read_record(State(node): State<Node>, Path(name): Path<String>) -> Resp
         None => ok("text/plain", Bytes::from_static(b"no record\n")),
     };
     spoil(node.fault(Door::Routing), answer).await
+}
+
+async fn read_held(State(node): State<Node>, Path(name): Path<String>) -> Response {
+    let record = node.inside.lock().unwrap().records.get(&name).cloned();
+    match record {
+        Some(record) => ok(RECORD_TYPE, record.bytes().clone()),
+        None => refuse(StatusCode::NOT_FOUND, "not_found", &[]),
+    }
 }
 
 async fn put_record(State(node): State<Node>, Path(name): Path<String>, body: Bytes) -> Response {

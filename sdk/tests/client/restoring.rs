@@ -1,5 +1,8 @@
 //! Export, import, restore, and the state of the backup.
 
+use std::time::Duration;
+
+use perennis_rt as rt;
 use perennis_sdk::{
     client::{CapsuleReader, Client, ExportError, RestoreError},
     store::{BlockStore, Changes, Memory},
@@ -8,6 +11,8 @@ use perennis_shared::{
     cid::{Block, Cid, Codec},
     codec::car::{self, Reader},
     error::{ErrorKind, Retryable},
+    ipns::{self, Record, RecordFields},
+    time::Timestamp,
 };
 
 use crate::{
@@ -63,6 +68,64 @@ async fn identity_alone_brings_everything_back_from_a_node() {
     new.stage(&[set("@c", "x")]).await.unwrap();
     let outcome = publish(&new, &alice(), &[&node]).await;
     assert_eq!((outcome.sequence, stored(&outcome)), (3, vec![true]));
+}
+
+/// Puts a record in the place of the newest that leads to the same and has ended. The node resolves it no more.
+fn end_record(node: &Node) -> Record {
+    let name = alice().did().name();
+    let live = node.record(&name).unwrap();
+    let fields = RecordFields {
+        value: std::str::from_utf8(live.value()).unwrap(),
+        sequence: live.sequence(),
+        validity: Timestamp::from(rt::now() - Duration::from_secs(1)),
+        ttl: Duration::from_secs(60),
+    };
+    let ended = ipns::create(alice().ipns_signer(), &fields).unwrap();
+    node.put_record(&name, &ended);
+    node.always(Door::Routing, Fault::Status(404, None));
+    ended
+}
+
+#[tokio::test]
+async fn record_that_has_ended_is_enough_for_its_owner_and_told_to_others() {
+    let (old, node) = published().await;
+    let ended = end_record(&node);
+    let reader = device(&[&node]);
+    let error = reader.resolve(&alice().did()).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.kind()),
+        ("record_ended", ErrorKind::Reject)
+    );
+    let told = error.to_string();
+    let at = ended.validity().to_string();
+    assert!(
+        told.contains(&at) && told.contains(&node.url.to_string()),
+        "{told}"
+    );
+    let error = reader.resolve_list(&alice().did(), &[]).await.unwrap_err();
+    assert_eq!(error.code(), "record_ended");
+    // Nobody's is still nobody's.
+    let error = reader.resolve(&bob().did()).await.unwrap_err();
+    assert_eq!(error.code(), "not_found");
+
+    let new = device(&[]);
+    let resolved = new.restore(&alice(), &urls(&[&node])).await.unwrap();
+    assert_eq!(resolved.record, ended);
+    assert_eq!(own(&new).await, own(&old).await);
+    let outcome = publish(&new, &alice(), &[&node]).await;
+    assert_eq!((outcome.sequence, stored(&outcome)), (3, vec![true]));
+    assert!(outcome.valid_until.to_millis() > rt::now());
+}
+
+#[tokio::test]
+async fn publish_goes_on_from_a_record_that_has_ended() {
+    let (old, node) = published().await;
+    end_record(&node);
+    let other = device(&[]);
+    other.adopt(&alice()).await.unwrap();
+    let outcome = publish(&other, &alice(), &[&node]).await;
+    assert_eq!((outcome.sequence, stored(&outcome)), (3, vec![true]));
+    assert_eq!(own(&other).await, own(&old).await);
 }
 
 #[tokio::test]

@@ -64,7 +64,11 @@ fn what_a_power_cut_and_a_flipped_bit_take_is_told_to_the_operator() {
     assert!(!wrong["found"].as_array().unwrap().is_empty());
 
     node.restart();
-    let config = format!("[http]\nlisten = \"{}\"\n", node.address());
+    let config = format!(
+        "[http]\nlisten = \"{}\"\nadmin-listen = \"{}\"\n",
+        node.address(),
+        node.admin_address()
+    );
     let config = user.file("node.toml", config);
     let doctor = ["node", "doctor", "--data", path, "--config", &config];
     let report = user.run_json(&doctor).document(3, &doctor);

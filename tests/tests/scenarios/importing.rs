@@ -37,6 +37,10 @@ fn a_file_is_imported_exported_and_let_go_again() {
     let piped = [&["--json", "import", "-"][..], &at_node].concat();
     let piped = user.run_with_input(&piped, &file).document(0, &["import"]);
     assert_eq!(piped["file"], "stdin");
+    // A pipe by its path is read once, and is not looked at anywhere else.
+    let by_path = [&["--json", "import", "/dev/stdin"][..], &at_node].concat();
+    let by_path = user.run_with_input(&by_path, &file);
+    assert_eq!(by_path.document(0, &["import"])["bytes"], piped["bytes"]);
     let list = user.json(&[&["pin", "list", "--imported"][..], &at_node].concat());
     assert_eq!(list["imported"].as_array().unwrap().len(), 4);
 

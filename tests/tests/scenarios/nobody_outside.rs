@@ -33,7 +33,7 @@ fn a_node_of_the_tests_dials_nobody_for_what_nobody_has() {
         return;
     };
     let mut node = Node::start_as(watched, &data);
-    user.json(&["peers", "connect", other.peer(), "--node", node.url()]);
+    user.json(&["peers", "connect", other.peer(), "--node", node.admin()]);
     user.json(&["label", "add", "@one", "spam"]);
     publish(&user, &file, &[&node]);
     let name = "k51qzi5uqu5dlkw8pxuw9qmqayfdeh4kfebhmreauqdc6a7c3y7d5i9fi8mk9w";

@@ -426,7 +426,7 @@ fn a_body_without_end_does_not_hold_the_node() {
         let mut stream = TcpStream::connect(node.address()).unwrap();
         write!(
             stream,
-            "POST /v1/names/{name}/publish HTTP/1.1\r\nhost: x\r\n\
+            "POST /v1/names/{name}/publish HTTP/1.1\r\nhost: localhost\r\n\
              content-type: application/vnd.ipld.car\r\ncontent-length: {length}\r\n\r\n"
         )
         .unwrap();

@@ -195,7 +195,7 @@ fn a_body_that_stops_is_given_up_with_its_reason() {
     let mut stream = std::net::TcpStream::connect(node.address()).unwrap();
     write!(
         stream,
-        "POST /v1/names/{name}/publish HTTP/1.1\r\nhost: x\r\n\
+        "POST /v1/names/{name}/publish HTTP/1.1\r\nhost: localhost\r\n\
          content-type: application/vnd.ipld.car\r\ncontent-length: 1000\r\n\r\nabc"
     )
     .unwrap();

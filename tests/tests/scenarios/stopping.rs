@@ -17,7 +17,7 @@ fn with_stalled_request(user: &Home) -> (Node, TcpStream, Message) {
     let mut stream = TcpStream::connect(node.address()).unwrap();
     write!(
         stream,
-        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-type: application/vnd.ipld.car\r\n\
+        "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/vnd.ipld.car\r\n\
          expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         message.path,
         message.body.len()

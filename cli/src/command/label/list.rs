@@ -62,7 +62,7 @@ pub(super) async fn list(context: &Context<'_>, arguments: &LabelList) -> Result
         after: arguments.after.as_deref().map(parse_cursor).transpose()?,
         ..LabelQuery::default()
     };
-    let session = Session::open(context, &arguments.nodes.urls).await?;
+    let session = Session::open_to_read(context, &arguments.nodes.urls).await?;
     let own = arguments.did.is_none();
     let (did, mut scan) = match &arguments.did {
         Some(did) => {

@@ -74,7 +74,7 @@ async fn find(
         (Some(Ok(PublishedDocument { document, resolved })), _)
             if document.id().to_string() == url.did =>
         {
-            super::warn(context, &resolved);
+            super::warn(context, &resolved.steps);
             let metadata = Metadata::of(&document, resolved.head.to_string());
             Ok((document.represent(core), metadata))
         }

@@ -2,7 +2,7 @@
 
 use super::{ERROR, PAGE_QUERY};
 use crate::http::route::{Documented, Query, Route, RouteMethod, Schema, Shape};
-use crate::http::{follow, name_status, names, pins, removal};
+use crate::http::{follow, name_status, names, pins, records, removal};
 use crate::scope::Scope;
 
 pub(super) static ROUTES: &[Route] = &[
@@ -17,6 +17,13 @@ pub(super) static ROUTES: &[Route] = &[
         .summary("How one name is: its record, where that leads, its size, its pins, when it was put where and when it is due again.")
         .answers(documented![
             200 "its status" json!("name"),
+            400 "no name" ERROR,
+            404 "the name is not kept here, or its record is lost" ERROR,
+        ]),
+    Route::get("/v1/names/{name}/record", "name_record", handler!(records::kept))
+        .summary("The record of a name that is kept here, also one that has ended: with that its owner restores an identity. Whoever resolves a name asks /routing/v1/ipns, which gives none that has ended.")
+        .answers(documented![
+            200 "the record" &[("application/vnd.ipfs.ipns-record", Shape::Binary)],
             400 "no name" ERROR,
             404 "the name is not kept here, or its record is lost" ERROR,
         ]),
