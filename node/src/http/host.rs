@@ -34,7 +34,7 @@ fn is_host(text: &[u8]) -> bool {
             };
             let (address, rest) = inside.split_at(end);
             let address = str::from_utf8(address).ok();
-            if !address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
+            if address.is_none_or(|address| address.parse::<Ipv6Addr>().is_err()) {
                 return false;
             }
             &rest[1..]

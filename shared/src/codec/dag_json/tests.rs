@@ -11,6 +11,10 @@ fn float(number: f64) -> String {
     encode(&Value::Float(number)).unwrap()
 }
 
+#[allow(
+    clippy::excessive_precision,
+    reason = "the value lies in the middle between two short forms"
+)]
 #[test]
 fn floats_are_written_as_ecmascript_writes_them() {
     let table = [
