@@ -111,7 +111,9 @@ pub(crate) fn providers(context: &Context<'_>, arguments: &Providers) -> Result<
 
 pub(super) fn checked_cid(text: &str) -> Result<Cid, Failure> {
     uri::parse_cid(text).map_err(|error| {
-        Failure::usage(format!("{text:?} is no CID: {}", root_cause(&error)))
+        let cause = root_cause(&error);
+        let cause = cause.strip_prefix("not a CID: ").unwrap_or(&cause);
+        Failure::usage(format!("{text:?} is no CID: {cause}"))
             .hint("write it as bafy…, Qm… or ipfs://bafy…")
     })
 }

@@ -213,9 +213,8 @@ async fn a_record_that_has_ended_is_held_for_its_owner_and_resolved_no_more() {
     node.publish(&message).await.ok();
     node.eventually(&path, |reply| reply.json()["expired"] == true)
         .await;
-    let path = format!("/routing/v1/ipns/{}", message.name);
-    let routing = node.get(&path);
-    assert_eq!(routing.await.code(), "not_found");
+    let routing = format!("/routing/v1/ipns/{}", message.name);
+    assert_eq!(node.get(&routing).await.code(), "not_found");
     let held = node.get(&format!("{path}/record")).await;
     assert_eq!(held.ok().body, message.record.bytes());
     assert_eq!(

@@ -122,6 +122,14 @@ async fn every_route_answers_as_documented() {
         ("/v1/names/{name}", format!("/v1/names/{name}")),
         ("/v1/names/{name}", format!("/v1/names/{}", bare.name)),
         ("/v1/names/{name}", format!("/v1/names/{unknown}")),
+        (
+            "/v1/names/{name}/record",
+            format!("/v1/names/{name}/record"),
+        ),
+        (
+            "/v1/names/{name}/record",
+            format!("/v1/names/{unknown}/record"),
+        ),
         ("/v1/resolve/{name}", format!("/v1/resolve/{name}")),
         ("/v1/resolve/{name}", format!("/v1/resolve/{unknown}")),
         ("/v1/resolve/{name}", "/v1/resolve/nonsense".to_owned()),
