@@ -1,5 +1,6 @@
 //! The server: accepts connections until it is told to stop, and lets those that are open finish.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,14 @@ impl Server {
         }
     }
 
+    /// Whose places a connection takes. A proxy calls for many, and at the admin listener everybody is the operator.
+    fn group(&self, address: IpAddr) -> Option<AddressGroup> {
+        let proxies = &self.node.config.http.trusted_proxies;
+        let is_proxy = proxies.iter().any(|prefix| prefix.has(address));
+        let is_one = self.listener != Listener::Admin && !is_proxy;
+        is_one.then(|| AddressGroup::of(address))
+    }
+
     /// Serves until `stop` becomes true, then finishes the requests it has begun, for at most 20 seconds.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let places = Shares::new(self.node.config.http.max_connections as u64, 1);
@@ -45,7 +54,7 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let place = places.one(Some(AddressGroup::of(peer.ip())));
+                    let place = places.one(self.group(peer.ip()));
                     let standing = match &place {
                         Some(_) => Standing::Placed,
                         None => Standing::Heard,

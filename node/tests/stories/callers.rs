@@ -205,9 +205,9 @@ async fn a_token_that_is_taken_away_grants_nothing_without_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_listener_answers_when_the_public_one_is_full() {
-    let node = TestNode::with(|config| config.http.max_connections = 2).await;
+    let node = TestNode::with(|config| config.http.max_connections = 8).await;
     let mut idle = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..16 {
         let mut stream = TcpStream::connect(node.addr()).await.unwrap();
         stream
             .write_all(b"GET /health/live HTTP/1.1\r\n")
